@@ -1,0 +1,133 @@
+//! Memory: what a connection costs that waits for a message, and a coroutine that waits.
+//!
+//! Each subject is measured in a process of its own (this program with `--probe CASE SUBJECT`), so
+//! nobody inherits memory that another one freed. Two figures: bytes alive on the heap, exact and
+//! counted (`heap.rs`), and the growth of the resident size, which has the allocator's rounding and
+//! whole pages too. Neither has the kernel's part, about 8 KB for both ends of a connection.
+
+use std::io;
+use std::pin::Pin;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use super::messages::message;
+use crate::load::Load;
+use crate::report::{Case, Report};
+use crate::subject::{self, MakeCoroutines, MakeServer, Subject};
+use crate::{heap, machine};
+
+const IDLE: &str = "idle connection";
+const PARKED: &str = "parked coroutine";
+
+const CONNECTIONS: usize = 9_000;
+const COROUTINES: usize = 1_000_000;
+
+pub(super) fn run(subjects: &[Subject], report: &mut Report) -> io::Result<()> {
+    let with_idle = subjects.iter().filter(|subject| subject.idle.is_some());
+    measure(IDLE, format!("{IDLE}, {CONNECTIONS} of them"), with_idle, report)?;
+    let with_coroutines = subjects.iter().filter(|subject| subject.coroutines.is_some());
+    measure(PARKED, format!("{PARKED}, {COROUTINES} of them"), with_coroutines, report)
+}
+
+fn measure<'a>(
+    probe: &str,
+    name: String,
+    subjects: impl Iterator<Item = &'a Subject>,
+    report: &mut Report,
+) -> io::Result<()> {
+    let group = "memory";
+    let heap = Case { group, name: name.clone(), metric: "heap", unit: "bytes" };
+    let resident = Case { group, name, metric: "resident size", unit: "bytes" };
+    report.begin(&heap);
+    let (mut heaps, mut residents) = (Vec::new(), Vec::new());
+    for subject in subjects {
+        let (heap, resident) = in_own_process(probe, &subject.name)?;
+        heaps.push((subject.name.clone(), vec![heap]));
+        residents.push((subject.name.clone(), vec![resident]));
+    }
+    report.add(&heap, &heaps);
+    report.add(&resident, &residents);
+    Ok(())
+}
+
+fn in_own_process(probe: &str, subject: &str) -> io::Result<(f64, f64)> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let output = command.args(["--probe", probe, subject]).stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut figures = text.split_whitespace().map(str::parse);
+    match (figures.next(), figures.next()) {
+        (Some(Ok(heap)), Some(Ok(resident))) if output.status.success() => Ok((heap, resident)),
+        _ => Err(io::Error::other(format!("{probe} of {subject}: {}, {text:?}", output.status))),
+    }
+}
+
+/// Measures one case of one subject and prints its two figures.
+pub(crate) fn probe(case: &str, name: &str) -> io::Result<()> {
+    heap::count();
+    let unknown = || io::Error::other(format!("no case {case:?} of subject {name:?}"));
+    let found = subject::all(true).into_iter().find(|subject| subject.name == name);
+    let subject = found.ok_or_else(unknown)?;
+    let (heap, resident) = match case {
+        IDLE => idle(subject.idle.ok_or_else(unknown)?)?,
+        PARKED => parked(subject.coroutines.ok_or_else(unknown)?)?,
+        _ => return Err(unknown()),
+    };
+    println!("{heap} {resident}");
+    Ok(())
+}
+
+/// Bytes of one connection that waits for its next message, having answered a few. What a server of
+/// one connection costs is subtracted (runtime, hot buffer), so this is what each further one adds.
+fn idle(make: MakeServer) -> io::Result<(f64, f64)> {
+    let (one, _) = serve(make, 1)?;
+    let (all, resident) = serve(make, CONNECTIONS)?;
+    Ok(((all - one) / (CONNECTIONS - 1) as f64, resident / CONNECTIONS as f64))
+}
+
+/// What a server of so many connections adds to heap and resident size.
+fn serve(make: MakeServer, connections: usize) -> io::Result<(f64, f64)> {
+    let (load, accepted) = Load::connect(connections, message(100))?;
+    let list = size_of_val(&*accepted);
+    let (heap, resident) = (heap::live(), machine::resident()?);
+    let mut server = make(accepted, 4096)?;
+    server.turn(&load, 1);
+    // The list of connections was alive before and is not now.
+    Ok((growth(heap, heap::live()) + list as f64, growth(resident, machine::resident()?)))
+}
+
+/// Bytes of one coroutine without any state that waits for ever; its handle is dropped. The
+/// runtime's own memory is in it, a thousandth of a byte for each kilobyte.
+fn parked(make: MakeCoroutines) -> io::Result<(f64, f64)> {
+    let (heap, resident) = (heap::live(), machine::resident()?);
+    let mut runtime = make()?;
+    runtime.park(COROUTINES);
+    let heap = growth(heap, heap::live());
+    let resident = growth(resident, machine::resident()?);
+    Ok((heap / COROUTINES as f64, resident / COROUTINES as f64))
+}
+
+fn growth(before: usize, after: usize) -> f64 {
+    after.wrapping_sub(before).cast_signed() as f64
+}
+
+/// A future without state that never ends; it counts how many of its kind were polled.
+pub(crate) struct Parked;
+
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
+
+impl Parked {
+    /// How many have begun to wait in this process.
+    pub(crate) fn begun() -> usize {
+        BEGUN.load(Ordering::Relaxed)
+    }
+}
+
+impl Future for Parked {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        BEGUN.fetch_add(1, Ordering::Relaxed);
+        Poll::Pending
+    }
+}

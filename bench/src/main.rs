@@ -1,0 +1,43 @@
+//! The same work on asyncoro and its peers, side by side, in one run.
+//!
+//! `cargo run --release -p asyncoro-bench -- [GROUP...] [--quick] [--seconds S]`
+//!
+//! A group (`group/`) is a kind of work with its cases; a subject (`subject/`) is who does it.
+//! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes while
+//! one measures: what counts is the ratio within a round. `report.rs` prints the tables and writes
+//! `target/bench-report/results.json`. Lower is better in every metric.
+
+mod arguments;
+mod group;
+mod heap;
+mod load;
+mod machine;
+mod progress;
+mod report;
+mod rounds;
+mod subject;
+
+use std::io;
+
+use clap::Parser;
+
+use arguments::Arguments;
+use report::Report;
+
+#[global_allocator]
+static HEAP: heap::Counting = heap::Counting;
+
+fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    machine::raise_file_limit()?;
+    if let Some(probe) = &arguments.probe {
+        return group::memory::probe(&probe[0], &probe[1]);
+    }
+    println!("{}", machine::describe());
+    let mut report = Report::new(arguments.total_time());
+    let subjects = subject::all(arguments.null);
+    for chosen in arguments.chosen() {
+        group::run(chosen, &subjects, arguments.time_per_case(), &mut report)?;
+    }
+    report.finish()
+}

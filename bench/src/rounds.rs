@@ -1,0 +1,65 @@
+//! Rounds: the subjects of a case take turns, in an order that changes, until the time is over.
+
+use std::time::{Duration, Instant};
+
+/// One subject of one case, ready to go.
+pub(crate) struct Contestant {
+    /// The subject's name.
+    pub(crate) name: String,
+    /// Does one turn of the work and returns its cost per operation.
+    pub(crate) turn: Box<dyn FnMut() -> f64>,
+}
+
+/// Lets the contestants take turns for so long (and [`LEAST`] rounds at least). Returns the costs,
+/// for each contestant one per round; `tick` is called after each round with the time it took.
+pub(crate) fn compete(
+    contestants: &mut [Contestant],
+    time: Duration,
+    mut tick: impl FnMut(Duration),
+) -> Vec<Vec<f64>> {
+    let mut costs = vec![Vec::new(); contestants.len()];
+    for contestant in &mut *contestants {
+        // The first turn of all meets cold memory: not counted.
+        (contestant.turn)();
+    }
+    let started = Instant::now();
+    for round in 0.. {
+        let round_started = Instant::now();
+        for index in order(round, contestants.len()) {
+            costs[index].push((contestants[index].turn)());
+        }
+        tick(round_started.elapsed());
+        if round + 1 >= LEAST && started.elapsed() >= time {
+            break;
+        }
+    }
+    costs
+}
+
+/// The order of a round: who begins moves on by one, and every second round runs backwards, so
+/// nobody always follows the same neighbour.
+fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |place| {
+        let place = if round.is_multiple_of(2) { place } else { count - 1 - place };
+        (place + round / 2) % count
+    })
+}
+
+/// Fewer rounds than this say nothing about a median.
+const LEAST: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+
+    #[test]
+    fn each_subject_takes_each_place_equally_often() {
+        let mut taken = [[0; 3]; 3];
+        for round in 0..6 {
+            for (place, subject) in order(round, 3).enumerate() {
+                taken[subject][place] += 1;
+            }
+        }
+        assert_eq!(taken, [[2; 3]; 3]);
+    }
+}

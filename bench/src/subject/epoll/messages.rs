@@ -1,0 +1,80 @@
+//! Messages by hand: all that came is parsed, all answers leave with one system call.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::poll::Poll;
+use crate::load::Load;
+use crate::subject::{HEADER, Server, fatal};
+
+pub(super) struct Echo {
+    poll: Poll,
+    connections: Vec<Connection>,
+    /// The answers of the connection at hand, gathered: one buffer for all, so it stays hot.
+    answers: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    input: Vec<u8>,
+    unanswered: usize,
+}
+
+impl Echo {
+    pub(super) fn new(connections: Vec<TcpStream>, length: usize) -> io::Result<Self> {
+        let poll = Poll::new(&connections)?;
+        let connect = |stream| Connection { stream, input: vec![0; length], unanswered: 0 };
+        let connections = connections.into_iter().map(connect).collect();
+        Ok(Self { poll, connections, answers: Vec::new() })
+    }
+}
+
+impl Server for Echo {
+    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration {
+        load.turn(times, |mut bytes| {
+            while bytes > 0 {
+                for index in self.poll.wait() {
+                    let answered = self.connections[index].answer(&mut self.answers);
+                    bytes -= answered.unwrap_or_else(fatal);
+                }
+            }
+        })
+    }
+}
+
+impl Connection {
+    fn answer(&mut self, answers: &mut Vec<u8>) -> io::Result<usize> {
+        answers.clear();
+        loop {
+            let room = &mut self.input[self.unanswered..];
+            let (received, asked) = match self.stream.read(room) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                other => (other?, room.len()),
+            };
+            self.unanswered += received;
+            let parsed = gather(&self.input[..self.unanswered], answers);
+            self.input.copy_within(parsed..self.unanswered, 0);
+            self.unanswered -= parsed;
+            if received < asked {
+                break;
+            }
+        }
+        self.stream.write_all(answers)?;
+        Ok(answers.len())
+    }
+}
+
+/// Appends the whole messages at the front of `input` to the answers; returns their bytes.
+fn gather(input: &[u8], answers: &mut Vec<u8>) -> usize {
+    let mut rest = input;
+    while let Some((header, after)) = rest.split_first_chunk::<HEADER>() {
+        let Some(payload) = after.get(..u32::from_be_bytes(*header) as usize) else { break };
+        answers.extend_from_slice(header);
+        answers.extend_from_slice(payload);
+        rest = &after[payload.len()..];
+    }
+    input.len() - rest.len()
+}

@@ -1,0 +1,38 @@
+//! Edge-triggered readiness for reading, straight from epoll.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::retry_on_intr;
+
+use crate::subject::fatal;
+
+/// An epoll instance with its list of events.
+pub(super) struct Poll {
+    epoll: OwnedFd,
+    events: Vec<Event>,
+}
+
+impl Poll {
+    /// Registers the connections, made non-blocking, under their places in the list.
+    pub(super) fn new(connections: &[TcpStream]) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        for (index, stream) in connections.iter().enumerate() {
+            stream.set_nonblocking(true)?;
+            let data = EventData::new_u64(index as u64);
+            epoll::add(&epoll, stream, data, EventFlags::IN | EventFlags::ET)?;
+        }
+        Ok(Self { epoll, events: Vec::with_capacity(1024) })
+    }
+
+    /// Waits until at least one connection is ready; their places in the list.
+    pub(super) fn wait(&mut self) -> impl Iterator<Item = usize> + '_ {
+        self.events.clear();
+        retry_on_intr(|| epoll::wait(&self.epoll, spare_capacity(&mut self.events), None))
+            .unwrap_or_else(|error| fatal(error.into()));
+        self.events.iter().map(|event| event.data.u64() as usize)
+    }
+}

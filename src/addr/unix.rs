@@ -1,0 +1,213 @@
+//! Addresses of Unix sockets: unnamed, a path, or a Linux abstract name (unix(7)).
+//!
+//! What must stay true: an address that a program made fits into `sun_path`; one that the kernel
+//! gave is kept as it came.
+
+use std::{
+    fmt, io,
+    mem::{offset_of, size_of},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use super::invalid;
+
+/// The address of a Unix socket: a path, a Linux abstract name, or none.
+///
+/// Shown as the path (after `unix:` when it does not begin with `/`, `./` or `../`), as `@name`, or
+/// as `unnamed`. An abstract name that is no printable text is shown with escapes.
+///
+/// ```
+/// use asyncoro::addr::UnixAddress;
+///
+/// let address = UnixAddress::from_path("/run/app.sock")?;
+/// assert_eq!(address.to_string(), "/run/app.sock");
+///
+/// // sun_path has room for 108 bytes on Linux, and a path needs one of them for its end.
+/// let long = "x".repeat(108);
+/// assert_eq!(UnixAddress::from_path(&long).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnixAddress(Name);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    Unnamed,
+    Path(PathBuf),
+    Abstract(Box<[u8]>),
+}
+
+/// Bytes that `sun_path` holds: 108 on Linux, 104 on the BSDs and macOS.
+const SUN_PATH: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path);
+
+/// How a text begins that is a path without `unix:` before it.
+const PATH_STARTS: [&str; 3] = ["/", "./", "../"];
+
+impl UnixAddress {
+    /// The address at `path`.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the path is empty, holds a NUL byte, or is longer than 107 bytes (on
+    /// Linux; `sun_path` less the NUL at its end).
+    pub fn from_path(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let bytes = path.as_os_str().as_bytes();
+        if bytes.is_empty() || bytes.contains(&0) {
+            return Err(invalid(path, "a path that is not empty and holds no NUL byte"));
+        }
+        if bytes.len() >= SUN_PATH {
+            return Err(invalid(path, &format!("a path of at most {} bytes", SUN_PATH - 1)));
+        }
+        Ok(UnixAddress(Name::Path(path.to_owned())))
+    }
+
+    /// The address with an abstract name, which lives in no file system and goes with its socket.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use asyncoro::addr::{Address, UnixAddress};
+    ///
+    /// let address = UnixAddress::from_abstract_name("my-service")?;
+    /// assert_eq!(Address::from(address), "@my-service".parse()?);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` when the name is longer than 107 bytes, and on systems other than Linux.
+    pub fn from_abstract_name(name: impl AsRef<[u8]>) -> io::Result<Self> {
+        let name = name.as_ref();
+        let shown = String::from_utf8_lossy(name);
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            return Err(invalid(shown, "a path: abstract names exist on Linux only"));
+        }
+        if name.len() >= SUN_PATH {
+            return Err(invalid(shown, &format!("a name of at most {} bytes", SUN_PATH - 1)));
+        }
+        Ok(UnixAddress(Name::Abstract(name.into())))
+    }
+
+    /// The address of a socket that was never bound: what a client has at its own end.
+    pub fn unnamed() -> Self {
+        UnixAddress(Name::Unnamed)
+    }
+
+    /// The path, if it has one.
+    pub fn as_path(&self) -> Option<&Path> {
+        match &self.0 {
+            Name::Path(path) => Some(path),
+            Name::Unnamed | Name::Abstract(_) => None,
+        }
+    }
+
+    /// The abstract name, without the NUL byte that marks it in `sun_path`, if it has one.
+    pub fn as_abstract_name(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Name::Abstract(name) => Some(name),
+            Name::Unnamed | Name::Path(_) => None,
+        }
+    }
+
+    /// Whether the socket has no name at all.
+    pub fn is_unnamed(&self) -> bool {
+        matches!(self.0, Name::Unnamed)
+    }
+
+    /// What `text` means if it is written as the address of a Unix socket, `None` if it is not.
+    pub(super) fn from_text(text: &str) -> Option<io::Result<Self>> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            Some(Self::from_path(path))
+        } else if let Some(name) = text.strip_prefix('@') {
+            Some(Self::from_abstract_name(name))
+        } else if PATH_STARTS.iter().any(|start| text.starts_with(start)) {
+            Some(Self::from_path(text))
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for UnixAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Name::Unnamed => f.write_str("unnamed"),
+            Name::Path(path) => {
+                let bytes = path.as_os_str().as_bytes();
+                if !PATH_STARTS.iter().any(|start| bytes.starts_with(start.as_bytes())) {
+                    f.write_str("unix:")?;
+                }
+                path.display().fmt(f)
+            }
+            Name::Abstract(name) => match std::str::from_utf8(name) {
+                Ok(text) if !text.contains(char::is_control) => write!(f, "@{text}"),
+                _ => write!(f, "@{}", name.escape_ascii()),
+            },
+        }
+    }
+}
+
+impl From<std::os::unix::net::SocketAddr> for UnixAddress {
+    fn from(address: std::os::unix::net::SocketAddr) -> Self {
+        match address.as_pathname() {
+            Some(path) => UnixAddress(Name::Path(path.to_owned())),
+            None => abstract_name(&address)
+                .map_or_else(Self::unnamed, |name| UnixAddress(Name::Abstract(name.into()))),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_name(address: &std::os::unix::net::SocketAddr) -> Option<&[u8]> {
+    std::os::linux::net::SocketAddrExt::as_abstract_name(address)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_name(_: &std::os::unix::net::SocketAddr) -> Option<&[u8]> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_the_system_would_refuse_is_refused_early() {
+        assert_eq!(SUN_PATH, 108, "Linux");
+        assert!(UnixAddress::from_path("x".repeat(107)).is_ok());
+        for bad in ["", "a\0b", &"x".repeat(108)] {
+            let error = UnixAddress::from_path(bad).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("expected a path"), "{error}");
+        }
+        assert!(UnixAddress::from_abstract_name("x".repeat(107)).is_ok());
+        assert!(UnixAddress::from_abstract_name("x".repeat(108)).is_err());
+    }
+
+    #[test]
+    fn each_form_is_shown_in_one_printable_line() {
+        assert_eq!(UnixAddress::unnamed().to_string(), "unnamed");
+        assert_eq!(UnixAddress::from_path("/a/b").unwrap().to_string(), "/a/b");
+        assert_eq!(UnixAddress::from_path("b").unwrap().to_string(), "unix:b");
+        let shown = |name: &[u8]| UnixAddress::from_abstract_name(name).unwrap().to_string();
+        assert_eq!(shown(b""), "@");
+        assert_eq!(shown("größe".as_bytes()), "@größe");
+        assert_eq!(shown(b"a\0b"), "@a\\x00b");
+        assert_eq!(shown(b"\xff"), "@\\xff");
+    }
+
+    #[test]
+    fn addresses_of_the_standard_library_are_taken_over_whole() {
+        use std::os::unix::net::{SocketAddr, UnixDatagram};
+        let path = SocketAddr::from_pathname("/x").unwrap();
+        assert_eq!(UnixAddress::from(path), UnixAddress::from_path("/x").unwrap());
+        let unnamed = UnixDatagram::unbound().unwrap().local_addr().unwrap();
+        assert!(UnixAddress::from(unnamed).is_unnamed());
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::linux::net::SocketAddrExt;
+            let name = SocketAddr::from_abstract_name("n").unwrap();
+            assert_eq!(UnixAddress::from(name), UnixAddress::from_abstract_name("n").unwrap());
+        }
+    }
+}

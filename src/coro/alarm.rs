@@ -1,0 +1,46 @@
+//! An armed timer with an owner: dropping it disarms it, wherever that happens.
+
+use std::{rc::Weak, task::Waker, time::Instant};
+
+use super::{engine::Engine, timer::TimerKey};
+
+/// See the module's page.
+pub(crate) struct Alarm {
+    engine: Weak<Engine>,
+    key: TimerKey,
+}
+
+impl Alarm {
+    /// Arms a timer on `engine`.
+    pub(crate) fn arm(engine: &Engine, deadline: Instant, waker: &Waker) -> Alarm {
+        Alarm { engine: engine.weak(), key: engine.arm(deadline, waker) }
+    }
+
+    /// Whether it has fired.
+    pub(crate) fn has_fired(&self, engine: &Engine) -> bool {
+        !engine.is_armed(self.key)
+    }
+
+    /// Has it wake `waker` from now on.
+    pub(crate) fn rewaker(&self, engine: &Engine, waker: &Waker) {
+        engine.rewaker(self.key, waker);
+    }
+
+    /// Whether it is armed on `engine`, not on one that ran here before.
+    pub(crate) fn is_on(&self, engine: &Engine) -> bool {
+        std::ptr::eq(self.engine.as_ptr(), engine)
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.disarm(self.key);
+        }
+    }
+}
+
+const _: () = {
+    // Two words: an alarm stands in each waiting verb.
+    assert!(size_of::<Alarm>() == 16);
+};

@@ -1,0 +1,290 @@
+//! `AsynCoro`: a handle to a scheduler for any thread, and the builder that makes schedulers.
+
+use std::{
+    fmt,
+    future::{self, Future},
+    io,
+    sync::{Mutex, PoisonError, mpsc},
+    task::Poll,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use super::{
+    Coro, Scheduler, Statistics, cell, current,
+    engine::{Engine, Settings},
+    inbox::{Inbox, Post},
+};
+use crate::{
+    driver::{DEFAULT_SPIN, Kind},
+    primitives::Arc,
+};
+
+/// A handle to a scheduler, for any thread: start coroutines in it, wait for them, end them.
+///
+/// [`AsynCoro::start`] runs a scheduler on a thread of its own, beside a program that is not
+/// asynchronous otherwise. The thread ends when the last handle is dropped and all coroutines that
+/// are no daemons have ended, or with [`AsynCoro::terminate`].
+///
+/// ```
+/// use asyncoro::AsynCoro;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let scheduler = AsynCoro::start()?;
+/// let greeting = scheduler.spawn(|| async { "from the scheduler's thread" });
+/// assert_eq!(greeting.value().unwrap(), "from the scheduler's thread");
+/// scheduler.join();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct AsynCoro {
+    inbox: Arc<Inbox>,
+    slot: u16,
+    thread: Option<std::sync::Arc<Background>>,
+}
+
+/// A scheduler's own thread. Dropping it lets the thread end once its coroutines have.
+struct Background {
+    inbox: Arc<Inbox>,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl AsynCoro {
+    /// Starts a scheduler on a thread of its own.
+    ///
+    /// # Errors
+    /// The system's, if there is no thread or descriptor left.
+    pub fn start() -> io::Result<AsynCoro> {
+        Builder::new().start()
+    }
+
+    /// Settings for a scheduler.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A handle to the scheduler that runs on this thread.
+    ///
+    /// # Panics
+    /// Outside a running scheduler.
+    #[track_caller]
+    pub fn current() -> AsynCoro {
+        current::expect("AsynCoro::current", AsynCoro::of)
+    }
+
+    pub(super) fn of(engine: &Engine) -> AsynCoro {
+        AsynCoro { inbox: Arc::clone(&engine.inbox), slot: engine.slot, thread: None }
+    }
+
+    /// Starts a coroutine in the scheduler's thread; `make` is sent there and makes the future.
+    ///
+    /// If the scheduler has ended, the handle says [`super::Ended::Terminated`].
+    pub fn spawn<M, F>(&self, make: M) -> Coro<F::Output>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send,
+    {
+        let (unstarted, joint) = cell::new_unstarted(make);
+        if let Err(Post::Start(unstarted)) = self.inbox.send(Post::Start(unstarted)) {
+            let mut body = unstarted.into_body();
+            body.end();
+            body.finish("a coroutine that was never started");
+        }
+        Coro::new(joint)
+    }
+
+    /// Waits, in a plain thread, until no coroutine is left but daemons. The scheduler goes on.
+    ///
+    /// # Panics
+    /// On the scheduler's own thread, which would wait for itself.
+    #[track_caller]
+    pub fn join(&self) {
+        self.ask("join", |engine, done| engine.when_idle(done));
+    }
+
+    /// Ends all coroutines, daemons too, in the scheduler's thread. A scheduler with a thread of
+    /// its own then stops, and this waits for it.
+    ///
+    /// # Panics
+    /// On the scheduler's own thread.
+    #[track_caller]
+    pub fn terminate(&self) {
+        let stop = self.thread.is_some();
+        self.ask("terminate", move |engine, done| {
+            engine.end_all();
+            if stop {
+                engine.stop();
+            }
+            done(());
+        });
+        if let Some(thread) = &self.thread {
+            let handle = thread.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if handle.is_some_and(|handle| handle.join().is_err()) {
+                tracing::error!("asyncoro: the scheduler's thread has panicked");
+            }
+        }
+    }
+
+    /// What the scheduler has done and holds; all zero when it has ended.
+    ///
+    /// From another thread this waits until the scheduler's present turn ends.
+    pub fn statistics(&self) -> Statistics {
+        let own = current::with(|engine| self.is(engine).then(|| engine.statistics())).flatten();
+        if let Some(statistics) = own {
+            return statistics;
+        }
+        self.ask("statistics", |engine, done| done(engine.statistics())).unwrap_or_default()
+    }
+
+    fn is(&self, engine: &Engine) -> bool {
+        Arc::ptr_eq(&self.inbox, &engine.inbox)
+    }
+
+    /// Has `question` asked in the scheduler's thread and waits for the answer; `None` if the
+    /// scheduler has ended, or ends before.
+    #[track_caller]
+    fn ask<T: Send + 'static>(
+        &self,
+        call: &str,
+        question: impl FnOnce(&Engine, Box<dyn FnOnce(T) + Send>) + Send + 'static,
+    ) -> Option<T> {
+        let own = current::with(|engine| self.is(engine)).unwrap_or(false);
+        assert!(!own, "{call}() would block the scheduler it waits for: call it in another thread");
+        let (answer, wait) = mpsc::sync_channel(1);
+        let done = Box::new(move |value| {
+            let _ = answer.send(value);
+        });
+        let post = Post::Call(Box::new(move |engine: &Engine| question(engine, done)));
+        self.inbox.send(post).ok()?;
+        wait.recv().ok()
+    }
+}
+
+impl fmt::Debug for AsynCoro {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsynCoro").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.inbox.send(Post::Call(Box::new(Engine::stop)));
+    }
+}
+
+/// Settings for a scheduler, each with a default that is right for most programs.
+///
+/// ```
+/// use std::time::Duration;
+/// use asyncoro::AsynCoro;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let scheduler = AsynCoro::builder().spin(Duration::ZERO).build()?;
+/// scheduler.run(async { /* ... */ });
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    name: String,
+    settings: Settings,
+}
+
+impl Builder {
+    /// The defaults.
+    #[allow(clippy::new_without_default, reason = "AsynCoro::builder() is the one way to say it")]
+    pub(super) fn new() -> Builder {
+        let settings = Settings {
+            driver: Kind::from_environment(),
+            spin: DEFAULT_SPIN,
+            drain: Duration::from_secs(1),
+            linger: Duration::from_secs(5),
+        };
+        Builder { name: "asyncoro".to_owned(), settings }
+    }
+
+    /// Name of the thread that [`Builder::start`] makes (default `asyncoro`).
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Builder {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Uses the portable driver, on the `polling` crate, instead of the system's own. The
+    /// environment variable `ASYNCORO_DRIVER=poll` does the same.
+    #[must_use]
+    pub fn portable_driver(mut self) -> Builder {
+        self.settings.driver = Kind::Portable;
+        self
+    }
+
+    /// How long an idle scheduler polls before it sleeps, while answers come that fast (default
+    /// 100 us; zero for never). It saves the cost of waking a sleeping processor and never polls
+    /// where that does not pay; on a machine with one processor it is always off.
+    #[must_use]
+    pub fn spin(mut self, time: Duration) -> Builder {
+        self.settings.spin = time;
+        self
+    }
+
+    /// How long the end of the scheduler waits for queued messages to leave (default 1 s).
+    #[must_use]
+    pub fn drain(mut self, time: Duration) -> Builder {
+        self.settings.drain = time;
+        self
+    }
+
+    /// How long a dropped socket may go on sending what it has queued (default 5 s).
+    #[must_use]
+    pub fn linger(mut self, time: Duration) -> Builder {
+        self.settings.linger = time;
+        self
+    }
+
+    /// Makes a scheduler for this thread.
+    ///
+    /// # Errors
+    /// The system's, if there is no descriptor left for its driver.
+    pub fn build(self) -> io::Result<Scheduler> {
+        Ok(Scheduler::with_engine(Engine::new(self.settings)?))
+    }
+
+    /// Starts a scheduler on a thread of its own.
+    ///
+    /// # Errors
+    /// The system's, if there is no thread or descriptor left.
+    pub fn start(self) -> io::Result<AsynCoro> {
+        let (report, started) = mpsc::sync_channel(1);
+        let name = self.name.clone();
+        let handle = thread::Builder::new().name(name).spawn(move || {
+            let scheduler = match self.build() {
+                Ok(scheduler) => scheduler,
+                Err(error) => return drop(report.send(Err(error))),
+            };
+            let _ = report.send(Ok(scheduler.handle()));
+            drop(report);
+            scheduler.run(stopped());
+        })?;
+        let ended = || io::Error::other("the scheduler's thread ended at once");
+        let mut asyncoro = started.recv().map_err(|_| ended())??;
+        let inbox = Arc::clone(&asyncoro.inbox);
+        let background = Background { inbox, handle: Mutex::new(Some(handle)) };
+        asyncoro.thread = Some(std::sync::Arc::new(background));
+        Ok(asyncoro)
+    }
+}
+
+/// Ends when the scheduler is told to stop.
+fn stopped() -> impl Future<Output = ()> {
+    future::poll_fn(|_| {
+        let stopped = current::expect("stopped", Engine::is_stopped);
+        if stopped { Poll::Ready(()) } else { Poll::Pending }
+    })
+}
+
+const _: () = {
+    const fn crosses_threads<T: Send + Sync>() {}
+    crosses_threads::<AsynCoro>();
+};

@@ -1,0 +1,422 @@
+//! The heap cell of a coroutine, and why its two owners may share it.
+//!
+//! One allocation holds the future while the coroutine lives and its result afterwards. The
+//! scheduler owns it as a [`Body`], the handle as a [`Joint`]; `state.rs` says who of them is still
+//! there.
+//!
+//! # The proof
+//! - **The future** (`stage` while it is `Running`) is made, polled and dropped by the `Body`
+//!   alone. There is one `Body`, it is not `Clone`, and it is `!Send`: it stays on the scheduler's
+//!   thread. The one exception is [`Body::into_unstarted`]: such a cell holds a closure that is
+//!   `Send`, and the future is made from it at the first poll.
+//! - **The result** is written by the `Body` before [`JoinState::complete`], and read by the
+//!   `Joint` after [`JoinState::look`] said `Done`. The moves of the state order the two. If there
+//!   is no handle any more, the `Body` drops it.
+//! - **The waiter** (the waker of whoever awaits the handle) is written by the `Joint` in state
+//!   `PENDING` and taken by the `Body` in state `TAKING`, or by the `Joint` again.
+//! - **The memory** is freed by the `Joint` if it saw `Done`, else by the `Body`, which then saw
+//!   `Detached`: the state reaches one of the two exactly once.
+//! - **Threads**: what the `Joint` touches from another thread is the state, the atomics, the
+//!   waiter (`Waker` is `Send`) and the result, which is why `Coro<T>` is `Send` only if `T` is.
+//!   When the `Joint` frees a cell, the future is long gone.
+//! - **Panics** of the future's `poll` and `drop` are caught here; a waker's panics are not, but no
+//!   user code runs between a move of the state and the writes it protects.
+#![allow(unsafe_code)]
+
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    mem,
+    panic::{self, AssertUnwindSafe},
+    pin::Pin,
+    ptr::{self, NonNull},
+    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
+};
+
+use super::{
+    Ended,
+    state::{Completed, JoinState, Look},
+};
+use crate::primitives::{AtomicBool, AtomicUsize, Ordering, UnsafeCell};
+
+enum Stage<F: Future> {
+    Running(F),
+    Ended(Result<F::Output, Ended>),
+    Taken,
+}
+
+struct Cell<F: Future> {
+    head: Head,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+/// What both owners look at, whatever the future is.
+struct Head {
+    join: JoinState,
+    terminate: AtomicBool,
+    /// The key that wakes the coroutine, zero until the scheduler has given it a place.
+    key: AtomicUsize,
+    waiter: UnsafeCell<Option<Waker>>,
+}
+
+/// The scheduler's view of a cell.
+trait Run {
+    fn head(&self) -> &Head;
+    /// Polls the future; `true` when it has ended and its result is in place.
+    ///
+    /// # Safety
+    /// Only through the one `Body`.
+    unsafe fn resume(&self, cx: &mut Context<'_>) -> bool;
+    /// Drops the future and leaves `Ended::Terminated` in its place.
+    ///
+    /// # Safety
+    /// Only through the one `Body`.
+    unsafe fn end(&self);
+    /// Takes the panic out of a result that nobody will look at; `log` is shown the result before.
+    ///
+    /// # Safety
+    /// Only for the owner whom the state says the result belongs to; `log` was made for this cell's
+    /// type of result.
+    unsafe fn unobserved(&self, log: Option<Log>, whose: &str) -> Option<Box<dyn Any + Send>>;
+}
+
+/// The handle's view of a cell.
+trait Join<T> {
+    fn head(&self) -> &Head;
+    /// Moves the result out.
+    ///
+    /// # Safety
+    /// Only through the one `Joint`, after the state said `Done`.
+    unsafe fn take(&self) -> Option<Result<T, Ended>>;
+}
+
+impl<F: Future> Run for Cell<F> {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    unsafe fn resume(&self, cx: &mut Context<'_>) -> bool {
+        self.stage.with_mut(|stage| {
+            // SAFETY: the caller is the one Body, so nobody else looks at the stage while it runs.
+            let stage = unsafe { &mut *stage };
+            let Stage::Running(future) = stage else { return true };
+            // SAFETY: the cell is on the heap and the future is dropped in place, never moved.
+            let future = unsafe { Pin::new_unchecked(future) };
+            let result = match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                Ok(Poll::Pending) => return false,
+                Ok(Poll::Ready(output)) => Ok(output),
+                Err(payload) => Err(Ended::Panicked(payload)),
+            };
+            replace(stage, result);
+            true
+        })
+    }
+
+    unsafe fn end(&self) {
+        self.stage.with_mut(|stage| {
+            // SAFETY: as in `resume`.
+            let stage = unsafe { &mut *stage };
+            if matches!(stage, Stage::Running(_)) {
+                replace(stage, Err(Ended::Terminated));
+            }
+        });
+    }
+
+    unsafe fn unobserved(&self, log: Option<Log>, whose: &str) -> Option<Box<dyn Any + Send>> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: the caller owns the result, says the trait.
+            let stage = unsafe { &mut *stage };
+            if let (Some(log), Stage::Ended(result)) = (log, &*stage) {
+                log(ptr::from_ref(result).cast(), whose);
+                drop_caught(mem::replace(stage, Stage::Taken));
+                return None;
+            }
+            match mem::replace(stage, Stage::Taken) {
+                Stage::Ended(Err(Ended::Panicked(payload))) => Some(payload),
+                other => {
+                    drop_caught(other);
+                    None
+                }
+            }
+        })
+    }
+}
+
+/// Drops the future in place, keeping a panic of its drop in bounds, and puts its result there.
+fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
+    let dropped = panic::catch_unwind(AssertUnwindSafe(|| *stage = Stage::Taken));
+    // Assignment drops the old value first and stores the new one even if that drop unwinds.
+    *stage = Stage::Ended(match (dropped, result) {
+        (Err(payload), Ok(_) | Err(Ended::Terminated)) => Err(Ended::Panicked(payload)),
+        (_, result) => result,
+    });
+}
+
+/// Drops a value whose drop may panic; there is nobody left to tell.
+fn drop_caught<V>(value: V) {
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
+}
+
+impl<F: Future> Join<F::Output> for Cell<F> {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    unsafe fn take(&self) -> Option<Result<F::Output, Ended>> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: the state said `Done`, so the scheduler has let go of the cell.
+            match mem::replace(unsafe { &mut *stage }, Stage::Taken) {
+                Stage::Ended(result) => Some(result),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// Makes the cell of a coroutine and gives each owner its end.
+pub(super) fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {
+    let cell = Box::new(Cell {
+        head: Head {
+            join: JoinState::new(),
+            terminate: AtomicBool::new(false),
+            key: AtomicUsize::new(0),
+            waiter: UnsafeCell::new(None),
+        },
+        stage: UnsafeCell::new(Stage::Running(future)),
+    });
+    let cell = NonNull::from(Box::leak(cell));
+    (Body(cell), Joint(cell))
+}
+
+/// The scheduler's end of a cell. It must be ended with [`Body::finish`].
+pub(super) struct Body(NonNull<dyn Run>);
+
+impl Body {
+    fn cell(&self) -> &dyn Run {
+        // SAFETY: the Body holds the cell until `finish`, which consumes it.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Polls the coroutine, or ends it if that was asked for; `true` when it has ended.
+    pub(super) fn resume(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.cell().head().terminate.load(Ordering::Relaxed) {
+            self.end();
+            return true;
+        }
+        // SAFETY: this is the one Body, borrowed mutably.
+        unsafe { self.cell().resume(cx) }
+    }
+
+    /// Drops the future; the result is [`Ended::Terminated`].
+    pub(super) fn end(&mut self) {
+        // SAFETY: this is the one Body, borrowed mutably.
+        unsafe { self.cell().end() };
+    }
+
+    /// Says where the coroutine is to be woken.
+    pub(super) fn place(&self, key: usize) {
+        self.cell().head().key.store(key, Ordering::Release);
+    }
+
+    /// Hands the result to the handle and wakes whoever waits for it. Without a handle the cell is
+    /// freed, and a panic that nobody saw is given back.
+    pub(super) fn finish(self, whose: &str) -> Option<Box<dyn Any + Send>> {
+        let mut waiter = None;
+        let head = self.cell().head();
+        let completed = head.join.complete(|| {
+            // SAFETY: the state is `TAKING`: the slot is the scheduler's.
+            waiter = head.waiter.with_mut(|slot| unsafe { (*slot).take() });
+        });
+        let mut unseen = None;
+        if completed == Completed::Detached {
+            // SAFETY: the handle has let go, so the slot is the Body's alone.
+            let log = waiter.or_else(|| head.waiter.with_mut(|slot| unsafe { (*slot).take() }));
+            waiter = None;
+            // SAFETY: so is the result, and the log was left by this cell's own handle; the cell
+            // was made by `Box::leak` and is freed once, since this consumes the Body.
+            unseen = unsafe { self.cell().unobserved(log.as_ref().and_then(log_of), whose) };
+            // SAFETY: as above.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        }
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        unseen
+    }
+}
+
+/// Shows a result, which is a `Result<Result<T, E>, Ended>`, to the log.
+type Log = fn(*const (), &str);
+
+/// What a handle that was dropped with [`Joint::detach_to_log`] leaves in the waiter's slot: a
+/// waker that wakes nobody and whose data is a [`Log`]. It saves each cell a word.
+static LOG_TABLE: RawWakerVTable =
+    RawWakerVTable::new(|data| RawWaker::new(data, &LOG_TABLE), |_| {}, |_| {}, |_| {});
+
+fn log_of(waker: &Waker) -> Option<Log> {
+    // SAFETY: only `detach_to_log` makes wakers with this table, and their data is a `Log`.
+    ptr::eq(waker.vtable(), &raw const LOG_TABLE)
+        .then(|| unsafe { mem::transmute::<*const (), Log>(waker.data()) })
+}
+
+fn show_error<T, E: fmt::Display>(result: *const (), whose: &str) {
+    // SAFETY: `detach_to_log` has left this function in a cell with this type of result, whose
+    // owner calls it while the result is in place.
+    match unsafe { &*result.cast::<Result<Result<T, E>, Ended>>() } {
+        Ok(Ok(_)) | Err(Ended::Terminated) => {}
+        Ok(Err(error)) => tracing::error!("asyncoro: {whose} ended: {error}"),
+        Err(panicked) => tracing::error!("asyncoro: {whose}: {panicked}"),
+    }
+}
+
+impl<T, E: fmt::Display> Joint<Result<T, E>> {
+    /// Lets go; an error that the coroutine ends with is shown to the log.
+    pub(super) fn detach_to_log(self) {
+        let log: Log = show_error::<T, E>;
+        // SAFETY: the table's functions own nothing and never follow the data.
+        let waker = unsafe { Waker::new(log as *const (), &LOG_TABLE) };
+        let head = self.cell().head();
+        loop {
+            match head.join.look() {
+                // The scheduler is a few instructions away from being done.
+                Look::Soon => std::hint::spin_loop(),
+                Look::Done => break,
+                Look::Pending => {
+                    // SAFETY: `look` has said that the slot is the handle's.
+                    let old = head.waiter.with_mut(|slot| unsafe { (*slot).replace(waker) });
+                    let detached = head.join.detach();
+                    drop(old);
+                    if detached {
+                        mem::forget(self);
+                        return;
+                    }
+                    break;
+                }
+            }
+        }
+        // SAFETY: the state said `Done`.
+        if let Some(result) = unsafe { self.cell().take() } {
+            show_error::<T, E>(ptr::from_ref(&result).cast(), "a coroutine");
+        }
+    }
+}
+
+/// A body on its way to the thread of its scheduler.
+pub(super) struct Unstarted(Body);
+
+// SAFETY: made only by `new_unstarted`, whose future holds nothing but a `Send` closure until it is
+// polled, which only happens after `into_body` on the scheduler's thread. If the scheduler has
+// ended the closure is dropped in the thread that sends it, which `Send` allows.
+unsafe impl Send for Unstarted {}
+
+impl Unstarted {
+    pub(super) fn into_body(self) -> Body {
+        self.0
+    }
+}
+
+/// Makes the cell of a coroutine whose future is made by `make` on the scheduler's thread.
+pub(super) fn new_unstarted<M, F>(make: M) -> (Unstarted, Joint<F::Output>)
+where
+    M: FnOnce() -> F + Send + 'static,
+    F: Future + 'static,
+{
+    let (body, joint) = new(async move { make().await });
+    (Unstarted(body), joint)
+}
+
+/// The handle's end of a cell.
+pub(super) struct Joint<T>(NonNull<dyn Join<T>>);
+
+// SAFETY: see the proof on the module's page; from another thread a Joint touches the state,
+// atomics, the waiter and the result, which is a `T`, a panic's payload (`Send`), or nothing.
+unsafe impl<T: Send> Send for Joint<T> {}
+// SAFETY: through `&Joint` only the state and the atomics are read.
+unsafe impl<T: Send> Sync for Joint<T> {}
+
+impl<T> Joint<T> {
+    fn cell(&self) -> &dyn Join<T> {
+        // SAFETY: the Joint holds the cell until its drop.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The key that wakes the coroutine; zero if it has no place yet.
+    pub(super) fn key(&self) -> usize {
+        self.cell().head().key.load(Ordering::Acquire)
+    }
+
+    /// Whether the result is there.
+    pub(super) fn is_done(&self) -> bool {
+        self.cell().head().join.is_done()
+    }
+
+    /// Asks for the end of the coroutine; the caller then wakes it.
+    pub(super) fn ask_to_end(&self) {
+        self.cell().head().terminate.store(true, Ordering::Relaxed);
+    }
+
+    /// The result, once; until it is there, `cx`'s waker is kept and woken by the end.
+    ///
+    /// # Panics
+    /// If the result was taken before.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Ended>> {
+        let head = self.cell().head();
+        match head.join.look() {
+            Look::Done => return Poll::Ready(self.take()),
+            Look::Soon => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Look::Pending => {}
+        }
+        let waker = cx.waker().clone();
+        // SAFETY: `look` has said that the slot is the handle's.
+        let old = head.waiter.with_mut(|slot| unsafe { (*slot).replace(waker) });
+        let published = head.join.publish_waiter();
+        drop(old);
+        if published { Poll::Pending } else { Poll::Ready(self.take()) }
+    }
+
+    fn take(&mut self) -> Result<T, Ended> {
+        // SAFETY: the state said `Done`.
+        let result = unsafe { self.cell().take() };
+        result.expect("a coroutine's value can be taken once")
+    }
+}
+
+impl<T> Drop for Joint<T> {
+    fn drop(&mut self) {
+        let head = self.cell().head();
+        match head.join.look() {
+            Look::Pending => {
+                // SAFETY: `look` has said that the slot is the handle's.
+                let waiter = head.waiter.with_mut(|slot| unsafe { (*slot).take() });
+                let detached = head.join.detach();
+                drop(waiter);
+                if detached {
+                    return;
+                }
+            }
+            Look::Soon => {
+                if head.join.detach() {
+                    return;
+                }
+            }
+            Look::Done => {}
+        }
+        // SAFETY: the scheduler has let go (`Done`), so the cell is the handle's alone; it was made
+        // by `Box::leak` and is freed once.
+        let cell = unsafe { Box::from_raw(self.0.as_ptr()) };
+        // SAFETY: as above.
+        if let Some(Err(Ended::Panicked(payload))) = unsafe { cell.take() } {
+            super::log_panic("a coroutine whose handle was dropped", &*payload);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(all(test, loom))]
+mod loom_tests;

@@ -1,0 +1,67 @@
+//! The two owners of a cell on two threads, in every order.
+
+use loom::thread;
+
+use super::{Context, Ended, Poll, Waker, new};
+
+fn cx() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+#[test]
+fn loom_a_handle_dropped_elsewhere_leaves_nothing_behind() {
+    loom::model(|| {
+        let (mut body, joint) = new(async { loom::sync::Arc::new(1) });
+        let other = thread::spawn(move || drop(joint));
+        assert!(body.resume(&mut cx()));
+        body.finish("model");
+        other.join().expect("the handle's thread");
+    });
+}
+
+#[test]
+fn loom_a_handle_polled_elsewhere_gets_the_value_or_is_woken() {
+    loom::model(|| {
+        let (mut body, mut joint) = new(async { 7 });
+        let other = thread::spawn(move || {
+            loop {
+                match joint.poll(&mut cx()) {
+                    Poll::Ready(result) => return result.expect("not terminated"),
+                    Poll::Pending => thread::yield_now(),
+                }
+            }
+        });
+        assert!(body.resume(&mut cx()));
+        body.finish("model");
+        assert_eq!(other.join().expect("the handle's thread"), 7);
+    });
+}
+
+#[test]
+fn loom_a_handle_polled_and_dropped_elsewhere_frees_the_cell_once() {
+    loom::model(|| {
+        let (mut body, mut joint) = new(async { loom::sync::Arc::new(1) });
+        let other = thread::spawn(move || {
+            let _ = joint.poll(&mut cx());
+        });
+        assert!(body.resume(&mut cx()));
+        body.finish("model");
+        other.join().expect("the handle's thread");
+    });
+}
+
+#[test]
+fn loom_a_termination_from_elsewhere_is_seen_or_comes_too_late() {
+    loom::model(|| {
+        let (mut body, joint) = new(std::future::ready(3));
+        let other = thread::spawn(move || {
+            joint.ask_to_end();
+            joint
+        });
+        assert!(body.resume(&mut cx()));
+        body.finish("model");
+        let mut joint = other.join().expect("the handle's thread");
+        let result = joint.poll(&mut cx());
+        assert!(matches!(result, Poll::Ready(Ok(3) | Err(Ended::Terminated))));
+    });
+}

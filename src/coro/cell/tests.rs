@@ -1,0 +1,97 @@
+//! What a cell's two owners find, whoever comes last.
+
+use std::{
+    future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use super::{Ended, new};
+
+fn cx() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+/// Counts drops.
+struct Tracked(Arc<AtomicUsize>);
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn the_handle_finds_the_value_after_the_scheduler_has_let_go() {
+    let (mut body, mut joint) = new(async { 7 });
+    assert!(body.resume(&mut cx()));
+    assert!(joint.poll(&mut cx()).is_pending());
+    assert!(body.finish("x").is_none());
+    assert!(joint.is_done());
+    assert!(matches!(joint.poll(&mut cx()), Poll::Ready(Ok(7))));
+}
+
+#[test]
+fn a_value_that_nobody_takes_is_dropped_once() {
+    for handle_first in [true, false] {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let tracked = Tracked(Arc::clone(&drops));
+        let (mut body, joint) = new(async move { tracked });
+        assert!(body.resume(&mut cx()));
+        if handle_first {
+            drop(joint);
+            body.finish("x");
+        } else {
+            body.finish("x");
+            drop(joint);
+        }
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[test]
+fn ending_drops_the_future_and_tells_the_handle() {
+    let drops = Arc::new(AtomicUsize::new(0));
+    let tracked = Tracked(Arc::clone(&drops));
+    let (mut body, mut joint) = new(async move {
+        future::pending::<()>().await;
+        drop(tracked);
+    });
+    assert!(!body.resume(&mut cx()));
+    body.end();
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    body.finish("x");
+    assert!(matches!(joint.poll(&mut cx()), Poll::Ready(Err(Ended::Terminated))));
+}
+
+#[test]
+fn a_panic_nobody_sees_is_given_to_whoever_finishes() {
+    let (mut body, joint) = new(async { panic!("unseen") });
+    drop::<super::Joint<()>>(joint);
+    assert!(body.resume(&mut cx()));
+    let payload = body.finish("x").expect("the panic's payload");
+    assert_eq!(*payload.downcast_ref::<&str>().expect("a text"), "unseen");
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_future_stays_in_bounds() {
+    struct Explosive;
+    impl Drop for Explosive {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
+    let explosive = Explosive;
+    let (mut body, mut joint) = new(async move {
+        future::pending::<()>().await;
+        drop(explosive);
+    });
+    assert!(!body.resume(&mut cx()));
+    body.end();
+    body.finish("x");
+    let result = joint.poll(&mut cx());
+    assert!(matches!(result, Poll::Ready(Err(Ended::Panicked(_)))));
+}

@@ -1,0 +1,79 @@
+//! The scheduler that runs on this thread, if any.
+//!
+//! Unsafe: a thread-local pointer instead of a counted reference, since each verb looks here. It is
+//! valid while [`Entered`] lives, which holds a counted reference itself and takes the pointer back
+//! when it is dropped.
+#![allow(unsafe_code)]
+
+use std::{cell::Cell, ptr, rc::Rc};
+
+use super::{engine::Engine, waker::Key};
+
+thread_local! {
+    static CURRENT: Cell<*const Engine> = const { Cell::new(ptr::null()) };
+}
+
+/// Calls `f` with this thread's running scheduler.
+pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
+    let engine = CURRENT.get();
+    if engine.is_null() {
+        return None;
+    }
+    // SAFETY: set by `enter`, whose guard holds a reference for as long as the pointer is here; `f`
+    // cannot keep the borrow, nor end the guard, which lives further down this thread's stack.
+    Some(f(unsafe { &*engine }))
+}
+
+/// Calls `f` with this thread's running scheduler.
+///
+/// # Panics
+/// When there is none, naming the call that needs one.
+#[track_caller]
+pub(crate) fn expect<R>(call: &'static str, f: impl FnOnce(&Engine) -> R) -> R {
+    match with(f) {
+        Some(result) => result,
+        None => outside(call),
+    }
+}
+
+#[track_caller]
+#[cold]
+fn outside(call: &'static str) -> ! {
+    panic!(
+        "{call} needs a running scheduler on this thread: call it inside `asyncoro::run(async \
+         {{ ... }})` or in a coroutine, or use BlockingSocket in plain threads"
+    )
+}
+
+/// Wakes a coroutine of this thread's scheduler; `false` if the key is of another one.
+pub(super) fn wake_own(key: Key) -> bool {
+    with(|engine| engine.wake_own(key)).unwrap_or(false)
+}
+
+/// While it lives, `engine` is this thread's scheduler; then the one before is again.
+pub(super) struct Entered {
+    engine: Rc<Engine>,
+    before: *const Engine,
+}
+
+/// Makes `engine` this thread's running scheduler.
+pub(super) fn enter(engine: &Rc<Engine>) -> Entered {
+    let engine = Rc::clone(engine);
+    let before = CURRENT.replace(Rc::as_ptr(&engine));
+    Entered { engine, before }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        debug_assert!(
+            CURRENT.get().is_null() || ptr::eq(CURRENT.get(), Rc::as_ptr(&self.engine)),
+            "schedulers are left in the order they were entered"
+        );
+        CURRENT.set(self.before);
+    }
+}
+
+/// In the child of a fork: forgets the scheduler, which stays the parent's.
+pub(super) fn forget() {
+    CURRENT.set(ptr::null());
+}

@@ -1,0 +1,565 @@
+//! One scheduler's state, and what coroutines, timers and sockets may ask of it.
+//!
+//! Everything here belongs to one thread and sits in cells. Rules that keep it sound in practice:
+//! - a borrow of a cell never spans foreign code: wakers are woken and dropped, bodies resumed and
+//!   results handed over with no borrow held;
+//! - who is told something in a loop (events, due timers, dirty sockets) is taken out of its cell
+//!   first, since what is told may come back and ask.
+//!
+//! How these parts are driven is `scheduler.rs`.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    future::Future,
+    io,
+    os::fd::BorrowedFd,
+    rc::{Rc, Weak},
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Coro, Statistics,
+    cell::{self, Body},
+    inbox::{self, Inbox, Post},
+    log_panic,
+    sources::{Source, Sources},
+    table::{MAIN, Table},
+    timer::{TimerKey, Timers},
+    waker::{self, Key},
+};
+use crate::{
+    driver::{Driver, Interest, Kind, Token},
+    primitives::Arc,
+};
+
+/// What the builder decides.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) driver: Kind,
+    pub(super) spin: Duration,
+    /// How long the end of the scheduler waits for queued messages to leave.
+    pub(super) drain: Duration,
+    /// How long a dropped socket may go on sending what is queued.
+    pub(super) linger: Duration,
+}
+
+/// Counts since the scheduler was made.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) spawned: Cell<u64>,
+    pub(super) resumes: Cell<u64>,
+    pub(super) turns: Cell<u64>,
+    pub(super) sleeps: Cell<u64>,
+    pub(super) events: Cell<u64>,
+    pub(super) flushes: Cell<u64>,
+}
+
+pub(super) fn count(counter: &Cell<u64>, more: usize) {
+    counter.set(counter.get().wrapping_add(more as u64));
+}
+
+/// A dropped socket that still has something to send.
+struct Lingering {
+    source: Rc<dyn Source>,
+    until: Instant,
+}
+
+/// See the module's page.
+pub(crate) struct Engine {
+    own: Weak<Engine>,
+    pub(super) slot: u16,
+    pub(super) settings: Settings,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) counters: Counters,
+    table: RefCell<Table>,
+    timers: RefCell<Timers>,
+    driver: RefCell<Driver>,
+    sources: RefCell<Sources>,
+    tells_hangup: bool,
+    dirty: RefCell<Vec<Rc<dyn Source>>>,
+    lingering: RefCell<Vec<Lingering>>,
+    /// Who waits for a descriptor of ours to be closed.
+    starved: RefCell<Vec<Waker>>,
+    names: RefCell<HashMap<u32, Rc<str>>>,
+    /// Told when no coroutine is left but daemons.
+    idle_listeners: RefCell<Vec<Answer>>,
+    stopped: Cell<bool>,
+    budget: Cell<u32>,
+    /// The place of the coroutine that is being resumed.
+    running: Cell<u32>,
+    ending: Cell<bool>,
+    /// Emptied vectors, kept for their memory.
+    spare_wakers: RefCell<Vec<Waker>>,
+    spare_posts: RefCell<Vec<Post>>,
+    process: Cell<u32>,
+}
+
+/// How another thread is told what it has asked for.
+pub(super) type Answer = Box<dyn FnOnce(()) + Send>;
+
+/// Immediate completions that a coroutine may have in one resume before others get their turn.
+const BUDGET: u32 = 128;
+
+impl Engine {
+    pub(super) fn new(settings: Settings) -> io::Result<Rc<Engine>> {
+        super::fork::watch();
+        let driver = Driver::new(settings.driver, settings.spin)?;
+        let inbox = Arc::new(Inbox::new(driver.bell()));
+        let slot = inbox::register(&inbox)
+            .ok_or_else(|| io::Error::other("65,535 schedulers are running in this process"))?;
+        Ok(Rc::new_cyclic(|own| Engine {
+            own: Weak::clone(own),
+            slot,
+            settings,
+            inbox,
+            counters: Counters::default(),
+            table: RefCell::new(Table::new()),
+            timers: RefCell::new(Timers::new(Driver::now())),
+            sources: RefCell::new(Sources::new()),
+            tells_hangup: driver.tells_hangup(),
+            driver: RefCell::new(driver),
+            dirty: RefCell::default(),
+            lingering: RefCell::default(),
+            starved: RefCell::default(),
+            names: RefCell::default(),
+            idle_listeners: RefCell::default(),
+            stopped: Cell::new(false),
+            budget: Cell::new(BUDGET),
+            running: Cell::new(MAIN),
+            ending: Cell::new(false),
+            spare_wakers: RefCell::default(),
+            spare_posts: RefCell::default(),
+            process: Cell::new(super::fork::generation()),
+        }))
+    }
+
+    /// A reference that does not keep this engine.
+    pub(crate) fn weak(&self) -> Weak<Engine> {
+        Weak::clone(&self.own)
+    }
+
+    /// Whether this process is a child that inherited the scheduler by fork(2).
+    pub(super) fn is_inherited(&self) -> bool {
+        self.process.get() != super::fork::generation()
+    }
+
+    // ---- coroutines
+
+    pub(super) fn spawn<F: Future + 'static>(&self, future: F) -> Coro<F::Output> {
+        let (body, joint) = cell::new(future);
+        self.take_in(body);
+        Coro::new(joint)
+    }
+
+    /// Takes in a coroutine; while the scheduler ends, it ends at once.
+    pub(super) fn take_in(&self, mut body: Body) {
+        if self.ending.get() {
+            body.end();
+            self.finish(body, None);
+        } else {
+            count(&self.counters.spawned, 1);
+            self.table.borrow_mut().insert(self.slot, body);
+        }
+    }
+
+    pub(super) fn wake_own(&self, key: Key) -> bool {
+        if key.slot != self.slot {
+            return false;
+        }
+        self.table.borrow_mut().wake(key);
+        true
+    }
+
+    /// The place whose turn it is.
+    pub(super) fn next_ready(&self) -> Option<u32> {
+        self.table.borrow_mut().next()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.table.borrow().is_idle()
+    }
+
+    /// Coroutines that keep `run` from returning.
+    pub(super) fn holding(&self) -> usize {
+        let table = self.table.borrow();
+        table.alive() - table.daemons()
+    }
+
+    /// Makes `run`'s own future ready.
+    pub(super) fn wake_main(&self) {
+        self.table.borrow_mut().wake_place(MAIN);
+    }
+
+    pub(super) fn main_waker(&self) -> Waker {
+        Key { slot: self.slot, generation: 0, index: MAIN }.waker()
+    }
+
+    /// A fresh budget for whoever is resumed at `index`.
+    pub(super) fn begin(&self, index: u32) {
+        count(&self.counters.resumes, 1);
+        self.budget.set(BUDGET);
+        self.running.set(index);
+    }
+
+    /// Resumes the coroutine at `index`.
+    pub(super) fn resume(&self, index: u32) {
+        let Some((mut body, generation)) = self.table.borrow_mut().begin(index) else { return };
+        self.begin(index);
+        let waker = Key { slot: self.slot, generation, index }.waker();
+        let ended = body.resume(&mut Context::from_waker(&waker));
+        if ended {
+            self.end(index, body);
+        } else {
+            self.table.borrow_mut().put_back(index, body);
+        }
+        self.running.set(MAIN);
+    }
+
+    fn end(&self, index: u32, body: Body) {
+        let removed = self.table.borrow_mut().remove(index);
+        let name = if removed.named { self.names.borrow_mut().remove(&index) } else { None };
+        self.finish(body, name);
+    }
+
+    fn finish(&self, body: Body, name: Option<Rc<str>>) {
+        let whose = name.as_deref().unwrap_or("a coroutine without a name");
+        if let Some(payload) = body.finish(whose) {
+            log_panic(whose, &*payload);
+        }
+    }
+
+    /// Ends every coroutine. What is spawned meanwhile ends at once.
+    pub(super) fn end_all(&self) {
+        self.ending.set(true);
+        let mut from = 0;
+        loop {
+            let Some(index) = self.table.borrow().any_from(from) else { break };
+            let begun = self.table.borrow_mut().begin(index);
+            if let Some((mut body, _)) = begun {
+                self.begin(index);
+                body.end();
+                self.end(index, body);
+            }
+            from = index;
+        }
+        self.running.set(MAIN);
+        self.table.borrow_mut().clear_queue();
+        self.ending.set(false);
+    }
+
+    /// Spends one immediate completion; `false` when the coroutine must let others go first.
+    pub(crate) fn spend(&self) -> bool {
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    pub(super) fn running_key(&self) -> Key {
+        self.table.borrow().key(self.slot, self.running.get())
+    }
+
+    pub(super) fn set_daemon(&self, daemon: bool) {
+        self.table.borrow_mut().set_daemon(self.running.get(), daemon);
+    }
+
+    pub(super) fn set_name(&self, name: &str) {
+        let index = self.running.get();
+        self.table.borrow_mut().set_named(index);
+        self.names.borrow_mut().insert(index, Rc::from(name));
+    }
+
+    pub(super) fn name(&self) -> Option<Rc<str>> {
+        self.names.borrow().get(&self.running.get()).cloned()
+    }
+
+    /// `name/id` of every coroutine that keeps `run` from returning.
+    pub(super) fn stragglers(&self) -> Vec<String> {
+        let (table, names) = (self.table.borrow(), self.names.borrow());
+        let shown = |index: u32| {
+            let name = names.get(&index).map_or("coroutine", |name| name);
+            format!("{name}/{}", table.key(self.slot, index).pack())
+        };
+        table.non_daemons().into_iter().map(shown).collect()
+    }
+
+    /// Has `done` called when no coroutine is left but daemons.
+    pub(super) fn when_idle(&self, done: Answer) {
+        self.idle_listeners.borrow_mut().push(done);
+    }
+
+    fn tell_idle(&self) {
+        if !self.idle_listeners.borrow().is_empty() && self.holding() == 0 {
+            self.idle_listeners.take().into_iter().for_each(|done| done(()));
+        }
+    }
+
+    /// Has a scheduler with a thread of its own end once its coroutines have.
+    pub(super) fn stop(&self) {
+        self.stopped.set(true);
+        self.wake_main();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
+    // ---- timers
+
+    /// Arms a timer.
+    pub(crate) fn arm(&self, deadline: Instant, waker: &Waker) -> TimerKey {
+        // A foreign waker's clone is foreign code: not while the timers are borrowed.
+        let waker = waker.clone();
+        self.timers.borrow_mut().arm(deadline, waker)
+    }
+
+    pub(crate) fn disarm(&self, key: TimerKey) {
+        let waker = self.timers.borrow_mut().disarm(key);
+        drop(waker);
+    }
+
+    pub(crate) fn is_armed(&self, key: TimerKey) -> bool {
+        self.timers.borrow().is_armed(key)
+    }
+
+    pub(crate) fn rewaker(&self, key: TimerKey, waker: &Waker) {
+        if !self.timers.borrow().wakes(key, waker) {
+            let waker = waker.clone();
+            let old = self.timers.borrow_mut().rewaker(key, waker);
+            drop(old);
+        }
+    }
+
+    /// Wakes whoever's timer is due.
+    pub(super) fn fire_timers(&self) {
+        if self.timers.borrow().armed() == 0 {
+            return;
+        }
+        let mut due = self.spare_wakers.take();
+        self.timers.borrow_mut().fire(Driver::now(), &mut due);
+        due.drain(..).for_each(waker::wake);
+        self.spare_wakers.replace(due);
+    }
+
+    /// When the next timer is due, or a lingering socket's time is up.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let timer = self.timers.borrow().next();
+        let lingering = self.lingering.borrow().iter().map(|socket| socket.until).min();
+        timer.into_iter().chain(lingering).min()
+    }
+
+    // ---- sources
+
+    /// Registers a source with the driver; it then hears of what is ready now, and of each change.
+    pub(crate) fn register(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        source: Weak<dyn Source>,
+    ) -> io::Result<Token> {
+        let token = self.sources.borrow_mut().insert(source);
+        let added = self.driver.borrow().add(fd, interest, token);
+        match added {
+            Ok(()) => Ok(token),
+            Err(error) => {
+                self.sources.borrow_mut().remove(token);
+                Err(error)
+            }
+        }
+    }
+
+    /// Changes a registered source's interest.
+    pub(crate) fn reregister(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        self.driver.borrow().modify(fd, interest, token)
+    }
+
+    /// Forgets a source, before its descriptor is closed or given away.
+    pub(crate) fn deregister(&self, fd: BorrowedFd<'_>, token: Token) {
+        // A child of fork shares the kernel's list with its parent and must leave it alone.
+        if !self.is_inherited() {
+            self.driver.borrow().remove(fd);
+        }
+        self.sources.borrow_mut().remove(token);
+    }
+
+    /// Whether the driver tells a hang-up from data.
+    pub(crate) fn tells_hangup(&self) -> bool {
+        self.tells_hangup
+    }
+
+    /// Has `source` flushed at the end of this turn.
+    pub(crate) fn mark_dirty(&self, source: Rc<dyn Source>) {
+        self.dirty.borrow_mut().push(source);
+    }
+
+    /// Keeps a dropped socket until what it has queued is sent, or its time is up.
+    pub(crate) fn linger(&self, source: Rc<dyn Source>) {
+        let until = Driver::now() + self.settings.linger;
+        self.lingering.borrow_mut().push(Lingering { source, until });
+    }
+
+    /// Wakes `waker` when a descriptor of ours is closed, for those who found no free one.
+    pub(crate) fn starve(&self, waker: &Waker) {
+        let waker = waker.clone();
+        let mut starved = self.starved.borrow_mut();
+        if !starved.iter().any(|other| other.will_wake(&waker)) {
+            starved.push(waker);
+        }
+    }
+
+    /// A descriptor of ours was closed.
+    pub(crate) fn descriptor_closed(&self) {
+        if !self.starved.borrow().is_empty() {
+            self.starved.take().into_iter().for_each(waker::wake);
+        }
+    }
+
+    /// Sends what the turn has queued: one call for each dirty socket.
+    pub(super) fn flush_dirty(&self) {
+        while !self.dirty.borrow().is_empty() {
+            let mut dirty = self.dirty.take();
+            count(&self.counters.flushes, dirty.len());
+            dirty.drain(..).for_each(|source| source.flush(self));
+            let mut place = self.dirty.borrow_mut();
+            if place.is_empty() {
+                *place = dirty;
+            }
+        }
+    }
+
+    /// Lets go of dropped sockets that have sent everything, or whose time is up.
+    pub(super) fn look_after_lingering(&self) {
+        if self.lingering.borrow().is_empty() {
+            return;
+        }
+        let now = Driver::now();
+        let (done, rest) = self
+            .lingering
+            .take()
+            .into_iter()
+            .partition(|socket| !socket.source.has_unsent() || socket.until <= now);
+        self.lingering.borrow_mut().extend::<Vec<_>>(rest);
+        let done: Vec<Lingering> = done;
+        done.into_iter().for_each(|socket| abandon(&*socket.source));
+    }
+
+    /// Asks the driver: without waiting if somebody is ready, else until something happens.
+    pub(super) fn ask_driver(&self, limit: Option<Instant>) -> io::Result<()> {
+        let mut driver = self.driver.borrow_mut();
+        if self.is_idle() && !self.inbox.has_mail() {
+            count(&self.counters.sleeps, 1);
+            let deadline = self.next_deadline();
+            driver.idle(deadline.into_iter().chain(limit).min())?;
+        } else {
+            driver.poll()?;
+        }
+        let events = driver.take_events();
+        drop(driver);
+        count(&self.counters.events, events.len());
+        for event in &events {
+            let source = self.sources.borrow().get(event.token);
+            if let Some(source) = source {
+                source.ready(event.ready, self);
+            }
+        }
+        self.driver.borrow_mut().recycle(events);
+        Ok(())
+    }
+
+    /// Reads what other threads sent.
+    pub(super) fn read_inbox(&self) {
+        if !self.inbox.has_mail() {
+            return;
+        }
+        let mut posts = self.spare_posts.take();
+        self.inbox.take(&mut posts);
+        for post in posts.drain(..) {
+            match post {
+                Post::Wake(index) => self.table.borrow_mut().wake_place(index),
+                Post::Start(unstarted) => self.take_in(unstarted.into_body()),
+                Post::Call(call) => call(self),
+            }
+        }
+        self.spare_posts.replace(posts);
+    }
+
+    /// What comes after the resumes of a turn; it waits, at most until `limit`, if nobody is ready.
+    ///
+    /// # Panics
+    /// If the driver fails: its descriptor was closed by somebody else, or the kernel is out of
+    /// memory. No coroutine could go on after that.
+    pub(super) fn end_turn(&self, limit: Option<Instant>) {
+        self.tell_idle();
+        self.fire_timers();
+        self.look_after_lingering();
+        self.read_inbox();
+        self.ask_driver(limit).expect("the driver can be asked");
+    }
+
+    /// Sends what is queued anywhere, for at most the time that the builder has set.
+    pub(super) fn drain(&self) -> io::Result<()> {
+        self.flush_dirty();
+        let until = Driver::now() + self.settings.drain;
+        loop {
+            let unsent = self.sources.borrow().unsent();
+            if unsent.is_empty() {
+                break;
+            }
+            if Driver::now() >= until {
+                unsent.iter().for_each(|source| abandon(&**source));
+                break;
+            }
+            drop(unsent);
+            self.ask_driver(Some(until))?;
+            self.flush_dirty();
+        }
+        let lingering = self.lingering.take();
+        lingering.into_iter().for_each(|socket| abandon(&*socket.source));
+        Ok(())
+    }
+
+    /// Counts for `statistics`.
+    pub(super) fn statistics(&self) -> Statistics {
+        let table = self.table.borrow();
+        Statistics {
+            coroutines: table.alive(),
+            daemons: table.daemons(),
+            timers: self.timers.borrow().armed(),
+            sockets: self.sources.borrow().registered(),
+            spawned: self.counters.spawned.get(),
+            resumes: self.counters.resumes.get(),
+            turns: self.counters.turns.get(),
+            sleeps: self.counters.sleeps.get(),
+            events: self.counters.events.get(),
+            flushes: self.counters.flushes.get(),
+            driver: self.driver.try_borrow().map_or("", |driver| driver.name()),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        inbox::unregister(self.slot);
+        for post in self.inbox.close() {
+            // Coroutines that never started end here, so that whoever waits for them hears of it.
+            if let Post::Start(unstarted) = post {
+                let mut body = unstarted.into_body();
+                body.end();
+                body.finish("a coroutine that was never started");
+            }
+        }
+    }
+}
+
+fn abandon(source: &dyn Source) {
+    if source.has_unsent() {
+        let what = source.abandon();
+        tracing::warn!("asyncoro: {what}");
+    }
+}

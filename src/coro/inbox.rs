@@ -1,0 +1,211 @@
+//! The only door between threads: wakes, new coroutines and calls from elsewhere.
+//!
+//! Each scheduler has one inbox. Whoever is on another thread puts a post in and rings; the
+//! scheduler empties it once a turn. A coroutine stands in it at most once, however often it is
+//! woken, so its length is bounded by what lives in the scheduler. A closed inbox (its scheduler
+//! has ended) takes nothing and gives back what was to be sent.
+//!
+//! Wakers are numbers ([`Key`]), so a table of the process finds the inbox of a scheduler's slot.
+
+use std::{
+    collections::HashSet,
+    mem,
+    sync::{PoisonError, RwLock},
+};
+
+use super::{cell::Unstarted, engine::Engine, waker::Key};
+use crate::{
+    driver::Doorbell,
+    primitives::{Arc, Mutex, lock},
+};
+
+/// What another thread sends.
+pub(super) enum Post {
+    /// Resume the coroutine at this place.
+    Wake(u32),
+    /// Take in a new coroutine.
+    Start(Unstarted),
+    /// Do something in the scheduler's thread.
+    Call(Box<dyn FnOnce(&Engine) + Send>),
+}
+
+struct Mail {
+    open: bool,
+    posts: Vec<Post>,
+    /// Places that stand in `posts` already.
+    woken: HashSet<u32>,
+}
+
+/// See the module's page.
+pub(crate) struct Inbox {
+    mail: Mutex<Mail>,
+    bell: Arc<Doorbell>,
+}
+
+impl Inbox {
+    pub(super) fn new(bell: Arc<Doorbell>) -> Inbox {
+        let mail = Mail { open: true, posts: Vec::new(), woken: HashSet::new() };
+        Inbox { mail: Mutex::new(mail), bell }
+    }
+
+    /// Puts a post in and rings; gives it back if the scheduler has ended.
+    pub(super) fn send(&self, post: Post) -> Result<(), Post> {
+        let mut mail = lock(&self.mail);
+        if !mail.open {
+            return Err(post);
+        }
+        if let Post::Wake(index) = post
+            && !mail.woken.insert(index)
+        {
+            return Ok(());
+        }
+        mail.posts.push(post);
+        drop(mail);
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Whether something was sent since the last [`Inbox::take`].
+    pub(super) fn has_mail(&self) -> bool {
+        self.bell.is_rung()
+    }
+
+    /// Moves the posts to `into`, if the bell was rung.
+    pub(super) fn take(&self, into: &mut Vec<Post>) {
+        if self.bell.answer() {
+            let mut mail = lock(&self.mail);
+            mem::swap(&mut mail.posts, into);
+            mail.woken.clear();
+        }
+    }
+
+    /// Takes no more; returns what was left.
+    pub(super) fn close(&self) -> Vec<Post> {
+        let mut mail = lock(&self.mail);
+        mail.open = false;
+        mem::take(&mut mail.posts)
+    }
+}
+
+/// Inboxes by slot. A slot is used again after its scheduler has ended; a waker that is older than
+/// that then wakes a stranger for nothing, see `waker.rs`.
+static SLOTS: RwLock<Vec<Option<Arc<Inbox>>>> = RwLock::new(Vec::new());
+
+/// Gives an inbox a slot, from 1 on; `None` when 65,535 schedulers run in this process.
+pub(super) fn register(inbox: &Arc<Inbox>) -> Option<u16> {
+    let mut slots = SLOTS.write().unwrap_or_else(PoisonError::into_inner);
+    let free = slots.iter().position(Option::is_none);
+    let place = free.unwrap_or(slots.len());
+    let slot = u16::try_from(place + 1).ok()?;
+    if place == slots.len() {
+        slots.push(None);
+    }
+    slots[place] = Some(Arc::clone(inbox));
+    Some(slot)
+}
+
+/// Frees a slot.
+pub(super) fn unregister(slot: u16) {
+    let mut slots = SLOTS.write().unwrap_or_else(PoisonError::into_inner);
+    slots[usize::from(slot) - 1] = None;
+}
+
+/// Wakes a coroutine of a scheduler on another thread, or of one that is not running now.
+pub(super) fn wake(key: Key) {
+    let slots = SLOTS.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Some(inbox)) = slots.get(usize::from(key.slot).wrapping_sub(1)) {
+        let _ = inbox.send(Post::Wake(key.index));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use std::sync::atomic::{AtomicUsize as Plain, Ordering};
+
+    use loom::{
+        sync::{Arc, Notify},
+        thread,
+    };
+
+    use super::{Inbox, Post};
+    use crate::driver::Doorbell;
+
+    fn inbox() -> (Arc<Inbox>, Arc<Notify>) {
+        let kernel = Arc::new(Notify::new());
+        let wake = Arc::clone(&kernel);
+        let bell = Arc::new(Doorbell::new(move || wake.notify()));
+        (Arc::new(Inbox::new(bell)), kernel)
+    }
+
+    /// Reads mail as a scheduler does, sleeping in between, until `count` wakes have come.
+    fn receive(inbox: &Inbox, kernel: &Notify, count: usize) -> Vec<u32> {
+        let mut seen = Vec::new();
+        let mut posts = Vec::new();
+        while seen.len() < count {
+            inbox.take(&mut posts);
+            let was_empty = posts.is_empty();
+            seen.extend(posts.drain(..).map(|post| match post {
+                Post::Wake(index) => index,
+                _ => unreachable!("only wakes are sent"),
+            }));
+            if was_empty && inbox.bell.fall_asleep() {
+                kernel.wait();
+                inbox.bell.wake_up();
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn loom_wakes_from_two_threads_all_arrive() {
+        loom::model(|| {
+            let (inbox, kernel) = inbox();
+            let threads = [1, 2].map(|index| {
+                let inbox = Arc::clone(&inbox);
+                thread::spawn(move || assert!(inbox.send(Post::Wake(index)).is_ok()))
+            });
+            let mut seen = receive(&inbox, &kernel, 2);
+            seen.sort_unstable();
+            assert_eq!(seen, [1, 2]);
+            for thread in threads {
+                thread.join().expect("sender");
+            }
+        });
+    }
+
+    #[test]
+    fn loom_a_wake_after_a_take_is_not_swallowed_by_the_one_before() {
+        loom::model(|| {
+            let (inbox, kernel) = inbox();
+            let sender = thread::spawn({
+                let inbox = Arc::clone(&inbox);
+                move || {
+                    assert!(inbox.send(Post::Wake(7)).is_ok());
+                    thread::yield_now();
+                    assert!(inbox.send(Post::Wake(8)).is_ok());
+                }
+            });
+            assert_eq!(receive(&inbox, &kernel, 2), [7, 8]);
+            sender.join().expect("sender");
+        });
+    }
+
+    #[test]
+    fn loom_a_post_is_either_left_at_close_or_given_back() {
+        loom::model(|| {
+            let (inbox, _kernel) = inbox();
+            let back = std::sync::Arc::new(Plain::new(0));
+            let sender = thread::spawn({
+                let (inbox, back) = (Arc::clone(&inbox), std::sync::Arc::clone(&back));
+                move || {
+                    if inbox.send(Post::Wake(1)).is_err() {
+                        back.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+            let left = inbox.close().len();
+            sender.join().expect("sender");
+            assert_eq!(left + back.load(Ordering::Relaxed), 1);
+        });
+    }
+}

@@ -1,0 +1,305 @@
+//! AsynCoro's loop: a turn, and the ways to run one.
+//!
+//! A turn: up to 61 resumes of ready coroutines, first come, first served; flush the sockets that
+//! got something to send; fire the timers that are due; read what other threads sent; ask the
+//! driver, without waiting while somebody is ready. 61 is few enough that a flood on one connection
+//! starves nobody, and many enough that the driver and the clock hardly cost anything per resume.
+
+use std::{
+    any::Any,
+    future::Future,
+    io,
+    panic::{self, AssertUnwindSafe},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use super::{
+    AsynCoro, Builder, Statistics, current,
+    engine::{Engine, count},
+    table::MAIN,
+};
+use crate::driver::Driver;
+
+/// Resumes between two questions to the driver.
+const RESUMES: usize = 61;
+
+/// How long `run` waits for stragglers before it names them in the log.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A scheduler of this thread, for programs that enter it more than once.
+///
+/// [`run`] makes one, runs it and throws it away, which is what most programs want. A `Scheduler`
+/// of one's own can be entered again and again: sockets and, with [`Scheduler::enter`], coroutines
+/// stay from one entry to the next. Dropping it ends the coroutines that are left.
+///
+/// ```
+/// use asyncoro::coro::Scheduler;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let scheduler = Scheduler::new()?;
+/// let twice = scheduler.run(async { asyncoro::spawn(async { 21 }).await.unwrap() * 2 });
+/// assert_eq!(twice, 42);
+/// assert_eq!(scheduler.run(async { "again" }), "again");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Scheduler {
+    engine: Rc<Engine>,
+}
+
+/// When an entry ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// The future and all coroutines that are no daemons have ended.
+    AllEnded,
+    /// The future has ended; the rest is ended too.
+    Ended,
+    /// The future has ended; the rest stays.
+    Left,
+}
+
+impl Scheduler {
+    /// A scheduler with the default settings.
+    ///
+    /// # Errors
+    /// The system's, if there is no descriptor left for its driver.
+    pub fn new() -> io::Result<Scheduler> {
+        Builder::new().build()
+    }
+
+    pub(super) fn with_engine(engine: Rc<Engine>) -> Scheduler {
+        Scheduler { engine }
+    }
+
+    /// Runs `future` and returns its value once it and all coroutines that are no daemons have
+    /// ended.
+    ///
+    /// Daemons are ended then. Coroutines that take more than a second longer than `future` are
+    /// named in the log. Messages still queued are sent for at most a second (see
+    /// [`Builder::drain`]).
+    ///
+    /// # Panics
+    /// If a scheduler is running on this thread already; with `future`'s own panic, after
+    /// everything else has been ended; if the driver fails, which it has no reason to.
+    pub fn run<F: Future>(&self, future: F) -> F::Output {
+        self.drive(future, Until::AllEnded)
+    }
+
+    /// Runs `future`, returns its value when it has ended, and ends all other coroutines.
+    ///
+    /// # Panics
+    /// As [`Scheduler::run`].
+    pub fn run_until<F: Future>(&self, future: F) -> F::Output {
+        self.drive(future, Until::Ended)
+    }
+
+    /// Runs `future`, returns its value when it has ended, and leaves the other coroutines as they
+    /// are: they go on at the next entry.
+    ///
+    /// # Panics
+    /// As [`Scheduler::run`].
+    pub fn enter<F: Future>(&self, future: F) -> F::Output {
+        self.drive(future, Until::Left)
+    }
+
+    /// A handle to this scheduler that other threads can use.
+    pub fn handle(&self) -> AsynCoro {
+        AsynCoro::of(&self.engine)
+    }
+
+    /// What the scheduler has done and holds.
+    pub fn statistics(&self) -> Statistics {
+        self.engine.statistics()
+    }
+
+    #[track_caller]
+    fn drive<F: Future>(&self, future: F, until: Until) -> F::Output {
+        let engine = &self.engine;
+        assert!(
+            current::with(|_| ()).is_none(),
+            "a scheduler is running on this thread already: inside it, `.await` the future or \
+             `asyncoro::spawn` it instead of calling run"
+        );
+        assert!(
+            !engine.is_inherited(),
+            "this scheduler belongs to the parent of a fork: make a new one in the child"
+        );
+        let _entered = current::enter(engine);
+        match self.turns(pin!(future), until) {
+            Ok(value) => value,
+            Err(payload) => panic::resume_unwind(payload),
+        }
+    }
+
+    fn turns<F: Future>(
+        &self,
+        mut future: Pin<&mut F>,
+        until: Until,
+    ) -> Result<F::Output, Box<dyn Any + Send>> {
+        let engine = &self.engine;
+        let mut main = Main::new(engine);
+        engine.wake_main();
+        loop {
+            count(&engine.counters.turns, 1);
+            main.resume_ready(engine, &mut future, until);
+            engine.flush_dirty();
+            if main.may_return(engine, until) {
+                break;
+            }
+            engine.end_turn(main.stragglers_at());
+        }
+        if until != Until::Left || !matches!(main.result, Some(Ok(_))) {
+            engine.end_all();
+            engine.drain().expect("the driver can be asked");
+        }
+        main.result.expect("the loop ends with a result")
+    }
+}
+
+/// `run`'s own future: its result, and the patience with those that take longer.
+struct Main<T> {
+    waker: std::task::Waker,
+    result: Option<Result<T, Box<dyn Any + Send>>>,
+    name_stragglers_at: Option<Instant>,
+    named: bool,
+}
+
+impl<T> Main<T> {
+    fn new(engine: &Engine) -> Main<T> {
+        Main { waker: engine.main_waker(), result: None, name_stragglers_at: None, named: false }
+    }
+
+    fn resume_ready<F>(&mut self, engine: &Engine, future: &mut Pin<&mut F>, until: Until)
+    where
+        F: Future<Output = T>,
+    {
+        for _ in 0..RESUMES {
+            match engine.next_ready() {
+                None => break,
+                Some(MAIN) => {
+                    self.resume(engine, future.as_mut());
+                    if self.result.is_some() && until != Until::AllEnded {
+                        break;
+                    }
+                }
+                Some(index) => engine.resume(index),
+            }
+        }
+    }
+
+    fn resume<F: Future<Output = T>>(&mut self, engine: &Engine, future: Pin<&mut F>) {
+        if self.result.is_some() {
+            return;
+        }
+        engine.begin(MAIN);
+        let cx = &mut Context::from_waker(&self.waker);
+        match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(value)) => {
+                self.result = Some(Ok(value));
+                self.name_stragglers_at = Some(Driver::now() + PATIENCE);
+            }
+            Err(payload) => self.result = Some(Err(payload)),
+        }
+    }
+
+    fn may_return(&mut self, engine: &Engine, until: Until) -> bool {
+        match &self.result {
+            None => false,
+            Some(Err(_)) => true,
+            Some(Ok(_)) if until == Until::AllEnded => {
+                self.name_stragglers(engine);
+                engine.holding() == 0
+            }
+            Some(Ok(_)) => true,
+        }
+    }
+
+    fn stragglers_at(&self) -> Option<Instant> {
+        self.name_stragglers_at.filter(|_| !self.named)
+    }
+
+    fn name_stragglers(&mut self, engine: &Engine) {
+        if self.stragglers_at().is_some_and(|at| Driver::now() >= at) && engine.holding() > 0 {
+            self.named = true;
+            let names = engine.stragglers();
+            tracing::warn!(
+                "asyncoro: run waits for {} coroutines that have not ended: {}",
+                names.len(),
+                names[..names.len().min(20)].join(", ")
+            );
+        }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        if self.engine.is_inherited() || current::with(|_| ()).is_some() {
+            return;
+        }
+        let _entered = current::enter(&self.engine);
+        self.engine.end_all();
+        // Errors of the driver at this point have nobody to go to, and nothing left to spoil.
+        let _ = self.engine.drain();
+    }
+}
+
+/// Runs `future` and returns its value once it and all coroutines that are no daemons have ended.
+///
+/// This is where a program enters asyncoro: what would be `main` in a program with threads becomes
+/// the future.
+///
+/// ```
+/// let sum = asyncoro::run(async {
+///     let one = asyncoro::spawn(async { 1 });
+///     let two = asyncoro::spawn(async { 2 });
+///     one.await.unwrap() + two.await.unwrap()
+/// });
+/// assert_eq!(sum, 3);
+/// ```
+///
+/// # Panics
+/// As [`Scheduler::run`], and if no scheduler can be made because the process has no descriptor
+/// left.
+#[track_caller]
+pub fn run<F: Future>(future: F) -> F::Output {
+    fresh().drive(future, Until::AllEnded)
+}
+
+/// Runs `future`, returns its value when it has ended, and ends all other coroutines.
+///
+/// ```
+/// let value = asyncoro::run_until(async {
+///     asyncoro::spawn(std::future::pending::<()>());
+///     "not kept waiting"
+/// });
+/// assert_eq!(value, "not kept waiting");
+/// ```
+///
+/// # Panics
+/// As [`run`].
+#[track_caller]
+pub fn run_until<F: Future>(future: F) -> F::Output {
+    fresh().drive(future, Until::Ended)
+}
+
+#[track_caller]
+fn fresh() -> Scheduler {
+    Scheduler::new().expect("a scheduler needs two descriptors")
+}
+
+/// Runs `future` on a scheduler of its own in the middle of whatever this thread does, for the
+/// blocking twin's composite verbs.
+pub(crate) fn aside<F: Future>(future: F) -> io::Result<F::Output> {
+    let scheduler = Scheduler::new()?;
+    let entered = current::enter(&scheduler.engine);
+    let result = scheduler.turns(pin!(future), Until::Ended);
+    drop(entered);
+    match result {
+        Ok(value) => Ok(value),
+        Err(payload) => panic::resume_unwind(payload),
+    }
+}

@@ -1,0 +1,237 @@
+//! The coroutines of a scheduler by place, and the queue of those that are ready.
+//!
+//! Each coroutine has a place (an index) and its place a generation, which a wake must fit. The
+//! queue holds places in the order in which they became ready; a place stands in it at most once.
+
+use std::collections::VecDeque;
+
+use super::{cell::Body, waker::Key};
+
+/// The place of `run`'s own future, which is in no entry.
+pub(super) const MAIN: u32 = u32::MAX;
+
+/// Bits of an entry.
+mod flags {
+    /// It stands in the queue.
+    pub(super) const QUEUED: u8 = 1;
+    /// Its body is out, being resumed.
+    pub(super) const RUNNING: u8 = 2;
+    /// It was woken while it ran.
+    pub(super) const WOKEN: u8 = 4;
+    /// It does not keep `run` from returning.
+    pub(super) const DAEMON: u8 = 8;
+    /// It was given a name.
+    pub(super) const NAMED: u8 = 16;
+}
+
+struct Entry {
+    body: Option<Body>,
+    /// While the entry is free: the next free one.
+    next_free: u32,
+    generation: u16,
+    flags: u8,
+}
+
+/// What is left of a coroutine that was taken out.
+pub(super) struct Removed {
+    /// Whether a name is to be forgotten.
+    pub(super) named: bool,
+}
+
+/// See the module's page.
+pub(super) struct Table {
+    entries: Vec<Entry>,
+    free: u32,
+    alive: usize,
+    daemons: usize,
+    queue: VecDeque<u32>,
+    main_queued: bool,
+}
+
+impl Table {
+    pub(super) fn new() -> Table {
+        Table {
+            entries: Vec::new(),
+            free: NONE,
+            alive: 0,
+            daemons: 0,
+            queue: VecDeque::new(),
+            main_queued: false,
+        }
+    }
+
+    /// Coroutines that have not ended.
+    pub(super) fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Those among them that are daemons.
+    pub(super) fn daemons(&self) -> usize {
+        self.daemons
+    }
+
+    /// Whether nobody is ready.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes a coroutine in and makes it ready, behind all others.
+    pub(super) fn insert(&mut self, slot: u16, body: Body) -> Key {
+        let index = self.free_entry();
+        let entry = &mut self.entries[index as usize];
+        let key = Key { slot, generation: entry.generation, index };
+        body.place(key.pack());
+        entry.body = Some(body);
+        entry.flags = flags::QUEUED;
+        self.alive += 1;
+        self.queue.push_back(index);
+        key
+    }
+
+    /// Makes the coroutine of `key` ready if it is still there.
+    pub(super) fn wake(&mut self, key: Key) {
+        if key.index == MAIN {
+            self.wake_main();
+        } else if self.entry(key.index).is_some_and(|entry| entry.generation == key.generation) {
+            self.wake_place(key.index);
+        }
+    }
+
+    /// Makes whoever has this place ready.
+    pub(super) fn wake_place(&mut self, index: u32) {
+        if index == MAIN {
+            return self.wake_main();
+        }
+        let Some(entry) = self.entry(index) else { return };
+        if entry.flags & flags::RUNNING != 0 {
+            entry.flags |= flags::WOKEN;
+        } else if entry.body.is_some() && entry.flags & flags::QUEUED == 0 {
+            entry.flags |= flags::QUEUED;
+            self.queue.push_back(index);
+        }
+    }
+
+    fn wake_main(&mut self) {
+        if !self.main_queued {
+            self.main_queued = true;
+            self.queue.push_back(MAIN);
+        }
+    }
+
+    /// The place whose turn it is.
+    pub(super) fn next(&mut self) -> Option<u32> {
+        let index = self.queue.pop_front()?;
+        if index == MAIN {
+            self.main_queued = false;
+        }
+        Some(index)
+    }
+
+    /// Takes out the body of a place, to be resumed, with the generation of its key.
+    pub(super) fn begin(&mut self, index: u32) -> Option<(Body, u16)> {
+        let entry = self.entry(index)?;
+        let body = entry.body.take()?;
+        entry.flags = (entry.flags & !flags::QUEUED) | flags::RUNNING;
+        Some((body, entry.generation))
+    }
+
+    /// Puts a body back that goes on later.
+    pub(super) fn put_back(&mut self, index: u32, body: Body) {
+        let entry = &mut self.entries[index as usize];
+        debug_assert!(entry.flags & flags::RUNNING != 0, "only what was begun is put back");
+        entry.body = Some(body);
+        let woken = entry.flags & flags::WOKEN != 0;
+        entry.flags &= !(flags::RUNNING | flags::WOKEN);
+        if woken {
+            entry.flags |= flags::QUEUED;
+            self.queue.push_back(index);
+        }
+    }
+
+    /// Frees the place of a coroutine that was begun and has ended.
+    pub(super) fn remove(&mut self, index: u32) -> Removed {
+        let entry = &mut self.entries[index as usize];
+        debug_assert!(entry.flags & flags::RUNNING != 0, "only what was begun is removed");
+        let removed = Removed { named: entry.flags & flags::NAMED != 0 };
+        if entry.flags & flags::DAEMON != 0 {
+            self.daemons -= 1;
+        }
+        entry.flags = 0;
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.next_free = self.free;
+        self.free = index;
+        self.alive -= 1;
+        removed
+    }
+
+    /// Any coroutine that is not being resumed, for the end of the scheduler; searched from `from`
+    /// on.
+    pub(super) fn any_from(&self, from: u32) -> Option<u32> {
+        let mut rest = self.entries.iter().enumerate().skip(from as usize);
+        rest.find(|(_, entry)| entry.body.is_some()).map(|(index, _)| index as u32)
+    }
+
+    /// Forgets who was ready, after all have ended; `run`'s own future is none of them.
+    pub(super) fn clear_queue(&mut self) {
+        debug_assert_eq!(self.alive, 0, "all coroutines have ended");
+        self.queue.clear();
+        if self.main_queued {
+            self.queue.push_back(MAIN);
+        }
+    }
+
+    /// Sets or clears the mark of a daemon.
+    pub(super) fn set_daemon(&mut self, index: u32, daemon: bool) {
+        let Some(entry) = self.entry(index) else { return };
+        let is = entry.flags & flags::DAEMON != 0;
+        if daemon && !is {
+            entry.flags |= flags::DAEMON;
+            self.daemons += 1;
+        } else if is && !daemon {
+            entry.flags &= !flags::DAEMON;
+            self.daemons -= 1;
+        }
+    }
+
+    /// Marks a place as named.
+    pub(super) fn set_named(&mut self, index: u32) {
+        if let Some(entry) = self.entry(index) {
+            entry.flags |= flags::NAMED;
+        }
+    }
+
+    /// The key of whoever has this place.
+    pub(super) fn key(&self, slot: u16, index: u32) -> Key {
+        let generation = self.entries.get(index as usize).map_or(0, |entry| entry.generation);
+        Key { slot, generation, index }
+    }
+
+    /// The places of all coroutines that are alive and no daemons.
+    pub(super) fn non_daemons(&self) -> Vec<u32> {
+        let alive = |entry: &Entry| entry.body.is_some() || entry.flags & flags::RUNNING != 0;
+        let found = self.entries.iter().enumerate();
+        found
+            .filter(|(_, entry)| alive(entry) && entry.flags & flags::DAEMON == 0)
+            .map(|(index, _)| index as u32)
+            .collect()
+    }
+
+    fn entry(&mut self, index: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(index as usize)
+    }
+
+    fn free_entry(&mut self) -> u32 {
+        if self.free != NONE {
+            let index = self.free;
+            self.free = self.entries[index as usize].next_free;
+            return index;
+        }
+        let index = u32::try_from(self.entries.len()).ok().filter(|&index| index < MAIN);
+        let index = index.expect("fewer than 4 billion coroutines");
+        self.entries.push(Entry { body: None, next_free: NONE, generation: 0, flags: 0 });
+        index
+    }
+}
+
+/// No entry; the same number as [`MAIN`], which is in none.
+const NONE: u32 = u32::MAX;

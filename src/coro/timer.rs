@@ -1,0 +1,251 @@
+//! Deadlines: arm, disarm, next, fire. A hierarchical timing wheel over ticks given in.
+//!
+//! Eight levels of 64 slots; a slot of level `n` spans 64^n ticks of 65.5 us, so the wheel holds
+//! any deadline there is. Arming puts a node into the list of one slot, disarming takes it out:
+//! both O(1). Most timers are disarmed long before they are due and never move. One that stays
+//! moves down a level each time its slot is reached, at most seven times.
+//!
+//! Deadlines are rounded up to a tick: a timer never fires early.
+//!
+//! No clock and no unsafe in here; nodes are linked by index. Varghese and Lauck, "Hashed and
+//! Hierarchical Timing Wheels", SOSP 1987, has the idea.
+
+use std::{
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+/// Names an armed timer. It stays valid, as "not armed", after the timer has fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimerKey {
+    index: u32,
+    generation: u32,
+}
+
+struct Node {
+    /// The tick it is due at.
+    due: u64,
+    /// Neighbours in the slot's list; a free node's `next` is the next free one.
+    previous: u32,
+    next: u32,
+    generation: u32,
+    level: u8,
+    slot: u8,
+    waker: Option<Waker>,
+}
+
+/// All timers of a scheduler.
+pub(crate) struct Timers {
+    origin: Instant,
+    /// The tick up to which everything has fired.
+    now: u64,
+    nodes: Vec<Node>,
+    free: u32,
+    armed: usize,
+    /// Which slots of a level are not empty.
+    occupied: [u64; LEVELS],
+    heads: [[u32; SLOTS]; LEVELS],
+}
+
+impl Timers {
+    /// A wheel whose tick 0 is `origin`.
+    pub(crate) fn new(origin: Instant) -> Timers {
+        Timers {
+            origin,
+            now: 0,
+            nodes: Vec::new(),
+            free: NONE,
+            armed: 0,
+            occupied: [0; LEVELS],
+            heads: [[NONE; SLOTS]; LEVELS],
+        }
+    }
+
+    /// Timers that are armed.
+    pub(crate) fn armed(&self) -> usize {
+        self.armed
+    }
+
+    /// Arms a timer that will wake `waker` once `deadline` has come.
+    pub(crate) fn arm(&mut self, deadline: Instant, waker: Waker) -> TimerKey {
+        let due = self.tick_after(deadline).max(self.now + 1);
+        let index = self.allocate(due, waker);
+        self.link(index);
+        self.armed += 1;
+        TimerKey { index, generation: self.nodes[index as usize].generation }
+    }
+
+    /// Whether the timer has neither fired nor been disarmed.
+    pub(crate) fn is_armed(&self, key: TimerKey) -> bool {
+        self.nodes[key.index as usize].generation == key.generation
+    }
+
+    /// Whether the timer would wake this waker, or has nothing to wake any more.
+    pub(crate) fn wakes(&self, key: TimerKey, waker: &Waker) -> bool {
+        let node = &self.nodes[key.index as usize];
+        node.generation != key.generation
+            || node.waker.as_ref().is_some_and(|old| old.will_wake(waker))
+    }
+
+    /// Has the armed timer wake `waker` instead; gives back the old one, to be dropped outside.
+    pub(crate) fn rewaker(&mut self, key: TimerKey, waker: Waker) -> Option<Waker> {
+        debug_assert!(self.is_armed(key), "only an armed timer wakes somebody");
+        self.nodes[key.index as usize].waker.replace(waker)
+    }
+
+    /// Disarms the timer; gives back its waker, to be dropped outside.
+    pub(crate) fn disarm(&mut self, key: TimerKey) -> Option<Waker> {
+        if !self.is_armed(key) {
+            return None;
+        }
+        self.unlink(key.index);
+        self.release(key.index)
+    }
+
+    /// When to look again: never later than the next timer is due, maybe earlier.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let (_, _, tick) = self.next_slot()?;
+        self.origin.checked_add(Duration::from_nanos(tick.saturating_mul(TICK_NS)))
+    }
+
+    /// Fires what is due at `now`: moves the wakers to `due`, in the order of their ticks.
+    pub(crate) fn fire(&mut self, now: Instant, due: &mut Vec<Waker>) {
+        let until = self.tick_before(now);
+        while let Some((level, slot, tick)) = self.next_slot() {
+            if tick > until {
+                break;
+            }
+            self.now = tick;
+            self.empty_slot(level, slot, due);
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Fires or moves down what stands in a slot that has been reached.
+    fn empty_slot(&mut self, level: usize, slot: usize, due: &mut Vec<Waker>) {
+        let mut index = self.heads[level][slot];
+        self.heads[level][slot] = NONE;
+        self.occupied[level] &= !(1 << slot);
+        // Slots are filled at the front; turned round, timers of a tick fire in the order of
+        // arming.
+        let mut turned = NONE;
+        while index != NONE {
+            let next = self.nodes[index as usize].next;
+            self.nodes[index as usize].next = turned;
+            turned = index;
+            index = next;
+        }
+        while turned != NONE {
+            let next = self.nodes[turned as usize].next;
+            if self.nodes[turned as usize].due <= self.now {
+                due.extend(self.release(turned));
+            } else {
+                self.link(turned);
+            }
+            turned = next;
+        }
+    }
+
+    /// The slot that is reached first, and the tick at which.
+    fn next_slot(&self) -> Option<(usize, usize, u64)> {
+        if self.armed == 0 {
+            return None;
+        }
+        (0..LEVELS).find(|&level| self.occupied[level] != 0).map(|level| {
+            let here = (self.now >> (BITS * level)) & (SLOTS as u64 - 1);
+            let ahead = self.occupied[level].rotate_right(here as u32).trailing_zeros() as u64;
+            let slot = (here + ahead) % SLOTS as u64;
+            let span = (BITS * (level + 1)) as u32;
+            let start = self.now.checked_shr(span).unwrap_or(0).checked_shl(span).unwrap_or(0);
+            (level, slot as usize, start + (slot << (BITS * level)))
+        })
+    }
+
+    /// Puts a node into the slot that its tick belongs to, seen from now.
+    fn link(&mut self, index: u32) {
+        let due = self.nodes[index as usize].due;
+        let differing = (self.now ^ due) | (SLOTS as u64 - 1);
+        let level = (63 - differing.leading_zeros() as usize) / BITS;
+        let slot = ((due >> (BITS * level)) & (SLOTS as u64 - 1)) as usize;
+        let head = self.heads[level][slot];
+        if head != NONE {
+            self.nodes[head as usize].previous = index;
+        }
+        let node = &mut self.nodes[index as usize];
+        (node.previous, node.next) = (NONE, head);
+        (node.level, node.slot) = (level as u8, slot as u8);
+        self.heads[level][slot] = index;
+        self.occupied[level] |= 1 << slot;
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Node { previous, next, level, slot, .. } = self.nodes[index as usize];
+        if next != NONE {
+            self.nodes[next as usize].previous = previous;
+        }
+        if previous != NONE {
+            self.nodes[previous as usize].next = next;
+            return;
+        }
+        let (level, slot) = (usize::from(level), usize::from(slot));
+        self.heads[level][slot] = next;
+        if next == NONE {
+            self.occupied[level] &= !(1 << slot);
+        }
+    }
+
+    fn allocate(&mut self, due: u64, waker: Waker) -> u32 {
+        if self.free != NONE {
+            let index = self.free;
+            let node = &mut self.nodes[index as usize];
+            self.free = node.next;
+            node.due = due;
+            node.waker = Some(waker);
+            return index;
+        }
+        let index = u32::try_from(self.nodes.len()).ok().filter(|&index| index != NONE);
+        let index = index.expect("fewer than 4 billion timers");
+        let (previous, next) = (NONE, NONE);
+        let waker = Some(waker);
+        self.nodes.push(Node { due, previous, next, generation: 0, level: 0, slot: 0, waker });
+        index
+    }
+
+    fn release(&mut self, index: u32) -> Option<Waker> {
+        let node = &mut self.nodes[index as usize];
+        node.generation = node.generation.wrapping_add(1);
+        node.next = self.free;
+        self.free = index;
+        self.armed -= 1;
+        node.waker.take()
+    }
+
+    /// The first tick that is not before `instant`.
+    fn tick_after(&self, instant: Instant) -> u64 {
+        self.nanoseconds(instant).div_ceil(TICK_NS)
+    }
+
+    /// The last tick that is not after `instant`.
+    fn tick_before(&self, instant: Instant) -> u64 {
+        self.nanoseconds(instant) / TICK_NS
+    }
+
+    fn nanoseconds(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.origin);
+        // Half of the range is 292 years; the rest keeps sums of ticks from overflowing.
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 2)
+    }
+}
+
+/// No node.
+const NONE: u32 = u32::MAX;
+/// Bits of a tick that choose the slot of a level.
+const BITS: usize = 6;
+const SLOTS: usize = 1 << BITS;
+/// 8 levels of 6 bits and ticks of 16 bits hold any number of nanoseconds in 64 bits.
+const LEVELS: usize = 8;
+/// A tick, in nanoseconds: fine enough for deadlines of 100 us, coarse enough for few levels.
+const TICK_NS: u64 = 1 << 16;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,110 @@
+//! Wakers that are plain numbers.
+//!
+//! A coroutine's waker points nowhere: its 64 bits say which scheduler (16), which place in its
+//! table (32) and which generation of that place (16). Cloning and dropping one costs nothing and
+//! frees nothing, so a coroutine needs no count of its wakers, and its cell no atomics on the way
+//! of a wake. Waking looks the place up: on the scheduler's own thread directly, elsewhere through
+//! the inbox.
+//!
+//! A number can outlive what it named. Then the generation does not fit and nothing happens, or,
+//! once in 65,536 reuses of a place, a stranger is woken once for nothing, which `std`'s contract
+//! allows any waker to do. Nothing that must not hit a stranger (ending a coroutine, say) goes by
+//! this number.
+//!
+//! Unsafe: building a `Waker` from a table of functions, none of which follows the pointer.
+#![allow(unsafe_code)]
+
+use std::{
+    ptr,
+    task::{RawWaker, RawWakerVTable, Waker},
+};
+
+use super::{current, inbox};
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("a waker of asyncoro is a 64-bit number; 32-bit systems are not supported");
+
+/// Names a coroutine of a scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// The scheduler's slot in the process.
+    pub(crate) slot: u16,
+    /// How many coroutines have had this place before, modulo 2^16.
+    pub(crate) generation: u16,
+    /// The place in the scheduler's table.
+    pub(crate) index: u32,
+}
+
+impl Key {
+    /// The key as one number. Slots begin at 1, so it is never 0.
+    pub(crate) fn pack(self) -> usize {
+        usize::from(self.slot) << 48 | usize::from(self.generation) << 32 | self.index as usize
+    }
+
+    /// The key in a number made by [`Key::pack`].
+    pub(crate) fn unpack(number: usize) -> Key {
+        Key { slot: (number >> 48) as u16, generation: (number >> 32) as u16, index: number as u32 }
+    }
+
+    /// A waker for it.
+    pub(crate) fn waker(self) -> Waker {
+        // SAFETY: the functions of the table are thread-safe, treat the pointer as a number, and
+        // own nothing, so they keep every rule of `RawWakerVTable`.
+        unsafe { Waker::new(ptr::without_provenance(self.pack()), &TABLE) }
+    }
+
+    /// Wakes the coroutine, from any thread.
+    pub(crate) fn wake(self) {
+        if !current::wake_own(self) {
+            inbox::wake(self);
+        }
+    }
+}
+
+/// Wakes `waker`, which costs a look-up less for coroutines of ours.
+pub(crate) fn wake(waker: Waker) {
+    if ptr::eq(waker.vtable(), &raw const TABLE) {
+        Key::unpack(waker.data().addr()).wake();
+    } else {
+        waker.wake();
+    }
+}
+
+static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake_data, wake_data, drop_data);
+
+fn clone(data: *const ()) -> RawWaker {
+    RawWaker::new(data, &TABLE)
+}
+
+fn wake_data(data: *const ()) {
+    Key::unpack(data.addr()).wake();
+}
+
+fn drop_data(_: *const ()) {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Key;
+
+    #[test]
+    fn a_key_survives_packing() {
+        for key in [
+            Key { slot: 1, generation: 0, index: 0 },
+            Key { slot: u16::MAX, generation: u16::MAX, index: u32::MAX },
+            Key { slot: 2, generation: 3, index: 4 },
+        ] {
+            assert_eq!(Key::unpack(key.pack()), key);
+            assert_ne!(key.pack(), 0);
+        }
+    }
+
+    #[test]
+    fn clones_wake_alike_and_dropping_them_is_nothing() {
+        let waker = Key { slot: 9999, generation: 1, index: 1 }.waker();
+        let twin = waker.clone();
+        assert!(waker.will_wake(&twin));
+        drop(waker);
+        twin.wake_by_ref();
+        twin.wake();
+    }
+}

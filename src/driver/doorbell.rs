@@ -1,0 +1,123 @@
+//! Waking a scheduler from another thread, without a system call while it is awake anyway.
+//!
+//! One atomic byte says whether the scheduler is awake, asleep, or has been rung. All moves are
+//! read-modify-write operations on that byte, so there is no order between two variables to get
+//! wrong:
+//! - `ring`: anything -> rung; the one who finds `ASLEEP` there also wakes the kernel's wait;
+//! - `fall_asleep`: awake -> asleep, refused when rung;
+//! - `wake_up`: asleep -> awake; a ring that came meanwhile stays;
+//! - `answer`: rung -> awake, before the mail is read, so that mail put in afterwards rings again.
+
+use crate::primitives::{AtomicU8, Ordering};
+
+const AWAKE: u8 = 0;
+const ASLEEP: u8 = 1;
+const RUNG: u8 = 2;
+
+/// See the module's page.
+pub(crate) struct Doorbell {
+    state: AtomicU8,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Doorbell {
+    /// A bell that ends a sleep by calling `wake`, which must work from any thread.
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Doorbell {
+        Doorbell { state: AtomicU8::new(AWAKE), wake: Box::new(wake) }
+    }
+
+    /// Says that there is mail. Call it after the mail is in.
+    pub(crate) fn ring(&self) {
+        if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
+            (self.wake)();
+        }
+    }
+
+    /// Whether there is a ring that was not answered yet.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == RUNG
+    }
+
+    /// Answers a ring; `false` if there was none. Read the mail after it.
+    pub(crate) fn answer(&self) -> bool {
+        self.is_rung() && self.state.swap(AWAKE, Ordering::AcqRel) == RUNG
+    }
+
+    /// Announces a sleep; `false` means that there is mail and the sleep must not begin.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Ends a sleep; `true` if the bell was rung meanwhile.
+    pub(crate) fn wake_up(&self) -> bool {
+        self.state.compare_exchange(ASLEEP, AWAKE, Ordering::AcqRel, Ordering::Relaxed).is_err()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::Doorbell;
+
+    #[test]
+    fn only_a_ring_during_sleep_wakes_the_kernel() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&calls);
+        let bell = Doorbell::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        bell.ring();
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+        assert!(!bell.fall_asleep(), "mail refuses sleep");
+        assert!(bell.answer());
+        assert!(!bell.answer());
+        assert!(bell.fall_asleep());
+        bell.ring();
+        bell.ring();
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        assert!(bell.wake_up());
+        assert!(bell.answer());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::{
+        sync::{Arc, Notify, atomic::AtomicUsize},
+        thread,
+    };
+
+    use super::{Doorbell, Ordering};
+
+    #[test]
+    fn loom_mail_is_never_slept_through() {
+        loom::model(|| {
+            let kernel = Arc::new(Notify::new());
+            let mail = Arc::new(AtomicUsize::new(0));
+            let wake = Arc::clone(&kernel);
+            let bell = Arc::new(Doorbell::new(move || wake.notify()));
+            let sender = thread::spawn({
+                let (bell, mail) = (Arc::clone(&bell), Arc::clone(&mail));
+                move || {
+                    mail.fetch_add(1, Ordering::Relaxed);
+                    bell.ring();
+                }
+            });
+            let mut seen = 0;
+            while seen == 0 {
+                if bell.answer() {
+                    seen = mail.load(Ordering::Relaxed);
+                    assert_eq!(seen, 1, "a ring announces mail that is in");
+                } else if bell.fall_asleep() {
+                    kernel.wait();
+                    bell.wake_up();
+                }
+            }
+            sender.join().expect("sender");
+        });
+    }
+}

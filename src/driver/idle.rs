@@ -1,0 +1,130 @@
+//! When to poll for a moment before sleeping.
+//!
+//! Putting a core to sleep and waking it again costs more than an answer that comes within
+//! microseconds is worth: on a virtual machine each wake is an interrupt and an exit to the host.
+//! So an idle scheduler polls shortly first, but only while that has been paying: sleeps that ended
+//! within the limit earn trust, a poll that found nothing spends all of it and doubles its price.
+//! On a machine with one CPU there is nobody who could answer meanwhile, so it never polls.
+//!
+//! Pure logic over durations given in; `driver/mod.rs` reads the clock.
+
+use std::{thread, time::Duration};
+
+/// Sleeps in a row that must end quickly before the first poll.
+const FIRST_PRICE: u32 = 4;
+
+/// Greatest number of quick sleeps that a failed poll can cost.
+const HIGHEST_PRICE: u32 = 256;
+
+/// See the module's page.
+pub(super) struct Idle {
+    limit: Duration,
+    trust: u32,
+    price: u32,
+}
+
+impl Idle {
+    pub(super) fn new(limit: Duration) -> Idle {
+        let cpus = thread::available_parallelism().map_or(1, usize::from);
+        let limit = if cpus > 1 { limit } else { Duration::ZERO };
+        Idle::with_limit(limit)
+    }
+
+    fn with_limit(limit: Duration) -> Idle {
+        Idle { limit, trust: 0, price: FIRST_PRICE }
+    }
+
+    /// How long to poll now; zero for not at all.
+    pub(super) fn spin(&self) -> Duration {
+        if self.trust >= self.price { self.limit } else { Duration::ZERO }
+    }
+
+    /// A sleep was ended by an event or a ring after `took`.
+    pub(super) fn slept(&mut self, took: Duration) {
+        if took < self.limit {
+            self.trust = (self.trust + 1).min(HIGHEST_PRICE);
+        } else {
+            self.trust = 0;
+        }
+    }
+
+    /// A poll ended; `answered` tells whether something came.
+    pub(super) fn spun(&mut self, answered: bool) {
+        if answered {
+            self.price = (self.price - 1).max(FIRST_PRICE);
+            self.trust = self.trust.max(self.price);
+        } else {
+            self.trust = 0;
+            self.price = (self.price * 2).min(HIGHEST_PRICE);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::{FIRST_PRICE, HIGHEST_PRICE, Idle};
+
+    const LIMIT: Duration = Duration::from_micros(100);
+    const QUICK: Duration = Duration::from_micros(20);
+    const SLOW: Duration = Duration::from_millis(5);
+
+    fn trusted() -> Idle {
+        let mut idle = Idle::with_limit(LIMIT);
+        for _ in 0..FIRST_PRICE {
+            idle.slept(QUICK);
+        }
+        idle
+    }
+
+    #[test]
+    fn polls_only_after_a_row_of_quick_sleeps() {
+        let mut idle = Idle::with_limit(LIMIT);
+        for _ in 0..FIRST_PRICE {
+            assert_eq!(idle.spin(), Duration::ZERO);
+            idle.slept(QUICK);
+        }
+        assert_eq!(idle.spin(), LIMIT);
+    }
+
+    #[test]
+    fn one_slow_sleep_ends_the_row() {
+        let mut idle = trusted();
+        idle.slept(SLOW);
+        assert_eq!(idle.spin(), Duration::ZERO);
+    }
+
+    #[test]
+    fn polls_go_on_while_they_are_answered() {
+        let mut idle = trusted();
+        for _ in 0..1000 {
+            assert_eq!(idle.spin(), LIMIT);
+            idle.spun(true);
+        }
+    }
+
+    #[test]
+    fn each_poll_in_vain_doubles_the_price_up_to_a_bound() {
+        let mut idle = trusted();
+        let mut price = FIRST_PRICE;
+        for _ in 0..10 {
+            idle.spun(false);
+            price = (price * 2).min(HIGHEST_PRICE);
+            for _ in 0..price {
+                assert_eq!(idle.spin(), Duration::ZERO);
+                idle.slept(QUICK);
+            }
+            assert_eq!(idle.spin(), LIMIT);
+        }
+    }
+
+    #[test]
+    fn a_limit_of_zero_never_polls() {
+        let mut idle = Idle::with_limit(Duration::ZERO);
+        for _ in 0..1000 {
+            idle.slept(Duration::ZERO);
+            assert_eq!(idle.spin(), Duration::ZERO);
+        }
+    }
+}

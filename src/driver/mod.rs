@@ -1,0 +1,304 @@
+//! The border to the kernel's readiness: who is ready, and how to sleep until someone is.
+//!
+//! # Contract
+//! - A source is registered once, edge-triggered, under a [`Token`] that its registrant chose; the
+//!   token of a source that is gone must never be used again while an event may be under way, which
+//!   is what the generation in it is for.
+//! - `add` reports what is ready *now* as a first event, so that registering after a call that
+//!   would have blocked loses nothing.
+//! - An event is a hint: the call it announces may still say that it would block.
+//! - `remove` is called before the descriptor is closed.
+//! - [`Doorbell::ring`] ends a sleep from any thread, also one that has not begun yet.
+//! - Nothing in here calls anything above; who asks gets events and looks up the rest.
+//!
+//! There are two backends with the same names: `epoll.rs` calls the kernel itself, `poll.rs` goes
+//! through the `polling` crate and is what other Unix systems get. On Linux the portable one can be
+//! forced (`ASYNCORO_DRIVER=poll`, or the scheduler's builder), so that each change is tested on
+//! both. `doorbell.rs` is the wake-up from other threads, `idle.rs` decides when to poll before
+//! sleeping. The clock is read here and nowhere else.
+
+mod doorbell;
+#[cfg(target_os = "linux")]
+mod epoll;
+mod idle;
+mod poll;
+
+use std::{
+    env, io,
+    os::fd::BorrowedFd,
+    time::{Duration, Instant},
+};
+
+use crate::primitives::Arc;
+
+pub(crate) use self::doorbell::Doorbell;
+use self::idle::Idle;
+
+/// Environment variable that chooses the backend: `epoll` or `poll`.
+pub(crate) const DRIVER_VARIABLE: &str = "ASYNCORO_DRIVER";
+
+/// How long an idle scheduler polls before it sleeps while answers come that fast, unless set.
+pub(crate) const DEFAULT_SPIN: Duration = Duration::from_micros(100);
+
+/// Which backend to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// epoll(7), called directly.
+    #[cfg(target_os = "linux")]
+    Epoll,
+    /// The `polling` crate.
+    Portable,
+}
+
+impl Kind {
+    /// The best backend of this system, unless the environment asks for another.
+    pub(crate) fn from_environment() -> Kind {
+        match env::var(DRIVER_VARIABLE).as_deref() {
+            Ok("poll") => Kind::Portable,
+            _ => Kind::native(),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn native() -> Kind {
+        Kind::Epoll
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn native() -> Kind {
+        Kind::Portable
+    }
+}
+
+/// What a source is registered under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(pub(crate) u64);
+
+/// Directions that a registration asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Reading only.
+    Read,
+    /// Reading and writing.
+    Both,
+}
+
+/// What is ready, as a set of bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ready(u8);
+
+impl Ready {
+    /// A read may go on.
+    pub(crate) const READ: Ready = Ready(1);
+    /// A write may go on.
+    pub(crate) const WRITE: Ready = Ready(2);
+    /// The peer has hung up, or there is an error: a short read no longer means "drained".
+    pub(crate) const HANGUP: Ready = Ready(4);
+    /// There is, or was, urgent data: the same.
+    pub(crate) const URGENT: Ready = Ready(8);
+
+    /// Whether any bit of `other` is in this set.
+    pub(crate) fn any(self, other: Ready) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// This set and `other` together.
+    #[must_use]
+    pub(crate) fn and(self, other: Ready) -> Ready {
+        Ready(self.0 | other.0)
+    }
+}
+
+/// One source and what is ready there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) token: Token,
+    pub(crate) ready: Ready,
+}
+
+/// How long a backend may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Not at all.
+    Zero,
+    /// At most this long.
+    For(Duration),
+    /// Until something happens.
+    Forever,
+}
+
+enum Backend {
+    #[cfg(target_os = "linux")]
+    Epoll(epoll::Epoll),
+    Portable(poll::Portable),
+}
+
+/// A scheduler's way to the kernel.
+pub(crate) struct Driver {
+    backend: Backend,
+    bell: Arc<Doorbell>,
+    idle: Idle,
+    events: Vec<Event>,
+}
+
+impl Driver {
+    /// Opens a backend; `spin` is how long to poll before sleeping, zero for never.
+    pub(crate) fn new(kind: Kind, spin: Duration) -> io::Result<Driver> {
+        let (backend, bell) = match kind {
+            #[cfg(target_os = "linux")]
+            Kind::Epoll => {
+                let (epoll, bell) = epoll::Epoll::new()?;
+                (Backend::Epoll(epoll), bell)
+            }
+            Kind::Portable => {
+                let (portable, bell) = poll::Portable::new()?;
+                (Backend::Portable(portable), bell)
+            }
+        };
+        let events = Vec::with_capacity(EVENTS);
+        Ok(Driver { backend, bell: Arc::new(bell), idle: Idle::new(spin), events })
+    }
+
+    /// What other threads wake this driver with.
+    pub(crate) fn bell(&self) -> Arc<Doorbell> {
+        Arc::clone(&self.bell)
+    }
+
+    /// The clock.
+    pub(crate) fn now() -> Instant {
+        Instant::now()
+    }
+
+    /// Whether this backend tells a hang-up apart from data. Where it does not, a short read never
+    /// means "drained".
+    pub(crate) fn tells_hangup(&self) -> bool {
+        match &self.backend {
+            #[cfg(target_os = "linux")]
+            Backend::Epoll(_) => true,
+            Backend::Portable(_) => false,
+        }
+    }
+
+    /// Name of the backend, for statistics.
+    pub(crate) fn name(&self) -> &'static str {
+        match &self.backend {
+            #[cfg(target_os = "linux")]
+            Backend::Epoll(_) => "epoll",
+            Backend::Portable(_) => "poll",
+        }
+    }
+
+    /// Registers a source.
+    pub(crate) fn add(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        match &self.backend {
+            #[cfg(target_os = "linux")]
+            Backend::Epoll(epoll) => epoll.add(fd, interest, token),
+            Backend::Portable(portable) => portable.add(fd, interest, token),
+        }
+    }
+
+    /// Changes a registered source's interest; what is ready now is reported again.
+    pub(crate) fn modify(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        match &self.backend {
+            #[cfg(target_os = "linux")]
+            Backend::Epoll(epoll) => epoll.modify(fd, interest, token),
+            Backend::Portable(portable) => portable.modify(fd, interest, token),
+        }
+    }
+
+    /// Forgets a source. Errors mean that it was not there, and are ignored.
+    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
+        match &self.backend {
+            #[cfg(target_os = "linux")]
+            Backend::Epoll(epoll) => epoll.remove(fd),
+            Backend::Portable(portable) => portable.remove(fd),
+        }
+    }
+
+    /// Collects what is ready, without waiting.
+    pub(crate) fn poll(&mut self) -> io::Result<()> {
+        self.wait(Wait::Zero)
+    }
+
+    /// Waits until something is ready, the bell rings, or `deadline` has come; polls for a while
+    /// before it sleeps if the idle policy says so.
+    pub(crate) fn idle(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        let spin = self.idle.spin();
+        if !spin.is_zero() {
+            let until = Driver::now() + spin;
+            let answered = self.spin(deadline.map_or(until, |deadline| deadline.min(until)))?;
+            self.idle.spun(answered);
+            if answered {
+                return Ok(());
+            }
+        }
+        if !self.bell.fall_asleep() {
+            return self.wait(Wait::Zero);
+        }
+        let before = Driver::now();
+        let wait = match deadline {
+            None => Wait::Forever,
+            Some(deadline) => match deadline.saturating_duration_since(before) {
+                Duration::ZERO => Wait::Zero,
+                left => Wait::For(left),
+            },
+        };
+        let result = self.wait(wait);
+        let rung = self.bell.wake_up();
+        if rung || !self.events.is_empty() {
+            self.idle.slept(Driver::now() - before);
+        }
+        result
+    }
+
+    /// The events collected last; give the vector back with [`Driver::recycle`].
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Takes the event vector back, so that it is allocated once.
+    pub(crate) fn recycle(&mut self, mut events: Vec<Event>) {
+        events.clear();
+        self.events = events;
+    }
+
+    fn spin(&mut self, until: Instant) -> io::Result<bool> {
+        loop {
+            self.wait(Wait::Zero)?;
+            if !self.events.is_empty() || self.bell.is_rung() {
+                return Ok(true);
+            }
+            if Driver::now() >= until {
+                return Ok(false);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn wait(&mut self, wait: Wait) -> io::Result<()> {
+        match &mut self.backend {
+            #[cfg(target_os = "linux")]
+            Backend::Epoll(epoll) => epoll.wait(wait, &mut self.events),
+            Backend::Portable(portable) => portable.wait(wait, &mut self.events),
+        }
+    }
+}
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+
+/// The token of the doorbell; no source has it.
+const BELL: Token = Token(u64::MAX - 1);
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,120 @@
+//! The portable backend, on the `polling` crate: what other Unix systems get, and a second opinion
+//! on Linux.
+//!
+//! It needs edge-triggered readiness (epoll, kqueue); a system without it is refused. It does not
+//! tell a hang-up from data, so above it a short read never means that a socket is drained.
+//!
+//! Unsafe: `Poller::add_with_mode`, which wants a promise that a source is removed before it is
+//! closed.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    os::fd::{AsRawFd, BorrowedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use polling::{Event as PollEvent, Events, PollMode, Poller};
+
+use super::{Doorbell, EVENTS, Event, Interest, Ready, Token, Wait};
+
+/// A poller and the events it fills.
+pub(super) struct Portable {
+    poller: Arc<Poller>,
+    events: Events,
+}
+
+impl Portable {
+    pub(super) fn new() -> io::Result<(Portable, Doorbell)> {
+        let poller = Arc::new(Poller::new()?);
+        if !poller.supports_edge() {
+            let text = "this system has no edge-triggered readiness";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        let bell = Doorbell::new({
+            let poller = Arc::clone(&poller);
+            move || {
+                let _ = poller.notify();
+            }
+        });
+        let events = Events::with_capacity(NonZeroUsize::new(EVENTS).expect("a constant above 0"));
+        Ok((Portable { poller, events }, bell))
+    }
+
+    pub(super) fn add(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        // SAFETY: the contract in `driver/mod.rs` says that a source is removed before its
+        // descriptor is closed; `socket/core.rs` and its drop keep it.
+        let added = unsafe {
+            self.poller.add_with_mode(fd.as_raw_fd(), event(interest, token), PollMode::Edge)
+        };
+        match added {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.poller.modify_with_mode(fd, event(interest, token), PollMode::Edge)
+            }
+            result => result,
+        }
+    }
+
+    pub(super) fn modify(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        match self.poller.modify_with_mode(fd, event(interest, token), PollMode::Edge) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.add(fd, interest, token),
+            result => result,
+        }
+    }
+
+    pub(super) fn remove(&self, fd: BorrowedFd<'_>) {
+        let _ = self.poller.delete(fd);
+    }
+
+    pub(super) fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
+        let timeout = match wait {
+            Wait::Zero => Some(Duration::ZERO),
+            Wait::For(time) => Some(time),
+            Wait::Forever => None,
+        };
+        self.events.clear();
+        match self.poller.wait(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        let found = self.events.iter();
+        events.extend(
+            found.map(|event| Event { token: Token(event.key as u64), ready: ready_of(event) }),
+        );
+        Ok(())
+    }
+}
+
+fn event(interest: Interest, token: Token) -> PollEvent {
+    let write = interest == Interest::Both;
+    PollEvent::new(token.0 as usize, true, write).with_interrupt().with_priority()
+}
+
+fn ready_of(event: PollEvent) -> Ready {
+    let mut ready = Ready::default();
+    if event.readable || event.is_priority() {
+        ready = ready.and(Ready::READ);
+    }
+    if event.writable {
+        ready = ready.and(Ready::WRITE);
+    }
+    if event.is_priority() {
+        ready = ready.and(Ready::URGENT);
+    }
+    if event.is_interrupt() || event.is_err() == Some(true) {
+        ready = ready.and(Ready::READ).and(Ready::WRITE).and(Ready::HANGUP);
+    }
+    ready
+}

@@ -1,0 +1,272 @@
+//! The conditions of asyncoro's own, typed, inside `std::io::Error`.
+//!
+//! Every verb returns [`std::io::Error`]. A system error comes through untouched, so that
+//! `raw_os_error` and `kind` are the system's. Where there is no system error, or where the verb
+//! and the address belong into the text, the inner error (`io::Error::get_ref`, then
+//! `downcast_ref`) is one of the types below. [`os_code`] finds the system's number in both forms.
+//!
+//! ```
+//! use asyncoro::error::{Incomplete, os_code};
+//!
+//! fn explain(error: &std::io::Error) -> String {
+//!     if let Some(code) = os_code(error) {
+//!         return format!("the system said {code}");
+//!     }
+//!     match error.get_ref().and_then(|inner| inner.downcast_ref::<Incomplete>()) {
+//!         Some(cut) => format!("the peer left after {} of {} bytes", cut.got, cut.expected),
+//!         None => error.to_string(),
+//!     }
+//! }
+//! assert_eq!(explain(&std::io::Error::from_raw_os_error(111)), "the system said 111");
+//! ```
+
+use std::{error::Error, fmt, io};
+
+/// The socket was closed on our side while the verb waited, or before it began.
+///
+/// Kind: `NotConnected`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+/// The stream ended before all the bytes had come.
+///
+/// Kind: `UnexpectedEof`. In a message's header `expected` is 4, in its payload the payload's
+/// length; for `recv_until` it is the greatest number of bytes that the call would have taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    /// Bytes that came.
+    pub got: usize,
+    /// Bytes that were asked for.
+    pub expected: usize,
+}
+
+/// A message is longer than the limit.
+///
+/// Kind: `InvalidData`. Nothing was allocated for it; the header stays unread, so each later
+/// `recv_msg` says the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageTooLong {
+    /// Length that the header announces, in bytes.
+    pub len: usize,
+    /// The limit in force, in bytes (see `set_message_limit`).
+    pub limit: usize,
+}
+
+/// A verb waited for its socket's timeout without progress.
+///
+/// Kind: `TimedOut`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut {
+    /// Bytes that the verb had moved before it gave up.
+    pub done: usize,
+    /// Whether the rest of what was being sent stays queued and will still leave.
+    pub rest_queued: bool,
+}
+
+/// The time given to [`crate::time::timeout`] or [`crate::time::deadline`] was over.
+///
+/// Converts into an [`io::Error`] of kind `TimedOut`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+/// A delimiter was not among the bytes that `recv_until` may look at.
+///
+/// Kind: `InvalidData`. Nothing was consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DelimiterMissing {
+    /// Bytes that were looked at.
+    pub max: usize,
+}
+
+/// A host name that has no address.
+///
+/// Kind: `NotFound`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// The name as it was given.
+    pub host: String,
+    /// The resolver's `EAI_*` code, as in getaddrinfo(3).
+    pub code: i32,
+    /// The resolver's own words for the code.
+    pub reason: String,
+}
+
+/// A verb on a socket of a kind that does not have it.
+///
+/// Kind: `InvalidInput`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongKind {
+    /// The verb.
+    pub verb: &'static str,
+    /// What the socket is, for example `datagram socket`.
+    pub socket: &'static str,
+}
+
+/// A system error with the verb and the address it happened at.
+#[derive(Debug)]
+pub struct Context {
+    /// What was being done, for example `create_connection`.
+    pub verb: &'static str,
+    /// To which address.
+    pub address: String,
+    source: io::Error,
+}
+
+/// The system's error number in `error`, whether it is bare or wrapped with verb and address.
+///
+/// ```
+/// use asyncoro::error::os_code;
+/// assert_eq!(os_code(&std::io::Error::from_raw_os_error(104)), Some(104));
+/// assert_eq!(os_code(&std::io::Error::other("mine")), None);
+/// ```
+pub fn os_code(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().or_else(|| {
+        let inner = error.get_ref()?.downcast_ref::<Context>()?;
+        os_code(&inner.source)
+    })
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the socket was closed")
+    }
+}
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "end of stream after {} of {} bytes", self.got, self.expected)
+    }
+}
+
+impl fmt::Display for MessageTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a message of {} bytes is over the limit of {} bytes", self.len, self.limit)
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "timed out after {} bytes", self.done)?;
+        if self.rest_queued {
+            f.write_str("; the rest stays queued and will still be sent")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the time for this was over")
+    }
+}
+
+impl fmt::Display for DelimiterMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the delimiter is not among the first {} bytes", self.max)
+    }
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot resolve {}: {}", self.host, self.reason)
+    }
+}
+
+impl fmt::Display for WrongKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does not work on a {}", self.verb, self.socket)
+    }
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.verb, self.address, self.source)
+    }
+}
+
+impl Error for Closed {}
+impl Error for Incomplete {}
+impl Error for MessageTooLong {}
+impl Error for TimedOut {}
+impl Error for Elapsed {}
+impl Error for DelimiterMissing {}
+impl Error for Unresolved {}
+impl Error for WrongKind {}
+
+impl Error for Context {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> Self {
+        io::Error::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}
+
+pub(crate) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, Closed)
+}
+
+pub(crate) fn incomplete(got: usize, expected: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, Incomplete { got, expected })
+}
+
+pub(crate) fn message_too_long(len: usize, limit: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, MessageTooLong { len, limit })
+}
+
+pub(crate) fn timed_out(done: usize, rest_queued: bool) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, TimedOut { done, rest_queued })
+}
+
+pub(crate) fn delimiter_missing(max: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, DelimiterMissing { max })
+}
+
+pub(crate) fn unresolved(host: &str, code: i32, reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, Unresolved { host: host.to_owned(), code, reason })
+}
+
+pub(crate) fn wrong_kind(verb: &'static str, socket: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, WrongKind { verb, socket })
+}
+
+/// Wraps `source` with verb and address, keeping its kind.
+pub(crate) fn context(
+    verb: &'static str,
+    address: impl fmt::Display,
+    source: io::Error,
+) -> io::Error {
+    io::Error::new(source.kind(), Context { verb, address: address.to_string(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn os_code_is_found_through_any_depth_of_context() {
+        let refused = io::Error::from_raw_os_error(111);
+        let once = context("connect", "127.0.0.1:1", refused);
+        let twice = context("create_connection", "localhost:1", once);
+        assert_eq!(os_code(&twice), Some(111));
+        assert_eq!(twice.kind(), io::ErrorKind::ConnectionRefused);
+        let text = twice.to_string();
+        assert!(text.contains("create_connection localhost:1"), "{text}");
+    }
+
+    #[test]
+    fn own_conditions_have_the_promised_kinds_and_inner_types() {
+        assert_eq!(closed().kind(), io::ErrorKind::NotConnected);
+        assert!(closed().get_ref().unwrap().is::<Closed>());
+        assert_eq!(incomplete(1, 2).kind(), io::ErrorKind::UnexpectedEof);
+        assert!(incomplete(1, 2).get_ref().unwrap().is::<Incomplete>());
+        assert_eq!(timed_out(3, false).kind(), io::ErrorKind::TimedOut);
+        assert_eq!(io::Error::from(Elapsed).kind(), io::ErrorKind::TimedOut);
+        assert_eq!(wrong_kind("recv_msg", "datagram socket").kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(unresolved("x.invalid", -2, "no".into()).kind(), io::ErrorKind::NotFound);
+        assert_eq!(delimiter_missing(8).kind(), io::ErrorKind::InvalidData);
+    }
+}

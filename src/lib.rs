@@ -1,0 +1,17 @@
+//! asyncoro
+pub mod addr;
+pub mod coro;
+mod driver;
+pub mod error;
+mod frame;
+pub mod pool;
+mod primitives;
+pub mod resolve;
+mod socket;
+pub mod time;
+
+pub use socket2;
+
+pub use addr::{Address, ToAddress};
+pub use coro::{AsynCoro, Coro, run, run_until, spawn};
+pub use socket::{AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused};

@@ -1,0 +1,105 @@
+//! Room for many datagrams at once.
+
+use std::fmt;
+
+use super::sys::{self, MANY, Slot, Sys};
+use crate::addr::Address;
+
+/// Room for many datagrams, to be filled by `recv_batch`.
+///
+/// It belongs to the caller and is used again and again, so receiving allocates nothing.
+///
+/// ```
+/// use asyncoro::{AsyncSocket, DatagramBatch};
+///
+/// # fn main() -> std::io::Result<()> {
+/// asyncoro::run(async {
+///     let socket = AsyncSocket::create_datagram("127.0.0.1:0").await?;
+///     let sender = AsyncSocket::create_datagram("127.0.0.1:0").await?;
+///     let to = socket.local_addr()?;
+///     sender.send_batch(&[("one", to.clone()), ("two", to)]).await?;
+///
+///     let mut batch = DatagramBatch::new(16, 1500);
+///     let mut seen = Vec::new();
+///     while seen.len() < 2 {
+///         socket.recv_batch(&mut batch).await?;
+///         seen.extend(batch.iter().map(|datagram| datagram.bytes.to_vec()));
+///     }
+///     assert_eq!(seen, [b"one", b"two"]);
+///     Ok(())
+/// })
+/// # }
+/// ```
+pub struct DatagramBatch {
+    memory: Vec<u8>,
+    size: usize,
+    received: Vec<Received>,
+}
+
+struct Received {
+    len: usize,
+    from: Address,
+    truncated: bool,
+}
+
+/// One datagram of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Datagram<'a> {
+    /// What came, at most the batch's size.
+    pub bytes: &'a [u8],
+    /// Where it came from.
+    pub from: &'a Address,
+    /// Whether it was longer than the batch's size and has lost its end.
+    pub truncated: bool,
+}
+
+impl DatagramBatch {
+    /// Room for `count` datagrams of at most `size` bytes each. One call receives at most 64.
+    ///
+    /// # Panics
+    /// If `count` or `size` is zero.
+    pub fn new(count: usize, size: usize) -> DatagramBatch {
+        assert!(count > 0 && size > 0, "a batch needs room for a datagram");
+        DatagramBatch { memory: vec![0; count * size], size, received: Vec::new() }
+    }
+
+    /// The datagrams of the last `recv_batch`, in the order of their arrival.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
+        let memory = self.memory.chunks(self.size);
+        self.received.iter().zip(memory).map(|(received, memory)| Datagram {
+            bytes: &memory[..received.len],
+            from: &received.from,
+            truncated: received.truncated,
+        })
+    }
+
+    /// How many datagrams the last `recv_batch` has brought.
+    pub fn len(&self) -> usize {
+        self.received.len()
+    }
+
+    /// Whether it has brought none.
+    pub fn is_empty(&self) -> bool {
+        self.received.is_empty()
+    }
+
+    pub(crate) fn fill(&mut self, sys: &Sys) -> Result<usize, rustix::io::Errno> {
+        let slot = |buffer| Slot { buffer, len: 0, from: sys::unnamed(), truncated: false };
+        let mut slots: Vec<_> = self.memory.chunks_mut(self.size).take(MANY).map(slot).collect();
+        let got = sys.recv_many(&mut slots)?;
+        self.received.clear();
+        let received = slots.into_iter().take(got).map(|slot| {
+            let Slot { len, from, truncated, .. } = slot;
+            Received { len, from, truncated }
+        });
+        self.received.extend(received);
+        Ok(got)
+    }
+}
+
+impl fmt::Debug for DatagramBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,730 @@
+//! `BlockingSocket`: the same operations, driven by poll(2), for plain threads.
+//!
+//! Each direction has a lock, which is its turn: a verb holds it until it is done. `close` marks
+//! the socket, shuts it down, which wakes whoever waits in poll(2), and puts a dead socket in the
+//! descriptor's place. Composite verbs (resolving, several addresses) run the asynchronous ones on
+//! a scheduler made for the call, so they behave the same.
+
+use std::{
+    fmt,
+    io::{self, IoSliceMut, Read, Write},
+    net::Shutdown,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::{
+    AsyncSocket, DatagramBatch,
+    core::{Parts, Settings, Side},
+    create,
+    inbound::ReadSide,
+    ops::{
+        Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
+        RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvVectored, Send, SendAll, SendBatch, SendMsg,
+        SendTo, SendVectored, ShutDown, Writable, is_starved, try_queue,
+    },
+    outbound::WriteSide,
+    step::{Op, Progress},
+    stream::STARVED_PAUSE,
+    sys::Sys,
+};
+use crate::{
+    addr::{Address, ToAddress},
+    coro::aside,
+    driver::Driver,
+    error, resolve,
+};
+
+/// A socket for plain threads: the same verbs as [`AsyncSocket`], which wait in the call.
+///
+/// Word for word the same: each verb here does what its namesake there does, with the same errors
+/// and the same promises about timeouts. Messages are sent at once instead of at the end of a turn.
+/// It can be cloned and shared between threads; one thread may receive while another sends, several
+/// in one direction take turns.
+///
+/// ```
+/// use std::thread;
+/// use asyncoro::BlockingSocket;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = BlockingSocket::create_server("127.0.0.1:0")?;
+/// let address = server.local_addr()?;
+/// let echo = thread::spawn(move || {
+///     let (client, _) = server.accept()?;
+///     while let Some(message) = client.recv_msg()? {
+///         client.send_msg(&message)?;
+///     }
+///     std::io::Result::Ok(())
+/// });
+///
+/// let socket = BlockingSocket::create_connection(address)?;
+/// socket.send_msg(b"there and back")?;
+/// assert_eq!(socket.recv_msg()?.unwrap(), "there and back");
+/// socket.close()?;
+/// echo.join().unwrap()
+/// # }
+/// ```
+///
+/// In a coroutine it would hold up all others; use [`BlockingSocket::into_async`] there.
+#[derive(Clone)]
+pub struct BlockingSocket {
+    twin: Arc<Twin>,
+}
+
+/// What the handles share.
+struct Twin {
+    sys: Sys,
+    settings: Mutex<Settings>,
+    read: Mutex<ReadSide>,
+    write: Mutex<WriteSide>,
+    closed: AtomicBool,
+}
+
+/// A side, where the twin keeps it.
+trait Kept: Side {
+    fn of(twin: &Twin) -> &Mutex<Self>;
+}
+
+impl Kept for ReadSide {
+    fn of(twin: &Twin) -> &Mutex<ReadSide> {
+        &twin.read
+    }
+}
+
+impl Kept for WriteSide {
+    fn of(twin: &Twin) -> &Mutex<WriteSide> {
+        &twin.write
+    }
+}
+
+impl Twin {
+    fn settings(&self) -> Settings {
+        *lock(&self.settings)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Runs an operation to its end, waiting in poll(2).
+    fn drive<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+        O::check(self.sys.kind())?;
+        let settings = self.settings();
+        let mut side = lock(O::Side::of(self));
+        let mut deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
+        let mut moved = op.moved();
+        loop {
+            if self.is_closed() && !O::CLOSES {
+                return Err(error::closed());
+            }
+            side.refill();
+            let result = match op.step(&self.sys, settings, &mut side) {
+                Progress::Done(result) => result,
+                Progress::Wait => {
+                    if op.moved() != moved {
+                        moved = op.moved();
+                        deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
+                    }
+                    if self.wait::<O>(deadline)? {
+                        continue;
+                    }
+                    let queued = op.give_up(&mut side);
+                    return Err(error::timed_out(moved, queued));
+                }
+            };
+            return match result {
+                // A close in another thread makes itself known as whatever the system says then.
+                _ if self.is_closed() && !O::CLOSES => Err(error::closed()),
+                result => result,
+            };
+        }
+    }
+
+    /// Waits until the operation's direction is ready; `false` when the deadline has come.
+    fn wait<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
+        let ready = self.sys.wait(O::Side::DIRECTION, left)?;
+        Ok(ready || deadline.is_none_or(|deadline| Driver::now() < deadline))
+    }
+
+    /// Makes one attempt, unless a verb has the turn.
+    fn attempt<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+        O::check(self.sys.kind())?;
+        if self.is_closed() {
+            return Err(error::closed());
+        }
+        let mut side = try_lock(O::Side::of(self))?;
+        side.refill();
+        match op.step(&self.sys, self.settings(), &mut side) {
+            Progress::Done(result) => result,
+            Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl BlockingSocket {
+    /// Converts a regular socket, see [`AsyncSocket::new`].
+    ///
+    /// # Errors
+    /// `ENOTSOCK` if the descriptor is no socket.
+    pub fn new(socket: impl Into<Socket>) -> io::Result<BlockingSocket> {
+        Ok(BlockingSocket::from_sys(Sys::new(socket.into())?, Settings::new()))
+    }
+
+    /// Makes a new socket, see [`AsyncSocket::open`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(domain: Domain, kind: Type) -> io::Result<BlockingSocket> {
+        Ok(BlockingSocket::from_sys(Sys::open(domain, kind)?, Settings::new()))
+    }
+
+    /// Makes a listening socket, see [`AsyncSocket::create_server`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_server(address: impl ToAddress) -> io::Result<BlockingSocket> {
+        made(AsyncSocket::create_server(address))
+    }
+
+    /// Connects to an address, see [`AsyncSocket::create_connection`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_connection(address: impl ToAddress) -> io::Result<BlockingSocket> {
+        made(AsyncSocket::create_connection(address))
+    }
+
+    /// Makes a datagram socket bound to an address, see [`AsyncSocket::create_datagram`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_datagram(address: impl ToAddress) -> io::Result<BlockingSocket> {
+        made(AsyncSocket::create_datagram(address))
+    }
+
+    fn from_sys(sys: Sys, settings: Settings) -> BlockingSocket {
+        let (read, write) = (ReadSide::default(), WriteSide::default());
+        BlockingSocket::from_parts(Parts { sys, settings, read, write })
+    }
+
+    pub(super) fn from_parts(parts: Parts) -> BlockingSocket {
+        let twin = Twin {
+            sys: parts.sys,
+            settings: Mutex::new(parts.settings),
+            read: Mutex::new(parts.read),
+            write: Mutex::new(parts.write),
+            closed: AtomicBool::new(false),
+        };
+        BlockingSocket { twin: Arc::new(twin) }
+    }
+
+    fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
+        if self.twin.is_closed() { Err(error::closed()) } else { f(&self.twin.sys) }
+    }
+
+    /// Binds to a local address, see [`AsyncSocket::bind`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn bind(&self, address: impl ToAddress) -> io::Result<()> {
+        let address = create::numeric(&address, "bind")?;
+        self.with_sys(|sys| Ok(sys.bind(&address)?))
+    }
+
+    /// Starts listening, see [`AsyncSocket::listen`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn listen(&self, backlog: i32) -> io::Result<()> {
+        self.with_sys(|sys| Ok(sys.listen(backlog)?))
+    }
+
+    /// The address the socket is bound to.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<Address> {
+        self.with_sys(|sys| Ok(sys.local_addr()?))
+    }
+
+    /// The address it is connected to.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn peer_addr(&self) -> io::Result<Address> {
+        self.with_sys(|sys| Ok(sys.peer_addr()?))
+    }
+
+    /// The pending error of the socket, taken (`SO_ERROR`).
+    ///
+    /// # Errors
+    /// The system's, about asking.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.with_sys(|sys| sys.options().take_error())
+    }
+
+    /// Every option a socket has, see `socket2::SockRef`.
+    pub fn options(&self) -> SockRef<'_> {
+        self.twin.sys.options()
+    }
+
+    /// Sets the longest wait without progress, see [`AsyncSocket::set_timeout`].
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        lock(&self.twin.settings).timeout = timeout.unwrap_or_default();
+    }
+
+    /// The timeout in force.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.twin.settings().timeout()
+    }
+
+    /// Sets the longest payload that `recv_msg` takes, see [`AsyncSocket::set_message_limit`].
+    pub fn set_message_limit(&self, max: usize) {
+        lock(&self.twin.settings).message_limit = max;
+    }
+
+    /// Kept for the asynchronous face, see [`AsyncSocket::set_coalescing`]; a blocking socket sends
+    /// each message at once.
+    pub fn set_coalescing(&self, coalescing: bool) {
+        lock(&self.twin.settings).coalescing = coalescing;
+    }
+
+    /// Connects to an address, see [`AsyncSocket::connect`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
+        let address = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
+        let deadline = self.timeout().map(|timeout| Driver::now() + timeout);
+        loop {
+            match self.twin.drive(Connect::To(address.clone())) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if deadline.is_some_and(|deadline| Driver::now() >= deadline) {
+                        return Err(error::timed_out(0, false));
+                    }
+                    thread::sleep(create::UNIX_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Waits for the next connection, see [`AsyncSocket::accept`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn accept(&self) -> io::Result<(BlockingSocket, Address)> {
+        let mut starved_since = None;
+        loop {
+            match self.twin.drive(Accept) {
+                Ok((sys, from)) => {
+                    let settings = self.twin.settings().inherited();
+                    return Ok((BlockingSocket::from_sys(sys, settings), from));
+                }
+                Err(error) if is_starved(&error) => {
+                    let since = *starved_since.get_or_insert_with(|| {
+                        tracing::warn!("asyncoro: accept waits for a free descriptor: {error}");
+                        Driver::now()
+                    });
+                    if self.timeout().is_some_and(|timeout| since.elapsed() >= timeout) {
+                        return Err(error::timed_out(0, false));
+                    }
+                    thread::sleep(STARVED_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Receives what is there, see [`AsyncSocket::recv`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.twin.drive(Recv(buffer))
+    }
+
+    /// Receives at most `max` bytes, see [`AsyncSocket::recv_bytes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_bytes(&self, max: usize) -> io::Result<Bytes> {
+        self.twin.drive(RecvBytes(max))
+    }
+
+    /// Receives what is there and lends it, see [`AsyncSocket::recv_with`]. The turn is given back
+    /// before `f` is called.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let lent = self.twin.drive(RecvLent)?;
+        Ok(f(lent.bytes()))
+    }
+
+    /// Looks at what is there, see [`AsyncSocket::peek`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.twin.drive(Peek(buffer))
+    }
+
+    /// Receives into several buffers, see [`AsyncSocket::recv_vectored`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.twin.drive(RecvVectored(buffers))
+    }
+
+    /// Receives exactly `buffer.len()` bytes, see [`AsyncSocket::recv_all`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_all(&self, buffer: &mut [u8]) -> io::Result<()> {
+        self.twin.drive(RecvAll { buffer, got: 0 })
+    }
+
+    /// Receives exactly `count` bytes, see [`AsyncSocket::recv_all_bytes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_all_bytes(&self, count: usize) -> io::Result<Bytes> {
+        self.twin.drive(Gather::exactly(count))
+    }
+
+    /// Receives up to and with a delimiter, see [`AsyncSocket::recv_until`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// If `delimiter` is empty.
+    #[track_caller]
+    pub fn recv_until(&self, delimiter: &[u8], max: usize) -> io::Result<Bytes> {
+        assert!(!delimiter.is_empty(), "recv_until needs a delimiter");
+        self.twin.drive(Gather::until(delimiter, max))
+    }
+
+    /// Sends what fits, see [`AsyncSocket::send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.twin.drive(Send(buffer))
+    }
+
+    /// Sends all, see [`AsyncSocket::send_all`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_all(&self, buffer: &[u8]) -> io::Result<()> {
+        self.twin.drive(SendAll { buffer, sent: 0 })
+    }
+
+    /// Sends from several buffers, see [`AsyncSocket::send_vectored`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_vectored(&self, buffers: &[&[u8]]) -> io::Result<usize> {
+        self.twin.drive(SendVectored(buffers))
+    }
+
+    /// Waits until everything queued is in the system's hands, see [`AsyncSocket::flush`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn flush(&self) -> io::Result<()> {
+        self.twin.drive(Flush::<false>)
+    }
+
+    /// Ends one direction or both, see [`AsyncSocket::shutdown`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.twin.drive(ShutDown(how))
+    }
+
+    /// Waits until a read would not wait, see [`AsyncSocket::readable`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn readable(&self) -> io::Result<()> {
+        self.twin.drive(Readable)
+    }
+
+    /// Waits until a write would not wait, see [`AsyncSocket::writable`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn writable(&self) -> io::Result<()> {
+        self.twin.drive(Writable)
+    }
+
+    /// As `recv`, but never waits, see [`AsyncSocket::try_recv`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.twin.attempt(Recv(buffer))
+    }
+
+    /// As `send`, but never waits, see [`AsyncSocket::try_send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.twin.attempt(Send(buffer))
+    }
+
+    /// Receives the next message, see [`AsyncSocket::recv_msg`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_msg(&self) -> io::Result<Option<Bytes>> {
+        self.twin.drive(RecvMsg::default())
+    }
+
+    /// Receives the next message into a vector, see [`AsyncSocket::recv_msg_into`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_msg_into(&self, into: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        self.twin.drive(RecvMsgInto { into, have: 0 })
+    }
+
+    /// Sends a message, at once, see [`AsyncSocket::send_msg`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_msg(&self, payload: &[u8]) -> io::Result<()> {
+        self.twin.drive(SendMsg::message(payload)?.at_once())
+    }
+
+    /// Sends raw bytes by the rules of messages, at once, see [`AsyncSocket::send_queued`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_queued(&self, bytes: &[u8]) -> io::Result<()> {
+        self.twin.drive(SendMsg::raw(bytes).at_once())
+    }
+
+    /// Sends a message if that needs no waiting, see [`AsyncSocket::try_send_msg`]; what does not
+    /// go at once goes with the next verb.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
+        if !self.twin.sys.kind().is_stream() {
+            return Err(error::wrong_kind("try_send_msg", self.twin.sys.kind().name()));
+        }
+        if self.twin.is_closed() {
+            return Err(error::closed());
+        }
+        let mut side = try_lock(&self.twin.write)?;
+        if !try_queue(&mut side, payload)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        side.refill();
+        match side.flush(&self.twin.sys) {
+            Progress::Done(result) => result,
+            Progress::Wait => Ok(()),
+        }
+    }
+
+    /// Receives one datagram, see [`AsyncSocket::recv_from`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+        self.twin.drive(RecvFrom(buffer))
+    }
+
+    /// Sends one datagram, see [`AsyncSocket::send_to`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
+        let to = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
+        self.twin.drive(SendTo { buffer, to })
+    }
+
+    /// Receives many datagrams, see [`AsyncSocket::recv_batch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_batch(&self, batch: &mut DatagramBatch) -> io::Result<usize> {
+        self.twin.drive(RecvBatch(batch))
+    }
+
+    /// Sends many datagrams, see [`AsyncSocket::send_batch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
+        self.twin.drive(SendBatch(datagrams))
+    }
+
+    /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it
+    /// are woken and get `NotConnected`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn close(&self) -> io::Result<()> {
+        if self.twin.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // A writer that waits has the turn and would keep this waiting; then there is nothing to
+        // flush that it would not have flushed itself.
+        let flushed = match try_lock(&self.twin.write) {
+            Ok(side) if side.queued() > 0 => {
+                drop(side);
+                self.twin.drive(Flush::<true>)
+            }
+            Ok(side) => side.check(),
+            Err(_) => Ok(()),
+        };
+        // Wakes those who wait; an error says that there was no connection.
+        let _ = self.twin.sys.shutdown(Shutdown::Both);
+        self.twin.sys.bury();
+        flushed
+    }
+
+    /// Takes the socket apart, see [`AsyncSocket::into_parts`].
+    ///
+    /// # Errors
+    /// [`BlockingRefused`], which gives the socket back.
+    pub fn into_parts(self) -> Result<(Socket, Bytes), BlockingRefused> {
+        let mut parts = self.take_apart()?;
+        Ok((parts.sys.into_socket(), parts.read.take_held()))
+    }
+
+    /// Makes it a socket for coroutines; nothing received or queued is lost.
+    ///
+    /// # Errors
+    /// As [`BlockingSocket::into_parts`].
+    pub fn into_async(self) -> Result<AsyncSocket, BlockingRefused> {
+        Ok(AsyncSocket::from_parts(self.take_apart()?))
+    }
+
+    fn take_apart(self) -> Result<Parts, BlockingRefused> {
+        if let Err(error) = self.flush() {
+            return Err(BlockingRefused { socket: self, error });
+        }
+        match Arc::try_unwrap(self.twin) {
+            Ok(twin) => Ok(Parts {
+                sys: twin.sys,
+                settings: into_inner(twin.settings),
+                read: into_inner(twin.read),
+                write: into_inner(twin.write),
+            }),
+            Err(twin) => {
+                Err(BlockingRefused { socket: BlockingSocket { twin }, error: super::has_clones() })
+            }
+        }
+    }
+}
+
+impl Read for BlockingSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.recv(buffer)
+    }
+}
+
+impl Write for BlockingSocket {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.send(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        BlockingSocket::flush(self)
+    }
+}
+
+impl Read for &BlockingSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.recv(buffer)
+    }
+}
+
+impl Write for &BlockingSocket {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.send(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        BlockingSocket::flush(self)
+    }
+}
+
+impl AsFd for BlockingSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.twin.sys.fd()
+    }
+}
+
+impl fmt::Debug for BlockingSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::show(f, "BlockingSocket", self.twin.sys.kind(), self.local_addr(), self.peer_addr())
+    }
+}
+
+/// A socket that was not taken apart, and why.
+#[derive(Debug)]
+pub struct BlockingRefused {
+    /// The socket, unharmed.
+    pub socket: BlockingSocket,
+    /// The reason.
+    pub error: io::Error,
+}
+
+impl fmt::Display for BlockingRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for BlockingRefused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<BlockingRefused> for io::Error {
+    /// The reason; the socket is dropped.
+    fn from(refused: BlockingRefused) -> io::Error {
+        refused.error
+    }
+}
+
+/// What an asynchronous constructor makes, on a scheduler for just this call.
+fn made(making: impl Future<Output = io::Result<AsyncSocket>>) -> io::Result<BlockingSocket> {
+    aside(async { Ok(making.await?.into_blocking().await?) })?
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> io::Result<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Ok(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}

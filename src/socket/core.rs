@@ -1,0 +1,417 @@
+//! Shared state of an asynchronous socket: descriptor, sides, turns, registration.
+//!
+//! All handles to one socket, and whatever scheduler watches it, share one [`Core`]. It stays on
+//! its thread. Rules:
+//! - no borrow of a cell spans foreign code: wakers are taken out, then woken;
+//! - the driver is told of the socket when a verb first has to wait, and told to forget it before
+//!   the descriptor is closed or given away;
+//! - a socket that is bound to a scheduler that has ended, or not running here, binds anew;
+//! - the descriptor's number is freed with the core, not before: `close` puts a dead socket in its
+//!   place, so that a borrowed descriptor never becomes somebody else's.
+//!
+//! Unsafe: lending the descriptor for as long as a handle is borrowed, out of a cell.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    rc::{Rc, Weak},
+    task::Waker,
+    time::Duration,
+};
+
+use super::{
+    inbound::ReadSide,
+    outbound::WriteSide,
+    step::{Op, Progress},
+    sys::{Direction, Kind, Sys},
+    turn::Turn,
+};
+use crate::{
+    coro::{current, engine::Engine, sources::Source, waker},
+    driver::{Interest, Ready, Token},
+    error, frame,
+};
+
+/// What a socket's owner has set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Longest wait without progress; zero for as long as it takes.
+    pub(crate) timeout: Duration,
+    pub(crate) message_limit: usize,
+    /// Whether small messages wait for the end of the turn.
+    pub(crate) coalescing: bool,
+}
+
+impl Settings {
+    /// No timeout, messages of at most 64 MiB, coalescing.
+    pub(crate) fn new() -> Settings {
+        Settings { timeout: Duration::ZERO, message_limit: frame::DEFAULT_LIMIT, coalescing: true }
+    }
+
+    /// What an accepted socket inherits: all but the timeout.
+    pub(crate) fn inherited(self) -> Settings {
+        Settings { timeout: Duration::ZERO, ..self }
+    }
+
+    pub(crate) fn timeout(self) -> Option<Duration> {
+        (!self.timeout.is_zero()).then_some(self.timeout)
+    }
+}
+
+/// One direction: its state and whose turn it is.
+#[derive(Default)]
+pub(crate) struct Half<S> {
+    pub(crate) side: S,
+    pub(crate) turn: Turn,
+}
+
+/// A side of a socket, and where the two faces keep it.
+pub(crate) trait Side: Default {
+    const DIRECTION: Direction;
+    /// This direction is ready, as far as anybody knows.
+    fn refill(&mut self);
+    fn half(core: &Core) -> &RefCell<Half<Self>>;
+}
+
+impl Side for ReadSide {
+    const DIRECTION: Direction = Direction::Read;
+    fn refill(&mut self) {
+        ReadSide::refill(self);
+    }
+    fn half(core: &Core) -> &RefCell<Half<ReadSide>> {
+        &core.read
+    }
+}
+
+impl Side for WriteSide {
+    const DIRECTION: Direction = Direction::Write;
+    fn refill(&mut self) {
+        WriteSide::refill(self);
+    }
+    fn half(core: &Core) -> &RefCell<Half<WriteSide>> {
+        &core.write
+    }
+}
+
+/// Which driver watches the socket, and for what.
+struct Binding {
+    engine: Weak<Engine>,
+    token: Token,
+    interest: Interest,
+}
+
+/// See the module's page.
+pub(crate) struct Core {
+    sys: RefCell<Option<Sys>>,
+    kind: Kind,
+    settings: Cell<Settings>,
+    binding: RefCell<Option<Binding>>,
+    pub(crate) read: RefCell<Half<ReadSide>>,
+    pub(crate) write: RefCell<Half<WriteSide>>,
+    /// Handles of the user's; the scheduler may hold references of its own.
+    pub(crate) handles: Cell<u32>,
+    /// The scheduler keeps it until what is queued is sent.
+    lingering: Cell<bool>,
+    said_starved: Cell<bool>,
+    /// `close` has begun: no other verb goes on.
+    closing: Cell<bool>,
+    /// It has come to its end.
+    closed: Cell<bool>,
+}
+
+/// What is left of a socket that was taken apart.
+pub(crate) struct Parts {
+    pub(crate) sys: Sys,
+    pub(crate) settings: Settings,
+    pub(crate) read: ReadSide,
+    pub(crate) write: WriteSide,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Rc<Core> {
+        Rc::new(Core {
+            kind: parts.sys.kind(),
+            sys: RefCell::new(Some(parts.sys)),
+            settings: Cell::new(parts.settings),
+            binding: RefCell::new(None),
+            read: RefCell::new(Half { side: parts.read, turn: Turn::default() }),
+            write: RefCell::new(Half { side: parts.write, turn: Turn::default() }),
+            handles: Cell::new(0),
+            lingering: Cell::new(false),
+            said_starved: Cell::new(false),
+            closing: Cell::new(false),
+            closed: Cell::new(false),
+        })
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.get()
+    }
+
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.settings.get();
+        change(&mut settings);
+        self.settings.set(settings);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// The descriptor's number; once the socket is closed, that of a dead socket.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        let sys = self.sys.borrow();
+        let sys = sys.as_ref().expect("a handle's socket is not taken apart");
+        // SAFETY: `self` owns the descriptor until it is dropped: `close` only puts a dead socket
+        // in its place, and `take_parts` moves it out only when the last handle, from which
+        // this borrow comes, is consumed.
+        unsafe { BorrowedFd::borrow_raw(sys.fd().as_raw_fd()) }
+    }
+
+    /// Whether `close` has not come to its end.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.closed.get()
+    }
+
+    /// Tells the log, once, that there was no descriptor left.
+    pub(crate) fn say_starved(&self, error: &io::Error) {
+        if !self.said_starved.replace(true) {
+            tracing::warn!("asyncoro: accept waits for a free descriptor: {error}");
+        }
+    }
+
+    /// Calls `f` with the descriptor, unless the socket is closed.
+    pub(crate) fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
+        match &*self.sys.borrow() {
+            Some(sys) if !self.is_closing() => f(sys),
+            _ => Err(error::closed()),
+        }
+    }
+
+    /// Steps an operation once, whoever's turn it is.
+    pub(crate) fn step<O: Op>(&self, op: &mut O) -> Progress<O::Output> {
+        let sys = self.sys.borrow();
+        let Some(sys) = sys.as_ref().filter(|_| self.is_open()) else {
+            return Progress::Done(Err(error::closed()));
+        };
+        let mut half = O::Side::half(self).borrow_mut();
+        op.step(sys, self.settings.get(), &mut half.side)
+    }
+
+    /// Has the driver report on this direction from now on, first of all what is ready already.
+    pub(crate) fn watch(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
+        let sys = self.sys.borrow();
+        let Some(sys) = sys.as_ref().filter(|_| self.is_open()) else {
+            return Err(error::closed());
+        };
+        let mut binding = self.binding.borrow_mut();
+        if let Some(bound) = &mut *binding
+            && std::ptr::eq(bound.engine.as_ptr(), engine)
+        {
+            if direction == Direction::Write && bound.interest == Interest::Read {
+                bound.interest = Interest::Both;
+                engine.reregister(sys.fd(), Interest::Both, bound.token)?;
+            }
+            return Ok(());
+        }
+        if let Some(bound) = binding.take() {
+            bound.forget(sys);
+        }
+        let both = self.kind.is_tcp() || direction == Direction::Write;
+        let interest = if both { Interest::Both } else { Interest::Read };
+        let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
+        let token = engine.register(sys.fd(), interest, own)?;
+        *binding = Some(Binding { engine: engine.weak(), token, interest });
+        if !engine.tells_hangup() {
+            self.read.borrow_mut().side.suspicious = true;
+        }
+        Ok(())
+    }
+
+    /// Has the queue flushed at the end of this turn.
+    pub(crate) fn mark_dirty(self: &Rc<Self>, engine: &Engine) {
+        let mut write = self.write.borrow_mut();
+        if !write.side.marked && write.side.queued() > 0 {
+            write.side.marked = true;
+            drop(write);
+            engine.mark_dirty(Rc::<Core>::clone(self));
+        }
+    }
+
+    /// Begins to close: everybody who waits is woken and told.
+    pub(crate) fn begin_close(&self) {
+        if !self.closing.replace(true) {
+            self.wake_all();
+        }
+    }
+
+    /// Closes the descriptor now; its number is freed with the last handle.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        if !self.closed.replace(true) {
+            self.unbind();
+            if let Some(sys) = &*self.sys.borrow() {
+                sys.bury();
+            }
+            self.write.borrow_mut().side.abandon();
+            self.wake_all();
+        }
+    }
+
+    /// Has the driver forget the socket; the engine, if it is still there.
+    fn unbind(&self) -> Option<Rc<Engine>> {
+        let bound = self.binding.borrow_mut().take()?;
+        let sys = self.sys.borrow();
+        bound.forget(sys.as_ref()?)
+    }
+
+    fn wake_all(&self) {
+        let read = self.read.borrow_mut().turn.all();
+        let write = self.write.borrow_mut().turn.all();
+        read.into_iter().chain(write).for_each(waker::wake);
+    }
+
+    /// Takes the socket apart; `None` if it is closed.
+    pub(crate) fn take_parts(&self) -> Option<Parts> {
+        if !self.is_open() {
+            return None;
+        }
+        self.unbind();
+        let sys = self.sys.borrow_mut().take()?;
+        self.closing.set(true);
+        self.closed.set(true);
+        let read = std::mem::take(&mut self.read.borrow_mut().side);
+        let write = std::mem::take(&mut self.write.borrow_mut().side);
+        Some(Parts { sys, settings: self.settings.get(), read, write })
+    }
+
+    /// One handle less. What the last one leaves queued is still sent, by the scheduler.
+    pub(crate) fn release(self: &Rc<Self>) {
+        let left = self.handles.get() - 1;
+        self.handles.set(left);
+        if left == 0 && !self.write.borrow().side.marked {
+            self.linger();
+        }
+    }
+
+    fn linger(self: &Rc<Self>) {
+        if !self.has_unsent() {
+            return;
+        }
+        let bound = self.binding.borrow().as_ref().and_then(|bound| bound.engine.upgrade());
+        if let Some(engine) = bound {
+            self.linger_on(&engine);
+        }
+    }
+
+    fn linger_on(self: &Rc<Self>, engine: &Engine) {
+        if !self.lingering.replace(true) {
+            engine.linger(Rc::<Core>::clone(self));
+        }
+    }
+
+    fn report(&self, ready: Ready) -> (Option<Waker>, Option<Waker>, bool) {
+        let (mut reader, mut writer, mut flush) = (None, None, false);
+        if ready.any(Ready::READ) {
+            let mut read = self.read.borrow_mut();
+            read.side.refill();
+            read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
+            reader = read.turn.waiter();
+        }
+        if ready.any(Ready::WRITE) {
+            let mut write = self.write.borrow_mut();
+            write.side.refill();
+            writer = write.turn.waiter();
+            flush = writer.is_none() && write.side.queued() > 0;
+        }
+        (reader, writer, flush)
+    }
+
+    /// Stops asking for writability where each sent datagram would report it.
+    fn narrow(&self, engine: &Engine) {
+        let mut binding = self.binding.borrow_mut();
+        if self.kind.is_tcp() {
+            return;
+        }
+        if let (Some(sys), Some(bound)) = (&*self.sys.borrow(), &mut *binding)
+            && bound.interest == Interest::Both
+        {
+            bound.interest = Interest::Read;
+            // A failure leaves it as it was: some events too many.
+            let _ = engine.reregister(sys.fd(), Interest::Read, bound.token);
+        }
+    }
+}
+
+impl Binding {
+    /// Has the driver forget the socket; its engine, if it is still there.
+    fn forget(self, sys: &Sys) -> Option<Rc<Engine>> {
+        let engine = self.engine.upgrade()?;
+        engine.deregister(sys.fd(), self.token);
+        Some(engine)
+    }
+}
+
+impl Source for Core {
+    fn ready(self: Rc<Self>, ready: Ready, engine: &Engine) {
+        let (reader, writer, flush) = self.report(ready);
+        if flush {
+            self.mark_dirty(engine);
+        } else if ready.any(Ready::WRITE) && writer.is_none() {
+            self.narrow(engine);
+        }
+        reader.into_iter().chain(writer).for_each(waker::wake);
+    }
+
+    fn flush(self: Rc<Self>, engine: &Engine) {
+        let progress = {
+            let sys = self.sys.borrow();
+            let mut write = self.write.borrow_mut();
+            write.side.marked = false;
+            match sys.as_ref() {
+                Some(sys) if self.is_open() => write.side.flush(sys),
+                _ => return,
+            }
+        };
+        if !matches!(progress, Progress::Done(_)) {
+            // What cannot be watched cannot be sent either; the next verb tells the same error.
+            if self.watch(engine, Direction::Write).is_err() {
+                self.write.borrow_mut().side.abandon();
+            }
+            if self.handles.get() == 0 {
+                self.linger_on(engine);
+            }
+            return;
+        }
+        let writer = self.write.borrow_mut().turn.waiter();
+        writer.into_iter().for_each(waker::wake);
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.is_open() && self.write.borrow().side.queued() > 0
+    }
+
+    fn abandon(&self) -> String {
+        let bytes = self.write.borrow_mut().side.abandon();
+        let peer = self.with_sys(|sys| Ok(sys.peer_addr()?));
+        let peer = peer.map_or_else(|_| "its peer".to_owned(), |peer| peer.to_string());
+        self.close();
+        format!("a socket was closed with {bytes} bytes for {peer} unsent")
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        let engine = self.unbind();
+        drop(self.sys.take());
+        if let Some(engine) = engine.or_else(|| current::with(Engine::weak)?.upgrade()) {
+            engine.descriptor_closed();
+        }
+    }
+}

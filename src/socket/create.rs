@@ -1,0 +1,244 @@
+//! Making sockets with the usual steps: servers, connections, datagram sockets.
+//!
+//! Defaults, the same for both faces: `TCP_NODELAY` on, since small messages must not wait for an
+//! acknowledgement, and messages are coalesced before they are sent; `SO_REUSEADDR` for servers, so
+//! that one can be started again at once; a backlog as long as the system allows.
+
+use std::{
+    future::{self, Future, IntoFuture},
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use socket2::{Domain, Type};
+
+use super::{AsyncSocket, core::Settings, stream::connecting, sys::Sys};
+use crate::{
+    addr::{Address, Target, ToAddress},
+    error, resolve,
+    time::{Sleep, sleep},
+};
+
+/// Connections that may wait to be accepted; the system takes less if its limit is lower.
+const BACKLOG: i32 = 4096;
+
+/// How long to wait for room in the queue of a Unix socket's listener, for which there is no event.
+pub(super) const UNIX_PAUSE: Duration = Duration::from_millis(2);
+
+impl AsyncSocket {
+    /// Makes a listening socket: opened, bound, listening, with TCP_NODELAY and SO_REUSEADDR.
+    ///
+    /// A host name is resolved, and the first of its addresses that can be bound is used. A path
+    /// makes a Unix socket; the file must not exist.
+    ///
+    /// # Errors
+    /// The system's, with the address in the text ([`error::os_code`] finds the code); `NotFound`
+    /// ([`error::Unresolved`]) for a name without an address.
+    pub async fn create_server(address: impl ToAddress) -> io::Result<AsyncSocket> {
+        bound(&address, "create_server", Type::STREAM).await
+    }
+
+    /// Connects to an address: opens the socket and sets TCP_NODELAY.
+    ///
+    /// A host name is resolved; if it has several addresses they are tried one after another, the
+    /// next one after 250 ms or when one fails, and the first connection wins (Happy Eyeballs,
+    /// RFC 8305).
+    ///
+    /// ```no_run
+    /// # async fn f() -> std::io::Result<()> {
+    /// use std::time::Duration;
+    /// use asyncoro::{AsyncSocket, time::timeout};
+    ///
+    /// let connecting = AsyncSocket::create_connection(("example.org", 80));
+    /// let socket = timeout(Duration::from_secs(10), connecting).await??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// That of the first address, with host and port in the text ([`error::os_code`] finds the
+    /// code); `NotFound` ([`error::Unresolved`]) for a name without an address.
+    ///
+    /// # Cancel
+    /// All attempts are given up.
+    pub async fn create_connection(address: impl ToAddress) -> io::Result<AsyncSocket> {
+        let target = address.to_target()?;
+        let shown = target.to_string();
+        let connected = async { Race::new(resolve::target(target).await?).await }.await;
+        connected.map_err(|error| error::context("create_connection", shown, error))
+    }
+
+    /// Makes a datagram socket bound to an address.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::create_server`].
+    pub async fn create_datagram(address: impl ToAddress) -> io::Result<AsyncSocket> {
+        bound(&address, "create_datagram", Type::DGRAM).await
+    }
+}
+
+/// An address that is given in numbers, for calls that cannot wait.
+pub(super) fn numeric(address: &impl ToAddress, verb: &str) -> io::Result<Address> {
+    match address.to_target()? {
+        Target::Address(address) => Ok(address),
+        Target::Name { host, .. } => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{verb} needs a numeric address, not the name {host:?}"),
+        )),
+    }
+}
+
+/// The first address, resolved if need be.
+pub(super) async fn first(address: &impl ToAddress) -> io::Result<Address> {
+    match address.to_target()? {
+        Target::Address(address) => Ok(address),
+        name => Ok(resolve::target(name).await?.swap_remove(0)),
+    }
+}
+
+/// Connects, and waits where a Unix listener's queue is full.
+pub(super) async fn connect(socket: &AsyncSocket, address: Address) -> io::Result<()> {
+    let deadline = socket.timeout().map(|timeout| crate::driver::Driver::now() + timeout);
+    loop {
+        match connecting(socket, address.clone()).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if deadline.is_some_and(|deadline| crate::driver::Driver::now() >= deadline) {
+                    return Err(error::timed_out(0, false));
+                }
+                sleep(UNIX_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn bound(
+    address: &impl ToAddress,
+    verb: &'static str,
+    kind: Type,
+) -> io::Result<AsyncSocket> {
+    let target = address.to_target()?;
+    let shown = target.to_string();
+    let made = async {
+        let mut first_error = None;
+        for address in resolve::target(target).await? {
+            match bind_one(&address, kind) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        Err(first_error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+    };
+    made.await.map_err(|error| error::context(verb, shown, error))
+}
+
+fn bind_one(address: &Address, kind: Type) -> io::Result<AsyncSocket> {
+    let sys = open(address, kind)?;
+    if kind == Type::STREAM && !address.is_unix() {
+        sys.options().set_reuse_address(true)?;
+    }
+    sys.bind(address)?;
+    if kind == Type::STREAM {
+        sys.listen(BACKLOG)?;
+    }
+    Ok(AsyncSocket::from_sys(sys, Settings::new()))
+}
+
+/// A socket for an address, with the defaults.
+fn open(address: &Address, kind: Type) -> io::Result<Sys> {
+    let domain = match address {
+        Address::Inet(_) => Domain::IPV4,
+        Address::Inet6(_) => Domain::IPV6,
+        Address::Unix(_) => Domain::UNIX,
+    };
+    let sys = Sys::open(domain, kind)?;
+    if sys.kind().is_tcp() {
+        // Accepted sockets inherit it.
+        sys.options().set_tcp_nodelay(true)?;
+    }
+    Ok(sys)
+}
+
+type Attempt = Pin<Box<dyn Future<Output = io::Result<AsyncSocket>>>>;
+
+/// Connects to several addresses, each a while after the one before; the first connection wins.
+struct Race {
+    addresses: std::vec::IntoIter<Address>,
+    attempts: Vec<Attempt>,
+    /// When the next attempt begins.
+    next: Option<Sleep>,
+    error: Option<io::Error>,
+}
+
+impl Race {
+    fn new(addresses: Vec<Address>) -> Race {
+        let addresses = addresses.into_iter();
+        Race { addresses, attempts: Vec::new(), next: None, error: None }
+    }
+
+    /// Begins the next attempt; `false` if there is none.
+    fn begin(&mut self) -> bool {
+        let Some(address) = self.addresses.next() else { return false };
+        self.attempts.push(Box::pin(async move {
+            let socket = AsyncSocket::from_sys(open(&address, Type::STREAM)?, Settings::new());
+            connect(&socket, address).await?;
+            Ok(socket)
+        }));
+        let more = !self.addresses.as_slice().is_empty();
+        self.next = more.then(|| sleep(resolve::ATTEMPT_DELAY));
+        true
+    }
+
+    /// Looks at the attempts under way; `Err` says how many have failed.
+    fn look(&mut self, cx: &mut Context<'_>) -> Result<AsyncSocket, usize> {
+        let mut failed = 0;
+        let mut winner = None;
+        self.attempts.retain_mut(|attempt| match attempt.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(socket)) => {
+                winner.get_or_insert(socket);
+                false
+            }
+            Poll::Ready(Err(error)) => {
+                failed += 1;
+                self.error.get_or_insert(error);
+                false
+            }
+        });
+        winner.ok_or(failed)
+    }
+
+    fn is_time(&mut self, cx: &mut Context<'_>) -> bool {
+        self.next.as_mut().is_some_and(|next| Pin::new(next).poll(cx).is_ready())
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AsyncSocket>> {
+        loop {
+            match self.look(cx) {
+                Ok(socket) => return Poll::Ready(Ok(socket)),
+                Err(failed) => {
+                    let due = failed > 0 || self.attempts.is_empty() || self.is_time(cx);
+                    if due && self.begin() {
+                        continue;
+                    }
+                }
+            }
+            if !self.attempts.is_empty() {
+                return Poll::Pending;
+            }
+            let error = self.error.take();
+            return Poll::Ready(Err(error.unwrap_or_else(|| io::ErrorKind::NotFound.into())));
+        }
+    }
+}
+
+impl IntoFuture for Race {
+    type Output = io::Result<AsyncSocket>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(future::poll_fn(move |cx| self.poll(cx)))
+    }
+}

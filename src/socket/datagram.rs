@@ -1,0 +1,73 @@
+//! The verbs of datagrams.
+
+use std::{future::Future, io};
+
+use super::{
+    AsyncSocket, DatagramBatch, create,
+    ops::{RecvBatch, RecvFrom, SendBatch, SendTo},
+    step::Verb,
+};
+use crate::addr::{Address, ToAddress};
+
+impl AsyncSocket {
+    /// Receives one datagram and tells where it came from. What does not fit into `buffer` is lost.
+    ///
+    /// # Errors
+    /// `InvalidInput` on a stream; `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    #[doc(alias = "recvfrom")]
+    pub fn recv_from<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, Address)>> + 'a {
+        Verb::new(self, RecvFrom(buffer))
+    }
+
+    /// Sends one datagram to an address; a host name is resolved.
+    ///
+    /// # Errors
+    /// `InvalidInput` on a stream; `EMSGSIZE` if it is too long; `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// Nothing has been sent.
+    #[doc(alias = "sendto")]
+    pub async fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
+        let to = create::first(&address).await?;
+        Verb::new(self, SendTo { buffer, to }).await
+    }
+
+    /// Receives as many datagrams as are there and fit into `batch`, at least one, in one call
+    /// where the system can (recvmmsg); gives how many.
+    ///
+    /// # Errors
+    /// `InvalidInput` on a stream; `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    #[doc(alias = "recvmmsg")]
+    pub fn recv_batch<'a>(
+        &'a self,
+        batch: &'a mut DatagramBatch,
+    ) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(self, RecvBatch(batch))
+    }
+
+    /// Sends datagrams, each to its address, in one call where the system can (sendmmsg, 64 at
+    /// most); gives how many have left, at least one unless there are none. The rest is to be
+    /// sent again.
+    ///
+    /// # Errors
+    /// `InvalidInput` on a stream; that of the first datagram if it cannot be sent; `TimedOut`.
+    ///
+    /// # Cancel
+    /// Nothing has been sent.
+    #[doc(alias = "sendmmsg")]
+    pub fn send_batch<'a, B: AsRef<[u8]>>(
+        &'a self,
+        datagrams: &'a [(B, Address)],
+    ) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(self, SendBatch(datagrams))
+    }
+}

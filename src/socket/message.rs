@@ -1,0 +1,102 @@
+//! The verbs of messages: a length of 4 bytes, big-endian, then that many bytes.
+
+use std::{future::Future, io};
+
+use bytes::Bytes;
+
+use super::{
+    AsyncSocket,
+    core::Side,
+    ops::{self, RecvMsg, RecvMsgInto, SendMsg},
+    outbound::WriteSide,
+    step::Verb,
+};
+use crate::error;
+
+impl AsyncSocket {
+    /// Receives the next message; `None` when the stream has ended between two messages.
+    ///
+    /// Messages that came together may share one allocation of at most 64 KiB, which lives as long
+    /// as any of them.
+    ///
+    /// # Errors
+    /// `InvalidData` ([`error::MessageTooLong`]) if its header tells more than the limit, now and
+    /// at each later call, with nothing allocated; `UnexpectedEof` ([`error::Incomplete`]) if
+    /// the stream ends within it; `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// Nothing is lost: what has come of a message stays with the socket, the next `recv_msg` goes
+    /// on with it, and raw verbs would read it, header included. The same holds after a
+    /// timeout.
+    pub fn recv_msg(&self) -> impl Future<Output = io::Result<Option<Bytes>>> + '_ {
+        Verb::new(self, RecvMsg::default())
+    }
+
+    /// As [`AsyncSocket::recv_msg`], into the caller's vector, which is cleared first; gives the
+    /// payload's length.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv_msg`].
+    ///
+    /// # Cancel
+    /// As [`AsyncSocket::recv_msg`]; the vector is untouched.
+    pub fn recv_msg_into<'a>(
+        &'a self,
+        into: &'a mut Vec<u8>,
+    ) -> impl Future<Output = io::Result<Option<usize>>> + 'a {
+        Verb::new(self, RecvMsgInto { into, have: 0 })
+    }
+
+    /// Sends a message.
+    ///
+    /// A small one is copied into the socket's queue and leaves with the others, in one call, at
+    /// the latest when the scheduler's turn ends. When 64 KiB are queued this waits for room; a
+    /// payload of 64 KiB and more goes out at once, behind the queue, without a copy.
+    ///
+    /// # Errors
+    /// That of a send that failed before: a failure sticks, and each later verb, flush and close
+    /// tells it; `TimedOut` ([`error::TimedOut`]) says whether the rest stays queued;
+    /// `InvalidData` for a payload over 2^32 - 1 bytes; the system's.
+    ///
+    /// # Cancel
+    /// Before its first byte has left the message is withdrawn; after that its rest is queued and
+    /// sent. It is never cut off.
+    pub async fn send_msg(&self, payload: &[u8]) -> io::Result<()> {
+        Verb::new(self, SendMsg::message(payload)?).await
+    }
+
+    /// Sends raw bytes by the rules of [`AsyncSocket::send_msg`]: queued, coalesced, in order.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::send_msg`].
+    ///
+    /// # Cancel
+    /// As [`AsyncSocket::send_msg`].
+    pub fn send_queued<'a>(&'a self, bytes: &'a [u8]) -> impl Future<Output = io::Result<()>> + 'a {
+        Verb::new(self, SendMsg::raw(bytes))
+    }
+
+    /// Queues a message if that needs no waiting; usable outside a scheduler, too, where it is sent
+    /// at once as far as it goes.
+    ///
+    /// A payload of 64 KiB and more is not copied.
+    ///
+    /// # Errors
+    /// `WouldBlock` if 64 KiB are queued, or if a verb has this direction's turn; otherwise as
+    /// [`AsyncSocket::send_msg`].
+    pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
+        if !self.core.kind().is_stream() {
+            return Err(error::wrong_kind("try_send_msg", self.core.kind().name()));
+        }
+        if self.core.is_closing() {
+            return Err(error::closed());
+        }
+        let mut half = WriteSide::half(&self.core).borrow_mut();
+        if half.turn.is_taken() || !ops::try_queue(&mut half.side, payload)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        drop(half);
+        self.flush_soon();
+        Ok(())
+    }
+}

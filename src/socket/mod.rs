@@ -1,0 +1,406 @@
+//! Sockets: [`AsyncSocket`] for coroutines and [`BlockingSocket`] for threads, with the same verbs.
+//!
+//! One byte's way: kernel -> the verb's operation (`ops/`), into the caller's buffer -> the caller.
+//! If the call would block: driver -> scheduler resumes the coroutine -> the same operation again.
+//!
+//! - `sys.rs` makes the system calls, `hot.rs` lends the buffer they receive into;
+//! - `inbound.rs` and `outbound.rs` hold what was received and not taken, queued and not sent;
+//! - `ops/` are the operations, `step.rs` the future that drives one, `turn.rs` whose turn it is;
+//! - `core.rs` is the state that an asynchronous socket's handles share, `blocking.rs` the other
+//!   face;
+//! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs; `create.rs` makes and connects
+//!   sockets;
+//! - this file is the type: converting, options, closing, taking apart.
+
+mod batch;
+mod blocking;
+mod core;
+mod create;
+mod datagram;
+mod hot;
+mod inbound;
+mod message;
+mod ops;
+mod outbound;
+mod step;
+mod stream;
+mod sys;
+mod turn;
+
+use std::{
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd},
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use socket2::{Domain, SockRef, Socket, Type};
+
+pub use self::{
+    batch::{Datagram, DatagramBatch},
+    blocking::{BlockingRefused, BlockingSocket},
+};
+use self::{
+    core::{Core, Parts, Settings},
+    inbound::ReadSide,
+    ops::Flush,
+    outbound::WriteSide,
+    step::{Op, Progress, Verb},
+    sys::{Kind, Sys},
+};
+use crate::{
+    addr::{Address, ToAddress},
+    coro::current,
+    error,
+};
+
+/// A socket for coroutines: the verbs of a blocking socket, with `.await` where they would block.
+///
+/// There is one type for TCP, UDP and Unix sockets, as in BSD. It is made from any socket there is
+/// ([`AsyncSocket::new`]) or by a call that does the usual steps ([`AsyncSocket::create_server`],
+/// [`AsyncSocket::create_connection`], [`AsyncSocket::create_datagram`]).
+///
+/// ```
+/// use asyncoro::AsyncSocket;
+///
+/// # fn main() -> std::io::Result<()> {
+/// asyncoro::run(async {
+///     let server = AsyncSocket::create_server("127.0.0.1:0").await?;
+///     let address = server.local_addr()?;
+///     asyncoro::spawn(async move {
+///         let (client, _) = server.accept().await?;
+///         while let Some(message) = client.recv_msg().await? {
+///             client.send_msg(&message).await?;
+///         }
+///         std::io::Result::Ok(())
+///     })
+///     .or_log();
+///
+///     let socket = AsyncSocket::create_connection(address).await?;
+///     socket.send_msg(b"there and back").await?;
+///     assert_eq!(socket.recv_msg().await?.unwrap(), "there and back");
+///     Ok(())
+/// })
+/// # }
+/// ```
+///
+/// # Clones, threads, schedulers
+/// A clone is a cheap handle to the same socket; [`AsyncSocket::close`] acts for all. One coroutine
+/// may receive while another sends; several in one direction take turns, first come, first served.
+/// A socket stays on its thread: to move it, use [`AsyncSocket::into_blocking`], or move the
+/// regular socket and convert it there. It binds to the scheduler that first waits on it, and to
+/// another one when that has ended.
+///
+/// # Cancel
+/// Dropping a verb's future, and a timeout, never loses received bytes, except those that
+/// [`AsyncSocket::recv_all`] has already put into the caller's buffer. `docs/cancel.md` says it for
+/// each verb.
+///
+/// # Drop
+/// When the last handle is dropped, what is queued is still sent, by the scheduler, for at most 5
+/// s.
+pub struct AsyncSocket {
+    core: Rc<Core>,
+}
+
+impl AsyncSocket {
+    /// Converts a regular socket: `std::net`'s, `std::os::unix::net`'s, a `socket2::Socket`, an
+    /// `OwnedFd`. Its options and mode stay as they are.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use asyncoro::AsyncSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = AsyncSocket::new(TcpListener::bind("127.0.0.1:0")?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `ENOTSOCK` if the descriptor is no socket.
+    pub fn new(socket: impl Into<Socket>) -> io::Result<AsyncSocket> {
+        Ok(AsyncSocket::from_sys(Sys::new(socket.into())?, Settings::new()))
+    }
+
+    /// Makes a new socket, as socket(2) does: closed on exec, not bound, not connected.
+    ///
+    /// ```
+    /// use asyncoro::{AsyncSocket, socket2::{Domain, Type}};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = AsyncSocket::open(Domain::IPV4, Type::STREAM)?;
+    /// socket.options().set_reuse_address(true)?;
+    /// socket.bind("127.0.0.1:0")?;
+    /// socket.listen(128)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(domain: Domain, kind: Type) -> io::Result<AsyncSocket> {
+        Ok(AsyncSocket::from_sys(Sys::open(domain, kind)?, Settings::new()))
+    }
+
+    fn from_sys(sys: Sys, settings: Settings) -> AsyncSocket {
+        let (read, write) = (ReadSide::default(), WriteSide::default());
+        AsyncSocket::from_parts(Parts { sys, settings, read, write })
+    }
+
+    fn from_parts(parts: Parts) -> AsyncSocket {
+        let core = Core::new(parts);
+        core.handles.set(1);
+        AsyncSocket { core }
+    }
+
+    /// Binds to a local address, as bind(2).
+    ///
+    /// # Errors
+    /// The system's; `InvalidInput` for a host name, which [`AsyncSocket::create_server`] resolves.
+    pub fn bind(&self, address: impl ToAddress) -> io::Result<()> {
+        let address = create::numeric(&address, "bind")?;
+        self.core.with_sys(|sys| Ok(sys.bind(&address)?))
+    }
+
+    /// Starts listening, as listen(2): at most `backlog` connections wait to be accepted.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn listen(&self, backlog: i32) -> io::Result<()> {
+        self.core.with_sys(|sys| Ok(sys.listen(backlog)?))
+    }
+
+    /// The address the socket is bound to.
+    ///
+    /// # Errors
+    /// The system's.
+    #[doc(alias = "getsockname")]
+    pub fn local_addr(&self) -> io::Result<Address> {
+        self.core.with_sys(|sys| Ok(sys.local_addr()?))
+    }
+
+    /// The address it is connected to.
+    ///
+    /// # Errors
+    /// The system's, `ENOTCONN` among them.
+    #[doc(alias = "getpeername")]
+    pub fn peer_addr(&self) -> io::Result<Address> {
+        self.core.with_sys(|sys| Ok(sys.peer_addr()?))
+    }
+
+    /// The pending error of the socket, taken (`SO_ERROR`).
+    ///
+    /// # Errors
+    /// The system's, about asking.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.core.with_sys(|sys| sys.options().take_error())
+    }
+
+    /// Every option a socket has, see `socket2::SockRef`.
+    ///
+    /// Of a closed socket these are the options of a dead one.
+    #[doc(alias = "setsockopt")]
+    #[doc(alias = "getsockopt")]
+    pub fn options(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+
+    /// Sets the longest time that an operation may wait without progress; `None` for as long as it
+    /// takes (the default). Zero is taken as `None`.
+    ///
+    /// It counts for each operation by itself and starts anew with each byte that moves. To bound a
+    /// whole thing use [`crate::time::timeout`].
+    #[doc(alias = "settimeout")]
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        self.core.set(|settings| settings.timeout = timeout.unwrap_or_default());
+    }
+
+    /// The timeout in force.
+    #[doc(alias = "gettimeout")]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.core.settings().timeout()
+    }
+
+    /// Sets the longest payload, in bytes, that [`AsyncSocket::recv_msg`] takes (default 64 MiB).
+    pub fn set_message_limit(&self, max: usize) {
+        self.core.set(|settings| settings.message_limit = max);
+    }
+
+    /// Whether small messages wait for the end of the turn to leave together (default), or each
+    /// leaves at once.
+    pub fn set_coalescing(&self, coalescing: bool) {
+        self.core.set(|settings| settings.coalescing = coalescing);
+    }
+
+    /// Closes the socket for all its handles, after what is queued has left.
+    ///
+    /// Everybody who waits on it is woken at once and gets `NotConnected` (inner error
+    /// [`error::Closed`]), as does any verb from now on.
+    ///
+    /// # Errors
+    /// That of a send that failed since the last verb, or `TimedOut` if the queue did not move for
+    /// the socket's timeout. The socket is closed all the same.
+    ///
+    /// # Cancel
+    /// A dropped `close` leaves the socket closed to all verbs; what is queued is then sent as if
+    /// it had been dropped.
+    pub async fn close(&self) -> io::Result<()> {
+        if self.core.is_closing() && !self.is_open() {
+            return Ok(());
+        }
+        self.core.begin_close();
+        let flushed = Verb::new(self, Flush::<true>).await;
+        self.core.close();
+        match flushed {
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<error::Closed>()) => {
+                Ok(())
+            }
+            flushed => flushed,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.core.is_open()
+    }
+
+    /// Takes the socket apart: the regular socket, in the mode it had, and the bytes that were
+    /// received but not yet taken.
+    ///
+    /// What is queued is sent first.
+    ///
+    /// # Errors
+    /// [`Refused`], which gives the socket back, if there are clones of it, if it is closed, or if
+    /// what is queued cannot be sent.
+    ///
+    /// # Cancel
+    /// Dropping it drops the socket.
+    #[doc(alias = "unwrap")]
+    pub async fn into_parts(self) -> Result<(Socket, Bytes), Refused> {
+        let mut parts = self.take_apart().await?;
+        Ok((parts.sys.into_socket(), parts.read.take_held()))
+    }
+
+    /// Makes it a socket for threads; nothing received or queued is lost.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::into_parts`].
+    ///
+    /// # Cancel
+    /// Dropping it drops the socket.
+    pub async fn into_blocking(self) -> Result<BlockingSocket, Refused> {
+        Ok(BlockingSocket::from_parts(self.take_apart().await?))
+    }
+
+    async fn take_apart(self) -> Result<Parts, Refused> {
+        if let Err(error) = Verb::new(&self, Flush::<false>).await {
+            return Err(Refused { socket: self, error });
+        }
+        if self.core.handles.get() > 1 {
+            return Err(Refused { socket: self, error: has_clones() });
+        }
+        match self.core.take_parts() {
+            Some(parts) => Ok(parts),
+            None => Err(Refused { socket: self, error: error::closed() }),
+        }
+    }
+
+    /// Makes one attempt, out of turn if nobody has it, without waiting.
+    fn attempt<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
+        O::check(self.core.kind())?;
+        if self.core.is_closing() {
+            return Err(error::closed());
+        }
+        if <O::Side as core::Side>::half(&self.core).borrow().turn.is_taken() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        match self.core.step(&mut op) {
+            Progress::Done(result) => result,
+            Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Has what was queued outside a verb sent: at the end of the turn, or, outside a scheduler,
+    /// now.
+    fn flush_soon(&self) {
+        if current::with(|engine| self.core.mark_dirty(engine)).is_none() {
+            // What does not go now goes with the next verb; a failure sticks and is told there.
+            let _ = self.attempt(Flush::<false>);
+        }
+    }
+}
+
+impl Clone for AsyncSocket {
+    fn clone(&self) -> AsyncSocket {
+        self.core.handles.set(self.core.handles.get() + 1);
+        AsyncSocket { core: Rc::clone(&self.core) }
+    }
+}
+
+impl Drop for AsyncSocket {
+    fn drop(&mut self) {
+        self.core.release();
+    }
+}
+
+impl AsFd for AsyncSocket {
+    /// The descriptor; of a closed socket, one that is dead but still this socket's.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.fd()
+    }
+}
+
+impl fmt::Debug for AsyncSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, "AsyncSocket", self.core.kind(), self.local_addr(), self.peer_addr())
+    }
+}
+
+fn show(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    kind: Kind,
+    local: io::Result<Address>,
+    peer: io::Result<Address>,
+) -> fmt::Result {
+    let text = |address: io::Result<Address>| address.map_or("-".into(), |a| a.to_string());
+    f.debug_struct(name)
+        .field("kind", &kind.name())
+        .field("local", &text(local))
+        .field("peer", &text(peer))
+        .finish()
+}
+
+fn has_clones() -> io::Error {
+    let text = "the socket has clones; drop them before it is taken apart";
+    io::Error::new(io::ErrorKind::ResourceBusy, text)
+}
+
+/// A socket that was not taken apart, and why.
+#[derive(Debug)]
+pub struct Refused {
+    /// The socket, unharmed.
+    pub socket: AsyncSocket,
+    /// The reason.
+    pub error: io::Error,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<Refused> for io::Error {
+    /// The reason; the socket is dropped.
+    fn from(refused: Refused) -> io::Error {
+        refused.error
+    }
+}

@@ -1,0 +1,187 @@
+//! The operations of messages: a length, then that many bytes.
+//!
+//! `recv_msg` gathers at the socket, so that an unfinished message belongs to the socket and not to
+//! the verb. `send_msg` queues what is small and sends the rest behind the queue; what has begun to
+//! leave is always finished, by the queue if not by the verb.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::super::{
+    core::Settings,
+    inbound::{Piece, ReadSide, Want},
+    outbound::{QUEUE_LIMIT, WriteSide},
+    step::{Needs, Op, Progress},
+    sys::Sys,
+};
+use crate::frame::{self, HEADER};
+
+/// `recv_msg`: the next payload, in memory of its own.
+#[derive(Default)]
+pub(crate) struct RecvMsg {
+    have: usize,
+}
+
+impl Op for RecvMsg {
+    type Side = ReadSide;
+    type Output = Option<Bytes>;
+    const VERB: &'static str = "recv_msg";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(
+        &mut self,
+        sys: &Sys,
+        settings: Settings,
+        side: &mut ReadSide,
+    ) -> Progress<Option<Bytes>> {
+        let mut want = Want::Message { limit: settings.message_limit };
+        let progress = side.gather(sys, &mut want, &mut |piece| match piece {
+            Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Piece::Own(bytes) => bytes,
+        });
+        self.have = side.held().len();
+        progress
+    }
+
+    fn moved(&self) -> usize {
+        self.have
+    }
+}
+
+/// `recv_msg_into`: the next payload, in the caller's vector.
+pub(crate) struct RecvMsgInto<'a> {
+    pub(crate) into: &'a mut Vec<u8>,
+    pub(crate) have: usize,
+}
+
+impl Op for RecvMsgInto<'_> {
+    type Side = ReadSide;
+    type Output = Option<usize>;
+    const VERB: &'static str = "recv_msg_into";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(
+        &mut self,
+        sys: &Sys,
+        settings: Settings,
+        side: &mut ReadSide,
+    ) -> Progress<Option<usize>> {
+        let mut want = Want::Message { limit: settings.message_limit };
+        let progress = side.gather(sys, &mut want, &mut |piece| {
+            let bytes = match &piece {
+                Piece::Lent(bytes) => bytes,
+                Piece::Own(bytes) => &bytes[..],
+            };
+            self.into.clear();
+            self.into.extend_from_slice(bytes);
+            bytes.len()
+        });
+        self.have = side.held().len();
+        progress
+    }
+
+    fn moved(&self) -> usize {
+        self.have
+    }
+}
+
+/// `send_msg`, and `send_queued`, which is the same without a header.
+pub(crate) struct SendMsg<'a> {
+    header: [u8; HEADER],
+    /// Bytes of the header that belong to it: all or none.
+    header_len: usize,
+    payload: &'a [u8],
+    /// Bytes that have left, header included.
+    sent: usize,
+    at_once: bool,
+}
+
+impl<'a> SendMsg<'a> {
+    /// # Errors
+    /// `InvalidData` if the payload is longer than 4 bytes can tell.
+    pub(crate) fn message(payload: &'a [u8]) -> io::Result<SendMsg<'a>> {
+        let header = frame::header(payload.len())?;
+        Ok(SendMsg { header, header_len: HEADER, payload, sent: 0, at_once: false })
+    }
+
+    pub(crate) fn raw(payload: &'a [u8]) -> SendMsg<'a> {
+        SendMsg { header: [0; HEADER], header_len: 0, payload, sent: 0, at_once: false }
+    }
+
+    /// Sent at once, whatever the socket's settings say: there is no turn whose end it could wait
+    /// for.
+    pub(crate) fn at_once(self) -> SendMsg<'a> {
+        SendMsg { at_once: true, ..self }
+    }
+
+    fn len(&self) -> usize {
+        self.header_len + self.payload.len()
+    }
+
+    /// What has not left yet: of the header, and of the payload.
+    fn rest(&self) -> [&[u8]; 2] {
+        let of_header = self.sent.min(self.header_len);
+        [&self.header[of_header..self.header_len], &self.payload[self.sent - of_header..]]
+    }
+}
+
+impl Op for SendMsg<'_> {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "send_msg";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {
+        if let Err(error) = side.check() {
+            return Progress::Done(Err(error));
+        }
+        let small = settings.coalescing && !self.at_once && self.payload.len() < QUEUE_LIMIT;
+        loop {
+            if small && self.sent == 0 && side.queued() + self.len() <= QUEUE_LIMIT + HEADER {
+                side.append(&self.rest());
+                return Progress::Done(Ok(()));
+            }
+            if self.sent == self.len() {
+                return Progress::Done(Ok(()));
+            }
+            // A small message waits for room in the queue; a long one goes out behind it.
+            let parts = if small && self.sent == 0 { [&[][..], &[]] } else { self.rest() };
+            match side.write(sys, &parts) {
+                Progress::Done(Ok(sent)) => self.sent += sent,
+                Progress::Done(Err(error)) => return Progress::Done(Err(error)),
+                Progress::Wait => return Progress::Wait,
+            }
+        }
+    }
+
+    fn moved(&self) -> usize {
+        self.sent
+    }
+
+    fn give_up(&mut self, side: &mut WriteSide) -> bool {
+        let begun = self.sent > 0 && self.sent < self.len() && side.check().is_ok();
+        if begun {
+            side.append(&self.rest());
+            self.sent = self.len();
+        }
+        begun
+    }
+}
+
+/// `try_send_msg`: queues a message if that needs no waiting; `false` if it would.
+pub(crate) fn try_queue(side: &mut WriteSide, payload: &Bytes) -> io::Result<bool> {
+    side.check()?;
+    let header = frame::header(payload.len())?;
+    // An empty queue takes a message of any length.
+    if side.queued() > 0 && side.queued() + payload.len() > QUEUE_LIMIT {
+        return Ok(false);
+    }
+    if payload.len() < QUEUE_LIMIT {
+        side.append(&[&header, payload]);
+    } else {
+        side.append(&[&header]);
+        side.append_shared(payload.clone());
+    }
+    Ok(true)
+}

@@ -1,0 +1,18 @@
+//! The operations behind the verbs, a value each: what both faces do.
+//!
+//! They work on a side of a socket and never wait; see `step.rs`.
+
+mod datagram;
+mod message;
+mod readiness;
+mod stream;
+
+pub(crate) use self::{
+    datagram::{RecvBatch, RecvFrom, SendBatch, SendTo},
+    message::{RecvMsg, RecvMsgInto, SendMsg, try_queue},
+    readiness::{Readable, Writable},
+    stream::{
+        Accept, Connect, Flush, Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent, RecvVectored,
+        Send, SendAll, SendVectored, ShutDown, is_starved,
+    },
+};

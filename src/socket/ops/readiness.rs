@@ -1,0 +1,66 @@
+//! The operations that only wait, for calls that asyncoro does not offer.
+
+use std::{io, time::Duration};
+
+use super::super::{
+    core::Settings,
+    inbound::ReadSide,
+    outbound::WriteSide,
+    step::{Needs, Op, Progress},
+    sys::{Direction, Sys},
+};
+
+/// `readable`: until a read would not wait.
+pub(crate) struct Readable;
+
+impl Op for Readable {
+    type Side = ReadSide;
+    type Output = ();
+    const VERB: &'static str = "readable";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<()> {
+        if !side.held().is_empty() {
+            return Progress::Done(Ok(()));
+        }
+        if side.is_drained() {
+            return Progress::Wait;
+        }
+        match sys.wait(Direction::Read, Some(Duration::ZERO)) {
+            Ok(true) => Progress::Done(Ok(())),
+            Ok(false) => {
+                side.drain();
+                Progress::Wait
+            }
+            Err(error) => Progress::Done(Err(io::Error::from(error))),
+        }
+    }
+}
+
+/// `writable`: until a write would not wait.
+pub(crate) struct Writable;
+
+impl Op for Writable {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "writable";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        match side.flush(sys) {
+            Progress::Done(Ok(())) => {}
+            progress => return progress,
+        }
+        if side.is_full() {
+            return Progress::Wait;
+        }
+        match sys.wait(Direction::Write, Some(Duration::ZERO)) {
+            Ok(true) => Progress::Done(Ok(())),
+            Ok(false) => {
+                side.fill();
+                Progress::Wait
+            }
+            Err(error) => Progress::Done(Err(io::Error::from(error))),
+        }
+    }
+}

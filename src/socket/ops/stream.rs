@@ -1,0 +1,391 @@
+//! The operations of streams: connecting, accepting, receiving, sending. What both faces do.
+
+use std::{
+    io::{self, IoSliceMut},
+    mem,
+    net::Shutdown,
+};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use super::super::{
+    core::Settings,
+    hot::{self, HOT},
+    inbound::{Lent, Piece, ReadSide, Want},
+    outbound::WriteSide,
+    step::{Needs, Op, Progress},
+    sys::Sys,
+};
+use crate::{addr::Address, error};
+
+/// Receives of at least this many bytes go straight into their own allocation.
+const DIRECT_BYTES: usize = 4 << 10;
+
+/// `recv`: one read into the caller's buffer.
+pub(crate) struct Recv<'a>(pub(crate) &'a mut [u8]);
+
+impl Op for Recv<'_> {
+    type Side = ReadSide;
+    type Output = usize;
+    const VERB: &'static str = "recv";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        let held = side.copy_front(self.0);
+        if held > 0 {
+            return Progress::Done(Ok(held));
+        }
+        side.read(sys, self.0.len(), |sys| sys.recv(self.0))
+    }
+}
+
+/// `peek`: what `recv` would get, left where it is.
+pub(crate) struct Peek<'a>(pub(crate) &'a mut [u8]);
+
+impl Op for Peek<'_> {
+    type Side = ReadSide;
+    type Output = usize;
+    const VERB: &'static str = "peek";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        let held = side.held();
+        if !held.is_empty() {
+            let count = held.len().min(self.0.len());
+            self.0[..count].copy_from_slice(&held[..count]);
+            return Progress::Done(Ok(count));
+        }
+        // Nothing is taken, so a short answer says nothing about what is left.
+        side.read(sys, 0, |sys| sys.peek(self.0))
+    }
+}
+
+/// `recv_bytes`: one read into memory of its own.
+pub(crate) struct RecvBytes(pub(crate) usize);
+
+impl Op for RecvBytes {
+    type Side = ReadSide;
+    type Output = Bytes;
+    const VERB: &'static str = "recv_bytes";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
+        let max = self.0;
+        let held = side.take_front(max);
+        if !held.is_empty() {
+            return Progress::Done(Ok(held));
+        }
+        if max < DIRECT_BYTES {
+            let mut hot = hot::take();
+            let read = side.read(sys, max, |sys| sys.recv(&mut hot[..max]));
+            return read.map(|got| Bytes::copy_from_slice(&hot[..got]));
+        }
+        let mut own = Vec::new();
+        let read = side.read(sys, max, |sys| {
+            own.reserve_exact(max);
+            sys.recv_spare(&mut own, max)
+        });
+        read.map(|got| {
+            // A long buffer with a short answer in it would cost more memory than the copy costs
+            // time.
+            if got < max / 2 { Bytes::copy_from_slice(&own) } else { Bytes::from(own) }
+        })
+    }
+}
+
+/// `recv_with`: one read into the hot buffer, which is lent.
+pub(crate) struct RecvLent;
+
+impl Op for RecvLent {
+    type Side = ReadSide;
+    type Output = Lent;
+    const VERB: &'static str = "recv_with";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Lent> {
+        let held = side.take_held();
+        if !held.is_empty() {
+            return Progress::Done(Ok(Lent::Own(held)));
+        }
+        let mut hot = hot::take();
+        side.read(sys, HOT, |sys| sys.recv(&mut hot)).map(|got| Lent::Hot(hot, got))
+    }
+}
+
+/// `recv_vectored`: one read into several buffers.
+pub(crate) struct RecvVectored<'a, 'b>(pub(crate) &'a mut [IoSliceMut<'b>]);
+
+impl Op for RecvVectored<'_, '_> {
+    type Side = ReadSide;
+    type Output = usize;
+    const VERB: &'static str = "recv_vectored";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        if !side.held().is_empty() {
+            let copied = self.0.iter_mut().map(|buffer| side.copy_front(buffer)).sum();
+            return Progress::Done(Ok(copied));
+        }
+        let asked = self.0.iter().map(|buffer| buffer.len()).sum();
+        side.read(sys, asked, |sys| sys.recv_vectored(self.0))
+    }
+}
+
+/// `recv_all`: fills the caller's buffer.
+pub(crate) struct RecvAll<'a> {
+    pub(crate) buffer: &'a mut [u8],
+    pub(crate) got: usize,
+}
+
+impl Op for RecvAll<'_> {
+    type Side = ReadSide;
+    type Output = ();
+    const VERB: &'static str = "recv_all";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<()> {
+        self.got += side.copy_front(&mut self.buffer[self.got..]);
+        while self.got < self.buffer.len() {
+            let rest = &mut self.buffer[self.got..];
+            match side.read(sys, rest.len(), |sys| sys.recv(rest)) {
+                Progress::Done(Ok(0)) => {
+                    return Progress::Done(Err(error::incomplete(self.got, self.buffer.len())));
+                }
+                Progress::Done(Ok(got)) => self.got += got,
+                Progress::Done(Err(error)) => return Progress::Done(Err(error)),
+                Progress::Wait => return Progress::Wait,
+            }
+        }
+        Progress::Done(Ok(()))
+    }
+
+    fn moved(&self) -> usize {
+        self.got
+    }
+}
+
+/// `recv_all_bytes` and `recv_until`: bytes in memory of their own; unfinished, they stay readable.
+pub(crate) struct Gather {
+    want: Want,
+    have: usize,
+}
+
+impl Gather {
+    pub(crate) fn exactly(count: usize) -> Gather {
+        Gather { want: Want::Exactly(count), have: 0 }
+    }
+
+    pub(crate) fn until(delimiter: &[u8], max: usize) -> Gather {
+        Gather { want: Want::Until { delimiter: delimiter.into(), max, searched: 0 }, have: 0 }
+    }
+}
+
+impl Op for Gather {
+    type Side = ReadSide;
+    type Output = Bytes;
+    const VERB: &'static str = "recv_all_bytes";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
+        let progress = side.gather(sys, &mut self.want, &mut |piece| match piece {
+            Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Piece::Own(bytes) => bytes,
+        });
+        self.have = side.held().len();
+        match progress {
+            Progress::Done(Ok(Some(bytes))) => Progress::Done(Ok(bytes)),
+            Progress::Done(Ok(None)) => Progress::Done(Err(self.want.ended(&[]))),
+            Progress::Done(Err(error)) => Progress::Done(Err(error)),
+            Progress::Wait => Progress::Wait,
+        }
+    }
+
+    fn moved(&self) -> usize {
+        self.have
+    }
+}
+
+/// `send`: one write of the caller's bytes, behind what is queued.
+pub(crate) struct Send<'a>(pub(crate) &'a [u8]);
+
+impl Op for Send<'_> {
+    type Side = WriteSide;
+    type Output = usize;
+    const VERB: &'static str = "send";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+        send_some(sys, side, &[self.0], self.0.is_empty())
+    }
+}
+
+/// `send_vectored`: the same from several buffers.
+pub(crate) struct SendVectored<'a>(pub(crate) &'a [&'a [u8]]);
+
+impl Op for SendVectored<'_> {
+    type Side = WriteSide;
+    type Output = usize;
+    const VERB: &'static str = "send_vectored";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+        send_some(sys, side, self.0, self.0.iter().all(|part| part.is_empty()))
+    }
+}
+
+/// Writes until something of `parts` has left, or, if they are empty, until the queue has.
+fn send_some(sys: &Sys, side: &mut WriteSide, parts: &[&[u8]], empty: bool) -> Progress<usize> {
+    // An empty datagram is one, too; an empty write to a stream only pushes the queue.
+    if empty && sys.kind().is_stream() {
+        return side.flush(sys).map(|()| 0);
+    }
+    loop {
+        match side.write(sys, parts) {
+            Progress::Done(Ok(0)) if !empty => {}
+            progress => return progress,
+        }
+    }
+}
+
+/// `send_all`: all of the caller's bytes, behind what is queued.
+pub(crate) struct SendAll<'a> {
+    pub(crate) buffer: &'a [u8],
+    pub(crate) sent: usize,
+}
+
+impl Op for SendAll<'_> {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "send_all";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        while self.sent < self.buffer.len() {
+            match side.write(sys, &[&self.buffer[self.sent..]]) {
+                Progress::Done(Ok(sent)) => self.sent += sent,
+                Progress::Done(Err(error)) => return Progress::Done(Err(error)),
+                Progress::Wait => return Progress::Wait,
+            }
+        }
+        if self.buffer.is_empty() {
+            return side.flush(sys);
+        }
+        Progress::Done(Ok(()))
+    }
+
+    fn moved(&self) -> usize {
+        self.sent
+    }
+}
+
+/// `flush`, and the first half of `close`: until nothing is queued.
+pub(crate) struct Flush<const CLOSES: bool>;
+
+impl<const CLOSES: bool> Op for Flush<CLOSES> {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = if CLOSES { "close" } else { "flush" };
+    const CLOSES: bool = CLOSES;
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        side.flush(sys)
+    }
+}
+
+/// `shutdown`: what is queued leaves first.
+pub(crate) struct ShutDown(pub(crate) Shutdown);
+
+impl Op for ShutDown {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "shutdown";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        if self.0 != Shutdown::Read {
+            match side.flush(sys) {
+                Progress::Done(Ok(())) => {}
+                progress => return progress,
+            }
+        }
+        Progress::Done(sys.shutdown(self.0).map_err(io::Error::from))
+    }
+}
+
+/// `accept`: the next connection.
+pub(crate) struct Accept;
+
+impl Op for Accept {
+    type Side = ReadSide;
+    type Output = (Sys, Address);
+    const VERB: &'static str = "accept";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<(Sys, Address)> {
+        let mut accepted = None;
+        loop {
+            let read = side.read(sys, 0, |sys| {
+                accepted = Some(sys.accept()?);
+                Ok(0)
+            });
+            match read {
+                // That client is gone already; the next one may be there.
+                Progress::Done(Err(error)) if is(&error, Errno::CONNABORTED) => {}
+                Progress::Done(Err(error)) => return Progress::Done(Err(error)),
+                Progress::Wait => return Progress::Wait,
+                Progress::Done(Ok(_)) => {
+                    return Progress::Done(Ok(accepted.expect("the call succeeded")));
+                }
+            }
+        }
+    }
+}
+
+fn is(error: &io::Error, code: Errno) -> bool {
+    error.raw_os_error() == Some(code.raw_os_error())
+}
+
+/// Whether there was no descriptor left.
+pub(crate) fn is_starved(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|code| is(error, *code))
+}
+
+/// `connect`, to one address.
+pub(crate) enum Connect {
+    To(Address),
+    Begun,
+}
+
+impl Op for Connect {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "connect";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        if let Connect::To(address) = mem::replace(self, Connect::Begun) {
+            side.refill();
+            return match sys.connect(&address) {
+                Ok(()) => Progress::Done(Ok(())),
+                // Begun, by this call or by one that was dropped.
+                Err(Errno::INPROGRESS | Errno::ALREADY) => {
+                    side.fill();
+                    Progress::Wait
+                }
+                // A Unix socket whose listener's queue is full: there is no event for room in it.
+                Err(Errno::AGAIN) => Progress::Done(Err(Errno::AGAIN.into())),
+                Err(error) => Progress::Done(Err(error.into())),
+            };
+        }
+        match sys.connected() {
+            Ok(Some(())) => Progress::Done(Ok(())),
+            Ok(None) => {
+                side.fill();
+                Progress::Wait
+            }
+            Err(error) => Progress::Done(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The writing side of a socket: what is queued, and how it leaves.
+//!
+//! Small messages are appended to a queue and leave together, in one gathered call, when the turn
+//! ends. Whoever sends anything else goes behind the queue, in the same call. A failure sticks:
+//! what could not be sent is gone, and each later verb says so.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::{self, IoSlice},
+};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use super::{step::Progress, sys::Sys};
+
+/// Bytes that may be queued before a sender waits, and from which on a payload is not copied.
+pub(crate) const QUEUE_LIMIT: usize = 64 << 10;
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) struct WriteSide {
+    queue: Option<Box<SendQueue>>,
+    failure: Option<Errno>,
+    /// No write call is made before the driver has reported again.
+    full: bool,
+    /// The scheduler has been asked to flush at the end of this turn.
+    pub(crate) marked: bool,
+}
+
+impl WriteSide {
+    /// The driver has reported: a write may go on.
+    pub(crate) fn refill(&mut self) {
+        self.full = false;
+    }
+
+    /// Nothing more can be written before the driver reports.
+    pub(crate) fn fill(&mut self) {
+        self.full = true;
+    }
+
+    /// Whether a write is known to find no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Bytes queued.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.bytes)
+    }
+
+    /// The failure that sticks, if there was one.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.failure.map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// Gives up what is queued.
+    pub(crate) fn abandon(&mut self) -> usize {
+        let bytes = self.queued();
+        self.queue = None;
+        bytes
+    }
+
+    /// Queues copies of `parts`, in order.
+    pub(crate) fn append(&mut self, parts: &[&[u8]]) {
+        let queue = self.queue.get_or_insert_with(SendQueue::take);
+        parts.iter().for_each(|part| queue.append(part));
+    }
+
+    /// Queues `bytes` without copying them.
+    pub(crate) fn append_shared(&mut self, bytes: Bytes) {
+        self.queue.get_or_insert_with(SendQueue::take).append_shared(bytes);
+    }
+
+    /// Sends what is queued, as far as it goes.
+    pub(crate) fn flush(&mut self, sys: &Sys) -> Progress<()> {
+        while self.queued() > 0 {
+            match self.write(sys, &[]) {
+                Progress::Done(Ok(_)) => {}
+                Progress::Done(Err(error)) => return Progress::Done(Err(error)),
+                Progress::Wait => return Progress::Wait,
+            }
+        }
+        Progress::Done(self.check())
+    }
+
+    /// One call that sends what is queued and `parts` behind it; how many bytes of `parts` have
+    /// left. With something to send and nothing of it gone, that is 0 and the queue has got
+    /// shorter.
+    pub(crate) fn write(&mut self, sys: &Sys, parts: &[&[u8]]) -> Progress<usize> {
+        if let Err(error) = self.check() {
+            return Progress::Done(Err(error));
+        }
+        if self.full {
+            return Progress::Wait;
+        }
+        let own: usize = parts.iter().map(|part| part.len()).sum();
+        let all = self.queued() + own;
+        let sent = match (&self.queue, parts) {
+            (None, [part]) => sys.send(part),
+            (queue, _) => {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = fill(&mut slices, queue.as_deref(), parts);
+                sys.send_vectored(&slices[..count])
+            }
+        };
+        match sent {
+            Ok(sent) => {
+                if sent < all && sys.kind().is_tcp() && !self.is_long() {
+                    self.full = true;
+                }
+                Progress::Done(Ok(self.advance(sent)))
+            }
+            Err(Errno::AGAIN) => {
+                self.full = true;
+                Progress::Wait
+            }
+            Err(error) => {
+                if self.queue.take().is_some() {
+                    self.failure = Some(error);
+                }
+                Progress::Done(Err(error.into()))
+            }
+        }
+    }
+
+    /// One call that sends datagrams.
+    pub(crate) fn write_datagram(
+        &mut self,
+        sys: &Sys,
+        call: impl FnOnce(&Sys) -> Result<usize, Errno>,
+    ) -> Progress<usize> {
+        if self.full {
+            return Progress::Wait;
+        }
+        match call(sys) {
+            Ok(count) => Progress::Done(Ok(count)),
+            Err(Errno::AGAIN) => {
+                self.full = true;
+                Progress::Wait
+            }
+            Err(error) => Progress::Done(Err(error.into())),
+        }
+    }
+
+    /// Whether one call may not take the whole queue, so that a short write does not mean "full".
+    fn is_long(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.chunks.len() > SLICES - PARTS)
+    }
+
+    /// Takes `sent` bytes off the queue; what goes beyond it is returned.
+    fn advance(&mut self, sent: usize) -> usize {
+        let Some(queue) = &mut self.queue else { return sent };
+        let beyond = queue.advance(sent);
+        if queue.bytes == 0
+            && let Some(queue) = self.queue.take()
+        {
+            SendQueue::give_back(queue);
+        }
+        beyond
+    }
+}
+
+/// Slices of one gathered call.
+const SLICES: usize = 64;
+
+/// Most parts that a verb sends behind the queue.
+const PARTS: usize = 16;
+
+fn fill<'a>(
+    slices: &mut [IoSlice<'a>; SLICES],
+    queue: Option<&'a SendQueue>,
+    parts: &[&'a [u8]],
+) -> usize {
+    let mut count = 0;
+    let mut put = |bytes: &'a [u8]| {
+        slices[count] = IoSlice::new(bytes);
+        count += 1;
+    };
+    if let Some(queue) = queue {
+        let mut skip = queue.sent;
+        for chunk in queue.chunks.iter().take(SLICES - PARTS) {
+            put(&chunk.bytes()[skip..]);
+            skip = 0;
+        }
+        if queue.chunks.len() > SLICES - PARTS {
+            return count;
+        }
+    }
+    parts.iter().filter(|part| !part.is_empty()).take(PARTS).for_each(|part| put(part));
+    count
+}
+
+/// Bytes waiting to be sent, in order.
+#[derive(Default)]
+struct SendQueue {
+    chunks: VecDeque<Chunk>,
+    /// Bytes of the first chunk that have left.
+    sent: usize,
+    /// Bytes that have not.
+    bytes: usize,
+}
+
+enum Chunk {
+    Copied(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Chunk {
+    /// Bytes of memory that keeping it costs.
+    fn memory(&self) -> usize {
+        match self {
+            Chunk::Copied(bytes) => bytes.capacity(),
+            Chunk::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Copied(bytes) => bytes,
+            Chunk::Shared(bytes) => bytes,
+        }
+    }
+}
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "a socket holds the box, which is what is kept here")]
+    /// Emptied queues with their first chunk's memory: a socket that has nothing queued holds none.
+    static SPARE: RefCell<Vec<Box<SendQueue>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Emptied queues that a thread keeps.
+const SPARES: usize = 64;
+
+impl SendQueue {
+    fn take() -> Box<SendQueue> {
+        SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    }
+
+    fn give_back(mut queue: Box<SendQueue>) {
+        if queue.chunks.iter().any(|chunk| chunk.memory() > 2 * QUEUE_LIMIT) {
+            queue.chunks.clear();
+        }
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARES {
+                spare.push(queue);
+            }
+        });
+    }
+
+    fn append(&mut self, part: &[u8]) {
+        self.bytes += part.len();
+        match self.chunks.back_mut() {
+            Some(Chunk::Copied(chunk)) if chunk.len() + part.len() <= QUEUE_LIMIT => {
+                chunk.extend_from_slice(part);
+            }
+            _ => self.chunks.push_back(Chunk::Copied(part.to_vec())),
+        }
+    }
+
+    fn append_shared(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.chunks.push_back(Chunk::Shared(bytes));
+    }
+
+    /// Takes `sent` bytes off the front; what goes beyond the end is returned. The last copied
+    /// chunk is emptied and stays.
+    fn advance(&mut self, mut sent: usize) -> usize {
+        let beyond = sent.saturating_sub(self.bytes);
+        sent -= beyond;
+        self.bytes -= sent;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let left = chunk.bytes().len() - self.sent;
+            if sent < left {
+                self.sent += sent;
+                return beyond;
+            }
+            sent -= left;
+            self.sent = 0;
+            let last = self.chunks.len() == 1;
+            match self.chunks.front_mut() {
+                Some(Chunk::Copied(bytes)) if last => {
+                    bytes.clear();
+                    return beyond;
+                }
+                _ => drop(self.chunks.pop_front()),
+            }
+        }
+        beyond
+    }
+}

@@ -1,0 +1,268 @@
+//! A verb is a step: a small resumable value that never waits itself, and the Future that drives
+//! it.
+//!
+//! An [`Op`] makes one attempt at a time. Who drives it decides what waiting means: [`Verb`] parks
+//! a coroutine, `blocking.rs` calls poll(2). So the faces cannot differ in what they do.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use super::{
+    AsyncSocket,
+    core::{Settings, Side},
+    sys::{Direction, Kind, Sys},
+    turn::Ticket,
+};
+use crate::{
+    coro::{Alarm, current, engine::Engine, waker},
+    driver::Driver,
+    error,
+};
+
+/// How far a step has come.
+pub(crate) enum Progress<T> {
+    /// It is over.
+    Done(io::Result<T>),
+    /// It goes on when its direction is ready.
+    Wait,
+}
+
+impl<T> Progress<T> {
+    /// The same progress with another value.
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Progress<U> {
+        match self {
+            Progress::Done(result) => Progress::Done(result.map(f)),
+            Progress::Wait => Progress::Wait,
+        }
+    }
+}
+
+/// What kind of socket a verb works on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Any,
+    Stream,
+    Datagram,
+}
+
+/// One operation on a socket.
+pub(crate) trait Op {
+    /// The side it works on.
+    type Side: Side;
+    type Output;
+    /// Its name, for errors.
+    const VERB: &'static str;
+    /// Whether it may go on while the socket is being closed.
+    const CLOSES: bool = false;
+
+    /// What kind of socket it works on.
+    const NEEDS: Needs;
+
+    /// Refuses a socket of the wrong kind, naming both.
+    fn check(kind: Kind) -> io::Result<()> {
+        let fits = match Self::NEEDS {
+            Needs::Any => true,
+            Needs::Stream => kind.is_stream(),
+            Needs::Datagram => !kind.is_stream(),
+        };
+        if fits { Ok(()) } else { Err(error::wrong_kind(Self::VERB, kind.name())) }
+    }
+
+    /// Makes an attempt.
+    fn step(
+        &mut self,
+        sys: &Sys,
+        settings: Settings,
+        side: &mut Self::Side,
+    ) -> Progress<Self::Output>;
+
+    /// Bytes moved so far. More of them restart the timeout.
+    fn moved(&self) -> usize {
+        0
+    }
+
+    /// Called when it will not be stepped again though it is not done; `true` if what is left of it
+    /// was queued and will still be sent.
+    fn give_up(&mut self, _side: &mut Self::Side) -> bool {
+        false
+    }
+}
+
+/// The future of a verb: takes its turn, steps, waits.
+///
+/// Dropping it passes the turn on and calls [`Op::give_up`].
+#[must_use = "a verb does nothing unless awaited"]
+pub(crate) struct Verb<'a, O: Op> {
+    socket: &'a AsyncSocket,
+    op: O,
+    stage: Stage,
+    alarm: Option<Alarm>,
+    moved: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Fresh,
+    InLine(Ticket),
+    HasTurn,
+    Over,
+}
+
+impl<'a, O: Op> Verb<'a, O> {
+    pub(crate) fn new(socket: &'a AsyncSocket, op: O) -> Verb<'a, O> {
+        Verb { socket, op, stage: Stage::Fresh, alarm: None, moved: 0 }
+    }
+
+    fn poll_on(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
+        if self.socket.core.is_closing() && !O::CLOSES {
+            return self.end(Err(error::closed()));
+        }
+        match self.stage {
+            Stage::Fresh => {
+                // Before the system call, so that nothing is lost when it runs out.
+                if !engine.spend() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                O::check(self.socket.core.kind())?;
+                let half = O::Side::half(&self.socket.core);
+                if half.borrow().turn.is_taken() {
+                    let waker = cx.waker().clone();
+                    self.stage = Stage::InLine(half.borrow_mut().turn.queue(waker));
+                    return self.pend(engine, cx);
+                }
+            }
+            Stage::InLine(ticket) => {
+                let half = O::Side::half(&self.socket.core);
+                let waker = cx.waker().clone();
+                let called = half.borrow_mut().turn.called(ticket, waker);
+                match called {
+                    Ok(()) => {
+                        self.stage = Stage::HasTurn;
+                        self.alarm = None;
+                    }
+                    Err(old) => {
+                        drop(old);
+                        return self.pend(engine, cx);
+                    }
+                }
+            }
+            Stage::HasTurn => {}
+            Stage::Over => panic!("{} was polled after it was ready", O::VERB),
+        }
+        match self.socket.core.step(&mut self.op) {
+            Progress::Done(result) => {
+                if O::Side::DIRECTION == Direction::Write {
+                    self.socket.core.mark_dirty(engine);
+                }
+                self.end(result)
+            }
+            Progress::Wait => self.wait(engine, cx),
+        }
+    }
+
+    /// Parks until the direction is ready.
+    fn wait(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
+        self.hold_turn(cx);
+        if let Err(error) = self.socket.core.watch(engine, O::Side::DIRECTION) {
+            return self.end(Err(error));
+        }
+        self.pend(engine, cx)
+    }
+
+    fn hold_turn(&mut self, cx: &mut Context<'_>) {
+        let waker = cx.waker();
+        let mut half = O::Side::half(&self.socket.core).borrow_mut();
+        if self.stage == Stage::Fresh {
+            half.turn.take();
+            self.stage = Stage::HasTurn;
+        }
+        if !half.turn.wakes(waker) {
+            drop(half);
+            let waker = waker.clone();
+            let old = O::Side::half(&self.socket.core).borrow_mut().turn.wait(waker);
+            drop(old);
+        }
+    }
+
+    /// Not yet: watches the timeout, which starts anew with each progress.
+    fn pend(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
+        let Some(timeout) = self.socket.core.settings().timeout() else { return Poll::Pending };
+        match &self.alarm {
+            Some(alarm) if self.moved == self.op.moved() && alarm.is_on(engine) => {
+                if alarm.has_fired(engine) {
+                    return self.time_out();
+                }
+                alarm.rewaker(engine, cx.waker());
+            }
+            _ => {
+                self.moved = self.op.moved();
+                self.alarm = Driver::now()
+                    .checked_add(timeout)
+                    .map(|deadline| Alarm::arm(engine, deadline, cx.waker()));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn time_out(&mut self) -> Poll<io::Result<O::Output>> {
+        let moved = self.op.moved();
+        let queued = self.leave();
+        Poll::Ready(Err(error::timed_out(moved, queued)))
+    }
+
+    fn end(&mut self, result: io::Result<O::Output>) -> Poll<io::Result<O::Output>> {
+        if result.is_err() {
+            self.leave();
+        } else {
+            self.pass_turn();
+        }
+        Poll::Ready(result)
+    }
+
+    /// Ends without a result: gives up, then passes the turn on.
+    fn leave(&mut self) -> bool {
+        let mut queued = false;
+        if self.stage == Stage::HasTurn {
+            queued = self.op.give_up(&mut O::Side::half(&self.socket.core).borrow_mut().side);
+            if queued {
+                current::with(|engine| self.socket.core.mark_dirty(engine));
+            }
+        }
+        self.pass_turn();
+        queued
+    }
+
+    fn pass_turn(&mut self) {
+        let half = O::Side::half(&self.socket.core);
+        let left = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::InLine(ticket) => half.borrow_mut().turn.leave(ticket),
+            Stage::HasTurn => half.borrow_mut().turn.pass(),
+            Stage::Fresh | Stage::Over => return,
+        };
+        self.alarm = None;
+        drop(left.drop);
+        left.wake.into_iter().for_each(waker::wake);
+    }
+}
+
+// An operation is moved freely; nothing in it points to itself.
+impl<O: Op> Unpin for Verb<'_, O> {}
+
+impl<O: Op> Future for Verb<'_, O> {
+    type Output = io::Result<O::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        current::expect(O::VERB, |engine| self.poll_on(engine, cx))
+    }
+}
+
+impl<O: Op> Drop for Verb<'_, O> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

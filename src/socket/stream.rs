@@ -1,0 +1,351 @@
+//! The verbs of streams: connect, accept, the recv family, the send family, shutdown.
+
+use std::{
+    future::Future,
+    io::{self, IoSliceMut},
+    net::Shutdown,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{
+    AsyncSocket, create,
+    ops::{
+        Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBytes, RecvLent,
+        RecvVectored, Send, SendAll, SendVectored, ShutDown, Writable, is_starved,
+    },
+    step::Verb,
+};
+use crate::{
+    addr::{Address, ToAddress},
+    coro::current,
+    driver::Driver,
+    error,
+    time::sleep,
+};
+
+/// How long `accept` waits for a descriptor before it tries again, if none is closed in here.
+pub(super) const STARVED_PAUSE: Duration = Duration::from_millis(100);
+
+impl AsyncSocket {
+    /// Connects to an address; a host name is resolved, and its first address used.
+    ///
+    /// [`AsyncSocket::create_connection`] makes the socket too, and tries all addresses.
+    ///
+    /// # Errors
+    /// The system's, untouched: `ConnectionRefused`, for example.
+    ///
+    /// # Cancel
+    /// The system goes on connecting; a later `connect` to the same address waits for it.
+    pub async fn connect(&self, address: impl ToAddress) -> io::Result<()> {
+        let address = create::first(&address).await?;
+        create::connect(self, address).await
+    }
+
+    /// Waits for the next connection; gives its socket and the peer's address.
+    ///
+    /// The new socket inherits the message limit and coalescing, but no timeout. At the limit of
+    /// open files `accept` says so in the log, once, and waits until a socket is closed here or
+    /// 100 ms have passed.
+    ///
+    /// # Errors
+    /// The system's, `EINVAL` for a socket that does not listen among them. A client that has left
+    /// before it was accepted is none.
+    ///
+    /// # Cancel
+    /// No connection is lost.
+    pub async fn accept(&self) -> io::Result<(AsyncSocket, Address)> {
+        let mut starved_since = None;
+        loop {
+            match Verb::new(self, Accept).await {
+                Ok((sys, from)) => {
+                    let settings = self.core.settings().inherited();
+                    return Ok((AsyncSocket::from_sys(sys, settings), from));
+                }
+                Err(error) if is_starved(&error) => {
+                    self.core.say_starved(&error);
+                    let since = *starved_since.get_or_insert_with(Driver::now);
+                    self.wait_for_descriptor(since).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn wait_for_descriptor(&self, since: Instant) -> io::Result<()> {
+        if self.timeout().is_some_and(|timeout| since.elapsed() >= timeout) {
+            return Err(error::timed_out(0, false));
+        }
+        let mut pause = pin!(sleep(STARVED_PAUSE));
+        let mut told = false;
+        std::future::poll_fn(|cx| {
+            if self.core.is_closing() || std::mem::replace(&mut told, true) {
+                return Poll::Ready(());
+            }
+            current::expect("accept", |engine| engine.starve(cx.waker()));
+            pause.as_mut().poll(cx)
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Receives what is there, at most `buffer.len()` bytes, waiting for the first; 0 is the end of
+    /// the stream.
+    ///
+    /// # Errors
+    /// The system's; `TimedOut`.
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn recv<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(self, Recv(buffer))
+    }
+
+    /// Receives at most `max` bytes into memory of their own; empty at the end of the stream.
+    ///
+    /// From 4 KiB on the bytes are received straight into it.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn recv_bytes(&self, max: usize) -> impl Future<Output = io::Result<Bytes>> + '_ {
+        Verb::new(self, RecvBytes(max))
+    }
+
+    /// Receives what is there, at most 64 KiB, and lends it to `f` without a copy; empty at the end
+    /// of the stream.
+    ///
+    /// The fastest way to look at bytes: they stay in a buffer that the whole thread shares.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let (near, far) = std::os::unix::net::UnixStream::pair()?;
+    /// # use asyncoro::AsyncSocket;
+    /// # let (near, far) = (AsyncSocket::new(near)?, AsyncSocket::new(far)?);
+    /// # asyncoro::run(async {
+    /// near.send(b"GET / HTTP/1.1\r\n").await?;
+    /// let is_get = far.recv_with(|bytes| bytes.starts_with(b"GET ")).await?;
+    /// assert!(is_get);
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost. `f` has then not been called.
+    pub async fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let lent = Verb::new(self, RecvLent).await?;
+        Ok(f(lent.bytes()))
+    }
+
+    /// As [`AsyncSocket::recv`], but leaves the bytes where they are.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn peek<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(self, Peek(buffer))
+    }
+
+    /// As [`AsyncSocket::recv`], into several buffers, one after another.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn recv_vectored<'a>(
+        &'a self,
+        buffers: &'a mut [IoSliceMut<'_>],
+    ) -> impl Future<Output = io::Result<usize>> {
+        Verb::new(self, RecvVectored(buffers))
+    }
+
+    /// Receives exactly `buffer.len()` bytes.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` ([`error::Incomplete`]) if the stream ends before; `TimedOut`
+    /// ([`error::TimedOut`]), which says how many bytes have come; the system's.
+    ///
+    /// # Cancel
+    /// The bytes that have come are in the buffer, and how many is not known. Where that matters
+    /// use [`AsyncSocket::recv_all_bytes`].
+    #[doc(alias = "recvall")]
+    #[doc(alias = "read_exact")]
+    pub fn recv_all<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> impl Future<Output = io::Result<()>> + 'a {
+        Verb::new(self, RecvAll { buffer, got: 0 })
+    }
+
+    /// Receives exactly `count` bytes, into memory of their own.
+    ///
+    /// Memory grows with the bytes that come, not with `count`.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv_all`]; what has come stays readable.
+    ///
+    /// # Cancel
+    /// Nothing is lost: what has come stays readable.
+    #[doc(alias = "recvall")]
+    pub fn recv_all_bytes(&self, count: usize) -> impl Future<Output = io::Result<Bytes>> + '_ {
+        Verb::new(self, Gather::exactly(count))
+    }
+
+    /// Receives up to and with `delimiter`, which must be among the first `max` bytes.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let (near, far) = std::os::unix::net::UnixStream::pair()?;
+    /// # use asyncoro::AsyncSocket;
+    /// # let (near, far) = (AsyncSocket::new(near)?, AsyncSocket::new(far)?);
+    /// # asyncoro::run(async {
+    /// near.send(b"first line\nsecond").await?;
+    /// assert_eq!(far.recv_until(b"\n", 1000).await?, "first line\n");
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidData` ([`error::DelimiterMissing`]) if it is not, with nothing consumed;
+    /// `UnexpectedEof` ([`error::Incomplete`]) if the stream ends before; `TimedOut`; the system's.
+    /// What has come stays readable.
+    ///
+    /// # Panics
+    /// If `delimiter` is empty.
+    ///
+    /// # Cancel
+    /// Nothing is lost: what has come stays readable.
+    #[doc(alias = "readuntil")]
+    #[track_caller]
+    pub fn recv_until(
+        &self,
+        delimiter: &[u8],
+        max: usize,
+    ) -> impl Future<Output = io::Result<Bytes>> + use<'_> {
+        assert!(!delimiter.is_empty(), "recv_until needs a delimiter");
+        Verb::new(self, Gather::until(delimiter, max))
+    }
+
+    /// Sends what fits into the system's buffer, waiting for room for the first byte; gives how
+    /// many bytes that were. Behind anything queued.
+    ///
+    /// # Errors
+    /// The system's, `BrokenPipe` and `ConnectionReset` among them; `TimedOut`.
+    ///
+    /// # Cancel
+    /// Nothing of `buffer` has been sent.
+    pub fn send<'a>(&'a self, buffer: &'a [u8]) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(self, Send(buffer))
+    }
+
+    /// Sends all of `buffer`; it is in the system's hands on return. Behind anything queued.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::send`]; `TimedOut` ([`error::TimedOut`]) says how many bytes have left.
+    ///
+    /// # Cancel
+    /// Some bytes from the front may have been sent, the rest is not.
+    #[doc(alias = "sendall")]
+    #[doc(alias = "write_all")]
+    pub fn send_all<'a>(&'a self, buffer: &'a [u8]) -> impl Future<Output = io::Result<()>> + 'a {
+        Verb::new(self, SendAll { buffer, sent: 0 })
+    }
+
+    /// As [`AsyncSocket::send`], from several buffers in one call; the first 16 that are not empty.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::send`].
+    ///
+    /// # Cancel
+    /// Nothing has been sent.
+    #[doc(alias = "sendmsg")]
+    pub fn send_vectored<'a>(
+        &'a self,
+        buffers: &'a [&'a [u8]],
+    ) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(self, SendVectored(buffers))
+    }
+
+    /// Waits until everything queued is in the system's hands.
+    ///
+    /// # Errors
+    /// That of a send that failed since the last verb; `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// What is queued is sent all the same.
+    pub fn flush(&self) -> impl Future<Output = io::Result<()>> + '_ {
+        Verb::new(self, Flush::<false>)
+    }
+
+    /// Ends one direction or both, as shutdown(2), after what is queued has left.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::flush`]; `ENOTCONN` if there is no connection.
+    ///
+    /// # Cancel
+    /// What is queued is sent all the same; the direction stays open.
+    pub fn shutdown(&self, how: Shutdown) -> impl Future<Output = io::Result<()>> + '_ {
+        Verb::new(self, ShutDown(how))
+    }
+
+    /// Waits until a read would not wait, for system calls that asyncoro does not offer.
+    ///
+    /// # Errors
+    /// `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn readable(&self) -> impl Future<Output = io::Result<()>> + '_ {
+        Verb::new(self, Readable)
+    }
+
+    /// Waits until a write would not wait and nothing is queued.
+    ///
+    /// # Errors
+    /// `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn writable(&self) -> impl Future<Output = io::Result<()>> + '_ {
+        Verb::new(self, Writable)
+    }
+
+    /// As [`AsyncSocket::recv`], but never waits; usable outside a scheduler, too.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is there, or if a verb has this direction's turn; the system's.
+    pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.attempt(Recv(buffer))
+    }
+
+    /// As [`AsyncSocket::send`], but never waits; usable outside a scheduler, too.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room, or if a verb has this direction's turn; the system's.
+    pub fn try_send(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.attempt(Send(buffer))
+    }
+}
+
+/// Connects one socket to one address.
+pub(super) fn connecting(
+    socket: &AsyncSocket,
+    address: Address,
+) -> impl Future<Output = io::Result<()>> + '_ {
+    Verb::new(socket, Connect::To(address))
+}

@@ -1,0 +1,521 @@
+//! The only file that makes socket system calls: the seam where a simulated network will plug in.
+//!
+//! Every call that moves data says `MSG_DONTWAIT | MSG_NOSIGNAL`, so that it never blocks whatever
+//! mode the descriptor is in: a converted descriptor may be shared with blocking code. Only
+//! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, once, and taken back
+//! when the descriptor is given away. Interrupted calls are made again; nothing else is hidden.
+//!
+//! Unsafe: recvmmsg(2) and sendmmsg(2), whose headers point into buffers of the caller; dup2(2);
+//! the pointers of socket addresses.
+#![allow(unsafe_code)]
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    net::Shutdown,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
+    net::{
+        self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags,
+        SocketAddrAny, SocketAddrUnix, SocketFlags, addr::SocketAddrArg,
+    },
+};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::addr::{Address, UnixAddress};
+
+/// Which direction a verb uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// What a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    domain: Domain,
+    kind: Type,
+}
+
+impl Kind {
+    /// Whether bytes flow without borders.
+    pub(crate) fn is_stream(self) -> bool {
+        self.kind == Type::STREAM
+    }
+
+    /// Whether it is TCP, of which alone a short read means that the socket is drained.
+    pub(crate) fn is_tcp(self) -> bool {
+        self.is_stream() && (self.domain == Domain::IPV4 || self.domain == Domain::IPV6)
+    }
+
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match (self.is_stream(), self.is_tcp(), self.domain == Domain::UNIX) {
+            (true, true, _) => "TCP socket",
+            (true, ..) => "Unix stream socket",
+            (false, _, true) => "Unix datagram socket",
+            _ => "datagram socket",
+        }
+    }
+}
+
+/// A socket's descriptor and what the kernel can be asked about it.
+pub(crate) struct Sys {
+    fd: OwnedFd,
+    kind: Kind,
+    /// Whether `O_NONBLOCK` was set in here, and not by whoever made the descriptor.
+    set_nonblocking: AtomicBool,
+}
+
+type Result<T> = std::result::Result<T, Errno>;
+
+impl Sys {
+    /// Takes a descriptor that must be a socket.
+    pub(crate) fn new(socket: Socket) -> io::Result<Sys> {
+        let kind = Kind { domain: domain(&socket)?, kind: socket.r#type()? };
+        Ok(Sys { fd: socket.into(), kind, set_nonblocking: AtomicBool::new(false) })
+    }
+
+    /// Makes a socket, closed on exec.
+    pub(crate) fn open(domain: Domain, kind: Type) -> io::Result<Sys> {
+        Sys::new(Socket::new(domain, kind, None::<Protocol>)?)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn options(&self) -> SockRef<'_> {
+        SockRef::from(&self.fd)
+    }
+
+    /// Gives the descriptor away as it came.
+    pub(crate) fn into_socket(self) -> Socket {
+        if self.set_nonblocking.load(Ordering::Relaxed) {
+            // It cannot fail on a descriptor that is open.
+            let _ = self.options().set_nonblocking(false);
+        }
+        self.fd.into()
+    }
+
+    /// Closes the socket but keeps its number: a dead socket takes it, until this is dropped.
+    ///
+    /// So whoever has borrowed the descriptor never holds a number that has become somebody else's.
+    pub(crate) fn bury(&self) {
+        static DEAD: OnceLock<Option<OwnedFd>> = OnceLock::new();
+        let dead = DEAD.get_or_init(|| {
+            let dead = net::socket(net::AddressFamily::UNIX, net::SocketType::STREAM, None);
+            dead.and_then(|dead| rustix::io::fcntl_dupfd_cloexec(dead, 0)).ok()
+        });
+        let buried = dead.as_ref().is_some_and(|dead| {
+            // SAFETY: both numbers are open and ours; dup2 closes what `self.fd` stood for and puts
+            // the dead socket in its place, so `self.fd` still owns an open descriptor.
+            unsafe { libc::dup2(dead.as_raw_fd(), self.fd.as_raw_fd()) >= 0 }
+        });
+        if !buried {
+            // No descriptor for a dead socket was left: at least nobody hears of this one any more.
+            let _ = self.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn make_nonblocking(&self) -> Result<()> {
+        if !self.set_nonblocking.load(Ordering::Relaxed) {
+            let flags = rustix::fs::fcntl_getfl(&self.fd)?;
+            if !flags.contains(rustix::fs::OFlags::NONBLOCK) {
+                rustix::fs::fcntl_setfl(&self.fd, flags | rustix::fs::OFlags::NONBLOCK)?;
+                self.set_nonblocking.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    // ---- streams
+
+    /// recv(2) into `buffer`.
+    #[inline]
+    pub(crate) fn recv(&self, buffer: &mut [u8]) -> Result<usize> {
+        again(|| net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(count, _)| count))
+    }
+
+    /// recv(2) into the free capacity of `buffer`, at most `max` bytes.
+    pub(crate) fn recv_spare(&self, buffer: &mut Vec<u8>, max: usize) -> Result<usize> {
+        let before = buffer.len();
+        if max < buffer.capacity() - before {
+            // The kernel must not see more room than this, and a vector cannot lend a part of its
+            // spare capacity without unsafe code; filling it costs less than a second copy.
+            buffer.resize(before + max, 0);
+            let result = self.recv(&mut buffer[before..]);
+            buffer.truncate(before + *result.as_ref().unwrap_or(&0));
+            return result;
+        }
+        again(|| {
+            let spare = rustix::buffer::spare_capacity(&mut *buffer);
+            net::recv(&self.fd, spare, RecvFlags::DONTWAIT).map(|(count, _)| count)
+        })
+    }
+
+    /// recv(2) that leaves the bytes where they are.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> Result<usize> {
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        again(|| net::recv(&self.fd, &mut *buffer, flags).map(|(count, _)| count))
+    }
+
+    /// recvmsg(2) into several buffers.
+    pub(crate) fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        again(|| {
+            let control = &mut RecvAncillaryBuffer::default();
+            net::recvmsg(&self.fd, buffers, control, RecvFlags::DONTWAIT).map(|got| got.bytes)
+        })
+    }
+
+    /// send(2).
+    #[inline]
+    pub(crate) fn send(&self, buffer: &[u8]) -> Result<usize> {
+        again(|| net::send(&self.fd, buffer, SEND))
+    }
+
+    /// sendmsg(2) from several buffers.
+    pub(crate) fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> Result<usize> {
+        again(|| net::sendmsg(&self.fd, buffers, &mut SendAncillaryBuffer::default(), SEND))
+    }
+
+    // ---- datagrams
+
+    /// recvfrom(2); the last value tells whether the datagram was longer than `buffer`.
+    pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, Address, bool)> {
+        again(|| {
+            let mut parts = [IoSliceMut::new(buffer)];
+            let control = &mut RecvAncillaryBuffer::default();
+            let got = net::recvmsg(&self.fd, &mut parts, control, RecvFlags::DONTWAIT)?;
+            let truncated = got.flags.contains(ReturnFlags::TRUNC);
+            let address = got.address.as_ref().map_or_else(unnamed, address);
+            Ok((got.bytes, address, truncated))
+        })
+    }
+
+    /// sendto(2).
+    pub(crate) fn send_to(&self, buffer: &[u8], to: &Address) -> Result<usize> {
+        again(|| with_address(to, |to| net::sendto(&self.fd, buffer, SEND, &to))?)
+    }
+
+    /// recvmmsg(2): up to `slots.len()` datagrams in one call.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn recv_many(&self, slots: &mut [Slot<'_>]) -> Result<usize> {
+        let count = slots.len().min(MANY);
+        let mut parts: [libc::iovec; MANY] = [EMPTY_PART; MANY];
+        let mut names: [libc::sockaddr_storage; MANY] = [empty_name(); MANY];
+        let mut headers: [libc::mmsghdr; MANY] = [empty_header(); MANY];
+        for (index, slot) in slots.iter_mut().take(count).enumerate() {
+            parts[index].iov_base = slot.buffer.as_mut_ptr().cast();
+            parts[index].iov_len = slot.buffer.len();
+            let header = &mut headers[index].msg_hdr;
+            header.msg_name = (&raw mut names[index]).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_iov = &raw mut parts[index];
+            header.msg_iovlen = 1;
+        }
+        let got = again(|| {
+            let flags = libc::MSG_DONTWAIT;
+            // SAFETY: the first `count` headers point to one part and one name each, which live
+            // until the end of this function, and each part to a slot's buffer, borrowed mutably
+            // for as long; the kernel writes within the lengths given.
+            let got = unsafe {
+                libc::recvmmsg(
+                    self.fd.as_raw_fd(),
+                    headers.as_mut_ptr(),
+                    count as libc::c_uint,
+                    flags as _,
+                    std::ptr::null_mut(),
+                )
+            };
+            usize::try_from(got).map_err(|_| last_errno())
+        })?;
+        for (index, slot) in slots.iter_mut().take(got).enumerate() {
+            let header = &headers[index];
+            slot.len = (header.msg_len as usize).min(slot.buffer.len());
+            slot.truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            slot.from = match header.msg_hdr.msg_namelen {
+                0 => unnamed(),
+                len => {
+                    // SAFETY: the kernel has written an address of this length.
+                    let from =
+                        unsafe { SocketAddrAny::read((&raw const names[index]).cast(), len) };
+                    address(&from)
+                }
+            };
+        }
+        Ok(got)
+    }
+
+    /// sendmmsg(2): how many datagrams have left, at least one.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn send_many<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> Result<usize> {
+        let count = datagrams.len().min(MANY);
+        let mut parts: [libc::iovec; MANY] = [EMPTY_PART; MANY];
+        let mut headers: [libc::mmsghdr; MANY] = [empty_header(); MANY];
+        let names = datagrams[..count].iter().map(|(_, to)| any(to)).collect::<Result<Vec<_>>>()?;
+        for (index, (bytes, _)) in datagrams[..count].iter().enumerate() {
+            parts[index].iov_base = bytes.as_ref().as_ptr().cast_mut().cast();
+            parts[index].iov_len = bytes.as_ref().len();
+            let header = &mut headers[index].msg_hdr;
+            header.msg_name = names[index].as_ptr().cast_mut().cast();
+            header.msg_namelen = names[index].addr_len();
+            header.msg_iov = &raw mut parts[index];
+            header.msg_iovlen = 1;
+        }
+        again(|| {
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            // SAFETY: as in `recv_many`; the kernel only reads through these pointers.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    self.fd.as_raw_fd(),
+                    headers.as_mut_ptr(),
+                    count as libc::c_uint,
+                    flags as _,
+                )
+            };
+            usize::try_from(sent).map_err(|_| last_errno())
+        })
+    }
+
+    /// Where there is no recvmmsg: one datagram.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn recv_many(&self, slots: &mut [Slot<'_>]) -> Result<usize> {
+        let Some(slot) = slots.first_mut() else { return Ok(0) };
+        (slot.len, slot.from, slot.truncated) = self.recv_from(slot.buffer)?;
+        Ok(1)
+    }
+
+    /// Where there is no sendmmsg: one datagram.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn send_many<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> Result<usize> {
+        let Some((bytes, to)) = datagrams.first() else { return Ok(0) };
+        self.send_to(bytes.as_ref(), to).map(|_| 1)
+    }
+
+    // ---- connections
+
+    pub(crate) fn bind(&self, to: &Address) -> Result<()> {
+        with_address(to, |to| net::bind(&self.fd, &to))?
+    }
+
+    pub(crate) fn listen(&self, backlog: i32) -> Result<()> {
+        net::listen(&self.fd, backlog)
+    }
+
+    /// accept4(2).
+    pub(crate) fn accept(&self) -> Result<(Sys, Address)> {
+        self.make_nonblocking()?;
+        let (fd, from) = again(|| net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC))?;
+        let sys = Sys { fd, kind: self.kind, set_nonblocking: AtomicBool::new(false) };
+        Ok((sys, from.as_ref().map_or_else(unnamed, address)))
+    }
+
+    /// connect(2), begun; [`Sys::connected`] tells how it went on.
+    pub(crate) fn connect(&self, to: &Address) -> Result<()> {
+        self.make_nonblocking()?;
+        with_address(to, |to| net::connect(&self.fd, &to))?
+    }
+
+    /// Whether a connection that was begun stands; `None` while it is still being made.
+    pub(crate) fn connected(&self) -> io::Result<Option<()>> {
+        if let Some(error) = self.options().take_error()? {
+            return Err(error);
+        }
+        match net::getpeername(&self.fd) {
+            Ok(_) => Ok(Some(())),
+            Err(Errno::NOTCONN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> Result<()> {
+        net::shutdown(
+            &self.fd,
+            match how {
+                Shutdown::Read => net::Shutdown::Read,
+                Shutdown::Write => net::Shutdown::Write,
+                Shutdown::Both => net::Shutdown::Both,
+            },
+        )
+    }
+
+    pub(crate) fn local_addr(&self) -> Result<Address> {
+        Ok(address(&net::getsockname(&self.fd)?))
+    }
+
+    pub(crate) fn peer_addr(&self) -> Result<Address> {
+        Ok(net::getpeername(&self.fd)?.as_ref().map_or_else(unnamed, address))
+    }
+
+    // ---- waiting, for the blocking twin
+
+    /// poll(2) for one direction; `false` when `timeout` is over first.
+    pub(crate) fn wait(&self, direction: Direction, timeout: Option<Duration>) -> Result<bool> {
+        let flags = match direction {
+            Direction::Read => PollFlags::IN | PollFlags::RDHUP,
+            Direction::Write => PollFlags::OUT,
+        };
+        let time = timeout.map(|timeout| Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        match rustix::event::poll(&mut [PollFd::new(&self.fd, flags)], time.as_ref()) {
+            Ok(count) => Ok(count > 0),
+            // The caller looks at its deadline and comes back.
+            Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Room for one datagram of a batch, and what came.
+pub(crate) struct Slot<'a> {
+    pub(crate) buffer: &'a mut [u8],
+    pub(crate) len: usize,
+    pub(crate) from: Address,
+    pub(crate) truncated: bool,
+}
+
+/// Datagrams in one system call.
+pub(crate) const MANY: usize = 64;
+
+const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+#[cfg(target_os = "linux")]
+const EMPTY_PART: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+
+#[cfg(target_os = "linux")]
+fn empty_name() -> libc::sockaddr_storage {
+    // SAFETY: a plain C structure of numbers, for which zero is a value.
+    unsafe { std::mem::zeroed() }
+}
+
+#[cfg(target_os = "linux")]
+fn empty_header() -> libc::mmsghdr {
+    // SAFETY: a plain C structure of numbers and pointers, for which zero is a value.
+    unsafe { std::mem::zeroed() }
+}
+
+#[cfg(target_os = "linux")]
+fn last_errno() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Makes a call again when a signal has interrupted it.
+#[inline]
+fn again<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// The family of a socket, which Linux tells through a socket option.
+fn domain(socket: &Socket) -> io::Result<Domain> {
+    #[cfg(target_os = "linux")]
+    return socket.domain();
+    #[cfg(not(target_os = "linux"))]
+    return socket.local_addr().map(|address| address.domain());
+}
+
+pub(crate) fn unnamed() -> Address {
+    Address::Unix(UnixAddress::unnamed())
+}
+
+/// The kernel's form of an address, as ours.
+fn address(any: &SocketAddrAny) -> Address {
+    use rustix::net::{AddressFamily, SocketAddrV4, SocketAddrV6};
+    let known = match any.address_family() {
+        AddressFamily::INET => SocketAddrV4::try_from(any.clone()).map(Address::Inet).ok(),
+        AddressFamily::INET6 => SocketAddrV6::try_from(any.clone()).map(Address::Inet6).ok(),
+        _ => SocketAddrUnix::try_from(any.clone()).ok().map(|unix| Address::Unix(from_unix(&unix))),
+    };
+    known.unwrap_or_else(unnamed)
+}
+
+fn from_unix(unix: &SocketAddrUnix) -> UnixAddress {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = unix.abstract_name() {
+        return UnixAddress::from_abstract_name(name).unwrap_or_else(|_| UnixAddress::unnamed());
+    }
+    match unix.path() {
+        Some(path) => {
+            use std::os::unix::ffi::OsStrExt;
+            let path = std::ffi::OsStr::from_bytes(path.to_bytes());
+            UnixAddress::from_path(path).unwrap_or_else(|_| UnixAddress::unnamed())
+        }
+        None => UnixAddress::unnamed(),
+    }
+}
+
+/// Our address in the kernel's form.
+fn any(address: &Address) -> Result<SocketAddrAny> {
+    with_address(address, |address| address.as_any())
+}
+
+/// Calls `f` with the kernel's form of an address.
+fn with_address<R>(address: &Address, f: impl FnOnce(Argument<'_>) -> R) -> Result<R> {
+    let unix = match address {
+        Address::Inet(inet) => return Ok(f(Argument::Inet(inet))),
+        Address::Inet6(inet6) => return Ok(f(Argument::Inet6(inet6))),
+        Address::Unix(unix) => unix,
+    };
+    let unix = if let Some(path) = unix.as_path() {
+        SocketAddrUnix::new(path)?
+    } else if let Some(name) = unix.as_abstract_name() {
+        abstract_name(name)?
+    } else {
+        SocketAddrUnix::new_unnamed()
+    };
+    Ok(f(Argument::Unix(&unix)))
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_name(name: &[u8]) -> Result<SocketAddrUnix> {
+    SocketAddrUnix::new_abstract_name(name)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_name(_: &[u8]) -> Result<SocketAddrUnix> {
+    Err(Errno::ADDRNOTAVAIL)
+}
+
+/// One of the three forms, without a copy.
+enum Argument<'a> {
+    Inet(&'a std::net::SocketAddrV4),
+    Inet6(&'a std::net::SocketAddrV6),
+    Unix(&'a SocketAddrUnix),
+}
+
+// SAFETY: each arm hands on to rustix's own implementation.
+unsafe impl SocketAddrArg for Argument<'_> {
+    unsafe fn with_sockaddr<R>(
+        &self,
+        f: impl FnOnce(*const net::addr::SocketAddrOpaque, net::addr::SocketAddrLen) -> R,
+    ) -> R {
+        // SAFETY: the caller's promise about `f` is passed on unchanged.
+        unsafe {
+            match self {
+                Argument::Inet(address) => address.with_sockaddr(f),
+                Argument::Inet6(address) => address.with_sockaddr(f),
+                Argument::Unix(address) => address.with_sockaddr(f),
+            }
+        }
+    }
+}

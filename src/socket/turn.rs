@@ -1,0 +1,132 @@
+//! Whose turn it is in one direction of a socket.
+//!
+//! A verb that has to wait takes its direction's turn and keeps it until it is done or dropped.
+//! Others stand in line, first come, first served. Whoever leaves, by whatever way, passes the turn
+//! on; a verb that is forgotten (`mem::forget`) keeps it until the socket is closed. Nobody in line
+//! costs nothing: the line is made when the second verb comes.
+
+use std::{collections::VecDeque, task::Waker};
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) struct Turn {
+    taken: bool,
+    /// Whom readiness wakes: the verb that has the turn.
+    waiter: Option<Waker>,
+    line: Option<Box<Line>>,
+}
+
+/// A place in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u32);
+
+#[derive(Default)]
+struct Line {
+    last: u32,
+    /// Whom the turn was passed to; it has not looked yet.
+    called: Option<Ticket>,
+    waiting: VecDeque<(Ticket, Waker)>,
+}
+
+impl Turn {
+    /// Whether a verb has the turn, or was called to it.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken
+    }
+
+    /// Takes a turn that is free.
+    pub(crate) fn take(&mut self) {
+        debug_assert!(!self.taken, "a turn is taken when it is free");
+        self.taken = true;
+    }
+
+    /// Has readiness wake `waker`; the caller has the turn. Gives back what is to be dropped
+    /// outside.
+    pub(crate) fn wait(&mut self, waker: Waker) -> Option<Waker> {
+        debug_assert!(self.taken, "who waits has the turn");
+        self.waiter.replace(waker)
+    }
+
+    /// Whether readiness would wake this waker.
+    pub(crate) fn wakes(&self, waker: &Waker) -> bool {
+        self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker))
+    }
+
+    /// Whoever waits for readiness.
+    pub(crate) fn waiter(&mut self) -> Option<Waker> {
+        self.waiter.take()
+    }
+
+    /// Stands in line.
+    pub(crate) fn queue(&mut self, waker: Waker) -> Ticket {
+        let line = self.line.get_or_insert_default();
+        line.last = line.last.wrapping_add(1);
+        let ticket = Ticket(line.last);
+        line.waiting.push_back((ticket, waker));
+        ticket
+    }
+
+    /// Whether the turn was passed to `ticket`, which then has it. If not, its waker is replaced
+    /// and the old one given back, to be dropped outside.
+    pub(crate) fn called(&mut self, ticket: Ticket, waker: Waker) -> Result<(), Option<Waker>> {
+        let Some(line) = &mut self.line else { return Err(Some(waker)) };
+        if line.called == Some(ticket) {
+            line.called = None;
+            self.forget_empty_line();
+            return Ok(());
+        }
+        let place = line.waiting.iter_mut().find(|(waiting, _)| *waiting == ticket);
+        Err(place.map(|(_, old)| std::mem::replace(old, waker)))
+    }
+
+    /// Leaves the line; if the turn had been passed to it, it is passed on. The wakers are to be
+    /// woken and dropped outside.
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> Left {
+        let Some(line) = &mut self.line else { return Left::default() };
+        if line.called == Some(ticket) {
+            line.called = None;
+            return self.pass();
+        }
+        let place = line.waiting.iter().position(|(waiting, _)| *waiting == ticket);
+        let own = place.and_then(|place| line.waiting.remove(place)).map(|(_, waker)| waker);
+        self.forget_empty_line();
+        Left { wake: None, drop: own }
+    }
+
+    /// Gives the turn back: to the first in line, else to nobody.
+    pub(crate) fn pass(&mut self) -> Left {
+        debug_assert!(self.taken, "who passes the turn has it");
+        let mut left = Left { wake: None, drop: self.waiter.take() };
+        self.taken = false;
+        if let Some(line) = &mut self.line {
+            if let Some((ticket, waker)) = line.waiting.pop_front() {
+                self.taken = true;
+                line.called = Some(ticket);
+                left.wake = Some(waker);
+            }
+            self.forget_empty_line();
+        }
+        left
+    }
+
+    /// Everybody who waits here, for the close of the socket. The turn stays taken by whoever has
+    /// it.
+    pub(crate) fn all(&mut self) -> Vec<Waker> {
+        let line = self.line.as_mut().map(|line| line.waiting.drain(..).map(|(_, waker)| waker));
+        self.waiter.take().into_iter().chain(line.into_iter().flatten()).collect()
+    }
+
+    fn forget_empty_line(&mut self) {
+        if self.line.as_ref().is_some_and(|line| line.called.is_none() && line.waiting.is_empty()) {
+            self.line = None;
+        }
+    }
+}
+
+/// What is left to do after somebody has left, with no borrow held.
+#[derive(Default)]
+#[must_use = "the next in line must be woken"]
+pub(crate) struct Left {
+    pub(crate) wake: Option<Waker>,
+    pub(crate) drop: Option<Waker>,
+}

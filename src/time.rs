@@ -1,0 +1,153 @@
+//! Sleeping, and bounding how long something may take.
+//!
+//! Deadlines (an instant) and timeouts (a duration) are kept by the scheduler's timing wheel.
+//! Nothing fires early; the wheel's grain is 66 us. A [`timeout`] whose future is ready at once
+//! never touches the wheel.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use pin_project_lite::pin_project;
+
+use crate::{
+    coro::{Alarm, current, engine::Engine},
+    driver::Driver,
+    error::Elapsed,
+};
+
+/// Waits until `duration` has passed.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use asyncoro::time::sleep;
+///
+/// let before = Instant::now();
+/// asyncoro::run(sleep(Duration::from_millis(5)));
+/// assert!(before.elapsed() >= Duration::from_millis(5));
+/// ```
+///
+/// # Panics
+/// When polled outside a running scheduler.
+pub fn sleep(duration: Duration) -> Sleep {
+    Sleep { until: after(duration), alarm: None }
+}
+
+/// Waits until `deadline` has come; ready at once if it has.
+///
+/// # Panics
+/// When polled outside a running scheduler.
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep { until: Some(deadline), alarm: None }
+}
+
+/// Gives `future` at most `duration`, counted from when it first has to wait.
+///
+/// ```
+/// use std::{future::pending, time::Duration};
+/// use asyncoro::time::timeout;
+///
+/// asyncoro::run(async {
+///     assert_eq!(timeout(Duration::from_secs(1), async { 7 }).await, Ok(7));
+///     assert!(timeout(Duration::from_millis(1), pending::<()>()).await.is_err());
+/// });
+/// ```
+///
+/// # Errors
+/// [`Elapsed`] when the time is over first; it converts into an `io::Error` of kind `TimedOut`.
+///
+/// # Panics
+/// When polled outside a running scheduler.
+///
+/// # Cancel
+/// When the time is over, dropping the [`Timeout`] (which `.await` does) drops `future`, with what
+/// its own documentation says of that.
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    Timeout { future, limit: Limit::After(duration) }
+}
+
+/// Gives `future` until `deadline`; otherwise as [`timeout`].
+///
+/// # Errors
+/// As [`timeout`].
+///
+/// # Panics
+/// As [`timeout`].
+pub fn deadline<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    Timeout { future, limit: Limit::At(sleep_until(deadline)) }
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+#[must_use = "a sleep does nothing unless awaited"]
+pub struct Sleep {
+    /// `None`: so far in the future that no clock gets there.
+    until: Option<Instant>,
+    alarm: Option<Alarm>,
+}
+
+impl Sleep {
+    fn poll_on(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.until else { return Poll::Pending };
+        match &self.alarm {
+            Some(alarm) if alarm.is_on(engine) && !alarm.has_fired(engine) => {
+                alarm.rewaker(engine, cx.waker());
+                return Poll::Pending;
+            }
+            _ if Driver::now() >= until => {
+                self.alarm = None;
+                return Poll::Ready(());
+            }
+            _ => {}
+        }
+        self.alarm = Some(Alarm::arm(engine, until, cx.waker()));
+        Poll::Pending
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        current::expect("time::sleep", |engine| self.poll_on(engine, cx))
+    }
+}
+
+pin_project! {
+    /// The future of [`timeout`] and [`deadline`].
+    #[must_use = "a timeout does nothing unless awaited"]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        limit: Limit,
+    }
+}
+
+enum Limit {
+    /// The clock was not read yet, since nothing has had to wait.
+    After(Duration),
+    At(Sleep),
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(value) = this.future.poll(cx) {
+            return Poll::Ready(Ok(value));
+        }
+        if let Limit::After(duration) = *this.limit {
+            *this.limit = Limit::At(sleep(duration));
+        }
+        let Limit::At(sleep) = this.limit else { unreachable!("it was just set") };
+        ready!(current::expect("time::timeout", |engine| sleep.poll_on(engine, cx)));
+        Poll::Ready(Err(Elapsed))
+    }
+}
+
+fn after(duration: Duration) -> Option<Instant> {
+    Driver::now().checked_add(duration)
+}

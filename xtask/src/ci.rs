@@ -1,0 +1,147 @@
+//! The steps of CI, in their order: the cheap and telling ones first.
+//!
+//! Each step prints the commands it runs, so that a failure can be repeated by hand. The first
+//! failure ends the run.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    Outcome,
+    command::{Job, minutes},
+    examples, tidy,
+};
+
+struct Step {
+    name: &'static str,
+    run: fn() -> Outcome,
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "fmt", run: fmt },
+    Step { name: "tidy", run: tidy::run },
+    Step { name: "clippy", run: clippy },
+    Step { name: "doc", run: doc },
+    Step { name: "test-epoll", run: test_epoll },
+    Step { name: "test-poll", run: test_poll },
+    Step { name: "doctest", run: doctest },
+    Step { name: "loom", run: loom },
+    Step { name: "examples", run: || examples::run(&[]) },
+];
+
+/// Runs the steps with these names, all of them when none is given.
+pub(crate) fn run(names: &[&str]) -> Outcome {
+    let steps = select(names)?;
+    let started = Instant::now();
+    let mut done = Vec::new();
+    let mut failure = None;
+    for step in &steps {
+        println!("\n=== {}", step.name);
+        let step_started = Instant::now();
+        let outcome = (step.run)();
+        let time = step_started.elapsed();
+        done.push((step.name, outcome.is_ok(), time));
+        match outcome {
+            Ok(()) => println!("=== {}: ok in {}", step.name, seconds(time)),
+            Err(sentence) => {
+                println!("=== {}: FAILED after {}: {sentence}", step.name, seconds(time));
+                failure = Some(format!("ci failed in step {}: {sentence}", step.name));
+                break;
+            }
+        }
+    }
+    summarize(&done, steps.len(), started.elapsed());
+    failure.map_or(Ok(()), Err)
+}
+
+fn select(names: &[&str]) -> Outcome<Vec<&'static Step>> {
+    if names.is_empty() {
+        return Ok(STEPS.iter().collect());
+    }
+    let find = |name: &&str| {
+        STEPS.iter().find(|step| step.name == *name).ok_or_else(|| {
+            let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+            format!("there is no step {name}; there are {}", known.join(", "))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+fn summarize(done: &[(&str, bool, Duration)], planned: usize, total: Duration) {
+    println!("\n=== summary");
+    for (name, well, time) in done {
+        println!("{name:<12} {:<7} {:>8}", if *well { "ok" } else { "FAILED" }, seconds(*time));
+    }
+    let passed = done.iter().filter(|(_, well, _)| *well).count();
+    println!("{:<12} {:<7} {:>8}", "all", "", seconds(total));
+    if done.len() < planned {
+        println!("not run: {} steps after the failure", planned - done.len());
+    }
+    println!("steps: {passed} passed, {} failed", done.len() - passed);
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn fmt() -> Outcome {
+    Job::cargo("fmt --all --check").run()
+}
+
+/// Holds the minimum Rust version too, by the lint `incompatible_msrv`.
+fn clippy() -> Outcome {
+    Job::cargo("clippy --workspace --all-targets -- -D warnings").run()
+}
+
+fn doc() -> Outcome {
+    Job::cargo("doc --package asyncoro --lib --no-deps")
+        .variable("RUSTDOCFLAGS", "-D warnings")
+        .run()
+}
+
+/// On the driver of Linux, with the tests of `bench` and of xtask itself, which need no driver.
+fn test_epoll() -> Outcome {
+    test("test --workspace --tests").variable("ASYNCORO_DRIVER", "epoll").run()
+}
+
+/// On the driver of all other Unix systems.
+fn test_poll() -> Outcome {
+    test("test --package asyncoro --tests").variable("ASYNCORO_DRIVER", "poll").run()
+}
+
+/// What the documentation shows, on one driver.
+fn doctest() -> Outcome {
+    test("test --package asyncoro --doc").run()
+}
+
+fn test(words: &str) -> Job {
+    Job::cargo(words).variable("RUST_BACKTRACE", "1").deadline(minutes(20))
+}
+
+/// The models of what crosses threads: unit tests `loom_*` of the library, in a build of their own.
+pub(crate) fn loom() -> Outcome {
+    if !tidy::source_has("fn loom_")? {
+        println!("src holds no loom model yet (a unit test whose name begins with loom_)");
+        return Ok(());
+    }
+    Job::cargo("test --package asyncoro --lib --release --target-dir target/loom loom_")
+        .variable("RUSTFLAGS", "--cfg loom")
+        .variable("LOOM_MAX_PREEMPTIONS", "3")
+        // Halves the build; the models run as fast.
+        .variable("CARGO_PROFILE_RELEASE_LTO", "off")
+        .variable("CARGO_PROFILE_RELEASE_DEBUG", "0")
+        .deadline(minutes(20))
+        .run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_chosen_by_name_and_all_of_them_by_none() {
+        assert_eq!(select(&[]).unwrap().len(), STEPS.len());
+        let names: Vec<_> = select(&["doc", "fmt"]).unwrap().iter().map(|step| step.name).collect();
+        assert_eq!(names, ["doc", "fmt"]);
+        assert!(select(&["docs"]).err().unwrap().contains("no step docs"));
+    }
+}

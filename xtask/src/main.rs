@@ -1,0 +1,63 @@
+//! Everything CI does, as a program: `cargo xtask ci` is all of CI.
+//!
+//! This file reads the command line. What happens is in [`ci`] (the steps and their order),
+//! [`tidy`] (the habits of this house, checked), [`examples`] (each example started, talked to and
+//! interrupted), [`repeat`] (the same tests many times, for races) and [`sanitize`] (the same under
+//! a sanitizer). It uses `std` alone, so that it builds in two seconds.
+
+mod artifacts;
+mod ci;
+mod command;
+mod examples;
+mod repeat;
+mod sanitize;
+mod tidy;
+
+use std::{path::Path, process::ExitCode};
+
+/// What went well, or one sentence for the person at the terminal.
+type Outcome<T = ()> = Result<T, String>;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+  ci [STEP...]                 all of CI, or only these steps of it
+  tidy                         the habits of this house
+  examples [NAME...]           start, talk to and interrupt the examples
+  loom                         every interleaving of what crosses threads
+  repeat N [ARG...]            tests/it N times; ARGs go to the test binary, a filter for example
+  sanitize [--thread] [--leaks] [--repeat N] [ARG...]
+                               unit tests and tests/it under AddressSanitizer (nightly),
+                               with --thread under ThreadSanitizer";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match dispatch(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("xtask: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(words: &[&str]) -> Outcome {
+    match words {
+        ["ci", steps @ ..] => ci::run(steps),
+        ["tidy"] => tidy::run(),
+        ["examples", names @ ..] => examples::run(names),
+        ["loom"] => ci::loom(),
+        ["repeat", times, rest @ ..] => repeat::run(times, rest),
+        ["sanitize", rest @ ..] => sanitize::run(rest),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(format!("what shall be done?\n{USAGE}")),
+    }
+}
+
+/// The root of the workspace.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in a folder of the root")
+}

@@ -1,0 +1,284 @@
+//! Each promise in `tests/PROMISES.md` names a test that exists.
+//!
+//! A row is `| id | promise | test |`; the third column holds names in backticks:
+//!
+//! | name | where it must stand |
+//! | --- | --- |
+//! | `it::stream::x` | in `tests/it/stream.rs` |
+//! | `coro::timer::tests::x` | in `src/coro/timer.rs` (or `src/coro/timer/mod.rs`) |
+//! | `loom: inbox::loom_x` | in a file of the library in or below a module `inbox` |
+//! | `doctest: AsyncSocket::recv` | an item `recv` of the library with an example in its docs |
+//! | `example: tour` | `examples/tour.rs`, which `cargo xtask examples` runs |
+//!
+//! A test counts as existing when its name stands in the code of the file: a macro may make it.
+
+use super::{Complaint, File, source};
+
+const TABLE: &str = "tests/PROMISES.md";
+
+struct Row<'a> {
+    id: &'a str,
+    promise: &'a str,
+    tests: &'a str,
+}
+
+pub(super) fn rows(files: &[File]) -> Vec<Complaint> {
+    let Some(table) = files.iter().find(|file| file.path == TABLE) else {
+        return vec![Complaint {
+            path: TABLE.to_owned(),
+            line: 0,
+            sentence: "is missing".to_owned(),
+        }];
+    };
+    let mut complaints = Vec::new();
+    let mut ids: Vec<&str> = Vec::new();
+    for (line, row) in table_rows(&table.text) {
+        let sentences = match row {
+            Some(row) => {
+                let is_new = !ids.contains(&row.id);
+                ids.push(row.id);
+                judge(&row, is_new, files)
+            }
+            None => vec!["a row has three columns: id, promise, test".to_owned()],
+        };
+        complaints.extend(sentences.into_iter().map(|sentence| table.complaint(line, sentence)));
+    }
+    complaints
+}
+
+/// A file in `tests/it` that `main.rs` does not name is never compiled.
+pub(super) fn test_files(files: &[File]) -> Vec<Complaint> {
+    let Some(main) = files.iter().find(|file| file.path == "tests/it/main.rs") else {
+        return Vec::new();
+    };
+    let is_named = |name: &str| main.code.lines().any(|line| line.trim() == format!("mod {name};"));
+    let mut complaints = Vec::new();
+    for file in files {
+        let name = file.path.strip_prefix("tests/it/").and_then(|path| path.strip_suffix(".rs"));
+        let name = name.map(|name| name.strip_suffix("/mod").unwrap_or(name));
+        match name {
+            Some(name) if name != "main" && !name.contains('/') && !is_named(name) => {
+                complaints.push(file.complaint(0, "tests/it/main.rs does not name this module"));
+            }
+            _ => {}
+        }
+    }
+    complaints
+}
+
+/// The rows behind the head of the table; `None` for one that has not three columns.
+fn table_rows(text: &str) -> impl Iterator<Item = (usize, Option<Row<'_>>)> {
+    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+    let rows = lines.filter(|(_, line)| line.starts_with('|') && !is_head(line));
+    rows.map(|(line, row)| (line, parse(row)))
+}
+
+fn is_head(row: &str) -> bool {
+    row.replace(' ', "") == "|id|promise|test|" || row.chars().all(|c| " |:-".contains(c))
+}
+
+fn parse(row: &str) -> Option<Row<'_>> {
+    let cells = row.strip_prefix('|')?.strip_suffix('|')?;
+    let (id, rest) = cells.split_once('|')?;
+    // Only the promise may hold a bar of its own.
+    let (promise, tests) = rest.rsplit_once('|')?;
+    Some(Row { id: id.trim(), promise: promise.trim(), tests: tests.trim() })
+}
+
+fn judge(row: &Row, is_new: bool, files: &[File]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let id = row.id;
+    if id.is_empty() || row.promise.is_empty() {
+        sentences.push("a row needs an id and a promise".to_owned());
+    }
+    if !is_new {
+        sentences.push(format!("the id {id} stands here a second time"));
+    }
+    let names: Vec<&str> = row.tests.split('`').skip(1).step_by(2).collect();
+    if names.is_empty() {
+        sentences.push(format!("{id} names no test (in backticks, in the third column)"));
+    }
+    let wrong = names.into_iter().filter_map(|name| find(name, files).err());
+    sentences.extend(wrong.map(|sentence| format!("{id}: {sentence}")));
+    sentences
+}
+
+/// Whether the test with this name exists; if not, a sentence says where it was looked for.
+fn find(name: &str, files: &[File]) -> Result<(), String> {
+    let exists = match name.split_once(": ") {
+        Some(("loom", path)) => has_loom_model(path, files),
+        Some(("doctest", path)) => has_doctest(path, files),
+        Some(("example", example)) => {
+            files.iter().any(|file| file.path == format!("examples/{example}.rs"))
+        }
+        Some((kind, _)) => return Err(format!("{kind} is no kind of test, in {name}")),
+        None => return find_test(name, files),
+    };
+    if exists { Ok(()) } else { Err(format!("there is no {name}")) }
+}
+
+fn find_test(name: &str, files: &[File]) -> Result<(), String> {
+    let mut modules: Vec<&str> = name.split("::").collect();
+    let test = modules.pop().unwrap_or_default();
+    let folder = match modules.first() {
+        Some(&"it") => "tests",
+        _ => "src",
+    };
+    // The longest path that is a file: what follows are modules inside it.
+    for length in (1..=modules.len()).rev() {
+        let path = format!("{folder}/{}", modules[..length].join("/"));
+        let candidates =
+            [format!("{path}.rs"), format!("{path}/mod.rs"), format!("{path}/main.rs")];
+        if let Some(file) = files.iter().find(|file| candidates.contains(&file.path)) {
+            return if has_word(file, test) {
+                Ok(())
+            } else {
+                Err(format!("{} has no test {test}", file.path))
+            };
+        }
+    }
+    Err(format!("{name} leads to no file under {folder}/"))
+}
+
+fn has_loom_model(path: &str, files: &[File]) -> bool {
+    let Some((modules, test)) = path.rsplit_once("::") else {
+        return false;
+    };
+    let module = modules.split("::").next().unwrap_or_default();
+    let is_there = |file: &&File| file.module().is_some_and(|own| own.contains(&module));
+    test.starts_with("loom_") && files.iter().filter(is_there).any(|file| has_word(file, test))
+}
+
+/// An item of the library with an example in its documentation, or a module with one.
+fn has_doctest(path: &str, files: &[File]) -> bool {
+    let names: Vec<&str> = path.split("::").collect();
+    let (item, owner) = (names[names.len() - 1], &names[..names.len() - 1]);
+    let has_owner = |file: &File| {
+        owner.last().is_none_or(|owner| {
+            has_word(file, owner) || file.module().is_some_and(|module| module.contains(owner))
+        })
+    };
+    let is_module = |file: &File| {
+        let module = file.module().unwrap_or_default();
+        let shows = file.text.lines().take_while(|line| line.starts_with("//!"));
+        module.ends_with(&names) && shows.into_iter().any(|line| line.contains("```"))
+    };
+    let sources = || files.iter().filter(|file| file.module().is_some());
+    sources().any(is_module) || sources().any(|file| has_owner(file) && documents(file, item))
+}
+
+/// Whether the doc comment right before a definition of `item` holds an example.
+fn documents(file: &File, item: &str) -> bool {
+    let mut has_example = false;
+    for (line, code) in file.text.lines().zip(file.code.lines()) {
+        let line = line.trim_start();
+        if line.starts_with("///") {
+            has_example |= line.contains("```");
+        } else if !line.starts_with("#[") {
+            if has_example && defines(code, item) {
+                return true;
+            }
+            has_example = false;
+        }
+    }
+    false
+}
+
+fn defines(code: &str, item: &str) -> bool {
+    let words: Vec<&str> = source::words(code).map(|(_, word)| word).collect();
+    let kinds = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod", "macro_rules"];
+    words.windows(2).any(|pair| kinds.contains(&pair[0]) && pair[1] == item)
+}
+
+fn has_word(file: &File, name: &str) -> bool {
+    source::words(&file.code).any(|(_, word)| word == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::complaints, *};
+
+    const HEAD: &str = "| id | promise | test |\n| --- | --- | --- |\n";
+    const LIBRARY: &[(&str, &str)] = &[
+        ("src/frame.rs", "mod tests { fn reads() {} }\n// fn gone() {}"),
+        ("src/coro/inbox.rs", "//! ```\n//! x\n//! ```\nfn loom_wake() {} fn other() {}"),
+        (
+            "src/socket/mod.rs",
+            "impl AsyncSocket {\n  /// ```\n  /// x\n  /// ```\n  #[inline]\n  \
+                               pub fn recv() {}\n  /// Bare.\n  pub fn send() {}\n}",
+        ),
+        ("tests/it/main.rs", "mod stream;\n// mod lost;"),
+        ("tests/it/stream.rs", "suite!(echoes);\nmod tcp { fn half_close() {} }"),
+        ("src/coro/cell/loom_tests.rs", "fn loom_drop() {}"),
+        ("examples/tour.rs", ""),
+    ];
+
+    fn about(table: &str) -> Vec<String> {
+        let table = format!("{HEAD}{table}");
+        complaints(rows, &[LIBRARY, &[(TABLE, table.as_str())]].concat())
+    }
+
+    fn is_known(test: &str) -> bool {
+        about(&format!("| A1 | it does | `{test}` |")).is_empty()
+    }
+
+    #[test]
+    fn each_kind_of_test_is_found() {
+        for test in [
+            "frame::tests::reads",
+            "coro::inbox::other",
+            "it::stream::echoes",
+            "it::stream::tcp::half_close",
+            "loom: inbox::loom_wake",
+            "loom: coro::inbox::tests::loom_wake",
+            "loom: cell::loom_drop",
+            "doctest: AsyncSocket::recv",
+            "doctest: coro::inbox",
+            "example: tour",
+        ] {
+            assert!(is_known(test), "{test}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_refused() {
+        for test in [
+            "frame::tests::gone",
+            "frame::tests::read",
+            "attic::tests::reads",
+            "it::datagram::echoes",
+            "it::stream::half",
+            "loom: inbox::other",
+            "loom: frame::loom_wake",
+            "doctest: AsyncSocket::send",
+            "doctest: Lock::recv",
+            "example: detour",
+            "proof: frame::tests::reads",
+        ] {
+            assert!(!is_known(test), "{test}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_tells_row_and_place() {
+        let found = about("| A1 | a or | b | `frame::tests::reads`, `it::stream::nothing` |");
+        assert_eq!(found, ["tests/PROMISES.md:3: A1: tests/it/stream.rs has no test nothing"]);
+    }
+
+    #[test]
+    fn a_row_is_whole_and_its_id_its_own() {
+        assert!(about("| A1 | promise |")[0].contains("three columns"));
+        assert!(about("| A1 | promise | none yet |")[0].contains("names no test"));
+        assert!(about("| A1 | | `frame::tests::reads` |")[0].contains("needs an id"));
+        let twice = "| A1 | a | `frame::tests::reads` |\n".repeat(2);
+        assert!(about(&twice)[0].contains("a second time"));
+        assert!(complaints(rows, &[])[0].contains("is missing"));
+    }
+
+    #[test]
+    fn a_test_file_that_nobody_compiles_is_found() {
+        let lost = [LIBRARY, &[("tests/it/lost.rs", ""), ("tests/it/a/b.rs", "")]].concat();
+        let found = complaints(test_files, &lost);
+        assert_eq!(found, ["tests/it/lost.rs: tests/it/main.rs does not name this module"]);
+    }
+}
