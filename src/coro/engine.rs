@@ -495,10 +495,10 @@ impl Engine {
     /// If the driver fails: its descriptor was closed by somebody else, or the kernel is out of
     /// memory. No coroutine could go on after that.
     pub(super) fn end_turn(&self, limit: Option<Instant>) {
-        self.tell_idle();
         self.fire_timers();
         self.look_after_lingering();
         self.read_inbox();
+        self.tell_idle();
         self.ask_driver(limit).expect("the driver can be asked");
     }
 

@@ -279,7 +279,7 @@ impl BlockingSocket {
 
     /// Sets the longest wait without progress, see [`AsyncSocket::set_timeout`].
     pub fn set_timeout(&self, timeout: Option<Duration>) {
-        lock(&self.twin.settings).timeout = timeout.unwrap_or_default();
+        lock(&self.twin.settings).set_timeout(timeout);
     }
 
     /// The timeout in force.
@@ -289,7 +289,7 @@ impl BlockingSocket {
 
     /// Sets the longest payload that `recv_msg` takes, see [`AsyncSocket::set_message_limit`].
     pub fn set_message_limit(&self, max: usize) {
-        lock(&self.twin.settings).message_limit = max;
+        lock(&self.twin.settings).set_message_limit(max);
     }
 
     /// Kept for the asynchronous face, see [`AsyncSocket::set_coalescing`]; a blocking socket sends
@@ -509,7 +509,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_msg(&self, payload: &[u8]) -> io::Result<()> {
-        self.twin.drive(SendMsg::message(payload)?.at_once())
+        self.twin.drive(SendMsg::message(payload).at_once())
     }
 
     /// Sends raw bytes by the rules of messages, at once, see [`AsyncSocket::send_queued`].

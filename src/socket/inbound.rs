@@ -8,9 +8,9 @@
 //! Memory grows only with bytes that have come: nothing is reserved on the word of a peer beyond
 //! [`AHEAD`] bytes.
 
-use std::{io, mem};
+use std::io;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use memchr::memmem;
 use rustix::io::Errno;
 
@@ -30,7 +30,8 @@ const DIRECT: usize = HOT / 2;
 /// See the module's page.
 #[derive(Default)]
 pub(crate) struct ReadSide {
-    held: Held,
+    /// In a box, since most sockets that wait have received nothing.
+    held: Option<Box<Held>>,
     /// No read call is made before the driver has reported again.
     drained: bool,
     /// The driver has seen a hang-up or urgent data: a short read no longer means "drained".
@@ -38,10 +39,7 @@ pub(crate) struct ReadSide {
 }
 
 /// Bytes received and not taken.
-#[derive(Default)]
 enum Held {
-    #[default]
-    Nothing,
     /// What was left over of a read, to be sliced.
     Rest(Bytes),
     /// Something long that is being put together.
@@ -154,33 +152,43 @@ impl ReadSide {
 
     /// Bytes received and not taken.
     pub(crate) fn held(&self) -> &[u8] {
-        match &self.held {
-            Held::Nothing => &[],
-            Held::Rest(bytes) => bytes,
-            Held::Growing(bytes) => bytes,
+        match self.held.as_deref() {
+            None => &[],
+            Some(Held::Rest(bytes)) => bytes,
+            Some(Held::Growing(bytes)) => bytes,
         }
     }
 
     /// Moves all held bytes out.
     pub(crate) fn take_held(&mut self) -> Bytes {
-        match mem::take(&mut self.held) {
-            Held::Nothing => Bytes::new(),
-            Held::Rest(bytes) => bytes,
-            Held::Growing(bytes) => Bytes::from(bytes),
+        match self.held.take().map(|held| *held) {
+            None => Bytes::new(),
+            Some(Held::Rest(bytes)) => bytes,
+            Some(Held::Growing(bytes)) => Bytes::from(bytes),
         }
     }
 
     /// Moves at most `max` held bytes out.
     pub(crate) fn take_front(&mut self, max: usize) -> Bytes {
-        let mut bytes = self.take_held();
-        let front = bytes.split_to(max.min(bytes.len()));
-        self.hold(bytes);
-        front
+        self.split_front(max.min(self.held().len()))
+    }
+
+    /// Moves the first `count` held bytes out.
+    fn split_front(&mut self, count: usize) -> Bytes {
+        match self.held.as_deref_mut() {
+            Some(Held::Rest(bytes)) if bytes.len() > count => bytes.split_to(count),
+            _ => {
+                let mut bytes = self.take_held();
+                let front = bytes.split_to(count);
+                self.hold(bytes);
+                front
+            }
+        }
     }
 
     /// Copies held bytes into `buffer`; the number copied.
     pub(crate) fn copy_front(&mut self, buffer: &mut [u8]) -> usize {
-        if matches!(self.held, Held::Nothing) {
+        if self.held.is_none() {
             return 0;
         }
         let front = self.take_front(buffer.len());
@@ -190,7 +198,7 @@ impl ReadSide {
 
     /// Puts bytes back that nobody has taken; they must be the only ones.
     pub(crate) fn hold(&mut self, bytes: Bytes) {
-        self.held = if bytes.is_empty() { Held::Nothing } else { Held::Rest(bytes) };
+        self.held = (!bytes.is_empty()).then(|| Box::new(Held::Rest(bytes)));
     }
 
     /// Makes one read call unless the socket is known to be drained. `asked` is how many bytes it
@@ -242,7 +250,7 @@ impl ReadSide {
             };
             let have = self.held().len();
             let missing = total.map_or(0, |total| total - have);
-            let growing = matches!(self.held, Held::Growing(_));
+            let growing = matches!(self.held.as_deref(), Some(Held::Growing(_)));
             let read = if growing || missing > DIRECT || have > DIRECT {
                 self.read_direct(sys, have, total)
             } else {
@@ -288,18 +296,18 @@ impl ReadSide {
         let data = &hot[..have + got];
         match want.look(data) {
             Ok(Front::Whole { skip, take }) if skip + take == data.len() => {
-                self.held = Held::Nothing;
+                self.held = None;
                 Progress::Done(Ok(Read::Done(done(Piece::Lent(&data[skip..])))))
             }
             Ok(Front::Missing { total: Some(total) }) => {
                 let mut growing = Vec::with_capacity(total.min(data.len() + AHEAD));
                 growing.extend_from_slice(data);
-                self.held = Held::Growing(growing);
+                self.held = Some(Box::new(Held::Growing(growing)));
                 Progress::Done(Ok(Read::Some(got)))
             }
             // The loop looks again, at a copy, and finds the rest, or the error.
             _ => {
-                self.held = Held::Rest(Bytes::copy_from_slice(data));
+                self.held = Some(Box::new(Held::Rest(Bytes::copy_from_slice(data))));
                 Progress::Done(Ok(Read::Some(got)))
             }
         }
@@ -310,10 +318,10 @@ impl ReadSide {
         if self.drained {
             return Progress::Wait;
         }
-        let mut growing = match mem::take(&mut self.held) {
-            Held::Growing(growing) => growing,
-            Held::Nothing => Vec::new(),
-            Held::Rest(bytes) => bytes.into(),
+        let mut growing = match self.held.take().map(|held| *held) {
+            Some(Held::Growing(growing)) => growing,
+            Some(Held::Rest(bytes)) => bytes.into(),
+            None => Vec::new(),
         };
         let missing = total.map_or(AHEAD, |total| total - have);
         if growing.capacity() - have < missing.min(AHEAD) {
@@ -323,16 +331,15 @@ impl ReadSide {
         let asked = missing.min(growing.capacity() - have);
         let read = self.read(sys, asked, |sys| sys.recv_spare(&mut growing, asked));
         if !growing.is_empty() {
-            self.held = Held::Growing(growing);
+            self.held = Some(Box::new(Held::Growing(growing)));
         }
         read
     }
 
     fn split_piece(&mut self, skip: usize, take: usize) -> Bytes {
-        let mut bytes = self.take_held();
-        let mut piece = bytes.split_to(skip + take);
-        self.hold(bytes);
-        piece.split_off(skip)
+        let mut piece = self.split_front(skip + take);
+        piece.advance(skip);
+        piece
     }
 }
 

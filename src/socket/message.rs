@@ -61,8 +61,8 @@ impl AsyncSocket {
     /// # Cancel
     /// Before its first byte has left the message is withdrawn; after that its rest is queued and
     /// sent. It is never cut off.
-    pub async fn send_msg(&self, payload: &[u8]) -> io::Result<()> {
-        Verb::new(self, SendMsg::message(payload)?).await
+    pub fn send_msg<'a>(&'a self, payload: &'a [u8]) -> impl Future<Output = io::Result<()>> + 'a {
+        Verb::new(self, SendMsg::message(payload))
     }
 
     /// Sends raw bytes by the rules of [`AsyncSocket::send_msg`]: queued, coalesced, in order.

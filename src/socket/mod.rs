@@ -214,7 +214,7 @@ impl AsyncSocket {
     /// whole thing use [`crate::time::timeout`].
     #[doc(alias = "settimeout")]
     pub fn set_timeout(&self, timeout: Option<Duration>) {
-        self.core.set(|settings| settings.timeout = timeout.unwrap_or_default());
+        self.core.set(|settings| settings.set_timeout(timeout));
     }
 
     /// The timeout in force.
@@ -225,7 +225,7 @@ impl AsyncSocket {
 
     /// Sets the longest payload, in bytes, that [`AsyncSocket::recv_msg`] takes (default 64 MiB).
     pub fn set_message_limit(&self, max: usize) {
-        self.core.set(|settings| settings.message_limit = max);
+        self.core.set(|settings| settings.set_message_limit(max));
     }
 
     /// Whether small messages wait for the end of the turn to leave together (default), or each

@@ -101,7 +101,8 @@ pub(crate) struct Verb<'a, O: Op> {
     op: O,
     stage: Stage,
     alarm: Option<Alarm>,
-    moved: usize,
+    /// Bytes moved when the alarm was set, as far as they fit: only whether it changes matters.
+    moved: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -193,14 +194,14 @@ impl<'a, O: Op> Verb<'a, O> {
     fn pend(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         let Some(timeout) = self.socket.core.settings().timeout() else { return Poll::Pending };
         match &self.alarm {
-            Some(alarm) if self.moved == self.op.moved() && alarm.is_on(engine) => {
+            Some(alarm) if self.moved == self.op.moved() as u32 && alarm.is_on(engine) => {
                 if alarm.has_fired(engine) {
                     return self.time_out();
                 }
                 alarm.rewaker(engine, cx.waker());
             }
             _ => {
-                self.moved = self.op.moved();
+                self.moved = self.op.moved() as u32;
                 self.alarm = Driver::now()
                     .checked_add(timeout)
                     .map(|deadline| Alarm::arm(engine, deadline, cx.waker()));

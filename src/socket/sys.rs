@@ -42,28 +42,47 @@ pub(crate) enum Direction {
 /// What a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
-    domain: Domain,
-    kind: Type,
+    family: Family,
+    /// Whether bytes flow without borders.
+    stream: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Internet,
+    Unix,
+    Other,
 }
 
 impl Kind {
+    fn of(domain: Domain, kind: Type) -> Kind {
+        let family = match domain {
+            Domain::IPV4 | Domain::IPV6 => Family::Internet,
+            Domain::UNIX => Family::Unix,
+            _ => Family::Other,
+        };
+        Kind { family, stream: kind == Type::STREAM }
+    }
+
     /// Whether bytes flow without borders.
     pub(crate) fn is_stream(self) -> bool {
-        self.kind == Type::STREAM
+        self.stream
     }
 
     /// Whether it is TCP, of which alone a short read means that the socket is drained.
     pub(crate) fn is_tcp(self) -> bool {
-        self.is_stream() && (self.domain == Domain::IPV4 || self.domain == Domain::IPV6)
+        self.stream && self.family == Family::Internet
     }
 
     /// In words.
     pub(crate) fn name(self) -> &'static str {
-        match (self.is_stream(), self.is_tcp(), self.domain == Domain::UNIX) {
-            (true, true, _) => "TCP socket",
-            (true, ..) => "Unix stream socket",
-            (false, _, true) => "Unix datagram socket",
-            _ => "datagram socket",
+        match (self.family, self.stream) {
+            (Family::Internet, true) => "TCP socket",
+            (Family::Internet, false) => "UDP socket",
+            (Family::Unix, true) => "Unix stream socket",
+            (Family::Unix, false) => "Unix datagram socket",
+            (Family::Other, true) => "stream socket",
+            (Family::Other, false) => "datagram socket",
         }
     }
 }
@@ -81,7 +100,7 @@ type Result<T> = std::result::Result<T, Errno>;
 impl Sys {
     /// Takes a descriptor that must be a socket.
     pub(crate) fn new(socket: Socket) -> io::Result<Sys> {
-        let kind = Kind { domain: domain(&socket)?, kind: socket.r#type()? };
+        let kind = Kind::of(domain(&socket)?, socket.r#type()?);
         Ok(Sys { fd: socket.into(), kind, set_nonblocking: AtomicBool::new(false) })
     }
 

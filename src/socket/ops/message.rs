@@ -20,7 +20,8 @@ use crate::frame::{self, HEADER};
 /// `recv_msg`: the next payload, in memory of its own.
 #[derive(Default)]
 pub(crate) struct RecvMsg {
-    have: usize,
+    /// Bytes gathered so far; a message has no more than fit.
+    have: u32,
 }
 
 impl Op for RecvMsg {
@@ -35,17 +36,17 @@ impl Op for RecvMsg {
         settings: Settings,
         side: &mut ReadSide,
     ) -> Progress<Option<Bytes>> {
-        let mut want = Want::Message { limit: settings.message_limit };
+        let mut want = Want::Message { limit: settings.message_limit() };
         let progress = side.gather(sys, &mut want, &mut |piece| match piece {
             Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
             Piece::Own(bytes) => bytes,
         });
-        self.have = side.held().len();
+        self.have = side.held().len() as u32;
         progress
     }
 
     fn moved(&self) -> usize {
-        self.have
+        self.have as usize
     }
 }
 
@@ -67,7 +68,7 @@ impl Op for RecvMsgInto<'_> {
         settings: Settings,
         side: &mut ReadSide,
     ) -> Progress<Option<usize>> {
-        let mut want = Want::Message { limit: settings.message_limit };
+        let mut want = Want::Message { limit: settings.message_limit() };
         let progress = side.gather(sys, &mut want, &mut |piece| {
             let bytes = match &piece {
                 Piece::Lent(bytes) => bytes,
@@ -88,25 +89,21 @@ impl Op for RecvMsgInto<'_> {
 
 /// `send_msg`, and `send_queued`, which is the same without a header.
 pub(crate) struct SendMsg<'a> {
-    header: [u8; HEADER],
-    /// Bytes of the header that belong to it: all or none.
-    header_len: usize,
     payload: &'a [u8],
     /// Bytes that have left, header included.
     sent: usize,
+    /// Whether a header goes before the payload.
+    framed: bool,
     at_once: bool,
 }
 
 impl<'a> SendMsg<'a> {
-    /// # Errors
-    /// `InvalidData` if the payload is longer than 4 bytes can tell.
-    pub(crate) fn message(payload: &'a [u8]) -> io::Result<SendMsg<'a>> {
-        let header = frame::header(payload.len())?;
-        Ok(SendMsg { header, header_len: HEADER, payload, sent: 0, at_once: false })
+    pub(crate) fn message(payload: &'a [u8]) -> SendMsg<'a> {
+        SendMsg { payload, sent: 0, framed: true, at_once: false }
     }
 
     pub(crate) fn raw(payload: &'a [u8]) -> SendMsg<'a> {
-        SendMsg { header: [0; HEADER], header_len: 0, payload, sent: 0, at_once: false }
+        SendMsg { payload, sent: 0, framed: false, at_once: false }
     }
 
     /// Sent at once, whatever the socket's settings say: there is no turn whose end it could wait
@@ -115,14 +112,22 @@ impl<'a> SendMsg<'a> {
         SendMsg { at_once: true, ..self }
     }
 
+    fn header_len(&self) -> usize {
+        if self.framed { HEADER } else { 0 }
+    }
+
     fn len(&self) -> usize {
-        self.header_len + self.payload.len()
+        self.header_len() + self.payload.len()
     }
 
     /// What has not left yet: of the header, and of the payload.
-    fn rest(&self) -> [&[u8]; 2] {
-        let of_header = self.sent.min(self.header_len);
-        [&self.header[of_header..self.header_len], &self.payload[self.sent - of_header..]]
+    fn rest<'b>(&'b self, header: &'b [u8; HEADER]) -> [&'b [u8]; 2] {
+        let of_header = self.sent.min(self.header_len());
+        [&header[of_header..self.header_len()], &self.payload[self.sent - of_header..]]
+    }
+
+    fn header(&self) -> io::Result<[u8; HEADER]> {
+        if self.framed { frame::header(self.payload.len()) } else { Ok([0; HEADER]) }
     }
 }
 
@@ -133,20 +138,21 @@ impl Op for SendMsg<'_> {
     const NEEDS: Needs = Needs::Stream;
 
     fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {
-        if let Err(error) = side.check() {
-            return Progress::Done(Err(error));
-        }
+        let header = match side.check().and_then(|()| self.header()) {
+            Ok(header) => header,
+            Err(error) => return Progress::Done(Err(error)),
+        };
         let small = settings.coalescing && !self.at_once && self.payload.len() < QUEUE_LIMIT;
         loop {
             if small && self.sent == 0 && side.queued() + self.len() <= QUEUE_LIMIT + HEADER {
-                side.append(&self.rest());
+                side.append(&self.rest(&header));
                 return Progress::Done(Ok(()));
             }
             if self.sent == self.len() {
                 return Progress::Done(Ok(()));
             }
             // A small message waits for room in the queue; a long one goes out behind it.
-            let parts = if small && self.sent == 0 { [&[][..], &[]] } else { self.rest() };
+            let parts = if small && self.sent == 0 { [&[][..], &[]] } else { self.rest(&header) };
             match side.write(sys, &parts) {
                 Progress::Done(Ok(sent)) => self.sent += sent,
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
@@ -161,8 +167,9 @@ impl Op for SendMsg<'_> {
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
         let begun = self.sent > 0 && self.sent < self.len() && side.check().is_ok();
-        if begun {
-            side.append(&self.rest());
+        // What has begun to leave had a header.
+        if let (true, Ok(header)) = (begun, self.header()) {
+            side.append(&self.rest(&header));
             self.sent = self.len();
         }
         begun
