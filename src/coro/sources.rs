@@ -7,7 +7,7 @@
 
 use std::rc::{Rc, Weak};
 
-use super::engine::Engine;
+use super::{engine::Engine, table::make_room};
 use crate::driver::{Ready, Token};
 
 /// Something with a descriptor that the scheduler watches and flushes.
@@ -49,6 +49,7 @@ impl Sources {
         self.registered += 1;
         let index = if self.free == NONE {
             let index = u32::try_from(self.places.len()).ok().filter(|&index| index != NONE);
+            make_room(&mut self.places);
             self.places.push(Place { source: None, generation: 0, next_free: NONE });
             index.expect("fewer than 4 billion sources")
         } else {

@@ -228,8 +228,17 @@ impl Table {
         }
         let index = u32::try_from(self.entries.len()).ok().filter(|&index| index < MAIN);
         let index = index.expect("fewer than 4 billion coroutines");
+        make_room(&mut self.entries);
         self.entries.push(Entry { body: None, next_free: NONE, generation: 0, flags: 0 });
         index
+    }
+}
+
+/// Grows a table by a quarter where a vector would double: it is as long as the program has
+/// connections, and half of it empty would show in the memory of each.
+pub(super) fn make_room<T>(table: &mut Vec<T>) {
+    if table.len() == table.capacity() {
+        table.reserve_exact((table.len() / 4).max(16));
     }
 }
 

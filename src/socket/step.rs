@@ -100,7 +100,8 @@ pub(crate) struct Verb<'a, O: Op> {
     socket: &'a AsyncSocket,
     op: O,
     stage: Stage,
-    alarm: Option<Alarm>,
+    /// In a box, since most sockets have no timeout.
+    alarm: Option<Box<Alarm>>,
     /// Bytes moved when the alarm was set, as far as they fit: only whether it changes matters.
     moved: u32,
 }
@@ -204,7 +205,7 @@ impl<'a, O: Op> Verb<'a, O> {
                 self.moved = self.op.moved() as u32;
                 self.alarm = Driver::now()
                     .checked_add(timeout)
-                    .map(|deadline| Alarm::arm(engine, deadline, cx.waker()));
+                    .map(|deadline| Box::new(Alarm::arm(engine, deadline, cx.waker())));
             }
         }
         Poll::Pending
