@@ -1,4 +1,6 @@
 //! The promises, a file each; `../PROMISES.md` lists them with their tests.
+mod attempts;
+
 use asyncoro::{AsyncSocket, BlockingSocket};
 use std::time::Duration;
 
