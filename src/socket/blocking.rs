@@ -533,10 +533,10 @@ impl BlockingSocket {
             return Err(error::closed());
         }
         let mut side = try_lock(&self.twin.write)?;
-        if !try_queue(&mut side, payload)? {
+        side.refill();
+        if !try_queue(&self.twin.sys, &mut side, payload)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        side.refill();
         match side.flush(&self.twin.sys) {
             Progress::Done(result) => result,
             Progress::Wait => Ok(()),

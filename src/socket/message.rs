@@ -82,8 +82,8 @@ impl AsyncSocket {
     /// A payload of 64 KiB and more is not copied.
     ///
     /// # Errors
-    /// `WouldBlock` if 64 KiB are queued, or if a verb has this direction's turn; otherwise as
-    /// [`AsyncSocket::send_msg`].
+    /// `WouldBlock` if 64 KiB are queued and cannot leave now, or if a verb has this direction's
+    /// turn; otherwise as [`AsyncSocket::send_msg`].
     pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
         if !self.core.kind().is_stream() {
             return Err(error::wrong_kind("try_send_msg", self.core.kind().name()));
@@ -92,7 +92,12 @@ impl AsyncSocket {
             return Err(error::closed());
         }
         let mut half = WriteSide::half(&self.core).borrow_mut();
-        if half.turn.is_taken() || !ops::try_queue(&mut half.side, payload)? {
+        if half.turn.is_taken() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let side = &mut half.side;
+        side.refill();
+        if !self.core.with_sys(|sys| ops::try_queue(sys, side, payload))? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         drop(half);

@@ -42,7 +42,7 @@ pub use self::{
     blocking::{BlockingRefused, BlockingSocket},
 };
 use self::{
-    core::{Core, Parts, Settings},
+    core::{Core, Parts, Settings, Side},
     inbound::ReadSide,
     ops::Flush,
     outbound::WriteSide,
@@ -312,8 +312,13 @@ impl AsyncSocket {
         if self.core.is_closing() {
             return Err(error::closed());
         }
-        if <O::Side as core::Side>::half(&self.core).borrow().turn.is_taken() {
-            return Err(io::ErrorKind::WouldBlock.into());
+        {
+            let mut half = O::Side::half(&self.core).borrow_mut();
+            if half.turn.is_taken() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            // What is known may be old: nobody has to watch a socket that is only tried.
+            half.side.refill();
         }
         match self.core.step(&mut op) {
             Progress::Done(result) => result,

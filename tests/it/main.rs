@@ -1,4 +1,9 @@
 //! The promises, a file each; `../PROMISES.md` lists them with their tests.
+mod attempts;
+mod chat;
+mod programs;
+mod tools;
+
 use asyncoro::{AsyncSocket, BlockingSocket};
 use std::time::Duration;
 

@@ -177,12 +177,20 @@ impl Op for SendMsg<'_> {
 }
 
 /// `try_send_msg`: queues a message if that needs no waiting; `false` if it would.
-pub(crate) fn try_queue(side: &mut WriteSide, payload: &Bytes) -> io::Result<bool> {
+pub(crate) fn try_queue(sys: &Sys, side: &mut WriteSide, payload: &Bytes) -> io::Result<bool> {
     side.check()?;
     let header = frame::header(payload.len())?;
-    // An empty queue takes a message of any length.
-    if side.queued() > 0 && side.queued() + payload.len() > QUEUE_LIMIT {
-        return Ok(false);
+    // A long queue means nothing yet: it may all be of this turn. It leaves first, as far as it
+    // goes. An empty one takes a message of any length.
+    let has_room =
+        |side: &WriteSide| side.queued() == 0 || side.queued() + payload.len() <= QUEUE_LIMIT;
+    if !has_room(side) {
+        if let Progress::Done(Err(error)) = side.flush(sys) {
+            return Err(error);
+        }
+        if !has_room(side) {
+            return Ok(false);
+        }
     }
     if payload.len() < QUEUE_LIMIT {
         side.append(&[&header, payload]);

@@ -1,0 +1,56 @@
+//! The chat's client: what is typed goes to all others, what they say is printed.
+//!
+//! ```text
+//! cargo run --release --example chat_client [ADDRESS]     (127.0.0.1:3456 if none is given)
+//! ```
+//!
+//! Its server is `chat_server`, or `chat_sock_server.py` of pycos. `quit`, the end of the input,
+//! Ctrl-C, SIGTERM and the server's end all end it.
+
+use std::{env, io};
+
+use asyncoro::{AsyncSocket, error::Closed, signal, stdio};
+
+fn main() -> io::Result<()> {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let address = env::args().nth(1).unwrap_or("127.0.0.1:3456".to_owned());
+    asyncoro::run_until(async {
+        let shutdown = signal::shutdown();
+        let socket = AsyncSocket::create_connection(address).await?;
+        asyncoro::spawn(say(socket.clone())).or_log();
+        let interrupted = socket.clone();
+        asyncoro::spawn(async move {
+            shutdown.await?;
+            interrupted.close().await
+        })
+        .or_log();
+        match hear(&socket).await {
+            Err(error) if is_our_close(&error) => Ok(()),
+            ended => ended,
+        }
+    })
+}
+
+/// Sends each line until there are no more; closing the socket then ends `hear`.
+async fn say(socket: AsyncSocket) -> io::Result<()> {
+    let mut lines = stdio::lines();
+    while let Some(line) = lines.next().await? {
+        match line.trim() {
+            "" => {} // an empty message would mean that we leave
+            "quit" | "exit" => break,
+            line => socket.send_msg(line.as_bytes()).await?,
+        }
+    }
+    socket.close().await
+}
+
+async fn hear(socket: &AsyncSocket) -> io::Result<()> {
+    while let Some(message) = socket.recv_msg().await? {
+        println!("{}", String::from_utf8_lossy(&message));
+    }
+    Ok(())
+}
+
+fn is_our_close(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Closed>())
+}

@@ -1,0 +1,79 @@
+//! `try_` verbs: they say `WouldBlock` only when the system would.
+
+use std::{io::ErrorKind, os::unix::net::UnixStream, time::Duration};
+
+use asyncoro::{AsyncSocket, BlockingSocket, time::sleep};
+use bytes::Bytes;
+
+fn pair() -> (AsyncSocket, AsyncSocket) {
+    let (near, far) = UnixStream::pair().unwrap();
+    (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap())
+}
+
+fn fill(socket: &AsyncSocket) {
+    while socket.try_send(&[0; 4096]).is_ok() {}
+}
+
+fn empty(socket: &AsyncSocket) {
+    while socket.try_recv(&mut [0; 65536]).is_ok() {}
+}
+
+fn try_again(near: &AsyncSocket, far: &AsyncSocket) {
+    assert_eq!(near.try_recv(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    fill(near);
+    empty(far);
+    assert_eq!(near.try_send(b"x").unwrap(), 1);
+    assert_eq!(far.try_recv(&mut [0]).unwrap(), 1);
+}
+
+#[test]
+fn a_try_verb_asks_the_system_again_outside_a_scheduler() {
+    let (near, far) = pair();
+    (0..3).for_each(|_| try_again(&near, &far));
+}
+
+#[test]
+fn a_try_verb_asks_the_system_again_in_a_later_turn() {
+    asyncoro::run(async {
+        let (near, far) = pair();
+        for _ in 0..3 {
+            assert_eq!(near.try_recv(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            fill(&near);
+            sleep(Duration::from_millis(1)).await;
+            empty(&far);
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(near.try_send(b"x").unwrap(), 1);
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(far.try_recv(&mut [0]).unwrap(), 1);
+        }
+    });
+}
+
+#[test]
+fn try_send_msg_takes_more_in_one_turn_than_the_queue_holds() {
+    asyncoro::run(async {
+        let (near, far) = pair();
+        near.options().set_send_buffer_size(200 << 10).unwrap();
+        let message = Bytes::from(vec![7; 1 << 10]);
+        for _ in 0..100 {
+            near.try_send_msg(&message).unwrap();
+        }
+        for _ in 0..100 {
+            assert_eq!(far.recv_msg().await.unwrap().unwrap(), message);
+        }
+    });
+}
+
+#[test]
+fn try_send_msg_goes_on_once_the_peer_has_read() {
+    let message = Bytes::from(vec![7; 1 << 10]);
+    let (near, far) = UnixStream::pair().unwrap();
+    let (near, far) = (BlockingSocket::new(near).unwrap(), BlockingSocket::new(far).unwrap());
+    let mut sent = 0;
+    while near.try_send_msg(&message).is_ok() {
+        sent += 1;
+    }
+    while far.try_recv(&mut [0; 65536]).is_ok() {}
+    assert!(sent > 64);
+    near.try_send_msg(&message).unwrap();
+}
