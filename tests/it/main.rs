@@ -1,4 +1,16 @@
 //! The promises, a file each; `../PROMISES.md` lists them with their tests.
+
+mod budget;
+mod coroutines;
+mod endings;
+mod fork;
+mod idle;
+mod send_sync;
+mod threads;
+mod timers;
+mod wakers;
+mod within;
+
 use asyncoro::{AsyncSocket, BlockingSocket};
 use std::time::Duration;
 
