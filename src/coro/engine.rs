@@ -247,6 +247,7 @@ impl Engine {
         self.running.set(MAIN);
         self.table.borrow_mut().clear_queue();
         self.ending.set(false);
+        self.tell_idle();
     }
 
     /// Spends one immediate completion; `false` when the coroutine must let others go first.
@@ -495,10 +496,11 @@ impl Engine {
     /// If the driver fails: its descriptor was closed by somebody else, or the kernel is out of
     /// memory. No coroutine could go on after that.
     pub(super) fn end_turn(&self, limit: Option<Instant>) {
-        self.tell_idle();
         self.fire_timers();
         self.look_after_lingering();
         self.read_inbox();
+        // After the inbox, where the question comes from: the driver may sleep for long.
+        self.tell_idle();
         self.ask_driver(limit).expect("the driver can be asked");
     }
 

@@ -366,6 +366,30 @@ fn termination_ends_every_kind_of_wait_1000_times() {
 }
 
 #[test]
+fn handles_dropped_while_coroutines_end_lose_nothing_1000_times() {
+    within(|| {
+        let scheduler = AsynCoro::start().unwrap();
+        let drops = Drops::default();
+        for _ in 0..1000 {
+            let guard = drops.guard();
+            let start = Arc::new(Barrier::new(2));
+            let coro = scheduler.spawn({
+                let start = Arc::clone(&start);
+                move || async move {
+                    start.wait();
+                    guard
+                }
+            });
+            start.wait();
+            drop(coro);
+        }
+        scheduler.join();
+        scheduler.terminate();
+        assert_eq!(drops.count(), 1000);
+    });
+}
+
+#[test]
 fn current_gives_id_and_name_and_their_setters() {
     run_within(|| async {
         let coro = spawn(async {

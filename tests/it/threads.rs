@@ -40,6 +40,20 @@ fn a_coroutine_spawned_from_elsewhere_is_made_and_runs_on_the_schedulers_thread(
 }
 
 #[test]
+fn coroutines_spawned_from_one_thread_run_in_that_order() {
+    within(|| {
+        let scheduler = AsynCoro::start().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for number in 0..1000 {
+            let seen = Arc::clone(&seen);
+            drop(scheduler.spawn(move || async move { seen.lock().unwrap().push(number) }));
+        }
+        scheduler.join();
+        assert!(seen.lock().unwrap().iter().copied().eq(0..1000));
+    });
+}
+
+#[test]
 fn value_blocks_a_plain_thread_until_the_value_is_there() {
     within(|| {
         let scheduler = AsynCoro::start().unwrap();
@@ -85,6 +99,37 @@ fn a_scheduler_that_has_ended_terminates_what_is_spawned_there() {
         scheduler.join();
         scheduler.terminate();
         assert_eq!(scheduler.statistics(), Statistics::default());
+    });
+}
+
+#[test]
+fn join_waits_for_all_but_daemons_and_the_scheduler_goes_on() {
+    within(|| {
+        let scheduler = AsynCoro::start().unwrap();
+        // Nothing runs: there is nothing to wait for, also in a scheduler that sleeps.
+        scheduler.join();
+        let done = Arc::new(AtomicUsize::new(0));
+        drop(scheduler.spawn(|| async {
+            current().set_daemon(true);
+            pending::<()>().await;
+        }));
+        for _ in 0..10 {
+            let done = Arc::clone(&done);
+            drop(scheduler.spawn(move || async move {
+                sleep(Duration::from_millis(2)).await;
+                done.fetch_add(1, Ordering::SeqCst);
+            }));
+        }
+        scheduler.join();
+        assert_eq!(done.load(Ordering::SeqCst), 10);
+        assert_eq!(scheduler.spawn(|| async { 1 }).value().unwrap(), 1);
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let scheduler = scheduler.clone();
+                thread::spawn(move || (0..100).for_each(|_| scheduler.join()))
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 
