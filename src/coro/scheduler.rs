@@ -237,9 +237,10 @@ impl<T> Main<T> {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        if self.engine.is_inherited() || current::with(|_| ()).is_some() {
+        if self.engine.is_inherited() {
             return;
         }
+        // Another scheduler may be running here; it is this thread's again afterwards.
         let _entered = current::enter(&self.engine);
         self.engine.end_all();
         // Errors of the driver at this point have nobody to go to, and nothing left to spoil.

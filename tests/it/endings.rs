@@ -164,6 +164,36 @@ fn a_scheduler_can_be_entered_again_and_again_and_keeps_what_was_left() {
 }
 
 #[test]
+fn a_dropped_scheduler_ends_what_was_left_also_inside_another_one() {
+    within(|| {
+        let drops = Drops::default();
+        let leave = || {
+            let scheduler = Scheduler::new().unwrap();
+            let guard = drops.guard();
+            let left = scheduler.enter(async move {
+                spawn(async move {
+                    let _guard = guard;
+                    pending::<()>().await;
+                })
+            });
+            (scheduler, left)
+        };
+        let (scheduler, left) = leave();
+        drop(scheduler);
+        assert_eq!(drops.count(), 1);
+        assert!(matches!(left.value(), Err(Ended::Terminated)));
+
+        let (scheduler, left) = leave();
+        asyncoro::run(async {
+            drop(scheduler);
+            assert!(matches!(left.await, Err(Ended::Terminated)));
+            sleep(Duration::from_millis(1)).await;
+        });
+        assert_eq!(drops.count(), 2);
+    });
+}
+
+#[test]
 fn stragglers_are_named_in_the_log_after_a_second_once() {
     within(|| {
         let log = logged(|| {
