@@ -482,7 +482,7 @@ impl Engine {
         self.inbox.take(&mut posts);
         for post in posts.drain(..) {
             match post {
-                Post::Wake(index) => self.table.borrow_mut().wake_place(index),
+                Post::Wake(key) => self.table.borrow_mut().wake(key),
                 Post::Start(unstarted) => self.take_in(unstarted.into_body()),
                 Post::Call(call) => call(self),
             }

@@ -2,8 +2,8 @@
 //!
 //! Each scheduler has one inbox. Whoever is on another thread puts a post in and rings; the
 //! scheduler empties it once a turn. A coroutine stands in it at most once, however often it is
-//! woken, so its length is bounded by what lives in the scheduler. A closed inbox (its scheduler
-//! has ended) takes nothing and gives back what was to be sent.
+//! woken, so its length is bounded by what lives in the scheduler or has left a waker somewhere. A
+//! closed inbox (its scheduler has ended) takes nothing and gives back what was to be sent.
 //!
 //! Wakers are numbers ([`Key`]), so a table of the process finds the inbox of a scheduler's slot.
 
@@ -21,8 +21,8 @@ use crate::{
 
 /// What another thread sends.
 pub(super) enum Post {
-    /// Resume the coroutine at this place.
-    Wake(u32),
+    /// Resume this coroutine, if it is still there.
+    Wake(Key),
     /// Take in a new coroutine.
     Start(Unstarted),
     /// Do something in the scheduler's thread.
@@ -32,8 +32,8 @@ pub(super) enum Post {
 struct Mail {
     open: bool,
     posts: Vec<Post>,
-    /// Places that stand in `posts` already.
-    woken: HashSet<u32>,
+    /// Who stands in `posts` already.
+    woken: HashSet<usize>,
 }
 
 /// See the module's page.
@@ -54,8 +54,8 @@ impl Inbox {
         if !mail.open {
             return Err(post);
         }
-        if let Post::Wake(index) = post
-            && !mail.woken.insert(index)
+        if let Post::Wake(key) = post
+            && !mail.woken.insert(key.pack())
         {
             return Ok(());
         }
@@ -114,7 +114,7 @@ pub(super) fn unregister(slot: u16) {
 pub(super) fn wake(key: Key) {
     let slots = SLOTS.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(Some(inbox)) = slots.get(usize::from(key.slot).wrapping_sub(1)) {
-        let _ = inbox.send(Post::Wake(key.index));
+        let _ = inbox.send(Post::Wake(key));
     }
 }
 
@@ -127,8 +127,12 @@ mod loom_tests {
         thread,
     };
 
-    use super::{Inbox, Post};
+    use super::{Inbox, Key, Post};
     use crate::driver::Doorbell;
+
+    fn wake(index: u32) -> Post {
+        Post::Wake(Key { slot: 1, generation: 0, index })
+    }
 
     fn inbox() -> (Arc<Inbox>, Arc<Notify>) {
         let kernel = Arc::new(Notify::new());
@@ -145,7 +149,7 @@ mod loom_tests {
             inbox.take(&mut posts);
             let was_empty = posts.is_empty();
             seen.extend(posts.drain(..).map(|post| match post {
-                Post::Wake(index) => index,
+                Post::Wake(key) => key.index,
                 _ => unreachable!("only wakes are sent"),
             }));
             if was_empty && inbox.bell.fall_asleep() {
@@ -162,7 +166,7 @@ mod loom_tests {
             let (inbox, kernel) = inbox();
             let threads = [1, 2].map(|index| {
                 let inbox = Arc::clone(&inbox);
-                thread::spawn(move || assert!(inbox.send(Post::Wake(index)).is_ok()))
+                thread::spawn(move || assert!(inbox.send(wake(index)).is_ok()))
             });
             let mut seen = receive(&inbox, &kernel, 2);
             seen.sort_unstable();
@@ -180,9 +184,9 @@ mod loom_tests {
             let sender = thread::spawn({
                 let inbox = Arc::clone(&inbox);
                 move || {
-                    assert!(inbox.send(Post::Wake(7)).is_ok());
+                    assert!(inbox.send(wake(7)).is_ok());
                     thread::yield_now();
-                    assert!(inbox.send(Post::Wake(8)).is_ok());
+                    assert!(inbox.send(wake(8)).is_ok());
                 }
             });
             assert_eq!(receive(&inbox, &kernel, 2), [7, 8]);
@@ -198,7 +202,7 @@ mod loom_tests {
             let sender = thread::spawn({
                 let (inbox, back) = (Arc::clone(&inbox), std::sync::Arc::clone(&back));
                 move || {
-                    if inbox.send(Post::Wake(1)).is_err() {
+                    if inbox.send(wake(1)).is_err() {
                         back.fetch_add(1, Ordering::Relaxed);
                     }
                 }

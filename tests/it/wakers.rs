@@ -244,6 +244,24 @@ fn a_stale_waker_wakes_nobody_here() {
 }
 
 #[test]
+fn a_stale_waker_wakes_nobody_from_another_thread() {
+    run_within(|| async {
+        let stale = stale_wakers().await;
+        let strangers: Vec<_> = stale.iter().map(|_| spawn(pending::<()>())).collect();
+        yield_now().await;
+        let before = resumes();
+        let handle = AsynCoro::current();
+        let waking = thread::spawn(move || {
+            stale.into_iter().for_each(Waker::wake);
+            handle.spawn(|| async {})
+        });
+        waking.join().unwrap().await.unwrap();
+        assert_eq!(resumes() - before, 2, "only this one and the one it waits for");
+        strangers.iter().for_each(asyncoro::Coro::terminate);
+    });
+}
+
+#[test]
 fn stale_and_fresh_wakers_of_one_place_from_other_threads_lose_no_wake_1000_times() {
     run_within(|| async {
         let (give, take) = mpsc::channel::<(Waker, Waker)>();
