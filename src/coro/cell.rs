@@ -55,7 +55,8 @@ struct Cell<F: Future> {
 struct Head {
     join: JoinState,
     terminate: AtomicBool,
-    /// The key that wakes the coroutine, zero until the scheduler has given it a place.
+    /// The key that wakes the coroutine; until the scheduler has given it a place, what names only
+    /// the scheduler, or zero.
     key: AtomicUsize,
     waiter: UnsafeCell<Option<Waker>>,
 }
@@ -316,13 +317,15 @@ impl Unstarted {
     }
 }
 
-/// Makes the cell of a coroutine whose future is made by `make` on the scheduler's thread.
-pub(super) fn new_unstarted<M, F>(make: M) -> (Unstarted, Joint<F::Output>)
+/// Makes the cell of a coroutine whose future is made by `make` on the scheduler's thread; `key` is
+/// its key until it has a place there.
+pub(super) fn new_unstarted<M, F>(make: M, key: usize) -> (Unstarted, Joint<F::Output>)
 where
     M: FnOnce() -> F + Send + 'static,
     F: Future + 'static,
 {
     let (body, joint) = new(async move { make().await });
+    body.place(key);
     (Unstarted(body), joint)
 }
 
@@ -341,7 +344,7 @@ impl<T> Joint<T> {
         unsafe { self.0.as_ref() }
     }
 
-    /// The key that wakes the coroutine; zero if it has no place yet.
+    /// The key that wakes the coroutine, see [`Head`].
     pub(super) fn key(&self) -> usize {
         self.cell().head().key.load(Ordering::Acquire)
     }

@@ -11,6 +11,7 @@ use std::{
     collections::HashSet,
     mem,
     sync::{PoisonError, RwLock},
+    thread::{self, ThreadId},
 };
 
 use super::{cell::Unstarted, engine::Engine, waker::Key};
@@ -40,12 +41,20 @@ struct Mail {
 pub(crate) struct Inbox {
     mail: Mutex<Mail>,
     bell: Arc<Doorbell>,
+    /// The thread of the scheduler.
+    owner: ThreadId,
 }
 
 impl Inbox {
     pub(super) fn new(bell: Arc<Doorbell>) -> Inbox {
         let mail = Mail { open: true, posts: Vec::new(), woken: HashSet::new() };
-        Inbox { mail: Mutex::new(mail), bell }
+        Inbox { mail: Mutex::new(mail), bell, owner: thread::current().id() }
+    }
+
+    /// Whether waiting in this thread for an answer would be waiting for oneself: the scheduler is
+    /// this thread's, entered now or not, and has not ended.
+    pub(super) fn is_own(&self) -> bool {
+        self.owner == thread::current().id() && lock(&self.mail).open
     }
 
     /// Puts a post in and rings; gives it back if the scheduler has ended.
@@ -108,6 +117,13 @@ pub(super) fn register(inbox: &Arc<Inbox>) -> Option<u16> {
 pub(super) fn unregister(slot: u16) {
     let mut slots = SLOTS.write().unwrap_or_else(PoisonError::into_inner);
     slots[usize::from(slot) - 1] = None;
+}
+
+/// [`Inbox::is_own`] for the scheduler that has this slot now.
+pub(super) fn is_own(slot: u16) -> bool {
+    let slots = SLOTS.read().unwrap_or_else(PoisonError::into_inner);
+    let inbox = slots.get(usize::from(slot).wrapping_sub(1));
+    inbox.and_then(Option::as_ref).is_some_and(|inbox| inbox.is_own())
 }
 
 /// Wakes a coroutine of a scheduler on another thread, or of one that is not running now.

@@ -87,6 +87,49 @@ fn value_tells_of_a_panic_and_of_termination() {
 }
 
 #[test]
+fn value_panics_on_its_own_scheduler() {
+    run_within(|| async {
+        let forever = spawn(pending::<()>());
+        assert!(panic_of(|| forever.value()).contains("`.await` it"));
+        // Also when it came through the inbox and was not taken in yet.
+        let fresh = AsynCoro::current().spawn(|| async { 1 });
+        assert!(panic_of(|| fresh.value()).contains("`.await` it"));
+        let handle = AsynCoro::current();
+        let (give, take) = mpsc::channel();
+        thread::spawn(move || give.send(handle.spawn(|| async { 1 })).unwrap()).join().unwrap();
+        let fresh = take.recv().unwrap();
+        assert!(panic_of(|| fresh.value()).contains("`.await` it"));
+        // The first one still pends: end it, so that run returns.
+        let handle = AsynCoro::current();
+        thread::spawn(move || handle.terminate());
+    });
+}
+
+#[test]
+fn value_panics_on_the_thread_of_a_scheduler_that_is_not_entered_now() {
+    within(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let left = scheduler.enter(async { spawn(async { 1 }) });
+        assert!(panic_of(|| left.value()).contains("`.await` it"));
+    });
+}
+
+#[test]
+fn value_of_a_coroutine_that_has_ended_is_given_anywhere() {
+    within(|| {
+        let ended = asyncoro::run(async { spawn(async { 7 }) });
+        // The next scheduler may get the number of the one before.
+        asyncoro::run(async move { assert_eq!(ended.value().unwrap(), 7) });
+        let old = Scheduler::new().unwrap();
+        let handle = old.handle();
+        drop(old);
+        asyncoro::run(async move {
+            assert!(matches!(handle.spawn(|| async { 1 }).value(), Err(Ended::Terminated)));
+        });
+    });
+}
+
+#[test]
 fn a_scheduler_that_has_ended_terminates_what_is_spawned_there() {
     within(|| {
         let scheduler = AsynCoro::start().unwrap();
@@ -185,6 +228,27 @@ fn a_scheduler_ends_with_its_last_handle_once_its_coroutines_have() {
         while inside.statistics() != Statistics::default() {
             thread::yield_now();
         }
+    });
+}
+
+#[test]
+fn calls_that_would_wait_for_their_own_thread_panic() {
+    within(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let handle = scheduler.handle();
+        scheduler.run(async {
+            assert!(panic_of(|| handle.join()).contains("in another thread"));
+            assert!(panic_of(|| handle.terminate()).contains("in another thread"));
+            assert_eq!(handle.statistics().coroutines, 0);
+        });
+        // Nobody would answer: the scheduler of this thread is not running.
+        assert!(panic_of(|| handle.join()).contains("in another thread"));
+        assert!(panic_of(|| handle.terminate()).contains("in another thread"));
+        assert!(panic_of(|| handle.statistics()).contains("in another thread"));
+        assert!(scheduler.statistics().turns > 0);
+        drop(scheduler);
+        handle.join();
+        assert_eq!(handle.statistics(), Statistics::default());
     });
 }
 
