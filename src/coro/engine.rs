@@ -217,9 +217,12 @@ impl Engine {
         self.running.set(MAIN);
     }
 
-    fn end(&self, index: u32, body: Body) {
+    fn end(&self, index: u32, mut body: Body) {
         let removed = self.table.borrow_mut().remove(index);
         let name = if removed.named { self.names.borrow_mut().remove(&index) } else { None };
+        if let Some(name) = &name {
+            body.name_panic(name);
+        }
         self.finish(body, name);
     }
 

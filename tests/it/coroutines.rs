@@ -191,6 +191,37 @@ fn a_panic_goes_to_whoever_awaits_and_the_others_go_on() {
 }
 
 #[test]
+fn a_panic_that_nobody_sees_is_logged_with_the_name_of_the_coroutine() {
+    within(|| {
+        let log = logged(|| {
+            asyncoro::run(async {
+                drop(spawn(async {
+                    current().set_name("dropped before");
+                    panic!("first");
+                }));
+                let late: Coro<()> = spawn(async {
+                    current().set_name("dropped after");
+                    panic!("second");
+                });
+                while !late.is_finished() {
+                    yield_now().await;
+                }
+                drop(late);
+                let seen: Coro<()> = spawn(async {
+                    current().set_name("awaited");
+                    panic!("third");
+                });
+                let Err(Ended::Panicked(payload)) = seen.await else { unreachable!() };
+                assert_eq!(*payload.downcast::<&str>().unwrap(), "third");
+            });
+        });
+        assert!(log.contains("dropped before panicked: first"), "{log}");
+        assert!(log.contains("dropped after panicked: second"), "{log}");
+        assert!(!log.contains("third"), "{log}");
+    });
+}
+
+#[test]
 fn or_log_logs_the_error_with_the_name_and_nothing_else() {
     within(|| {
         let log = logged(|| {
