@@ -14,6 +14,7 @@ use super::{
     Coro, Scheduler, Statistics, cell, current,
     engine::{Engine, Settings},
     inbox::{Inbox, Post},
+    waker::Key,
 };
 use crate::{
     driver::{DEFAULT_SPIN, Kind},
@@ -86,7 +87,7 @@ impl AsynCoro {
         F: Future + 'static,
         F::Output: Send,
     {
-        let (unstarted, joint) = cell::new_unstarted(make);
+        let (unstarted, joint) = cell::new_unstarted(make, Key::of_scheduler(self.slot).pack());
         if let Err(Post::Start(unstarted)) = self.inbox.send(Post::Start(unstarted)) {
             let mut body = unstarted.into_body();
             body.end();
@@ -130,6 +131,9 @@ impl AsynCoro {
     /// What the scheduler has done and holds; all zero when it has ended.
     ///
     /// From another thread this waits until the scheduler's present turn ends.
+    ///
+    /// # Panics
+    /// On the scheduler's own thread while it is not entered; use [`Scheduler::statistics`] there.
     pub fn statistics(&self) -> Statistics {
         let own = current::with(|engine| self.is(engine).then(|| engine.statistics())).flatten();
         if let Some(statistics) = own {
@@ -150,8 +154,10 @@ impl AsynCoro {
         call: &str,
         question: impl FnOnce(&Engine, Box<dyn FnOnce(T) + Send>) + Send + 'static,
     ) -> Option<T> {
-        let own = current::with(|engine| self.is(engine)).unwrap_or(false);
-        assert!(!own, "{call}() would block the scheduler it waits for: call it in another thread");
+        assert!(
+            !self.inbox.is_own(),
+            "{call}() would block the scheduler it waits for: call it in another thread"
+        );
         let (answer, wait) = mpsc::sync_channel(1);
         let done = Box::new(move |value| {
             let _ = answer.send(value);

@@ -55,7 +55,8 @@ struct Cell<F: Future> {
 struct Head {
     join: JoinState,
     terminate: AtomicBool,
-    /// The key that wakes the coroutine, zero until the scheduler has given it a place.
+    /// The key that wakes the coroutine; until the scheduler has given it a place, what names only
+    /// the scheduler, or zero.
     key: AtomicUsize,
     waiter: UnsafeCell<Option<Waker>>,
 }
@@ -73,6 +74,11 @@ trait Run {
     /// # Safety
     /// Only through the one `Body`.
     unsafe fn end(&self);
+    /// If the coroutine has panicked, puts its name beside the panic's payload.
+    ///
+    /// # Safety
+    /// Only through the one `Body`, before its `finish`.
+    unsafe fn name_panic(&self, name: &str);
     /// Takes the panic out of a result that nobody will look at; `log` is shown the result before.
     ///
     /// # Safety
@@ -123,10 +129,24 @@ impl<F: Future> Run for Cell<F> {
         });
     }
 
+    unsafe fn name_panic(&self, name: &str) {
+        self.stage.with_mut(|stage| {
+            // SAFETY: as in `resume`.
+            let stage = unsafe { &mut *stage };
+            if let Stage::Ended(Err(Ended::Panicked(payload))) = stage {
+                let thrown = mem::replace(payload, Box::new(()));
+                *payload = Box::new(Named { name: name.to_owned(), thrown });
+            }
+        });
+    }
+
     unsafe fn unobserved(&self, log: Option<Log>, whose: &str) -> Option<Box<dyn Any + Send>> {
         self.stage.with_mut(|stage| {
             // SAFETY: the caller owns the result, says the trait.
             let stage = unsafe { &mut *stage };
+            if let Stage::Ended(result) = stage {
+                unname(result);
+            }
             if let (Some(log), Stage::Ended(result)) = (log, &*stage) {
                 log(ptr::from_ref(result).cast(), whose);
                 drop_caught(mem::replace(stage, Stage::Taken));
@@ -141,6 +161,23 @@ impl<F: Future> Run for Cell<F> {
             }
         })
     }
+}
+
+/// The payload of a panic and the name of its coroutine, for a handle that is dropped unseen. It
+/// never leaves the cell.
+struct Named {
+    name: String,
+    thrown: Box<dyn Any + Send>,
+}
+
+/// Puts the payload of a panic back as it was thrown, and gives the name that stood beside it.
+fn unname<T>(result: &mut Result<T, Ended>) -> Option<String> {
+    let Err(Ended::Panicked(payload)) = result else { return None };
+    let named = payload.downcast_mut::<Named>()?;
+    let name = mem::take(&mut named.name);
+    let thrown = mem::replace(&mut named.thrown, Box::new(()));
+    *payload = thrown;
+    Some(name)
 }
 
 /// Drops the future in place, keeping a panic of its drop in bounds, and puts its result there.
@@ -212,6 +249,12 @@ impl Body {
     pub(super) fn end(&mut self) {
         // SAFETY: this is the one Body, borrowed mutably.
         unsafe { self.cell().end() };
+    }
+
+    /// Has a panic that the coroutine ended with logged under `name`, whoever it is who drops it.
+    pub(super) fn name_panic(&mut self, name: &str) {
+        // SAFETY: this is the one Body, borrowed mutably.
+        unsafe { self.cell().name_panic(name) };
     }
 
     /// Says where the coroutine is to be woken.
@@ -296,8 +339,10 @@ impl<T, E: fmt::Display> Joint<Result<T, E>> {
             }
         }
         // SAFETY: the state said `Done`.
-        if let Some(result) = unsafe { self.cell().take() } {
-            show_error::<T, E>(ptr::from_ref(&result).cast(), "a coroutine");
+        if let Some(mut result) = unsafe { self.cell().take() } {
+            let name = unname(&mut result);
+            let whose = name.as_deref().unwrap_or("a coroutine");
+            show_error::<T, E>(ptr::from_ref(&result).cast(), whose);
         }
     }
 }
@@ -316,13 +361,15 @@ impl Unstarted {
     }
 }
 
-/// Makes the cell of a coroutine whose future is made by `make` on the scheduler's thread.
-pub(super) fn new_unstarted<M, F>(make: M) -> (Unstarted, Joint<F::Output>)
+/// Makes the cell of a coroutine whose future is made by `make` on the scheduler's thread; `key` is
+/// its key until it has a place there.
+pub(super) fn new_unstarted<M, F>(make: M, key: usize) -> (Unstarted, Joint<F::Output>)
 where
     M: FnOnce() -> F + Send + 'static,
     F: Future + 'static,
 {
     let (body, joint) = new(async move { make().await });
+    body.place(key);
     (Unstarted(body), joint)
 }
 
@@ -341,7 +388,7 @@ impl<T> Joint<T> {
         unsafe { self.0.as_ref() }
     }
 
-    /// The key that wakes the coroutine; zero if it has no place yet.
+    /// The key that wakes the coroutine, see [`Head`].
     pub(super) fn key(&self) -> usize {
         self.cell().head().key.load(Ordering::Acquire)
     }
@@ -381,7 +428,9 @@ impl<T> Joint<T> {
     fn take(&mut self) -> Result<T, Ended> {
         // SAFETY: the state said `Done`.
         let result = unsafe { self.cell().take() };
-        result.expect("a coroutine's value can be taken once")
+        let mut result = result.expect("a coroutine's value can be taken once");
+        unname(&mut result);
+        result
     }
 }
 
@@ -409,8 +458,11 @@ impl<T> Drop for Joint<T> {
         // by `Box::leak` and is freed once.
         let cell = unsafe { Box::from_raw(self.0.as_ptr()) };
         // SAFETY: as above.
-        if let Some(Err(Ended::Panicked(payload))) = unsafe { cell.take() } {
-            super::log_panic("a coroutine whose handle was dropped", &*payload);
+        let Some(mut result) = (unsafe { cell.take() }) else { return };
+        let name = unname(&mut result);
+        if let Err(Ended::Panicked(payload)) = result {
+            let whose = name.as_deref().unwrap_or("a coroutine whose handle was dropped");
+            super::log_panic(whose, &*payload);
         }
     }
 }

@@ -217,9 +217,12 @@ impl Engine {
         self.running.set(MAIN);
     }
 
-    fn end(&self, index: u32, body: Body) {
+    fn end(&self, index: u32, mut body: Body) {
         let removed = self.table.borrow_mut().remove(index);
         let name = if removed.named { self.names.borrow_mut().remove(&index) } else { None };
+        if let Some(name) = &name {
+            body.name_panic(name);
+        }
         self.finish(body, name);
     }
 
@@ -247,6 +250,7 @@ impl Engine {
         self.running.set(MAIN);
         self.table.borrow_mut().clear_queue();
         self.ending.set(false);
+        self.tell_idle();
     }
 
     /// Spends one immediate completion; `false` when the coroutine must let others go first.
@@ -481,7 +485,7 @@ impl Engine {
         self.inbox.take(&mut posts);
         for post in posts.drain(..) {
             match post {
-                Post::Wake(index) => self.table.borrow_mut().wake_place(index),
+                Post::Wake(key) => self.table.borrow_mut().wake(key),
                 Post::Start(unstarted) => self.take_in(unstarted.into_body()),
                 Post::Call(call) => call(self),
             }
@@ -498,6 +502,7 @@ impl Engine {
         self.fire_timers();
         self.look_after_lingering();
         self.read_inbox();
+        // After the inbox, where the question comes from: the driver may sleep for long.
         self.tell_idle();
         self.ask_driver(limit).expect("the driver can be asked");
     }

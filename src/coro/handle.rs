@@ -9,7 +9,7 @@ use std::{
     thread::{self, Thread},
 };
 
-use super::{Ended, cell::Joint, current, waker::Key};
+use super::{Ended, cell::Joint, inbox, waker::Key};
 
 /// A coroutine, seen by whoever started it: wait for its value, end it, or drop the handle and let
 /// it run on its own.
@@ -40,7 +40,8 @@ impl<T> Coro<T> {
     /// A number that no other living coroutine of this process has; 0 until its scheduler has taken
     /// it in, which only a coroutine spawned from another thread can see.
     pub fn id(&self) -> u64 {
-        self.joint.key() as u64
+        let key = self.key();
+        if key.has_place() { key.pack() as u64 } else { 0 }
     }
 
     /// Whether the coroutine has ended, so that its value is there.
@@ -64,10 +65,10 @@ impl<T> Coro<T> {
     /// ```
     pub fn terminate(&self) {
         self.joint.ask_to_end();
-        let key = self.joint.key();
-        // Zero: it has not been taken in yet, and will see the mark at its first resume.
-        if key != 0 && !self.is_finished() {
-            Key::unpack(key).wake();
+        let key = self.key();
+        // Without a place it has not been taken in yet, and will see the mark at its first resume.
+        if key.has_place() && !self.is_finished() {
+            key.wake();
         }
     }
 
@@ -77,12 +78,12 @@ impl<T> Coro<T> {
     /// [`Ended`], if the coroutine was terminated or has panicked.
     ///
     /// # Panics
-    /// On the thread that runs the coroutine's scheduler, which would wait for itself: `.await` the
-    /// handle there.
+    /// On the thread of the coroutine's scheduler, entered or not, which would wait for itself:
+    /// `.await` the handle there. If the coroutine has ended it gives the value there too.
     #[track_caller]
     pub fn value(mut self) -> Result<T, Ended> {
-        let slot = Key::unpack(self.joint.key()).slot;
-        let own = current::with(|engine| engine.slot == slot).unwrap_or(false);
+        // Its slot is its scheduler's only while it has not ended.
+        let own = !self.is_finished() && inbox::is_own(self.key().slot);
         assert!(!own, "value() would block the scheduler that runs this coroutine: `.await` it");
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
@@ -92,6 +93,10 @@ impl<T> Coro<T> {
                 Poll::Pending => thread::park(),
             }
         }
+    }
+
+    fn key(&self) -> Key {
+        Key::unpack(self.joint.key())
     }
 }
 

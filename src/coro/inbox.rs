@@ -2,8 +2,8 @@
 //!
 //! Each scheduler has one inbox. Whoever is on another thread puts a post in and rings; the
 //! scheduler empties it once a turn. A coroutine stands in it at most once, however often it is
-//! woken, so its length is bounded by what lives in the scheduler. A closed inbox (its scheduler
-//! has ended) takes nothing and gives back what was to be sent.
+//! woken, so its length is bounded by what lives in the scheduler or has left a waker somewhere. A
+//! closed inbox (its scheduler has ended) takes nothing and gives back what was to be sent.
 //!
 //! Wakers are numbers ([`Key`]), so a table of the process finds the inbox of a scheduler's slot.
 
@@ -11,6 +11,7 @@ use std::{
     collections::HashSet,
     mem,
     sync::{PoisonError, RwLock},
+    thread::{self, ThreadId},
 };
 
 use super::{cell::Unstarted, engine::Engine, waker::Key};
@@ -21,8 +22,8 @@ use crate::{
 
 /// What another thread sends.
 pub(super) enum Post {
-    /// Resume the coroutine at this place.
-    Wake(u32),
+    /// Resume this coroutine, if it is still there.
+    Wake(Key),
     /// Take in a new coroutine.
     Start(Unstarted),
     /// Do something in the scheduler's thread.
@@ -32,20 +33,28 @@ pub(super) enum Post {
 struct Mail {
     open: bool,
     posts: Vec<Post>,
-    /// Places that stand in `posts` already.
-    woken: HashSet<u32>,
+    /// Who stands in `posts` already.
+    woken: HashSet<usize>,
 }
 
 /// See the module's page.
 pub(crate) struct Inbox {
     mail: Mutex<Mail>,
     bell: Arc<Doorbell>,
+    /// The thread of the scheduler.
+    owner: ThreadId,
 }
 
 impl Inbox {
     pub(super) fn new(bell: Arc<Doorbell>) -> Inbox {
         let mail = Mail { open: true, posts: Vec::new(), woken: HashSet::new() };
-        Inbox { mail: Mutex::new(mail), bell }
+        Inbox { mail: Mutex::new(mail), bell, owner: thread::current().id() }
+    }
+
+    /// Whether waiting in this thread for an answer would be waiting for oneself: the scheduler is
+    /// this thread's, entered now or not, and has not ended.
+    pub(super) fn is_own(&self) -> bool {
+        self.owner == thread::current().id() && lock(&self.mail).open
     }
 
     /// Puts a post in and rings; gives it back if the scheduler has ended.
@@ -54,8 +63,8 @@ impl Inbox {
         if !mail.open {
             return Err(post);
         }
-        if let Post::Wake(index) = post
-            && !mail.woken.insert(index)
+        if let Post::Wake(key) = post
+            && !mail.woken.insert(key.pack())
         {
             return Ok(());
         }
@@ -110,11 +119,18 @@ pub(super) fn unregister(slot: u16) {
     slots[usize::from(slot) - 1] = None;
 }
 
+/// [`Inbox::is_own`] for the scheduler that has this slot now.
+pub(super) fn is_own(slot: u16) -> bool {
+    let slots = SLOTS.read().unwrap_or_else(PoisonError::into_inner);
+    let inbox = slots.get(usize::from(slot).wrapping_sub(1));
+    inbox.and_then(Option::as_ref).is_some_and(|inbox| inbox.is_own())
+}
+
 /// Wakes a coroutine of a scheduler on another thread, or of one that is not running now.
 pub(super) fn wake(key: Key) {
     let slots = SLOTS.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(Some(inbox)) = slots.get(usize::from(key.slot).wrapping_sub(1)) {
-        let _ = inbox.send(Post::Wake(key.index));
+        let _ = inbox.send(Post::Wake(key));
     }
 }
 
@@ -127,8 +143,12 @@ mod loom_tests {
         thread,
     };
 
-    use super::{Inbox, Post};
+    use super::{Inbox, Key, Post};
     use crate::driver::Doorbell;
+
+    fn wake(index: u32) -> Post {
+        Post::Wake(Key { slot: 1, generation: 0, index })
+    }
 
     fn inbox() -> (Arc<Inbox>, Arc<Notify>) {
         let kernel = Arc::new(Notify::new());
@@ -145,7 +165,7 @@ mod loom_tests {
             inbox.take(&mut posts);
             let was_empty = posts.is_empty();
             seen.extend(posts.drain(..).map(|post| match post {
-                Post::Wake(index) => index,
+                Post::Wake(key) => key.index,
                 _ => unreachable!("only wakes are sent"),
             }));
             if was_empty && inbox.bell.fall_asleep() {
@@ -162,7 +182,7 @@ mod loom_tests {
             let (inbox, kernel) = inbox();
             let threads = [1, 2].map(|index| {
                 let inbox = Arc::clone(&inbox);
-                thread::spawn(move || assert!(inbox.send(Post::Wake(index)).is_ok()))
+                thread::spawn(move || assert!(inbox.send(wake(index)).is_ok()))
             });
             let mut seen = receive(&inbox, &kernel, 2);
             seen.sort_unstable();
@@ -180,9 +200,9 @@ mod loom_tests {
             let sender = thread::spawn({
                 let inbox = Arc::clone(&inbox);
                 move || {
-                    assert!(inbox.send(Post::Wake(7)).is_ok());
+                    assert!(inbox.send(wake(7)).is_ok());
                     thread::yield_now();
-                    assert!(inbox.send(Post::Wake(8)).is_ok());
+                    assert!(inbox.send(wake(8)).is_ok());
                 }
             });
             assert_eq!(receive(&inbox, &kernel, 2), [7, 8]);
@@ -198,7 +218,7 @@ mod loom_tests {
             let sender = thread::spawn({
                 let (inbox, back) = (Arc::clone(&inbox), std::sync::Arc::clone(&back));
                 move || {
-                    if inbox.send(Post::Wake(1)).is_err() {
+                    if inbox.send(wake(1)).is_err() {
                         back.fetch_add(1, Ordering::Relaxed);
                     }
                 }

@@ -240,7 +240,7 @@ impl Drop for Scheduler {
         if self.engine.is_inherited() {
             return;
         }
-        // Also in the middle of another scheduler's run: the futures are dropped on their own.
+        // Another scheduler may be running here; it is this thread's again afterwards.
         let _entered = current::enter(&self.engine);
         self.engine.end_all();
         // Errors of the driver at this point have nobody to go to, and nothing left to spoil.

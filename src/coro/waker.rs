@@ -36,6 +36,16 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// What stands for a coroutine that its scheduler has not taken in yet: no coroutine's key.
+    pub(crate) fn of_scheduler(slot: u16) -> Key {
+        Key { slot, generation: 0, index: NOWHERE }
+    }
+
+    /// Whether a coroutine can have this key.
+    pub(crate) fn has_place(self) -> bool {
+        self.slot != 0 && self.index != NOWHERE
+    }
+
     /// The key as one number. Slots begin at 1, so it is never 0.
     pub(crate) fn pack(self) -> usize {
         usize::from(self.slot) << 48 | usize::from(self.generation) << 32 | self.index as usize
@@ -69,6 +79,9 @@ pub(crate) fn wake(waker: Waker) {
         waker.wake();
     }
 }
+
+/// The index that no coroutine has; [`super::table::MAIN`] is the same.
+const NOWHERE: u32 = u32::MAX;
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake_data, wake_data, drop_data);
 

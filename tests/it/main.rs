@@ -4,6 +4,17 @@ mod chat;
 mod programs;
 mod tools;
 
+mod budget;
+mod coroutines;
+mod endings;
+mod fork;
+mod idle;
+mod send_sync;
+mod threads;
+mod timers;
+mod wakers;
+mod within;
+
 use asyncoro::{AsyncSocket, BlockingSocket};
 use std::time::Duration;
 

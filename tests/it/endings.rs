@@ -1,0 +1,414 @@
+//! How a scheduler ends: `run`, `run_until`, `enter`, daemons, stragglers, shutdown.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, pending},
+    os::unix::net::UnixStream,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
+
+use asyncoro::{
+    AsynCoro, AsyncSocket, BlockingSocket, Coro,
+    coro::{Ended, Scheduler, current, yield_now},
+    spawn,
+    time::sleep,
+};
+
+use crate::within::{Drops, block_on, logged, panic_of, within};
+
+fn pair() -> (AsyncSocket, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (AsyncSocket::new(ours).unwrap(), theirs)
+}
+
+#[test]
+fn run_returns_when_its_future_and_all_coroutines_have_ended() {
+    within(|| {
+        let seen = RefCell::new(Vec::new());
+        let done = Rc::new(Cell::new(0));
+        let value = asyncoro::run(async {
+            // The future may borrow; only coroutines must be 'static.
+            seen.borrow_mut().push("future");
+            for milliseconds in [3, 1, 2] {
+                let done = Rc::clone(&done);
+                drop(spawn(async move {
+                    sleep(Duration::from_millis(milliseconds)).await;
+                    drop(spawn(async move {
+                        yield_now().await;
+                        done.set(done.get() + 1);
+                    }));
+                }));
+            }
+            "value"
+        });
+        assert_eq!((value, done.get()), ("value", 3));
+        assert_eq!(*seen.borrow(), ["future"]);
+    });
+}
+
+#[test]
+fn daemons_do_not_hold_run_and_are_ended_by_it() {
+    within(|| {
+        let drops = Drops::default();
+        let daemon = asyncoro::run(async {
+            let guard = drops.guard();
+            spawn(async move {
+                let _guard = guard;
+                current().set_daemon(true);
+                pending::<()>().await;
+            })
+        });
+        assert_eq!(drops.count(), 1);
+        assert!(matches!(daemon.value(), Err(Ended::Terminated)));
+    });
+}
+
+#[test]
+fn a_daemon_that_stops_being_one_holds_run_again() {
+    within(|| {
+        let done = Rc::new(Cell::new(false));
+        asyncoro::run(async {
+            let done = Rc::clone(&done);
+            drop(spawn(async move {
+                current().set_daemon(true);
+                current().set_daemon(true);
+                yield_now().await;
+                current().set_daemon(false);
+                sleep(Duration::from_millis(2)).await;
+                done.set(true);
+            }));
+            sleep(Duration::from_millis(1)).await;
+        });
+        assert!(done.get());
+    });
+}
+
+#[test]
+fn a_panic_of_runs_own_future_comes_through_after_the_rest_was_terminated() {
+    within(|| {
+        let drops = Drops::default();
+        let text = panic_of(|| {
+            asyncoro::run(async {
+                let guard = drops.guard();
+                drop(spawn(async move {
+                    let _guard = guard;
+                    pending::<()>().await;
+                }));
+                yield_now().await;
+                panic!("main is {}", "broken");
+            })
+        });
+        assert_eq!(text, "main is broken");
+        assert_eq!(drops.count(), 1);
+        assert_eq!(asyncoro::run(async { 1 }), 1, "the thread can run another scheduler");
+    });
+}
+
+#[test]
+fn run_until_ends_with_its_future_and_terminates_the_rest() {
+    within(|| {
+        let drops = Drops::default();
+        let (value, rest) = asyncoro::run_until(async {
+            let guard = drops.guard();
+            let rest: Coro<()> = spawn(async move {
+                let _guard = guard;
+                loop {
+                    yield_now().await;
+                }
+            });
+            yield_now().await;
+            (7, rest)
+        });
+        assert_eq!((value, drops.count()), (7, 1));
+        assert!(matches!(block_on(rest), Err(Ended::Terminated)));
+    });
+}
+
+#[test]
+fn a_scheduler_can_be_entered_again_and_again_and_keeps_what_was_left() {
+    within(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let count = Rc::new(Cell::new(0));
+        let (socket, theirs) = pair();
+        let reader = scheduler.enter(async {
+            let count = Rc::clone(&count);
+            drop(spawn(async move {
+                loop {
+                    count.set(count.get() + 1);
+                    yield_now().await;
+                }
+            }));
+            let socket = socket.clone();
+            let reader = spawn(async move {
+                let mut buffer = [0; 8];
+                socket.recv(&mut buffer).await.unwrap()
+            });
+            yield_now().await;
+            reader
+        });
+        assert_eq!((count.get(), scheduler.statistics().coroutines), (1, 2));
+        BlockingSocket::new(theirs).unwrap().send_all(b"later").unwrap();
+        for _ in 0..100 {
+            scheduler.enter(async { yield_now().await });
+        }
+        assert!(count.get() > 50);
+        assert_eq!(scheduler.enter(reader).unwrap(), 5);
+        assert_eq!(scheduler.run_until(async { "last" }), "last");
+        assert_eq!(scheduler.statistics().coroutines, 0);
+        assert_eq!(scheduler.run(async { spawn(async { 2 }).await.unwrap() }), 2);
+    });
+}
+
+#[test]
+fn a_dropped_scheduler_ends_what_was_left_also_inside_another_one() {
+    within(|| {
+        let drops = Drops::default();
+        let leave = || {
+            let scheduler = Scheduler::new().unwrap();
+            let guard = drops.guard();
+            let left = scheduler.enter(async move {
+                spawn(async move {
+                    let _guard = guard;
+                    pending::<()>().await;
+                })
+            });
+            (scheduler, left)
+        };
+        let (scheduler, left) = leave();
+        drop(scheduler);
+        assert_eq!(drops.count(), 1);
+        assert!(matches!(left.value(), Err(Ended::Terminated)));
+
+        let (scheduler, left) = leave();
+        asyncoro::run(async {
+            drop(scheduler);
+            assert!(matches!(left.await, Err(Ended::Terminated)));
+            sleep(Duration::from_millis(1)).await;
+        });
+        assert_eq!(drops.count(), 2);
+    });
+}
+
+#[test]
+fn stragglers_are_named_in_the_log_after_a_second_once() {
+    within(|| {
+        let log = logged(|| {
+            asyncoro::run(async {
+                for name in ["slow one", "slow two"] {
+                    drop(spawn(async move {
+                        current().set_name(name);
+                        sleep(Duration::from_millis(1500)).await;
+                    }));
+                }
+                drop(spawn(async {
+                    current().set_name("quick");
+                    sleep(Duration::from_millis(1)).await;
+                }));
+                drop(spawn(async {
+                    current().set_name("a daemon");
+                    current().set_daemon(true);
+                    pending::<()>().await;
+                }));
+            });
+        });
+        assert_eq!(log.lines().count(), 1, "{log}");
+        for part in ["2 coroutines", "slow one/", "slow two/"] {
+            assert!(log.contains(part), "{part}: {log}");
+        }
+    });
+}
+
+#[test]
+fn who_ends_in_time_is_not_named() {
+    within(|| {
+        let log = logged(|| {
+            asyncoro::run(async {
+                drop(spawn(sleep(Duration::from_millis(2))));
+            });
+        });
+        assert_eq!(log, "");
+    });
+}
+
+#[test]
+fn futures_are_dropped_in_their_own_scheduler_when_it_ends() {
+    within(|| {
+        struct Witness(Rc<Cell<bool>>);
+        impl Drop for Witness {
+            fn drop(&mut self) {
+                self.0.set(AsynCoro::current().statistics().driver != "");
+            }
+        }
+        let right = Rc::new(Cell::new(false));
+        asyncoro::run_until(async {
+            let witness = Witness(Rc::clone(&right));
+            drop(spawn(async move {
+                let _witness = witness;
+                pending::<()>().await;
+            }));
+            yield_now().await;
+        });
+        assert!(right.get());
+    });
+}
+
+#[test]
+fn what_a_drop_spawns_during_the_end_ends_at_once() {
+    within(|| {
+        struct Hydra(Rc<RefCell<Option<Coro<i32>>>>);
+        impl Drop for Hydra {
+            fn drop(&mut self) {
+                *self.0.borrow_mut() = Some(spawn(async { 1 }));
+            }
+        }
+        let head = Rc::default();
+        asyncoro::run_until(async {
+            let hydra = Hydra(Rc::clone(&head));
+            drop(spawn(async move {
+                let _hydra = hydra;
+                pending::<()>().await;
+            }));
+            yield_now().await;
+        });
+        let head = head.take().unwrap();
+        assert!(matches!(head.value(), Err(Ended::Terminated)));
+    });
+}
+
+#[test]
+fn a_future_that_panics_in_its_drop_does_not_stop_the_end() {
+    within(|| {
+        struct Bad;
+        impl Drop for Bad {
+            fn drop(&mut self) {
+                panic!("in drop");
+            }
+        }
+        let drops = Drops::default();
+        let log = logged(|| {
+            asyncoro::run_until(async {
+                for _ in 0..3 {
+                    let (bad, guard) = (Bad, drops.guard());
+                    drop(spawn(async move {
+                        let _bad = bad;
+                        let _guard = guard;
+                        pending::<()>().await;
+                    }));
+                }
+                yield_now().await;
+            });
+        });
+        assert_eq!(drops.count(), 3);
+        assert_eq!(log.matches("in drop").count(), 3, "{log}");
+    });
+}
+
+#[test]
+fn a_coroutine_that_wakes_itself_in_its_drop_does_not_stop_the_end() {
+    within(|| {
+        struct Restless(Option<std::task::Waker>);
+        impl Future for Restless {
+            type Output = ();
+            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+                self.0 = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+        impl Drop for Restless {
+            fn drop(&mut self) {
+                self.0.take().into_iter().for_each(std::task::Waker::wake);
+            }
+        }
+        asyncoro::run_until(async {
+            (0..100).for_each(|_| drop(spawn(Restless(None))));
+            yield_now().await;
+        });
+    });
+}
+
+#[test]
+fn messages_queued_at_the_end_are_sent() {
+    within(|| {
+        let (socket, theirs) = pair();
+        let reader = thread::spawn(move || {
+            let theirs = BlockingSocket::new(theirs).unwrap();
+            let mut lengths = Vec::new();
+            while let Some(message) = theirs.recv_msg().unwrap() {
+                lengths.push(message.len());
+            }
+            lengths
+        });
+        asyncoro::run_until(async move {
+            for _ in 0..10 {
+                socket.send_msg(&[7; 5000]).await.unwrap();
+            }
+            drop(spawn(async move {
+                let _keeps = socket;
+                pending::<()>().await;
+            }));
+        });
+        assert_eq!(reader.join().unwrap(), [5000; 10]);
+    });
+}
+
+#[test]
+fn the_end_waits_for_a_peer_that_does_not_read_only_as_long_as_set() {
+    within(|| {
+        let (socket, theirs) = pair();
+        let log = logged(|| {
+            let builder = AsynCoro::builder().drain(Duration::from_millis(5));
+            let scheduler = builder.build().unwrap();
+            scheduler.run(async {
+                let full = async {
+                    loop {
+                        socket.send_queued(&[7; 10_000]).await.unwrap();
+                    }
+                };
+                asyncoro::time::timeout(Duration::from_millis(5), full).await.unwrap_err();
+            });
+        });
+        assert!(log.contains("WARN"), "what was lost is logged: {log}");
+        drop((socket, theirs));
+    });
+}
+
+#[test]
+fn shutdown_while_everything_waits_ends_everything_1000_times() {
+    within(|| {
+        for round in 0..1000 {
+            let drops = Drops::default();
+            let guards: Vec<_> = (0..4).map(|_| drops.guard()).collect();
+            let handles = asyncoro::run_until(async move {
+                let [one, two, three, four] = guards.try_into().unwrap_or_else(|_| panic!());
+                let (socket, theirs) = pair();
+                let reader = spawn(async move {
+                    let _kept = (one, theirs);
+                    drop(socket.recv(&mut [0; 8]).await);
+                });
+                let sleeper = spawn(async move {
+                    let _kept = two;
+                    sleep(Duration::from_secs(1000)).await;
+                });
+                let joiner = spawn(async move {
+                    let _kept = three;
+                    drop(sleeper.await);
+                });
+                let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+                let acceptor = spawn(async move {
+                    let _kept = four;
+                    drop(server.accept().await);
+                });
+                for _ in 0..round % 3 {
+                    yield_now().await;
+                }
+                [reader, joiner, acceptor]
+            });
+            assert_eq!(drops.count(), 4);
+            assert!(handles.iter().all(Coro::is_finished));
+        }
+    });
+}

@@ -1,0 +1,114 @@
+//! After fork(2) the child discards the scheduler, and the parent's goes on.
+//!
+//! Forking the test binary itself, with its many threads, is asking for trouble. So the test starts
+//! the binary again with one test only, and that process forks.
+//!
+//! Unsafe: fork(2), waitpid(2) and _exit(2) themselves. The child runs on in the only thread that a
+//! fork keeps; glibc's allocator is usable there.
+#![allow(unsafe_code)]
+
+use std::{env, future::pending, panic, process::Command, time::Duration};
+
+use asyncoro::{
+    AsynCoro, AsyncSocket,
+    coro::{Scheduler, yield_now},
+    spawn,
+    time::sleep,
+};
+
+use crate::within::{panic_of, run_within, within};
+
+/// Set in the process that may fork.
+const ALONE: &str = "ASYNCORO_TEST_FORKS";
+
+/// Runs `test` in a fresh process that has no other test.
+fn alone(name: &'static str, test: impl FnOnce() + Send + 'static) {
+    if env::var_os(ALONE).is_some() {
+        return within(test);
+    }
+    let binary = env::current_exe().unwrap();
+    let output = within(move || {
+        Command::new(binary).env(ALONE, "1").args(["--exact", name]).output().unwrap()
+    });
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// Whether `child` runs through in a forked process.
+fn well_in_child(child: impl FnOnce()) -> bool {
+    // SAFETY: see the module's page.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork fails"),
+        0 => {
+            let outcome = panic::catch_unwind(panic::AssertUnwindSafe(child));
+            // SAFETY: ends the child at once, without the test harness's way out.
+            unsafe { libc::_exit(i32::from(outcome.is_err())) }
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: `status` is there to be written.
+            let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+            assert_eq!(waited, child);
+            status == 0
+        }
+    }
+}
+
+#[test]
+fn the_child_of_a_fork_discards_the_scheduler_and_can_make_its_own() {
+    alone("fork::the_child_of_a_fork_discards_the_scheduler_and_can_make_its_own", || {
+        let scheduler = Scheduler::new().unwrap();
+        let server = scheduler.enter(async {
+            drop(spawn(pending::<()>()));
+            let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+            let accepting = server.clone();
+            drop(spawn(async move { drop(accepting.accept().await) }));
+            yield_now().await;
+            server
+        });
+        let well = well_in_child(|| {
+            let text = panic_of(|| scheduler.run(async {}));
+            assert!(text.contains("belongs to the parent of a fork"), "{text}");
+            drop(scheduler);
+            drop(server);
+            asyncoro::run(async {
+                sleep(Duration::from_millis(1)).await;
+                assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
+            });
+        });
+        assert!(well);
+    });
+}
+
+#[test]
+fn a_fork_inside_of_run_leaves_the_parents_scheduler_as_it_was() {
+    alone("fork::a_fork_inside_of_run_leaves_the_parents_scheduler_as_it_was", || {
+        asyncoro::run(async {
+            let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+            let address = server.local_addr().unwrap();
+            let accepting = spawn(async move { server.accept().await.unwrap().0 });
+            yield_now().await;
+            let well = well_in_child(|| {
+                assert!(panic_of(AsynCoro::current).contains("needs a running scheduler"));
+                assert!(panic_of(|| spawn(async {})).contains("needs a running scheduler"));
+                // Its own, inside of what was the parent's.
+                assert_eq!(asyncoro::run(async { spawn(async { 2 }).await.unwrap() }), 2);
+            });
+            assert!(well);
+            let client = AsyncSocket::create_connection(&address).await.unwrap();
+            let accepted = accepting.await.unwrap();
+            client.send_msg(b"still here").await.unwrap();
+            assert_eq!(accepted.recv_msg().await.unwrap().unwrap(), "still here");
+        });
+    });
+}
+
+#[test]
+fn starting_a_program_inside_of_run_leaves_the_scheduler_as_it_was() {
+    run_within(|| async {
+        let output = Command::new("true").status().unwrap();
+        assert!(output.success());
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
+    });
+}
