@@ -15,15 +15,9 @@ fn main() -> io::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let address = env::args().nth(1).unwrap_or("127.0.0.1:3456".to_owned());
     asyncoro::run_until(async {
-        let shutdown = signal::shutdown();
         let socket = AsyncSocket::create_connection(address).await?;
         asyncoro::spawn(say(socket.clone())).or_log();
-        let interrupted = socket.clone();
-        asyncoro::spawn(async move {
-            shutdown.await?;
-            interrupted.close().await
-        })
-        .or_log();
+        asyncoro::spawn(leave_when_told(socket.clone())).or_log();
         match hear(&socket).await {
             Err(error) if is_our_close(&error) => Ok(()),
             ended => ended,
@@ -41,6 +35,11 @@ async fn say(socket: AsyncSocket) -> io::Result<()> {
             line => socket.send_msg(line.as_bytes()).await?,
         }
     }
+    socket.close().await
+}
+
+async fn leave_when_told(socket: AsyncSocket) -> io::Result<()> {
+    signal::shutdown().await?;
     socket.close().await
 }
 

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn tour() -> io::Result<()> {
-    allow_descriptors(2 * CLIENTS + 100);
+    allow_open_files(2 * CLIENTS + 100)?;
     let bar = ProgressBar::new((CLIENTS + 1) * MESSAGES + DATAGRAMS);
     // Draws on a terminal only.
     bar.set_draw_target(ProgressDrawTarget::stdout());
@@ -236,7 +236,9 @@ impl Row {
         self.took = now - self.begun;
         self.bytes += length as u64;
         self.round_trips.saturating_record((now - asked).as_nanos() as u64);
-        self.bar.inc(1);
+        if self.round_trips.len().is_multiple_of(100) {
+            self.bar.inc(100);
+        }
     }
 
     fn print(&self) {
@@ -250,11 +252,12 @@ impl Row {
     }
 }
 
-/// Lets the process open so many files, where 1,024 are the rule.
-fn allow_descriptors(count: u64) {
+/// Lets the process open so many files; the system often starts it with a limit of 1,024.
+fn allow_open_files(count: u64) -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < count) {
-        // If it is refused, a connection will say that there are too many open files.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..limit });
+    if limit.current.is_none_or(|current| current >= count) {
+        return Ok(());
     }
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..limit });
+    raised.map_err(|error| io::Error::other(format!("{count} open files are needed: {error}")))
 }
