@@ -7,9 +7,13 @@ mod frame;
 pub mod pool;
 mod primitives;
 pub mod resolve;
+pub mod signal;
 mod socket;
+pub mod stdio;
+pub mod sync;
 pub mod time;
 
+pub use bytes;
 pub use socket2;
 
 pub use addr::{Address, ToAddress};

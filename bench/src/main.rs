@@ -1,6 +1,6 @@
 //! The same work on asyncoro and its peers, side by side, in one run.
 //!
-//! `cargo run --release -p asyncoro-bench -- [GROUP...] [--quick] [--seconds S]`
+//! `cargo run --profile measure -p asyncoro-bench -- [GROUP...] [--quick] [--seconds S]`
 //!
 //! A group (`group/`) is a kind of work with its cases; a subject (`subject/`) is who does it.
 //! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes while

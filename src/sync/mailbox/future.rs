@@ -1,0 +1,169 @@
+//! What the ends of a mailbox wait with: [`Sending`] and [`Receiving`].
+//!
+//! Both try at their first poll, then stand in a line of `state.rs` until they are called or
+//! dropped. A waker is cloned before the lock is taken, if the length of the queue says that there
+//! will be a wait; where that guess was wrong, the lock is taken once more.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    Receiver, Sender, Shared,
+    error::SendError,
+    state::{Offered, Received, Sent, Taken},
+    wake,
+};
+use crate::sync::{courtesy::Courtesy, line::Ticket};
+
+/// The future of [`Sender::send`].
+#[must_use = "a message is sent only when this is awaited"]
+pub struct Sending<'a, T> {
+    sender: &'a Sender<T>,
+    step: Step<T>,
+    courtesy: Courtesy,
+}
+
+enum Step<T> {
+    New(T),
+    InLine(Ticket),
+    Done,
+}
+
+impl<'a, T> Sending<'a, T> {
+    pub(super) fn new(sender: &'a Sender<T>, value: T) -> Self {
+        Self { sender, step: Step::New(value), courtesy: Courtesy::default() }
+    }
+}
+
+// The value is moved, never pinned.
+impl<T> Unpin for Sending<'_, T> {}
+
+impl<T> Future for Sending<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let shared = &self.sender.shared;
+        let waker = context.waker();
+        let (step, result) = match mem::replace(&mut self.step, Step::Done) {
+            Step::New(value) if shared.probably_full() || self.courtesy.go_on(waker) => {
+                start(shared, value, waker)
+            }
+            Step::New(value) => (Step::New(value), Poll::Pending),
+            Step::InLine(ticket) => go_on(shared, ticket, waker),
+            Step::Done => panic!("a `Sending` was polled after it had finished"),
+        };
+        self.step = step;
+        result
+    }
+}
+
+impl<T> Drop for Sending<'_, T> {
+    fn drop(&mut self) {
+        if let Step::InLine(ticket) = self.step {
+            drop(self.sender.shared.locked(|state| state.withdraw(ticket)));
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sending<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Receiver::receive`].
+#[must_use = "a message is received only when this is awaited"]
+pub struct Receiving<'a, T> {
+    receiver: &'a Receiver<T>,
+    ticket: Option<Ticket>,
+    courtesy: Courtesy,
+}
+
+impl<'a, T> Receiving<'a, T> {
+    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
+        Self { receiver, ticket: None, courtesy: Courtesy::default() }
+    }
+}
+
+impl<T> Future for Receiving<'_, T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { receiver, ticket, courtesy } = &mut *self;
+        let (shared, waker) = (&receiver.shared, context.waker());
+        let empty = shared.probably_empty();
+        if !empty && ticket.is_none() && !courtesy.go_on(waker) {
+            return Poll::Pending;
+        }
+        let mut own = empty.then(|| waker.clone());
+        loop {
+            let (received, _left) = shared.locked(|state| state.receive(ticket, waker, &mut own));
+            match received {
+                Received::Message(Taken { value, accepted }) => {
+                    wake(accepted);
+                    return Poll::Ready(Some(value));
+                }
+                Received::Over => return Poll::Ready(None),
+                Received::Waiting => return Poll::Pending,
+                Received::NeedsWaker => own = Some(waker.clone()),
+            }
+        }
+    }
+}
+
+impl<T> Drop for Receiving<'_, T> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        if let Err(next) = self.receiver.shared.locked(|state| state.stop_receiving(ticket)) {
+            wake(next);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Receiving<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiving").finish_non_exhaustive()
+    }
+}
+
+/// Where a `Sending` is now, and what it answers.
+type Progress<T> = (Step<T>, Poll<Result<(), SendError<T>>>);
+
+/// Queues `value`, or puts it in line.
+fn start<T>(shared: &Shared<T>, mut value: T, waker: &Waker) -> Progress<T> {
+    let mut own = shared.probably_full().then(|| waker.clone());
+    loop {
+        match shared.locked(|state| state.offer(value, &mut own)) {
+            Offered::Accepted(receiver) => {
+                wake(receiver);
+                return (Step::Done, Poll::Ready(Ok(())));
+            }
+            Offered::Waiting(ticket) => return (Step::InLine(ticket), Poll::Pending),
+            Offered::NeedsWaker(back) => value = back,
+            Offered::Closed(value) => {
+                return (Step::Done, Poll::Ready(Err(SendError(value))));
+            }
+        }
+        own = Some(waker.clone());
+    }
+}
+
+/// Asks how the value in line stands.
+fn go_on<T>(shared: &Shared<T>, ticket: Ticket, waker: &Waker) -> Progress<T> {
+    let mut own = None;
+    loop {
+        match shared.locked(|state| state.sent(ticket, waker, &mut own)) {
+            Sent::Accepted => return (Step::Done, Poll::Ready(Ok(()))),
+            Sent::Waiting => return (Step::InLine(ticket), Poll::Pending),
+            Sent::NeedsWaker => own = Some(waker.clone()),
+            Sent::Closed(place) => {
+                return (Step::Done, Poll::Ready(Err(SendError(place.value))));
+            }
+        }
+    }
+}
