@@ -38,7 +38,7 @@ use super::{
     Ended,
     state::{Completed, JoinState, Look},
 };
-use crate::primitives::{AtomicBool, AtomicUsize, Ordering, UnsafeCell};
+use crate::primitives::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
 
 enum Stage<F: Future> {
     Running(F),
@@ -347,6 +347,13 @@ impl<T, E: fmt::Display> Joint<Result<T, E>> {
     }
 }
 
+/// Call it after placing bodies whose handles other threads have already, before their first
+/// resume: a handle that still finds no place, and so wakes nobody, has then set its mark early
+/// enough for that resume to see it.
+pub(super) fn publish_places() {
+    fence(Ordering::SeqCst);
+}
+
 /// A body on its way to the thread of its scheduler.
 pub(super) struct Unstarted(Body);
 
@@ -398,9 +405,11 @@ impl<T> Joint<T> {
         self.cell().head().join.is_done()
     }
 
-    /// Asks for the end of the coroutine; the caller then wakes it.
+    /// Asks for the end of the coroutine; the caller then wakes it, if its key has a place.
     pub(super) fn ask_to_end(&self) {
         self.cell().head().terminate.store(true, Ordering::Relaxed);
+        // Between the mark and the look at the key; see `publish_places`.
+        fence(Ordering::SeqCst);
     }
 
     /// The result, once; until it is there, `cx`'s waker is kept and woken by the end.

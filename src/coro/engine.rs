@@ -490,6 +490,7 @@ impl Engine {
                 Post::Call(call) => call(self),
             }
         }
+        cell::publish_places();
         self.spare_posts.replace(posts);
     }
 

@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use super::{Context, Ended, Poll, Waker, new};
+use super::{Context, Ended, Poll, Waker, new, publish_places};
 
 fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
@@ -63,5 +63,24 @@ fn loom_a_termination_from_elsewhere_is_seen_or_comes_too_late() {
         let mut joint = other.join().expect("the handle's thread");
         let result = joint.poll(&mut cx());
         assert!(matches!(result, Poll::Ready(Ok(3) | Err(Ended::Terminated))));
+    });
+}
+
+#[test]
+fn loom_a_termination_finds_the_place_or_the_first_resume_finds_the_mark() {
+    loom::model(|| {
+        let (mut body, joint) = new(std::future::pending::<()>());
+        let other = thread::spawn(move || {
+            joint.ask_to_end();
+            (joint.key() != 0, joint)
+        });
+        body.place(7);
+        publish_places();
+        let ended = body.resume(&mut cx());
+        let (wakes, joint) = other.join().expect("the handle's thread");
+        assert!(ended || wakes);
+        assert!(ended || body.resume(&mut cx()));
+        body.finish("model");
+        drop(joint);
     });
 }
