@@ -1,4 +1,5 @@
 //! How a scheduler ends: `run`, `run_until`, `enter`, daemons, stragglers, shutdown.
+#![allow(clippy::async_yields_async, reason = "handles outlive their scheduler here")]
 
 use std::{
     cell::{Cell, RefCell},
@@ -240,7 +241,7 @@ fn futures_are_dropped_in_their_own_scheduler_when_it_ends() {
         struct Witness(Rc<Cell<bool>>);
         impl Drop for Witness {
             fn drop(&mut self) {
-                self.0.set(AsynCoro::current().statistics().driver != "");
+                self.0.set(AsynCoro::current().statistics().spawned > 0);
             }
         }
         let right = Rc::new(Cell::new(false));

@@ -1,4 +1,5 @@
 //! Schedulers seen from other threads: `AsynCoro`, wakes, `value`, join, terminate, statistics.
+#![allow(clippy::async_yields_async, reason = "handles outlive their scheduler here")]
 
 use std::{
     future::{pending, poll_fn},
