@@ -51,7 +51,7 @@ use self::{
 };
 use crate::{
     addr::{Address, ToAddress},
-    coro::current,
+    coro::{self, current},
     error,
 };
 
@@ -251,6 +251,15 @@ impl AsyncSocket {
             return Ok(());
         }
         self.core.begin_close();
+        // Who has the turn to send was woken: it leaves when it is resumed, and what it has begun
+        // goes to the queue. One that nobody polls any more must not hold this up.
+        for _ in 0..PATIENCE {
+            if !self.core.is_writer_leaving() {
+                break;
+            }
+            coro::yield_now().await;
+        }
+        self.core.seize_writing();
         let flushed = Verb::new(self, Flush::<true>).await;
         self.core.close();
         match flushed {
@@ -335,6 +344,9 @@ impl AsyncSocket {
         }
     }
 }
+
+/// Resumes of others that `close` waits for a verb to leave its turn.
+const PATIENCE: usize = 8;
 
 impl Clone for AsyncSocket {
     fn clone(&self) -> AsyncSocket {
