@@ -303,11 +303,12 @@ impl AsyncSocket {
     }
 
     async fn take_apart(self) -> Result<Parts, Refused> {
-        if let Err(error) = Verb::new(&self, Flush::<false>).await {
-            return Err(Refused { socket: self, error });
-        }
+        // Before the flush, which would wait for a clone's verb.
         if self.core.handles.get() > 1 {
             return Err(Refused { socket: self, error: has_clones() });
+        }
+        if let Err(error) = Verb::new(&self, Flush::<false>).await {
+            return Err(Refused { socket: self, error });
         }
         match self.core.take_parts() {
             Some(parts) => Ok(parts),
