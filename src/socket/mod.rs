@@ -247,6 +247,7 @@ impl AsyncSocket {
     /// A dropped `close` leaves the socket closed to all verbs; what is queued is then sent as if
     /// it had been dropped.
     pub async fn close(&self) -> io::Result<()> {
+        current::expect("close", |_| ());
         if self.core.is_closing() && !self.is_open() {
             return Ok(());
         }
