@@ -296,7 +296,7 @@ impl<const CLOSES: bool> Op for Flush<CLOSES> {
     }
 }
 
-/// `shutdown`: what is queued leaves first.
+/// `shutdown` of sending, or of both directions: what is queued leaves first.
 pub(crate) struct ShutDown(pub(crate) Shutdown);
 
 impl Op for ShutDown {
@@ -306,11 +306,9 @@ impl Op for ShutDown {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        if self.0 != Shutdown::Read {
-            match side.flush(sys) {
-                Progress::Done(Ok(())) => {}
-                progress => return progress,
-            }
+        match side.flush(sys) {
+            Progress::Done(Ok(())) => {}
+            progress => return progress,
         }
         Progress::Done(sys.shutdown(self.0).map_err(io::Error::from))
     }
