@@ -453,6 +453,9 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if how == Shutdown::Read {
+            return self.with_sys(|sys| Ok(sys.shutdown(how)?));
+        }
         self.twin.drive(ShutDown(how))
     }
 

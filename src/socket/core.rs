@@ -267,6 +267,18 @@ impl Core {
         }
     }
 
+    /// Whether a verb has the turn to send that has still to leave it, now that the socket closes.
+    pub(crate) fn is_writer_leaving(&self) -> bool {
+        let write = self.write.borrow();
+        write.turn.is_taken() && !write.turn.is_seized()
+    }
+
+    /// Gives the turn to send to whoever closes the socket.
+    pub(crate) fn seize_writing(&self) {
+        let wakers = self.write.borrow_mut().turn.seize();
+        drop(wakers);
+    }
+
     /// Closes the descriptor now; its number is freed with the last handle.
     pub(crate) fn close(&self) {
         self.closing.set(true);

@@ -17,6 +17,7 @@ use socket2::{Domain, Type};
 use super::{AsyncSocket, core::Settings, stream::connecting, sys::Sys};
 use crate::{
     addr::{Address, Target, ToAddress},
+    coro::current,
     error, resolve,
     time::{Sleep, sleep},
 };
@@ -64,6 +65,7 @@ impl AsyncSocket {
     /// # Cancel
     /// All attempts are given up.
     pub async fn create_connection(address: impl ToAddress) -> io::Result<AsyncSocket> {
+        current::expect("create_connection", |_| ());
         let target = address.to_target()?;
         let shown = target.to_string();
         let connected = async { Race::new(resolve::target(target).await?).await }.await;
@@ -119,6 +121,8 @@ async fn bound(
     verb: &'static str,
     kind: Type,
 ) -> io::Result<AsyncSocket> {
+    // Also where there is nothing to wait for: what works by chance outside must not.
+    current::expect(verb, |_| ());
     let target = address.to_target()?;
     let shown = target.to_string();
     let made = async {

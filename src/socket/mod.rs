@@ -51,7 +51,7 @@ use self::{
 };
 use crate::{
     addr::{Address, ToAddress},
-    coro::current,
+    coro::{self, current},
     error,
 };
 
@@ -247,10 +247,20 @@ impl AsyncSocket {
     /// A dropped `close` leaves the socket closed to all verbs; what is queued is then sent as if
     /// it had been dropped.
     pub async fn close(&self) -> io::Result<()> {
+        current::expect("close", |_| ());
         if self.core.is_closing() && !self.is_open() {
             return Ok(());
         }
         self.core.begin_close();
+        // Who has the turn to send was woken: it leaves when it is resumed, and what it has begun
+        // goes to the queue. One that nobody polls any more must not hold this up.
+        for _ in 0..PATIENCE {
+            if !self.core.is_writer_leaving() {
+                break;
+            }
+            coro::yield_now().await;
+        }
+        self.core.seize_writing();
         let flushed = Verb::new(self, Flush::<true>).await;
         self.core.close();
         match flushed {
@@ -294,11 +304,12 @@ impl AsyncSocket {
     }
 
     async fn take_apart(self) -> Result<Parts, Refused> {
-        if let Err(error) = Verb::new(&self, Flush::<false>).await {
-            return Err(Refused { socket: self, error });
-        }
+        // Before the flush, which would wait for a clone's verb.
         if self.core.handles.get() > 1 {
             return Err(Refused { socket: self, error: has_clones() });
+        }
+        if let Err(error) = Verb::new(&self, Flush::<false>).await {
+            return Err(Refused { socket: self, error });
         }
         match self.core.take_parts() {
             Some(parts) => Ok(parts),
@@ -335,6 +346,9 @@ impl AsyncSocket {
         }
     }
 }
+
+/// Resumes of others that `close` waits for a verb to leave its turn.
+const PATIENCE: usize = 8;
 
 impl Clone for AsyncSocket {
     fn clone(&self) -> AsyncSocket {

@@ -15,7 +15,7 @@ use super::{
     AsyncSocket,
     core::{Settings, Side},
     sys::{Direction, Kind, Sys},
-    turn::Ticket,
+    turn::{Left, Ticket},
 };
 use crate::{
     coro::{Alarm, current, engine::Engine, waker},
@@ -243,6 +243,7 @@ impl<'a, O: Op> Verb<'a, O> {
         let half = O::Side::half(&self.socket.core);
         let left = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::InLine(ticket) => half.borrow_mut().turn.leave(ticket),
+            Stage::HasTurn if !O::CLOSES && half.borrow().turn.is_seized() => Left::default(),
             Stage::HasTurn => half.borrow_mut().turn.pass(),
             Stage::Fresh | Stage::Over => return,
         };

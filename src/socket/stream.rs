@@ -292,15 +292,21 @@ impl AsyncSocket {
         Verb::new(self, Flush::<false>)
     }
 
-    /// Ends one direction or both, as shutdown(2), after what is queued has left.
+    /// Ends one direction or both, as shutdown(2), after what is queued has left; to end only
+    /// receiving, nothing has to leave.
     ///
     /// # Errors
     /// As [`AsyncSocket::flush`]; `ENOTCONN` if there is no connection.
     ///
     /// # Cancel
     /// What is queued is sent all the same; the direction stays open.
-    pub fn shutdown(&self, how: Shutdown) -> impl Future<Output = io::Result<()>> + '_ {
-        Verb::new(self, ShutDown(how))
+    pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if how == Shutdown::Read {
+            // Nobody who sends has to be waited for, and whoever receives is to be woken.
+            current::expect("shutdown", |_| ());
+            return self.core.with_sys(|sys| Ok(sys.shutdown(how)?));
+        }
+        Verb::new(self, ShutDown(how)).await
     }
 
     /// Waits until a read would not wait, for system calls that asyncoro does not offer.

@@ -2,8 +2,9 @@
 //!
 //! A verb that has to wait takes its direction's turn and keeps it until it is done or dropped.
 //! Others stand in line, first come, first served. Whoever leaves, by whatever way, passes the turn
-//! on; a verb that is forgotten (`mem::forget`) keeps it until the socket is closed. Nobody in line
-//! costs nothing: the line is made when the second verb comes.
+//! on; a verb that is forgotten (`mem::forget`) keeps it until the socket is closed: `close` seizes
+//! the turn, and what the one before does with it from then on is ignored. Nobody in line costs
+//! nothing: the line is made when the second verb comes.
 
 use std::{collections::VecDeque, task::Waker};
 
@@ -11,6 +12,10 @@ use std::{collections::VecDeque, task::Waker};
 #[derive(Default)]
 pub(crate) struct Turn {
     taken: bool,
+    /// Taken away for the close; only closing verbs have it from then on.
+    seized: bool,
+    /// The last ticket given out.
+    last: u32,
     /// Whom readiness wakes: the verb that has the turn.
     waiter: Option<Waker>,
     line: Option<Box<Line>>,
@@ -22,7 +27,6 @@ pub(crate) struct Ticket(u32);
 
 #[derive(Default)]
 struct Line {
-    last: u32,
     /// Whom the turn was passed to; it has not looked yet.
     called: Option<Ticket>,
     waiting: VecDeque<(Ticket, Waker)>,
@@ -60,8 +64,8 @@ impl Turn {
     /// Stands in line.
     pub(crate) fn queue(&mut self, waker: Waker) -> Ticket {
         let line = self.line.get_or_insert_default();
-        line.last = line.last.wrapping_add(1);
-        let ticket = Ticket(line.last);
+        self.last = self.last.wrapping_add(1);
+        let ticket = Ticket(self.last);
         line.waiting.push_back((ticket, waker));
         ticket
     }
@@ -114,6 +118,24 @@ impl Turn {
     pub(crate) fn all(&mut self) -> Vec<Waker> {
         let line = self.line.as_mut().map(|line| line.waiting.drain(..).map(|(_, waker)| waker));
         self.waiter.take().into_iter().chain(line.into_iter().flatten()).collect()
+    }
+
+    /// Takes the turn from whoever has it and does not leave, for the close of the socket, once.
+    /// The wakers are to be dropped outside.
+    pub(crate) fn seize(&mut self) -> Vec<Waker> {
+        if std::mem::replace(&mut self.seized, true) {
+            return Vec::new();
+        }
+        self.taken = false;
+        if let Some(line) = &mut self.line {
+            line.called = None;
+        }
+        self.all()
+    }
+
+    /// Whether a verb that does not close has lost its turn to one that does.
+    pub(crate) fn is_seized(&self) -> bool {
+        self.seized
     }
 
     fn forget_empty_line(&mut self) {

@@ -87,33 +87,35 @@ impl Op for RecvMsgInto<'_> {
     }
 }
 
-/// `send_msg`, and `send_queued`, which is the same without a header.
-pub(crate) struct SendMsg<'a> {
+/// `send_msg`, with a header before the payload, and `send_queued`, which is the same without.
+pub(crate) struct SendMsg<'a, const FRAMED: bool> {
     payload: &'a [u8],
     /// Bytes that have left, header included.
     sent: usize,
-    /// Whether a header goes before the payload.
-    framed: bool,
     at_once: bool,
 }
 
-impl<'a> SendMsg<'a> {
-    pub(crate) fn message(payload: &'a [u8]) -> SendMsg<'a> {
-        SendMsg { payload, sent: 0, framed: true, at_once: false }
+impl<'a> SendMsg<'a, true> {
+    pub(crate) fn message(payload: &'a [u8]) -> Self {
+        SendMsg { payload, sent: 0, at_once: false }
     }
+}
 
-    pub(crate) fn raw(payload: &'a [u8]) -> SendMsg<'a> {
-        SendMsg { payload, sent: 0, framed: false, at_once: false }
+impl<'a> SendMsg<'a, false> {
+    pub(crate) fn raw(payload: &'a [u8]) -> Self {
+        SendMsg { payload, sent: 0, at_once: false }
     }
+}
 
+impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
     /// Sent at once, whatever the socket's settings say: there is no turn whose end it could wait
     /// for.
-    pub(crate) fn at_once(self) -> SendMsg<'a> {
+    pub(crate) fn at_once(self) -> Self {
         SendMsg { at_once: true, ..self }
     }
 
     fn header_len(&self) -> usize {
-        if self.framed { HEADER } else { 0 }
+        if FRAMED { HEADER } else { 0 }
     }
 
     fn len(&self) -> usize {
@@ -127,14 +129,14 @@ impl<'a> SendMsg<'a> {
     }
 
     fn header(&self) -> io::Result<[u8; HEADER]> {
-        if self.framed { frame::header(self.payload.len()) } else { Ok([0; HEADER]) }
+        if FRAMED { frame::header(self.payload.len()) } else { Ok([0; HEADER]) }
     }
 }
 
-impl Op for SendMsg<'_> {
+impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
     type Side = WriteSide;
     type Output = ();
-    const VERB: &'static str = "send_msg";
+    const VERB: &'static str = if FRAMED { "send_msg" } else { "send_queued" };
     const NEEDS: Needs = Needs::Stream;
 
     fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {

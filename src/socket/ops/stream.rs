@@ -166,25 +166,27 @@ impl Op for RecvAll<'_> {
 }
 
 /// `recv_all_bytes` and `recv_until`: bytes in memory of their own; unfinished, they stay readable.
-pub(crate) struct Gather {
+pub(crate) struct Gather<const UNTIL: bool> {
     want: Want,
     have: usize,
 }
 
-impl Gather {
-    pub(crate) fn exactly(count: usize) -> Gather {
+impl Gather<false> {
+    pub(crate) fn exactly(count: usize) -> Gather<false> {
         Gather { want: Want::Exactly(count), have: 0 }
     }
+}
 
-    pub(crate) fn until(delimiter: &[u8], max: usize) -> Gather {
+impl Gather<true> {
+    pub(crate) fn until(delimiter: &[u8], max: usize) -> Gather<true> {
         Gather { want: Want::Until { delimiter: delimiter.into(), max, searched: 0 }, have: 0 }
     }
 }
 
-impl Op for Gather {
+impl<const UNTIL: bool> Op for Gather<UNTIL> {
     type Side = ReadSide;
     type Output = Bytes;
-    const VERB: &'static str = "recv_all_bytes";
+    const VERB: &'static str = if UNTIL { "recv_until" } else { "recv_all_bytes" };
     const NEEDS: Needs = Needs::Stream;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
@@ -294,7 +296,7 @@ impl<const CLOSES: bool> Op for Flush<CLOSES> {
     }
 }
 
-/// `shutdown`: what is queued leaves first.
+/// `shutdown` of sending, or of both directions: what is queued leaves first.
 pub(crate) struct ShutDown(pub(crate) Shutdown);
 
 impl Op for ShutDown {
@@ -304,11 +306,9 @@ impl Op for ShutDown {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        if self.0 != Shutdown::Read {
-            match side.flush(sys) {
-                Progress::Done(Ok(())) => {}
-                progress => return progress,
-            }
+        match side.flush(sys) {
+            Progress::Done(Ok(())) => {}
+            progress => return progress,
         }
         Progress::Done(sys.shutdown(self.0).map_err(io::Error::from))
     }
