@@ -149,6 +149,25 @@ impl Twin {
         }
     }
 
+    /// Attempts anew where the queue of another Unix socket is full, under the timeout.
+    fn patiently<O: Op<Side: Kept>>(&self, mut op: impl FnMut() -> O) -> io::Result<O::Output> {
+        let mut deadline = None;
+        loop {
+            match self.drive(op()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let now = Driver::now();
+                    let timeout = self.settings().timeout();
+                    let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
+                    if deadline.is_some_and(|deadline| now >= deadline) {
+                        return Err(error::timed_out(0, false));
+                    }
+                    thread::sleep(create::UNIX_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Waits for the turn of the operation's direction, no longer than the timeout.
     fn turn<O: Op<Side: Kept>>(&self, settings: Settings) -> io::Result<Taken<'_, O::Side>> {
         let side = O::Side::of(self);
@@ -315,18 +334,7 @@ impl BlockingSocket {
     /// As there.
     pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let address = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
-        let deadline = self.timeout().map(|timeout| Driver::now() + timeout);
-        loop {
-            match self.twin.drive(Connect::To(address.clone())) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if deadline.is_some_and(|deadline| Driver::now() >= deadline) {
-                        return Err(error::timed_out(0, false));
-                    }
-                    thread::sleep(create::UNIX_PAUSE);
-                }
-                result => return result,
-            }
-        }
+        self.twin.patiently(|| Connect::To(address.clone()))
     }
 
     /// Waits for the next connection, see [`AsyncSocket::accept`].
@@ -568,7 +576,7 @@ impl BlockingSocket {
     /// As there.
     pub fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
         let to = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
-        self.twin.drive(SendTo { buffer, to })
+        self.twin.patiently(|| SendTo { buffer, to: &to })
     }
 
     /// Receives many datagrams, see [`AsyncSocket::recv_batch`].
@@ -584,7 +592,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
-        self.twin.drive(SendBatch(datagrams))
+        self.twin.patiently(|| SendBatch(datagrams))
     }
 
     /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it

@@ -17,6 +17,7 @@ use socket2::{Domain, Type};
 use super::{AsyncSocket, core::Settings, stream::connecting, sys::Sys};
 use crate::{
     addr::{Address, Target, ToAddress},
+    driver::Driver,
     error, resolve,
     time::{Sleep, sleep},
 };
@@ -24,7 +25,7 @@ use crate::{
 /// Connections that may wait to be accepted; the system takes less if its limit is lower.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait for room in the queue of a Unix socket's listener, for which there is no event.
+/// How long to wait for room in the queue of another Unix socket, for which there is no event.
 pub(super) const UNIX_PAUSE: Duration = Duration::from_millis(2);
 
 impl AsyncSocket {
@@ -100,11 +101,22 @@ pub(super) async fn first(address: &impl ToAddress) -> io::Result<Address> {
 
 /// Connects, and waits where a Unix listener's queue is full.
 pub(super) async fn connect(socket: &AsyncSocket, address: Address) -> io::Result<()> {
-    let deadline = socket.timeout().map(|timeout| crate::driver::Driver::now() + timeout);
+    patiently(socket, async || connecting(socket, address.clone()).await).await
+}
+
+/// Attempts anew where the queue of another Unix socket is full, under the socket's timeout.
+pub(super) async fn patiently<T>(
+    socket: &AsyncSocket,
+    mut attempt: impl AsyncFnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    let mut deadline = None;
     loop {
-        match connecting(socket, address.clone()).await {
+        match attempt().await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if deadline.is_some_and(|deadline| crate::driver::Driver::now() >= deadline) {
+                let now = Driver::now();
+                let timeout = socket.timeout();
+                let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
+                if deadline.is_some_and(|deadline| now >= deadline) {
                     return Err(error::timed_out(0, false));
                 }
                 sleep(UNIX_PAUSE).await;

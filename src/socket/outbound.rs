@@ -125,7 +125,10 @@ impl WriteSide {
         }
     }
 
-    /// One call that sends datagrams.
+    /// One call that sends datagrams to addresses.
+    ///
+    /// `WouldBlock` where the queue of a Unix socket is full: that is the receiver's, and the
+    /// system tells only a sender that is connected to it when there is room again.
     pub(crate) fn write_datagram(
         &mut self,
         sys: &Sys,
@@ -136,7 +139,7 @@ impl WriteSide {
         }
         match call(sys) {
             Ok(count) => Progress::Done(Ok(count)),
-            Err(Errno::AGAIN) => {
+            Err(Errno::AGAIN) if !sys.kind().is_unix() => {
                 self.full = true;
                 Progress::Wait
             }
