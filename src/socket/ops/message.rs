@@ -137,6 +137,10 @@ impl Op for SendMsg<'_> {
     const VERB: &'static str = "send_msg";
     const NEEDS: Needs = Needs::Stream;
 
+    fn verb(&self) -> &'static str {
+        if self.framed { Self::VERB } else { "send_queued" }
+    }
+
     fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {
         let header = match side.check().and_then(|()| self.header()) {
             Ok(header) => header,
