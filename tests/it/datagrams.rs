@@ -380,3 +380,12 @@ fn many_coroutines_share_a_datagram_socket() {
         }
     });
 }
+
+#[test]
+fn send_vectored_of_many_parts_is_one_datagram() {
+    on_each_family("parts", |[(near, _), (far, to)]| async move {
+        near.connect(&to).await.unwrap();
+        assert_eq!(near.send_vectored(&[&b"x"[..]; 40]).await.unwrap(), 40);
+        assert_eq!(far.recv_bytes(99).await.unwrap().len(), 40);
+    });
+}

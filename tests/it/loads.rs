@@ -314,3 +314,19 @@ fn a_message_of_many_megabytes_in_small_pieces_arrives() {
         asyncoro::pool::run(move || peer.join().unwrap()).await;
     });
 }
+
+#[test]
+fn send_vectored_of_more_parts_than_one_call_takes_goes_on() {
+    run(async {
+        let (server, address) = server().await;
+        let near = AsyncSocket::create_connection(address).await.unwrap();
+        let (far, _) = server.accept().await.unwrap();
+        let parts = [&b"x"[..]; 40];
+        assert_eq!(near.send_vectored(&parts).await.unwrap(), 16);
+        assert_eq!(near.send_vectored(&parts).await.unwrap(), 16);
+        near.send_msg(b"m").await.unwrap();
+        assert_eq!(near.send_vectored(&parts).await.unwrap(), 16);
+        near.send_all(b"end").await.unwrap();
+        assert_eq!(far.recv_all_bytes(32 + 5 + 16 + 3).await.unwrap().len(), 56);
+    });
+}

@@ -13,7 +13,7 @@ use super::super::{
     core::Settings,
     hot::{self, HOT},
     inbound::{Lent, Piece, ReadSide, Want},
-    outbound::WriteSide,
+    outbound::{PARTS, WriteSide},
     step::{Needs, Op, Progress},
     sys::Sys,
 };
@@ -243,6 +243,10 @@ fn send_some(sys: &Sys, side: &mut WriteSide, parts: &[&[u8]], empty: bool) -> P
     // An empty datagram is one, too; an empty write to a stream only pushes the queue.
     if empty && sys.kind().is_stream() {
         return side.flush(sys).map(|()| 0);
+    }
+    if parts.len() > PARTS && !sys.kind().is_stream() {
+        // A stream goes on with the parts that one call does not take; a datagram is one call.
+        return side.write(sys, &[&parts.concat()]);
     }
     loop {
         match side.write(sys, parts) {
