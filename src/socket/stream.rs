@@ -266,8 +266,8 @@ impl AsyncSocket {
         Verb::new(self, SendAll { buffer, sent: 0 })
     }
 
-    /// As [`AsyncSocket::send`], from several buffers in one call; on a stream the first 16 that are
-    /// not empty, in a datagram all.
+    /// As [`AsyncSocket::send`], from several buffers in one call; on a stream the first 16 that
+    /// are not empty, in a datagram all.
     ///
     /// # Errors
     /// As [`AsyncSocket::send`].

@@ -15,6 +15,7 @@ mod threads;
 mod timers;
 mod wakers;
 mod within;
+
 mod blocking;
 mod bounded;
 mod datagrams;
