@@ -24,7 +24,10 @@ use asyncoro::{
 };
 use bytes::Bytes;
 
-use crate::bounded::{Watched, run, within};
+use crate::{
+    bounded::{Watched, run},
+    within::within,
+};
 
 const SHORT: Duration = Duration::from_millis(30);
 

@@ -1,4 +1,4 @@
-//! Tests that end: a bound in time for threads and for schedulers, and looking at a thread.
+//! A scheduler for a test, with an end in time; a thread that can be watched falling asleep.
 
 use std::{
     fs,
@@ -18,20 +18,6 @@ const BOUND: Duration = Duration::from_secs(60);
 /// Runs a future on a scheduler of its own.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     asyncoro::run_until(async { timeout(BOUND, future).await.expect("the test hangs") })
-}
-
-/// Runs blocking code on a thread of its own, since a thread that hangs cannot be stopped.
-pub(crate) fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (report, done) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let result = work();
-        let _ = report.send(());
-        result
-    });
-    if done.recv_timeout(BOUND) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("the test hangs");
-    }
-    worker.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
 /// A thread that can be watched falling asleep.

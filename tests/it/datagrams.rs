@@ -16,7 +16,10 @@ use asyncoro::{
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use crate::bounded::{Watched, run, within};
+use crate::{
+    bounded::{Watched, run},
+    within::within,
+};
 
 const SHORT: Duration = Duration::from_millis(30);
 

@@ -20,7 +20,7 @@ use asyncoro::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::bounded::{run, within};
+use crate::{bounded::run, within::within};
 
 /// Which part a process of this test binary plays, if any.
 const PART: &str = "ASYNCORO_TEST_PART";

@@ -15,7 +15,7 @@ use asyncoro::{
 };
 use rustix::io::Errno;
 
-use crate::bounded::{run, within};
+use crate::{bounded::run, within::within};
 
 /// A port of 127.0.0.1 where nobody listens, and the socket that keeps others from it.
 fn closed_port() -> (u16, socket2::Socket) {

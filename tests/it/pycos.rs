@@ -10,10 +10,7 @@ use std::{
 
 use asyncoro::{AsyncSocket, BlockingSocket};
 
-use crate::{
-    bounded::{run, within},
-    programs::or_skip,
-};
+use crate::{bounded::run, programs::or_skip, within::within};
 
 /// Payload sizes, as in `peer.py`.
 const SIZES: [usize; 7] = [5, 3_000_000, 3, 0, 1, 65_536, 3 << 20];
