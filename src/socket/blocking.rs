@@ -1,9 +1,9 @@
 //! `BlockingSocket`: the same operations, driven by poll(2), for plain threads.
 //!
-//! Each direction has a lock, which is its turn: a verb holds it until it is done. `close` marks
-//! the socket, shuts it down, which wakes whoever waits in poll(2), and puts a dead socket in the
-//! descriptor's place. Composite verbs (resolving, several addresses) run the asynchronous ones on
-//! a scheduler made for the call, so they behave the same.
+//! Each direction has a lock (`exclusive.rs`), which is its turn: a verb holds it until it is done.
+//! `close` marks the socket, shuts it down, which wakes whoever waits in poll(2), and puts a dead
+//! socket in the descriptor's place. Composite verbs (resolving, several addresses) run the
+//! asynchronous ones on a scheduler made for the call, so they behave the same.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -25,6 +25,7 @@ use super::{
     AsyncSocket, DatagramBatch,
     core::{Parts, Settings, Side},
     create,
+    exclusive::{Exclusive, Taken},
     inbound::ReadSide,
     ops::{
         Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
@@ -83,24 +84,24 @@ pub struct BlockingSocket {
 struct Twin {
     sys: Sys,
     settings: Mutex<Settings>,
-    read: Mutex<ReadSide>,
-    write: Mutex<WriteSide>,
+    read: Exclusive<ReadSide>,
+    write: Exclusive<WriteSide>,
     closed: AtomicBool,
 }
 
 /// A side, where the twin keeps it.
 trait Kept: Side {
-    fn of(twin: &Twin) -> &Mutex<Self>;
+    fn of(twin: &Twin) -> &Exclusive<Self>;
 }
 
 impl Kept for ReadSide {
-    fn of(twin: &Twin) -> &Mutex<ReadSide> {
+    fn of(twin: &Twin) -> &Exclusive<ReadSide> {
         &twin.read
     }
 }
 
 impl Kept for WriteSide {
-    fn of(twin: &Twin) -> &Mutex<WriteSide> {
+    fn of(twin: &Twin) -> &Exclusive<WriteSide> {
         &twin.write
     }
 }
@@ -116,9 +117,9 @@ impl Twin {
 
     /// Runs an operation to its end, waiting in poll(2).
     fn drive<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
-        O::check(self.sys.kind())?;
+        op.check(self.sys.kind())?;
         let settings = self.settings();
-        let mut side = lock(O::Side::of(self));
+        let mut side = self.turn::<O>(settings)?;
         let mut deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
         let mut moved = op.moved();
         loop {
@@ -148,6 +149,35 @@ impl Twin {
         }
     }
 
+    /// Attempts anew where the queue of another Unix socket is full, under the timeout.
+    fn patiently<O: Op<Side: Kept>>(&self, mut op: impl FnMut() -> O) -> io::Result<O::Output> {
+        let mut deadline = None;
+        loop {
+            match self.drive(op()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let now = Driver::now();
+                    let timeout = self.settings().timeout();
+                    let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
+                    if deadline.is_some_and(|deadline| now >= deadline) {
+                        return Err(error::timed_out(0, false));
+                    }
+                    thread::sleep(create::UNIX_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Waits for the turn of the operation's direction, no longer than the timeout.
+    fn turn<O: Op<Side: Kept>>(&self, settings: Settings) -> io::Result<Taken<'_, O::Side>> {
+        let side = O::Side::of(self);
+        if let Some(taken) = side.try_take() {
+            return Ok(taken);
+        }
+        let deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
+        side.take(deadline).ok_or_else(|| error::timed_out(0, false))
+    }
+
     /// Waits until the operation's direction is ready; `false` when the deadline has come.
     fn wait<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
@@ -157,11 +187,11 @@ impl Twin {
 
     /// Makes one attempt, unless a verb has the turn.
     fn attempt<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
-        O::check(self.sys.kind())?;
+        op.check(self.sys.kind())?;
         if self.is_closed() {
             return Err(error::closed());
         }
-        let mut side = try_lock(O::Side::of(self))?;
+        let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
         match op.step(&self.sys, self.settings(), &mut side) {
             Progress::Done(result) => result,
@@ -220,8 +250,8 @@ impl BlockingSocket {
         let twin = Twin {
             sys: parts.sys,
             settings: Mutex::new(parts.settings),
-            read: Mutex::new(parts.read),
-            write: Mutex::new(parts.write),
+            read: Exclusive::new(parts.read),
+            write: Exclusive::new(parts.write),
             closed: AtomicBool::new(false),
         };
         BlockingSocket { twin: Arc::new(twin) }
@@ -304,18 +334,7 @@ impl BlockingSocket {
     /// As there.
     pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let address = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
-        let deadline = self.timeout().map(|timeout| Driver::now() + timeout);
-        loop {
-            match self.twin.drive(Connect::To(address.clone())) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if deadline.is_some_and(|deadline| Driver::now() >= deadline) {
-                        return Err(error::timed_out(0, false));
-                    }
-                    thread::sleep(create::UNIX_PAUSE);
-                }
-                result => return result,
-            }
-        }
+        self.twin.patiently(|| Connect::To(address.clone()))
     }
 
     /// Waits for the next connection, see [`AsyncSocket::accept`].
@@ -535,7 +554,7 @@ impl BlockingSocket {
         if self.twin.is_closed() {
             return Err(error::closed());
         }
-        let mut side = try_lock(&self.twin.write)?;
+        let mut side = self.twin.write.try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
         if !try_queue(&self.twin.sys, &mut side, payload)? {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -560,7 +579,7 @@ impl BlockingSocket {
     /// As there.
     pub fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
         let to = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
-        self.twin.drive(SendTo { buffer, to })
+        self.twin.patiently(|| SendTo { buffer, to: &to })
     }
 
     /// Receives many datagrams, see [`AsyncSocket::recv_batch`].
@@ -576,7 +595,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
-        self.twin.drive(SendBatch(datagrams))
+        self.twin.patiently(|| SendBatch(datagrams))
     }
 
     /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it
@@ -590,13 +609,13 @@ impl BlockingSocket {
         }
         // A writer that waits has the turn and would keep this waiting; then there is nothing to
         // flush that it would not have flushed itself.
-        let flushed = match try_lock(&self.twin.write) {
-            Ok(side) if side.queued() > 0 => {
+        let flushed = match self.twin.write.try_take() {
+            Some(side) if side.queued() > 0 => {
                 drop(side);
                 self.twin.drive(Flush::<true>)
             }
-            Ok(side) => side.check(),
-            Err(_) => Ok(()),
+            Some(side) => side.check(),
+            None => Ok(()),
         };
         // Wakes those who wait; an error says that there was no connection.
         let _ = self.twin.sys.shutdown(Shutdown::Both);
@@ -628,9 +647,9 @@ impl BlockingSocket {
         match Arc::try_unwrap(self.twin) {
             Ok(twin) => Ok(Parts {
                 sys: twin.sys,
-                settings: into_inner(twin.settings),
-                read: into_inner(twin.read),
-                write: into_inner(twin.write),
+                settings: twin.settings.into_inner().unwrap_or_else(PoisonError::into_inner),
+                read: twin.read.into_inner(),
+                write: twin.write.into_inner(),
             }),
             Err(twin) => {
                 Err(BlockingRefused { socket: BlockingSocket { twin }, error: super::has_clones() })
@@ -718,16 +737,4 @@ fn made(making: impl Future<Output = io::Result<AsyncSocket>>) -> io::Result<Blo
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn into_inner<T>(mutex: Mutex<T>) -> T {
-    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn try_lock<T>(mutex: &Mutex<T>) -> io::Result<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(guard) => Ok(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-    }
 }

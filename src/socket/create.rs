@@ -18,6 +18,7 @@ use super::{AsyncSocket, core::Settings, stream::connecting, sys::Sys};
 use crate::{
     addr::{Address, Target, ToAddress},
     coro::current,
+    driver::Driver,
     error, resolve,
     time::{Sleep, sleep},
 };
@@ -25,7 +26,7 @@ use crate::{
 /// Connections that may wait to be accepted; the system takes less if its limit is lower.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait for room in the queue of a Unix socket's listener, for which there is no event.
+/// How long to wait for room in the queue of another Unix socket, for which there is no event.
 pub(super) const UNIX_PAUSE: Duration = Duration::from_millis(2);
 
 impl AsyncSocket {
@@ -102,11 +103,22 @@ pub(super) async fn first(address: &impl ToAddress) -> io::Result<Address> {
 
 /// Connects, and waits where a Unix listener's queue is full.
 pub(super) async fn connect(socket: &AsyncSocket, address: Address) -> io::Result<()> {
-    let deadline = socket.timeout().map(|timeout| crate::driver::Driver::now() + timeout);
+    patiently(socket, async || connecting(socket, address.clone()).await).await
+}
+
+/// Attempts anew where the queue of another Unix socket is full, under the socket's timeout.
+pub(super) async fn patiently<T>(
+    socket: &AsyncSocket,
+    mut attempt: impl AsyncFnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    let mut deadline = None;
     loop {
-        match connecting(socket, address.clone()).await {
+        match attempt().await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if deadline.is_some_and(|deadline| crate::driver::Driver::now() >= deadline) {
+                let now = Driver::now();
+                let timeout = socket.timeout();
+                let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
+                if deadline.is_some_and(|deadline| now >= deadline) {
                     return Err(error::timed_out(0, false));
                 }
                 sleep(UNIX_PAUSE).await;
@@ -244,5 +256,110 @@ impl IntoFuture for Race {
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(future::poll_fn(move |cx| self.poll(cx)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{SocketAddr, TcpStream},
+        time::Instant,
+    };
+
+    use socket2::Socket;
+
+    use super::*;
+    use crate::coro;
+
+    /// A socket that has an address, and listens where there is a backlog.
+    fn listener(backlog: Option<i32>) -> (Socket, Address) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        if let Some(backlog) = backlog {
+            socket.listen(backlog).unwrap();
+        }
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, address.into())
+    }
+
+    fn good() -> (Socket, Address) {
+        listener(Some(8))
+    }
+
+    /// One that nobody listens at.
+    fn refusing() -> (Socket, Address) {
+        listener(None)
+    }
+
+    /// One whose queue is full, so that the system does not answer.
+    fn silent() -> (Socket, Address, TcpStream) {
+        let (socket, address) = listener(Some(0));
+        let first = TcpStream::connect(address.socket_addr().unwrap()).unwrap();
+        (socket, address, first)
+    }
+
+    /// One that the system refuses at once.
+    fn unreachable() -> Address {
+        "255.255.255.255:9".parse().unwrap()
+    }
+
+    fn race(addresses: &[&Address]) -> (io::Result<Address>, Duration) {
+        let addresses = addresses.iter().map(|address| (*address).clone()).collect();
+        coro::run(async {
+            let before = Instant::now();
+            let winner = Race::new(addresses).await.map(|socket| socket.peer_addr().unwrap());
+            (winner, before.elapsed())
+        })
+    }
+
+    #[test]
+    fn an_address_that_fails_is_followed_by_the_next_at_once() {
+        let ((_refusing, refused), (_good, good)) = (refusing(), good());
+        let (winner, _) = race(&[&refused, &unreachable(), &refused, &good]);
+        assert_eq!(winner.unwrap(), good);
+    }
+
+    #[test]
+    fn a_silent_address_is_overtaken_after_the_delay() {
+        let ((_silent, silent, _first), (_good, good)) = (silent(), good());
+        let (winner, took) = race(&[&silent, &good]);
+        assert_eq!(winner.unwrap(), good);
+        assert!(took >= resolve::ATTEMPT_DELAY, "{took:?}");
+        // A failure beside a silent one does not wait for the delay again.
+        let (_refusing, refused) = refusing();
+        let (winner, took) = race(&[&silent, &refused, &good]);
+        assert_eq!(winner.unwrap(), good);
+        assert!(took >= resolve::ATTEMPT_DELAY, "{took:?}");
+    }
+
+    #[test]
+    fn the_first_address_wins_when_it_answers() {
+        let ((_first, first), (second, other)) = (good(), good());
+        assert_eq!(race(&[&first, &other]).0.unwrap(), first);
+        second.set_nonblocking(true).unwrap();
+        assert_eq!(second.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_slow_first_address_still_wins_while_later_ones_are_silent() {
+        let ((slow, slow_address, _first), (_silent, silent, _)) = (silent(), silent());
+        let addresses = vec![slow_address.clone(), silent];
+        let winner = coro::run(async {
+            let race = coro::spawn(Race::new(addresses).into_future());
+            sleep(resolve::ATTEMPT_DELAY * 2).await;
+            // Room in the queue: the system's next attempt to reach it succeeds.
+            drop(slow.accept().unwrap());
+            race.await.unwrap().unwrap().peer_addr().unwrap()
+        });
+        assert_eq!(winner, slow_address);
+    }
+
+    #[test]
+    fn when_all_fail_the_first_failure_is_told() {
+        let (_refusing, refused) = refusing();
+        let (error, _) = race(&[&refused, &unreachable()]);
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let (error, _) = race(&[&unreachable(), &refused]);
+        assert_ne!(error.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -35,7 +35,7 @@ impl AsyncSocket {
     #[doc(alias = "sendto")]
     pub async fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
         let to = create::first(&address).await?;
-        Verb::new(self, SendTo { buffer, to }).await
+        create::patiently(self, async || Verb::new(self, SendTo { buffer, to: &to }).await).await
     }
 
     /// Receives as many datagrams as are there and fit into `batch`, at least one, in one call
@@ -64,10 +64,10 @@ impl AsyncSocket {
     /// # Cancel
     /// Nothing has been sent.
     #[doc(alias = "sendmmsg")]
-    pub fn send_batch<'a, B: AsRef<[u8]>>(
-        &'a self,
-        datagrams: &'a [(B, Address)],
-    ) -> impl Future<Output = io::Result<usize>> + 'a {
-        Verb::new(self, SendBatch(datagrams))
+    pub async fn send_batch<B: AsRef<[u8]>>(
+        &self,
+        datagrams: &[(B, Address)],
+    ) -> io::Result<usize> {
+        create::patiently(self, async || Verb::new(self, SendBatch(datagrams)).await).await
     }
 }

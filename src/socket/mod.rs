@@ -7,7 +7,7 @@
 //! - `inbound.rs` and `outbound.rs` hold what was received and not taken, queued and not sent;
 //! - `ops/` are the operations, `step.rs` the future that drives one, `turn.rs` whose turn it is;
 //! - `core.rs` is the state that an asynchronous socket's handles share, `blocking.rs` the other
-//!   face;
+//!   face, whose turns are `exclusive.rs`;
 //! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs; `create.rs` makes and connects
 //!   sockets;
 //! - this file is the type: converting, options, closing, taking apart.
@@ -17,6 +17,7 @@ mod blocking;
 mod core;
 mod create;
 mod datagram;
+mod exclusive;
 mod hot;
 mod inbound;
 mod message;
@@ -319,7 +320,7 @@ impl AsyncSocket {
 
     /// Makes one attempt, out of turn if nobody has it, without waiting.
     fn attempt<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
-        O::check(self.core.kind())?;
+        op.check(self.core.kind())?;
         if self.core.is_closing() {
             return Err(error::closed());
         }

@@ -95,19 +95,18 @@ impl WriteSide {
         if self.full {
             return Progress::Wait;
         }
-        let own: usize = parts.iter().map(|part| part.len()).sum();
-        let all = self.queued() + own;
-        let sent = match (&self.queue, parts) {
-            (None, [part]) => sys.send(part),
+        let (asked, sent) = match (&self.queue, parts) {
+            (None, [part]) => (part.len(), sys.send(part)),
             (queue, _) => {
                 let mut slices = [IoSlice::new(&[]); SLICES];
                 let count = fill(&mut slices, queue.as_deref(), parts);
-                sys.send_vectored(&slices[..count])
+                let slices = &slices[..count];
+                (slices.iter().map(|slice| slice.len()).sum(), sys.send_vectored(slices))
             }
         };
         match sent {
             Ok(sent) => {
-                if sent < all && sys.kind().is_tcp() && !self.is_long() {
+                if sent < asked && sys.kind().is_tcp() {
                     self.full = true;
                 }
                 Progress::Done(Ok(self.advance(sent)))
@@ -125,7 +124,10 @@ impl WriteSide {
         }
     }
 
-    /// One call that sends datagrams.
+    /// One call that sends datagrams to addresses.
+    ///
+    /// `WouldBlock` where the queue of a Unix socket is full: that is the receiver's, and the
+    /// system tells only a sender that is connected to it when there is room again.
     pub(crate) fn write_datagram(
         &mut self,
         sys: &Sys,
@@ -136,17 +138,12 @@ impl WriteSide {
         }
         match call(sys) {
             Ok(count) => Progress::Done(Ok(count)),
-            Err(Errno::AGAIN) => {
+            Err(Errno::AGAIN) if !sys.kind().is_unix() => {
                 self.full = true;
                 Progress::Wait
             }
             Err(error) => Progress::Done(Err(error.into())),
         }
-    }
-
-    /// Whether one call may not take the whole queue, so that a short write does not mean "full".
-    fn is_long(&self) -> bool {
-        self.queue.as_ref().is_some_and(|queue| queue.chunks.len() > SLICES - PARTS)
     }
 
     /// Takes `sent` bytes off the queue; what goes beyond it is returned.
@@ -166,7 +163,7 @@ impl WriteSide {
 const SLICES: usize = 64;
 
 /// Most parts that a verb sends behind the queue.
-const PARTS: usize = 16;
+pub(crate) const PARTS: usize = 16;
 
 fn fill<'a>(
     slices: &mut [IoSlice<'a>; SLICES],

@@ -266,7 +266,8 @@ impl AsyncSocket {
         Verb::new(self, SendAll { buffer, sent: 0 })
     }
 
-    /// As [`AsyncSocket::send`], from several buffers in one call; the first 16 that are not empty.
+    /// As [`AsyncSocket::send`], from several buffers in one call; on a stream the first 16 that
+    /// are not empty, in a datagram all.
     ///
     /// # Errors
     /// As [`AsyncSocket::send`].

@@ -74,6 +74,11 @@ impl Kind {
         self.stream && self.family == Family::Internet
     }
 
+    /// Whether it is a Unix socket, of which the system does not always tell when there is room.
+    pub(crate) fn is_unix(self) -> bool {
+        self.family == Family::Unix
+    }
+
     /// In words.
     pub(crate) fn name(self) -> &'static str {
         match (self.family, self.stream) {

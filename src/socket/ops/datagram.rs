@@ -33,7 +33,7 @@ impl Op for RecvFrom<'_> {
 /// `send_to`: one datagram.
 pub(crate) struct SendTo<'a> {
     pub(crate) buffer: &'a [u8],
-    pub(crate) to: Address,
+    pub(crate) to: &'a Address,
 }
 
 impl Op for SendTo<'_> {
@@ -43,7 +43,7 @@ impl Op for SendTo<'_> {
     const NEEDS: Needs = Needs::Datagram;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
-        side.write_datagram(sys, |sys| sys.send_to(self.buffer, &self.to))
+        side.write_datagram(sys, |sys| sys.send_to(self.buffer, self.to))
     }
 }
 

@@ -13,7 +13,7 @@ use super::super::{
     core::Settings,
     hot::{self, HOT},
     inbound::{Lent, Piece, ReadSide, Want},
-    outbound::WriteSide,
+    outbound::{PARTS, WriteSide},
     step::{Needs, Op, Progress},
     sys::Sys,
 };
@@ -189,6 +189,10 @@ impl<const UNTIL: bool> Op for Gather<UNTIL> {
     const VERB: &'static str = if UNTIL { "recv_until" } else { "recv_all_bytes" };
     const NEEDS: Needs = Needs::Stream;
 
+    fn verb(&self) -> &'static str {
+        if let Want::Until { .. } = self.want { "recv_until" } else { Self::VERB }
+    }
+
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
         let progress = side.gather(sys, &mut self.want, &mut |piece| match piece {
             Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
@@ -241,6 +245,10 @@ fn send_some(sys: &Sys, side: &mut WriteSide, parts: &[&[u8]], empty: bool) -> P
     // An empty datagram is one, too; an empty write to a stream only pushes the queue.
     if empty && sys.kind().is_stream() {
         return side.flush(sys).map(|()| 0);
+    }
+    if parts.len() > PARTS && !sys.kind().is_stream() {
+        // A stream goes on with the parts that one call does not take; a datagram is one call.
+        return side.write(sys, &[&parts.concat()]);
     }
     loop {
         match side.write(sys, parts) {

@@ -1,0 +1,155 @@
+//! One direction of a blocking socket: its state, for one thread at a time.
+//!
+//! The threads' counterpart of `turn.rs`: first come, first served, and whoever waits for the turn
+//! does so no longer than until its deadline, which a `Mutex` of the standard library cannot do.
+//! The state is moved out while it is used; the mutex is held only for that.
+
+use std::{
+    collections::VecDeque,
+    ops::{Deref, DerefMut},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use crate::driver::Driver;
+
+/// See the module's page.
+pub(super) struct Exclusive<S> {
+    state: Mutex<State<S>>,
+    passed: Condvar,
+}
+
+struct State<S> {
+    /// `None` while a thread has it.
+    side: Option<S>,
+    last: u64,
+    line: VecDeque<u64>,
+}
+
+/// The turn; dropping it passes it on.
+pub(super) struct Taken<'a, S> {
+    lock: &'a Exclusive<S>,
+    side: Option<S>,
+}
+
+impl<S> Exclusive<S> {
+    pub(super) fn new(side: S) -> Exclusive<S> {
+        let state = State { side: Some(side), last: 0, line: VecDeque::new() };
+        Exclusive { state: Mutex::new(state), passed: Condvar::new() }
+    }
+
+    /// Takes the turn if nobody has it or waits for it.
+    pub(super) fn try_take(&self) -> Option<Taken<'_, S>> {
+        let mut state = self.state();
+        let side = if state.line.is_empty() { state.side.take() } else { None };
+        drop(state);
+        side.map(|side| Taken { lock: self, side: Some(side) })
+    }
+
+    /// Waits for the turn; `None` when the deadline has come first.
+    pub(super) fn take(&self, deadline: Option<Instant>) -> Option<Taken<'_, S>> {
+        let mut state = self.state();
+        state.last += 1;
+        let ticket = state.last;
+        state.line.push_back(ticket);
+        loop {
+            if state.line.front() == Some(&ticket)
+                && let Some(side) = state.side.take()
+            {
+                state.line.pop_front();
+                return Some(Taken { lock: self, side: Some(side) });
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
+            state = match left {
+                None => self.passed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => {
+                    state.line.retain(|waiting| *waiting != ticket);
+                    // It may have been this one's turn.
+                    self.passed.notify_all();
+                    return None;
+                }
+                Some(left) => {
+                    let woken = self.passed.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// The state, once no thread uses it any more.
+    pub(super) fn into_inner(self) -> S {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.side.expect("the turn borrows the lock, so nobody has it")
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Drop for Taken<'_, S> {
+    fn drop(&mut self) {
+        let mut state = self.lock.state();
+        state.side = self.side.take();
+        let waiting = !state.line.is_empty();
+        drop(state);
+        if waiting {
+            self.lock.passed.notify_all();
+        }
+    }
+}
+
+impl<S> Deref for Taken<'_, S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        self.side.as_ref().expect("it is taken until the drop")
+    }
+}
+
+impl<S> DerefMut for Taken<'_, S> {
+    fn deref_mut(&mut self) -> &mut S {
+        self.side.as_mut().expect("it is taken until the drop")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn whoever_gives_up_waiting_lets_the_next_have_the_turn() {
+        let lock = Exclusive::new(0);
+        let taken = lock.try_take().unwrap();
+        assert!(lock.try_take().is_none());
+        let soon = || Some(Driver::now() + Duration::from_millis(5));
+        assert!(lock.take(soon()).is_none());
+        thread::scope(|scope| {
+            let patient = scope.spawn(|| *lock.take(None).unwrap() += 1);
+            assert!(lock.take(soon()).is_none());
+            drop(taken);
+            patient.join().unwrap();
+        });
+        assert_eq!(*lock.take(soon()).unwrap(), 1);
+        assert_eq!(lock.into_inner(), 1);
+    }
+
+    #[test]
+    fn turns_are_taken_in_the_order_of_asking() {
+        let lock = Exclusive::new(Vec::new());
+        let first = lock.try_take().unwrap();
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let lock = &lock;
+                scope.spawn(move || lock.take(None).unwrap().push(number));
+                while lock.state().line.len() <= number {
+                    thread::yield_now();
+                }
+            }
+            drop(first);
+        });
+        assert_eq!(lock.into_inner(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+}

@@ -1,0 +1,644 @@
+//! `BlockingSocket`: the same verbs for plain threads, with the same promises.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, ErrorKind, IoSliceMut, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use asyncoro::{
+    AsyncSocket, BlockingSocket, DatagramBatch,
+    error::{Closed, Incomplete, MessageTooLong, TimedOut},
+    socket2::{Domain, Type},
+};
+use bytes::Bytes;
+
+use crate::{
+    bounded::{Watched, run},
+    within::within,
+};
+
+const SHORT: Duration = Duration::from_millis(30);
+
+fn tcp_pair() -> (BlockingSocket, BlockingSocket) {
+    let server = BlockingSocket::create_server("127.0.0.1:0").unwrap();
+    let near = BlockingSocket::create_connection(server.local_addr().unwrap()).unwrap();
+    (near, server.accept().unwrap().0)
+}
+
+fn unix_pair() -> (BlockingSocket, BlockingSocket) {
+    let (near, far) = UnixStream::pair().unwrap();
+    (BlockingSocket::new(near).unwrap(), BlockingSocket::new(far).unwrap())
+}
+
+fn datagram_pair() -> (BlockingSocket, BlockingSocket) {
+    let near = BlockingSocket::create_datagram("127.0.0.1:0").unwrap();
+    (near, BlockingSocket::create_datagram("127.0.0.1:0").unwrap())
+}
+
+fn inner<T: std::error::Error + Copy + 'static>(error: &io::Error) -> T {
+    *error.get_ref().and_then(|inner| inner.downcast_ref()).expect("the typed inner error")
+}
+
+fn assert_closed<T: std::fmt::Debug>(result: io::Result<T>) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
+    inner::<Closed>(&error);
+}
+
+/// Fills the way to the peer until there is no room for a while: TCP moves bytes on by itself.
+fn fill(socket: &BlockingSocket) {
+    let timeout = socket.timeout();
+    socket.set_timeout(Some(SHORT));
+    let error = socket.send_all(&vec![7; 64 << 20]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    socket.set_timeout(timeout);
+}
+
+const _: () = {
+    const fn crosses_threads<T: Clone + Send + Sync + 'static>() {}
+    crosses_threads::<BlockingSocket>();
+};
+
+fn receives_in_every_way(near: &BlockingSocket, far: &BlockingSocket) {
+    near.send_all(b"recv.bytes.with.peek.vectored.all.allbytes.line\nrest").unwrap();
+    far.readable().unwrap();
+    let mut five = [0; 5];
+    assert_eq!((far.recv(&mut five).unwrap(), &five), (5, b"recv."));
+    assert_eq!(far.recv_bytes(6).unwrap(), "bytes.");
+    assert_eq!(far.peek(&mut five).unwrap(), 5);
+    assert_eq!(&five, b"with.");
+    far.recv_all(&mut five).unwrap();
+    assert_eq!(&five, b"with.");
+    assert_eq!(far.recv_all_bytes(5).unwrap(), "peek.");
+    let (mut four, mut rest) = ([0; 4], [0; 5]);
+    let parts = &mut [IoSliceMut::new(&mut four), IoSliceMut::new(&mut rest)];
+    assert_eq!(far.recv_vectored(parts).unwrap(), 9);
+    assert_eq!((&four, &rest), (b"vect", b"ored."));
+    assert_eq!(far.recv_until(b"\n", 100).unwrap(), "all.allbytes.line\n");
+    assert_eq!(far.recv_with(<[u8]>::to_vec).unwrap(), b"rest");
+    let error = far.try_recv(&mut five).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+fn sends_in_every_way(near: &BlockingSocket, far: &BlockingSocket) {
+    near.writable().unwrap();
+    assert_eq!(near.send(b"send.").unwrap(), 5);
+    assert_eq!(near.try_send(b"try.").unwrap(), 4);
+    near.send_all(b"all.").unwrap();
+    assert_eq!(near.send_vectored(&[b"vec", b"", b"tored."]).unwrap(), 9);
+    near.send_queued(b"queued.").unwrap();
+    near.flush().unwrap();
+    near.try_send_msg(&Bytes::from_static(b"try")).unwrap();
+    near.send_msg(b"message").unwrap();
+    near.send_msg(b"").unwrap();
+    let raw = b"send.try.all.vectored.queued.";
+    assert_eq!(far.recv_all_bytes(raw.len()).unwrap(), &raw[..]);
+    assert_eq!(far.recv_msg().unwrap().unwrap(), "try");
+    let mut into = b"old".to_vec();
+    assert_eq!(far.recv_msg_into(&mut into).unwrap(), Some(7));
+    assert_eq!(into, b"message");
+    assert_eq!(far.recv_msg().unwrap().unwrap(), "");
+}
+
+fn ends(near: &BlockingSocket, far: &BlockingSocket) {
+    near.send_all(b"\0\0").unwrap();
+    near.shutdown(Shutdown::Write).unwrap();
+    let error = far.recv_msg().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(inner::<Incomplete>(&error), Incomplete { got: 2, expected: 4 });
+    assert_eq!(far.recv(&mut [0; 9]).unwrap(), 2);
+    assert_eq!(far.recv(&mut [0; 9]).unwrap(), 0);
+    assert_eq!(far.recv_bytes(9).unwrap(), "");
+    assert_eq!(far.recv_msg().unwrap(), None);
+    assert_eq!(far.recv_all_bytes(1).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    far.send_all(b"other way").unwrap();
+    assert_eq!(near.recv_bytes(100).unwrap(), "other way");
+}
+
+#[test]
+fn every_stream_verb_works_in_a_thread() {
+    within(|| {
+        for (near, far) in [tcp_pair(), unix_pair()] {
+            receives_in_every_way(&near, &far);
+            sends_in_every_way(&near, &far);
+            ends(&near, &far);
+            near.close().unwrap();
+            near.close().unwrap();
+            assert_closed(near.recv(&mut [0]));
+            assert_closed(near.send_msg(b"x"));
+            assert_closed(near.local_addr());
+        }
+    });
+}
+
+#[test]
+fn every_datagram_verb_works_in_a_thread() {
+    within(|| {
+        let (near, far) = datagram_pair();
+        let to = far.local_addr().unwrap();
+        assert_eq!(near.send_to(b"one", &to).unwrap(), 3);
+        let mut buffer = [0; 9];
+        assert_eq!(far.recv_from(&mut buffer).unwrap(), (3, near.local_addr().unwrap()));
+        let many = [("two", to.clone()), ("three", to.clone())];
+        assert_eq!(near.send_batch(&many).unwrap(), 2);
+        let mut batch = DatagramBatch::new(2, 100);
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            far.recv_batch(&mut batch).unwrap();
+            seen.extend(batch.iter().map(|datagram| datagram.bytes.to_vec()));
+        }
+        assert_eq!(seen, [&b"two"[..], b"three"]);
+        near.connect(&to).unwrap();
+        assert_eq!(near.peer_addr().unwrap(), to);
+        near.send(b"").unwrap();
+        assert_eq!(far.recv(&mut buffer).unwrap(), 0);
+        assert_eq!(near.recv_msg().unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn sockets_are_made_step_by_step_as_in_bsd() {
+    within(|| {
+        let server = BlockingSocket::open(Domain::IPV4, Type::STREAM).unwrap();
+        server.options().set_reuse_address(true).unwrap();
+        server.bind("127.0.0.1:0").unwrap();
+        server.listen(8).unwrap();
+        assert!(server.bind("localhost:0").unwrap_err().to_string().contains("localhost"));
+        let client = BlockingSocket::open(Domain::IPV4, Type::STREAM).unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let (accepted, from) = server.accept().unwrap();
+        assert_eq!(from, client.local_addr().unwrap());
+        assert_eq!(accepted.local_addr().unwrap(), client.peer_addr().unwrap());
+        assert!(client.take_error().unwrap().is_none());
+        assert!(client.as_fd().as_raw_fd() > 0);
+        assert!(format!("{client:?}").contains("TCP socket"));
+        assert!(!client.options().nonblocking().unwrap() || client.into_parts().is_ok());
+    });
+}
+
+#[test]
+fn each_waiting_verb_times_out() {
+    within(|| {
+        let server = BlockingSocket::create_server("127.0.0.1:0").unwrap();
+        let datagram = BlockingSocket::create_datagram("127.0.0.1:0").unwrap();
+        let (near, far) = unix_pair();
+        for socket in [&server, &datagram, &near] {
+            socket.set_timeout(Some(SHORT));
+            assert_eq!(socket.timeout(), Some(SHORT));
+        }
+        fill(&near);
+        let before = Instant::now();
+        let waits: [&dyn Fn() -> io::Error; 11] = [
+            &|| server.accept().unwrap_err(),
+            &|| datagram.recv_from(&mut [0]).unwrap_err(),
+            &|| datagram.recv_batch(&mut DatagramBatch::new(1, 1)).unwrap_err(),
+            &|| near.recv(&mut [0]).unwrap_err(),
+            &|| near.recv_all(&mut [0; 2]).unwrap_err(),
+            &|| near.recv_until(b"x", 9).unwrap_err(),
+            &|| near.recv_msg().unwrap_err(),
+            &|| near.readable().unwrap_err(),
+            &|| near.send(b"x").unwrap_err(),
+            &|| near.send_msg(b"x").unwrap_err(),
+            &|| near.writable().unwrap_err(),
+        ];
+        for wait in &waits {
+            let error = wait();
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+            assert_eq!(inner::<TimedOut>(&error), TimedOut { done: 0, rest_queued: false });
+        }
+        assert!(before.elapsed() >= SHORT * waits.len() as u32, "none is early");
+        near.set_timeout(None);
+        assert_eq!(near.timeout(), None);
+        far.send_msg(b"all in order").unwrap();
+        assert_eq!(near.recv_msg().unwrap().unwrap(), "all in order");
+    });
+}
+
+#[test]
+fn a_timeout_in_a_message_loses_no_byte() {
+    within(|| {
+        let (near, far) = tcp_pair();
+        far.set_timeout(Some(SHORT));
+        let message = b"\0\0\0\x05hello";
+        for byte in &message[..message.len() - 1] {
+            near.send_all(&[*byte]).unwrap();
+            assert_eq!(far.recv_msg().unwrap_err().kind(), ErrorKind::TimedOut);
+        }
+        near.send_all(&message[message.len() - 1..]).unwrap();
+        assert_eq!(far.recv_msg().unwrap().unwrap(), "hello");
+    });
+}
+
+#[test]
+fn progress_starts_the_timeout_anew() {
+    within(|| {
+        let (near, far) = tcp_pair();
+        let pause = Duration::from_millis(100);
+        far.set_timeout(Some(pause * 4));
+        let writer = thread::spawn(move || {
+            for byte in b"slowly" {
+                thread::sleep(pause);
+                near.send_all(&[*byte]).unwrap();
+            }
+            near
+        });
+        assert_eq!(far.recv_all_bytes(6).unwrap(), "slowly");
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn the_rest_of_a_message_that_timed_out_is_queued_and_sent() {
+    within(|| {
+        let (near, far) = tcp_pair();
+        near.set_timeout(Some(SHORT));
+        let long: Vec<u8> = (0..32 << 20).map(|index: u32| (index % 251) as u8).collect();
+        let error = near.send_msg(&long).unwrap_err();
+        let timed_out = inner::<TimedOut>(&error);
+        assert!(timed_out.rest_queued && timed_out.done > 0, "{error}");
+        assert!(error.to_string().contains("queued"), "{error}");
+        // The next one is not begun: it stands behind the rest, and nothing of it has left.
+        let error = near.send_msg(b"withdrawn").unwrap_err();
+        assert_eq!(inner::<TimedOut>(&error), TimedOut { done: 0, rest_queued: false });
+        assert_eq!(near.flush().unwrap_err().kind(), ErrorKind::TimedOut);
+
+        let reader = thread::spawn(move || {
+            let first = far.recv_msg().unwrap().unwrap();
+            (first, far.recv_msg().unwrap().unwrap())
+        });
+        near.set_timeout(None);
+        near.send_msg(b"next").unwrap();
+        let (first, second) = reader.join().unwrap();
+        assert!(first == long, "the rest came behind the beginning");
+        assert_eq!(second, "next");
+    });
+}
+
+#[test]
+fn one_thread_reads_while_another_writes() {
+    within(|| {
+        const TOTAL: usize = 8 << 20;
+        let (near, far) = tcp_pair();
+        let mut threads = Vec::new();
+        for socket in [near, far] {
+            let writer = socket.clone();
+            threads.push(thread::spawn(move || writer.send_all(&vec![3; TOTAL]).unwrap()));
+            threads.push(thread::spawn(move || {
+                assert!(socket.recv_all_bytes(TOTAL).unwrap().iter().all(|byte| *byte == 3));
+            }));
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn readers_in_two_threads_take_turns_and_each_message_is_whole() {
+    within(|| {
+        let (near, far) = tcp_pair();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let readers = [far.clone(), far].map(|far| {
+            let seen = Arc::clone(&seen);
+            thread::spawn(move || {
+                while let Some(message) = far.recv_msg().unwrap() {
+                    assert_eq!(message, vec![message.len() as u8; message.len()]);
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        for count in 0..1000 {
+            let len = count % 200;
+            near.send_msg(&vec![len as u8; len]).unwrap();
+        }
+        near.shutdown(Shutdown::Write).unwrap();
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        assert_eq!(seen.load(Ordering::Relaxed), 1000);
+    });
+}
+
+#[test]
+fn messages_from_two_threads_arrive_whole() {
+    within(|| {
+        let (near, far) = tcp_pair();
+        let writers = [(near.clone(), 1), (near, 2)].map(|(near, mark)| {
+            thread::spawn(move || {
+                for count in 0..500 {
+                    near.send_msg(&vec![mark; count * 7 % 3000]).unwrap();
+                }
+            })
+        });
+        for _ in 0..1000 {
+            let message = far.recv_msg().unwrap().unwrap();
+            assert!(message.windows(2).all(|pair| pair[0] == pair[1]));
+        }
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+    });
+}
+
+#[test]
+fn a_second_reader_times_out_while_the_first_has_the_turn() {
+    within(|| {
+        let (near, far) = tcp_pair();
+        let reader = far.clone();
+        let first = Watched::spawn(move || reader.recv_bytes(9).unwrap()).asleep();
+        far.set_timeout(Some(SHORT));
+        assert_eq!(far.recv(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        let error = far.try_recv(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        near.send_all(b"first").unwrap();
+        assert_eq!(first.join(), "first");
+    });
+}
+
+fn closed_while_waiting<T: std::fmt::Debug + Send + 'static>(
+    socket: BlockingSocket,
+    verb: impl Fn(&BlockingSocket) -> io::Result<T> + Send + Sync + 'static,
+) {
+    let verb = Arc::new(verb);
+    // The first has the turn, the second stands in line.
+    let waiting = [socket.clone(), socket.clone()].map(|socket| {
+        let verb = Arc::clone(&verb);
+        Watched::spawn(move || verb(&socket)).asleep()
+    });
+    socket.close().unwrap();
+    waiting.into_iter().for_each(|waiting| assert_closed(waiting.join()));
+    assert_closed(verb(&socket));
+}
+
+#[test]
+fn close_in_another_thread_wakes_whoever_waits() {
+    within(|| {
+        let (near, _far) = tcp_pair();
+        closed_while_waiting(near, |socket| socket.recv(&mut [0]));
+        let (near, _far) = unix_pair();
+        closed_while_waiting(near, BlockingSocket::recv_msg);
+        let (near, _far) = tcp_pair();
+        fill(&near);
+        closed_while_waiting(near, |socket| socket.send_all(&vec![0; 64 << 20]));
+        let (near, _far) = unix_pair();
+        fill(&near);
+        closed_while_waiting(near, |socket| socket.send_msg(b"no room"));
+        let server = BlockingSocket::create_server("127.0.0.1:0").unwrap();
+        closed_while_waiting(server, BlockingSocket::accept);
+        let server = BlockingSocket::create_server("@asyncoro-close").unwrap();
+        closed_while_waiting(server, BlockingSocket::accept);
+        let (near, far) = datagram_pair();
+        closed_while_waiting(near, |socket| socket.recv_from(&mut [0]));
+        far.connect(far.local_addr().unwrap()).unwrap();
+        closed_while_waiting(far, |socket| socket.recv(&mut [0]));
+        let datagram = BlockingSocket::create_datagram("@asyncoro-close-datagram").unwrap();
+        closed_while_waiting(datagram, |socket| socket.recv_from(&mut [0]));
+    });
+}
+
+#[test]
+fn close_races_with_the_begin_of_a_wait() {
+    within(|| {
+        for _ in 0..200 {
+            let (near, _far) = unix_pair();
+            let reader = near.clone();
+            let waiting = thread::spawn(move || reader.recv(&mut [0]));
+            near.close().unwrap();
+            assert_closed(waiting.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_descriptor_is_not_used_again_before_the_last_handle_is_gone() {
+    within(|| {
+        let (near, _far) = unix_pair();
+        let other = near.clone();
+        let number = near.as_fd().as_raw_fd();
+        near.close().unwrap();
+        drop(near);
+        let (next, _peer) = UnixStream::pair().unwrap();
+        assert_ne!(next.as_raw_fd(), number);
+        assert_eq!(other.as_fd().as_raw_fd(), number);
+    });
+}
+
+#[test]
+fn read_and_write_traits_work_owned_and_shared() {
+    within(|| {
+        let (mut near, far) = tcp_pair();
+        let number = 2;
+        writeln!(near, "one {number}").unwrap();
+        near.flush().unwrap();
+        writeln!(&near, "three").unwrap();
+        near.shutdown(Shutdown::Write).unwrap();
+        let mut text = String::new();
+        (&far).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one 2\nthree\n");
+        let mut far = far;
+        far.write_all(b"back").unwrap();
+        far.close().unwrap();
+        let mut back = Vec::new();
+        near.read_to_end(&mut back).unwrap();
+        assert_eq!(back, b"back");
+    });
+}
+
+#[test]
+fn accept_yields_blocking_sockets_without_the_timeout() {
+    within(|| {
+        let server = BlockingSocket::create_server("127.0.0.1:0").unwrap();
+        server.set_timeout(Some(Duration::from_secs(20)));
+        server.set_message_limit(3);
+        let mut client = TcpStream::connect(server.local_addr().unwrap().to_string()).unwrap();
+        let (accepted, from) = server.accept().unwrap();
+        assert_eq!(from, client.local_addr().unwrap().into());
+        assert_eq!(accepted.timeout(), None);
+        client.write_all(b"\0\0\0\x04four").unwrap();
+        let error = accepted.recv_msg().unwrap_err();
+        assert_eq!(inner::<MessageTooLong>(&error), MessageTooLong { len: 4, limit: 3 });
+        assert_eq!(accepted.recv_msg().unwrap_err().kind(), ErrorKind::InvalidData, "it sticks");
+        accepted.set_message_limit(4);
+        assert_eq!(accepted.recv_msg().unwrap().unwrap(), "four");
+    });
+}
+
+#[test]
+fn into_async_takes_leftovers_and_settings_along() {
+    let (near, far) = within(tcp_pair);
+    near.send_msg(b"first").unwrap();
+    near.send_msg(b"second").unwrap();
+    near.send_all(b"raw").unwrap();
+    // All three are there before the first is taken, so that the rest is left over.
+    while far.peek(&mut [0; 64]).unwrap() < 4 + 5 + 4 + 6 + 3 {
+        thread::yield_now();
+    }
+    assert_eq!(far.recv_msg().unwrap().unwrap(), "first");
+    far.set_timeout(Some(SHORT));
+    let far = far.into_async().unwrap();
+    assert_eq!(far.timeout(), Some(SHORT));
+    run(async move {
+        assert_eq!(far.recv_msg().await.unwrap().unwrap(), "second");
+        assert_eq!(far.recv_bytes(9).await.unwrap(), "raw");
+        near.send_msg(b"later").unwrap();
+        assert_eq!(far.recv_msg().await.unwrap().unwrap(), "later");
+        near.send_all(b"\0\0\0\x09part").unwrap();
+        assert_eq!(far.recv_msg().await.unwrap_err().kind(), ErrorKind::TimedOut);
+
+        let far = far.into_blocking().await.unwrap();
+        near.send_all(b"ial--").unwrap();
+        assert_eq!(far.recv_msg().unwrap().unwrap(), "partial--");
+        near.send_all(b"\0\0\0\x09left").unwrap();
+        assert_eq!(far.recv_msg().unwrap_err().kind(), ErrorKind::TimedOut);
+        let (socket, left) = far.into_parts().unwrap();
+        assert_eq!(left, &b"\0\0\0\x09left"[..]);
+        assert!(!socket.nonblocking().unwrap());
+    });
+}
+
+#[test]
+fn try_recv_after_into_async_sees_what_has_come_since() {
+    let (near, far) = within(tcp_pair);
+    near.send_all(b"one").unwrap();
+    assert_eq!(far.recv(&mut [0; 9]).unwrap(), 3);
+    near.send_all(b"two").unwrap();
+    far.readable().unwrap();
+    let far = far.into_async().unwrap();
+    assert_eq!(far.try_recv(&mut [0; 9]).unwrap(), 3);
+    assert_eq!(far.try_recv(&mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    near.send_all(b"three").unwrap();
+    assert_eq!(far.try_recv(&mut [0; 9]).unwrap(), 5);
+}
+
+#[test]
+fn into_blocking_sends_what_is_queued_first() {
+    let (near, far) = within(tcp_pair);
+    let near = near.into_async().unwrap();
+    let near = run(async move {
+        near.send_msg(b"queued").await.unwrap();
+        near.into_blocking().await.unwrap()
+    });
+    assert_eq!(far.recv_msg().unwrap().unwrap(), "queued");
+    near.send_msg(b"at once").unwrap();
+    assert_eq!(far.recv_msg().unwrap().unwrap(), "at once");
+}
+
+#[test]
+fn conversions_are_refused_with_clones_and_give_the_socket_back() {
+    let (near, far) = within(tcp_pair);
+    let clone = near.clone();
+    let refused = near.into_async().unwrap_err();
+    assert_eq!(refused.error.kind(), ErrorKind::ResourceBusy);
+    assert!(refused.to_string().contains("clones"), "{refused}");
+    let refused = refused.socket.into_parts().unwrap_err();
+    drop(clone);
+    let near = refused.socket.into_async().unwrap();
+    run(async move {
+        let clone = near.clone();
+        let refused = near.into_blocking().await.unwrap_err();
+        assert_eq!(refused.error.kind(), ErrorKind::ResourceBusy);
+        let refused = refused.socket.into_parts().await.unwrap_err();
+        drop(clone);
+        refused.socket.send_msg(b"unharmed").await.unwrap();
+        let (socket, left) = refused.socket.into_parts().await.unwrap();
+        assert!(left.is_empty());
+        let near = BlockingSocket::new(socket).unwrap();
+        assert_eq!(far.recv_msg().unwrap().unwrap(), "unharmed");
+        near.close().unwrap();
+        let refused = near.into_async().unwrap_err();
+        assert_closed::<()>(Err(refused.into()));
+    });
+}
+
+#[test]
+fn a_socket_of_the_standard_library_goes_in_and_comes_out_as_it_was() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let server = BlockingSocket::new(listener).unwrap();
+    let (accepted, _) = server.accept().unwrap();
+    accepted.send_msg(b"x").unwrap();
+    let mut message = [0; 5];
+    client.read_exact(&mut message).unwrap();
+    assert_eq!(&message, b"\0\0\0\x01x");
+    let listener: TcpListener = server.into_parts().unwrap().0.into();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    // A blocking accept would fail if the listener had been left non-blocking and were empty.
+    let (accepted, _) = listener.accept().unwrap();
+    assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
+}
+
+#[test]
+fn blocking_calls_work_in_the_thread_of_a_scheduler() {
+    run(async {
+        let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+        let client = BlockingSocket::create_connection(server.local_addr().unwrap()).unwrap();
+        client.send_msg(b"from a coroutine").unwrap();
+        let (accepted, _) = server.accept().await.unwrap();
+        assert_eq!(accepted.recv_msg().await.unwrap().unwrap(), "from a coroutine");
+        let own = BlockingSocket::create_server("127.0.0.1:0").unwrap();
+        let client = AsyncSocket::create_connection(own.local_addr().unwrap()).await.unwrap();
+        own.accept().unwrap().0.send_msg(b"back").unwrap();
+        assert_eq!(client.recv_msg().await.unwrap().unwrap(), "back");
+    });
+}
+
+#[test]
+fn a_unix_connect_waits_for_room_in_the_queue_of_the_listener() {
+    within(|| {
+        let path = "@asyncoro-blocking-queue";
+        let server = BlockingSocket::open(Domain::UNIX, Type::STREAM).unwrap();
+        server.bind(path).unwrap();
+        server.listen(0).unwrap();
+        let _first = BlockingSocket::create_connection(path).unwrap();
+        let second = BlockingSocket::open(Domain::UNIX, Type::STREAM).unwrap();
+        second.set_timeout(Some(SHORT));
+        assert_eq!(second.connect(path).unwrap_err().kind(), ErrorKind::TimedOut);
+        second.set_timeout(None);
+        let accepting = thread::spawn(move || (server.accept().unwrap(), server.accept().unwrap()));
+        second.connect(path).unwrap();
+        accepting.join().unwrap();
+    });
+}
+
+/// The names of the public functions in the `impl` blocks of `type_name` in a source file.
+fn public_verbs(file: &str, type_name: &str) -> BTreeSet<String> {
+    let path = format!("{}/src/socket/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(path).unwrap();
+    let mut verbs = BTreeSet::new();
+    let mut is_inside = false;
+    for line in text.lines() {
+        if line.starts_with("impl") {
+            is_inside = line == format!("impl {type_name} {{");
+        }
+        let function = ["    pub fn ", "    pub async fn "];
+        let name = function.iter().find_map(|start| line.strip_prefix(start));
+        if let (true, Some(name)) = (is_inside, name) {
+            let end = name.find(['(', '<']).unwrap();
+            verbs.insert(name[..end].to_owned());
+        }
+    }
+    verbs
+}
+
+#[test]
+fn both_faces_have_word_for_word_the_same_verbs() {
+    let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/socket")).unwrap();
+    let files: Vec<String> = files
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".rs"))
+        .collect();
+    let verbs = |type_name| -> BTreeSet<String> {
+        files.iter().flat_map(|file| public_verbs(file, type_name)).collect()
+    };
+    let (mut asynchronous, mut blocking) = (verbs("AsyncSocket"), verbs("BlockingSocket"));
+    assert!(asynchronous.len() > 40, "{asynchronous:?}");
+    // The one word in which they must differ.
+    assert!(asynchronous.remove("into_blocking") && blocking.remove("into_async"));
+    assert_eq!(asynchronous, blocking);
+}

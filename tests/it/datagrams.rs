@@ -1,0 +1,394 @@
+//! Datagrams: UDP over IPv4 and IPv6, Unix datagram sockets; one at a time and in batches.
+
+use std::{
+    future::Future,
+    io::{self, ErrorKind, IoSliceMut},
+    net::UdpSocket,
+    os::unix::net::UnixDatagram,
+    time::{Duration, Instant},
+};
+
+use asyncoro::{
+    Address, AsynCoro, AsyncSocket, BlockingSocket, DatagramBatch,
+    error::{WrongKind, os_code},
+    socket2::{Domain, Type},
+};
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use crate::{
+    bounded::{Watched, run},
+    within::within,
+};
+
+const SHORT: Duration = Duration::from_millis(30);
+
+async fn bound(address: &str) -> (AsyncSocket, Address) {
+    let socket = AsyncSocket::create_datagram(address).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// Runs a test on each family: two sockets and their addresses.
+fn on_each_family<F: Future<Output = ()>>(
+    name: &str,
+    test: impl Fn([(AsyncSocket, Address); 2]) -> F,
+) {
+    let unix = ["a", "b"].map(|end| format!("@asyncoro-datagrams-{name}-{end}"));
+    let ip = ["127.0.0.1:0", "[::1]:0"].map(|any| [any.to_owned(), any.to_owned()]);
+    for [near, far] in [unix].into_iter().chain(ip) {
+        run(async { test([bound(&near).await, bound(&far).await]).await });
+    }
+}
+
+#[test]
+fn a_datagram_goes_to_its_address_and_tells_where_it_came_from() {
+    on_each_family("address", |[(near, from), (far, to)]| async move {
+        assert_eq!(near.send_to(b"there", &to).await.unwrap(), 5);
+        let mut buffer = [0; 10];
+        assert_eq!(far.recv_from(&mut buffer).await.unwrap(), (5, from.clone()));
+        assert_eq!(&buffer[..5], b"there");
+        assert_eq!(far.send_to(b"back", &from).await.unwrap(), 4);
+        assert_eq!(near.recv_from(&mut buffer).await.unwrap(), (4, to));
+    });
+}
+
+#[test]
+fn connected_sockets_send_and_recv() {
+    on_each_family("connected", |[(near, from), (far, to)]| async move {
+        near.connect(&to).await.unwrap();
+        far.connect(&from).await.unwrap();
+        assert_eq!(near.peer_addr().unwrap(), to);
+        assert_eq!(near.send(b"one").await.unwrap(), 3);
+        assert_eq!(near.send_vectored(&[b"t", b"", b"wo"]).await.unwrap(), 3);
+        assert_eq!(near.try_send(b"three").unwrap(), 5);
+        let mut buffer = [0; 10];
+        assert_eq!(far.peek(&mut buffer).await.unwrap(), 3);
+        assert_eq!(far.recv(&mut buffer).await.unwrap(), 3);
+        assert_eq!(far.recv_bytes(10).await.unwrap(), "two");
+        assert_eq!(far.recv_with(<[u8]>::len).await.unwrap(), 5);
+        near.send(b"four").await.unwrap();
+        let (mut first, mut second) = ([0; 1], [0; 9]);
+        let parts = &mut [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        assert_eq!(far.recv_vectored(parts).await.unwrap(), 4);
+        assert_eq!((&first, &second[..3]), (b"f", &b"our"[..]));
+    });
+}
+
+#[test]
+fn an_empty_datagram_is_one() {
+    on_each_family("empty", |[(near, from), (far, to)]| async move {
+        assert_eq!(near.send_to(b"", &to).await.unwrap(), 0);
+        assert_eq!(far.recv_from(&mut [0; 9]).await.unwrap(), (0, from.clone()));
+        near.connect(&to).await.unwrap();
+        assert_eq!(near.send(b"").await.unwrap(), 0);
+        assert_eq!(near.send_batch(&[("", to)]).await.unwrap(), 1);
+        assert_eq!(far.recv(&mut [0; 9]).await.unwrap(), 0);
+        assert_eq!(far.recv_from(&mut []).await.unwrap().0, 0);
+        assert_eq!(far.try_recv(&mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn a_datagram_that_is_too_long_for_the_buffer_loses_its_end() {
+    on_each_family("truncated", |[(near, from), (far, to)]| async move {
+        for _ in 0..3 {
+            near.send_to(b"0123456789", &to).await.unwrap();
+        }
+        let mut four = [0; 4];
+        assert_eq!(far.recv_from(&mut four).await.unwrap(), (4, from));
+        assert_eq!(&four, b"0123");
+        let mut batch = DatagramBatch::new(2, 4);
+        let mut seen = 0;
+        while seen < 2 {
+            seen += far.recv_batch(&mut batch).await.unwrap();
+            assert!(batch.iter().all(|one| one.truncated && one.bytes == b"0123"));
+        }
+        near.send_to(b"fits", &to).await.unwrap();
+        assert_eq!(far.recv_batch(&mut batch).await.unwrap(), 1);
+        assert!(batch.iter().all(|one| !one.truncated && one.bytes == b"fits"));
+    });
+}
+
+#[test]
+fn a_datagram_that_is_too_long_to_send_is_an_error() {
+    on_each_family("too-long", |[(near, _), (far, to)]| async move {
+        let long = vec![0; 2 << 20];
+        let too_long = Some(Errno::MSGSIZE.raw_os_error());
+        let error = near.send_to(&long, &to).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), too_long);
+        near.connect(&to).await.unwrap();
+        assert_eq!(near.send(&long).await.unwrap_err().raw_os_error(), too_long);
+        let many = [(&long, to.clone())];
+        assert_eq!(near.send_batch(&many).await.unwrap_err().raw_os_error(), too_long);
+        // The socket goes on.
+        near.send(b"short").await.unwrap();
+        assert_eq!(far.recv_bytes(9).await.unwrap(), "short");
+    });
+}
+
+#[test]
+fn batches_bring_everything_in_order_with_its_address() {
+    on_each_family("batches", |[(near, from), (far, to)]| async move {
+        const COUNT: usize = 500;
+        let datagrams: Vec<_> =
+            (0..COUNT).map(|index| (format!("number {index}"), to.clone())).collect();
+        let mut batch = DatagramBatch::new(100, 50);
+        let (mut sent, mut seen) = (0, 0);
+        while seen < COUNT {
+            let went = near.send_batch(&datagrams[sent..]).await.unwrap();
+            assert!(went <= 64 && (went > 0 || sent == COUNT), "{went} in one call");
+            sent += went;
+            // All that is under way, so that no queue runs over.
+            while seen < sent {
+                let got = far.recv_batch(&mut batch).await.unwrap();
+                assert!(got > 0 && got == batch.len() && got == batch.iter().len());
+                for one in batch.iter() {
+                    assert_eq!(one.bytes, format!("number {seen}").as_bytes());
+                    assert_eq!(*one.from, from);
+                    seen += 1;
+                }
+            }
+        }
+        assert_eq!(near.send_batch::<&str>(&[]).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_batch_stops_before_the_first_datagram_that_cannot_leave() {
+    run(async {
+        let (near, _) = bound("127.0.0.1:0").await;
+        let (far, to) = bound("127.0.0.1:0").await;
+        let long = vec![0; 1 << 20];
+        let batch = [(&b"one"[..], to.clone()), (b"two", to.clone()), (&long[..], to.clone())];
+        assert_eq!(near.send_batch(&batch).await.unwrap(), 2);
+        let error = near.send_batch(&batch[2..]).await.unwrap_err();
+        assert_eq!(os_code(&error), Some(Errno::MSGSIZE.raw_os_error()));
+        assert_eq!(far.recv_bytes(9).await.unwrap(), "one");
+        assert_eq!(far.recv_bytes(9).await.unwrap(), "two");
+    });
+}
+
+fn assert_wrong_kind<T: std::fmt::Debug>(result: io::Result<T>, verb: &str, socket: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<WrongKind>()).unwrap();
+    assert_eq!((inner.verb, inner.socket), (verb, socket));
+    assert!(error.to_string().contains(verb) && error.to_string().contains(socket));
+}
+
+#[test]
+fn a_verb_on_the_wrong_kind_of_socket_names_both() {
+    run(async {
+        let (udp, to) = bound("127.0.0.1:0").await;
+        let unix = AsyncSocket::new(UnixDatagram::unbound().unwrap()).unwrap();
+        let tcp = AsyncSocket::open(Domain::IPV4, Type::STREAM).unwrap();
+        for (socket, kind) in [(&udp, "UDP socket"), (&unix, "Unix datagram socket")] {
+            assert_wrong_kind(socket.accept().await, "accept", kind);
+            assert_wrong_kind(socket.recv_all(&mut [0]).await, "recv_all", kind);
+            assert_wrong_kind(socket.recv_all_bytes(1).await, "recv_all_bytes", kind);
+            assert_wrong_kind(socket.recv_until(b"x", 1).await, "recv_until", kind);
+            assert_wrong_kind(socket.send_all(b"x").await, "send_all", kind);
+            assert_wrong_kind(socket.send_msg(b"x").await, "send_msg", kind);
+            assert_wrong_kind(socket.send_queued(b"x").await, "send_queued", kind);
+            let message = Bytes::from_static(b"x");
+            assert_wrong_kind(socket.try_send_msg(&message), "try_send_msg", kind);
+            assert_wrong_kind(socket.recv_msg().await, "recv_msg", kind);
+            assert_wrong_kind(socket.recv_msg_into(&mut vec![]).await, "recv_msg_into", kind);
+        }
+        let kind = "TCP socket";
+        assert_wrong_kind(tcp.recv_from(&mut [0]).await, "recv_from", kind);
+        assert_wrong_kind(tcp.send_to(b"x", &to).await, "send_to", kind);
+        assert_wrong_kind(tcp.recv_batch(&mut DatagramBatch::new(1, 1)).await, "recv_batch", kind);
+        assert_wrong_kind(tcp.send_batch(&[("x", to)]).await, "send_batch", kind);
+    });
+    let udp = BlockingSocket::create_datagram("127.0.0.1:0").unwrap();
+    assert_wrong_kind(udp.recv_until(b"x", 1), "recv_until", "UDP socket");
+    assert_wrong_kind(udp.send_queued(b"x"), "send_queued", "UDP socket");
+}
+
+/// A UDP socket connected to a port where nobody is.
+fn to_nobody() -> UdpSocket {
+    let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(gone).unwrap();
+    socket
+}
+
+#[test]
+fn a_refusal_wakes_a_waiting_recv_on_a_connected_udp_socket() {
+    run(async {
+        let socket = AsyncSocket::new(to_nobody()).unwrap();
+        let reader = socket.clone();
+        let waiting = asyncoro::spawn(async move { reader.recv(&mut [0]).await });
+        asyncoro::coro::yield_now().await;
+        socket.send(b"anybody?").await.unwrap();
+        let error = waiting.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        // It is told once, and the socket goes on.
+        socket.set_timeout(Some(SHORT));
+        assert_eq!(socket.recv(&mut [0]).await.unwrap_err().kind(), ErrorKind::TimedOut);
+    });
+    within(|| {
+        let socket = BlockingSocket::new(to_nobody()).unwrap();
+        let reader = socket.clone();
+        let waiting = Watched::spawn(move || reader.recv(&mut [0])).asleep();
+        socket.send(b"anybody?").unwrap();
+        assert_eq!(waiting.join().unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn waiting_for_a_datagram_times_out() {
+    on_each_family("timeout", |[(near, _), (far, to)]| async move {
+        far.set_timeout(Some(SHORT));
+        let before = Instant::now();
+        let mut batch = DatagramBatch::new(1, 1);
+        assert_eq!(far.recv_from(&mut [0]).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(far.recv(&mut [0]).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(far.recv_batch(&mut batch).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(before.elapsed() >= SHORT * 3);
+        near.send_to(b"x", &to).await.unwrap();
+        assert_eq!(far.recv_batch(&mut batch).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn sending_much_makes_no_busy_loop() {
+    run(async {
+        let (near, _) = bound("127.0.0.1:0").await;
+        let (far, to) = bound("127.0.0.1:0").await;
+        let idle = far.clone();
+        // Somebody waits in each direction, so that the driver watches both.
+        let reader = asyncoro::spawn(async move { idle.recv_from(&mut [0; 9]).await });
+        near.writable().await.unwrap();
+        let sender = near.clone();
+        let own = asyncoro::spawn(async move { sender.recv_from(&mut [0; 9]).await });
+        asyncoro::coro::yield_now().await;
+        let before = AsynCoro::current().statistics();
+        for _ in 0..2000 {
+            near.send_to(b"much", &to).await.unwrap();
+        }
+        asyncoro::time::sleep(SHORT).await;
+        let after = AsynCoro::current().statistics();
+        let (turns, events) = (after.turns - before.turns, after.events - before.events);
+        // The reader's datagram, the timer, and a turn for each time that the budget was spent.
+        assert!(turns < 200 && events < 50, "{turns} turns, {events} events for 2000 datagrams");
+        reader.await.unwrap().unwrap();
+        own.terminate();
+    });
+}
+
+#[test]
+fn a_full_unix_queue_makes_the_sender_wait_without_a_busy_loop() {
+    run(async {
+        let (far, to) = bound("@asyncoro-datagrams-full").await;
+        // Connected or not: the system tells only the one of them when there is room again.
+        let connected = AsyncSocket::new(UnixDatagram::unbound().unwrap()).unwrap();
+        connected.connect(&to).await.unwrap();
+        let unconnected = AsyncSocket::new(UnixDatagram::unbound().unwrap()).unwrap();
+        while connected.try_send(b"x").is_ok() {}
+
+        for socket in [&connected, &unconnected] {
+            socket.set_timeout(Some(SHORT));
+        }
+        let before = AsynCoro::current().statistics().turns;
+        assert_eq!(connected.send(b"x").await.unwrap_err().kind(), ErrorKind::TimedOut);
+        let error = unconnected.send_to(b"x", &to).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let batch = [("x", to.clone())];
+        assert_eq!(unconnected.send_batch(&batch).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        let turns = AsynCoro::current().statistics().turns - before;
+        assert!(turns < 500, "{turns} turns while three sends waited for 30 ms");
+
+        unconnected.set_timeout(None);
+        let target = to.clone();
+        let sender = asyncoro::spawn(async move {
+            for count in 0..100_u8 {
+                match count % 2 {
+                    0 => unconnected.send_to(&[count], &target).await.unwrap(),
+                    _ => unconnected.send_batch(&[([count], target.clone())]).await.unwrap(),
+                };
+            }
+        });
+        let mut last = None;
+        while last != Some(99) {
+            let bytes = far.recv_bytes(9).await.unwrap();
+            if bytes != "x" {
+                assert_eq!(bytes[0], last.map_or(0, |last| last + 1));
+                last = Some(bytes[0]);
+            }
+        }
+        sender.await.unwrap();
+    });
+}
+
+#[test]
+fn a_full_unix_queue_makes_a_blocking_sender_wait_and_sleep() {
+    within(|| {
+        let path = "@asyncoro-datagrams-full-blocking";
+        let far = BlockingSocket::create_datagram(path).unwrap();
+        let near = BlockingSocket::new(UnixDatagram::unbound().unwrap()).unwrap();
+        near.connect(path).unwrap();
+        while near.try_send(b"x").is_ok() {}
+        let near = BlockingSocket::new(UnixDatagram::unbound().unwrap()).unwrap();
+        near.set_timeout(Some(SHORT));
+        assert_eq!(near.send_to(b"y", path).unwrap_err().kind(), ErrorKind::TimedOut);
+        near.set_timeout(None);
+        let sender = Watched::spawn(move || near.send_to(b"y", path).unwrap()).asleep();
+        while far.recv_bytes(9).unwrap() != "y" {}
+        assert_eq!(sender.join(), 1);
+    });
+}
+
+#[test]
+fn a_name_is_resolved_by_send_to_and_create_datagram() {
+    run(async {
+        let far = AsyncSocket::create_datagram("localhost:0").await.unwrap();
+        let to = far.local_addr().unwrap();
+        assert!(to.ip().unwrap().is_loopback());
+        let domain = if to.ip().unwrap().is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+        let near = AsyncSocket::open(domain, Type::DGRAM).unwrap();
+        near.send_to(b"to a name", ("localhost", to.port().unwrap())).await.unwrap();
+        assert_eq!(far.recv_bytes(20).await.unwrap(), "to a name");
+    });
+}
+
+#[test]
+fn many_coroutines_share_a_datagram_socket() {
+    on_each_family("shared", |[(near, _), (far, to)]| async move {
+        let senders: Vec<_> = (0..20)
+            .map(|_| {
+                let (near, to) = (near.clone(), to.clone());
+                asyncoro::spawn(async move {
+                    for _ in 0..10 {
+                        near.send_to(b"one of many", &to).await.unwrap();
+                        asyncoro::coro::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        let readers: Vec<_> = (0..4)
+            .map(|_| {
+                let far = far.clone();
+                asyncoro::spawn(async move {
+                    for _ in 0..50 {
+                        assert_eq!(far.recv_bytes(99).await.unwrap(), "one of many");
+                    }
+                })
+            })
+            .collect();
+        for coroutine in senders.into_iter().chain(readers) {
+            coroutine.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn send_vectored_of_many_parts_is_one_datagram() {
+    on_each_family("parts", |[(near, _), (far, to)]| async move {
+        near.connect(&to).await.unwrap();
+        assert_eq!(near.send_vectored(&[&b"x"[..]; 40]).await.unwrap(), 40);
+        assert_eq!(far.recv_bytes(99).await.unwrap().len(), 40);
+    });
+}
