@@ -117,7 +117,7 @@ impl Twin {
 
     /// Runs an operation to its end, waiting in poll(2).
     fn drive<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
-        op.check(self.sys.kind())?;
+        O::check(self.sys.kind())?;
         let settings = self.settings();
         let mut side = self.turn::<O>(settings)?;
         let mut deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
@@ -187,7 +187,7 @@ impl Twin {
 
     /// Makes one attempt, unless a verb has the turn.
     fn attempt<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
-        op.check(self.sys.kind())?;
+        O::check(self.sys.kind())?;
         if self.is_closed() {
             return Err(error::closed());
         }

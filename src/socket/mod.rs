@@ -320,7 +320,7 @@ impl AsyncSocket {
 
     /// Makes one attempt, out of turn if nobody has it, without waiting.
     fn attempt<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
-        op.check(self.core.kind())?;
+        O::check(self.core.kind())?;
         if self.core.is_closing() {
             return Err(error::closed());
         }

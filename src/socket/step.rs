@@ -62,19 +62,14 @@ pub(crate) trait Op {
     /// What kind of socket it works on.
     const NEEDS: Needs;
 
-    /// Its name, where one operation serves two verbs.
-    fn verb(&self) -> &'static str {
-        Self::VERB
-    }
-
     /// Refuses a socket of the wrong kind, naming both.
-    fn check(&self, kind: Kind) -> io::Result<()> {
+    fn check(kind: Kind) -> io::Result<()> {
         let fits = match Self::NEEDS {
             Needs::Any => true,
             Needs::Stream => kind.is_stream(),
             Needs::Datagram => !kind.is_stream(),
         };
-        if fits { Ok(()) } else { Err(error::wrong_kind(self.verb(), kind.name())) }
+        if fits { Ok(()) } else { Err(error::wrong_kind(Self::VERB, kind.name())) }
     }
 
     /// Makes an attempt.
@@ -135,7 +130,7 @@ impl<'a, O: Op> Verb<'a, O> {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                self.op.check(self.socket.core.kind())?;
+                O::check(self.socket.core.kind())?;
                 let half = O::Side::half(&self.socket.core);
                 if half.borrow().turn.is_taken() {
                     let waker = cx.waker().clone();
@@ -159,7 +154,7 @@ impl<'a, O: Op> Verb<'a, O> {
                 }
             }
             Stage::HasTurn => {}
-            Stage::Over => panic!("{} was polled after it was ready", self.op.verb()),
+            Stage::Over => panic!("{} was polled after it was ready", O::VERB),
         }
         match self.socket.core.step(&mut self.op) {
             Progress::Done(result) => {
@@ -265,7 +260,7 @@ impl<O: Op> Future for Verb<'_, O> {
     type Output = io::Result<O::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        current::expect(self.op.verb(), |engine| self.poll_on(engine, cx))
+        current::expect(O::VERB, |engine| self.poll_on(engine, cx))
     }
 }
 

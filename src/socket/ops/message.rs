@@ -139,10 +139,6 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
     const VERB: &'static str = if FRAMED { "send_msg" } else { "send_queued" };
     const NEEDS: Needs = Needs::Stream;
 
-    fn verb(&self) -> &'static str {
-        if self.framed { Self::VERB } else { "send_queued" }
-    }
-
     fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {
         let header = match side.check().and_then(|()| self.header()) {
             Ok(header) => header,

@@ -189,10 +189,6 @@ impl<const UNTIL: bool> Op for Gather<UNTIL> {
     const VERB: &'static str = if UNTIL { "recv_until" } else { "recv_all_bytes" };
     const NEEDS: Needs = Needs::Stream;
 
-    fn verb(&self) -> &'static str {
-        if let Want::Until { .. } = self.want { "recv_until" } else { Self::VERB }
-    }
-
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
         let progress = side.gather(sys, &mut self.want, &mut |piece| match piece {
             Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
