@@ -36,7 +36,7 @@ mod tests {
 
     use crate::sync::mailbox;
 
-    /// Runs `first` beside a coroutine that asks to run once; whether that ran before `first` ended.
+    /// Runs `first` beside a coroutine that asks to run once.
     fn lets_others_run(first: impl Future<Output = ()>) -> bool {
         let ran = Rc::new(Cell::new(false));
         let mark = ran.clone();
