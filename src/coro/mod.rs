@@ -25,6 +25,7 @@ pub(crate) mod sources;
 mod state;
 mod table;
 mod timer;
+mod waiter;
 pub(crate) mod waker;
 
 use std::{
@@ -37,7 +38,7 @@ use std::{
     task::Poll,
 };
 
-pub(crate) use self::{alarm::Alarm, scheduler::aside};
+pub(crate) use self::{alarm::Alarm, scheduler::aside, waiter::Waiter};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
     handle::Coro,

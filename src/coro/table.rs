@@ -5,7 +5,10 @@
 
 use std::collections::VecDeque;
 
-use super::{cell::Body, waker::Key};
+use super::{
+    cell::Body,
+    waker::{GENERATIONS, Key},
+};
 
 /// The place of `run`'s own future, which is in no entry.
 pub(super) const MAIN: u32 = u32::MAX;
@@ -157,7 +160,7 @@ impl Table {
             self.daemons -= 1;
         }
         entry.flags = 0;
-        entry.generation = entry.generation.wrapping_add(1);
+        entry.generation = (entry.generation + 1) % GENERATIONS;
         entry.next_free = self.free;
         self.free = index;
         self.alive -= 1;

@@ -7,7 +7,7 @@
 //! the inbox.
 //!
 //! A number can outlive what it named. Then the generation does not fit and nothing happens, or,
-//! once in 65,536 reuses of a place, a stranger is woken once for nothing, which `std`'s contract
+//! once in 32,768 reuses of a place, a stranger is woken once for nothing, which `std`'s contract
 //! allows any waker to do. Nothing that must not hit a stranger (ending a coroutine, say) goes by
 //! this number.
 //!
@@ -29,7 +29,7 @@ compile_error!("a waker of asyncoro is a 64-bit number; 32-bit systems are not s
 pub(crate) struct Key {
     /// The scheduler's slot in the process.
     pub(crate) slot: u16,
-    /// How many coroutines have had this place before, modulo 2^16.
+    /// How many coroutines have had this place before, modulo [`GENERATIONS`].
     pub(crate) generation: u16,
     /// The place in the scheduler's table.
     pub(crate) index: u32,
@@ -46,14 +46,25 @@ impl Key {
         self.slot != 0 && self.index != NOWHERE
     }
 
-    /// The key as one number. Slots begin at 1, so it is never 0.
+    /// The key as one number, which is odd.
     pub(crate) fn pack(self) -> usize {
-        usize::from(self.slot) << 48 | usize::from(self.generation) << 32 | self.index as usize
+        debug_assert!(self.generation < GENERATIONS, "a generation has 15 bits");
+        let generation = usize::from(self.generation);
+        usize::from(self.slot) << 48 | generation << 33 | (self.index as usize) << 1 | 1
     }
 
     /// The key in a number made by [`Key::pack`].
     pub(crate) fn unpack(number: usize) -> Key {
-        Key { slot: (number >> 48) as u16, generation: (number >> 32) as u16, index: number as u32 }
+        Key {
+            slot: (number >> 48) as u16,
+            generation: (number >> 33) as u16 % GENERATIONS,
+            index: (number >> 1) as u32,
+        }
+    }
+
+    /// The key in a waker of ours.
+    pub(crate) fn of_waker(waker: &Waker) -> Option<Key> {
+        ptr::eq(waker.vtable(), &raw const TABLE).then(|| Key::unpack(waker.data().addr()))
     }
 
     /// A waker for it.
@@ -73,12 +84,14 @@ impl Key {
 
 /// Wakes `waker`, which costs a look-up less for coroutines of ours.
 pub(crate) fn wake(waker: Waker) {
-    if ptr::eq(waker.vtable(), &raw const TABLE) {
-        Key::unpack(waker.data().addr()).wake();
-    } else {
-        waker.wake();
+    match Key::of_waker(&waker) {
+        Some(key) => key.wake(),
+        None => waker.wake(),
     }
 }
+
+/// Generations of a place before they begin again.
+pub(crate) const GENERATIONS: u16 = 1 << 15;
 
 /// The index that no coroutine has; [`super::table::MAIN`] is the same.
 const NOWHERE: u32 = u32::MAX;
@@ -97,17 +110,17 @@ fn drop_data(_: *const ()) {}
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::Key;
+    use super::{GENERATIONS, Key};
 
     #[test]
     fn a_key_survives_packing() {
         for key in [
             Key { slot: 1, generation: 0, index: 0 },
-            Key { slot: u16::MAX, generation: u16::MAX, index: u32::MAX },
+            Key { slot: u16::MAX, generation: GENERATIONS - 1, index: u32::MAX },
             Key { slot: 2, generation: 3, index: 4 },
         ] {
             assert_eq!(Key::unpack(key.pack()), key);
-            assert_ne!(key.pack(), 0);
+            assert_eq!(key.pack() % 2, 1);
         }
     }
 

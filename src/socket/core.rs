@@ -13,11 +13,10 @@
 #![allow(unsafe_code)]
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     io,
     os::fd::{AsRawFd, BorrowedFd},
     rc::{Rc, Weak},
-    task::Waker,
     time::Duration,
 };
 
@@ -29,7 +28,7 @@ use super::{
     turn::Turn,
 };
 use crate::{
-    coro::{current, engine::Engine, sources::Source, waker},
+    coro::{Waiter, current, engine::Engine, sources::Source},
     driver::{Interest, Ready, Token},
     error, frame,
 };
@@ -88,7 +87,8 @@ pub(crate) trait Side: Default {
     const DIRECTION: Direction;
     /// This direction is ready, as far as anybody knows.
     fn refill(&mut self);
-    fn half(core: &Core) -> &RefCell<Half<Self>>;
+    fn half(core: &Core) -> RefMut<'_, Half<Self>>;
+    fn parts(state: &mut State) -> (Option<&Sys>, &mut Self);
 }
 
 impl Side for ReadSide {
@@ -96,8 +96,11 @@ impl Side for ReadSide {
     fn refill(&mut self) {
         ReadSide::refill(self);
     }
-    fn half(core: &Core) -> &RefCell<Half<ReadSide>> {
-        &core.read
+    fn half(core: &Core) -> RefMut<'_, Half<ReadSide>> {
+        RefMut::map(core.state.borrow_mut(), |state| &mut state.read)
+    }
+    fn parts(state: &mut State) -> (Option<&Sys>, &mut ReadSide) {
+        (state.sys.as_ref(), &mut state.read.side)
     }
 }
 
@@ -106,8 +109,11 @@ impl Side for WriteSide {
     fn refill(&mut self) {
         WriteSide::refill(self);
     }
-    fn half(core: &Core) -> &RefCell<Half<WriteSide>> {
-        &core.write
+    fn half(core: &Core) -> RefMut<'_, Half<WriteSide>> {
+        RefMut::map(core.state.borrow_mut(), |state| &mut state.write)
+    }
+    fn parts(state: &mut State) -> (Option<&Sys>, &mut WriteSide) {
+        (state.sys.as_ref(), &mut state.write.side)
     }
 }
 
@@ -118,14 +124,20 @@ struct Binding {
     interest: Interest,
 }
 
+/// What changes with each operation, behind one borrow.
+pub(crate) struct State {
+    /// `None` once the socket was taken apart.
+    sys: Option<Sys>,
+    binding: Option<Binding>,
+    read: Half<ReadSide>,
+    write: Half<WriteSide>,
+}
+
 /// See the module's page.
 pub(crate) struct Core {
-    sys: RefCell<Option<Sys>>,
+    state: RefCell<State>,
     kind: Kind,
     settings: Cell<Settings>,
-    binding: RefCell<Option<Binding>>,
-    pub(crate) read: RefCell<Half<ReadSide>>,
-    pub(crate) write: RefCell<Half<WriteSide>>,
     /// Handles of the user's; the scheduler may hold references of its own.
     pub(crate) handles: Cell<u32>,
     /// The scheduler keeps it until what is queued is sent.
@@ -149,11 +161,13 @@ impl Core {
     pub(crate) fn new(parts: Parts) -> Rc<Core> {
         Rc::new(Core {
             kind: parts.sys.kind(),
-            sys: RefCell::new(Some(parts.sys)),
             settings: Cell::new(parts.settings),
-            binding: RefCell::new(None),
-            read: RefCell::new(Half { side: parts.read, turn: Turn::default() }),
-            write: RefCell::new(Half { side: parts.write, turn: Turn::default() }),
+            state: RefCell::new(State {
+                sys: Some(parts.sys),
+                binding: None,
+                read: Half { side: parts.read, turn: Turn::default() },
+                write: Half { side: parts.write, turn: Turn::default() },
+            }),
             handles: Cell::new(0),
             lingering: Cell::new(false),
             said_starved: Cell::new(false),
@@ -182,8 +196,8 @@ impl Core {
 
     /// The descriptor's number; once the socket is closed, that of a dead socket.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        let sys = self.sys.borrow();
-        let sys = sys.as_ref().expect("a handle's socket is not taken apart");
+        let state = self.state.borrow();
+        let sys = state.sys.as_ref().expect("a handle's socket is not taken apart");
         // SAFETY: `self` owns the descriptor until it is dropped: `close` only puts a dead socket
         // in its place, and `take_parts` moves it out only when the last handle, from which
         // this borrow comes, is consumed.
@@ -204,55 +218,65 @@ impl Core {
 
     /// Calls `f` with the descriptor, unless the socket is closed.
     pub(crate) fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
-        match &*self.sys.borrow() {
+        match &self.state.borrow().sys {
             Some(sys) if !self.is_closing() => f(sys),
+            _ => Err(error::closed()),
+        }
+    }
+
+    /// Calls `f` with the descriptor and the writing half, unless the socket is closed.
+    pub(crate) fn with_writing<R>(
+        &self,
+        f: impl FnOnce(&Sys, &mut Half<WriteSide>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let state = &mut *self.state.borrow_mut();
+        match &state.sys {
+            Some(sys) if !self.is_closing() => f(sys, &mut state.write),
             _ => Err(error::closed()),
         }
     }
 
     /// Steps an operation once, whoever's turn it is.
     pub(crate) fn step<O: Op>(&self, op: &mut O) -> Progress<O::Output> {
-        let sys = self.sys.borrow();
-        let Some(sys) = sys.as_ref().filter(|_| self.is_open()) else {
-            return Progress::Done(Err(error::closed()));
-        };
-        let mut half = O::Side::half(self).borrow_mut();
-        op.step(sys, self.settings.get(), &mut half.side)
+        let mut state = self.state.borrow_mut();
+        match O::Side::parts(&mut state) {
+            (Some(sys), side) if self.is_open() => op.step(sys, self.settings.get(), side),
+            _ => Progress::Done(Err(error::closed())),
+        }
     }
 
     /// Has the driver report on this direction from now on, first of all what is ready already.
     pub(crate) fn watch(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
-        let sys = self.sys.borrow();
-        let Some(sys) = sys.as_ref().filter(|_| self.is_open()) else {
+        let state = &mut *self.state.borrow_mut();
+        let Some(sys) = state.sys.as_ref().filter(|_| self.is_open()) else {
             return Err(error::closed());
         };
-        let mut binding = self.binding.borrow_mut();
-        if let Some(bound) = &mut *binding
+        if let Some(bound) = &mut state.binding
             && std::ptr::eq(bound.engine.as_ptr(), engine)
         {
             if direction == Direction::Write && bound.interest == Interest::Read {
-                bound.interest = Interest::Both;
                 engine.reregister(sys.fd(), Interest::Both, bound.token)?;
+                bound.interest = Interest::Both;
             }
             return Ok(());
         }
-        if let Some(bound) = binding.take() {
+        if let Some(bound) = state.binding.take() {
             bound.forget(sys);
         }
         let both = self.kind.is_tcp() || direction == Direction::Write;
         let interest = if both { Interest::Both } else { Interest::Read };
         let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
         let token = engine.register(sys.fd(), interest, own)?;
-        *binding = Some(Binding { engine: engine.weak(), token, interest });
+        state.binding = Some(Binding { engine: engine.weak(), token, interest });
         if !engine.tells_hangup() {
-            self.read.borrow_mut().side.suspicious = true;
+            state.read.side.suspicious = true;
         }
         Ok(())
     }
 
     /// Has the queue flushed at the end of this turn.
     pub(crate) fn mark_dirty(self: &Rc<Self>, engine: &Engine) {
-        let mut write = self.write.borrow_mut();
+        let mut write = WriteSide::half(self);
         if !write.side.marked && write.side.queued() > 0 {
             write.side.marked = true;
             drop(write);
@@ -269,13 +293,13 @@ impl Core {
 
     /// Whether a verb has the turn to send that has still to leave it, now that the socket closes.
     pub(crate) fn is_writer_leaving(&self) -> bool {
-        let write = self.write.borrow();
+        let write = &self.state.borrow().write;
         write.turn.is_taken() && !write.turn.is_seized()
     }
 
     /// Gives the turn to send to whoever closes the socket.
     pub(crate) fn seize_writing(&self) {
-        let wakers = self.write.borrow_mut().turn.seize();
+        let wakers = WriteSide::half(self).turn.seize();
         drop(wakers);
     }
 
@@ -284,25 +308,25 @@ impl Core {
         self.closing.set(true);
         if !self.closed.replace(true) {
             self.unbind();
-            if let Some(sys) = &*self.sys.borrow() {
+            if let Some(sys) = &self.state.borrow().sys {
                 sys.bury();
             }
-            self.write.borrow_mut().side.abandon();
+            WriteSide::half(self).side.abandon();
             self.wake_all();
         }
     }
 
     /// Has the driver forget the socket; the engine, if it is still there.
     fn unbind(&self) -> Option<Rc<Engine>> {
-        let bound = self.binding.borrow_mut().take()?;
-        let sys = self.sys.borrow();
-        bound.forget(sys.as_ref()?)
+        let mut state = self.state.borrow_mut();
+        let bound = state.binding.take()?;
+        bound.forget(state.sys.as_ref()?)
     }
 
     fn wake_all(&self) {
-        let read = self.read.borrow_mut().turn.all();
-        let write = self.write.borrow_mut().turn.all();
-        read.into_iter().chain(write).for_each(waker::wake);
+        let read = ReadSide::half(self).turn.all();
+        let write = WriteSide::half(self).turn.all();
+        read.into_iter().chain(write).for_each(Waiter::wake);
     }
 
     /// Takes the socket apart; `None` if it is closed.
@@ -311,11 +335,12 @@ impl Core {
             return None;
         }
         self.unbind();
-        let sys = self.sys.borrow_mut().take()?;
         self.closing.set(true);
         self.closed.set(true);
-        let read = std::mem::take(&mut self.read.borrow_mut().side);
-        let write = std::mem::take(&mut self.write.borrow_mut().side);
+        let mut state = self.state.borrow_mut();
+        let sys = state.sys.take()?;
+        let read = std::mem::take(&mut state.read.side);
+        let write = std::mem::take(&mut state.write.side);
         Some(Parts { sys, settings: self.settings.get(), read, write })
     }
 
@@ -323,7 +348,7 @@ impl Core {
     pub(crate) fn release(self: &Rc<Self>) {
         let left = self.handles.get() - 1;
         self.handles.set(left);
-        if left == 0 && !self.write.borrow().side.marked {
+        if left == 0 && !self.state.borrow().write.side.marked {
             self.linger();
         }
     }
@@ -332,8 +357,8 @@ impl Core {
         if !self.has_unsent() {
             return;
         }
-        let bound = self.binding.borrow().as_ref().and_then(|bound| bound.engine.upgrade());
-        if let Some(engine) = bound {
+        let bound = self.state.borrow().binding.as_ref().map(|bound| Weak::clone(&bound.engine));
+        if let Some(engine) = bound.and_then(|engine| engine.upgrade()) {
             self.linger_on(&engine);
         }
     }
@@ -344,16 +369,16 @@ impl Core {
         }
     }
 
-    fn report(&self, ready: Ready) -> (Option<Waker>, Option<Waker>, bool) {
+    fn report(&self, ready: Ready) -> (Option<Waiter>, Option<Waiter>, bool) {
         let (mut reader, mut writer, mut flush) = (None, None, false);
         if ready.any(Ready::READ) {
-            let mut read = self.read.borrow_mut();
+            let mut read = ReadSide::half(self);
             read.side.refill();
             read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
             reader = read.turn.waiter();
         }
         if ready.any(Ready::WRITE) {
-            let mut write = self.write.borrow_mut();
+            let mut write = WriteSide::half(self);
             write.side.refill();
             writer = write.turn.waiter();
             flush = writer.is_none() && write.side.queued() > 0;
@@ -363,16 +388,16 @@ impl Core {
 
     /// Stops asking for writability where each sent datagram would report it.
     fn narrow(&self, engine: &Engine) {
-        let mut binding = self.binding.borrow_mut();
         if self.kind.is_tcp() {
             return;
         }
-        if let (Some(sys), Some(bound)) = (&*self.sys.borrow(), &mut *binding)
+        let state = &mut *self.state.borrow_mut();
+        if let (Some(sys), Some(bound)) = (&state.sys, &mut state.binding)
             && bound.interest == Interest::Both
+            // A failure leaves it as it was: some events too many.
+            && engine.reregister(sys.fd(), Interest::Read, bound.token).is_ok()
         {
             bound.interest = Interest::Read;
-            // A failure leaves it as it was: some events too many.
-            let _ = engine.reregister(sys.fd(), Interest::Read, bound.token);
         }
     }
 }
@@ -394,39 +419,38 @@ impl Source for Core {
         } else if ready.any(Ready::WRITE) && writer.is_none() {
             self.narrow(engine);
         }
-        reader.into_iter().chain(writer).for_each(waker::wake);
+        reader.into_iter().chain(writer).for_each(Waiter::wake);
     }
 
     fn flush(self: Rc<Self>, engine: &Engine) {
         let progress = {
-            let sys = self.sys.borrow();
-            let mut write = self.write.borrow_mut();
-            write.side.marked = false;
-            match sys.as_ref() {
-                Some(sys) if self.is_open() => write.side.flush(sys),
+            let state = &mut *self.state.borrow_mut();
+            state.write.side.marked = false;
+            match &state.sys {
+                Some(sys) if self.is_open() => state.write.side.flush(sys),
                 _ => return,
             }
         };
         if !matches!(progress, Progress::Done(_)) {
             // What cannot be watched cannot be sent either; the next verb tells the same error.
             if self.watch(engine, Direction::Write).is_err() {
-                self.write.borrow_mut().side.abandon();
+                WriteSide::half(&self).side.abandon();
             }
             if self.handles.get() == 0 {
                 self.linger_on(engine);
             }
             return;
         }
-        let writer = self.write.borrow_mut().turn.waiter();
-        writer.into_iter().for_each(waker::wake);
+        let writer = WriteSide::half(&self).turn.waiter();
+        writer.into_iter().for_each(Waiter::wake);
     }
 
     fn has_unsent(&self) -> bool {
-        self.is_open() && self.write.borrow().side.queued() > 0
+        self.is_open() && self.state.borrow().write.side.queued() > 0
     }
 
     fn abandon(&self) -> String {
-        let bytes = self.write.borrow_mut().side.abandon();
+        let bytes = WriteSide::half(self).side.abandon();
         let peer = self.with_sys(|sys| Ok(sys.peer_addr()?));
         let peer = peer.map_or_else(|_| "its peer".to_owned(), |peer| peer.to_string());
         self.close();
@@ -437,7 +461,7 @@ impl Source for Core {
 impl Drop for Core {
     fn drop(&mut self) {
         let engine = self.unbind();
-        drop(self.sys.take());
+        drop(self.state.get_mut().sys.take());
         if let Some(engine) = engine.or_else(|| current::with(Engine::weak)?.upgrade()) {
             engine.descriptor_closed();
         }

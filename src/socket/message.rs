@@ -6,9 +6,7 @@ use bytes::Bytes;
 
 use super::{
     AsyncSocket,
-    core::Side,
     ops::{self, RecvMsg, RecvMsgInto, SendMsg},
-    outbound::WriteSide,
     step::Verb,
 };
 use crate::error;
@@ -88,19 +86,16 @@ impl AsyncSocket {
         if !self.core.kind().is_stream() {
             return Err(error::wrong_kind("try_send_msg", self.core.kind().name()));
         }
-        if self.core.is_closing() {
-            return Err(error::closed());
-        }
-        let mut half = WriteSide::half(&self.core).borrow_mut();
-        if half.turn.is_taken() {
+        let queued = self.core.with_writing(|sys, half| {
+            if half.turn.is_taken() {
+                return Ok(false);
+            }
+            half.side.refill();
+            ops::try_queue(sys, &mut half.side, payload)
+        })?;
+        if !queued {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let side = &mut half.side;
-        side.refill();
-        if !self.core.with_sys(|sys| ops::try_queue(sys, side, payload))? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        drop(half);
         self.flush_soon();
         Ok(())
     }

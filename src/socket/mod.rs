@@ -325,7 +325,7 @@ impl AsyncSocket {
             return Err(error::closed());
         }
         {
-            let mut half = O::Side::half(&self.core).borrow_mut();
+            let mut half = O::Side::half(&self.core);
             if half.turn.is_taken() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }

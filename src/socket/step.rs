@@ -18,7 +18,7 @@ use super::{
     turn::{Left, Ticket},
 };
 use crate::{
-    coro::{Alarm, current, engine::Engine, waker},
+    coro::{Alarm, Waiter, current, engine::Engine},
     driver::Driver,
     error,
 };
@@ -131,17 +131,17 @@ impl<'a, O: Op> Verb<'a, O> {
                     return Poll::Pending;
                 }
                 O::check(self.socket.core.kind())?;
-                let half = O::Side::half(&self.socket.core);
-                if half.borrow().turn.is_taken() {
-                    let waker = cx.waker().clone();
-                    self.stage = Stage::InLine(half.borrow_mut().turn.queue(waker));
+                let is_taken = O::Side::half(&self.socket.core).turn.is_taken();
+                if is_taken {
+                    let waiter = Waiter::of(cx.waker());
+                    let ticket = O::Side::half(&self.socket.core).turn.queue(waiter);
+                    self.stage = Stage::InLine(ticket);
                     return self.pend(engine, cx);
                 }
             }
             Stage::InLine(ticket) => {
-                let half = O::Side::half(&self.socket.core);
-                let waker = cx.waker().clone();
-                let called = half.borrow_mut().turn.called(ticket, waker);
+                let waiter = Waiter::of(cx.waker());
+                let called = O::Side::half(&self.socket.core).turn.called(ticket, waiter);
                 match called {
                     Ok(()) => {
                         self.stage = Stage::HasTurn;
@@ -178,15 +178,15 @@ impl<'a, O: Op> Verb<'a, O> {
 
     fn hold_turn(&mut self, cx: &mut Context<'_>) {
         let waker = cx.waker();
-        let mut half = O::Side::half(&self.socket.core).borrow_mut();
+        let mut half = O::Side::half(&self.socket.core);
         if self.stage == Stage::Fresh {
             half.turn.take();
             self.stage = Stage::HasTurn;
         }
         if !half.turn.wakes(waker) {
             drop(half);
-            let waker = waker.clone();
-            let old = O::Side::half(&self.socket.core).borrow_mut().turn.wait(waker);
+            let waker = Waiter::of(waker);
+            let old = O::Side::half(&self.socket.core).turn.wait(waker);
             drop(old);
         }
     }
@@ -230,7 +230,7 @@ impl<'a, O: Op> Verb<'a, O> {
     fn leave(&mut self) -> bool {
         let mut queued = false;
         if self.stage == Stage::HasTurn {
-            queued = self.op.give_up(&mut O::Side::half(&self.socket.core).borrow_mut().side);
+            queued = self.op.give_up(&mut O::Side::half(&self.socket.core).side);
             if queued {
                 current::with(|engine| self.socket.core.mark_dirty(engine));
             }
@@ -240,16 +240,20 @@ impl<'a, O: Op> Verb<'a, O> {
     }
 
     fn pass_turn(&mut self) {
-        let half = O::Side::half(&self.socket.core);
-        let left = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::InLine(ticket) => half.borrow_mut().turn.leave(ticket),
-            Stage::HasTurn if !O::CLOSES && half.borrow().turn.is_seized() => Left::default(),
-            Stage::HasTurn => half.borrow_mut().turn.pass(),
-            Stage::Fresh | Stage::Over => return,
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        if matches!(stage, Stage::Fresh | Stage::Over) {
+            return;
+        }
+        let mut half = O::Side::half(&self.socket.core);
+        let left = match stage {
+            Stage::InLine(ticket) => half.turn.leave(ticket),
+            _ if !O::CLOSES && half.turn.is_seized() => Left::default(),
+            _ => half.turn.pass(),
         };
+        drop(half);
         self.alarm = None;
         drop(left.drop);
-        left.wake.into_iter().for_each(waker::wake);
+        left.wake.into_iter().for_each(Waiter::wake);
     }
 }
 

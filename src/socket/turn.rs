@@ -8,6 +8,8 @@
 
 use std::{collections::VecDeque, task::Waker};
 
+use crate::coro::Waiter;
+
 /// See the module's page.
 #[derive(Default)]
 pub(crate) struct Turn {
@@ -17,7 +19,7 @@ pub(crate) struct Turn {
     /// The last ticket given out.
     last: u32,
     /// Whom readiness wakes: the verb that has the turn.
-    waiter: Option<Waker>,
+    waiter: Option<Waiter>,
     line: Option<Box<Line>>,
 }
 
@@ -29,7 +31,7 @@ pub(crate) struct Ticket(u32);
 struct Line {
     /// Whom the turn was passed to; it has not looked yet.
     called: Option<Ticket>,
-    waiting: VecDeque<(Ticket, Waker)>,
+    waiting: VecDeque<(Ticket, Waiter)>,
 }
 
 impl Turn {
@@ -46,9 +48,9 @@ impl Turn {
 
     /// Has readiness wake `waker`; the caller has the turn. Gives back what is to be dropped
     /// outside.
-    pub(crate) fn wait(&mut self, waker: Waker) -> Option<Waker> {
+    pub(crate) fn wait(&mut self, waiter: Waiter) -> Option<Waiter> {
         debug_assert!(self.taken, "who waits has the turn");
-        self.waiter.replace(waker)
+        self.waiter.replace(waiter)
     }
 
     /// Whether readiness would wake this waker.
@@ -57,30 +59,30 @@ impl Turn {
     }
 
     /// Whoever waits for readiness.
-    pub(crate) fn waiter(&mut self) -> Option<Waker> {
+    pub(crate) fn waiter(&mut self) -> Option<Waiter> {
         self.waiter.take()
     }
 
     /// Stands in line.
-    pub(crate) fn queue(&mut self, waker: Waker) -> Ticket {
+    pub(crate) fn queue(&mut self, waiter: Waiter) -> Ticket {
         let line = self.line.get_or_insert_default();
         self.last = self.last.wrapping_add(1);
         let ticket = Ticket(self.last);
-        line.waiting.push_back((ticket, waker));
+        line.waiting.push_back((ticket, waiter));
         ticket
     }
 
     /// Whether the turn was passed to `ticket`, which then has it. If not, its waker is replaced
     /// and the old one given back, to be dropped outside.
-    pub(crate) fn called(&mut self, ticket: Ticket, waker: Waker) -> Result<(), Option<Waker>> {
-        let Some(line) = &mut self.line else { return Err(Some(waker)) };
+    pub(crate) fn called(&mut self, ticket: Ticket, waiter: Waiter) -> Result<(), Option<Waiter>> {
+        let Some(line) = &mut self.line else { return Err(Some(waiter)) };
         if line.called == Some(ticket) {
             line.called = None;
             self.forget_empty_line();
             return Ok(());
         }
         let place = line.waiting.iter_mut().find(|(waiting, _)| *waiting == ticket);
-        Err(place.map(|(_, old)| std::mem::replace(old, waker)))
+        Err(place.map(|(_, old)| std::mem::replace(old, waiter)))
     }
 
     /// Leaves the line; if the turn had been passed to it, it is passed on. The wakers are to be
@@ -115,14 +117,14 @@ impl Turn {
 
     /// Everybody who waits here, for the close of the socket. The turn stays taken by whoever has
     /// it.
-    pub(crate) fn all(&mut self) -> Vec<Waker> {
+    pub(crate) fn all(&mut self) -> Vec<Waiter> {
         let line = self.line.as_mut().map(|line| line.waiting.drain(..).map(|(_, waker)| waker));
         self.waiter.take().into_iter().chain(line.into_iter().flatten()).collect()
     }
 
     /// Takes the turn from whoever has it and does not leave, for the close of the socket, once.
     /// The wakers are to be dropped outside.
-    pub(crate) fn seize(&mut self) -> Vec<Waker> {
+    pub(crate) fn seize(&mut self) -> Vec<Waiter> {
         if std::mem::replace(&mut self.seized, true) {
             return Vec::new();
         }
@@ -149,6 +151,6 @@ impl Turn {
 #[derive(Default)]
 #[must_use = "the next in line must be woken"]
 pub(crate) struct Left {
-    pub(crate) wake: Option<Waker>,
-    pub(crate) drop: Option<Waker>,
+    pub(crate) wake: Option<Waiter>,
+    pub(crate) drop: Option<Waiter>,
 }

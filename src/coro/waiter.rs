@@ -1,0 +1,113 @@
+//! A waker in one word, for those who keep many: sockets.
+//!
+//! A coroutine's own waker is a number already ([`Key`]), which is always odd. Any other waker goes
+//! into a box, whose address is even.
+//!
+//! Unsafe: a box kept as a bare pointer, and taken back once, by `wake` or by the drop.
+#![allow(unsafe_code)]
+
+use std::{
+    mem,
+    ptr::{self, NonNull},
+    task::Waker,
+};
+
+use super::waker::Key;
+
+/// See the module's page.
+pub(crate) struct Waiter(NonNull<()>);
+
+impl Waiter {
+    /// One that wakes whom `waker` wakes. A foreign waker is cloned, which is foreign code.
+    pub(crate) fn of(waker: &Waker) -> Waiter {
+        let word = match Key::of_waker(waker) {
+            Some(key) => NonNull::new(ptr::without_provenance_mut(key.pack())),
+            None => Some(NonNull::from(Box::leak(Box::new(waker.clone()))).cast()),
+        };
+        Waiter(word.expect("neither a key nor a box is zero"))
+    }
+
+    /// Wakes.
+    pub(crate) fn wake(self) {
+        match self.key() {
+            Some(key) => key.wake(),
+            None => {
+                let word = self.0;
+                mem::forget(self);
+                // SAFETY: the word is a box that `of` leaked; forgetting `self` leaves it to us.
+                unsafe { Box::from_raw(word.cast::<Waker>().as_ptr()) }.wake();
+            }
+        }
+    }
+
+    /// Whether it wakes whom `waker` wakes.
+    pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
+        match self.key() {
+            Some(key) => Key::of_waker(waker) == Some(key),
+            // SAFETY: the word is a box that `of` leaked and `self` still owns.
+            None => unsafe { self.0.cast::<Waker>().as_ref() }.will_wake(waker),
+        }
+    }
+
+    fn key(&self) -> Option<Key> {
+        let number = self.0.addr().get();
+        (number & 1 == 1).then(|| Key::unpack(number))
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if self.key().is_none() {
+            // SAFETY: as in `wake`, which forgets `self` and so does not come here.
+            drop(unsafe { Box::from_raw(self.0.cast::<Waker>().as_ptr()) });
+        }
+    }
+}
+
+// A box's address is even.
+const _: () = assert!(align_of::<Waker>() > 1);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Wake, Waker},
+    };
+
+    use super::{Key, Waiter};
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_foreign_waker_is_woken_or_dropped_once() {
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let waiter = Waiter::of(&waker);
+        assert!(waiter.will_wake(&waker));
+        assert!(!waiter.will_wake(Waker::noop()));
+        waiter.wake();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        drop(Waiter::of(&waker));
+        drop(waker);
+        assert_eq!(Arc::strong_count(&count), 1);
+    }
+
+    #[test]
+    fn a_coroutines_waker_needs_no_box() {
+        let key = Key { slot: 9999, generation: 3, index: 4 };
+        let waiter = Waiter::of(&key.waker());
+        assert_eq!(waiter.key(), Some(key));
+        assert!(waiter.will_wake(&key.waker()));
+        assert!(!waiter.will_wake(&Key { index: 5, ..key }.waker()));
+        waiter.wake();
+    }
+}
