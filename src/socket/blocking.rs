@@ -111,6 +111,12 @@ impl Twin {
         *lock(&self.settings)
     }
 
+    /// The settings that operations are stepped with: there is no turn at whose end a message could
+    /// leave, so each leaves at once.
+    fn stepping(&self) -> Settings {
+        Settings { coalescing: false, ..self.settings() }
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -118,7 +124,7 @@ impl Twin {
     /// Runs an operation to its end, waiting in poll(2).
     fn drive<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
         O::check(self.sys.kind())?;
-        let settings = self.settings();
+        let settings = self.stepping();
         let mut side = self.turn::<O>(settings)?;
         let mut deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
         let mut moved = op.moved();
@@ -156,7 +162,7 @@ impl Twin {
             match self.drive(op()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let now = Driver::now();
-                    let timeout = self.settings().timeout();
+                    let timeout = self.stepping().timeout();
                     let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
                     if deadline.is_some_and(|deadline| now >= deadline) {
                         return Err(error::timed_out(0, false));
@@ -193,7 +199,7 @@ impl Twin {
         }
         let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
-        match op.step(&self.sys, self.settings(), &mut side) {
+        match op.step(&self.sys, self.stepping(), &mut side) {
             Progress::Done(result) => result,
             Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -531,7 +537,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_msg(&self, payload: &[u8]) -> io::Result<()> {
-        self.twin.drive(SendMsg::message(payload).at_once())
+        self.twin.drive(SendMsg::message(payload))
     }
 
     /// Sends raw bytes by the rules of messages, at once, see [`AsyncSocket::send_queued`].
@@ -539,7 +545,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_queued(&self, bytes: &[u8]) -> io::Result<()> {
-        self.twin.drive(SendMsg::raw(bytes).at_once())
+        self.twin.drive(SendMsg::raw(bytes))
     }
 
     /// Sends a message if that needs no waiting, see [`AsyncSocket::try_send_msg`]; what does not

@@ -92,28 +92,21 @@ pub(crate) struct SendMsg<'a, const FRAMED: bool> {
     payload: &'a [u8],
     /// Bytes that have left, header included.
     sent: usize,
-    at_once: bool,
 }
 
 impl<'a> SendMsg<'a, true> {
     pub(crate) fn message(payload: &'a [u8]) -> Self {
-        SendMsg { payload, sent: 0, at_once: false }
+        SendMsg { payload, sent: 0 }
     }
 }
 
 impl<'a> SendMsg<'a, false> {
     pub(crate) fn raw(payload: &'a [u8]) -> Self {
-        SendMsg { payload, sent: 0, at_once: false }
+        SendMsg { payload, sent: 0 }
     }
 }
 
 impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
-    /// Sent at once, whatever the socket's settings say: there is no turn whose end it could wait
-    /// for.
-    pub(crate) fn at_once(self) -> Self {
-        SendMsg { at_once: true, ..self }
-    }
-
     fn header_len(&self) -> usize {
         if FRAMED { HEADER } else { 0 }
     }
@@ -144,7 +137,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
             Ok(header) => header,
             Err(error) => return Progress::Done(Err(error)),
         };
-        let small = settings.coalescing && !self.at_once && self.payload.len() < QUEUE_LIMIT;
+        let small = settings.coalescing && self.payload.len() < QUEUE_LIMIT;
         loop {
             if small && self.sent == 0 && side.queued() + self.len() <= QUEUE_LIMIT + HEADER {
                 side.append(&self.rest(&header));
