@@ -114,7 +114,9 @@ impl Twin {
     /// The settings that operations are stepped with: there is no turn at whose end a message could
     /// leave, so each leaves at once.
     fn stepping(&self) -> Settings {
-        Settings { coalescing: false, ..self.settings() }
+        let mut settings = self.settings();
+        settings.coalescing = false;
+        settings
     }
 
     fn is_closed(&self) -> bool {
