@@ -1,4 +1,235 @@
-//! asyncoro
+//! Write it as with blocking sockets and threads, add `.await`: a dropped or timed-out `recv` never
+//! loses a byte, and the same calls work in a plain thread.
+//!
+//! asyncoro is asynchronous network programming with the API of blocking sockets. A regular socket
+//! is converted to an [`AsyncSocket`], the program is written as it would be with threads, and
+//! `.await` stands where a call would block; while it waits, a scheduler runs other coroutines. It
+//! re-creates, in Rust, the network programming part of the Python framework asyncoro, later
+//! renamed pycos, speaks its message format, and goes on from there.
+//!
+//! - **One socket type** for TCP, UDP and Unix sockets, as in BSD, with the verbs of the standard
+//!   library and BSD: [`recv`](AsyncSocket::recv), [`send_all`](AsyncSocket::send_all),
+//!   [`accept`](AsyncSocket::accept).
+//! - **Messages**: [`send_msg`](AsyncSocket::send_msg) and [`recv_msg`](AsyncSocket::recv_msg)
+//!   carry whole byte strings over a stream. Small ones that are sent together leave together.
+//! - **Cancelling is safe**: drop any future at any `.await`. What a receiving verb had received
+//!   stays with the socket, what a message has begun to send is sent whole.
+//! - **A blocking twin**: [`BlockingSocket`] has the same verbs, word for word, for plain threads.
+//! - **One thread**: coroutines stay on the thread of their scheduler. They may hold what is not
+//!   `Send`, and share it without locks.
+//!
+//! # From threads to coroutines
+//!
+//! A server for any number of clients, with a thread for each of them:
+//!
+//! ```no_run
+//! use std::{
+//!     io::{self, Read, Write},
+//!     net::{TcpListener, TcpStream},
+//!     thread,
+//! };
+//!
+//! fn main() -> io::Result<()> {
+//!     let server = TcpListener::bind("127.0.0.1:7007")?;
+//!     loop {
+//!         let (client, _) = server.accept()?;
+//!         thread::spawn(move || echo(client));
+//!     }
+//! }
+//!
+//! fn echo(mut client: TcpStream) -> io::Result<()> {
+//!     let mut buffer = [0; 4096];
+//!     loop {
+//!         let count = client.read(&mut buffer)?;
+//!         if count == 0 {
+//!             return Ok(());
+//!         }
+//!         client.write_all(&buffer[..count])?;
+//!     }
+//! }
+//! ```
+//!
+//! The same with coroutines. Its steps:
+//!
+//! 1. [`run`] is where a program enters asyncoro: it runs a future, and what that spawns, on this
+//!    thread.
+//! 2. [`AsyncSocket::new`] converts the listening socket; what it accepts is asynchronous, too.
+//! 3. A function that waits is `async`, and each call that would block is followed by `.await`.
+//! 4. A thread for each client becomes a coroutine, made by [`spawn`]. [`Coro::or_log`] lets it go
+//!    its way and tells the log (through `tracing`) what it failed with, if it did.
+//!
+//! ```no_run
+//! use std::{io, net::TcpListener};
+//!
+//! use asyncoro::AsyncSocket;
+//!
+//! fn main() -> io::Result<()> {
+//!     asyncoro::run(serve()) // 1
+//! }
+//!
+//! async fn serve() -> io::Result<()> {
+//!     let server = AsyncSocket::new(TcpListener::bind("127.0.0.1:7007")?)?; // 2
+//!     loop {
+//!         let (client, _) = server.accept().await?; // 3
+//!         asyncoro::spawn(echo(client)).or_log(); // 4
+//!     }
+//! }
+//!
+//! async fn echo(client: AsyncSocket) -> io::Result<()> {
+//!     let mut buffer = [0; 4096];
+//!     loop {
+//!         let count = client.recv(&mut buffer).await?; // 3
+//!         if count == 0 {
+//!             return Ok(());
+//!         }
+//!         client.send_all(&buffer[..count]).await?; // 3
+//!     }
+//! }
+//! ```
+//!
+//! [`AsyncSocket::create_server`] does in one call what a server's socket needs (open, options,
+//! bind, listen); [`AsyncSocket::create_connection`] is its counterpart for clients, and
+//! [`AsyncSocket::create_datagram`] for UDP.
+//!
+//! # Messages
+//!
+//! TCP has no borders: what was sent in three pieces may be received in two or five. A message has
+//! them: it is received as it was sent, whole. On the wire it is 4 bytes of length, big-endian, and
+//! then the payload, which asyncoro and pycos programs understand.
+//!
+//! ```
+//! use asyncoro::AsyncSocket;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! asyncoro::run(async {
+//!     let server = AsyncSocket::create_server("127.0.0.1:0").await?;
+//!     let address = server.local_addr()?;
+//!     asyncoro::spawn(async move {
+//!         let (client, _) = server.accept().await?;
+//!         // `None` when the peer has ended the stream between two messages.
+//!         while let Some(message) = client.recv_msg().await? {
+//!             client.send_msg(&message).await?;
+//!         }
+//!         std::io::Result::Ok(())
+//!     })
+//!     .or_log();
+//!
+//!     let socket = AsyncSocket::create_connection(address).await?;
+//!     socket.send_msg(b"one").await?;
+//!     socket.send_msg(b"two").await?;
+//!     assert_eq!(socket.recv_msg().await?.unwrap(), "one");
+//!     assert_eq!(socket.recv_msg().await?.unwrap(), "two");
+//!     socket.close().await
+//! })
+//! # }
+//! ```
+//!
+//! `send_msg` puts a small message into the socket's queue, and the queue leaves in one system call
+//! at the end of the scheduler's turn. [`AsyncSocket::flush`] and
+//! [`AsyncSocket::close`] wait until it has left. A message may have 64 MiB, unless
+//! [`AsyncSocket::set_message_limit`] says otherwise; one whose header announces more is an error
+//! before anything is allocated for it.
+//!
+//! # Timeouts and cancelling
+//!
+//! [`AsyncSocket::set_timeout`] bounds each operation: it is the longest wait without progress.
+//! [`time::timeout`] bounds a whole thing, whatever that is made of. Neither loses bytes:
+//!
+//! ```
+//! use std::{io, time::Duration};
+//!
+//! use asyncoro::{AsyncSocket, time::timeout};
+//!
+//! # fn main() -> io::Result<()> {
+//! let (near, far) = std::os::unix::net::UnixStream::pair()?;
+//! asyncoro::run(async {
+//!     let (near, far) = (AsyncSocket::new(near)?, AsyncSocket::new(far)?);
+//!
+//!     // Half of a message, then nothing for a while.
+//!     far.send_all(&[0, 0, 0, 6, b'w', b'h', b'o']).await?;
+//!     let patience = Duration::from_millis(10);
+//!     assert!(timeout(patience, near.recv_msg()).await.is_err());
+//!
+//!     // The next call goes on where the one that was dropped had come to.
+//!     far.send_all(b"le!").await?;
+//!     assert_eq!(near.recv_msg().await?.unwrap(), "whole!");
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! A coroutine is cancelled with [`Coro::terminate`]: its future is dropped by its own scheduler. A
+//! socket is closed for all its handles with [`AsyncSocket::close`], and whoever waits on it is
+//! woken with an error. `docs/cancel.md` in the repository says what dropping does, verb by verb.
+//!
+//! # Threads
+//!
+//! [`BlockingSocket`] is the blocking twin: the same verbs, which wait in the call instead of in an
+//! `.await`. It is `Send` and `Sync`, and [`AsyncSocket::into_blocking`] and
+//! [`BlockingSocket::into_async`] turn one into the other, with everything that was received and
+//! not yet taken.
+//!
+//! A program that is not asynchronous otherwise runs a scheduler on a thread of its own with
+//! [`AsynCoro::start`], and starts coroutines there from any thread. It sends a closure that makes
+//! the future, since the future itself stays on the scheduler's thread.
+//!
+//! ```
+//! use std::io;
+//!
+//! use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket};
+//!
+//! # fn main() -> io::Result<()> {
+//! let scheduler = AsynCoro::start()?;
+//! let address = scheduler
+//!     .spawn(|| async {
+//!         let server = AsyncSocket::create_server("127.0.0.1:0").await?;
+//!         let address = server.local_addr()?;
+//!         asyncoro::spawn(async move {
+//!             let (client, _) = server.accept().await?;
+//!             client.send_msg(b"from a coroutine").await
+//!         })
+//!         .or_log();
+//!         io::Result::Ok(address)
+//!     })
+//!     .value()??; // waits, in this plain thread, for the coroutine's value
+//!
+//! let socket = BlockingSocket::create_connection(address)?;
+//! assert_eq!(socket.recv_msg()?.unwrap(), "from a coroutine");
+//! scheduler.join();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The other way round, [`pool::run`] runs a blocking function on a thread, and a coroutine awaits
+//! its value.
+//!
+//! # The end of a program
+//!
+//! [`run`] returns when its future and all coroutines have ended. Coroutines that shall not keep it
+//! are daemons: `coro::current().set_daemon(true)`. [`run_until`] returns with its future and ends
+//! the rest, which is what a server wants that ends at Ctrl-C. Either way futures are dropped in
+//! their own scheduler, and queued messages get up to a second to leave.
+//!
+//! # What asyncoro does not do, yet
+//!
+//! - TLS.
+//! - Adapters for hyper, tokio and futures-io. A future is a future, so what does no I/O of its own
+//!   (channels, `select`, `join`) works in a coroutine; a library that needs tokio's reactor does
+//!   not.
+//! - Several cores: one scheduler uses one. [`AsynCoro::start`] can start more of them, but nothing
+//!   spreads connections over them.
+//! - Windows, and systems of 32 bits: the crate does not compile there.
+//! - Files. [`pool::run`] is the way to them.
+//!
+//! Linux is what is tested. Other Unix systems go through the `polling` crate, which is tested on
+//! Linux too; they are not promised.
+//!
+//! # Where to look
+//!
+//! [`coro`] for coroutines and schedulers, [`time`] for sleeping and timeouts, [`addr`] for what
+//! the verbs take as an address, [`error`] for what errors tell, [`pool`] and [`resolve`] for what
+//! blocks, [`sync`] for mailboxes, [`signal`] and [`stdio`] for Ctrl-C and standard input. The
+//! repository has a tutorial in `docs/tutorial.md` and programs in `examples/`.
 pub mod addr;
 pub mod coro;
 mod driver;
@@ -19,3 +250,12 @@ pub use socket2;
 pub use addr::{Address, ToAddress};
 pub use coro::{AsynCoro, Coro, run, run_until, spawn};
 pub use socket::{AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused};
+
+/// The code in the guides is compiled and run with the documentation's examples.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/tutorial.md")]
+    mod tutorial {}
+}

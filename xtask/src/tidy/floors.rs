@@ -1,4 +1,4 @@
-//! Arrows between modules point downward or stay on their floor (docs/design.md, "The tree").
+//! Arrows between modules point downward or stay on their floor (ARCHITECTURE.md, "Floors").
 //!
 //! An arrow is a path through `crate::`, or through as many `super::` as reach the root. Tests may
 //! reach anywhere, and `lib.rs` stands outside.
