@@ -156,7 +156,7 @@ impl fmt::Display for TimedOut {
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the time for this was over")
+        f.write_str("timed out")
     }
 }
 

@@ -55,7 +55,11 @@ impl Kind {
     pub(crate) fn from_environment() -> Kind {
         match env::var(DRIVER_VARIABLE).as_deref() {
             Ok("poll") => Kind::Portable,
-            _ => Kind::native(),
+            Ok("epoll") | Err(_) => Kind::native(),
+            Ok(other) => {
+                tracing::warn!("asyncoro: {DRIVER_VARIABLE}={other} names no driver; ignored");
+                Kind::native()
+            }
         }
     }
 

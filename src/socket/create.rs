@@ -60,8 +60,8 @@ impl AsyncSocket {
     /// ```
     ///
     /// # Errors
-    /// That of the first address, with host and port in the text ([`error::os_code`] finds the
-    /// code); `NotFound` ([`error::Unresolved`]) for a name without an address.
+    /// That of the attempt that failed first, with host and port in the text ([`error::os_code`]
+    /// finds the code); `NotFound` ([`error::Unresolved`]) for a name without an address.
     ///
     /// # Cancel
     /// All attempts are given up.

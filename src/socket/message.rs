@@ -96,7 +96,11 @@ impl AsyncSocket {
         if !queued {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.flush_soon();
+        if self.core.settings().coalescing {
+            self.flush_soon();
+        } else {
+            self.flush_now();
+        }
         Ok(())
     }
 }

@@ -342,9 +342,15 @@ impl AsyncSocket {
     /// now.
     fn flush_soon(&self) {
         if current::with(|engine| self.core.mark_dirty(engine)).is_none() {
-            // What does not go now goes with the next verb; a failure sticks and is told there.
-            let _ = self.attempt(Flush::<false>);
+            self.flush_now();
         }
+    }
+
+    /// Has what was queued outside a verb sent as far as it goes. In a scheduler the rest leaves
+    /// without a verb, else with the next one, which is also told of a failure.
+    fn flush_now(&self) {
+        let _ = self.attempt(Flush::<false>);
+        current::with(|engine| self.core.mark_dirty(engine));
     }
 }
 

@@ -76,7 +76,7 @@ impl AsyncSocket {
     }
 
     async fn wait_for_descriptor(&self, since: Instant) -> io::Result<()> {
-        if self.timeout().is_some_and(|timeout| since.elapsed() >= timeout) {
+        if self.timeout().is_some_and(|timeout| Driver::now() - since >= timeout) {
             return Err(error::timed_out(0, false));
         }
         let mut pause = pin!(sleep(STARVED_PAUSE));

@@ -16,7 +16,7 @@ mod courtesy;
 pub(crate) mod line;
 mod mailbox;
 
-#[allow(unused_imports)]
+#[cfg(all(test, not(loom)))]
 pub(crate) use block_on::block_on;
 pub use mailbox::{
     Receiver, Receiving, SendError, Sender, Sending, TryReceiveError, TrySendError, mailbox,

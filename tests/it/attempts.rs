@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, os::unix::net::UnixStream, time::Duration};
 
-use asyncoro::{AsyncSocket, BlockingSocket, time::sleep};
+use asyncoro::{AsyncSocket, BlockingSocket, error::TimedOut, run, spawn, time::sleep};
 use bytes::Bytes;
 
 fn pair() -> (AsyncSocket, AsyncSocket) {
@@ -76,4 +76,40 @@ fn try_send_msg_goes_on_once_the_peer_has_read() {
     while far.try_recv(&mut [0; 65536]).is_ok() {}
     assert!(sent > 64);
     near.try_send_msg(&message).unwrap();
+}
+
+#[test]
+fn without_coalescing_a_tried_message_leaves_at_once() {
+    run(async {
+        let (near, far) = pair();
+        near.set_coalescing(false);
+        near.try_send_msg(&Bytes::from_static(b"now")).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(far.try_recv(&mut buffer).unwrap(), 7, "no turn has ended in between");
+    });
+}
+
+#[test]
+fn a_flush_that_times_out_says_that_the_rest_still_leaves() {
+    run(async {
+        let (near, far) = pair();
+        let long = Bytes::from(vec![7; 8 << 20]);
+        near.try_send_msg(&long).unwrap();
+        near.set_timeout(Some(Duration::from_millis(20)));
+        let error = near.flush().await.unwrap_err();
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TimedOut>()).unwrap();
+        assert!(inner.rest_queued);
+        near.set_timeout(None);
+        let (received, flushed) = (spawn(async move { far.recv_msg().await }), near.flush().await);
+        flushed.unwrap();
+        assert_eq!(received.await.unwrap().unwrap().unwrap(), long);
+    });
+}
+
+#[test]
+fn receiving_into_nothing_is_over_at_once() {
+    run(async {
+        let (near, _far) = pair();
+        assert_eq!(near.recv(&mut []).await.unwrap(), 0);
+    });
 }

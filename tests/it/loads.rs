@@ -20,7 +20,7 @@ use asyncoro::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{bounded::run, within::within};
+use crate::{bounded::run, programs::skipped, within::within};
 
 /// Which part a process of this test binary plays, if any.
 const PART: &str = "ASYNCORO_TEST_PART";
@@ -148,7 +148,7 @@ fn one_process_holds_19000_connections() {
     let limits = getrlimit(Resource::Nofile);
     let needed = CONNECTIONS as u64 + 500;
     if limits.maximum.is_some_and(|most| most < needed) {
-        println!("skipped: a process may open {:?} files, not {needed}", limits.maximum);
+        skipped(format_args!("a process may open {:?} files, not {needed}", limits.maximum));
         return;
     }
     match env::var(PART) {

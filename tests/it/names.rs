@@ -33,7 +33,7 @@ fn a_name_is_resolved_and_connected_to() {
         let port = listener.local_addr().unwrap().port();
         let found = run(resolve::resolve("localhost", port)).unwrap();
         if !found.contains(&listener.local_addr().unwrap()) {
-            println!("skipped for {address}: localhost has {found:?} alone");
+            crate::programs::skipped(format_args!("{address}: localhost has {found:?} alone"));
             continue;
         }
         let text = format!("localhost:{port}");

@@ -26,9 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn or_skip<T>(what: &str, found: Option<T>) -> Option<T> {
     assert!(found.is_some() || env::var_os("CI").is_none(), "{what} is missing, and this is CI");
     if found.is_none() {
-        eprintln!("skipped: {what} is missing");
+        skipped(format_args!("{what} is missing"));
     }
     found
+}
+
+/// Says that a test was skipped, past the test runner, which keeps what is printed to itself.
+pub(crate) fn skipped(why: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// A tool by name, if this machine has it.

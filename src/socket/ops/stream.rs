@@ -33,7 +33,8 @@ impl Op for Recv<'_> {
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
         let held = side.copy_front(self.0);
-        if held > 0 {
+        // Nothing asked for is there at once, on a stream; an empty datagram has to come.
+        if held > 0 || (self.0.is_empty() && sys.kind().is_stream()) {
             return Progress::Done(Ok(held));
         }
         side.read(sys, self.0.len(), |sys| sys.recv(self.0))
@@ -298,6 +299,10 @@ impl<const CLOSES: bool> Op for Flush<CLOSES> {
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
         side.flush(sys)
     }
+
+    fn give_up(&mut self, side: &mut WriteSide) -> bool {
+        !CLOSES && side.queued() > 0
+    }
 }
 
 /// `shutdown` of sending, or of both directions: what is queued leaves first.
@@ -315,6 +320,10 @@ impl Op for ShutDown {
             progress => return progress,
         }
         Progress::Done(sys.shutdown(self.0).map_err(io::Error::from))
+    }
+
+    fn give_up(&mut self, side: &mut WriteSide) -> bool {
+        side.queued() > 0
     }
 }
 
