@@ -12,7 +12,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     future::Future,
-    io,
+    io, mem,
     os::fd::BorrowedFd,
     rc::{Rc, Weak},
     task::{Context, Waker},
@@ -145,6 +145,39 @@ impl Engine {
         self.process.get() != super::fork::generation()
     }
 
+    /// Ends the loop in the child of a fork that a coroutine has made: it would take the parent's
+    /// events, and send once more what the parent sends.
+    ///
+    /// # Panics
+    /// In such a child.
+    pub(super) fn refuse_in_child(&self) {
+        assert!(
+            !self.is_inherited(),
+            "a coroutine has forked, and in the child it cannot go on: the scheduler belongs to \
+             the parent; in the child call exec or exit before the next `.await`, or make a \
+             scheduler of its own with `asyncoro::run`"
+        );
+    }
+
+    /// Lets go of a scheduler in the child of a fork. The memory stays, and with it the driver, the
+    /// end of which would take things out of the kernel's list that the parent still needs.
+    pub(super) fn leave_to_parent(own: &Rc<Engine>) {
+        own.close_inbox();
+        mem::forget(Rc::clone(own));
+    }
+
+    fn close_inbox(&self) {
+        inbox::unregister(self.slot);
+        for post in self.inbox.close() {
+            // Coroutines that never started end here, so that whoever waits for them hears of it.
+            if let Post::Start(unstarted) = post {
+                let mut body = unstarted.into_body();
+                body.end();
+                body.finish("a coroutine that was never started");
+            }
+        }
+    }
+
     // ---- coroutines
 
     pub(super) fn spawn<F: Future + 'static>(&self, future: F) -> Coro<F::Output> {
@@ -187,8 +220,14 @@ impl Engine {
         table.alive() - table.daemons()
     }
 
+    /// Makes a new future of `run`'s own ready; what the one before was named is forgotten.
+    pub(super) fn begin_main(&self) {
+        self.names.borrow_mut().remove(&MAIN);
+        self.wake_main();
+    }
+
     /// Makes `run`'s own future ready.
-    pub(super) fn wake_main(&self) {
+    fn wake_main(&self) {
         self.table.borrow_mut().wake_place(MAIN);
     }
 
@@ -551,15 +590,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        inbox::unregister(self.slot);
-        for post in self.inbox.close() {
-            // Coroutines that never started end here, so that whoever waits for them hears of it.
-            if let Post::Start(unstarted) = post {
-                let mut body = unstarted.into_body();
-                body.end();
-                body.finish("a coroutine that was never started");
-            }
-        }
+        self.close_inbox();
     }
 }
 
