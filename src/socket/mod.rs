@@ -265,9 +265,7 @@ impl AsyncSocket {
         let flushed = Verb::new(self, Flush::<true>).await;
         self.core.close();
         match flushed {
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<error::Closed>()) => {
-                Ok(())
-            }
+            Err(error) if error::is_closed(&error) => Ok(()),
             flushed => flushed,
         }
     }
