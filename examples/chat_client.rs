@@ -9,7 +9,7 @@
 
 use std::{env, io};
 
-use asyncoro::{AsyncSocket, error::Closed, signal, stdio};
+use asyncoro::{AsyncSocket, error::is_closed, signal, stdio};
 
 fn main() -> io::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
@@ -19,7 +19,7 @@ fn main() -> io::Result<()> {
         asyncoro::spawn(say(socket.clone())).or_log();
         asyncoro::spawn(leave_when_told(socket.clone())).or_log();
         match hear(&socket).await {
-            Err(error) if is_our_close(&error) => Ok(()),
+            Err(error) if is_closed(&error) => Ok(()),
             ended => ended,
         }
     })
@@ -48,8 +48,4 @@ async fn hear(socket: &AsyncSocket) -> io::Result<()> {
         println!("{}", String::from_utf8_lossy(&message));
     }
     Ok(())
-}
-
-fn is_our_close(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Closed>())
 }

@@ -3,7 +3,8 @@
 //! Every verb returns [`std::io::Error`]. A system error comes through untouched, so that
 //! `raw_os_error` and `kind` are the system's. Where there is no system error, or where the verb
 //! and the address belong into the text, the inner error (`io::Error::get_ref`, then
-//! `downcast_ref`) is one of the types below. [`os_code`] finds the system's number in both forms.
+//! `downcast_ref`) is one of the types below. [`os_code`] finds the system's number in both forms,
+//! [`is_closed`] the commonest of the conditions.
 //!
 //! ```
 //! use asyncoro::error::{Incomplete, os_code};
@@ -103,7 +104,8 @@ pub struct WrongKind {
 }
 
 /// A system error with the verb and the address it happened at.
-#[derive(Debug)]
+///
+/// Its `Debug` form is its sentence too, since that is what a `main` that returns the error prints.
 pub struct Context {
     /// What was being done, for example `create_connection`.
     pub verb: &'static str,
@@ -124,6 +126,28 @@ pub fn os_code(error: &io::Error) -> Option<i32> {
         let inner = error.get_ref()?.downcast_ref::<Context>()?;
         os_code(&inner.source)
     })
+}
+
+/// Whether a verb failed because the socket was closed on our side, see [`Closed`]; also when the
+/// error is wrapped with verb and address.
+///
+/// ```
+/// use asyncoro::{AsyncSocket, error::is_closed, spawn};
+///
+/// asyncoro::run(async {
+///     let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+///     let socket = AsyncSocket::new(ours).unwrap();
+///     let reader = socket.clone();
+///     let reading = spawn(async move { reader.recv(&mut [0; 8]).await });
+///     asyncoro::coro::yield_now().await;
+///     socket.close().await.unwrap();
+///     assert!(is_closed(&reading.await.unwrap().unwrap_err()));
+/// });
+/// ```
+pub fn is_closed(error: &io::Error) -> bool {
+    let Some(inner) = error.get_ref() else { return false };
+    inner.is::<Closed>()
+        || inner.downcast_ref::<Context>().is_some_and(|context| is_closed(&context.source))
 }
 
 impl fmt::Display for Closed {
@@ -181,6 +205,12 @@ impl fmt::Display for WrongKind {
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.verb, self.address, self.source)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -255,6 +285,21 @@ mod tests {
         assert_eq!(twice.kind(), io::ErrorKind::ConnectionRefused);
         let text = twice.to_string();
         assert!(text.contains("create_connection localhost:1"), "{text}");
+    }
+
+    #[test]
+    fn closed_is_found_through_any_depth_of_context_and_nothing_else_is() {
+        assert!(is_closed(&closed()));
+        assert!(is_closed(&context("connect", "a", context("connect", "b", closed()))));
+        assert!(!is_closed(&context("connect", "a", io::ErrorKind::NotConnected.into())));
+        assert!(!is_closed(&io::Error::other("the socket was closed")));
+    }
+
+    #[test]
+    fn what_a_main_prints_of_an_error_with_context_is_a_sentence() {
+        let error = context("create_connection", "localhost:1", io::Error::other("no way"));
+        let printed = format!("{error:?}");
+        assert!(printed.contains("error: create_connection localhost:1: no way"), "{printed}");
     }
 
     #[test]

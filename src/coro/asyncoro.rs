@@ -106,7 +106,11 @@ impl AsynCoro {
     }
 
     /// Ends all coroutines, daemons too, in the scheduler's thread. A scheduler with a thread of
-    /// its own then stops, and this waits for it.
+    /// its own then stops, and this waits until the thread has ended.
+    ///
+    /// A scheduler that runs in somebody's `run` has no thread of its own: there it ends the
+    /// coroutines, but not `run`'s own future, which is none of them and decides for itself when to
+    /// return.
     ///
     /// # Panics
     /// On the scheduler's own thread.
@@ -121,8 +125,9 @@ impl AsynCoro {
             done(());
         });
         if let Some(thread) = &self.thread {
-            let handle = thread.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if handle.is_some_and(|handle| handle.join().is_err()) {
+            // Held while waiting, so that whoever comes second waits for the same end.
+            let mut handle = thread.handle.lock().unwrap_or_else(PoisonError::into_inner);
+            if handle.take().is_some_and(|handle| handle.join().is_err()) {
                 tracing::error!("asyncoro: the scheduler's thread has panicked");
             }
         }

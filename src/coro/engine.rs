@@ -1,4 +1,4 @@
-//! One scheduler's state, and what coroutines, timers and sockets may ask of it.
+//! One scheduler's state, and what coroutines and timers may ask of it.
 //!
 //! Everything here belongs to one thread and sits in cells. Rules that keep it sound in practice:
 //! - a borrow of a cell never spans foreign code: wakers are woken and dropped, bodies resumed and
@@ -6,14 +6,13 @@
 //! - who is told something in a loop (events, due timers, dirty sockets) is taken out of its cell
 //!   first, since what is told may come back and ask.
 //!
-//! How these parts are driven is `scheduler.rs`.
+//! What sockets may ask of it is in `watch.rs`; how these parts are driven, in `scheduler.rs`.
 
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     future::Future,
-    io,
-    os::fd::BorrowedFd,
+    io, mem,
     rc::{Rc, Weak},
     task::{Context, Waker},
     time::{Duration, Instant},
@@ -28,9 +27,10 @@ use super::{
     table::{MAIN, Table},
     timer::{TimerKey, Timers},
     waker::{self, Key},
+    watch::Lingering,
 };
 use crate::{
-    driver::{Driver, Interest, Kind, Token},
+    driver::{Driver, Kind},
     primitives::Arc,
 };
 
@@ -60,12 +60,6 @@ pub(super) fn count(counter: &Cell<u64>, more: usize) {
     counter.set(counter.get().wrapping_add(more as u64));
 }
 
-/// A dropped socket that still has something to send.
-struct Lingering {
-    source: Rc<dyn Source>,
-    until: Instant,
-}
-
 /// See the module's page.
 pub(crate) struct Engine {
     own: Weak<Engine>,
@@ -74,14 +68,14 @@ pub(crate) struct Engine {
     pub(super) inbox: Arc<Inbox>,
     pub(super) counters: Counters,
     table: RefCell<Table>,
-    timers: RefCell<Timers>,
-    driver: RefCell<Driver>,
-    sources: RefCell<Sources>,
-    tells_hangup: bool,
-    dirty: RefCell<Vec<Rc<dyn Source>>>,
-    lingering: RefCell<Vec<Lingering>>,
+    pub(super) timers: RefCell<Timers>,
+    pub(super) driver: RefCell<Driver>,
+    pub(super) sources: RefCell<Sources>,
+    pub(super) tells_hangup: bool,
+    pub(super) dirty: RefCell<Vec<Rc<dyn Source>>>,
+    pub(super) lingering: RefCell<Vec<Lingering>>,
     /// Who waits for a descriptor of ours to be closed.
-    starved: RefCell<Vec<Waker>>,
+    pub(super) starved: RefCell<Vec<Waker>>,
     names: RefCell<HashMap<u32, Rc<str>>>,
     /// Told when no coroutine is left but daemons.
     idle_listeners: RefCell<Vec<Answer>>,
@@ -145,6 +139,39 @@ impl Engine {
         self.process.get() != super::fork::generation()
     }
 
+    /// Ends the loop in the child of a fork that a coroutine has made: it would take the parent's
+    /// events, and send once more what the parent sends.
+    ///
+    /// # Panics
+    /// In such a child.
+    pub(super) fn refuse_in_child(&self) {
+        assert!(
+            !self.is_inherited(),
+            "a coroutine has forked, and in the child it cannot go on: the scheduler belongs to \
+             the parent; in the child call exec or exit before the next `.await`, or make a \
+             scheduler of its own with `asyncoro::run`"
+        );
+    }
+
+    /// Lets go of a scheduler in the child of a fork. The memory stays, and with it the driver, the
+    /// end of which would take things out of the kernel's list that the parent still needs.
+    pub(super) fn leave_to_parent(own: &Rc<Engine>) {
+        own.close_inbox();
+        mem::forget(Rc::clone(own));
+    }
+
+    fn close_inbox(&self) {
+        inbox::unregister(self.slot);
+        for post in self.inbox.close() {
+            // Coroutines that never started end here, so that whoever waits for them hears of it.
+            if let Post::Start(unstarted) = post {
+                let mut body = unstarted.into_body();
+                body.end();
+                body.finish("a coroutine that was never started");
+            }
+        }
+    }
+
     // ---- coroutines
 
     pub(super) fn spawn<F: Future + 'static>(&self, future: F) -> Coro<F::Output> {
@@ -187,8 +214,14 @@ impl Engine {
         table.alive() - table.daemons()
     }
 
+    /// Makes a new future of `run`'s own ready; what the one before was named is forgotten.
+    pub(super) fn begin_main(&self) {
+        self.names.borrow_mut().remove(&MAIN);
+        self.wake_main();
+    }
+
     /// Makes `run`'s own future ready.
-    pub(super) fn wake_main(&self) {
+    fn wake_main(&self) {
         self.table.borrow_mut().wake_place(MAIN);
     }
 
@@ -346,135 +379,7 @@ impl Engine {
         self.spare_wakers.replace(due);
     }
 
-    /// When the next timer is due, or a lingering socket's time is up.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let timer = self.timers.borrow().next();
-        let lingering = self.lingering.borrow().iter().map(|socket| socket.until).min();
-        timer.into_iter().chain(lingering).min()
-    }
-
-    // ---- sources
-
-    /// Registers a source with the driver; it then hears of what is ready now, and of each change.
-    pub(crate) fn register(
-        &self,
-        fd: BorrowedFd<'_>,
-        interest: Interest,
-        source: Weak<dyn Source>,
-    ) -> io::Result<Token> {
-        let token = self.sources.borrow_mut().insert(source);
-        let added = self.driver.borrow().add(fd, interest, token);
-        match added {
-            Ok(()) => Ok(token),
-            Err(error) => {
-                self.sources.borrow_mut().remove(token);
-                Err(error)
-            }
-        }
-    }
-
-    /// Changes a registered source's interest.
-    pub(crate) fn reregister(
-        &self,
-        fd: BorrowedFd<'_>,
-        interest: Interest,
-        token: Token,
-    ) -> io::Result<()> {
-        self.driver.borrow().modify(fd, interest, token)
-    }
-
-    /// Forgets a source, before its descriptor is closed or given away.
-    pub(crate) fn deregister(&self, fd: BorrowedFd<'_>, token: Token) {
-        // A child of fork shares the kernel's list with its parent and must leave it alone.
-        if !self.is_inherited() {
-            self.driver.borrow().remove(fd);
-        }
-        self.sources.borrow_mut().remove(token);
-    }
-
-    /// Whether the driver tells a hang-up from data.
-    pub(crate) fn tells_hangup(&self) -> bool {
-        self.tells_hangup
-    }
-
-    /// Has `source` flushed at the end of this turn.
-    pub(crate) fn mark_dirty(&self, source: Rc<dyn Source>) {
-        self.dirty.borrow_mut().push(source);
-    }
-
-    /// Keeps a dropped socket until what it has queued is sent, or its time is up.
-    pub(crate) fn linger(&self, source: Rc<dyn Source>) {
-        let until = Driver::now() + self.settings.linger;
-        self.lingering.borrow_mut().push(Lingering { source, until });
-    }
-
-    /// Wakes `waker` when a descriptor of ours is closed, for those who found no free one.
-    pub(crate) fn starve(&self, waker: &Waker) {
-        let waker = waker.clone();
-        let mut starved = self.starved.borrow_mut();
-        if !starved.iter().any(|other| other.will_wake(&waker)) {
-            starved.push(waker);
-        }
-    }
-
-    /// A descriptor of ours was closed.
-    pub(crate) fn descriptor_closed(&self) {
-        if !self.starved.borrow().is_empty() {
-            self.starved.take().into_iter().for_each(waker::wake);
-        }
-    }
-
-    /// Sends what the turn has queued: one call for each dirty socket.
-    pub(super) fn flush_dirty(&self) {
-        while !self.dirty.borrow().is_empty() {
-            let mut dirty = self.dirty.take();
-            count(&self.counters.flushes, dirty.len());
-            dirty.drain(..).for_each(|source| source.flush(self));
-            let mut place = self.dirty.borrow_mut();
-            if place.is_empty() {
-                *place = dirty;
-            }
-        }
-    }
-
-    /// Lets go of dropped sockets that have sent everything, or whose time is up.
-    pub(super) fn look_after_lingering(&self) {
-        if self.lingering.borrow().is_empty() {
-            return;
-        }
-        let now = Driver::now();
-        let (done, rest) = self
-            .lingering
-            .take()
-            .into_iter()
-            .partition(|socket| !socket.source.has_unsent() || socket.until <= now);
-        self.lingering.borrow_mut().extend::<Vec<_>>(rest);
-        let done: Vec<Lingering> = done;
-        done.into_iter().for_each(|socket| abandon(&*socket.source));
-    }
-
-    /// Asks the driver: without waiting if somebody is ready, else until something happens.
-    pub(super) fn ask_driver(&self, limit: Option<Instant>) -> io::Result<()> {
-        let mut driver = self.driver.borrow_mut();
-        if self.is_idle() && !self.inbox.has_mail() {
-            count(&self.counters.sleeps, 1);
-            let deadline = self.next_deadline();
-            driver.idle(deadline.into_iter().chain(limit).min())?;
-        } else {
-            driver.poll()?;
-        }
-        let events = driver.take_events();
-        drop(driver);
-        count(&self.counters.events, events.len());
-        for event in &events {
-            let source = self.sources.borrow().get(event.token);
-            if let Some(source) = source {
-                source.ready(event.ready, self);
-            }
-        }
-        self.driver.borrow_mut().recycle(events);
-        Ok(())
-    }
+    // ---- turns
 
     /// Reads what other threads sent.
     pub(super) fn read_inbox(&self) {
@@ -508,28 +413,6 @@ impl Engine {
         self.ask_driver(limit).expect("the driver can be asked");
     }
 
-    /// Sends what is queued anywhere, for at most the time that the builder has set.
-    pub(super) fn drain(&self) -> io::Result<()> {
-        self.flush_dirty();
-        let until = Driver::now() + self.settings.drain;
-        loop {
-            let unsent = self.sources.borrow().unsent();
-            if unsent.is_empty() {
-                break;
-            }
-            if Driver::now() >= until {
-                unsent.iter().for_each(|source| abandon(&**source));
-                break;
-            }
-            drop(unsent);
-            self.ask_driver(Some(until))?;
-            self.flush_dirty();
-        }
-        let lingering = self.lingering.take();
-        lingering.into_iter().for_each(|socket| abandon(&*socket.source));
-        Ok(())
-    }
-
     /// Counts for `statistics`.
     pub(super) fn statistics(&self) -> Statistics {
         let table = self.table.borrow();
@@ -551,21 +434,6 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        inbox::unregister(self.slot);
-        for post in self.inbox.close() {
-            // Coroutines that never started end here, so that whoever waits for them hears of it.
-            if let Post::Start(unstarted) = post {
-                let mut body = unstarted.into_body();
-                body.end();
-                body.finish("a coroutine that was never started");
-            }
-        }
-    }
-}
-
-fn abandon(source: &dyn Source) {
-    if source.has_unsent() {
-        let what = source.abandon();
-        tracing::warn!("asyncoro: {what}");
+        self.close_inbox();
     }
 }

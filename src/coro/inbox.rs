@@ -96,40 +96,53 @@ impl Inbox {
     }
 }
 
-/// Inboxes by slot. A slot is used again after its scheduler has ended; a waker that is older than
-/// that then wakes a stranger for nothing, see `waker.rs`.
-static SLOTS: RwLock<Vec<Option<Arc<Inbox>>>> = RwLock::new(Vec::new());
+/// Inboxes by slot. A slot is used again after its scheduler has ended, but only when the others
+/// have had their round; a waker that is older than that then wakes a stranger for nothing, see
+/// `waker.rs`.
+struct Slots {
+    inboxes: Vec<Option<Arc<Inbox>>>,
+    /// Where the next search begins.
+    next: usize,
+}
+
+static SLOTS: RwLock<Slots> = RwLock::new(Slots { inboxes: Vec::new(), next: 0 });
+
+/// Slots in a round, if no more schedulers than that run at once: 32 KiB in a long-lived process.
+const ROUND: usize = 4096;
 
 /// Gives an inbox a slot, from 1 on; `None` when 65,535 schedulers run in this process.
 pub(super) fn register(inbox: &Arc<Inbox>) -> Option<u16> {
     let mut slots = SLOTS.write().unwrap_or_else(PoisonError::into_inner);
-    let free = slots.iter().position(Option::is_none);
-    let place = free.unwrap_or(slots.len());
+    let Slots { inboxes, next } = &mut *slots;
+    let mut round = (*next..inboxes.len()).chain(0..*next);
+    let free = if inboxes.len() < ROUND { None } else { round.find(|&at| inboxes[at].is_none()) };
+    let place = free.unwrap_or(inboxes.len());
     let slot = u16::try_from(place + 1).ok()?;
-    if place == slots.len() {
-        slots.push(None);
+    if place == inboxes.len() {
+        inboxes.push(None);
     }
-    slots[place] = Some(Arc::clone(inbox));
+    inboxes[place] = Some(Arc::clone(inbox));
+    *next = place + 1;
     Some(slot)
 }
 
 /// Frees a slot.
 pub(super) fn unregister(slot: u16) {
     let mut slots = SLOTS.write().unwrap_or_else(PoisonError::into_inner);
-    slots[usize::from(slot) - 1] = None;
+    slots.inboxes[usize::from(slot) - 1] = None;
 }
 
 /// [`Inbox::is_own`] for the scheduler that has this slot now.
 pub(super) fn is_own(slot: u16) -> bool {
     let slots = SLOTS.read().unwrap_or_else(PoisonError::into_inner);
-    let inbox = slots.get(usize::from(slot).wrapping_sub(1));
+    let inbox = slots.inboxes.get(usize::from(slot).wrapping_sub(1));
     inbox.and_then(Option::as_ref).is_some_and(|inbox| inbox.is_own())
 }
 
 /// Wakes a coroutine of a scheduler on another thread, or of one that is not running now.
 pub(super) fn wake(key: Key) {
     let slots = SLOTS.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(Some(inbox)) = slots.get(usize::from(key.slot).wrapping_sub(1)) {
+    if let Some(Some(inbox)) = slots.inboxes.get(usize::from(key.slot).wrapping_sub(1)) {
         let _ = inbox.send(Post::Wake(key));
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! # The life of a coroutine
 //! [`spawn`] puts a future on the heap (`cell.rs`) and into the scheduler's table (`table.rs`),
-//! behind all that are ready. The scheduler (`scheduler.rs`, its state in `engine.rs`) resumes it,
-//! in turns, until it waits: for a socket, a timer (`timer.rs`), a message, another coroutine.
-//! Whatever it waits for keeps its waker, a plain number (`waker.rs`), and makes it ready again,
-//! from another thread through the inbox (`inbox.rs`). When its future ends, panics or is
-//! terminated, its value goes to the handle (`handle.rs`, [`Coro`]); who frees the cell is decided
-//! by one byte (`state.rs`).
+//! behind all that are ready. The scheduler (`scheduler.rs`, its state in `engine.rs`, what it does
+//! for sockets in `watch.rs`) resumes it, in turns, until it waits: for a socket, a timer
+//! (`timer.rs`), a message, another coroutine. Whatever it waits for keeps its waker, a plain
+//! number (`waker.rs`), and makes it ready again, from another thread through the inbox
+//! (`inbox.rs`). When its future ends, panics or is terminated, its value goes to the handle
+//! (`handle.rs`, [`Coro`]); who frees the cell is decided by one byte (`state.rs`).
 //!
 //! A coroutine stays on the thread of its scheduler, so it needs no locks, and may hold what is not
 //! `Send`. Other threads reach a scheduler through its [`AsynCoro`] (`asyncoro.rs`).
@@ -27,6 +27,7 @@ mod table;
 mod timer;
 mod waiter;
 pub(crate) mod waker;
+mod watch;
 
 use std::{
     any::Any,

@@ -141,7 +141,7 @@ impl Scheduler {
     ) -> Result<F::Output, Box<dyn Any + Send>> {
         let engine = &self.engine;
         let mut main = Main::new(engine);
-        engine.wake_main();
+        engine.begin_main();
         loop {
             count(&engine.counters.turns, 1);
             main.resume_ready(engine, &mut future, until);
@@ -153,6 +153,7 @@ impl Scheduler {
         }
         if until != Until::Left || !matches!(main.result, Some(Ok(_))) {
             engine.end_all();
+            engine.refuse_in_child();
             engine.drain().expect("the driver can be asked");
         }
         main.result.expect("the loop ends with a result")
@@ -181,12 +182,15 @@ impl<T> Main<T> {
                 None => break,
                 Some(MAIN) => {
                     self.resume(engine, future.as_mut());
-                    if self.result.is_some() && until != Until::AllEnded {
-                        break;
+                    match &self.result {
+                        Some(Ok(_)) if until == Until::AllEnded => {}
+                        Some(_) => break,
+                        None => {}
                     }
                 }
                 Some(index) => engine.resume(index),
             }
+            engine.refuse_in_child();
         }
     }
 
@@ -238,7 +242,7 @@ impl<T> Main<T> {
 impl Drop for Scheduler {
     fn drop(&mut self) {
         if self.engine.is_inherited() {
-            return;
+            return Engine::leave_to_parent(&self.engine);
         }
         // Another scheduler may be running here; it is this thread's again afterwards.
         let _entered = current::enter(&self.engine);

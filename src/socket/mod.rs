@@ -3,10 +3,10 @@
 //! One byte's way: kernel -> the verb's operation (`ops/`), into the caller's buffer -> the caller.
 //! If the call would block: driver -> scheduler resumes the coroutine -> the same operation again.
 //!
-//! - `sys.rs` makes the system calls, `hot.rs` lends the buffer they receive into;
+//! - `sys/` makes the system calls, `hot.rs` lends the buffer they receive into;
 //! - `inbound.rs` and `outbound.rs` hold what was received and not taken, queued and not sent;
 //! - `ops/` are the operations, `step.rs` the future that drives one, `turn.rs` whose turn it is;
-//! - `core.rs` is the state that an asynchronous socket's handles share, `blocking.rs` the other
+//! - `core.rs` is the state that an asynchronous socket's handles share, `blocking/` the other
 //!   face, whose turns are `exclusive.rs`;
 //! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs; `create.rs` makes and connects
 //!   sockets;
@@ -265,9 +265,7 @@ impl AsyncSocket {
         let flushed = Verb::new(self, Flush::<true>).await;
         self.core.close();
         match flushed {
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<error::Closed>()) => {
-                Ok(())
-            }
+            Err(error) if error::is_closed(&error) => Ok(()),
             flushed => flushed,
         }
     }

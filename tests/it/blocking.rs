@@ -9,6 +9,7 @@ use std::{
         fd::{AsFd, AsRawFd},
         unix::net::UnixStream,
     },
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -606,10 +607,18 @@ fn a_unix_connect_waits_for_room_in_the_queue_of_the_listener() {
     });
 }
 
+/// The texts of the source files in `folder`, and in the folders there.
+fn sources(folder: &Path) -> Vec<String> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() { sources(&path) } else { vec![fs::read_to_string(path).unwrap()] }
+        })
+        .collect()
+}
+
 /// The names of the public functions in the `impl` blocks of `type_name` in a source file.
-fn public_verbs(file: &str, type_name: &str) -> BTreeSet<String> {
-    let path = format!("{}/src/socket/{file}", env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(path).unwrap();
+fn public_verbs(text: &str, type_name: &str) -> BTreeSet<String> {
     let mut verbs = BTreeSet::new();
     let mut is_inside = false;
     for line in text.lines() {
@@ -628,13 +637,9 @@ fn public_verbs(file: &str, type_name: &str) -> BTreeSet<String> {
 
 #[test]
 fn both_faces_have_word_for_word_the_same_verbs() {
-    let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/socket")).unwrap();
-    let files: Vec<String> = files
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".rs"))
-        .collect();
+    let texts = sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/socket")));
     let verbs = |type_name| -> BTreeSet<String> {
-        files.iter().flat_map(|file| public_verbs(file, type_name)).collect()
+        texts.iter().flat_map(|text| public_verbs(text, type_name)).collect()
     };
     let (mut asynchronous, mut blocking) = (verbs("AsyncSocket"), verbs("BlockingSocket"));
     assert!(asynchronous.len() > 40, "{asynchronous:?}");

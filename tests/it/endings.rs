@@ -110,6 +110,24 @@ fn a_panic_of_runs_own_future_comes_through_after_the_rest_was_terminated() {
 }
 
 #[test]
+fn after_a_panic_of_runs_own_future_nobody_is_resumed() {
+    within(|| {
+        let (drops, resumed) = (Drops::default(), Rc::new(Cell::new(false)));
+        panic_of(|| {
+            asyncoro::run(async {
+                let (guard, resumed) = (drops.guard(), Rc::clone(&resumed));
+                drop(spawn(async move {
+                    let _guard = guard;
+                    resumed.set(true);
+                }));
+                panic!("with somebody ready");
+            })
+        });
+        assert_eq!((drops.count(), resumed.get()), (1, false));
+    });
+}
+
+#[test]
 fn run_until_ends_with_its_future_and_terminates_the_rest() {
     within(|| {
         let drops = Drops::default();
@@ -161,6 +179,15 @@ fn a_scheduler_can_be_entered_again_and_again_and_keeps_what_was_left() {
         assert_eq!(scheduler.run_until(async { "last" }), "last");
         assert_eq!(scheduler.statistics().coroutines, 0);
         assert_eq!(scheduler.run(async { spawn(async { 2 }).await.unwrap() }), 2);
+    });
+}
+
+#[test]
+fn a_name_of_runs_own_future_does_not_stay_for_the_next_entry() {
+    within(|| {
+        let scheduler = Scheduler::new().unwrap();
+        scheduler.enter(async { current().set_name("first") });
+        scheduler.enter(async { assert_eq!(current().name(), None) });
     });
 }
 

@@ -7,7 +7,13 @@
 //! fork keeps; glibc's allocator is usable there.
 #![allow(unsafe_code)]
 
-use std::{env, future::pending, panic, process::Command, time::Duration};
+use std::{
+    env,
+    future::pending,
+    panic,
+    process::{self, Command},
+    time::Duration,
+};
 
 use asyncoro::{
     AsynCoro, AsyncSocket,
@@ -100,6 +106,37 @@ fn a_fork_inside_of_run_leaves_the_parents_scheduler_as_it_was() {
             client.send_msg(b"still here").await.unwrap();
             assert_eq!(accepted.recv_msg().await.unwrap().unwrap(), "still here");
         });
+    });
+}
+
+#[test]
+fn a_coroutine_that_forks_cannot_go_on_in_the_child() {
+    alone("fork::a_coroutine_that_forks_cannot_go_on_in_the_child", || {
+        let parent = process::id();
+        let outcome = panic::catch_unwind(|| {
+            asyncoro::run(async {
+                let forking = spawn(async {
+                    // SAFETY: see the module's page.
+                    let child = unsafe { libc::fork() };
+                    yield_now().await;
+                    child
+                });
+                let child = forking.await.unwrap();
+                assert!(child > 0, "the child goes on with its parent's scheduler");
+                let mut status = 0;
+                // SAFETY: `status` is there to be written.
+                let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+                assert_eq!((waited, status), (child, 0));
+                sleep(Duration::from_millis(1)).await;
+            });
+        });
+        if process::id() != parent {
+            let text = panic_of(|| outcome.unwrap_or_else(|payload| panic::resume_unwind(payload)));
+            let clear = text.contains("a coroutine has forked");
+            // SAFETY: as in `well_in_child`.
+            unsafe { libc::_exit(i32::from(!clear)) }
+        }
+        assert!(outcome.is_ok());
     });
 }
 

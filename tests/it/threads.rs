@@ -2,6 +2,7 @@
 #![allow(clippy::async_yields_async, reason = "handles outlive their scheduler here")]
 
 use std::{
+    cell::RefCell,
     future::{pending, poll_fn},
     io,
     sync::{
@@ -21,7 +22,7 @@ use asyncoro::{
     time::sleep,
 };
 
-use crate::within::{Drops, panic_of, run_within, within};
+use crate::within::{Drops, Guard, panic_of, run_within, within};
 
 #[test]
 fn a_coroutine_spawned_from_elsewhere_is_made_and_runs_on_the_schedulers_thread() {
@@ -498,6 +499,68 @@ fn two_threads_may_terminate_one_scheduler_at_once() {
             assert_eq!(scheduler.statistics(), Statistics::default());
             other.join().unwrap();
         }
+    });
+}
+
+#[test]
+fn each_of_two_terminations_at_once_waits_for_the_end_of_the_thread() {
+    /// Takes its time when the thread's own variables are dropped, which is the last it does.
+    struct Late(Option<Guard>);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            thread::sleep(Duration::from_millis(20));
+            self.0.take();
+        }
+    }
+    thread_local! {
+        static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+    }
+    within(|| {
+        let drops = Drops::default();
+        let scheduler = AsynCoro::start().unwrap();
+        let late = Late(Some(drops.guard()));
+        let kept = scheduler.spawn(|| async { LATE.set(Some(late)) });
+        kept.value().unwrap();
+        let terminate = |scheduler: AsynCoro, drops: Drops| {
+            move || {
+                scheduler.terminate();
+                assert_eq!(drops.count(), 1);
+            }
+        };
+        let other = thread::spawn(terminate(scheduler.clone(), drops.clone()));
+        terminate(scheduler, drops)();
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_waker_of_an_ended_scheduler_wakes_nobody_of_the_next_one() {
+    within(|| {
+        let leave_waker = || {
+            let (give, take) = mpsc::channel();
+            asyncoro::run_until(async move {
+                drop(spawn(poll_fn(move |cx| {
+                    give.send(cx.waker().clone()).unwrap();
+                    Poll::<()>::Pending
+                })));
+                yield_now().await;
+            });
+            take.recv().unwrap()
+        };
+        let stale: Waker = leave_waker();
+        asyncoro::run_until(async {
+            let polls = Arc::new(AtomicUsize::new(0));
+            let inner = Arc::clone(&polls);
+            drop(spawn(poll_fn(move |_| {
+                inner.fetch_add(1, Ordering::Relaxed);
+                Poll::<()>::Pending
+            })));
+            for _ in 0..3 {
+                stale.wake_by_ref();
+                yield_now().await;
+            }
+            assert_eq!(polls.load(Ordering::Relaxed), 1);
+        });
     });
 }
 

@@ -16,7 +16,9 @@ const UNSAFE_FILES: &[&str] = &[
     "src/driver/poll.rs",
     "src/resolve.rs",
     "src/socket/core.rs",
-    "src/socket/sys.rs",
+    "src/socket/sys/address.rs",
+    "src/socket/sys/batch.rs",
+    "src/socket/sys/mod.rs",
     "tests/it/fork.rs",
 ];
 

@@ -1,13 +1,18 @@
-//! The only file that makes socket system calls: the seam where a simulated network will plug in.
+//! The only place that makes socket system calls: the seam where a simulated network will plug in.
 //!
 //! Every call that moves data says `MSG_DONTWAIT | MSG_NOSIGNAL`, so that it never blocks whatever
 //! mode the descriptor is in: a converted descriptor may be shared with blocking code. Only
 //! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, once, and taken back
 //! when the descriptor is given away. Interrupted calls are made again; nothing else is hidden.
 //!
-//! Unsafe: recvmmsg(2) and sendmmsg(2), whose headers point into buffers of the caller; dup2(2);
-//! the pointers of socket addresses.
+//! Calls for many datagrams at once are in `batch.rs`, the kernel's form of addresses in
+//! `address.rs`.
+//!
+//! Unsafe: dup2(2).
 #![allow(unsafe_code)]
+
+mod address;
+mod batch;
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -25,12 +30,17 @@ use rustix::{
     io::Errno,
     net::{
         self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags,
-        SocketAddrAny, SocketAddrUnix, SocketFlags, addr::SocketAddrArg,
+        SocketFlags,
     },
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::addr::{Address, UnixAddress};
+use self::address::{address, with_address};
+pub(crate) use self::{
+    address::unnamed,
+    batch::{MANY, Slot},
+};
+use crate::addr::Address;
 
 /// Which direction a verb uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,101 +245,6 @@ impl Sys {
         again(|| with_address(to, |to| net::sendto(&self.fd, buffer, SEND, &to))?)
     }
 
-    /// recvmmsg(2): up to `slots.len()` datagrams in one call.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn recv_many(&self, slots: &mut [Slot<'_>]) -> Result<usize> {
-        let count = slots.len().min(MANY);
-        let mut parts: [libc::iovec; MANY] = [EMPTY_PART; MANY];
-        let mut names: [libc::sockaddr_storage; MANY] = [empty_name(); MANY];
-        let mut headers: [libc::mmsghdr; MANY] = [empty_header(); MANY];
-        for (index, slot) in slots.iter_mut().take(count).enumerate() {
-            parts[index].iov_base = slot.buffer.as_mut_ptr().cast();
-            parts[index].iov_len = slot.buffer.len();
-            let header = &mut headers[index].msg_hdr;
-            header.msg_name = (&raw mut names[index]).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_iov = &raw mut parts[index];
-            header.msg_iovlen = 1;
-        }
-        let got = again(|| {
-            let flags = libc::MSG_DONTWAIT;
-            // SAFETY: the first `count` headers point to one part and one name each, which live
-            // until the end of this function, and each part to a slot's buffer, borrowed mutably
-            // for as long; the kernel writes within the lengths given.
-            let got = unsafe {
-                libc::recvmmsg(
-                    self.fd.as_raw_fd(),
-                    headers.as_mut_ptr(),
-                    count as libc::c_uint,
-                    flags as _,
-                    std::ptr::null_mut(),
-                )
-            };
-            usize::try_from(got).map_err(|_| last_errno())
-        })?;
-        for (index, slot) in slots.iter_mut().take(got).enumerate() {
-            let header = &headers[index];
-            slot.len = (header.msg_len as usize).min(slot.buffer.len());
-            slot.truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-            slot.from = match header.msg_hdr.msg_namelen {
-                0 => unnamed(),
-                len => {
-                    // SAFETY: the kernel has written an address of this length.
-                    let from =
-                        unsafe { SocketAddrAny::read((&raw const names[index]).cast(), len) };
-                    address(&from)
-                }
-            };
-        }
-        Ok(got)
-    }
-
-    /// sendmmsg(2): how many datagrams have left, at least one.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn send_many<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> Result<usize> {
-        let count = datagrams.len().min(MANY);
-        let mut parts: [libc::iovec; MANY] = [EMPTY_PART; MANY];
-        let mut headers: [libc::mmsghdr; MANY] = [empty_header(); MANY];
-        let names = datagrams[..count].iter().map(|(_, to)| any(to)).collect::<Result<Vec<_>>>()?;
-        for (index, (bytes, _)) in datagrams[..count].iter().enumerate() {
-            parts[index].iov_base = bytes.as_ref().as_ptr().cast_mut().cast();
-            parts[index].iov_len = bytes.as_ref().len();
-            let header = &mut headers[index].msg_hdr;
-            header.msg_name = names[index].as_ptr().cast_mut().cast();
-            header.msg_namelen = names[index].addr_len();
-            header.msg_iov = &raw mut parts[index];
-            header.msg_iovlen = 1;
-        }
-        again(|| {
-            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-            // SAFETY: as in `recv_many`; the kernel only reads through these pointers.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    self.fd.as_raw_fd(),
-                    headers.as_mut_ptr(),
-                    count as libc::c_uint,
-                    flags as _,
-                )
-            };
-            usize::try_from(sent).map_err(|_| last_errno())
-        })
-    }
-
-    /// Where there is no recvmmsg: one datagram.
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn recv_many(&self, slots: &mut [Slot<'_>]) -> Result<usize> {
-        let Some(slot) = slots.first_mut() else { return Ok(0) };
-        (slot.len, slot.from, slot.truncated) = self.recv_from(slot.buffer)?;
-        Ok(1)
-    }
-
-    /// Where there is no sendmmsg: one datagram.
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn send_many<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> Result<usize> {
-        let Some((bytes, to)) = datagrams.first() else { return Ok(0) };
-        self.send_to(bytes.as_ref(), to).map(|_| 1)
-    }
-
     // ---- connections
 
     pub(crate) fn bind(&self, to: &Address) -> Result<()> {
@@ -406,38 +321,7 @@ impl Sys {
     }
 }
 
-/// Room for one datagram of a batch, and what came.
-pub(crate) struct Slot<'a> {
-    pub(crate) buffer: &'a mut [u8],
-    pub(crate) len: usize,
-    pub(crate) from: Address,
-    pub(crate) truncated: bool,
-}
-
-/// Datagrams in one system call.
-pub(crate) const MANY: usize = 64;
-
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
-
-#[cfg(target_os = "linux")]
-const EMPTY_PART: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-
-#[cfg(target_os = "linux")]
-fn empty_name() -> libc::sockaddr_storage {
-    // SAFETY: a plain C structure of numbers, for which zero is a value.
-    unsafe { std::mem::zeroed() }
-}
-
-#[cfg(target_os = "linux")]
-fn empty_header() -> libc::mmsghdr {
-    // SAFETY: a plain C structure of numbers and pointers, for which zero is a value.
-    unsafe { std::mem::zeroed() }
-}
-
-#[cfg(target_os = "linux")]
-fn last_errno() -> Errno {
-    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
-}
 
 /// Makes a call again when a signal has interrupted it.
 #[inline]
@@ -456,90 +340,4 @@ fn domain(socket: &Socket) -> io::Result<Domain> {
     return socket.domain();
     #[cfg(not(target_os = "linux"))]
     return socket.local_addr().map(|address| address.domain());
-}
-
-pub(crate) fn unnamed() -> Address {
-    Address::Unix(UnixAddress::unnamed())
-}
-
-/// The kernel's form of an address, as ours.
-fn address(any: &SocketAddrAny) -> Address {
-    use rustix::net::{AddressFamily, SocketAddrV4, SocketAddrV6};
-    let known = match any.address_family() {
-        AddressFamily::INET => SocketAddrV4::try_from(any.clone()).map(Address::Inet).ok(),
-        AddressFamily::INET6 => SocketAddrV6::try_from(any.clone()).map(Address::Inet6).ok(),
-        _ => SocketAddrUnix::try_from(any.clone()).ok().map(|unix| Address::Unix(from_unix(&unix))),
-    };
-    known.unwrap_or_else(unnamed)
-}
-
-fn from_unix(unix: &SocketAddrUnix) -> UnixAddress {
-    #[cfg(target_os = "linux")]
-    if let Some(name) = unix.abstract_name() {
-        return UnixAddress::from_abstract_name(name).unwrap_or_else(|_| UnixAddress::unnamed());
-    }
-    match unix.path() {
-        Some(path) => {
-            use std::os::unix::ffi::OsStrExt;
-            let path = std::ffi::OsStr::from_bytes(path.to_bytes());
-            UnixAddress::from_path(path).unwrap_or_else(|_| UnixAddress::unnamed())
-        }
-        None => UnixAddress::unnamed(),
-    }
-}
-
-/// Our address in the kernel's form.
-fn any(address: &Address) -> Result<SocketAddrAny> {
-    with_address(address, |address| address.as_any())
-}
-
-/// Calls `f` with the kernel's form of an address.
-fn with_address<R>(address: &Address, f: impl FnOnce(Argument<'_>) -> R) -> Result<R> {
-    let unix = match address {
-        Address::Inet(inet) => return Ok(f(Argument::Inet(inet))),
-        Address::Inet6(inet6) => return Ok(f(Argument::Inet6(inet6))),
-        Address::Unix(unix) => unix,
-    };
-    let unix = if let Some(path) = unix.as_path() {
-        SocketAddrUnix::new(path)?
-    } else if let Some(name) = unix.as_abstract_name() {
-        abstract_name(name)?
-    } else {
-        SocketAddrUnix::new_unnamed()
-    };
-    Ok(f(Argument::Unix(&unix)))
-}
-
-#[cfg(target_os = "linux")]
-fn abstract_name(name: &[u8]) -> Result<SocketAddrUnix> {
-    SocketAddrUnix::new_abstract_name(name)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn abstract_name(_: &[u8]) -> Result<SocketAddrUnix> {
-    Err(Errno::ADDRNOTAVAIL)
-}
-
-/// One of the three forms, without a copy.
-enum Argument<'a> {
-    Inet(&'a std::net::SocketAddrV4),
-    Inet6(&'a std::net::SocketAddrV6),
-    Unix(&'a SocketAddrUnix),
-}
-
-// SAFETY: each arm hands on to rustix's own implementation.
-unsafe impl SocketAddrArg for Argument<'_> {
-    unsafe fn with_sockaddr<R>(
-        &self,
-        f: impl FnOnce(*const net::addr::SocketAddrOpaque, net::addr::SocketAddrLen) -> R,
-    ) -> R {
-        // SAFETY: the caller's promise about `f` is passed on unchanged.
-        unsafe {
-            match self {
-                Argument::Inet(address) => address.with_sockaddr(f),
-                Argument::Inet6(address) => address.with_sockaddr(f),
-                Argument::Unix(address) => address.with_sockaddr(f),
-            }
-        }
-    }
 }

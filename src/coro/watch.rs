@@ -1,0 +1,185 @@
+//! What the scheduler does for those with a descriptor: it watches them through the driver, flushes
+//! what a turn has queued, and looks after what is left of dropped sockets.
+//!
+//! The rules of `engine.rs` hold here too: a source is told something with no cell borrowed, and
+//! after it was taken out of the list it stood in.
+
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    rc::{Rc, Weak},
+    task::Waker,
+    time::Instant,
+};
+
+use super::{
+    engine::{Engine, count},
+    sources::Source,
+    waker,
+};
+use crate::driver::{Driver, Interest, Token};
+
+/// A dropped socket that still has something to send.
+pub(super) struct Lingering {
+    source: Rc<dyn Source>,
+    until: Instant,
+}
+
+impl Engine {
+    /// Registers a source with the driver; it then hears of what is ready now, and of each change.
+    pub(crate) fn register(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        source: Weak<dyn Source>,
+    ) -> io::Result<Token> {
+        let token = self.sources.borrow_mut().insert(source);
+        let added = self.driver.borrow().add(fd, interest, token);
+        match added {
+            Ok(()) => Ok(token),
+            Err(error) => {
+                self.sources.borrow_mut().remove(token);
+                Err(error)
+            }
+        }
+    }
+
+    /// Changes a registered source's interest.
+    pub(crate) fn reregister(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        self.driver.borrow().modify(fd, interest, token)
+    }
+
+    /// Forgets a source, before its descriptor is closed or given away.
+    pub(crate) fn deregister(&self, fd: BorrowedFd<'_>, token: Token) {
+        // A child of fork shares the kernel's list with its parent and must leave it alone.
+        if !self.is_inherited() {
+            self.driver.borrow().remove(fd);
+        }
+        self.sources.borrow_mut().remove(token);
+    }
+
+    /// Whether the driver tells a hang-up from data.
+    pub(crate) fn tells_hangup(&self) -> bool {
+        self.tells_hangup
+    }
+
+    /// Has `source` flushed at the end of this turn.
+    pub(crate) fn mark_dirty(&self, source: Rc<dyn Source>) {
+        self.dirty.borrow_mut().push(source);
+    }
+
+    /// Keeps a dropped socket until what it has queued is sent, or its time is up.
+    pub(crate) fn linger(&self, source: Rc<dyn Source>) {
+        let until = Driver::now() + self.settings.linger;
+        self.lingering.borrow_mut().push(Lingering { source, until });
+    }
+
+    /// Wakes `waker` when a descriptor of ours is closed, for those who found no free one.
+    pub(crate) fn starve(&self, waker: &Waker) {
+        let waker = waker.clone();
+        let mut starved = self.starved.borrow_mut();
+        if !starved.iter().any(|other| other.will_wake(&waker)) {
+            starved.push(waker);
+        }
+    }
+
+    /// A descriptor of ours was closed.
+    pub(crate) fn descriptor_closed(&self) {
+        if !self.starved.borrow().is_empty() {
+            self.starved.take().into_iter().for_each(waker::wake);
+        }
+    }
+
+    /// Sends what the turn has queued: one call for each dirty socket.
+    pub(super) fn flush_dirty(&self) {
+        while !self.dirty.borrow().is_empty() {
+            let mut dirty = self.dirty.take();
+            count(&self.counters.flushes, dirty.len());
+            dirty.drain(..).for_each(|source| source.flush(self));
+            let mut place = self.dirty.borrow_mut();
+            if place.is_empty() {
+                *place = dirty;
+            }
+        }
+    }
+
+    /// Lets go of dropped sockets that have sent everything, or whose time is up.
+    pub(super) fn look_after_lingering(&self) {
+        if self.lingering.borrow().is_empty() {
+            return;
+        }
+        let now = Driver::now();
+        let (done, rest) = self
+            .lingering
+            .take()
+            .into_iter()
+            .partition(|socket| !socket.source.has_unsent() || socket.until <= now);
+        self.lingering.borrow_mut().extend::<Vec<_>>(rest);
+        let done: Vec<Lingering> = done;
+        done.into_iter().for_each(|socket| abandon(&*socket.source));
+    }
+
+    /// Asks the driver: without waiting if somebody is ready, else until something happens.
+    pub(super) fn ask_driver(&self, limit: Option<Instant>) -> io::Result<()> {
+        let mut driver = self.driver.borrow_mut();
+        if self.is_idle() && !self.inbox.has_mail() {
+            count(&self.counters.sleeps, 1);
+            let deadline = self.next_deadline();
+            driver.idle(deadline.into_iter().chain(limit).min())?;
+        } else {
+            driver.poll()?;
+        }
+        let events = driver.take_events();
+        drop(driver);
+        count(&self.counters.events, events.len());
+        for event in &events {
+            let source = self.sources.borrow().get(event.token);
+            if let Some(source) = source {
+                source.ready(event.ready, self);
+            }
+        }
+        self.driver.borrow_mut().recycle(events);
+        Ok(())
+    }
+
+    /// When the next timer is due, or a lingering socket's time is up.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let timer = self.timers.borrow().next();
+        let lingering = self.lingering.borrow().iter().map(|socket| socket.until).min();
+        timer.into_iter().chain(lingering).min()
+    }
+
+    /// Sends what is queued anywhere, for at most the time that the builder has set.
+    pub(super) fn drain(&self) -> io::Result<()> {
+        self.flush_dirty();
+        let until = Driver::now() + self.settings.drain;
+        loop {
+            let unsent = self.sources.borrow().unsent();
+            if unsent.is_empty() {
+                break;
+            }
+            if Driver::now() >= until {
+                unsent.iter().for_each(|source| abandon(&**source));
+                break;
+            }
+            drop(unsent);
+            self.ask_driver(Some(until))?;
+            self.flush_dirty();
+        }
+        let lingering = self.lingering.take();
+        lingering.into_iter().for_each(|socket| abandon(&*socket.source));
+        Ok(())
+    }
+}
+
+fn abandon(source: &dyn Source) {
+    if source.has_unsent() {
+        let what = source.abandon();
+        tracing::warn!("asyncoro: {what}");
+    }
+}

@@ -1,0 +1,300 @@
+//! The verbs of `BlockingSocket`: each makes an operation and has it driven to its end.
+
+use std::{
+    io::{self, IoSliceMut},
+    net::Shutdown,
+    thread,
+};
+
+use bytes::Bytes;
+
+use super::{
+    super::{
+        DatagramBatch,
+        ops::{
+            Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
+            RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvVectored, Send, SendAll, SendBatch,
+            SendMsg, SendTo, SendVectored, ShutDown, Writable, is_starved, try_queue,
+        },
+        step::Progress,
+        stream::STARVED_PAUSE,
+    },
+    BlockingSocket,
+};
+use crate::{
+    addr::{Address, ToAddress},
+    driver::Driver,
+    error, resolve,
+};
+
+impl BlockingSocket {
+    /// Connects to an address, see [`AsyncSocket::connect`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
+        let address = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
+        self.twin.patiently(|| Connect::To(address.clone()))
+    }
+
+    /// Waits for the next connection, see [`AsyncSocket::accept`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn accept(&self) -> io::Result<(BlockingSocket, Address)> {
+        let mut starved_since = None;
+        loop {
+            match self.twin.drive(Accept) {
+                Ok((sys, from)) => {
+                    let settings = self.twin.settings().inherited();
+                    return Ok((BlockingSocket::from_sys(sys, settings), from));
+                }
+                Err(error) if is_starved(&error) => {
+                    let since = *starved_since.get_or_insert_with(|| {
+                        tracing::warn!("asyncoro: accept waits for a free descriptor: {error}");
+                        Driver::now()
+                    });
+                    if self.timeout().is_some_and(|timeout| since.elapsed() >= timeout) {
+                        return Err(error::timed_out(0, false));
+                    }
+                    thread::sleep(STARVED_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Receives what is there, see [`AsyncSocket::recv`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.twin.drive(Recv(buffer))
+    }
+
+    /// Receives at most `max` bytes, see [`AsyncSocket::recv_bytes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_bytes(&self, max: usize) -> io::Result<Bytes> {
+        self.twin.drive(RecvBytes(max))
+    }
+
+    /// Receives what is there and lends it, see [`AsyncSocket::recv_with`]. The turn is given back
+    /// before `f` is called.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let lent = self.twin.drive(RecvLent)?;
+        Ok(f(lent.bytes()))
+    }
+
+    /// Looks at what is there, see [`AsyncSocket::peek`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.twin.drive(Peek(buffer))
+    }
+
+    /// Receives into several buffers, see [`AsyncSocket::recv_vectored`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.twin.drive(RecvVectored(buffers))
+    }
+
+    /// Receives exactly `buffer.len()` bytes, see [`AsyncSocket::recv_all`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_all(&self, buffer: &mut [u8]) -> io::Result<()> {
+        self.twin.drive(RecvAll { buffer, got: 0 })
+    }
+
+    /// Receives exactly `count` bytes, see [`AsyncSocket::recv_all_bytes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_all_bytes(&self, count: usize) -> io::Result<Bytes> {
+        self.twin.drive(Gather::exactly(count))
+    }
+
+    /// Receives up to and with a delimiter, see [`AsyncSocket::recv_until`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// If `delimiter` is empty.
+    #[track_caller]
+    pub fn recv_until(&self, delimiter: &[u8], max: usize) -> io::Result<Bytes> {
+        assert!(!delimiter.is_empty(), "recv_until needs a delimiter");
+        self.twin.drive(Gather::until(delimiter, max))
+    }
+
+    /// Sends what fits, see [`AsyncSocket::send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.twin.drive(Send(buffer))
+    }
+
+    /// Sends all, see [`AsyncSocket::send_all`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_all(&self, buffer: &[u8]) -> io::Result<()> {
+        self.twin.drive(SendAll { buffer, sent: 0 })
+    }
+
+    /// Sends from several buffers, see [`AsyncSocket::send_vectored`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_vectored(&self, buffers: &[&[u8]]) -> io::Result<usize> {
+        self.twin.drive(SendVectored(buffers))
+    }
+
+    /// Waits until everything queued is in the system's hands, see [`AsyncSocket::flush`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn flush(&self) -> io::Result<()> {
+        self.twin.drive(Flush::<false>)
+    }
+
+    /// Ends one direction or both, see [`AsyncSocket::shutdown`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if how == Shutdown::Read {
+            return self.with_sys(|sys| Ok(sys.shutdown(how)?));
+        }
+        self.twin.drive(ShutDown(how))
+    }
+
+    /// Waits until a read would not wait, see [`AsyncSocket::readable`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn readable(&self) -> io::Result<()> {
+        self.twin.drive(Readable)
+    }
+
+    /// Waits until a write would not wait, see [`AsyncSocket::writable`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn writable(&self) -> io::Result<()> {
+        self.twin.drive(Writable)
+    }
+
+    /// As `recv`, but never waits, see [`AsyncSocket::try_recv`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.twin.attempt(Recv(buffer))
+    }
+
+    /// As `send`, but never waits, see [`AsyncSocket::try_send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.twin.attempt(Send(buffer))
+    }
+
+    /// Receives the next message, see [`AsyncSocket::recv_msg`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_msg(&self) -> io::Result<Option<Bytes>> {
+        self.twin.drive(RecvMsg::default())
+    }
+
+    /// Receives the next message into a vector, see [`AsyncSocket::recv_msg_into`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_msg_into(&self, into: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        self.twin.drive(RecvMsgInto { into, have: 0 })
+    }
+
+    /// Sends a message, at once, see [`AsyncSocket::send_msg`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_msg(&self, payload: &[u8]) -> io::Result<()> {
+        self.twin.drive(SendMsg::message(payload))
+    }
+
+    /// Sends raw bytes by the rules of messages, at once, see [`AsyncSocket::send_queued`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_queued(&self, bytes: &[u8]) -> io::Result<()> {
+        self.twin.drive(SendMsg::raw(bytes))
+    }
+
+    /// Sends a message if that needs no waiting, see [`AsyncSocket::try_send_msg`]; what does not
+    /// go at once goes with the next verb.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
+        if !self.twin.sys.kind().is_stream() {
+            return Err(error::wrong_kind("try_send_msg", self.twin.sys.kind().name()));
+        }
+        if self.twin.is_closed() {
+            return Err(error::closed());
+        }
+        let mut side = self.twin.write.try_take().ok_or(io::ErrorKind::WouldBlock)?;
+        side.refill();
+        if !try_queue(&self.twin.sys, &mut side, payload)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        match side.flush(&self.twin.sys) {
+            Progress::Done(result) => result,
+            Progress::Wait => Ok(()),
+        }
+    }
+
+    /// Receives one datagram, see [`AsyncSocket::recv_from`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+        self.twin.drive(RecvFrom(buffer))
+    }
+
+    /// Sends one datagram, see [`AsyncSocket::send_to`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
+        let to = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
+        self.twin.patiently(|| SendTo { buffer, to: &to })
+    }
+
+    /// Receives many datagrams, see [`AsyncSocket::recv_batch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_batch(&self, batch: &mut DatagramBatch) -> io::Result<usize> {
+        self.twin.drive(RecvBatch(batch))
+    }
+
+    /// Sends many datagrams, see [`AsyncSocket::send_batch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
+        self.twin.patiently(|| SendBatch(datagrams))
+    }
+}
