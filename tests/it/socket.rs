@@ -612,3 +612,22 @@ fn accept_at_the_file_limit_neither_spins_nor_dies() {
         });
     });
 }
+
+#[test]
+fn an_unnamed_unix_socket_says_so() {
+    let (near, far) = UnixStream::pair().unwrap();
+    let (near, _far) = (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap());
+    let unnamed = asyncoro::Address::from(asyncoro::addr::UnixAddress::unnamed());
+    assert_eq!(near.local_addr().unwrap(), unnamed);
+    assert_eq!(near.peer_addr().unwrap(), unnamed);
+}
+
+#[test]
+fn a_closed_sockets_descriptor_is_still_closed_on_exec() {
+    run(async || {
+        let socket = AsyncSocket::create_datagram("127.0.0.1:0").await.unwrap();
+        socket.close().await.unwrap();
+        let flags = rustix::io::fcntl_getfd(&socket).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    });
+}

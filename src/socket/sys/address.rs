@@ -25,7 +25,7 @@ pub(super) fn address(any: &SocketAddrAny) -> Address {
 
 fn from_unix(unix: &SocketAddrUnix) -> UnixAddress {
     #[cfg(target_os = "linux")]
-    if let Some(name) = unix.abstract_name() {
+    if let Some(name) = unix.abstract_name().filter(|name| !name.is_empty()) {
         return UnixAddress::from_abstract_name(name).unwrap_or_else(|_| UnixAddress::unnamed());
     }
     match unix.path() {

@@ -17,7 +17,7 @@ mod batch;
 use std::{
     io::{self, IoSlice, IoSliceMut},
     net::Shutdown,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -66,9 +66,10 @@ enum Family {
 
 impl Kind {
     fn of(domain: Domain, kind: Type) -> Kind {
+        let usual = kind == Type::STREAM || kind == Type::DGRAM;
         let family = match domain {
-            Domain::IPV4 | Domain::IPV6 => Family::Internet,
-            Domain::UNIX => Family::Unix,
+            Domain::IPV4 | Domain::IPV6 if usual => Family::Internet,
+            Domain::UNIX if usual => Family::Unix,
             _ => Family::Other,
         };
         Kind { family, stream: kind == Type::STREAM }
@@ -97,7 +98,7 @@ impl Kind {
             (Family::Unix, true) => "Unix stream socket",
             (Family::Unix, false) => "Unix datagram socket",
             (Family::Other, true) => "stream socket",
-            (Family::Other, false) => "datagram socket",
+            (Family::Other, false) => "socket of another kind",
         }
     }
 }
@@ -155,9 +156,9 @@ impl Sys {
             dead.and_then(|dead| rustix::io::fcntl_dupfd_cloexec(dead, 0)).ok()
         });
         let buried = dead.as_ref().is_some_and(|dead| {
-            // SAFETY: both numbers are open and ours; dup2 closes what `self.fd` stood for and puts
-            // the dead socket in its place, so `self.fd` still owns an open descriptor.
-            unsafe { libc::dup2(dead.as_raw_fd(), self.fd.as_raw_fd()) >= 0 }
+            // SAFETY: both numbers are open and ours; the call closes what `self.fd` stood for and
+            // puts the dead socket in its place, so `self.fd` still owns an open descriptor.
+            unsafe { replace(dead.as_raw_fd(), self.fd.as_raw_fd()) >= 0 }
         });
         if !buried {
             // No descriptor for a dead socket was left: at least nobody hears of this one any more.
@@ -322,6 +323,24 @@ impl Sys {
 }
 
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// dup3(2), closed on exec.
+#[cfg(target_os = "linux")]
+unsafe fn replace(with: RawFd, place: RawFd) -> RawFd {
+    // SAFETY: the caller's.
+    unsafe { libc::dup3(with, place, libc::O_CLOEXEC) }
+}
+
+/// dup2(2), then closed on exec, where there is no dup3.
+#[cfg(not(target_os = "linux"))]
+unsafe fn replace(with: RawFd, place: RawFd) -> RawFd {
+    // SAFETY: the caller's.
+    unsafe {
+        let place = libc::dup2(with, place);
+        libc::fcntl(place, libc::F_SETFD, libc::FD_CLOEXEC);
+        place
+    }
+}
 
 /// Makes a call again when a signal has interrupted it.
 #[inline]
