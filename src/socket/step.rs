@@ -2,7 +2,7 @@
 //! it.
 //!
 //! An [`Op`] makes one attempt at a time. Who drives it decides what waiting means: [`Verb`] parks
-//! a coroutine, `blocking.rs` calls poll(2). So the faces cannot differ in what they do.
+//! a coroutine, `blocking/` calls poll(2). So the faces cannot differ in what they do.
 
 use std::{
     future::Future,
