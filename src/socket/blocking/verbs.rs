@@ -27,6 +27,9 @@ use crate::{
     error, resolve,
 };
 
+#[cfg(doc)]
+use crate::socket::AsyncSocket;
+
 impl BlockingSocket {
     /// Connects to an address, see [`AsyncSocket::connect`].
     ///
