@@ -22,7 +22,7 @@ use std::{
 
 use super::{
     inbound::ReadSide,
-    outbound::WriteSide,
+    outbound::{self, WriteSide},
     step::{Op, Progress},
     sys::{Direction, Kind, Sys},
     turn::Turn,
@@ -87,6 +87,8 @@ pub(crate) trait Side: Default {
     const DIRECTION: Direction;
     /// This direction is ready, as far as anybody knows.
     fn refill(&mut self);
+    /// A number that changes with each byte that moves without the verb's own doing.
+    fn moved(&self) -> u32;
     fn half(core: &Core) -> RefMut<'_, Half<Self>>;
     fn parts(state: &mut State) -> (Option<&Sys>, &mut Self);
 }
@@ -95,6 +97,9 @@ impl Side for ReadSide {
     const DIRECTION: Direction = Direction::Read;
     fn refill(&mut self) {
         ReadSide::refill(self);
+    }
+    fn moved(&self) -> u32 {
+        0
     }
     fn half(core: &Core) -> RefMut<'_, Half<ReadSide>> {
         RefMut::map(core.state.borrow_mut(), |state| &mut state.read)
@@ -108,6 +113,9 @@ impl Side for WriteSide {
     const DIRECTION: Direction = Direction::Write;
     fn refill(&mut self) {
         WriteSide::refill(self);
+    }
+    fn moved(&self) -> u32 {
+        WriteSide::moved(self)
     }
     fn half(core: &Core) -> RefMut<'_, Half<WriteSide>> {
         RefMut::map(core.state.borrow_mut(), |state| &mut state.write)
@@ -229,20 +237,27 @@ impl Core {
         &self,
         f: impl FnOnce(&Sys, &mut Half<WriteSide>) -> io::Result<R>,
     ) -> io::Result<R> {
-        let state = &mut *self.state.borrow_mut();
-        match &state.sys {
-            Some(sys) if !self.is_closing() => f(sys, &mut state.write),
-            _ => Err(error::closed()),
-        }
+        let result = {
+            let state = &mut *self.state.borrow_mut();
+            match &state.sys {
+                Some(sys) if !self.is_closing() => f(sys, &mut state.write),
+                _ => Err(error::closed()),
+            }
+        };
+        outbound::drop_spent();
+        result
     }
 
     /// Steps an operation once, whoever's turn it is.
     pub(crate) fn step<O: Op>(&self, op: &mut O) -> Progress<O::Output> {
-        let mut state = self.state.borrow_mut();
-        match O::Side::parts(&mut state) {
+        let progress = match O::Side::parts(&mut self.state.borrow_mut()) {
             (Some(sys), side) if self.is_open() => op.step(sys, self.settings.get(), side),
             _ => Progress::Done(Err(error::closed())),
+        };
+        if O::Side::DIRECTION == Direction::Write {
+            outbound::drop_spent();
         }
+        progress
     }
 
     /// Has the driver report on this direction from now on, first of all what is ready already.
@@ -284,6 +299,21 @@ impl Core {
         }
     }
 
+    /// The same for whoever is not being polled, and so does not know on which scheduler he is.
+    pub(crate) fn mark_dirty_where_bound(self: &Rc<Self>) {
+        if self.has_unsent()
+            && let Some(engine) = self.engine()
+        {
+            self.mark_dirty(&engine);
+        }
+    }
+
+    /// The scheduler that the socket is bound to, or else the one that runs here.
+    fn engine(&self) -> Option<Rc<Engine>> {
+        let bound = self.state.borrow().binding.as_ref().map(|bound| Weak::clone(&bound.engine));
+        bound.or_else(|| current::with(Engine::weak))?.upgrade()
+    }
+
     /// Begins to close: everybody who waits is woken and told.
     pub(crate) fn begin_close(&self) {
         if !self.closing.replace(true) {
@@ -312,6 +342,7 @@ impl Core {
                 sys.bury();
             }
             WriteSide::half(self).side.abandon();
+            outbound::drop_spent();
             self.wake_all();
         }
     }
@@ -340,7 +371,9 @@ impl Core {
         let mut state = self.state.borrow_mut();
         let sys = state.sys.take()?;
         let read = std::mem::take(&mut state.read.side);
-        let write = std::mem::take(&mut state.write.side);
+        let mut write = std::mem::take(&mut state.write.side);
+        // The scheduler was asked on behalf of a socket that is no more.
+        write.marked = false;
         Some(Parts { sys, settings: self.settings.get(), read, write })
     }
 
@@ -357,9 +390,9 @@ impl Core {
         if !self.has_unsent() {
             return;
         }
-        let bound = self.state.borrow().binding.as_ref().map(|bound| Weak::clone(&bound.engine));
-        if let Some(engine) = bound.and_then(|engine| engine.upgrade()) {
-            self.linger_on(&engine);
+        match self.engine() {
+            Some(engine) => self.linger_on(&engine),
+            None => tracing::warn!("asyncoro: {}", self.abandon()),
         }
     }
 
@@ -431,10 +464,12 @@ impl Source for Core {
                 _ => return,
             }
         };
+        outbound::drop_spent();
         if !matches!(progress, Progress::Done(_)) {
             // What cannot be watched cannot be sent either; the next verb tells the same error.
-            if self.watch(engine, Direction::Write).is_err() {
-                WriteSide::half(&self).side.abandon();
+            if let Err(error) = self.watch(engine, Direction::Write) {
+                WriteSide::half(&self).side.fail(&error);
+                outbound::drop_spent();
             }
             if self.handles.get() == 0 {
                 self.linger_on(engine);

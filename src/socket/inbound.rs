@@ -323,7 +323,7 @@ impl ReadSide {
             Some(Held::Rest(bytes)) => bytes.into(),
             None => Vec::new(),
         };
-        let missing = total.map_or(AHEAD, |total| total - have);
+        let missing = total.map_or(AHEAD.max(have), |total| total - have);
         if growing.capacity() - have < missing.min(AHEAD) {
             // At least doubling, so that each byte is moved a bounded number of times.
             growing.reserve_exact(missing.min(AHEAD.max(have)));

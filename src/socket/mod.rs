@@ -357,7 +357,8 @@ const PATIENCE: usize = 8;
 
 impl Clone for AsyncSocket {
     fn clone(&self) -> AsyncSocket {
-        self.core.handles.set(self.core.handles.get() + 1);
+        let handles = self.core.handles.get().checked_add(1);
+        self.core.handles.set(handles.expect("fewer than 4 billion handles to one socket"));
         AsyncSocket { core: Rc::clone(&self.core) }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct WriteSide {
     full: bool,
     /// The scheduler has been asked to flush at the end of this turn.
     pub(crate) marked: bool,
+    /// Queued bytes that have left, as far as they fit: only whether it changes matters.
+    moved: u32,
 }
 
 impl WriteSide {
@@ -55,11 +57,24 @@ impl WriteSide {
         self.failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    /// Gives up what is queued.
+    /// A number that changes when something queued leaves.
+    pub(crate) fn moved(&self) -> u32 {
+        self.moved
+    }
+
+    /// Gives up what is queued; [`drop_spent`] is to be called outside.
     pub(crate) fn abandon(&mut self) -> usize {
         let bytes = self.queued();
-        self.queue = None;
+        if let Some(queue) = self.queue.take() {
+            queue.chunks.into_iter().for_each(Chunk::spend);
+        }
         bytes
+    }
+
+    /// Gives up what is queued, for a reason that each later verb tells.
+    pub(crate) fn fail(&mut self, error: &io::Error) {
+        self.failure = Some(Errno::from_io_error(error).unwrap_or(Errno::IO));
+        self.abandon();
     }
 
     /// Queues copies of `parts`, in order.
@@ -116,8 +131,9 @@ impl WriteSide {
                 Progress::Wait
             }
             Err(error) => {
-                if self.queue.take().is_some() {
+                if self.queue.is_some() {
                     self.failure = Some(error);
+                    self.abandon();
                 }
                 Progress::Done(Err(error.into()))
             }
@@ -149,6 +165,7 @@ impl WriteSide {
     /// Takes `sent` bytes off the queue; what goes beyond it is returned.
     fn advance(&mut self, sent: usize) -> usize {
         let Some(queue) = &mut self.queue else { return sent };
+        self.moved = self.moved.wrapping_add(sent as u32);
         let beyond = queue.advance(sent);
         if queue.bytes == 0
             && let Some(queue) = self.queue.take()
@@ -205,6 +222,15 @@ enum Chunk {
 }
 
 impl Chunk {
+    /// Done with. Bytes of the user's may run code of the user's when they are dropped, and this is
+    /// called in the middle of things, so that waits for [`drop_spent`].
+    fn spend(self) {
+        if let Chunk::Shared(bytes) = self {
+            // Where the thread is ending nobody is in the middle of anything any more.
+            let _ = SPENT.try_with(|spent| spent.borrow_mut().push(bytes));
+        }
+    }
+
     /// Bytes of memory that keeping it costs.
     fn memory(&self) -> usize {
         match self {
@@ -225,6 +251,17 @@ thread_local! {
     #[expect(clippy::vec_box, reason = "a socket holds the box, which is what is kept here")]
     /// Emptied queues with their first chunk's memory: a socket that has nothing queued holds none.
     static SPARE: RefCell<Vec<Box<SendQueue>>> = const { RefCell::new(Vec::new()) };
+}
+
+thread_local! {
+    /// Bytes of the user's that have left and are to be dropped.
+    static SPENT: RefCell<Vec<Bytes>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Drops what has left, with nothing borrowed and nothing locked: the drop may be foreign code.
+pub(crate) fn drop_spent() {
+    let spent = SPENT.try_with(RefCell::take).unwrap_or_default();
+    drop(spent);
 }
 
 /// Emptied queues that a thread keeps.
@@ -282,7 +319,7 @@ impl SendQueue {
                     bytes.clear();
                     return beyond;
                 }
-                _ => drop(self.chunks.pop_front()),
+                _ => self.chunks.pop_front().into_iter().for_each(Chunk::spend),
             }
         }
         beyond

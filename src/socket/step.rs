@@ -120,7 +120,8 @@ impl<'a, O: Op> Verb<'a, O> {
     }
 
     fn poll_on(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
-        if self.socket.core.is_closing() && !O::CLOSES {
+        // Once it is closed, there is nothing left to close either.
+        if !self.socket.core.is_open() || (self.socket.core.is_closing() && !O::CLOSES) {
             return self.end(Err(error::closed()));
         }
         match self.stage {
@@ -195,20 +196,26 @@ impl<'a, O: Op> Verb<'a, O> {
     fn pend(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         let Some(timeout) = self.socket.core.settings().timeout() else { return Poll::Pending };
         match &self.alarm {
-            Some(alarm) if self.moved == self.op.moved() as u32 && alarm.is_on(engine) => {
+            Some(alarm) if self.moved == self.moved() && alarm.is_on(engine) => {
                 if alarm.has_fired(engine) {
                     return self.time_out();
                 }
                 alarm.rewaker(engine, cx.waker());
             }
             _ => {
-                self.moved = self.op.moved() as u32;
+                self.moved = self.moved();
                 self.alarm = Driver::now()
                     .checked_add(timeout)
                     .map(|deadline| Box::new(Alarm::arm(engine, deadline, cx.waker())));
             }
         }
         Poll::Pending
+    }
+
+    /// A number that changes with each byte that moves, the queue's before the verb's among them.
+    fn moved(&self) -> u32 {
+        let side = O::Side::half(&self.socket.core).side.moved();
+        side.wrapping_add(self.op.moved() as u32)
     }
 
     fn time_out(&mut self) -> Poll<io::Result<O::Output>> {
@@ -231,8 +238,9 @@ impl<'a, O: Op> Verb<'a, O> {
         let mut queued = false;
         if self.stage == Stage::HasTurn {
             queued = self.op.give_up(&mut O::Side::half(&self.socket.core).side);
-            if queued {
-                current::with(|engine| self.socket.core.mark_dirty(engine));
+            // Readiness may have been told to this verb alone, and the queue waits for it, too.
+            if O::Side::DIRECTION == Direction::Write {
+                self.socket.core.mark_dirty_where_bound();
             }
         }
         self.pass_turn();

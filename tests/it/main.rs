@@ -3,6 +3,7 @@
 
 mod attempts;
 mod chat;
+mod corners;
 mod programs;
 mod tools;
 

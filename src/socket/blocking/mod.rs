@@ -33,7 +33,7 @@ use super::{
     exclusive::{Exclusive, Taken},
     inbound::ReadSide,
     ops::Flush,
-    outbound::WriteSide,
+    outbound::{self, WriteSide},
     step::{Op, Progress},
     sys::Sys,
 };
@@ -124,12 +124,18 @@ impl Twin {
     }
 
     /// Runs an operation to its end, waiting in poll(2).
-    fn drive<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+    fn drive<O: Op<Side: Kept>>(&self, op: O) -> io::Result<O::Output> {
+        let result = self.drive_in_turn(op);
+        outbound::drop_spent();
+        result
+    }
+
+    fn drive_in_turn<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
         O::check(self.sys.kind())?;
         let settings = self.stepping();
         let mut side = self.turn::<O>(settings)?;
         let mut deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
-        let mut moved = op.moved();
+        let mut moved = (op.moved(), side.moved());
         loop {
             if self.is_closed() && !O::CLOSES {
                 return Err(error::closed());
@@ -138,15 +144,15 @@ impl Twin {
             let result = match op.step(&self.sys, settings, &mut side) {
                 Progress::Done(result) => result,
                 Progress::Wait => {
-                    if op.moved() != moved {
-                        moved = op.moved();
+                    if (op.moved(), side.moved()) != moved {
+                        moved = (op.moved(), side.moved());
                         deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
                     }
                     if self.wait::<O>(deadline)? {
                         continue;
                     }
                     let queued = op.give_up(&mut side);
-                    return Err(error::timed_out(moved, queued));
+                    return Err(error::timed_out(moved.0, queued));
                 }
             };
             return match result {

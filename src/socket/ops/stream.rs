@@ -22,6 +22,9 @@ use crate::{addr::Address, error};
 /// Receives of at least this many bytes go straight into their own allocation.
 const DIRECT_BYTES: usize = 4 << 10;
 
+/// Most bytes that one `recv_bytes` takes.
+const LONGEST_BYTES: usize = 1 << 20;
+
 /// `recv`: one read into the caller's buffer.
 pub(crate) struct Recv<'a>(pub(crate) &'a mut [u8]);
 
@@ -72,7 +75,8 @@ impl Op for RecvBytes {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
-        let max = self.0;
+        // "At most" allows less, and what may never come is not worth reserving memory for.
+        let max = self.0.min(LONGEST_BYTES);
         let held = side.take_front(max);
         if !held.is_empty() {
             return Progress::Done(Ok(held));
@@ -345,7 +349,7 @@ impl Op for Accept {
             });
             match read {
                 // That client is gone already; the next one may be there.
-                Progress::Done(Err(error)) if is(&error, Errno::CONNABORTED) => {}
+                Progress::Done(Err(error)) if is_of_client(&error) => {}
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
                 Progress::Done(Ok(_)) => {
@@ -354,6 +358,20 @@ impl Op for Accept {
             }
         }
     }
+}
+
+/// Whether it is the network's error of that connection, which accept(2) passes on.
+fn is_of_client(error: &io::Error) -> bool {
+    let codes = [
+        Errno::CONNABORTED,
+        Errno::NETDOWN,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NETUNREACH,
+    ];
+    codes.iter().any(|code| is(error, *code))
 }
 
 fn is(error: &io::Error, code: Errno) -> bool {
