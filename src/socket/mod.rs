@@ -23,6 +23,7 @@ mod inbound;
 mod message;
 mod ops;
 mod outbound;
+mod settings;
 mod step;
 mod stream;
 mod sys;
@@ -43,10 +44,11 @@ pub use self::{
     blocking::{BlockingRefused, BlockingSocket},
 };
 use self::{
-    core::{Core, Parts, Settings, Side},
+    core::{Core, Parts, Side},
     inbound::ReadSide,
     ops::Flush,
     outbound::WriteSide,
+    settings::Settings,
     step::{Op, Progress, Verb},
     sys::{Kind, Sys},
 };

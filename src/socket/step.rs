@@ -13,7 +13,8 @@ use std::{
 
 use super::{
     AsyncSocket,
-    core::{Settings, Side},
+    core::Side,
+    settings::Settings,
     sys::{Direction, Kind, Sys},
     turn::{Left, Ticket},
 };

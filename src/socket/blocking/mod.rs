@@ -28,12 +28,13 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{
     AsyncSocket,
-    core::{Parts, Settings, Side},
+    core::{Parts, Side},
     create,
     exclusive::{Exclusive, Taken},
     inbound::ReadSide,
     ops::Flush,
     outbound::{self, WriteSide},
+    settings::Settings,
     step::{Op, Progress},
     sys::Sys,
 };

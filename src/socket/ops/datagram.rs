@@ -2,9 +2,9 @@
 
 use super::super::{
     batch::DatagramBatch,
-    core::Settings,
     inbound::ReadSide,
     outbound::WriteSide,
+    settings::Settings,
     step::{Needs, Op, Progress},
     sys::Sys,
 };

@@ -9,9 +9,9 @@ use std::io;
 use bytes::Bytes;
 
 use super::super::{
-    core::Settings,
     inbound::{Piece, ReadSide, Want},
     outbound::{QUEUE_LIMIT, WriteSide},
+    settings::Settings,
     step::{Needs, Op, Progress},
     sys::Sys,
 };

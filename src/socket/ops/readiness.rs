@@ -3,9 +3,9 @@
 use std::{io, time::Duration};
 
 use super::super::{
-    core::Settings,
     inbound::ReadSide,
     outbound::WriteSide,
+    settings::Settings,
     step::{Needs, Op, Progress},
     sys::{Direction, Sys},
 };

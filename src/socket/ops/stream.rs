@@ -10,10 +10,10 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::super::{
-    core::Settings,
     hot::{self, HOT},
     inbound::{Lent, Piece, ReadSide, Want},
     outbound::{PARTS, WriteSide},
+    settings::Settings,
     step::{Needs, Op, Progress},
     sys::Sys,
 };

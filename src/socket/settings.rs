@@ -1,0 +1,47 @@
+//! What a socket's owner has set, in the two words that each socket keeps for it.
+
+use std::time::Duration;
+
+use crate::frame;
+
+/// What a socket's owner has set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Longest wait without progress, in nanoseconds; zero for as long as it takes.
+    timeout_ns: u64,
+    message_limit: u32,
+    /// Whether small messages wait for the end of the turn.
+    pub(crate) coalescing: bool,
+}
+
+impl Settings {
+    /// No timeout, messages of at most 64 MiB, coalescing.
+    pub(crate) fn new() -> Settings {
+        let message_limit = frame::DEFAULT_LIMIT as u32;
+        Settings { timeout_ns: 0, message_limit, coalescing: true }
+    }
+
+    /// What an accepted socket inherits: all but the timeout.
+    pub(crate) fn inherited(self) -> Settings {
+        Settings { timeout_ns: 0, ..self }
+    }
+
+    pub(crate) fn timeout(self) -> Option<Duration> {
+        (self.timeout_ns > 0).then(|| Duration::from_nanos(self.timeout_ns))
+    }
+
+    /// 584 years are as good as for ever.
+    pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
+        let nanoseconds = timeout.unwrap_or_default().as_nanos();
+        self.timeout_ns = u64::try_from(nanoseconds).unwrap_or(0);
+    }
+
+    pub(crate) fn message_limit(self) -> usize {
+        self.message_limit as usize
+    }
+
+    /// A header cannot tell more than 32 bits anyway.
+    pub(crate) fn set_message_limit(&mut self, max: usize) {
+        self.message_limit = u32::try_from(max).unwrap_or(u32::MAX);
+    }
+}
