@@ -4,6 +4,7 @@
 //! gave is kept as it came.
 
 use std::{
+    ffi::OsStr,
     fmt, io,
     mem::{offset_of, size_of},
     os::unix::ffi::OsStrExt,
@@ -91,6 +92,22 @@ impl UnixAddress {
     /// The address of a socket that was never bound: what a client has at its own end.
     pub fn unnamed() -> Self {
         UnixAddress(Name::Unnamed)
+    }
+
+    /// The address in the bytes of `sun_path` that the kernel gave. A path may fill them all, which
+    /// is one byte more than [`UnixAddress::from_path`] takes.
+    pub(crate) fn from_sun_path(bytes: &[u8]) -> Self {
+        let bytes = &bytes[..bytes.len().min(SUN_PATH)];
+        UnixAddress(match bytes {
+            [] | [0] => Name::Unnamed,
+            [0, name @ ..] if cfg!(any(target_os = "linux", target_os = "android")) => {
+                Name::Abstract(name.into())
+            }
+            path => match path.split(|byte| *byte == 0).next() {
+                None | Some([]) => Name::Unnamed,
+                Some(path) => Name::Path(OsStr::from_bytes(path).into()),
+            },
+        })
     }
 
     /// The path, if it has one.
@@ -182,6 +199,30 @@ mod tests {
         }
         assert!(UnixAddress::from_abstract_name("x".repeat(107)).is_ok());
         assert!(UnixAddress::from_abstract_name("x".repeat(108)).is_err());
+    }
+
+    #[test]
+    fn what_the_kernel_gave_is_kept_as_it_came() {
+        let path = |bytes: &[u8]| {
+            let address = UnixAddress::from_sun_path(bytes);
+            address.as_path().map(|path| path.as_os_str().as_bytes().to_vec())
+        };
+        let long = [b'x'; SUN_PATH + 1];
+        assert_eq!(path(b"/a"), Some(b"/a".to_vec()));
+        assert_eq!(path(b"/a\0b"), Some(b"/a".to_vec()));
+        assert_eq!(path(&long[..SUN_PATH - 1]), Some(vec![b'x'; SUN_PATH - 1]));
+        assert_eq!(path(&long[..SUN_PATH]), Some(vec![b'x'; SUN_PATH]));
+        assert_eq!(path(&long), Some(vec![b'x'; SUN_PATH]));
+        assert!(UnixAddress::from_sun_path(b"").is_unnamed());
+        assert!(UnixAddress::from_sun_path(b"\0").is_unnamed());
+        #[cfg(target_os = "linux")]
+        {
+            let name = |bytes: &[u8]| {
+                UnixAddress::from_sun_path(bytes).as_abstract_name().map(<[u8]>::to_vec)
+            };
+            assert_eq!(name(b"\0n\0"), Some(b"n\0".to_vec()));
+            assert_eq!(name(&[0; SUN_PATH]), Some(vec![0; SUN_PATH - 1]));
+        }
     }
 
     #[test]

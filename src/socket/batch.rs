@@ -58,10 +58,11 @@ impl DatagramBatch {
     /// Room for `count` datagrams of at most `size` bytes each. One call receives at most 64.
     ///
     /// # Panics
-    /// If `count` or `size` is zero.
+    /// If `count` or `size` is zero, or no memory is as large as both together.
     pub fn new(count: usize, size: usize) -> DatagramBatch {
         assert!(count > 0 && size > 0, "a batch needs room for a datagram");
-        DatagramBatch { memory: vec![0; count * size], size, received: Vec::new() }
+        let bytes = count.checked_mul(size).expect("a batch fits into memory");
+        DatagramBatch { memory: vec![0; bytes], size, received: Vec::new() }
     }
 
     /// The datagrams of the last `recv_batch`, in the order of their arrival.

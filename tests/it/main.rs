@@ -11,6 +11,7 @@ mod budget;
 mod coroutines;
 mod endings;
 mod fork;
+mod hostile;
 mod idle;
 mod send_sync;
 mod threads;

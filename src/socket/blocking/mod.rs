@@ -1,8 +1,8 @@
 //! `BlockingSocket`: the same operations, driven by poll(2), for plain threads.
 //!
 //! Each direction has a lock (`exclusive.rs`), which is its turn: a verb holds it until it is done.
-//! `close` marks the socket, shuts it down, which wakes whoever waits in poll(2), and puts a dead
-//! socket in the descriptor's place. Composite verbs (resolving, several addresses) run the
+//! `close` marks the socket, shuts it down, which wakes whoever waits in poll(2), and puts an
+//! inert descriptor in its place. Composite verbs (resolving, several addresses) run the
 //! asynchronous ones on a scheduler made for the call, so they behave the same.
 //!
 //! Here is how it is made, how an operation is driven, and how it ends; the verbs are in
@@ -209,6 +209,7 @@ impl Twin {
         let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
         match op.step(&self.sys, self.stepping(), &mut side) {
+            Progress::Done(Err(_)) if self.is_closed() => Err(error::closed()),
             Progress::Done(result) => result,
             Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -273,7 +274,14 @@ impl BlockingSocket {
     }
 
     fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
-        if self.twin.is_closed() { Err(error::closed()) } else { f(&self.twin.sys) }
+        if self.twin.is_closed() {
+            return Err(error::closed());
+        }
+        match f(&self.twin.sys) {
+            // A close in another thread makes itself known as whatever the system says then.
+            Err(_) if self.twin.is_closed() => Err(error::closed()),
+            result => result,
+        }
     }
 
     /// Binds to a local address, see [`AsyncSocket::bind`].
@@ -317,7 +325,7 @@ impl BlockingSocket {
         self.with_sys(|sys| sys.options().take_error())
     }
 
-    /// Every option a socket has, see `socket2::SockRef`.
+    /// Every option a socket has, see `socket2::SockRef`; of a closed socket, each is an error.
     pub fn options(&self) -> SockRef<'_> {
         self.twin.sys.options()
     }

@@ -1,7 +1,10 @@
 //! Socket addresses, in our form and the kernel's.
 //!
-//! Unsafe: an address is handed to rustix as a pointer, which its own types make and look after.
+//! Unsafe: an address is handed to rustix as a pointer, which its own types make and look after; and
+//! its bytes are read.
 #![allow(unsafe_code)]
+
+use std::mem::offset_of;
 
 use rustix::net::{self, SocketAddrAny, SocketAddrUnix, addr::SocketAddrArg};
 
@@ -18,24 +21,20 @@ pub(super) fn address(any: &SocketAddrAny) -> Address {
     let known = match any.address_family() {
         AddressFamily::INET => SocketAddrV4::try_from(any.clone()).map(Address::Inet).ok(),
         AddressFamily::INET6 => SocketAddrV6::try_from(any.clone()).map(Address::Inet6).ok(),
-        _ => SocketAddrUnix::try_from(any.clone()).ok().map(|unix| Address::Unix(from_unix(&unix))),
+        // Not by rustix, which panics at a path that fills `sun_path` up to its end.
+        AddressFamily::UNIX => Some(Address::Unix(UnixAddress::from_sun_path(sun_path(any)))),
+        _ => None,
     };
     known.unwrap_or_else(unnamed)
 }
 
-fn from_unix(unix: &SocketAddrUnix) -> UnixAddress {
-    #[cfg(target_os = "linux")]
-    if let Some(name) = unix.abstract_name().filter(|name| !name.is_empty()) {
-        return UnixAddress::from_abstract_name(name).unwrap_or_else(|_| UnixAddress::unnamed());
-    }
-    match unix.path() {
-        Some(path) => {
-            use std::os::unix::ffi::OsStrExt;
-            let path = std::ffi::OsStr::from_bytes(path.to_bytes());
-            UnixAddress::from_path(path).unwrap_or_else(|_| UnixAddress::unnamed())
-        }
-        None => UnixAddress::unnamed(),
-    }
+/// What stands in `sun_path`, and what the kernel may have put behind it: a path that fills it gets
+/// its NUL there.
+fn sun_path(any: &SocketAddrAny) -> &[u8] {
+    // SAFETY: as many bytes are initialized, says `SocketAddrAny`, which is borrowed as long.
+    let bytes =
+        unsafe { std::slice::from_raw_parts(any.as_ptr().cast::<u8>(), any.addr_len() as usize) };
+    bytes.get(offset_of!(libc::sockaddr_un, sun_path)..).unwrap_or_default()
 }
 
 /// Our address in the kernel's form.

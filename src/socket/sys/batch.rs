@@ -65,7 +65,8 @@ impl Sys {
             slot.from = match header.msg_hdr.msg_namelen {
                 0 => unnamed(),
                 len => {
-                    // SAFETY: the kernel has written an address of this length.
+                    // SAFETY: msg_namelen is what the kernel wrote; no address is longer than
+                    // sockaddr_storage, and bytes it did not write are zero.
                     let from =
                         unsafe { SocketAddrAny::read((&raw const names[index]).cast(), len) };
                     address(&from)
@@ -83,8 +84,10 @@ impl Sys {
         let mut headers: [libc::mmsghdr; MANY] = [empty_header(); MANY];
         let names = datagrams[..count].iter().map(|(_, to)| any(to)).collect::<Result<Vec<_>>>()?;
         for (index, (bytes, _)) in datagrams[..count].iter().enumerate() {
-            parts[index].iov_base = bytes.as_ref().as_ptr().cast_mut().cast();
-            parts[index].iov_len = bytes.as_ref().len();
+            // One call: a second one may show other bytes.
+            let bytes: &[u8] = bytes.as_ref();
+            parts[index].iov_base = bytes.as_ptr().cast_mut().cast();
+            parts[index].iov_len = bytes.len();
             let header = &mut headers[index].msg_hdr;
             header.msg_name = names[index].as_ptr().cast_mut().cast();
             header.msg_namelen = names[index].addr_len();
@@ -93,7 +96,10 @@ impl Sys {
         }
         again(|| {
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-            // SAFETY: as in `recv_many`; the kernel only reads through these pointers.
+            // SAFETY: each part is the slice of one call of `as_ref`, borrowed from `datagrams`,
+            // which outlives the call; each name is an entry of `names`, which is not touched
+            // before the call returns. The kernel only reads through these pointers, and writes
+            // the lengths into `headers`.
             let sent = unsafe {
                 libc::sendmmsg(
                     self.fd.as_raw_fd(),

@@ -17,7 +17,10 @@ mod batch;
 use std::{
     io::{self, IoSlice, IoSliceMut},
     net::Shutdown,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -65,14 +68,18 @@ enum Family {
 }
 
 impl Kind {
-    fn of(domain: Domain, kind: Type) -> Kind {
+    fn of(socket: &Socket) -> io::Result<Kind> {
+        let kind = socket.r#type()?;
         let usual = kind == Type::STREAM || kind == Type::DGRAM;
-        let family = match domain {
+        let family = match domain(socket)? {
+            Domain::IPV4 | Domain::IPV6 if kind == Type::STREAM && !speaks_tcp(socket) => {
+                Family::Other
+            }
             Domain::IPV4 | Domain::IPV6 if usual => Family::Internet,
             Domain::UNIX if usual => Family::Unix,
             _ => Family::Other,
         };
-        Kind { family, stream: kind == Type::STREAM }
+        Ok(Kind { family, stream: kind == Type::STREAM })
     }
 
     /// Whether bytes flow without borders.
@@ -116,7 +123,7 @@ type Result<T> = std::result::Result<T, Errno>;
 impl Sys {
     /// Takes a descriptor that must be a socket.
     pub(crate) fn new(socket: Socket) -> io::Result<Sys> {
-        let kind = Kind::of(domain(&socket)?, socket.r#type()?);
+        let kind = Kind::of(&socket)?;
         Ok(Sys { fd: socket.into(), kind, set_nonblocking: AtomicBool::new(false) })
     }
 
@@ -146,22 +153,17 @@ impl Sys {
         self.fd.into()
     }
 
-    /// Closes the socket but keeps its number: a dead socket takes it, until this is dropped.
+    /// Closes the socket but keeps its number: an inert descriptor takes it, until this is dropped.
     ///
     /// So whoever has borrowed the descriptor never holds a number that has become somebody else's.
     pub(crate) fn bury(&self) {
-        static DEAD: OnceLock<Option<OwnedFd>> = OnceLock::new();
-        let dead = DEAD.get_or_init(|| {
-            let dead = net::socket(net::AddressFamily::UNIX, net::SocketType::STREAM, None);
-            dead.and_then(|dead| rustix::io::fcntl_dupfd_cloexec(dead, 0)).ok()
-        });
-        let buried = dead.as_ref().is_some_and(|dead| {
+        let buried = inert().is_some_and(|inert| {
             // SAFETY: both numbers are open and ours; the call closes what `self.fd` stood for and
-            // puts the dead socket in its place, so `self.fd` still owns an open descriptor.
-            unsafe { replace(dead.as_raw_fd(), self.fd.as_raw_fd()) >= 0 }
+            // puts the inert one in its place, so `self.fd` still owns an open descriptor.
+            unsafe { replace(inert.as_raw_fd(), self.fd.as_raw_fd()) >= 0 }
         });
         if !buried {
-            // No descriptor for a dead socket was left: at least nobody hears of this one any more.
+            // No descriptor was left: at least nobody hears of this one any more.
             let _ = self.shutdown(Shutdown::Both);
         }
     }
@@ -324,6 +326,33 @@ impl Sys {
 
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
+/// What closed sockets stand for, all of them: nothing that a call can connect, bind or wait on.
+/// `None` if no descriptor is left; the next to ask tries again.
+fn inert() -> Option<&'static OwnedFd> {
+    static INERT: OnceLock<OwnedFd> = OnceLock::new();
+    match INERT.get() {
+        Some(inert) => Some(inert),
+        None => make_inert().map(|made| INERT.get_or_init(|| made)).ok(),
+    }
+}
+
+/// A descriptor that only names a place: each call of a socket says EBADF, poll(2) POLLNVAL.
+fn make_inert() -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Mode, OFlags, open};
+        if let Ok(place) = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            return Ok(place);
+        }
+    }
+    // Where there is none: one half of a pair, connected for ever to nobody.
+    let (half, other) = UnixStream::pair()?;
+    drop(other);
+    // On some systems it is no longer connected then, and cannot be shut down, nor needs it.
+    let _ = half.shutdown(Shutdown::Both);
+    Ok(half.into())
+}
+
 /// dup3(2), closed on exec.
 #[cfg(target_os = "linux")]
 unsafe fn replace(with: RawFd, place: RawFd) -> RawFd {
@@ -359,4 +388,16 @@ fn domain(socket: &Socket) -> io::Result<Domain> {
     return socket.domain();
     #[cfg(not(target_os = "linux"))]
     return socket.local_addr().map(|address| address.domain());
+}
+
+/// Whether an Internet stream is TCP and not, say, SCTP. Where the system does not tell, it is not.
+#[cfg(target_os = "linux")]
+fn speaks_tcp(socket: &Socket) -> bool {
+    matches!(socket.protocol(), Ok(Some(Protocol::TCP)))
+}
+
+/// Whether an Internet stream is TCP; what other systems have is.
+#[cfg(not(target_os = "linux"))]
+fn speaks_tcp(_: &Socket) -> bool {
+    true
 }
