@@ -19,8 +19,9 @@
 //! - **Threads**: what the `Joint` touches from another thread is the state, the atomics, the
 //!   waiter (`Waker` is `Send`) and the result, which is why `Coro<T>` is `Send` only if `T` is.
 //!   When the `Joint` frees a cell, the future is long gone.
-//! - **Panics** of the future's `poll` and `drop` are caught here; a waker's panics are not, but no
-//!   user code runs between a move of the state and the writes it protects.
+//! - **Panics** of the future's `poll` and `drop` are caught here, and so are those of the waker
+//!   that the end wakes and of an error that is shown to the log. No user code runs between a move
+//!   of the state and the writes it protects.
 #![allow(unsafe_code)]
 
 use std::{
@@ -148,7 +149,7 @@ impl<F: Future> Run for Cell<F> {
                 unname(result);
             }
             if let (Some(log), Stage::Ended(result)) = (log, &*stage) {
-                log(ptr::from_ref(result).cast(), whose);
+                caught("showing its error", whose, || log(ptr::from_ref(result).cast(), whose));
                 drop_caught(mem::replace(stage, Stage::Taken));
                 return None;
             }
@@ -193,6 +194,15 @@ fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
 /// Drops a value whose drop may panic; there is nobody left to tell.
 fn drop_caught<V>(value: V) {
     let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
+}
+
+/// Calls what is not ours; its panic goes to the log, since nobody else can be told.
+fn caught(what: &str, whose: &str, call: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(call)) {
+        let text = super::panic_text(&*payload);
+        tracing::error!("asyncoro: {whose} has ended, and {what} panicked: {text}");
+        drop_caught(payload);
+    }
 }
 
 impl<F: Future> Join<F::Output> for Cell<F> {
@@ -267,6 +277,9 @@ impl Body {
     pub(super) fn finish(self, whose: &str) -> Option<Box<dyn Any + Send>> {
         let mut waiter = None;
         let head = self.cell().head();
+        // After the move to DONE the handle may free the cell while `complete` is still returning;
+        // nothing behind &self is touched from there on, and everything it refers to is inside
+        // UnsafeCells (atomics are).
         let completed = head.join.complete(|| {
             // SAFETY: the state is `TAKING`: the slot is the scheduler's.
             waiter = head.waiter.with_mut(|slot| unsafe { (*slot).take() });
@@ -281,9 +294,10 @@ impl Body {
             unseen = unsafe { self.cell().unobserved(log.as_ref().and_then(log_of), whose) };
             // SAFETY: as above.
             drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+            drop_caught(log);
         }
         if let Some(waiter) = waiter {
-            waiter.wake();
+            caught("waking who awaits it", whose, || waiter.wake());
         }
         unseen
     }
@@ -298,7 +312,8 @@ static LOG_TABLE: RawWakerVTable =
     RawWakerVTable::new(|data| RawWaker::new(data, &LOG_TABLE), |_| {}, |_| {}, |_| {});
 
 fn log_of(waker: &Waker) -> Option<Log> {
-    // SAFETY: only `detach_to_log` makes wakers with this table, and their data is a `Log`.
+    // SAFETY: LOG_TABLE is private and a waker in the slot is never lent out, so only
+    // `detach_to_log` can have made one, and its data is a `Log`.
     ptr::eq(waker.vtable(), &raw const LOG_TABLE)
         .then(|| unsafe { mem::transmute::<*const (), Log>(waker.data()) })
 }
@@ -342,7 +357,9 @@ impl<T, E: fmt::Display> Joint<Result<T, E>> {
         if let Some(mut result) = unsafe { self.cell().take() } {
             let name = unname(&mut result);
             let whose = name.as_deref().unwrap_or("a coroutine");
-            show_error::<T, E>(ptr::from_ref(&result).cast(), whose);
+            let shown = ptr::from_ref(&result).cast();
+            caught("showing its error", whose, || show_error::<T, E>(shown, whose));
+            drop_caught(result);
         }
     }
 }

@@ -326,7 +326,7 @@ impl Engine {
         self.idle_listeners.borrow_mut().push(done);
     }
 
-    fn tell_idle(&self) {
+    pub(super) fn tell_idle(&self) {
         if !self.idle_listeners.borrow().is_empty() && self.holding() == 0 {
             self.idle_listeners.take().into_iter().for_each(|done| done(()));
         }
@@ -410,7 +410,7 @@ impl Engine {
         self.read_inbox();
         // After the inbox, where the question comes from: the driver may sleep for long.
         self.tell_idle();
-        self.ask_driver(limit).expect("the driver can be asked");
+        self.ask_driver(limit, self.is_idle()).expect("the driver can be asked");
     }
 
     /// Counts for `statistics`.

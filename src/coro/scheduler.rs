@@ -249,6 +249,8 @@ impl Drop for Scheduler {
         self.engine.end_all();
         // Errors of the driver at this point have nobody to go to, and nothing left to spoil.
         let _ = self.engine.drain();
+        // What other threads have started meanwhile.
+        self.engine.end_all();
     }
 }
 

@@ -75,7 +75,7 @@ impl Engine {
 
     /// Keeps a dropped socket until what it has queued is sent, or its time is up.
     pub(crate) fn linger(&self, source: Rc<dyn Source>) {
-        let until = Driver::now() + self.settings.linger;
+        let until = Driver::after(self.settings.linger);
         self.lingering.borrow_mut().push(Lingering { source, until });
     }
 
@@ -124,10 +124,11 @@ impl Engine {
         done.into_iter().for_each(|socket| abandon(&*socket.source));
     }
 
-    /// Asks the driver: without waiting if somebody is ready, else until something happens.
-    pub(super) fn ask_driver(&self, limit: Option<Instant>) -> io::Result<()> {
+    /// Asks the driver: until something happens if it `may_wait` and there is no mail, else
+    /// without waiting.
+    pub(super) fn ask_driver(&self, limit: Option<Instant>, may_wait: bool) -> io::Result<()> {
         let mut driver = self.driver.borrow_mut();
-        if self.is_idle() && !self.inbox.has_mail() {
+        if may_wait && !self.inbox.has_mail() {
             count(&self.counters.sleeps, 1);
             let deadline = self.next_deadline();
             driver.idle(deadline.into_iter().chain(limit).min())?;
@@ -154,10 +155,11 @@ impl Engine {
         timer.into_iter().chain(lingering).min()
     }
 
-    /// Sends what is queued anywhere, for at most the time that the builder has set.
+    /// Sends what is queued anywhere, for at most the time that the builder has set. Nobody is
+    /// resumed meanwhile: who becomes ready is so at the next entry.
     pub(super) fn drain(&self) -> io::Result<()> {
         self.flush_dirty();
-        let until = Driver::now() + self.settings.drain;
+        let until = Driver::after(self.settings.drain);
         loop {
             let unsent = self.sources.borrow().unsent();
             if unsent.is_empty() {
@@ -168,7 +170,11 @@ impl Engine {
                 break;
             }
             drop(unsent);
-            self.ask_driver(Some(until))?;
+            self.fire_timers();
+            self.look_after_lingering();
+            self.read_inbox();
+            self.tell_idle();
+            self.ask_driver(Some(until), true)?;
             self.flush_dirty();
         }
         let lingering = self.lingering.take();

@@ -173,6 +173,12 @@ impl Driver {
         Instant::now()
     }
 
+    /// The time when `time` will be over; what the clock cannot say is as good as never.
+    pub(crate) fn after(time: Duration) -> Instant {
+        let now = Driver::now();
+        now.checked_add(time).or_else(|| now.checked_add(NEVER)).unwrap_or(now)
+    }
+
     /// Whether this backend tells a hang-up apart from data. Where it does not, a short read never
     /// means "drained".
     pub(crate) fn tells_hangup(&self) -> bool {
@@ -239,7 +245,7 @@ impl Driver {
     pub(crate) fn idle(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         let spin = self.idle.spin();
         if !spin.is_zero() {
-            let until = Driver::now() + spin;
+            let until = Driver::after(spin);
             let answered = self.spin(deadline.map_or(until, |deadline| deadline.min(until)))?;
             self.idle.spun(answered);
             if answered {
@@ -297,6 +303,9 @@ impl Driver {
         }
     }
 }
+
+/// A hundred years.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;

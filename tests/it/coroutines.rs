@@ -256,6 +256,58 @@ fn or_log_logs_the_error_with_the_name_and_nothing_else() {
     });
 }
 
+/// An error that cannot be shown.
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("no words")
+    }
+}
+
+#[test]
+fn an_error_whose_display_panics_is_logged_and_the_others_go_on() {
+    within(|| {
+        let log = logged(|| {
+            asyncoro::run(async {
+                spawn(async { Err::<(), _>(Unspeakable) }).or_log();
+                let late = spawn(async { Err::<(), _>(Unspeakable) });
+                while !late.is_finished() {
+                    yield_now().await;
+                }
+                late.or_log();
+                assert_eq!(spawn(async { 5 }).await.unwrap(), 5);
+            });
+        });
+        assert_eq!(log.matches("showing its error panicked: no words").count(), 2, "{log}");
+    });
+}
+
+#[test]
+fn a_waker_that_panics_is_logged_and_the_others_go_on() {
+    struct Bad;
+    impl std::task::Wake for Bad {
+        fn wake(self: std::sync::Arc<Self>) {
+            panic!("not awake")
+        }
+    }
+    within(|| {
+        let log = logged(|| {
+            asyncoro::run(async {
+                let mut handle = Box::pin(spawn(yield_now()));
+                let waker = std::sync::Arc::new(Bad).into();
+                let cx = &mut std::task::Context::from_waker(&waker);
+                assert!(handle.as_mut().poll(cx).is_pending());
+                while !handle.is_finished() {
+                    yield_now().await;
+                }
+                handle.await.unwrap();
+            });
+        });
+        assert!(log.contains("waking who awaits it panicked: not awake"), "{log}");
+    });
+}
+
 #[test]
 fn terminate_marks_and_the_scheduler_drops_the_future_later() {
     run_within(|| async {

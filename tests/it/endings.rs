@@ -440,3 +440,69 @@ fn shutdown_while_everything_waits_ends_everything_1000_times() {
         }
     });
 }
+
+/// Queues more than the system takes.
+async fn fill(socket: &AsyncSocket) {
+    let chunk = bytes::Bytes::from(vec![7; 60_000]);
+    while socket.try_send_msg(&chunk).is_ok() {
+        yield_now().await;
+    }
+}
+
+#[test]
+fn times_without_end_are_taken_as_such() {
+    within(|| {
+        let lingering = AsynCoro::builder().linger(Duration::MAX).build().unwrap();
+        lingering.run(async {
+            let (near, far) = pair();
+            fill(&near).await;
+            sleep(Duration::from_millis(5)).await;
+            drop((near, far));
+        });
+        let draining = AsynCoro::builder().drain(Duration::MAX).build().unwrap();
+        draining.run(async {
+            let (near, far) = pair();
+            fill(&near).await;
+            drop(far);
+        });
+        let spinning = AsynCoro::builder().spin(Duration::MAX).build().unwrap();
+        spinning.run(async {
+            for _ in 0..20 {
+                sleep(Duration::from_micros(100)).await;
+            }
+        });
+    });
+}
+
+/// Processor time of this thread.
+fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a_drain_sleeps_whatever_other_threads_send_and_ends_what_they_start() {
+    within(|| {
+        let scheduler = AsynCoro::builder().build().unwrap();
+        let handle = scheduler.handle();
+        let (near, far) = pair();
+        let (tell, told) = std::sync::mpsc::channel();
+        let other = thread::spawn(move || {
+            told.recv().unwrap();
+            thread::sleep(Duration::from_millis(100));
+            handle.join();
+            handle.spawn(|| async {})
+        });
+        let before = worked();
+        scheduler.run(async {
+            fill(&near).await;
+            tell.send(()).unwrap();
+        });
+        let used = worked() - before;
+        let started = other.join().unwrap();
+        assert!(used < Duration::from_millis(400), "{used:?} of a second spent spinning");
+        drop(scheduler);
+        assert!(matches!(started.value(), Err(Ended::Terminated)));
+        drop((near, far));
+    });
+}
