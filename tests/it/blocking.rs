@@ -27,7 +27,7 @@ use bytes::Bytes;
 
 use crate::{
     bounded::{Watched, run},
-    within::within,
+    within::{logged, within},
 };
 
 const SHORT: Duration = Duration::from_millis(30);
@@ -646,4 +646,53 @@ fn both_faces_have_word_for_word_the_same_verbs() {
     // The one word in which they must differ.
     assert!(asynchronous.remove("into_blocking") && blocking.remove("into_async"));
     assert_eq!(asynchronous, blocking);
+}
+
+#[test]
+fn a_dropped_socket_sends_its_rest_if_there_is_room_and_else_says_what_is_lost() {
+    const SIZE: usize = 300 << 10;
+    let unsent = || {
+        let (near, far) = UnixStream::pair().unwrap();
+        let near = BlockingSocket::new(near).unwrap();
+        near.options().set_send_buffer_size(100 << 10).unwrap();
+        near.set_timeout(Some(SHORT));
+        near.send_msg(&vec![1; SIZE]).unwrap_err();
+        (near, far)
+    };
+    let (near, mut far) = unsent();
+    let mut all = vec![0; 1 << 20];
+    far.set_nonblocking(true).unwrap();
+    let mut got = 0;
+    while let Ok(more) = far.read(&mut all) {
+        got += more;
+    }
+    assert!(got < SIZE);
+    assert_eq!(logged(|| drop(near)), "");
+    while let Ok(more @ 1..) = far.read(&mut all) {
+        got += more;
+    }
+    assert_eq!(got, SIZE + 4);
+
+    let (near, far) = unsent();
+    let log = logged(|| drop(near));
+    assert!(log.contains("could not be sent at once, and they are lost"), "{log}");
+    drop(far);
+}
+
+#[test]
+fn a_close_that_flushes_wakes_the_readers_first() {
+    let (near, far) = UnixStream::pair().unwrap();
+    let near = BlockingSocket::new(near).unwrap();
+    near.set_timeout(Some(SHORT));
+    near.send_msg(&vec![1; 4 << 20]).unwrap_err();
+    near.set_timeout(None);
+    let reader = near.clone();
+    let reader = Watched::spawn(move || reader.recv(&mut [0; 8]).unwrap_err()).asleep();
+    let closer = thread::spawn(move || near.close());
+    let error = within(move || reader.join());
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    assert!(error.get_ref().is_some_and(|inner| inner.is::<Closed>()), "{error:?}");
+    assert!(!closer.is_finished());
+    drop(far);
+    closer.join().unwrap().unwrap_err();
 }

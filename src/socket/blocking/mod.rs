@@ -13,7 +13,9 @@ mod verbs;
 use std::{
     fmt,
     io::{self, Read, Write},
+    mem,
     net::Shutdown,
+    ops::Deref,
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -75,6 +77,9 @@ use crate::{
 /// # }
 /// ```
 ///
+/// Dropping the last handle waits for nothing: what a verb that timed out has left queued is sent as
+/// far as it goes at once, and what is lost is told to the log. [`BlockingSocket::close`] waits.
+///
 /// In a coroutine it would hold up all others; use [`BlockingSocket::into_async`] there.
 #[derive(Clone)]
 pub struct BlockingSocket {
@@ -83,11 +88,50 @@ pub struct BlockingSocket {
 
 /// What the handles share.
 struct Twin {
-    sys: Sys,
+    sys: Kernel,
     settings: Mutex<Settings>,
     read: Exclusive<ReadSide>,
     write: Exclusive<WriteSide>,
     closed: AtomicBool,
+}
+
+/// The twin's socket, until it is taken apart.
+struct Kernel(Option<Sys>);
+
+impl Deref for Kernel {
+    type Target = Sys;
+
+    fn deref(&self) -> &Sys {
+        self.0.as_ref().expect("only the last handle takes it apart")
+    }
+}
+
+/// Sends what is still queued as far as it goes, and tells the log what is lost.
+impl Drop for Twin {
+    fn drop(&mut self) {
+        let Some(sys) = self.sys.0.take() else { return };
+        if self.is_closed() {
+            return;
+        }
+        let Some(mut side) = self.write.try_take() else { return };
+        if side.queued() == 0 {
+            return;
+        }
+        side.refill();
+        let queued = side.queued();
+        match side.flush(&sys) {
+            Progress::Done(Ok(())) => {}
+            Progress::Done(Err(error)) => tracing::warn!(
+                "asyncoro: a BlockingSocket was dropped with {queued} bytes to send, and they are \
+                 lost: {error}"
+            ),
+            Progress::Wait => tracing::warn!(
+                "asyncoro: a BlockingSocket was dropped with {} bytes that could not be sent at \
+                 once, and they are lost; close() waits for them",
+                side.queued()
+            ),
+        }
+    }
 }
 
 /// A side, where the twin keeps it.
@@ -264,7 +308,7 @@ impl BlockingSocket {
 
     pub(super) fn from_parts(parts: Parts) -> BlockingSocket {
         let twin = Twin {
-            sys: parts.sys,
+            sys: Kernel(Some(parts.sys)),
             settings: Mutex::new(parts.settings),
             read: Exclusive::new(parts.read),
             write: Exclusive::new(parts.write),
@@ -352,7 +396,10 @@ impl BlockingSocket {
     }
 
     /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it
-    /// are woken and get `NotConnected`.
+    /// are woken and get `NotConnected`, readers before what is queued is sent.
+    ///
+    /// Closing shuts the connection down, which is how it wakes them: so it ends for each duplicate
+    /// of the descriptor, too (dup(2), `try_clone`, a child of fork(2)).
     ///
     /// # Errors
     /// As there.
@@ -365,6 +412,8 @@ impl BlockingSocket {
         let flushed = match self.twin.write.try_take() {
             Some(side) if side.queued() > 0 => {
                 drop(side);
+                // Readers are woken now, and not when the peer has taken all of it.
+                let _ = self.twin.sys.shutdown(Shutdown::Read);
                 self.twin.drive(Flush::<true>)
             }
             Some(side) => side.check(),
@@ -398,11 +447,13 @@ impl BlockingSocket {
             return Err(BlockingRefused { socket: self, error });
         }
         match Arc::try_unwrap(self.twin) {
-            Ok(twin) => Ok(Parts {
-                sys: twin.sys,
-                settings: twin.settings.into_inner().unwrap_or_else(PoisonError::into_inner),
-                read: twin.read.into_inner(),
-                write: twin.write.into_inner(),
+            Ok(mut twin) => Ok(Parts {
+                sys: twin.sys.0.take().expect("it is taken apart once"),
+                settings: twin.settings(),
+                read: mem::replace(&mut twin.read, Exclusive::new(ReadSide::default()))
+                    .into_inner(),
+                write: mem::replace(&mut twin.write, Exclusive::new(WriteSide::default()))
+                    .into_inner(),
             }),
             Err(twin) => {
                 Err(BlockingRefused { socket: BlockingSocket { twin }, error: super::has_clones() })
