@@ -6,7 +6,7 @@
 //! - the driver is told of the socket when a verb first has to wait, and told to forget it before
 //!   the descriptor is closed or given away;
 //! - a socket that is bound to a scheduler that has ended, or not running here, binds anew;
-//! - the descriptor's number is freed with the core, not before: `close` puts a dead socket in its
+//! - the descriptor's number is freed with the core, not before: `close` puts an inert one in its
 //!   place, so that a borrowed descriptor never becomes somebody else's.
 //!
 //! Unsafe: lending the descriptor for as long as a handle is borrowed, out of a cell.
@@ -160,11 +160,11 @@ impl Core {
         self.closing.get()
     }
 
-    /// The descriptor's number; once the socket is closed, that of a dead socket.
+    /// The descriptor's number; once the socket is closed, that of an inert one.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         let state = self.state.borrow();
         let sys = state.sys.as_ref().expect("a handle's socket is not taken apart");
-        // SAFETY: `self` owns the descriptor until it is dropped: `close` only puts a dead socket
+        // SAFETY: `self` owns the descriptor until it is dropped: `close` only puts an inert one
         // in its place, and `take_parts` moves it out only when the last handle, from which
         // this borrow comes, is consumed.
         unsafe { BorrowedFd::borrow_raw(sys.fd().as_raw_fd()) }

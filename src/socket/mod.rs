@@ -203,7 +203,7 @@ impl AsyncSocket {
 
     /// Every option a socket has, see `socket2::SockRef`.
     ///
-    /// Of a closed socket these are the options of a dead one.
+    /// Once the socket is closed, each of them is an error.
     #[doc(alias = "setsockopt")]
     #[doc(alias = "getsockopt")]
     pub fn options(&self) -> SockRef<'_> {
@@ -372,7 +372,7 @@ impl Drop for AsyncSocket {
 }
 
 impl AsFd for AsyncSocket {
-    /// The descriptor; of a closed socket, one that is dead but still this socket's.
+    /// The descriptor; of a closed socket, one that is inert but still this socket's.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.fd()
     }

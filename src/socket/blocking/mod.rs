@@ -77,8 +77,8 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Dropping the last handle waits for nothing: what a verb that timed out has left queued is sent as
-/// far as it goes at once, and what is lost is told to the log. [`BlockingSocket::close`] waits.
+/// Dropping the last handle waits for nothing: what a verb that timed out has left queued is sent
+/// as far as it goes at once, and what is lost is told to the log. [`BlockingSocket::close`] waits.
 ///
 /// In a coroutine it would hold up all others; use [`BlockingSocket::into_async`] there.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Socket addresses, in our form and the kernel's.
 //!
-//! Unsafe: an address is handed to rustix as a pointer, which its own types make and look after; and
-//! its bytes are read.
+//! Unsafe: an address is handed to rustix as a pointer, which its own types make and look after;
+//! and its bytes are read.
 #![allow(unsafe_code)]
 
 use std::mem::offset_of;

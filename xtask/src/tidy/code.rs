@@ -20,6 +20,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/socket/sys/batch.rs",
     "src/socket/sys/mod.rs",
     "tests/it/fork.rs",
+    "tests/it/hostile.rs",
 ];
 
 /// Where a file opens with a module doc.
