@@ -27,8 +27,8 @@ pub(crate) struct WriteSide {
     full: bool,
     /// The scheduler has been asked to flush at the end of this turn.
     pub(crate) marked: bool,
-    /// Queued bytes that have left, as far as they fit: only whether it changes matters.
-    moved: u32,
+    /// Calls that have moved something queued, as far as they fit: only whether it changes matters.
+    moved: u16,
 }
 
 impl WriteSide {
@@ -59,7 +59,7 @@ impl WriteSide {
 
     /// A number that changes when something queued leaves.
     pub(crate) fn moved(&self) -> u32 {
-        self.moved
+        self.moved.into()
     }
 
     /// Gives up what is queued; [`drop_spent`] is to be called outside.
@@ -165,7 +165,7 @@ impl WriteSide {
     /// Takes `sent` bytes off the queue; what goes beyond it is returned.
     fn advance(&mut self, sent: usize) -> usize {
         let Some(queue) = &mut self.queue else { return sent };
-        self.moved = self.moved.wrapping_add(sent as u32);
+        self.moved = self.moved.wrapping_add(1);
         let beyond = queue.advance(sent);
         if queue.bytes == 0
             && let Some(queue) = self.queue.take()
