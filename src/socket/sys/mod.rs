@@ -8,7 +8,7 @@
 //! Calls for many datagrams at once are in `batch.rs`, the kernel's form of addresses in
 //! `address.rs`.
 //!
-//! Unsafe: dup2(2).
+//! Unsafe: dup3(2), with which a closed socket keeps its number (elsewhere dup2 and fcntl).
 #![allow(unsafe_code)]
 
 mod address;
