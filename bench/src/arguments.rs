@@ -20,10 +20,6 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
 
-    /// Runs each subject a second time, as "X again": how far the two differ is the resolution.
-    #[arg(long)]
-    pub(crate) null: bool,
-
     /// Measures the memory of one case and subject, in a process of its own.
     #[arg(long, hide = true, num_args = 2)]
     pub(crate) probe: Option<Vec<String>>,

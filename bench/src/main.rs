@@ -8,6 +8,8 @@
 //! `target/bench-report/results.json`. Lower is better in every metric.
 
 mod arguments;
+mod coroutines;
+mod gathered;
 mod group;
 mod heap;
 mod load;
@@ -15,6 +17,8 @@ mod machine;
 mod progress;
 mod report;
 mod rounds;
+mod runtime;
+mod served;
 mod subject;
 
 use std::io;
@@ -35,9 +39,8 @@ fn main() -> io::Result<()> {
     }
     println!("{}", machine::describe());
     let mut report = Report::new(arguments.total_time());
-    let subjects = subject::all(arguments.null);
     for chosen in arguments.chosen() {
-        group::run(chosen, &subjects, arguments.time_per_case(), &mut report)?;
+        group::run(chosen, arguments.time_per_case(), &mut report)?;
     }
     report.finish()
 }

@@ -1,12 +1,13 @@
-//! Spawn and yield: what coroutines cost without any socket.
+//! Coroutines, channels and timers: what they cost without any socket.
 
 use std::io;
 use std::time::Duration;
 
-use super::run_case;
+use super::{again, run_case};
+use crate::coroutines::Coroutines;
 use crate::report::{Case, Report};
 use crate::rounds::Contestant;
-use crate::subject::{Coroutines, Subject};
+use crate::subject::{self, MakeCoroutines, Subject};
 
 /// One kind of work: what one operation is, how many are in a turn, and the turn.
 #[derive(Clone, Copy)]
@@ -17,56 +18,104 @@ pub(super) struct Work {
     turn: fn(&mut dyn Coroutines) -> Duration,
 }
 
-/// Cases of the group `spawn`.
-pub(super) const SPAWN: [Work; 2] = [
+/// Cases of the group `coroutines`; spawning the few that yield is in the time.
+pub(super) const COROUTINES: [Work; 7] = [
     Work {
-        name: "one by one",
+        name: "spawn + join, one by one",
         metric: "time per spawn and join",
         operations: 1_000,
         turn: |runtime| runtime.spawn_and_join(1_000),
     },
     Work {
-        name: "1,000 at once",
+        name: "spawn + join, 1,000 at once",
         metric: "time per spawn and join",
         operations: 1_000,
         turn: |runtime| runtime.spawn_together(1_000),
     },
-];
-
-/// Cases of the group `yield`; spawning the few coroutines is in the time.
-pub(super) const YIELD: [Work; 2] = [
     Work {
-        name: "1 coroutine",
+        name: "yield, 1 coroutine",
         metric: "time per yield",
         operations: 10_000,
         turn: |runtime| runtime.yields(1, 10_000),
     },
     Work {
-        name: "100 coroutines",
+        name: "yield, 100 coroutines",
         metric: "time per yield",
         operations: 100_000,
         turn: |runtime| runtime.yields(100, 1_000),
     },
+    Work {
+        name: "wake from another thread",
+        metric: "time there and back",
+        operations: 100,
+        turn: |runtime| runtime.wakes_across(100),
+    },
+    Work {
+        name: "mailbox, ping-pong",
+        metric: "time there and back",
+        operations: 2_000,
+        turn: |runtime| runtime.ping_pong(2_000),
+    },
+    Work {
+        name: "mailbox, stream",
+        metric: "time per value",
+        operations: 10_000,
+        turn: |runtime| runtime.stream(10_000),
+    },
 ];
+
+/// Cases of the group `timers`.
+pub(super) const TIMERS: [Work; 3] = [
+    Work {
+        name: "arm, poll, drop",
+        metric: "time per timer",
+        operations: 5_000,
+        turn: |runtime| runtime.arm_and_drop(5_000),
+    },
+    Work {
+        name: "arm one of 1,000,000",
+        metric: "time per timer",
+        operations: MANY,
+        turn: |runtime| runtime.many_timers(MANY)[0],
+    },
+    Work {
+        name: "drop one of 1,000,000",
+        metric: "time per timer",
+        operations: MANY,
+        turn: |runtime| runtime.many_timers(MANY)[1],
+    },
+];
+
+const MANY: usize = 1_000_000;
 
 pub(super) fn run(
     group: &'static str,
     works: &[Work],
-    subjects: &[Subject],
     time: Duration,
     report: &mut Report,
 ) -> io::Result<()> {
-    for &Work { name, metric, operations, turn } in works {
-        let mut contestants = Vec::new();
-        for subject in subjects {
-            if let Some(make) = subject.coroutines {
-                let mut runtime = make()?;
-                let cost = move || turn(&mut *runtime).as_nanos() as f64 / operations as f64;
-                contestants.push(Contestant { name: subject.name.clone(), turn: Box::new(cost) });
-            }
-        }
-        let case = Case { group, name: name.to_owned(), metric, unit: "ns" };
-        run_case(&case, contestants, time, report);
+    works.iter().try_for_each(|work| compete(group, work, &subject::coroutines(), time, report))
+}
+
+/// asyncoro against itself.
+pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
+    compete("null", &COROUTINES[0], &again(subject::coroutines()), time, report)
+}
+
+fn compete(
+    group: &'static str,
+    &Work { name, metric, operations, turn }: &Work,
+    subjects: &[Subject<MakeCoroutines>],
+    time: Duration,
+    report: &mut Report,
+) -> io::Result<()> {
+    let mut contestants = Vec::new();
+    for subject in subjects {
+        let mut runtime = (subject.make)()?;
+        let cost = move || turn(&mut *runtime).as_nanos() as f64 / operations as f64;
+        contestants.push(Contestant { name: subject.name.clone(), turn: Box::new(cost) });
     }
+    let case = Case { group, name: name.to_owned(), metric, unit: "ns" };
+    run_case(&case, contestants, time, report);
     Ok(())
 }

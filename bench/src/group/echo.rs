@@ -3,25 +3,33 @@
 use std::io;
 use std::time::Duration;
 
-use super::{run_case, server_contestant};
+use super::{again, run_case, server_contestants};
 use crate::report::{Case, Report};
-use crate::subject::Subject;
+use crate::subject;
 
 /// Ready connections and bytes of a request.
-pub(super) const CASES: [(usize, usize); 3] = [(1, 64), (8, 64), (64, 64)];
+pub(super) const CASES: [(usize, usize); 5] = [(1, 64), (8, 64), (64, 64), (400, 64), (64, 1024)];
 
-pub(super) fn run(subjects: &[Subject], time: Duration, report: &mut Report) -> io::Result<()> {
+pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     for (k, size) in CASES {
-        let mut contestants = Vec::new();
-        for subject in subjects {
-            if let Some(make) = subject.echo {
-                let request: Vec<u8> = (0..size).map(|place| place as u8).collect();
-                contestants.push(server_contestant(&subject.name, make, k, request, 1)?);
-            }
-        }
+        let contestants = server_contestants(&subject::echoing(), k, &request(size), 1)?;
         let name = format!("K = {k}, {size} B");
         let case = Case { group: "echo", name, metric: "time per request", unit: "ns" };
         run_case(&case, contestants, time, report);
     }
     Ok(())
+}
+
+/// asyncoro against itself.
+pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
+    let subjects = again(subject::echoing());
+    let contestants = server_contestants(&subjects, 64, &request(64), 1)?;
+    let name = "echo, K = 64, 64 B".to_owned();
+    let case = Case { group: "null", name, metric: "time per request", unit: "ns" };
+    run_case(&case, contestants, time, report);
+    Ok(())
+}
+
+fn request(size: usize) -> Vec<u8> {
+    (0..size).map(|place| place as u8).collect()
 }

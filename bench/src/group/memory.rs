@@ -14,7 +14,8 @@ use std::task::{Context, Poll};
 use super::messages::message;
 use crate::load::Load;
 use crate::report::{Case, Report};
-use crate::subject::{self, MakeCoroutines, MakeServer, Subject};
+use crate::served::MakeServer;
+use crate::subject::{self, MakeCoroutines, Subject};
 use crate::{heap, machine};
 
 const IDLE: &str = "idle connection";
@@ -23,28 +24,23 @@ const PARKED: &str = "parked coroutine";
 const CONNECTIONS: usize = 9_000;
 const COROUTINES: usize = 1_000_000;
 
-pub(super) fn run(subjects: &[Subject], report: &mut Report) -> io::Result<()> {
-    let with_idle = subjects.iter().filter(|subject| subject.idle.is_some());
-    measure(IDLE, format!("{IDLE}, {CONNECTIONS} of them"), with_idle, report)?;
-    let with_coroutines = subjects.iter().filter(|subject| subject.coroutines.is_some());
-    measure(PARKED, format!("{PARKED}, {COROUTINES} of them"), with_coroutines, report)
+pub(super) fn run(report: &mut Report) -> io::Result<()> {
+    let idle = subject::idling().into_iter().map(|subject| subject.name);
+    measure(IDLE, format!("{IDLE}, {CONNECTIONS} of them"), &idle.collect::<Vec<_>>(), report)?;
+    let parked = subject::coroutines().into_iter().map(|subject| subject.name);
+    measure(PARKED, format!("{PARKED}, {COROUTINES} of them"), &parked.collect::<Vec<_>>(), report)
 }
 
-fn measure<'a>(
-    probe: &str,
-    name: String,
-    subjects: impl Iterator<Item = &'a Subject>,
-    report: &mut Report,
-) -> io::Result<()> {
+fn measure(probe: &str, name: String, subjects: &[String], report: &mut Report) -> io::Result<()> {
     let group = "memory";
     let heap = Case { group, name: name.clone(), metric: "heap", unit: "bytes" };
     let resident = Case { group, name, metric: "resident size", unit: "bytes" };
     report.begin(&heap);
     let (mut heaps, mut residents) = (Vec::new(), Vec::new());
     for subject in subjects {
-        let (heap, resident) = in_own_process(probe, &subject.name)?;
-        heaps.push((subject.name.clone(), vec![heap]));
-        residents.push((subject.name.clone(), vec![resident]));
+        let (heap, resident) = in_own_process(probe, subject)?;
+        heaps.push((subject.clone(), vec![heap]));
+        residents.push((subject.clone(), vec![resident]));
     }
     report.add(&heap, &heaps);
     report.add(&resident, &residents);
@@ -66,15 +62,17 @@ fn in_own_process(probe: &str, subject: &str) -> io::Result<(f64, f64)> {
 pub(crate) fn probe(case: &str, name: &str) -> io::Result<()> {
     heap::count();
     let unknown = || io::Error::other(format!("no case {case:?} of subject {name:?}"));
-    let found = subject::all(true).into_iter().find(|subject| subject.name == name);
-    let subject = found.ok_or_else(unknown)?;
     let (heap, resident) = match case {
-        IDLE => idle(subject.idle.ok_or_else(unknown)?)?,
-        PARKED => parked(subject.coroutines.ok_or_else(unknown)?)?,
+        IDLE => idle(find(subject::idling(), name).ok_or_else(unknown)?)?,
+        PARKED => parked(find(subject::coroutines(), name).ok_or_else(unknown)?)?,
         _ => return Err(unknown()),
     };
     println!("{heap} {resident}");
     Ok(())
+}
+
+fn find<M>(subjects: Vec<Subject<M>>, name: &str) -> Option<M> {
+    subjects.into_iter().find(|subject| subject.name == name).map(|subject| subject.make)
 }
 
 /// Bytes of one connection that waits for its next message, having answered a few. What a server of

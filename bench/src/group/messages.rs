@@ -3,26 +3,32 @@
 use std::io;
 use std::time::Duration;
 
-use super::{run_case, server_contestant};
+use super::{again, run_case, server_contestants};
 use crate::report::{Case, Report};
-use crate::subject::Subject;
+use crate::subject;
 
 /// Connections, bytes of a message, messages in flight on each connection.
-pub(super) const CASES: [(usize, usize, usize); 2] = [(64, 100, 1), (64, 100, 16)];
+pub(super) const CASES: [(usize, usize, usize); 4] =
+    [(64, 100, 1), (64, 100, 16), (64, 10 * 1024, 1), (64, 10 * 1024, 16)];
 
-pub(super) fn run(subjects: &[Subject], time: Duration, report: &mut Report) -> io::Result<()> {
+pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     for (k, size, in_flight) in CASES {
-        let mut contestants = Vec::new();
-        for subject in subjects {
-            if let Some(make) = subject.messages {
-                let request = message(size).repeat(in_flight);
-                contestants.push(server_contestant(&subject.name, make, k, request, in_flight)?);
-            }
-        }
+        let request = message(size).repeat(in_flight);
+        let contestants = server_contestants(&subject::messaging(), k, &request, in_flight)?;
         let name = format!("{k} connections, {size} B, {in_flight} in flight");
         let case = Case { group: "messages", name, metric: "time per message", unit: "ns" };
         run_case(&case, contestants, time, report);
     }
+    Ok(())
+}
+
+/// asyncoro against itself.
+pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
+    let subjects = again(subject::messaging());
+    let contestants = server_contestants(&subjects, 64, &message(100).repeat(16), 16)?;
+    let name = "messages, 64 connections, 100 B, 16 in flight".to_owned();
+    let case = Case { group: "null", name, metric: "time per message", unit: "ns" };
+    run_case(&case, contestants, time, report);
     Ok(())
 }
 

@@ -13,54 +13,65 @@ use clap::ValueEnum;
 use crate::load::Load;
 use crate::report::{Case, Report};
 use crate::rounds::{Contestant, compete};
-use crate::subject::{MakeServer, Subject};
+use crate::served::MakeServer;
+use crate::subject::Subject;
 
 /// What can be asked for on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Group {
-    /// 64 B back and forth on K connections, both ends in one thread.
+    /// asyncoro against itself: how far two equals differ is the resolution.
+    Null,
+    /// Bytes back and forth on K connections, both ends in one thread.
     Echo,
-    /// Messages of 100 B on 64 connections, some in flight.
+    /// Messages on 64 connections, some in flight.
     Messages,
-    /// Spawn coroutines and wait for their end.
-    Spawn,
-    /// Yield and be resumed.
-    Yield,
+    /// Spawn, yield, wake from another thread, channels.
+    Coroutines,
+    /// Timers that are dropped before they are due.
+    Timers,
     /// Bytes per idle connection and per parked coroutine.
     Memory,
 }
 
 impl Group {
     /// All groups in the order of the report.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Echo, Self::Messages, Self::Spawn, Self::Yield, Self::Memory];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Null, Self::Echo, Self::Messages, Self::Coroutines, Self::Timers, Self::Memory];
 
     /// How many of its cases last as long as is asked for.
     pub(crate) fn timed_cases(self) -> usize {
         match self {
+            Self::Null => 3,
             Self::Echo => echo::CASES.len(),
             Self::Messages => messages::CASES.len(),
-            Self::Spawn => coroutines::SPAWN.len(),
-            Self::Yield => coroutines::YIELD.len(),
+            Self::Coroutines => coroutines::COROUTINES.len(),
+            Self::Timers => coroutines::TIMERS.len(),
             Self::Memory => 0,
         }
     }
 }
 
 /// Runs the cases of a group, each for so long.
-pub(crate) fn run(
-    group: Group,
-    subjects: &[Subject],
-    time: Duration,
-    report: &mut Report,
-) -> io::Result<()> {
+pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Result<()> {
     match group {
-        Group::Echo => echo::run(subjects, time, report),
-        Group::Messages => messages::run(subjects, time, report),
-        Group::Spawn => coroutines::run("spawn", &coroutines::SPAWN, subjects, time, report),
-        Group::Yield => coroutines::run("yield", &coroutines::YIELD, subjects, time, report),
-        Group::Memory => memory::run(subjects, report),
+        Group::Null => {
+            echo::null(time, report)?;
+            messages::null(time, report)?;
+            coroutines::null(time, report)
+        }
+        Group::Echo => echo::run(time, report),
+        Group::Messages => messages::run(time, report),
+        Group::Coroutines => coroutines::run("coroutines", &coroutines::COROUTINES, time, report),
+        Group::Timers => coroutines::run("timers", &coroutines::TIMERS, time, report),
+        Group::Memory => memory::run(report),
     }
+}
+
+/// Of a list of subjects only asyncoro, twice.
+fn again<M: Clone>(subjects: Vec<Subject<M>>) -> [Subject<M>; 2] {
+    let asyncoro = subjects.into_iter().last().expect("asyncoro is the last of each list");
+    let again = Subject { name: asyncoro.name.clone() + " again", make: asyncoro.make.clone() };
+    [asyncoro, again]
 }
 
 /// Lets the contestants of a case take turns and reports it.
@@ -71,21 +82,23 @@ fn run_case(case: &Case, mut contestants: Vec<Contestant>, time: Duration, repor
     report.add(case, &names.zip(costs).collect::<Vec<_>>());
 }
 
-/// A server and its load: `operations` are in each request of each of the K connections.
-fn server_contestant(
-    name: &str,
-    make: MakeServer,
+/// Servers and their loads: `operations` are in each request of each of the K connections.
+fn server_contestants(
+    subjects: &[Subject<MakeServer>],
     k: usize,
-    request: Vec<u8>,
+    request: &[u8],
     operations: usize,
-) -> io::Result<Contestant> {
-    let length = (2 * request.len()).max(SMALLEST_BUFFER);
-    let (load, connections) = Load::connect(k, request)?;
-    let mut server = make(connections, length)?;
-    let times = (REQUESTS_PER_TURN / k).max(2);
-    let all = (times * k * operations) as f64;
-    let turn = Box::new(move || server.turn(&load, times).as_nanos() as f64 / all);
-    Ok(Contestant { name: name.to_owned(), turn })
+) -> io::Result<Vec<Contestant>> {
+    let contestant = |subject: &Subject<MakeServer>| {
+        let length = (2 * request.len()).max(SMALLEST_BUFFER);
+        let (load, connections) = Load::connect(k, request.to_vec())?;
+        let mut server = (subject.make)(connections, length)?;
+        let times = (REQUESTS_PER_TURN / k).max(2);
+        let all = (times * k * operations) as f64;
+        let turn = Box::new(move || server.turn(&load, times).as_nanos() as f64 / all);
+        Ok(Contestant { name: subject.name.clone(), turn })
+    };
+    subjects.iter().map(contestant).collect()
 }
 
 /// So few that a turn lasts 1 to 3 ms, less than the scheduler of the system takes a core away for:

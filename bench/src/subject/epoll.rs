@@ -8,20 +8,18 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Server, Subject, fatal};
 use crate::load::Load;
+use crate::served::{Server, fatal};
 use poll::Poll;
 
-pub(super) fn subject() -> Subject {
-    Subject {
-        name: "epoll".to_owned(),
-        echo: Some(|connections, length| Ok(Box::new(Echo::new(connections, length)?))),
-        messages: Some(|connections, length| {
-            Ok(Box::new(messages::Echo::new(connections, length)?))
-        }),
-        idle: None,
-        coroutines: None,
-    }
+/// Sends back what it receives.
+pub(super) fn echo(connections: Vec<TcpStream>, length: usize) -> io::Result<Box<dyn Server>> {
+    Ok(Box::new(Echo::new(connections, length)?))
+}
+
+/// Sends messages back.
+pub(super) fn messages(connections: Vec<TcpStream>, length: usize) -> io::Result<Box<dyn Server>> {
+    Ok(Box::new(messages::Echo::new(connections, length)?))
 }
 
 struct Echo {

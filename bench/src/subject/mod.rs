@@ -1,79 +1,80 @@
-//! Who does the work: what a subject must offer, and the list of them all.
+//! Who does the work: the runtimes, each in a file of its own, and the loops written by hand.
 //!
-//! Each subject is written as its own documentation recommends, in a file of at most 80 lines (with
-//! a second room for a second kind of work), for the same protocol and the same load.
+//! Each runtime is used as its own documentation recommends, for the same protocol and load.
+//! asyncoro is the last of each list; the first is the one the others are compared with.
 
 mod asyncoro;
 mod epoll;
+mod framed;
 mod tokio;
 
 use std::io;
-use std::net::TcpStream;
-use std::process;
-use std::rc::Rc;
-use std::time::Duration;
 
-use crate::load::Load;
+use ::asyncoro::coro::Scheduler;
 
-/// A subject and the kinds of work it takes part in.
-pub(crate) struct Subject {
+use crate::coroutines::Coroutines;
+use crate::runtime::{Channel, Net, Runtime};
+use crate::served::{MakeServer, echo, fatal, lean, messages, serve};
+use tokio::Tokio;
+
+/// Who does some work, and how it is made ready.
+#[derive(Clone)]
+pub(crate) struct Subject<M> {
     /// Its name in the report.
     pub(crate) name: String,
-    /// Sends back what it receives.
-    pub(crate) echo: Option<MakeServer>,
-    /// Sends messages back, many in flight.
-    pub(crate) messages: Option<MakeServer>,
-    /// Sends messages back and holds as little as it can for a connection that waits.
-    pub(crate) idle: Option<MakeServer>,
-    /// Coroutines without any socket.
-    pub(crate) coroutines: Option<MakeCoroutines>,
+    /// Makes it ready.
+    pub(crate) make: M,
 }
 
-/// Makes a server of these connections (blocking sockets); the number is the length of its buffers:
-/// twice what a connection receives at once, so that a short read shows that all was received.
-pub(crate) type MakeServer = fn(Vec<TcpStream>, usize) -> io::Result<Box<dyn Server>>;
 /// Makes a runtime for coroutines.
 pub(crate) type MakeCoroutines = fn() -> io::Result<Box<dyn Coroutines>>;
 
-/// The server end of the connections of a load.
-pub(crate) trait Server {
-    /// Answers the load so many times round and returns the time this took, through
-    /// [`Load::turn`] or [`Load::turn_inside`].
-    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration;
+fn subject<M>(name: &str, make: M) -> Subject<M> {
+    Subject { name: name.to_owned(), make }
 }
 
-/// A runtime for coroutines; each method returns the time its work took, entering the runtime not
-/// included.
-pub(crate) trait Coroutines {
-    /// Spawns a coroutine that does nothing and waits for it, so many times.
-    fn spawn_and_join(&mut self, times: usize) -> Duration;
-    /// Spawns so many coroutines that do nothing, then waits for each.
-    fn spawn_together(&mut self, coroutines: usize) -> Duration;
-    /// Spawns so many coroutines that yield so often, and waits for them.
-    fn yields(&mut self, coroutines: usize, times: usize) -> Duration;
-    /// Spawns so many coroutines that wait for ever, and returns when each has begun to.
-    fn park(&mut self, coroutines: usize);
-}
-
-/// All subjects, those to compare with first; with `again` each a second time under another name.
-pub(crate) fn all(again: bool) -> Vec<Subject> {
-    let mut subjects = once();
-    if again {
-        let renamed = |subject: Subject| Subject { name: subject.name + " again", ..subject };
-        subjects.extend(once().into_iter().map(renamed));
+/// Those who send back what they receive.
+pub(crate) fn echoing() -> Vec<Subject<MakeServer>> {
+    fn of<R: Net>() -> Subject<MakeServer> {
+        subject(R::NAME, echo::<R> as MakeServer)
     }
-    subjects
+    vec![
+        subject("epoll", |connections, length| epoll::echo(connections, length)),
+        of::<Tokio>(),
+        of::<Scheduler>(),
+    ]
 }
 
-fn once() -> Vec<Subject> {
-    vec![epoll::subject(), tokio::local_set(), tokio::local_runtime(), asyncoro::subject()]
+/// Those who send messages back.
+pub(crate) fn messaging() -> Vec<Subject<MakeServer>> {
+    fn of<R: Net>() -> Subject<MakeServer> {
+        subject(R::NAME, messages::<R> as MakeServer)
+    }
+    vec![
+        subject("epoll", |connections, length| epoll::messages(connections, length)),
+        of::<Tokio>(),
+        subject("tokio feed+flush", |connections, _| {
+            serve::<Tokio, _>(connections, false, |stream, progress| async move {
+                let answered = move |bytes| progress.add(bytes);
+                framed::feed(stream, answered).await.unwrap_or_else(fatal);
+            })
+        }),
+        of::<Scheduler>(),
+    ]
 }
 
-/// Ends the program: a coroutine that only ended itself would let the load wait for ever.
-fn fatal<T>(error: io::Error) -> T {
-    eprintln!("a subject's connection failed: {error}");
-    process::exit(1)
+/// Those who wait for messages with as little memory as they can.
+pub(crate) fn idling() -> Vec<Subject<MakeServer>> {
+    fn of<R: Net>() -> Subject<MakeServer> {
+        subject(R::NAME, lean::<R> as MakeServer)
+    }
+    vec![of::<Tokio>(), subject(Scheduler::NAME, messages::<Scheduler> as MakeServer)]
 }
 
-/// The bytes before the payload of a message: its length, big-endian.
-const HEADER: usize = 4;
+/// Those who have coroutines.
+pub(crate) fn coroutines() -> Vec<Subject<MakeCoroutines>> {
+    fn of<R: Channel>() -> Subject<MakeCoroutines> {
+        subject(R::NAME, || Ok(Box::new(R::new()?)))
+    }
+    vec![of::<Tokio>(), of::<Scheduler>()]
+}

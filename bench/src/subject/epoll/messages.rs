@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::poll::Poll;
+use crate::gathered::gather;
 use crate::load::Load;
-use crate::subject::{HEADER, Server, fatal};
+use crate::served::{Server, fatal};
 
 pub(super) struct Echo {
     poll: Poll,
@@ -65,16 +66,4 @@ impl Connection {
         self.stream.write_all(answers)?;
         Ok(answers.len())
     }
-}
-
-/// Appends the whole messages at the front of `input` to the answers; returns their bytes.
-fn gather(input: &[u8], answers: &mut Vec<u8>) -> usize {
-    let mut rest = input;
-    while let Some((header, after)) = rest.split_first_chunk::<HEADER>() {
-        let Some(payload) = after.get(..u32::from_be_bytes(*header) as usize) else { break };
-        answers.extend_from_slice(header);
-        answers.extend_from_slice(payload);
-        rest = &after[payload.len()..];
-    }
-    input.len() - rest.len()
 }

@@ -8,7 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::retry_on_intr;
 
-use crate::subject::fatal;
+use crate::served::fatal;
 
 /// An epoll instance with its list of events.
 pub(super) struct Poll {

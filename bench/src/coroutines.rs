@@ -1,0 +1,183 @@
+//! What coroutines, channels and timers do without any socket, on any runtime.
+//!
+//! Each function returns the time its work took, entering the runtime not included.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::mpsc;
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::group::memory::Parked;
+use crate::runtime::{Channel, Runtime};
+
+/// A runtime for coroutines, its kind forgotten.
+pub(crate) trait Coroutines {
+    /// Spawns a coroutine that does nothing and waits for it, so many times.
+    fn spawn_and_join(&mut self, times: usize) -> Duration;
+    /// Spawns so many coroutines that do nothing, then waits for each.
+    fn spawn_together(&mut self, coroutines: usize) -> Duration;
+    /// Spawns so many coroutines that yield so often, and waits for them.
+    fn yields(&mut self, coroutines: usize, times: usize) -> Duration;
+    /// Has another thread wake a coroutine, so many times; there and back.
+    fn wakes_across(&mut self, times: usize) -> Duration;
+    /// Sends a value to a coroutine that sends it back, so many times.
+    fn ping_pong(&mut self, times: usize) -> Duration;
+    /// Sends so many values through a channel with room for 100.
+    fn stream(&mut self, values: usize) -> Duration;
+    /// Arms a timer of 30 s, polls it once and drops it, so many times.
+    fn arm_and_drop(&mut self, times: usize) -> Duration;
+    /// Arms so many timers of different lengths and drops them: the time of each half.
+    fn many_timers(&mut self, timers: usize) -> [Duration; 2];
+    /// Spawns so many coroutines that wait for ever, and returns when each has begun to.
+    fn park(&mut self, coroutines: usize);
+}
+
+impl<R: Channel> Coroutines for R {
+    fn spawn_and_join(&mut self, times: usize) -> Duration {
+        self.block_on(async move {
+            let started = Instant::now();
+            for _ in 0..times {
+                R::join(R::spawn(async {})).await;
+            }
+            started.elapsed()
+        })
+    }
+
+    fn spawn_together(&mut self, coroutines: usize) -> Duration {
+        self.block_on(async move {
+            let started = Instant::now();
+            join::<R>((0..coroutines).map(|_| R::spawn(async {})).collect()).await;
+            started.elapsed()
+        })
+    }
+
+    fn yields(&mut self, coroutines: usize, times: usize) -> Duration {
+        self.block_on(async move {
+            let yielding = || async move {
+                for _ in 0..times {
+                    R::yield_now().await;
+                }
+            };
+            let started = Instant::now();
+            join::<R>((0..coroutines).map(|_| R::spawn(yielding())).collect()).await;
+            started.elapsed()
+        })
+    }
+
+    fn wakes_across(&mut self, times: usize) -> Duration {
+        let (sender, mut receiver) = R::channel(1);
+        let (ask, asked) = mpsc::channel();
+        let waking = thread::spawn(move || {
+            asked.into_iter().for_each(|value| R::send_across(&sender, value));
+        });
+        let took = self.block_on(async move {
+            let started = Instant::now();
+            for value in 0..times as u64 {
+                ask.send(value).expect("the thread listens");
+                assert_eq!(R::receive(&mut receiver).await, value);
+            }
+            started.elapsed()
+        });
+        waking.join().expect("the thread does not panic");
+        took
+    }
+
+    fn ping_pong(&mut self, times: usize) -> Duration {
+        self.block_on(async move {
+            let (there, mut here) = R::channel(1);
+            let (answer, mut answers) = R::channel(1);
+            let pong = R::spawn(async move {
+                for _ in 0..times {
+                    let value = R::receive(&mut here).await;
+                    R::send(&answer, value).await;
+                }
+            });
+            let started = Instant::now();
+            for value in 0..times as u64 {
+                R::send(&there, value).await;
+                assert_eq!(R::receive(&mut answers).await, value);
+            }
+            let took = started.elapsed();
+            R::join(pong).await;
+            took
+        })
+    }
+
+    fn stream(&mut self, values: usize) -> Duration {
+        self.block_on(async move {
+            let (sender, mut receiver) = R::channel(100);
+            let started = Instant::now();
+            let sending = R::spawn(async move {
+                for value in 0..values as u64 {
+                    R::send(&sender, value).await;
+                }
+            });
+            for value in 0..values as u64 {
+                assert_eq!(R::receive(&mut receiver).await, value);
+            }
+            let took = started.elapsed();
+            R::join(sending).await;
+            took
+        })
+    }
+
+    fn arm_and_drop(&mut self, times: usize) -> Duration {
+        self.block_on(async move {
+            let started = Instant::now();
+            for _ in 0..times {
+                let mut timer = pin!(R::sleep(Duration::from_secs(30)));
+                poll_once(&mut timer).await;
+            }
+            started.elapsed()
+        })
+    }
+
+    fn many_timers(&mut self, timers: usize) -> [Duration; 2] {
+        self.block_on(async move {
+            let mut armed = Vec::with_capacity(timers);
+            let started = Instant::now();
+            for number in 0..timers {
+                let mut timer = Box::pin(R::sleep(length(number)));
+                poll_once(&mut timer).await;
+                armed.push(timer);
+            }
+            let created = started.elapsed();
+            drop(armed);
+            [created, started.elapsed() - created]
+        })
+    }
+
+    fn park(&mut self, coroutines: usize) {
+        self.block_on(async move {
+            for _ in 0..coroutines {
+                R::detach(R::spawn(Parked));
+            }
+            while Parked::begun() < coroutines {
+                R::yield_now().await;
+            }
+        });
+    }
+}
+
+async fn join<R: Runtime>(coroutines: Vec<R::Task<()>>) {
+    for coroutine in coroutines {
+        R::join(coroutine).await;
+    }
+}
+
+/// Polls a timer that is not due.
+async fn poll_once(timer: &mut (impl Future<Output = ()> + Unpin)) {
+    poll_fn(|context| {
+        let polled = std::pin::Pin::new(&mut *timer).poll(context);
+        assert!(polled.is_pending(), "the timer is armed for long");
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Between 30 and 90 s, in no order.
+fn length(number: usize) -> Duration {
+    Duration::from_millis(30_000 + (number as u64).wrapping_mul(0x9E37_79B9) % 60_000)
+}

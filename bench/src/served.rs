@@ -1,0 +1,131 @@
+//! A server that a load can drive: a runtime with a coroutine per connection.
+
+use std::future::Future;
+use std::io;
+use std::net::TcpStream;
+use std::process;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::load::Load;
+use crate::progress::Progress;
+use crate::runtime::{HEADER, Net};
+
+/// The server end of the connections of a load.
+pub(crate) trait Server {
+    /// Answers the load so many times round and returns the time this took, through
+    /// [`Load::turn`] or [`Load::turn_inside`].
+    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration;
+}
+
+/// Makes a server of these connections (blocking sockets); the number is the length of its buffers:
+/// twice what a connection receives at once, so that a short read shows that all was received.
+pub(crate) type MakeServer = fn(Vec<TcpStream>, usize) -> io::Result<Box<dyn Server>>;
+
+/// Sends back what it receives.
+pub(crate) fn echo<R: Net>(
+    connections: Vec<TcpStream>,
+    length: usize,
+) -> io::Result<Box<dyn Server>> {
+    serve::<R, _>(connections, false, move |mut stream, progress| async move {
+        let mut buffer = vec![0; length];
+        loop {
+            let received;
+            (received, buffer) = R::recv(&mut stream, buffer).await;
+            let received = received.unwrap_or_else(fatal);
+            if received == 0 {
+                return;
+            }
+            let sent;
+            (sent, buffer) = R::send_all(&mut stream, buffer, received).await;
+            sent.unwrap_or_else(fatal);
+            progress.add(received);
+        }
+    })
+}
+
+/// Sends messages back.
+pub(crate) fn messages<R: Net>(
+    connections: Vec<TcpStream>,
+    length: usize,
+) -> io::Result<Box<dyn Server>> {
+    serve::<R, _>(connections, R::SENDS_LATER, move |stream, progress| async move {
+        let answered = move |bytes| progress.add(bytes);
+        R::messages(stream, length, answered).await.unwrap_or_else(fatal);
+    })
+}
+
+/// Sends messages back with as little memory as can be while it waits: no buffer but for the
+/// length of the next message.
+pub(crate) fn lean<R: Net>(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
+    serve::<R, _>(connections, false, |mut stream, progress| async move {
+        loop {
+            let header = recv_exact::<R>(&mut stream, HEADER).await;
+            let length = u32::from_be_bytes(header[..].try_into().expect("four bytes"));
+            let mut message = header;
+            message.extend(recv_exact::<R>(&mut stream, length as usize).await);
+            let length = message.len();
+            let (sent, message) = R::send_all(&mut stream, message, length).await;
+            sent.unwrap_or_else(fatal);
+            progress.add(message.len());
+        }
+    })
+}
+
+async fn recv_exact<R: Net>(stream: &mut R::Stream, length: usize) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while whole.len() < length {
+        let (received, buffer) = R::recv(stream, vec![0; length - whole.len()]).await;
+        let received = received.unwrap_or_else(fatal);
+        assert!(received > 0, "the load stays connected");
+        if whole.is_empty() && received == length {
+            return buffer;
+        }
+        whole.extend_from_slice(&buffer[..received]);
+    }
+    whole
+}
+
+/// Spawns what serves a connection for each of them.
+pub(crate) fn serve<R: Net, F: Future<Output = ()> + 'static>(
+    connections: Vec<TcpStream>,
+    sends_later: bool,
+    serve: impl Fn(R::Stream, Rc<Progress>) -> F + 'static,
+) -> io::Result<Box<dyn Server>> {
+    let (mut runtime, progress) = (R::new()?, Rc::new(Progress::default()));
+    let counted = Rc::clone(&progress);
+    runtime.block_on(async move {
+        for connection in connections {
+            R::detach(R::spawn(serve(R::stream(connection)?, Rc::clone(&counted))));
+        }
+        io::Result::Ok(())
+    })?;
+    Ok(Box::new(Served { runtime, progress, sends_later }))
+}
+
+struct Served<R> {
+    runtime: R,
+    progress: Rc<Progress>,
+    sends_later: bool,
+}
+
+impl<R: Net> Server for Served<R> {
+    /// The load is a coroutine beside the server's own, or outside if answers leave later.
+    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration {
+        let progress = &self.progress;
+        if self.sends_later {
+            let entered = |bytes| {
+                let progress = Rc::clone(progress);
+                self.runtime.block_on(async move { progress.another(bytes).await });
+            };
+            return load.turn(times, entered);
+        }
+        self.runtime.block_on(Rc::clone(load).turn_inside(Rc::clone(progress), times))
+    }
+}
+
+/// Ends the program: a coroutine that only ended itself would let the load wait for ever.
+pub(crate) fn fatal<T>(error: io::Error) -> T {
+    eprintln!("a subject's connection failed: {error}");
+    process::exit(1)
+}
