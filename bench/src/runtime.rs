@@ -4,9 +4,10 @@
 //! work itself is written once, in the groups. Buffers are handed over and given back, which
 //! runtimes that complete operations in the kernel need and which costs the others three words.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{self, SocketAddr};
+use std::task::Poll;
 use std::time::Duration;
 
 /// The bytes before the payload of a message: its length, big-endian.
@@ -115,4 +116,16 @@ pub(crate) trait Channel: Runtime {
     fn send_across(sender: &Self::Sender, value: u64);
     /// The next value.
     fn receive(receiver: &mut Self::Receiver) -> impl Future<Output = u64>;
+}
+
+/// Yields once, for runtimes that offer no such thing.
+pub(crate) fn yield_once() -> impl Future<Output = ()> {
+    let mut yielded = false;
+    poll_fn(move |context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
 }

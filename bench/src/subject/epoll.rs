@@ -1,7 +1,7 @@
 //! The yardstick: a hand-written edge-triggered epoll loop, one buffer per connection.
 
 mod messages;
-mod poll;
+pub(super) mod poll;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -4,8 +4,12 @@
 //! asyncoro is the last of each list; the first is the one the others are compared with.
 
 mod asyncoro;
+mod compio;
 mod epoll;
+mod floor;
 mod framed;
+mod monoio;
+mod smol;
 mod tokio;
 
 use std::io;
@@ -15,6 +19,9 @@ use ::asyncoro::coro::Scheduler;
 use crate::coroutines::Coroutines;
 use crate::runtime::{Channel, Net, Runtime};
 use crate::served::{MakeServer, echo, fatal, lean, messages, serve};
+use compio::Compio;
+use monoio::Monoio;
+use smol::Smol;
 use tokio::Tokio;
 
 /// Who does some work, and how it is made ready.
@@ -40,7 +47,11 @@ pub(crate) fn echoing() -> Vec<Subject<MakeServer>> {
     }
     vec![
         subject("epoll", |connections, length| epoll::echo(connections, length)),
+        subject("floor", |connections, length| floor::echo(connections, length)),
         of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
         of::<Scheduler>(),
     ]
 }
@@ -52,6 +63,7 @@ pub(crate) fn messaging() -> Vec<Subject<MakeServer>> {
     }
     vec![
         subject("epoll", |connections, length| epoll::messages(connections, length)),
+        subject("floor", |connections, length| floor::messages(connections, length)),
         of::<Tokio>(),
         subject("tokio feed+flush", |connections, _| {
             serve::<Tokio, _>(connections, false, |stream, progress| async move {
@@ -59,6 +71,9 @@ pub(crate) fn messaging() -> Vec<Subject<MakeServer>> {
                 framed::feed(stream, answered).await.unwrap_or_else(fatal);
             })
         }),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
         of::<Scheduler>(),
     ]
 }
@@ -68,7 +83,13 @@ pub(crate) fn idling() -> Vec<Subject<MakeServer>> {
     fn of<R: Net>() -> Subject<MakeServer> {
         subject(R::NAME, lean::<R> as MakeServer)
     }
-    vec![of::<Tokio>(), subject(Scheduler::NAME, messages::<Scheduler> as MakeServer)]
+    vec![
+        of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
+        subject(Scheduler::NAME, messages::<Scheduler> as MakeServer),
+    ]
 }
 
 /// Those who have coroutines.
@@ -76,5 +97,5 @@ pub(crate) fn coroutines() -> Vec<Subject<MakeCoroutines>> {
     fn of<R: Channel>() -> Subject<MakeCoroutines> {
         subject(R::NAME, || Ok(Box::new(R::new()?)))
     }
-    vec![of::<Tokio>(), of::<Scheduler>()]
+    vec![of::<Tokio>(), of::<Smol>(), of::<Monoio>(), of::<Compio>(), of::<Scheduler>()]
 }

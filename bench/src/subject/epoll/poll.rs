@@ -11,14 +11,14 @@ use rustix::io::retry_on_intr;
 use crate::served::fatal;
 
 /// An epoll instance with its list of events.
-pub(super) struct Poll {
+pub(crate) struct Poll {
     epoll: OwnedFd,
     events: Vec<Event>,
 }
 
 impl Poll {
     /// Registers the connections, made non-blocking, under their places in the list.
-    pub(super) fn new(connections: &[TcpStream]) -> io::Result<Self> {
+    pub(crate) fn new(connections: &[TcpStream]) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         for (index, stream) in connections.iter().enumerate() {
             stream.set_nonblocking(true)?;
@@ -29,7 +29,7 @@ impl Poll {
     }
 
     /// Waits until at least one connection is ready; their places in the list.
-    pub(super) fn wait(&mut self) -> impl Iterator<Item = usize> + '_ {
+    pub(crate) fn wait(&mut self) -> impl Iterator<Item = usize> + '_ {
         self.events.clear();
         retry_on_intr(|| epoll::wait(&self.epoll, spare_capacity(&mut self.events), None))
             .unwrap_or_else(|error| fatal(error.into()));

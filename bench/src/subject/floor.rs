@@ -1,0 +1,73 @@
+//! The floor: what is left when nothing is wasted. Edge-triggered epoll, one hot buffer for all
+//! connections; messages are parsed in it and their answers leave in one piece.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::epoll::poll::Poll;
+use crate::gathered::gather;
+use crate::load::Load;
+use crate::served::{Server, fatal};
+
+/// Sends back what it receives.
+pub(super) fn echo(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
+    floor(connections, |mut stream, buffer, _| {
+        let received = stream.read(buffer)?;
+        stream.write_all(&buffer[..received])?;
+        Ok(received)
+    })
+}
+
+/// Sends messages back; a turn's messages come whole, as the load sends them.
+pub(super) fn messages(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
+    floor(connections, |mut stream, buffer, answers| {
+        let mut received = 0;
+        loop {
+            received += stream.read(&mut buffer[received..])?;
+            answers.clear();
+            if gather(&buffer[..received], answers) == received {
+                break;
+            }
+        }
+        stream.write_all(answers)?;
+        Ok(received)
+    })
+}
+
+fn floor(connections: Vec<TcpStream>, answer: Answer) -> io::Result<Box<dyn Server>> {
+    let poll = Poll::new(&connections)?;
+    Ok(Box::new(Floor { poll, connections, answer, hot: vec![0; HOT], answers: Vec::new() }))
+}
+
+type Answer = fn(&TcpStream, &mut [u8], &mut Vec<u8>) -> io::Result<usize>;
+
+struct Floor {
+    poll: Poll,
+    connections: Vec<TcpStream>,
+    answer: Answer,
+    hot: Vec<u8>,
+    answers: Vec<u8>,
+}
+
+impl Server for Floor {
+    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration {
+        load.turn(times, |mut bytes| {
+            while bytes > 0 {
+                for index in self.poll.wait() {
+                    let stream = &self.connections[index];
+                    let answered = (self.answer)(stream, &mut self.hot, &mut self.answers);
+                    bytes -= answered.or_else(nothing).unwrap_or_else(fatal);
+                }
+            }
+        })
+    }
+}
+
+fn nothing(error: io::Error) -> io::Result<usize> {
+    if error.kind() == ErrorKind::WouldBlock { Ok(0) } else { Err(error) }
+}
+
+/// More than a turn brings to one connection.
+const HOT: usize = 256 * 1024;

@@ -1,0 +1,55 @@
+//! smol's sockets.
+
+use std::io;
+use std::net::{self, SocketAddr};
+
+use smol::Async;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::net::{TcpListener, TcpStream, UdpSocket};
+
+use super::Smol;
+use crate::runtime::Net;
+
+impl Net for Smol {
+    type Stream = TcpStream;
+    type Listener = TcpListener;
+    type Datagrams = UdpSocket;
+
+    fn stream(stream: net::TcpStream) -> io::Result<TcpStream> {
+        Ok(Async::new(stream)?.into())
+    }
+    async fn recv(stream: &mut TcpStream, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        (stream.read(&mut buffer).await, buffer)
+    }
+    async fn send_all(
+        stream: &mut TcpStream,
+        buffer: Vec<u8>,
+        length: usize,
+    ) -> (io::Result<()>, Vec<u8>) {
+        (stream.write_all(&buffer[..length]).await, buffer)
+    }
+    fn listener(listener: net::TcpListener) -> io::Result<TcpListener> {
+        Ok(Async::new(listener)?.into())
+    }
+    async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+        Ok(listener.accept().await?.0)
+    }
+
+    fn datagrams(socket: net::UdpSocket) -> io::Result<UdpSocket> {
+        Ok(Async::new(socket)?.into())
+    }
+    async fn recv_from(
+        socket: &UdpSocket,
+        mut buffer: Vec<u8>,
+    ) -> (io::Result<(usize, SocketAddr)>, Vec<u8>) {
+        (socket.recv_from(&mut buffer).await, buffer)
+    }
+    async fn send_to(
+        socket: &UdpSocket,
+        buffer: Vec<u8>,
+        length: usize,
+        to: SocketAddr,
+    ) -> (io::Result<()>, Vec<u8>) {
+        (socket.send_to(&buffer[..length], to).await.map(drop), buffer)
+    }
+}
