@@ -14,7 +14,7 @@ pub(crate) fn describe() -> String {
     let command: Vec<String> = std::env::args().skip(1).collect();
     format!(
         "{processor}, {cores} cores, Linux {}\n\
-         command: cargo run --profile measure -p asyncoro-bench -- {}",
+         command: cargo xtask bench {}",
         kernel.trim(),
         command.join(" ")
     )

@@ -8,7 +8,9 @@
 //! `target/bench-report/results.json`. Lower is better in every metric.
 
 mod arguments;
+mod arrivals;
 mod coroutines;
+mod flight;
 mod gathered;
 mod group;
 mod heap;

@@ -1,4 +1,5 @@
-//! What the rounds showed: a table per case on standard output, all rows in `results.json`.
+//! What the rounds showed: a table per case on standard output, all rows in `results.json`,
+//! the tables once more in `report.md`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,6 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::machine;
 
 /// What was measured in a case.
 pub(crate) struct Case {
@@ -23,6 +26,7 @@ pub(crate) struct Case {
 /// The rows so far, and the progress bar (on a terminal).
 pub(crate) struct Report {
     rows: Vec<String>,
+    markdown: String,
     bar: ProgressBar,
 }
 
@@ -32,7 +36,7 @@ impl Report {
         let bar = ProgressBar::new(microseconds(total));
         let style = ProgressStyle::with_template("{bar:40} {percent:>3} % {msg}");
         bar.set_style(style.expect("the template is well formed"));
-        Self { rows: Vec::new(), bar }
+        Self { rows: Vec::new(), markdown: String::new(), bar }
     }
 
     /// Says what is going on.
@@ -58,8 +62,22 @@ impl Report {
             "  {:<26}{:>10}{:>10}{:>10}{to_base:>12}{:>16}{:>8}",
             "subject", "median", "p10", "p90", "p25..p75", "rounds"
         );
-        for (subject, costs) in results {
-            let row = Row::new(costs, base_costs);
+        let rows: Vec<Row> = results.iter().map(|(_, costs)| Row::new(costs, base_costs)).collect();
+        let best = rows.iter().map(|row| row.median).fold(f64::INFINITY, f64::min);
+        let _ = write!(
+            self.markdown,
+            "\n### {}, {}\n\n| subject | {}, {} | p10..p90 | to {base} | p25..p75 |\n\
+             | --- | ---: | ---: | ---: | ---: |\n",
+            case.group, case.name, case.metric, case.unit
+        );
+        for ((subject, costs), row) in results.iter().zip(&rows) {
+            let bold = if row.median == best { "**" } else { "" };
+            let _ = writeln!(
+                self.markdown,
+                "| {bold}{subject}{bold} | {bold}{:.1}{bold} | {:.1}..{:.1} | {bold}{:.3}{bold} | \
+                 {:.3}..{:.3} |",
+                row.median, row.p10, row.p90, row.ratio, row.ratio_p25, row.ratio_p75
+            );
             let _ = writeln!(
                 table,
                 "  {subject:<26}{:>10.1}{:>10.1}{:>10.1}{:>12.3}{:>16}{:>8}",
@@ -85,7 +103,15 @@ impl Report {
         fs::create_dir_all(&folder)?;
         let file = folder.join("results.json");
         fs::write(&file, format!("[\n{}\n]\n", self.rows.join(",\n")))?;
-        println!("\n{} rows in {}", self.rows.len(), file.display());
+        let text = format!(
+            "# asyncoro and its peers\n\n{}\n\nLower is better. Ratios are of medians, their spread \
+             is \
+             that of the ratios within each round; the best of a case is bold.\n{}",
+            machine::describe(),
+            self.markdown
+        );
+        fs::write(folder.join("report.md"), text)?;
+        println!("\n{} rows in {}, tables in report.md beside it", self.rows.len(), file.display());
         Ok(())
     }
 }

@@ -10,7 +10,8 @@ pub(crate) struct Contestant {
     pub(crate) turn: Box<dyn FnMut() -> f64>,
 }
 
-/// Lets the contestants take turns for so long (and [`LEAST`] rounds at least). Returns the costs,
+/// Lets the contestants take turns for so long (and [`LEAST`] rounds at least, of slow ones
+/// [`FEWEST`]). Returns the costs,
 /// for each contestant one per round; `tick` is called after each round with the time it took.
 pub(crate) fn compete(
     contestants: &mut [Contestant],
@@ -29,7 +30,8 @@ pub(crate) fn compete(
             costs[index].push((contestants[index].turn)());
         }
         tick(round_started.elapsed());
-        if round + 1 >= LEAST && started.elapsed() >= time {
+        let enough = if started.elapsed() >= PATIENCE * time { FEWEST } else { LEAST };
+        if round + 1 >= enough && started.elapsed() >= time {
             break;
         }
     }
@@ -47,6 +49,9 @@ fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
 
 /// Fewer rounds than this say nothing about a median.
 const LEAST: usize = 20;
+/// Unless the turns are so long that they take so many times the time asked for: then these do.
+const FEWEST: usize = 5;
+const PATIENCE: u32 = 3;
 
 #[cfg(test)]
 mod tests {

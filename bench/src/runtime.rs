@@ -1,4 +1,4 @@
-//! What every runtime is asked to do: the door through which the groups reach asyncoro and its peers.
+//! What every runtime is asked to do: how the groups reach asyncoro and its peers.
 //!
 //! A runtime's file (`subject/NAME.rs`) says how its own documentation does these few things; the
 //! work itself is written once, in the groups. Buffers are handed over and given back, which

@@ -129,3 +129,28 @@ pub(crate) fn fatal<T>(error: io::Error) -> T {
     eprintln!("a subject's connection failed: {error}");
     process::exit(1)
 }
+
+/// Sends back what it receives, each time under a timeout of its own.
+pub(crate) fn echo_in_time<R: Net>(
+    connections: Vec<TcpStream>,
+    length: usize,
+) -> io::Result<Box<dyn Server>> {
+    serve::<R, _>(connections, false, move |mut stream, progress| async move {
+        let mut buffer = vec![0; length];
+        loop {
+            let received = R::within(LIMIT, R::recv(&mut stream, buffer)).await;
+            let (received, filled) = received.expect("a request comes in time");
+            let received = received.unwrap_or_else(fatal);
+            if received == 0 {
+                return;
+            }
+            let sent;
+            (sent, buffer) = R::send_all(&mut stream, filled, received).await;
+            sent.unwrap_or_else(fatal);
+            progress.add(received);
+        }
+    })
+}
+
+/// Never reached.
+const LIMIT: Duration = Duration::from_secs(30);

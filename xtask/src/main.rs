@@ -2,10 +2,12 @@
 //!
 //! This file reads the command line. What happens is in [`ci`] (the steps and their order),
 //! [`tidy`] (the habits of this house, checked), [`examples`] (each example started, talked to and
-//! interrupted), [`repeat`] (the same tests many times, for races) and [`sanitize`] (the same under
-//! a sanitizer). It uses `std` alone, so that it builds in two seconds.
+//! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks) and
+//! [`sanitize`] (the same tests under a sanitizer). It uses `std` alone, so that it builds in two
+//! seconds.
 
 mod artifacts;
+mod bench;
 mod ci;
 mod command;
 mod examples;
@@ -24,6 +26,7 @@ cargo xtask COMMAND
   tidy                         the habits of this house
   examples [NAME...]           start, talk to and interrupt the examples
   loom                         every interleaving of what crosses threads
+  bench [GROUP...] [--quick]   asyncoro and its peers, side by side
   repeat N [ARG...]            tests/it N times; ARGs go to the test binary, a filter for example
   sanitize [--thread] [--leaks] [--repeat N] [ARG...]
                                unit tests and tests/it under AddressSanitizer (nightly),
@@ -45,6 +48,7 @@ fn dispatch(words: &[&str]) -> Outcome {
     match words {
         ["ci", steps @ ..] => ci::run(steps),
         ["tidy"] => tidy::run(),
+        ["bench", arguments @ ..] => bench::run(arguments),
         ["examples", names @ ..] => examples::run(names),
         ["loom"] => ci::loom(),
         ["repeat", times, rest @ ..] => repeat::run(times, rest),

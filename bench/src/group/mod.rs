@@ -1,9 +1,12 @@
 //! The groups: kinds of work, each with its cases.
 
+mod connections;
 mod coroutines;
+mod datagrams;
 mod echo;
 pub(crate) mod memory;
 mod messages;
+mod verbs;
 
 use std::io;
 use std::time::Duration;
@@ -23,29 +26,47 @@ pub(crate) enum Group {
     Null,
     /// Bytes back and forth on K connections, both ends in one thread.
     Echo,
+    /// Echo of 16 KiB, by verb.
+    Verbs,
     /// Messages on 64 connections, some in flight.
     Messages,
     /// Spawn, yield, wake from another thread, channels.
     Coroutines,
-    /// Timers that are dropped before they are due.
+    /// Timers that are dropped before they are due, and timeouts that never pass.
     Timers,
+    /// Connections that come and go.
+    Connections,
+    /// Datagrams, one by one and in batches.
+    Datagrams,
     /// Bytes per idle connection and per parked coroutine.
     Memory,
 }
 
 impl Group {
     /// All groups in the order of the report.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Null, Self::Echo, Self::Messages, Self::Coroutines, Self::Timers, Self::Memory];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Null,
+        Self::Echo,
+        Self::Verbs,
+        Self::Messages,
+        Self::Coroutines,
+        Self::Timers,
+        Self::Connections,
+        Self::Datagrams,
+        Self::Memory,
+    ];
 
     /// How many of its cases last as long as is asked for.
     pub(crate) fn timed_cases(self) -> usize {
         match self {
             Self::Null => 3,
             Self::Echo => echo::CASES.len(),
+            Self::Verbs => verbs::CASES,
             Self::Messages => messages::CASES.len(),
             Self::Coroutines => coroutines::COROUTINES.len(),
-            Self::Timers => coroutines::TIMERS.len(),
+            Self::Timers => coroutines::TIMERS.len() + 1,
+            Self::Connections => connections::CASES.len(),
+            Self::Datagrams => datagrams::CASES.len(),
             Self::Memory => 0,
         }
     }
@@ -60,9 +81,15 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
             coroutines::null(time, report)
         }
         Group::Echo => echo::run(time, report),
+        Group::Verbs => verbs::run(time, report),
         Group::Messages => messages::run(time, report),
         Group::Coroutines => coroutines::run("coroutines", &coroutines::COROUTINES, time, report),
-        Group::Timers => coroutines::run("timers", &coroutines::TIMERS, time, report),
+        Group::Timers => {
+            coroutines::run("timers", &coroutines::TIMERS, time, report)?;
+            echo::in_time(time, report)
+        }
+        Group::Connections => connections::run(time, report),
+        Group::Datagrams => datagrams::run(time, report),
         Group::Memory => memory::run(report),
     }
 }

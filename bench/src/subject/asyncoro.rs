@@ -2,6 +2,7 @@
 
 mod channel;
 mod net;
+pub(super) mod verbs;
 
 use std::future::Future;
 use std::io;

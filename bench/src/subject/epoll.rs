@@ -1,5 +1,7 @@
 //! The yardstick: a hand-written edge-triggered epoll loop, one buffer per connection.
 
+pub(super) mod accepting;
+pub(super) mod datagrams;
 mod messages;
 pub(super) mod poll;
 
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use crate::load::Load;
 use crate::served::{Server, fatal};
-use poll::Poll;
+use poll::{Poll, non_blocking};
 
 /// Sends back what it receives.
 pub(super) fn echo(connections: Vec<TcpStream>, length: usize) -> io::Result<Box<dyn Server>> {
@@ -29,7 +31,7 @@ struct Echo {
 
 impl Echo {
     fn new(connections: Vec<TcpStream>, length: usize) -> io::Result<Self> {
-        let poll = Poll::new(&connections)?;
+        let poll = Poll::new(non_blocking(&connections)?)?;
         let with_buffer = |stream| (stream, vec![0; length]);
         Ok(Self { poll, connections: connections.into_iter().map(with_buffer).collect() })
     }

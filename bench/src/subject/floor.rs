@@ -6,14 +6,14 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::epoll::poll::Poll;
+use super::epoll::poll::{Poll, non_blocking};
 use crate::gathered::gather;
 use crate::load::Load;
 use crate::served::{Server, fatal};
 
 /// Sends back what it receives.
-pub(super) fn echo(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
-    floor(connections, |mut stream, buffer, _| {
+pub(super) fn echo(connections: Vec<TcpStream>, length: usize) -> io::Result<Box<dyn Server>> {
+    floor(connections, length, |mut stream, buffer, _| {
         let received = stream.read(buffer)?;
         stream.write_all(&buffer[..received])?;
         Ok(received)
@@ -21,8 +21,8 @@ pub(super) fn echo(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn 
 }
 
 /// Sends messages back; a turn's messages come whole, as the load sends them.
-pub(super) fn messages(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
-    floor(connections, |mut stream, buffer, answers| {
+pub(super) fn messages(connections: Vec<TcpStream>, length: usize) -> io::Result<Box<dyn Server>> {
+    floor(connections, length, |mut stream, buffer, answers| {
         let mut received = 0;
         loop {
             received += stream.read(&mut buffer[received..])?;
@@ -36,9 +36,13 @@ pub(super) fn messages(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<
     })
 }
 
-fn floor(connections: Vec<TcpStream>, answer: Answer) -> io::Result<Box<dyn Server>> {
-    let poll = Poll::new(&connections)?;
-    Ok(Box::new(Floor { poll, connections, answer, hot: vec![0; HOT], answers: Vec::new() }))
+fn floor(
+    connections: Vec<TcpStream>,
+    length: usize,
+    answer: Answer,
+) -> io::Result<Box<dyn Server>> {
+    let poll = Poll::new(non_blocking(&connections)?)?;
+    Ok(Box::new(Floor { poll, connections, answer, hot: vec![0; length], answers: Vec::new() }))
 }
 
 type Answer = fn(&TcpStream, &mut [u8], &mut Vec<u8>) -> io::Result<usize>;
@@ -68,6 +72,3 @@ impl Server for Floor {
 fn nothing(error: io::Error) -> io::Result<usize> {
     if error.kind() == ErrorKind::WouldBlock { Ok(0) } else { Err(error) }
 }
-
-/// More than a turn brings to one connection.
-const HOT: usize = 256 * 1024;

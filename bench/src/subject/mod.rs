@@ -16,9 +16,11 @@ use std::io;
 
 use ::asyncoro::coro::Scheduler;
 
+use crate::arrivals::{MakeAccepting, accepting as accept};
 use crate::coroutines::Coroutines;
+use crate::flight::{MakeAnswering, plain};
 use crate::runtime::{Channel, Net, Runtime};
-use crate::served::{MakeServer, echo, fatal, lean, messages, serve};
+use crate::served::{MakeServer, echo, echo_in_time, fatal, lean, messages, serve};
 use compio::Compio;
 use monoio::Monoio;
 use smol::Smol;
@@ -46,8 +48,8 @@ pub(crate) fn echoing() -> Vec<Subject<MakeServer>> {
         subject(R::NAME, echo::<R> as MakeServer)
     }
     vec![
-        subject("epoll", |connections, length| epoll::echo(connections, length)),
-        subject("floor", |connections, length| floor::echo(connections, length)),
+        subject("epoll", epoll::echo),
+        subject("floor", floor::echo),
         of::<Tokio>(),
         of::<Smol>(),
         of::<Monoio>(),
@@ -62,8 +64,8 @@ pub(crate) fn messaging() -> Vec<Subject<MakeServer>> {
         subject(R::NAME, messages::<R> as MakeServer)
     }
     vec![
-        subject("epoll", |connections, length| epoll::messages(connections, length)),
-        subject("floor", |connections, length| floor::messages(connections, length)),
+        subject("epoll", epoll::messages),
+        subject("floor", floor::messages),
         of::<Tokio>(),
         subject("tokio feed+flush", |connections, _| {
             serve::<Tokio, _>(connections, false, |stream, progress| async move {
@@ -98,4 +100,58 @@ pub(crate) fn coroutines() -> Vec<Subject<MakeCoroutines>> {
         subject(R::NAME, || Ok(Box::new(R::new()?)))
     }
     vec![of::<Tokio>(), of::<Smol>(), of::<Monoio>(), of::<Compio>(), of::<Scheduler>()]
+}
+
+/// Those who send back what they receive, asyncoro by each of its verbs.
+pub(crate) fn verbs() -> Vec<Subject<MakeServer>> {
+    let mut subjects = echoing();
+    let recv = subjects.last_mut().expect("asyncoro is the last");
+    recv.name = "asyncoro recv".to_owned();
+    subjects.push(subject("asyncoro recv_bytes", asyncoro::verbs::recv_bytes));
+    subjects.push(subject("asyncoro recv_with", asyncoro::verbs::recv_with));
+    subjects
+}
+
+/// Those who send back what they receive, with a timeout and without.
+pub(crate) fn in_time() -> Vec<Subject<MakeServer>> {
+    fn of<R: Net>() -> [Subject<MakeServer>; 2] {
+        let without = subject(&format!("{} without", R::NAME), echo::<R> as MakeServer);
+        [without, subject(R::NAME, echo_in_time::<R> as MakeServer)]
+    }
+    let [without, _] = of::<Scheduler>();
+    let with: MakeServer = asyncoro::verbs::with_timeout;
+    let peers = [of::<Tokio>(), of::<Smol>(), of::<Monoio>(), of::<Compio>()];
+    let asyncoro = [without, subject(Scheduler::NAME, with)];
+    asyncoro.into_iter().chain(peers.into_iter().flatten()).collect()
+}
+
+/// Those who send datagrams back.
+pub(crate) fn datagrams() -> Vec<Subject<MakeAnswering>> {
+    fn of<R: Net>() -> Subject<MakeAnswering> {
+        subject(R::NAME, plain::<R> as MakeAnswering)
+    }
+    vec![
+        subject("epoll", epoll::datagrams::echo),
+        of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
+        of::<Scheduler>(),
+        subject("asyncoro batch", asyncoro::verbs::batch),
+    ]
+}
+
+/// Those who accept connections.
+pub(crate) fn accepting() -> Vec<Subject<MakeAccepting>> {
+    fn of<R: Net>() -> Subject<MakeAccepting> {
+        subject(R::NAME, accept::<R> as MakeAccepting)
+    }
+    vec![
+        subject("epoll", epoll::accepting::serve),
+        of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
+        of::<Scheduler>(),
+    ]
 }

@@ -1,5 +1,5 @@
-//! tokio on one thread: tasks of a `LocalSet` on a current-thread runtime, as its documentation shows
-//! for tasks that stay on their thread.
+//! tokio on one thread: tasks of a `LocalSet` on a current-thread runtime, as its documentation
+//! shows for tasks that stay on their thread.
 
 mod channel;
 mod net;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::poll::Poll;
+use super::poll::{Poll, non_blocking};
 use crate::gathered::gather;
 use crate::load::Load;
 use crate::served::{Server, fatal};
@@ -25,7 +25,7 @@ struct Connection {
 
 impl Echo {
     pub(super) fn new(connections: Vec<TcpStream>, length: usize) -> io::Result<Self> {
-        let poll = Poll::new(&connections)?;
+        let poll = Poll::new(non_blocking(&connections)?)?;
         let connect = |stream| Connection { stream, input: vec![0; length], unanswered: 0 };
         let connections = connections.into_iter().map(connect).collect();
         Ok(Self { poll, connections, answers: Vec::new() })

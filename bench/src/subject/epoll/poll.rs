@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -17,13 +17,12 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
-    /// Registers the connections, made non-blocking, under their places in the list.
-    pub(crate) fn new(connections: &[TcpStream]) -> io::Result<Self> {
+    /// Registers non-blocking sockets under their places in the list.
+    pub(crate) fn new<S: AsFd>(sockets: impl IntoIterator<Item = S>) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        for (index, stream) in connections.iter().enumerate() {
-            stream.set_nonblocking(true)?;
+        for (index, socket) in sockets.into_iter().enumerate() {
             let data = EventData::new_u64(index as u64);
-            epoll::add(&epoll, stream, data, EventFlags::IN | EventFlags::ET)?;
+            epoll::add(&epoll, socket, data, EventFlags::IN | EventFlags::ET)?;
         }
         Ok(Self { epoll, events: Vec::with_capacity(1024) })
     }
@@ -35,4 +34,10 @@ impl Poll {
             .unwrap_or_else(|error| fatal(error.into()));
         self.events.iter().map(|event| event.data.u64() as usize)
     }
+}
+
+/// The same connections, made non-blocking.
+pub(crate) fn non_blocking(connections: &[TcpStream]) -> io::Result<&[TcpStream]> {
+    connections.iter().try_for_each(|connection| connection.set_nonblocking(true))?;
+    Ok(connections)
 }

@@ -1,0 +1,30 @@
+//! Connections that come and go.
+
+use std::io;
+use std::time::Duration;
+
+use super::run_case;
+use crate::arrivals::Arrivals;
+use crate::report::{Case, Report};
+use crate::rounds::Contestant;
+use crate::subject;
+
+/// Name, connections at once, whether each has a request.
+pub(super) const CASES: [(&str, usize, bool); 2] =
+    [("connect, one echo, reset", 64, true), ("accept storm", 256, false)];
+
+pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
+    for (name, connections, echo) in CASES {
+        let mut contestants = Vec::new();
+        for subject in subject::accepting() {
+            let (arrivals, listener) = Arrivals::new(connections, echo)?;
+            let mut turn = (subject.make)(listener, arrivals)?;
+            let turn = Box::new(move || turn(1).as_nanos() as f64 / connections as f64);
+            contestants.push(Contestant { name: subject.name, turn });
+        }
+        let name = format!("{name}, {connections} at once");
+        let case = Case { group: "connections", name, metric: "time per connection", unit: "ns" };
+        run_case(&case, contestants, time, report);
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Datagrams: 100 B each, some in flight, each sent back.
+
+use std::io;
+use std::time::Duration;
+
+use super::run_case;
+use crate::flight::Flight;
+use crate::report::{Case, Report};
+use crate::rounds::Contestant;
+use crate::subject;
+
+/// Datagrams in flight.
+pub(super) const CASES: [u8; 2] = [1, 32];
+
+pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
+    for in_flight in CASES {
+        let mut contestants = Vec::new();
+        for subject in subject::datagrams() {
+            let (flight, socket) = Flight::new(in_flight)?;
+            let mut turn = (subject.make)(socket, flight)?;
+            let times = 192 / usize::from(in_flight);
+            let all = (times * usize::from(in_flight)) as f64;
+            let turn = Box::new(move || turn(times).as_nanos() as f64 / all);
+            contestants.push(Contestant { name: subject.name, turn });
+        }
+        let name = format!("100 B, {in_flight} in flight");
+        let case = Case { group: "datagrams", name, metric: "time per datagram", unit: "ns" };
+        run_case(&case, contestants, time, report);
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! asyncoro's other ways to receive, and what timeouts and batches look like in it.
+
+use std::io;
+use std::net::{TcpStream, UdpSocket};
+use std::rc::Rc;
+use std::time::Duration;
+
+use asyncoro::coro::Scheduler;
+use asyncoro::{AsyncSocket, DatagramBatch};
+
+use crate::flight::{Flight, ROOM, Turn, answering};
+use crate::served::{Server, fatal, serve};
+
+/// Echo of what `recv_with` lends, as far as it can be sent without waiting.
+pub(crate) fn recv_with(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
+    serve::<Scheduler, _>(connections, false, |socket, progress| async move {
+        loop {
+            let send = |bytes: &[u8]| {
+                let sent = if bytes.is_empty() { 0 } else { socket.try_send(bytes)? };
+                io::Result::Ok((bytes.len(), bytes[sent..].to_vec()))
+            };
+            let lent = socket.recv_with(send).await.unwrap_or_else(fatal);
+            let (received, unsent) = lent.unwrap_or_else(fatal);
+            if received == 0 {
+                return;
+            }
+            if !unsent.is_empty() {
+                socket.send_all(&unsent).await.unwrap_or_else(fatal);
+            }
+            progress.add(received);
+        }
+    })
+}
+
+/// Echo of memory of its own.
+pub(crate) fn recv_bytes(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
+    serve::<Scheduler, _>(connections, false, |socket, progress| async move {
+        loop {
+            let bytes = socket.recv_bytes(32 * 1024).await.unwrap_or_else(fatal);
+            if bytes.is_empty() {
+                return;
+            }
+            socket.send_all(&bytes).await.unwrap_or_else(fatal);
+            progress.add(bytes.len());
+        }
+    })
+}
+
+/// Messages under a timeout that counts anew for each.
+pub(crate) fn with_timeout(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
+    serve::<Scheduler, _>(connections, false, |socket, progress| async move {
+        socket.set_timeout(Some(Duration::from_secs(30)));
+        let mut buffer = vec![0; ROOM];
+        while let Ok(received @ 1..) = socket.recv(&mut buffer).await {
+            socket.send_all(&buffer[..received]).await.unwrap_or_else(fatal);
+            progress.add(received);
+        }
+    })
+}
+
+/// Datagrams, all that are there at once.
+pub(crate) fn batch(socket: UdpSocket, flight: Rc<Flight>) -> io::Result<Turn> {
+    answering::<Scheduler, _>(flight, async move |progress| {
+        let socket = AsyncSocket::new(socket).unwrap_or_else(fatal);
+        let mut batch = DatagramBatch::new(32, ROOM);
+        loop {
+            let received = socket.recv_batch(&mut batch).await.unwrap_or_else(fatal);
+            let answers: Vec<_> = batch.iter().map(|one| (one.bytes, one.from.clone())).collect();
+            let mut sent = 0;
+            while sent < received {
+                sent += socket.send_batch(&answers[sent..]).await.unwrap_or_else(fatal);
+            }
+            progress.add(received);
+        }
+    })
+}
