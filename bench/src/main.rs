@@ -1,11 +1,15 @@
 //! The same work on asyncoro and its peers, side by side, in one run.
 //!
-//! `cargo run --profile measure -p asyncoro-bench -- [GROUP...] [--quick] [--seconds S]`
+//! `cargo xtask bench [GROUP...] [--quick] [--seconds S]`
 //!
-//! A group (`group/`) is a kind of work with its cases; a subject (`subject/`) is who does it.
+//! A group (`group/`) is a kind of work with its cases; a subject (`subject/`) is who does it. The
+//! work is written once, over the three traits of `runtime.rs` that each runtime implements:
+//! `served.rs` has the servers of streams, whose load is `load.rs`, `flight.rs` datagrams,
+//! `arrivals.rs` connections that come and go, `coroutines.rs` what needs no socket.
+//!
 //! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes while
 //! one measures: what counts is the ratio within a round. `report.rs` prints the tables and writes
-//! `target/bench-report/results.json`. Lower is better in every metric.
+//! `target/bench-report/` (`results.json`, `report.md`). Lower is better in every metric.
 
 mod arguments;
 mod arrivals;

@@ -104,9 +104,8 @@ impl Report {
         let file = folder.join("results.json");
         fs::write(&file, format!("[\n{}\n]\n", self.rows.join(",\n")))?;
         let text = format!(
-            "# asyncoro and its peers\n\n{}\n\nLower is better. Ratios are of medians, their spread \
-             is \
-             that of the ratios within each round; the best of a case is bold.\n{}",
+            "# asyncoro and its peers\n\n{}\n\nLower is better. Ratios are of medians, their \
+             spread is that of the ratios within each round; the best of a case is bold.\n{}",
             machine::describe(),
             self.markdown
         );
