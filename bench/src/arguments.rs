@@ -20,6 +20,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
 
+    /// Only these subjects (timed groups), for a profiler: the first is what others compare with.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+
     /// Measures the memory of one case and subject, in a process of its own.
     #[arg(long, hide = true, num_args = 2)]
     pub(crate) probe: Option<Vec<String>>,

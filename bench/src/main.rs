@@ -44,7 +44,7 @@ fn main() -> io::Result<()> {
         return group::memory::probe(&probe[0], &probe[1]);
     }
     println!("{}", machine::describe());
-    let mut report = Report::new(arguments.total_time());
+    let mut report = Report::new(arguments.total_time(), arguments.only.clone());
     for chosen in arguments.chosen() {
         group::run(chosen, arguments.time_per_case(), &mut report)?;
     }

@@ -28,15 +28,21 @@ pub(crate) struct Report {
     rows: Vec<String>,
     markdown: String,
     bar: ProgressBar,
+    only: Vec<String>,
 }
 
 impl Report {
     /// An empty report of a run whose timed cases take so long.
-    pub(crate) fn new(total: Duration) -> Self {
+    pub(crate) fn new(total: Duration, only: Vec<String>) -> Self {
         let bar = ProgressBar::new(microseconds(total));
         let style = ProgressStyle::with_template("{bar:40} {percent:>3} % {msg}");
         bar.set_style(style.expect("the template is well formed"));
-        Self { rows: Vec::new(), markdown: String::new(), bar }
+        Self { rows: Vec::new(), markdown: String::new(), bar, only }
+    }
+
+    /// Whether the subject takes part.
+    pub(crate) fn wants(&self, subject: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == subject)
     }
 
     /// Says what is going on.

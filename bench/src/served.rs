@@ -1,7 +1,7 @@
 //! A server that a load can drive: a runtime with a coroutine per connection.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::process;
 use std::rc::Rc;
@@ -32,7 +32,7 @@ pub(crate) fn echo<R: Net>(
         loop {
             let received;
             (received, buffer) = R::recv(&mut stream, buffer).await;
-            let received = received.unwrap_or_else(fatal);
+            let received = received.unwrap_or_else(gone);
             if received == 0 {
                 return;
             }
@@ -51,7 +51,8 @@ pub(crate) fn messages<R: Net>(
 ) -> io::Result<Box<dyn Server>> {
     serve::<R, _>(connections, R::SENDS_LATER, move |stream, progress| async move {
         let answered = move |bytes| progress.add(bytes);
-        R::messages(stream, length, answered).await.unwrap_or_else(fatal);
+        let ended = R::messages(stream, length, answered).await;
+        ended.map_or_else(gone, |()| 0);
     })
 }
 
@@ -60,10 +61,12 @@ pub(crate) fn messages<R: Net>(
 pub(crate) fn lean<R: Net>(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
     serve::<R, _>(connections, false, |mut stream, progress| async move {
         loop {
-            let header = recv_exact::<R>(&mut stream, HEADER).await;
+            let Some(header) = recv_exact::<R>(&mut stream, HEADER).await else { return };
             let length = u32::from_be_bytes(header[..].try_into().expect("four bytes"));
+            let payload = recv_exact::<R>(&mut stream, length as usize).await;
+            let Some(payload) = payload else { return };
             let mut message = header;
-            message.extend(recv_exact::<R>(&mut stream, length as usize).await);
+            message.extend(payload);
             let length = message.len();
             let (sent, message) = R::send_all(&mut stream, message, length).await;
             sent.unwrap_or_else(fatal);
@@ -72,18 +75,20 @@ pub(crate) fn lean<R: Net>(connections: Vec<TcpStream>, _: usize) -> io::Result<
     })
 }
 
-async fn recv_exact<R: Net>(stream: &mut R::Stream, length: usize) -> Vec<u8> {
+async fn recv_exact<R: Net>(stream: &mut R::Stream, length: usize) -> Option<Vec<u8>> {
     let mut whole = Vec::new();
     while whole.len() < length {
         let (received, buffer) = R::recv(stream, vec![0; length - whole.len()]).await;
-        let received = received.unwrap_or_else(fatal);
-        assert!(received > 0, "the load stays connected");
+        let received = received.unwrap_or_else(gone);
+        if received == 0 {
+            return None;
+        }
         if whole.is_empty() && received == length {
-            return buffer;
+            return Some(buffer);
         }
         whole.extend_from_slice(&buffer[..received]);
     }
-    whole
+    Some(whole)
 }
 
 /// Spawns what serves a connection for each of them.
@@ -124,6 +129,12 @@ impl<R: Net> Server for Served<R> {
     }
 }
 
+/// The end of a case: the load leaves by a reset, which a runtime that outlives its case (smol's
+/// executor belongs to the thread) gets to see. Like the end of a stream. Anything else is fatal.
+fn gone(error: io::Error) -> usize {
+    if error.kind() == ErrorKind::ConnectionReset { 0 } else { fatal(error) }
+}
+
 /// Ends the program: a coroutine that only ended itself would let the load wait for ever.
 pub(crate) fn fatal<T>(error: io::Error) -> T {
     eprintln!("a subject's connection failed: {error}");
@@ -140,7 +151,7 @@ pub(crate) fn echo_in_time<R: Net>(
         loop {
             let received = R::within(LIMIT, R::recv(&mut stream, buffer)).await;
             let (received, filled) = received.expect("a request comes in time");
-            let received = received.unwrap_or_else(fatal);
+            let received = received.unwrap_or_else(gone);
             if received == 0 {
                 return;
             }

@@ -103,6 +103,7 @@ fn again<M: Clone>(subjects: Vec<Subject<M>>) -> [Subject<M>; 2] {
 
 /// Lets the contestants of a case take turns and reports it.
 fn run_case(case: &Case, mut contestants: Vec<Contestant>, time: Duration, report: &mut Report) {
+    contestants.retain(|contestant| report.wants(&contestant.name));
     report.begin(case);
     let costs = compete(&mut contestants, time, |round| report.tick(round));
     let names = contestants.into_iter().map(|contestant| contestant.name);

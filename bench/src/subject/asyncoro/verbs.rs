@@ -19,7 +19,7 @@ pub(crate) fn recv_with(connections: Vec<TcpStream>, _: usize) -> io::Result<Box
                 let sent = if bytes.is_empty() { 0 } else { socket.try_send(bytes)? };
                 io::Result::Ok((bytes.len(), bytes[sent..].to_vec()))
             };
-            let lent = socket.recv_with(send).await.unwrap_or_else(fatal);
+            let Ok(lent) = socket.recv_with(send).await else { return };
             let (received, unsent) = lent.unwrap_or_else(fatal);
             if received == 0 {
                 return;
@@ -36,7 +36,7 @@ pub(crate) fn recv_with(connections: Vec<TcpStream>, _: usize) -> io::Result<Box
 pub(crate) fn recv_bytes(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
     serve::<Scheduler, _>(connections, false, |socket, progress| async move {
         loop {
-            let bytes = socket.recv_bytes(32 * 1024).await.unwrap_or_else(fatal);
+            let Ok(bytes) = socket.recv_bytes(32 * 1024).await else { return };
             if bytes.is_empty() {
                 return;
             }
