@@ -2,7 +2,7 @@
 //!
 //! Each time round, the client opens its connections and, for the echo, sends on each (not timed);
 //! the server accepts them all and answers (timed); the client receives and resets them (not
-//! timed). The server learns of the resets in the next time round, so closing is in the time too.
+//! timed); the server learns of it and closes its ends (timed).
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -41,7 +41,8 @@ impl Arrivals {
         self.echo
     }
 
-    /// A turn of a server that is called: `serve(n)` serves n connections.
+    /// A turn of a server that is called: `serve(n)` goes on until n connections were answered (or
+    /// accepted, without echo), and again until as many were closed.
     pub(crate) fn turn(&self, times: usize, mut serve: impl FnMut(usize)) -> Duration {
         let mut spent = Duration::ZERO;
         for _ in 0..times {
@@ -49,7 +50,12 @@ impl Arrivals {
             let started = Instant::now();
             serve(self.connections);
             spent += started.elapsed();
-            self.part(&clients);
+            self.part(clients);
+            if self.echo {
+                let started = Instant::now();
+                serve(self.connections);
+                spent += started.elapsed();
+            }
         }
         spent
     }
@@ -66,7 +72,12 @@ impl Arrivals {
             let started = Instant::now();
             progress.another(self.connections).await;
             spent += started.elapsed();
-            self.part(&clients);
+            self.part(clients);
+            if self.echo {
+                let started = Instant::now();
+                progress.another(self.connections).await;
+                spent += started.elapsed();
+            }
         }
         spent
     }
@@ -83,8 +94,8 @@ impl Arrivals {
         (0..self.connections).map(connect).collect()
     }
 
-    /// Compares the answers; dropping the clients resets the connections.
-    fn part(&self, clients: &[TcpStream]) {
+    /// Compares the answers and resets the connections, by dropping them.
+    fn part(&self, clients: Vec<TcpStream>) {
         let mut answer = [0; REQUEST.len()];
         for mut client in clients.iter().filter(|_| self.echo) {
             client.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -105,7 +116,11 @@ pub(crate) fn accepting<R: Net>(listener: TcpListener, arrivals: Rc<Arrivals>) -
             loop {
                 let stream = R::accept(&listener).await.unwrap_or_else(fatal);
                 if echo {
-                    R::detach(R::spawn(answer::<R>(stream, Rc::clone(&counted))));
+                    let counted = Rc::clone(&counted);
+                    R::detach(R::spawn(async move {
+                        answer::<R>(stream, &counted).await;
+                        counted.add(1);
+                    }));
                 } else {
                     drop(stream);
                     counted.add(1);
@@ -118,7 +133,8 @@ pub(crate) fn accepting<R: Net>(listener: TcpListener, arrivals: Rc<Arrivals>) -
     }))
 }
 
-async fn answer<R: Net>(mut stream: R::Stream, progress: Rc<Progress>) {
+/// Answers until the end of the connection, and closes it.
+async fn answer<R: Net>(mut stream: R::Stream, progress: &Progress) {
     let mut buffer = vec![0; ROOM];
     loop {
         let received;

@@ -5,6 +5,14 @@
 //! sent byte is in the receiver's queue when `send` returns, so the server finds all connections
 //! ready, nobody sleeps and no second core takes part. The clock is read twice for each time round,
 //! which adds one reading (about 25 ns) to the time of all K requests, for every subject alike.
+//!
+//! Two things keep this fair to those who have the kernel complete their operations (io_uring):
+//! - A server whose clients are elsewhere has handed its receives to the kernel long before a
+//!   request comes. Here it is given the occasion by the bell (`Bell`): before each sending the
+//!   load waits for a byte through the server's own driver, whatever stands in line there goes
+//!   along.
+//! - Their receives are then done while the client sends. So the time of the sending is taken too,
+//!   and what it exceeds the yardstick's by is added to theirs (`rounds.rs`).
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -14,6 +22,8 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::{set_socket_linger, set_tcp_congestion};
 
 use crate::progress::Progress;
+use crate::runtime::Net;
+use crate::served::fatal;
 
 /// The client ends of K connections and what they send.
 pub(crate) struct Load {
@@ -46,40 +56,42 @@ impl Load {
         Ok((Rc::new(Self { clients, request }), servers))
     }
 
-    /// One turn of a server that is called: `serve(n)` answers until it has sent n bytes. Returns
-    /// the time spent in `serve`, without the times round that only warm the caches up.
-    pub(crate) fn turn(&self, times: usize, mut serve: impl FnMut(usize)) -> Duration {
+    /// One turn of a server that is called: `serve(n)` answers until it has sent n bytes. The times
+    /// round that only warm the caches up are not in what it returns.
+    pub(crate) fn turn(&self, times: usize, mut serve: impl FnMut(usize)) -> Spent {
         let mut answer = vec![0; self.request.len()];
-        let mut spent = Duration::ZERO;
+        let mut spent = Spent::default();
         for time in 0..WARM_UP + times {
-            self.send();
+            let sent = self.send();
             let started = Instant::now();
             serve(self.bytes());
-            let took = started.elapsed();
+            let served = started.elapsed();
             self.receive(&mut answer);
-            spent += if time < WARM_UP { Duration::ZERO } else { took };
+            spent.add(time, served, sent);
         }
         spent
     }
 
     /// The same turn as a coroutine beside the server's own, for a runtime that is dear to enter:
     /// what is timed ends when the last answer is in the kernel and this coroutine resumed.
-    pub(crate) async fn turn_inside(
+    pub(crate) async fn turn_inside<R: Net>(
         self: Rc<Self>,
         progress: Rc<Progress>,
+        mut bell: Bell<R>,
         times: usize,
-    ) -> Duration {
+    ) -> (Spent, Bell<R>) {
         let mut answer = vec![0; self.request.len()];
-        let mut spent = Duration::ZERO;
+        let mut spent = Spent::default();
         for time in 0..WARM_UP + times {
-            self.send();
+            bell = bell.ring().await;
+            let sent = self.send();
             let started = Instant::now();
             progress.another(self.bytes()).await;
-            let took = started.elapsed();
+            let served = started.elapsed();
             self.receive(&mut answer);
-            spent += if time < WARM_UP { Duration::ZERO } else { took };
+            spent.add(time, served, sent);
         }
-        spent
+        (spent, bell)
     }
 
     /// The bytes of one time round, all connections together.
@@ -87,11 +99,14 @@ impl Load {
         self.clients.len() * self.request.len()
     }
 
-    fn send(&self) {
+    /// Sends a request on each connection; how long that took.
+    fn send(&self) -> Duration {
+        let started = Instant::now();
         for mut client in &self.clients {
             let sent = client.write(&self.request).expect("the server's ends are open");
             assert_eq!(sent, self.request.len(), "a request must fit into the socket's buffers");
         }
+        started.elapsed()
     }
 
     fn receive(&self, answer: &mut [u8]) {
@@ -99,6 +114,50 @@ impl Load {
             receive_all(client, answer);
             assert!(answer == self.request, "an answer differs from its request");
         }
+    }
+}
+
+/// What a turn took: the server's part, and the client's sending, in which some servers have the
+/// kernel work for them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Spent {
+    pub(crate) serving: Duration,
+    pub(crate) sending: Duration,
+}
+
+impl Spent {
+    fn add(&mut self, time: usize, serving: Duration, sending: Duration) {
+        if time >= WARM_UP {
+            self.serving += serving;
+            self.sending += sending;
+        }
+    }
+}
+
+/// A connection of the load's own to the server's runtime.
+pub(crate) struct Bell<R: Net> {
+    client: TcpStream,
+    server: R::Stream,
+    buffer: Vec<u8>,
+}
+
+impl<R: Net> Bell<R> {
+    /// Connects; to be called inside the runtime.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (load, mut servers) = Load::connect(1, vec![0])?;
+        let server = R::stream(servers.remove(0))?;
+        let load = Rc::into_inner(load).expect("nobody else has it yet");
+        let client = load.clients.into_iter().next().expect("one was asked for");
+        Ok(Self { client, server, buffer: vec![0; 8] })
+    }
+
+    /// Sends a byte and receives it through the runtime's driver.
+    async fn ring(mut self) -> Self {
+        self.client.write_all(&[0]).unwrap_or_else(fatal);
+        let received;
+        (received, self.buffer) = R::recv(&mut self.server, self.buffer).await;
+        assert_eq!(received.unwrap_or_else(fatal), 1, "the bell is rung once");
+        self
     }
 }
 

@@ -6,8 +6,32 @@ use std::time::{Duration, Instant};
 pub(crate) struct Contestant {
     /// The subject's name.
     pub(crate) name: String,
-    /// Does one turn of the work and returns its cost per operation.
-    pub(crate) turn: Box<dyn FnMut() -> f64>,
+    /// Does one turn of the work and returns its cost.
+    pub(crate) turn: Box<dyn FnMut() -> Cost>,
+    /// Whether the kernel does a part of its work while the client sends.
+    pub(crate) works_in_sends: bool,
+}
+
+impl Contestant {
+    /// One whose work is all in the cost it tells.
+    pub(crate) fn new(name: &str, turn: impl FnMut() -> Cost + 'static) -> Self {
+        Self { name: name.to_owned(), turn: Box::new(turn), works_in_sends: false }
+    }
+}
+
+/// The cost of a turn, per operation.
+#[derive(Clone, Copy)]
+pub(crate) struct Cost {
+    /// The subject's own.
+    pub(crate) own: f64,
+    /// Its client's, for sending; zero where there is no client.
+    pub(crate) sending: f64,
+}
+
+impl From<f64> for Cost {
+    fn from(own: f64) -> Self {
+        Self { own, sending: 0.0 }
+    }
 }
 
 /// Lets the contestants take turns for so long (and [`LEAST`] rounds at least, of slow ones
@@ -23,11 +47,18 @@ pub(crate) fn compete(
         // The first turn of all meets cold memory: not counted.
         (contestant.turn)();
     }
+    let mut turns = vec![Cost::from(0.0); contestants.len()];
     let started = Instant::now();
     for round in 0.. {
         let round_started = Instant::now();
         for index in order(round, contestants.len()) {
-            costs[index].push((contestants[index].turn)());
+            turns[index] = (contestants[index].turn)();
+        }
+        for (index, contestant) in contestants.iter().enumerate() {
+            // The first is the yardstick, which has nobody work for it.
+            let more = turns[index].sending - turns[0].sending;
+            let more = if contestant.works_in_sends { more.max(0.0) } else { 0.0 };
+            costs[index].push(turns[index].own + more);
         }
         tick(round_started.elapsed());
         let enough = if started.elapsed() >= PATIENCE * time { FEWEST } else { LEAST };

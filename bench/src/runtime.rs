@@ -48,6 +48,10 @@ pub(crate) trait Net: Runtime {
     /// then each time round is an entry of its own, whose end is after the last answer has left.
     const SENDS_LATER: bool = false;
 
+    /// Whether its receives are done by the kernel while the client sends: then what that sending
+    /// exceeds the yardstick's by counts as its own.
+    const RECEIVES_IN_SENDS: bool = false;
+
     /// A connected TCP stream.
     type Stream: 'static;
     /// A TCP listener.

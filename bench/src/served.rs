@@ -7,15 +7,20 @@ use std::process;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::load::Load;
+use crate::load::{Bell, Load, Spent};
 use crate::progress::Progress;
 use crate::runtime::{HEADER, Net};
 
 /// The server end of the connections of a load.
 pub(crate) trait Server {
-    /// Answers the load so many times round and returns the time this took, through
+    /// Answers the load so many times round and returns what this took, through
     /// [`Load::turn`] or [`Load::turn_inside`].
-    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration;
+    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Spent;
+
+    /// Whether the kernel does a part of its work while the load sends.
+    fn works_in_sends(&self) -> bool {
+        false
+    }
 }
 
 /// Makes a server of these connections (blocking sockets); the number is the length of its buffers:
@@ -99,24 +104,25 @@ pub(crate) fn serve<R: Net, F: Future<Output = ()> + 'static>(
 ) -> io::Result<Box<dyn Server>> {
     let (mut runtime, progress) = (R::new()?, Rc::new(Progress::default()));
     let counted = Rc::clone(&progress);
-    runtime.block_on(async move {
+    let bell = runtime.block_on(async move {
         for connection in connections {
             R::detach(R::spawn(serve(R::stream(connection)?, Rc::clone(&counted))));
         }
-        io::Result::Ok(())
+        Bell::new()
     })?;
-    Ok(Box::new(Served { runtime, progress, sends_later }))
+    Ok(Box::new(Served { runtime, progress, sends_later, bell: Some(bell) }))
 }
 
-struct Served<R> {
+struct Served<R: Net> {
     runtime: R,
     progress: Rc<Progress>,
     sends_later: bool,
+    bell: Option<Bell<R>>,
 }
 
 impl<R: Net> Server for Served<R> {
     /// The load is a coroutine beside the server's own, or outside if answers leave later.
-    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration {
+    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Spent {
         let progress = &self.progress;
         if self.sends_later {
             let entered = |bytes| {
@@ -125,7 +131,15 @@ impl<R: Net> Server for Served<R> {
             };
             return load.turn(times, entered);
         }
-        self.runtime.block_on(Rc::clone(load).turn_inside(Rc::clone(progress), times))
+        let bell = self.bell.take().expect("a turn gives the bell back");
+        let turn = Rc::clone(load).turn_inside(Rc::clone(progress), bell, times);
+        let (spent, bell) = self.runtime.block_on(turn);
+        self.bell = Some(bell);
+        spent
+    }
+
+    fn works_in_sends(&self) -> bool {
+        R::RECEIVES_IN_SENDS
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::run_case;
 use crate::arrivals::Arrivals;
 use crate::report::{Case, Report};
-use crate::rounds::Contestant;
+use crate::rounds::{Contestant, Cost};
 use crate::subject;
 
 /// Name, connections at once, whether each has a request.
@@ -19,8 +19,8 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
         for subject in subject::accepting() {
             let (arrivals, listener) = Arrivals::new(connections, echo)?;
             let mut turn = (subject.make)(listener, arrivals)?;
-            let turn = Box::new(move || turn(1).as_nanos() as f64 / connections as f64);
-            contestants.push(Contestant { name: subject.name, turn });
+            let turn = move || Cost::from(turn(1).as_nanos() as f64 / connections as f64);
+            contestants.push(Contestant::new(&subject.name, turn));
         }
         let name = format!("{name}, {connections} at once");
         let case = Case { group: "connections", name, metric: "time per connection", unit: "ns" };

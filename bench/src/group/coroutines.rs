@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{again, run_case};
 use crate::coroutines::Coroutines;
 use crate::report::{Case, Report};
-use crate::rounds::Contestant;
+use crate::rounds::{Contestant, Cost};
 use crate::subject::{self, MakeCoroutines, Subject};
 
 /// One kind of work: what one operation is, how many are in a turn, and the turn.
@@ -112,8 +112,8 @@ fn compete(
     let mut contestants = Vec::new();
     for subject in subjects {
         let mut runtime = (subject.make)()?;
-        let cost = move || turn(&mut *runtime).as_nanos() as f64 / operations as f64;
-        contestants.push(Contestant { name: subject.name.clone(), turn: Box::new(cost) });
+        let cost = move || Cost::from(turn(&mut *runtime).as_nanos() as f64 / operations as f64);
+        contestants.push(Contestant::new(&subject.name, cost));
     }
     let case = Case { group, name: name.to_owned(), metric, unit: "ns" };
     run_case(&case, contestants, time, report);

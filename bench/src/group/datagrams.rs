@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::run_case;
 use crate::flight::Flight;
 use crate::report::{Case, Report};
-use crate::rounds::Contestant;
+use crate::rounds::{Contestant, Cost};
 use crate::subject;
 
 /// Datagrams in flight.
@@ -20,8 +20,8 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
             let mut turn = (subject.make)(socket, flight)?;
             let times = 192 / usize::from(in_flight);
             let all = (times * usize::from(in_flight)) as f64;
-            let turn = Box::new(move || turn(times).as_nanos() as f64 / all);
-            contestants.push(Contestant { name: subject.name, turn });
+            let turn = move || Cost::from(turn(times).as_nanos() as f64 / all);
+            contestants.push(Contestant::new(&subject.name, turn));
         }
         let name = format!("100 B, {in_flight} in flight");
         let case = Case { group: "datagrams", name, metric: "time per datagram", unit: "ns" };

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 
 use crate::load::Load;
 use crate::report::{Case, Report};
-use crate::rounds::{Contestant, compete};
+use crate::rounds::{Contestant, Cost, compete};
 use crate::served::MakeServer;
 use crate::subject::Subject;
 
@@ -121,10 +121,15 @@ fn server_contestants(
         let length = (2 * request.len()).max(SMALLEST_BUFFER);
         let (load, connections) = Load::connect(k, request.to_vec())?;
         let mut server = (subject.make)(connections, length)?;
+        let works_in_sends = server.works_in_sends();
         let times = (REQUESTS_PER_TURN / k).max(2);
         let all = (times * k * operations) as f64;
-        let turn = Box::new(move || server.turn(&load, times).as_nanos() as f64 / all);
-        Ok(Contestant { name: subject.name.clone(), turn })
+        let turn = move || {
+            let spent = server.turn(&load, times);
+            let per_operation = |time: Duration| time.as_nanos() as f64 / all;
+            Cost { own: per_operation(spent.serving), sending: per_operation(spent.sending) }
+        };
+        Ok(Contestant { works_in_sends, ..Contestant::new(&subject.name, turn) })
     };
     subjects.iter().map(contestant).collect()
 }

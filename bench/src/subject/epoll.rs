@@ -8,9 +8,8 @@ pub(super) mod poll;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
-use std::time::Duration;
 
-use crate::load::Load;
+use crate::load::{Load, Spent};
 use crate::served::{Server, fatal};
 use poll::{Poll, non_blocking};
 
@@ -47,7 +46,7 @@ impl Echo {
 }
 
 impl Server for Echo {
-    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration {
+    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Spent {
         load.turn(times, |bytes| self.serve(bytes))
     }
 }

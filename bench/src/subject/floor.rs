@@ -4,11 +4,10 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::epoll::poll::{Poll, non_blocking};
 use crate::gathered::gather;
-use crate::load::Load;
+use crate::load::{Load, Spent};
 use crate::served::{Server, fatal};
 
 /// Sends back what it receives.
@@ -56,7 +55,7 @@ struct Floor {
 }
 
 impl Server for Floor {
-    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration {
+    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Spent {
         load.turn(times, |mut bytes| {
             while bytes > 0 {
                 for index in self.poll.wait() {

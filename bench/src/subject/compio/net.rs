@@ -11,6 +11,8 @@ use super::Compio;
 use crate::runtime::Net;
 
 impl Net for Compio {
+    const RECEIVES_IN_SENDS: bool = true;
+
     type Stream = TcpStream;
     type Listener = TcpListener;
     type Datagrams = UdpSocket;

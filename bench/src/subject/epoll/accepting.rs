@@ -67,6 +67,7 @@ impl Accepting {
         }
     }
 
+    /// Answers, or closes; one step of a connection's life either way.
     fn answer(&mut self, index: usize) -> usize {
         let (stream, buffer) = self.slab[index].as_mut().expect("an event of a connection");
         if let Ok(received @ 1..) = stream.read(buffer) {
@@ -75,7 +76,7 @@ impl Accepting {
         }
         self.slab[index] = None;
         self.free.push(index);
-        0
+        1
     }
 }
 

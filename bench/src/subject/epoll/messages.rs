@@ -3,11 +3,10 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::poll::{Poll, non_blocking};
 use crate::gathered::gather;
-use crate::load::Load;
+use crate::load::{Load, Spent};
 use crate::served::{Server, fatal};
 
 pub(super) struct Echo {
@@ -33,7 +32,7 @@ impl Echo {
 }
 
 impl Server for Echo {
-    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Duration {
+    fn turn(&mut self, load: &Rc<Load>, times: usize) -> Spent {
         load.turn(times, |mut bytes| {
             while bytes > 0 {
                 for index in self.poll.wait() {

@@ -12,6 +12,8 @@ use super::Monoio;
 use crate::runtime::Net;
 
 impl Net for Monoio {
+    const RECEIVES_IN_SENDS: bool = true;
+
     type Stream = TcpStream;
     type Listener = TcpListener;
     type Datagrams = UdpSocket;
