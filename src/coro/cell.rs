@@ -10,15 +10,19 @@
 //!   thread. The one exception is [`Body::into_unstarted`]: such a cell holds a closure that is
 //!   `Send`, and the future is made from it at the first poll.
 //! - **The result** is written by the `Body` before [`JoinState::complete`], and read by the
-//!   `Joint` after [`JoinState::look`] said `Done`. The moves of the state order the two. If there
-//!   is no handle any more, the `Body` drops it.
-//! - **The waiter** (the waker of whoever awaits the handle) is written by the `Joint` in state
-//!   `PENDING` and taken by the `Body` in state `TAKING`, or by the `Joint` again.
-//! - **The memory** is freed by the `Joint` if it saw `Done`, else by the `Body`, which then saw
-//!   `Detached`: the state reaches one of the two exactly once.
-//! - **Threads**: what the `Joint` touches from another thread is the state, the atomics, the
-//!   waiter (`Waker` is `Send`) and the result, which is why `Coro<T>` is `Send` only if `T` is.
-//!   When the `Joint` frees a cell, the future is long gone.
+//!   `Joint` after it saw that the coroutine is done. The moves of the state order the two. If
+//!   there is no handle any more, the `Body` drops it.
+//! - **The waiter** (whoever awaits the handle) is a word in the state itself; the one who takes
+//!   it out there owns it.
+//! - **The log** is written by the `Joint` before it detaches, and read by the `Body` after it saw
+//!   that.
+//! - **The memory** is freed by the `Joint` if it saw `DONE`, else by the `Body`, which then saw
+//!   `DETACHED`: each of them moves to its own word once, by a swap, and the second sees the first.
+//! - **The head** is the first field of each cell, whatever its future (`repr(C)`), so a pointer to
+//!   a cell is one to its head.
+//! - **Threads**: what the `Joint` touches from another thread is the state, the atomics, the log
+//!   and the result, which is why `Coro<T>` is `Send` only if `T` is. A waiter is `Send`, as wakers
+//!   are. When the `Joint` frees a cell, the future is long gone.
 //! - **Panics** of the future's `poll` and `drop` are caught here, and so are those of the waker
 //!   that the end wakes and of an error that is shown to the log. No user code runs between a move
 //!   of the state and the writes it protects.
@@ -28,16 +32,16 @@ use std::{
     any::Any,
     fmt,
     future::Future,
-    mem,
+    mem::{self, ManuallyDrop},
     panic::{self, AssertUnwindSafe},
     pin::Pin,
     ptr::{self, NonNull},
-    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
+    task::{Context, Poll},
 };
 
 use super::{
-    Ended,
-    state::{Completed, JoinState, Look},
+    Ended, Waiter,
+    state::{Completed, JoinState, Word},
 };
 use crate::primitives::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
 
@@ -47,6 +51,7 @@ enum Stage<F: Future> {
     Taken,
 }
 
+#[repr(C)]
 struct Cell<F: Future> {
     head: Head,
     stage: UnsafeCell<Stage<F>>,
@@ -59,12 +64,12 @@ struct Head {
     /// The key that wakes the coroutine; until the scheduler has given it a place, what names only
     /// the scheduler, or zero.
     key: AtomicUsize,
-    waiter: UnsafeCell<Option<Waker>>,
+    /// What an error of a detached coroutine is shown to.
+    log: UnsafeCell<Option<Log>>,
 }
 
 /// The scheduler's view of a cell.
 trait Run {
-    fn head(&self) -> &Head;
     /// Polls the future; `true` when it has ended and its result is in place.
     ///
     /// # Safety
@@ -90,7 +95,6 @@ trait Run {
 
 /// The handle's view of a cell.
 trait Join<T> {
-    fn head(&self) -> &Head;
     /// Moves the result out.
     ///
     /// # Safety
@@ -99,10 +103,6 @@ trait Join<T> {
 }
 
 impl<F: Future> Run for Cell<F> {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
     unsafe fn resume(&self, cx: &mut Context<'_>) -> bool {
         self.stage.with_mut(|stage| {
             // SAFETY: the caller is the one Body, so nobody else looks at the stage while it runs.
@@ -183,6 +183,10 @@ fn unname<T>(result: &mut Result<T, Ended>) -> Option<String> {
 
 /// Drops the future in place, keeping a panic of its drop in bounds, and puts its result there.
 fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
+    if !mem::needs_drop::<F>() {
+        *stage = Stage::Ended(result);
+        return;
+    }
     let dropped = panic::catch_unwind(AssertUnwindSafe(|| *stage = Stage::Taken));
     // Assignment drops the old value first and stores the new one even if that drop unwinds.
     *stage = Stage::Ended(match (dropped, result) {
@@ -206,10 +210,6 @@ fn caught(what: &str, whose: &str, call: impl FnOnce()) {
 }
 
 impl<F: Future> Join<F::Output> for Cell<F> {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
     unsafe fn take(&self) -> Option<Result<F::Output, Ended>> {
         self.stage.with_mut(|stage| {
             // SAFETY: the state said `Done`, so the scheduler has let go of the cell.
@@ -228,7 +228,7 @@ pub(super) fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {
             join: JoinState::new(),
             terminate: AtomicBool::new(false),
             key: AtomicUsize::new(0),
-            waiter: UnsafeCell::new(None),
+            log: UnsafeCell::new(None),
         },
         stage: UnsafeCell::new(Stage::Running(future)),
     });
@@ -245,9 +245,14 @@ impl Body {
         unsafe { self.0.as_ref() }
     }
 
+    fn head(&self) -> &Head {
+        // SAFETY: as in `cell`; the head is the first field of each cell, which is `repr(C)`.
+        unsafe { self.0.cast::<Head>().as_ref() }
+    }
+
     /// Polls the coroutine, or ends it if that was asked for; `true` when it has ended.
     pub(super) fn resume(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.cell().head().terminate.load(Ordering::Relaxed) {
+        if self.head().terminate.load(Ordering::Relaxed) {
             self.end();
             return true;
         }
@@ -269,54 +274,45 @@ impl Body {
 
     /// Says where the coroutine is to be woken.
     pub(super) fn place(&self, key: usize) {
-        self.cell().head().key.store(key, Ordering::Release);
+        self.head().key.store(key, Ordering::Release);
     }
 
     /// Hands the result to the handle and wakes whoever waits for it. Without a handle the cell is
     /// freed, and a panic that nobody saw is given back.
     pub(super) fn finish(self, whose: &str) -> Option<Box<dyn Any + Send>> {
-        let mut waiter = None;
-        let head = self.cell().head();
         // After the move to DONE the handle may free the cell while `complete` is still returning;
         // nothing behind &self is touched from there on, and everything it refers to is inside
         // UnsafeCells (atomics are).
-        let completed = head.join.complete(|| {
-            // SAFETY: the state is `TAKING`: the slot is the scheduler's.
-            waiter = head.waiter.with_mut(|slot| unsafe { (*slot).take() });
-        });
-        let mut unseen = None;
-        if completed == Completed::Detached {
-            // SAFETY: the handle has let go, so the slot is the Body's alone.
-            let log = waiter.or_else(|| head.waiter.with_mut(|slot| unsafe { (*slot).take() }));
-            waiter = None;
-            // SAFETY: so is the result, and the log was left by this cell's own handle; the cell
-            // was made by `Box::leak` and is freed once, since this consumes the Body.
-            unseen = unsafe { self.cell().unobserved(log.as_ref().and_then(log_of), whose) };
-            // SAFETY: as above.
-            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
-            drop_caught(log);
+        match self.head().join.complete() {
+            Completed::Held(None) => None,
+            Completed::Held(Some(word)) => {
+                let waiter = waiter(word);
+                caught("waking who awaits it", whose, || waiter.wake());
+                None
+            }
+            Completed::Detached => {
+                // SAFETY: the handle has let go, so the log is the Body's alone.
+                let log = self.head().log.with_mut(|log| unsafe { (*log).take() });
+                // SAFETY: so is the result, and the log was left by this cell's own handle; the
+                // cell was made by `Box::leak` and is freed once, since this consumes the Body.
+                let unseen = unsafe { self.cell().unobserved(log, whose) };
+                // SAFETY: as above.
+                drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+                unseen
+            }
         }
-        if let Some(waiter) = waiter {
-            caught("waking who awaits it", whose, || waiter.wake());
-        }
-        unseen
     }
+}
+
+/// The waiter of a word that was taken out of a state.
+fn waiter(word: Word) -> Waiter {
+    // SAFETY: only waiters' words are put into a state, and each is taken out once, by a move that
+    // leaves another word.
+    unsafe { Waiter::from_word(word) }
 }
 
 /// Shows a result, which is a `Result<Result<T, E>, Ended>`, to the log.
 type Log = fn(*const (), &str);
-
-/// What a handle that was dropped with [`Joint::detach_to_log`] leaves in the waiter's slot: a
-/// waker that wakes nobody and whose data is a [`Log`]. It saves each cell a word.
-static LOG_TABLE: RawWakerVTable =
-    RawWakerVTable::new(|data| RawWaker::new(data, &LOG_TABLE), |_| {}, |_| {}, |_| {});
-
-fn log_of(waker: &Waker) -> Option<Log> {
-    // SAFETY: LOG_TABLE is private and a waker in the slot is never lent out, so only
-    // `detach_to_log` can have made one, and its data is a `Log`.
-    ptr::eq(waker.vtable(), &raw const LOG_TABLE)
-        .then(|| unsafe { mem::transmute::<*const (), Log>(waker.data()) })
-}
 
 fn show_error<T, E: fmt::Display>(result: *const (), whose: &str) {
     // SAFETY: `detach_to_log` has left this function in a cell with this type of result, whose
@@ -331,34 +327,24 @@ fn show_error<T, E: fmt::Display>(result: *const (), whose: &str) {
 impl<T, E: fmt::Display> Joint<Result<T, E>> {
     /// Lets go; an error that the coroutine ends with is shown to the log.
     pub(super) fn detach_to_log(self) {
+        let joint = ManuallyDrop::new(self);
         let log: Log = show_error::<T, E>;
-        // SAFETY: the table's functions own nothing and never follow the data.
-        let waker = unsafe { Waker::new(log as *const (), &LOG_TABLE) };
-        let head = self.cell().head();
-        loop {
-            match head.join.look() {
-                // The scheduler is a few instructions away from being done.
-                Look::Soon => std::hint::spin_loop(),
-                Look::Done => break,
-                Look::Pending => {
-                    // SAFETY: `look` has said that the slot is the handle's.
-                    let old = head.waiter.with_mut(|slot| unsafe { (*slot).replace(waker) });
-                    let detached = head.join.detach();
-                    drop(old);
-                    if detached {
-                        mem::forget(self);
-                        return;
-                    }
-                    break;
-                }
-            }
+        // SAFETY: until it detaches, the log is the handle's.
+        joint.head().log.with_mut(|place| unsafe { *place = Some(log) });
+        let (done, waiter) = joint.detach();
+        drop_caught(waiter);
+        if !done {
+            return;
         }
-        // SAFETY: the state said `Done`.
-        if let Some(mut result) = unsafe { self.cell().take() } {
+        // SAFETY: the scheduler has let go, so the cell is the handle's alone; it was made by
+        // `Box::leak` and is freed once, since the handle's drop is forgone.
+        let cell = unsafe { Box::from_raw(joint.0.as_ptr()) };
+        // SAFETY: as above.
+        if let Some(mut result) = unsafe { cell.take() } {
             let name = unname(&mut result);
             let whose = name.as_deref().unwrap_or("a coroutine");
             let shown = ptr::from_ref(&result).cast();
-            caught("showing its error", whose, || show_error::<T, E>(shown, whose));
+            caught("showing its error", whose, || log(shown, whose));
             drop_caught(result);
         }
     }
@@ -412,19 +398,24 @@ impl<T> Joint<T> {
         unsafe { self.0.as_ref() }
     }
 
+    fn head(&self) -> &Head {
+        // SAFETY: as in `cell`; the head is the first field of each cell, which is `repr(C)`.
+        unsafe { self.0.cast::<Head>().as_ref() }
+    }
+
     /// The key that wakes the coroutine, see [`Head`].
     pub(super) fn key(&self) -> usize {
-        self.cell().head().key.load(Ordering::Acquire)
+        self.head().key.load(Ordering::Acquire)
     }
 
     /// Whether the result is there.
     pub(super) fn is_done(&self) -> bool {
-        self.cell().head().join.is_done()
+        self.head().join.is_done()
     }
 
     /// Asks for the end of the coroutine; the caller then wakes it, if its key has a place.
     pub(super) fn ask_to_end(&self) {
-        self.cell().head().terminate.store(true, Ordering::Relaxed);
+        self.head().terminate.store(true, Ordering::Relaxed);
         // Between the mark and the look at the key; see `publish_places`.
         fence(Ordering::SeqCst);
     }
@@ -434,54 +425,54 @@ impl<T> Joint<T> {
     /// # Panics
     /// If the result was taken before.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Ended>> {
-        let head = self.cell().head();
-        match head.join.look() {
-            Look::Done => return Poll::Ready(self.take()),
-            Look::Soon => {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Look::Pending => {}
+        let join = &self.head().join;
+        if join.is_done() {
+            return Poll::Ready(self.take());
         }
-        let waker = cx.waker().clone();
-        // SAFETY: `look` has said that the slot is the handle's.
-        let old = head.waiter.with_mut(|slot| unsafe { (*slot).replace(waker) });
-        let published = head.join.publish_waiter();
-        drop(old);
-        if published { Poll::Pending } else { Poll::Ready(self.take()) }
+        let new = Waiter::of(cx.waker());
+        if new.is_key() && join.holds(new.word()) {
+            return Poll::Pending;
+        }
+        let new = new.into_word();
+        match join.wait(new) {
+            Some(old) => {
+                drop(old.map(waiter));
+                Poll::Pending
+            }
+            None => {
+                drop(waiter(new));
+                Poll::Ready(self.take())
+            }
+        }
     }
 
     fn take(&mut self) -> Result<T, Ended> {
-        // SAFETY: the state said `Done`.
+        // SAFETY: the state said `DONE`.
         let result = unsafe { self.cell().take() };
         let mut result = result.expect("a coroutine's value can be taken once");
         unname(&mut result);
         result
     }
+
+    /// Lets go; whether the coroutine had ended before, and the waiter, to be dropped.
+    fn detach(&self) -> (bool, Option<Waiter>) {
+        let (done, word) = self.head().join.detach();
+        (done, word.map(waiter))
+    }
 }
 
 impl<T> Drop for Joint<T> {
     fn drop(&mut self) {
-        let head = self.cell().head();
-        match head.join.look() {
-            Look::Pending => {
-                // SAFETY: `look` has said that the slot is the handle's.
-                let waiter = head.waiter.with_mut(|slot| unsafe { (*slot).take() });
-                let detached = head.join.detach();
-                drop(waiter);
-                if detached {
-                    return;
-                }
+        // A handle that has seen the end needs no move any more.
+        if !self.is_done() {
+            let (done, waiter) = self.detach();
+            drop(waiter);
+            if !done {
+                return;
             }
-            Look::Soon => {
-                if head.join.detach() {
-                    return;
-                }
-            }
-            Look::Done => {}
         }
-        // SAFETY: the scheduler has let go (`Done`), so the cell is the handle's alone; it was made
-        // by `Box::leak` and is freed once.
+        // SAFETY: the scheduler has let go, so the cell is the handle's alone; it was made by
+        // `Box::leak` and is freed once.
         let cell = unsafe { Box::from_raw(self.0.as_ptr()) };
         // SAFETY: as above.
         let Some(mut result) = (unsafe { cell.take() }) else { return };

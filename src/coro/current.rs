@@ -7,13 +7,14 @@
 
 use std::{cell::Cell, ptr, rc::Rc};
 
-use super::{engine::Engine, waker::Key};
+use super::engine::Engine;
 
 thread_local! {
     static CURRENT: Cell<*const Engine> = const { Cell::new(ptr::null()) };
 }
 
 /// Calls `f` with this thread's running scheduler.
+#[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
     let engine = CURRENT.get();
     if engine.is_null() {
@@ -30,6 +31,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
 /// # Panics
 /// When there is none, naming the call that needs one.
 #[track_caller]
+#[inline]
 pub(crate) fn expect<R>(call: &'static str, f: impl FnOnce(&Engine) -> R) -> R {
     match with(f) {
         Some(result) => result,
@@ -46,9 +48,11 @@ fn outside(call: &'static str) -> ! {
     )
 }
 
-/// Wakes a coroutine of this thread's scheduler; `false` if the key is of another one.
-pub(super) fn wake_own(key: Key) -> bool {
-    with(|engine| engine.wake_own(key)).unwrap_or(false)
+/// Wakes a coroutine of this thread's scheduler by its waker's word; `false` if it is another
+/// one's.
+#[inline]
+pub(super) fn wake_own(word: usize) -> bool {
+    with(|engine| engine.wake_own(word)).unwrap_or(false)
 }
 
 /// While it lives, `engine` is this thread's scheduler; then the one before is again.

@@ -24,7 +24,7 @@ use super::{
     inbox::{self, Inbox, Post},
     log_panic,
     sources::{Source, Sources},
-    table::{MAIN, Table},
+    table::{MAIN, Next, Table},
     timer::{TimerKey, Timers},
     waker::{self, Key},
     watch::Lingering,
@@ -83,6 +83,10 @@ pub(crate) struct Engine {
     budget: Cell<u32>,
     /// The place of the coroutine that is being resumed.
     running: Cell<u32>,
+    /// Its key as a waker's word, zero while nobody is being resumed.
+    running_word: Cell<usize>,
+    /// Whether it was woken meanwhile.
+    woken: Cell<bool>,
     ending: Cell<bool>,
     /// Emptied vectors, kept for their memory.
     spare_wakers: RefCell<Vec<Waker>>,
@@ -122,6 +126,8 @@ impl Engine {
             stopped: Cell::new(false),
             budget: Cell::new(BUDGET),
             running: Cell::new(MAIN),
+            running_word: Cell::new(0),
+            woken: Cell::new(false),
             ending: Cell::new(false),
             spare_wakers: RefCell::default(),
             spare_posts: RefCell::default(),
@@ -191,16 +197,28 @@ impl Engine {
         }
     }
 
-    pub(super) fn wake_own(&self, key: Key) -> bool {
-        if key.slot != self.slot {
-            return false;
+    /// Wakes the coroutine of a waker's word; `false` if it is another scheduler's.
+    #[inline]
+    pub(crate) fn wake_own(&self, word: usize) -> bool {
+        if word == self.running_word.get() {
+            self.woken.set(true);
+            return true;
         }
-        self.table.borrow_mut().wake(key);
-        true
+        self.wake_other(Key::unpack(word))
     }
 
-    /// The place whose turn it is.
-    pub(super) fn next_ready(&self) -> Option<u32> {
+    #[inline(never)]
+    fn wake_other(&self, key: Key) -> bool {
+        let own = key.slot == self.slot;
+        if own {
+            self.table.borrow_mut().wake(key);
+        }
+        own
+    }
+
+    /// Takes out whoever's turn it is.
+    #[inline]
+    pub(super) fn next_ready(&self) -> Option<Next> {
         self.table.borrow_mut().next()
     }
 
@@ -225,29 +243,55 @@ impl Engine {
         self.table.borrow_mut().wake_place(MAIN);
     }
 
-    pub(super) fn main_waker(&self) -> Waker {
-        Key { slot: self.slot, generation: 0, index: MAIN }.waker()
+    fn main_key(&self) -> Key {
+        Key { slot: self.slot, generation: 0, index: MAIN }
     }
 
-    /// A fresh budget for whoever is resumed at `index`.
-    pub(super) fn begin(&self, index: u32) {
+    pub(super) fn main_waker(&self) -> Waker {
+        self.main_key().waker()
+    }
+
+    /// Calls `resume` for `run`'s own future, with a fresh budget.
+    pub(super) fn resume_main(&self, resume: impl FnOnce()) {
+        self.begin(self.main_key());
+        resume();
+        if self.finish_resume() {
+            self.wake_main();
+        }
+    }
+
+    /// A fresh budget for the coroutine of `key`, which is resumed now.
+    #[inline]
+    fn begin(&self, key: Key) {
         count(&self.counters.resumes, 1);
         self.budget.set(BUDGET);
-        self.running.set(index);
+        self.running.set(key.index);
+        self.running_word.set(key.pack());
+        self.woken.set(false);
     }
 
-    /// Resumes the coroutine at `index`.
-    pub(super) fn resume(&self, index: u32) {
-        let Some((mut body, generation)) = self.table.borrow_mut().begin(index) else { return };
-        self.begin(index);
-        let waker = Key { slot: self.slot, generation, index }.waker();
-        let ended = body.resume(&mut Context::from_waker(&waker));
-        if ended {
-            self.end(index, body);
-        } else {
-            self.table.borrow_mut().put_back(index, body);
-        }
+    /// Nobody is being resumed any more; whether whoever was has been woken meanwhile.
+    #[inline]
+    fn finish_resume(&self) -> bool {
         self.running.set(MAIN);
+        self.running_word.set(0);
+        self.woken.get()
+    }
+
+    /// Resumes a coroutine that was taken out.
+    #[inline]
+    pub(super) fn resume(&self, index: u32, generation: u16, mut body: Body) {
+        let key = Key { slot: self.slot, generation, index };
+        self.begin(key);
+        let ended = body.resume(&mut Context::from_waker(&key.waker()));
+        if ended {
+            // Still the one that runs: dropping its result may ask who it is, or wake it.
+            self.end(index, body);
+            self.finish_resume();
+        } else {
+            let woken = self.finish_resume();
+            self.table.borrow_mut().put_back(index, body, woken);
+        }
     }
 
     fn end(&self, index: u32, mut body: Body) {
@@ -273,14 +317,14 @@ impl Engine {
         loop {
             let Some(index) = self.table.borrow().any_from(from) else { break };
             let begun = self.table.borrow_mut().begin(index);
-            if let Some((mut body, _)) = begun {
-                self.begin(index);
+            if let Some((mut body, generation)) = begun {
+                self.begin(Key { slot: self.slot, generation, index });
                 body.end();
                 self.end(index, body);
             }
             from = index;
         }
-        self.running.set(MAIN);
+        self.finish_resume();
         self.table.borrow_mut().clear_queue();
         self.ending.set(false);
         self.tell_idle();

@@ -19,7 +19,7 @@ use std::{
 use super::{
     AsynCoro, Builder, Statistics, current,
     engine::{Engine, count},
-    table::MAIN,
+    table::Next,
 };
 use crate::driver::Driver;
 
@@ -180,7 +180,7 @@ impl<T> Main<T> {
         for _ in 0..RESUMES {
             match engine.next_ready() {
                 None => break,
-                Some(MAIN) => {
+                Some(Next::Main) => {
                     self.resume(engine, future.as_mut());
                     match &self.result {
                         Some(Ok(_)) if until == Until::AllEnded => {}
@@ -188,7 +188,9 @@ impl<T> Main<T> {
                         None => {}
                     }
                 }
-                Some(index) => engine.resume(index),
+                Some(Next::Coroutine { index, generation, body }) => {
+                    engine.resume(index, generation, body);
+                }
             }
             engine.refuse_in_child();
         }
@@ -198,16 +200,17 @@ impl<T> Main<T> {
         if self.result.is_some() {
             return;
         }
-        engine.begin(MAIN);
-        let cx = &mut Context::from_waker(&self.waker);
-        match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-            Ok(Poll::Pending) => {}
-            Ok(Poll::Ready(value)) => {
-                self.result = Some(Ok(value));
-                self.name_stragglers_at = Some(Driver::now() + PATIENCE);
+        engine.resume_main(|| {
+            let cx = &mut Context::from_waker(&self.waker);
+            match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                Ok(Poll::Pending) => {}
+                Ok(Poll::Ready(value)) => {
+                    self.result = Some(Ok(value));
+                    self.name_stragglers_at = Some(Driver::now() + PATIENCE);
+                }
+                Err(payload) => self.result = Some(Err(payload)),
             }
-            Err(payload) => self.result = Some(Err(payload)),
-        }
+        });
     }
 
     fn may_return(&mut self, engine: &Engine, until: Until) -> bool {

@@ -1,54 +1,49 @@
-//! Who of the two owners of a coroutine's cell still holds it: one byte and its moves.
+//! Who of the two owners of a coroutine's cell still holds it, and who waits: one word and its
+//! moves.
 //!
 //! A cell has exactly two owners: the scheduler, which ends the coroutine, and the handle
 //! ([`super::Coro`]), which takes the result and may live in another thread. Whoever comes last
-//! frees the cell. The byte says how far they are:
+//! frees the cell. The word says how far they are:
 //!
-//! | state | the handle | the scheduler | who may touch the waiter's slot |
-//! | --- | --- | --- | --- |
-//! | `PENDING` | holds | holds | the handle |
-//! | `WAITING` | holds, its waker is in the slot | holds | whoever moves on from here |
-//! | `TAKING` | holds | is moving the waker out | the scheduler |
-//! | `DONE` | holds | has let go, the result is in the cell | the handle |
-//! | `DETACHED` | has let go | holds | the scheduler |
+//! | word | the handle | the scheduler |
+//! | --- | --- | --- |
+//! | `PENDING` | holds, nobody waits | holds |
+//! | any other | holds, and this waiter is to be woken | holds |
+//! | `DONE` | holds | has let go, the result is in the cell |
+//! | `DETACHED` | has let go | holds, or had let go before |
 //!
-//! Each move is one compare-and-exchange of this byte, with acquire and release, so what one side
-//! wrote before its move the other sees after its own.
+//! A waiter ([`super::Waiter`]) is one word, so each move is one atomic operation, and whoever
+//! takes a waiter's word out of here owns it. Only the handle puts waiters in and only the
+//! scheduler moves to `DONE`. Each move acquires and releases: what one side wrote before its move
+//! the other sees after its own.
 
-use crate::primitives::{AtomicU8, Ordering};
+use std::ptr;
 
-const PENDING: u8 = 0;
-const WAITING: u8 = 1;
-const TAKING: u8 = 2;
-const DONE: u8 = 3;
-const DETACHED: u8 = 4;
+use crate::primitives::{AtomicPtr, Ordering};
+
+/// A word: one of the constants below, or a waiter's.
+pub(super) type Word = *mut ();
+
+const PENDING: Word = ptr::null_mut();
+/// Neither odd, as a coroutine's key is, nor an address that an allocation can have.
+const DONE: Word = ptr::without_provenance_mut(2);
+const DETACHED: Word = ptr::without_provenance_mut(4);
 
 /// What the scheduler finds when it ends a coroutine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Completed {
-    /// The handle takes the result and frees the cell.
-    Held,
+    /// The handle takes the result and frees the cell; this waiter, if any, is to be woken.
+    Held(Option<Word>),
     /// There is no handle: the scheduler frees the cell.
     Detached,
 }
 
-/// What the handle finds when it looks for the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    /// The result is there, and the cell is the handle's alone.
-    Done,
-    /// Not yet; the waiter's slot is the handle's.
-    Pending,
-    /// Not yet, but in a moment: the scheduler is at it.
-    Soon,
-}
-
 /// See the module's page.
-pub(super) struct JoinState(AtomicU8);
+pub(super) struct JoinState(AtomicPtr<()>);
 
 impl JoinState {
     pub(super) fn new() -> JoinState {
-        JoinState(AtomicU8::new(PENDING))
+        JoinState(AtomicPtr::new(PENDING))
     }
 
     /// Handle: whether the result is there.
@@ -56,70 +51,77 @@ impl JoinState {
         self.0.load(Ordering::Acquire) == DONE
     }
 
-    /// Handle: looks for the result, and takes the slot back if it had published a waker.
-    pub(super) fn look(&self) -> Look {
-        let mut seen = self.0.load(Ordering::Acquire);
-        if seen == WAITING {
-            seen = match self.step(WAITING, PENDING) {
-                Ok(()) => PENDING,
-                Err(now) => now,
-            };
-        }
-        match seen {
-            PENDING => Look::Pending,
-            TAKING => Look::Soon,
-            _ => {
-                debug_assert_eq!(seen, DONE, "a detached handle does not look");
-                Look::Done
-            }
-        }
+    /// Handle: whether the waiter with this word is in place already. Only words that are no
+    /// addresses may be asked for: an address could be that of another one by now.
+    pub(super) fn holds(&self, word: Word) -> bool {
+        self.0.load(Ordering::Relaxed) == word
     }
 
-    /// Handle: its waker is in the slot now. `false` means that the coroutine has ended instead;
-    /// the slot is the handle's again.
-    pub(super) fn publish_waiter(&self) -> bool {
-        let moved = self.step(PENDING, WAITING);
-        debug_assert!(matches!(moved, Ok(()) | Err(DONE)), "only a pending handle publishes");
-        moved.is_ok()
-    }
-
-    /// Handle: lets go after [`JoinState::look`] did not find the result. `false` means that the
-    /// coroutine has ended meanwhile, and that the handle frees the cell.
-    pub(super) fn detach(&self) -> bool {
-        match self.step(PENDING, DETACHED) {
-            Ok(()) => true,
-            Err(TAKING) => self.step(TAKING, DETACHED).is_ok(),
-            Err(seen) => {
-                debug_assert_eq!(seen, DONE, "a handle lets go once");
-                false
-            }
-        }
-    }
-
-    /// Scheduler: the result is in the cell. `take_waiter` is called, at most once, when a waker is
-    /// in the slot, at a moment when the handle can neither touch the slot nor free the cell.
-    pub(super) fn complete(&self, take_waiter: impl FnOnce()) -> Completed {
-        // The handle may move between PENDING and WAITING meanwhile; each lost race is one of its
-        // polls, so this ends.
-        let mut take_waiter = Some(take_waiter);
+    /// Handle: puts a waiter in and gives back the one before. `None` means that the coroutine has
+    /// ended instead, and the new waiter is still the caller's.
+    pub(super) fn wait(&self, waiter: Word) -> Option<Option<Word>> {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        // The only other move that there can be is the one to DONE, so this ends.
         loop {
-            match self.0.load(Ordering::Acquire) {
-                PENDING if self.step(PENDING, DONE).is_ok() => return Completed::Held,
-                WAITING if self.step(WAITING, TAKING).is_ok() => {
-                    let take = take_waiter.take().expect("TAKING is entered once");
-                    take();
-                    return match self.step(TAKING, DONE) {
-                        Ok(()) => Completed::Held,
-                        Err(_) => Completed::Detached,
-                    };
-                }
-                DETACHED => return Completed::Detached,
-                seen => debug_assert!(matches!(seen, PENDING | WAITING), "a coroutine ends once"),
+            if seen == DONE {
+                // What the scheduler wrote before is now to be seen.
+                self.0.load(Ordering::Acquire);
+                return None;
+            }
+            debug_assert_ne!(seen, DETACHED, "a detached handle does not wait");
+            match self.0.compare_exchange(seen, waiter, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(waiter_in(seen)),
+                Err(now) => seen = now,
             }
         }
     }
 
-    fn step(&self, from: u8, to: u8) -> Result<(), u8> {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).map(drop)
+    /// Handle: lets go. The flag says whether the coroutine has ended before, so that the handle
+    /// frees the cell; the waiter is nobody's but the caller's.
+    pub(super) fn detach(&self) -> (bool, Option<Word>) {
+        let seen = self.0.swap(DETACHED, Ordering::AcqRel);
+        debug_assert_ne!(seen, DETACHED, "a handle lets go once");
+        (seen == DONE, waiter_in(seen))
+    }
+
+    /// Scheduler: the result is in the cell. Unless it was detached, the handle may free the cell
+    /// as soon as this has moved.
+    pub(super) fn complete(&self) -> Completed {
+        let seen = self.0.swap(DONE, Ordering::AcqRel);
+        debug_assert_ne!(seen, DONE, "a coroutine ends once");
+        if seen == DETACHED { Completed::Detached } else { Completed::Held(waiter_in(seen)) }
+    }
+}
+
+fn waiter_in(word: Word) -> Option<Word> {
+    (word != PENDING && word != DONE && word != DETACHED).then_some(word)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::ptr::without_provenance_mut;
+
+    use super::{Completed, JoinState};
+
+    #[test]
+    fn a_waiter_goes_to_whoever_takes_it_out() {
+        let (one, two) = (without_provenance_mut(7), without_provenance_mut(9));
+        let state = JoinState::new();
+        assert_eq!(state.wait(one), Some(None));
+        assert!(state.holds(one));
+        assert_eq!(state.wait(two), Some(Some(one)));
+        assert_eq!(state.complete(), Completed::Held(Some(two)));
+        assert!(state.is_done());
+        assert_eq!(state.wait(one), None);
+        assert_eq!(state.detach(), (true, None));
+    }
+
+    #[test]
+    fn whoever_comes_last_learns_of_it() {
+        let state = JoinState::new();
+        let waiter = without_provenance_mut(7);
+        assert_eq!(state.wait(waiter), Some(None));
+        assert_eq!(state.detach(), (false, Some(waiter)));
+        assert_eq!(state.complete(), Completed::Detached);
     }
 }

@@ -19,8 +19,6 @@ mod flags {
     pub(super) const QUEUED: u8 = 1;
     /// Its body is out, being resumed.
     pub(super) const RUNNING: u8 = 2;
-    /// It was woken while it ran.
-    pub(super) const WOKEN: u8 = 4;
     /// It does not keep `run` from returning.
     pub(super) const DAEMON: u8 = 8;
     /// It was given a name.
@@ -39,6 +37,14 @@ struct Entry {
 pub(super) struct Removed {
     /// Whether a name is to be forgotten.
     pub(super) named: bool,
+}
+
+/// Whose turn it is.
+pub(super) enum Next {
+    /// `run`'s own future's.
+    Main,
+    /// This coroutine's, whose body is out until it is put back or removed.
+    Coroutine { index: u32, generation: u16, body: Body },
 }
 
 /// See the module's page.
@@ -106,9 +112,8 @@ impl Table {
             return self.wake_main();
         }
         let Some(entry) = self.entry(index) else { return };
-        if entry.flags & flags::RUNNING != 0 {
-            entry.flags |= flags::WOKEN;
-        } else if entry.body.is_some() && entry.flags & flags::QUEUED == 0 {
+        // Whoever is being resumed has no body here; the engine notes its wakes.
+        if entry.body.is_some() && entry.flags & flags::QUEUED == 0 {
             entry.flags |= flags::QUEUED;
             self.queue.push_back(index);
         }
@@ -121,13 +126,20 @@ impl Table {
         }
     }
 
-    /// The place whose turn it is.
-    pub(super) fn next(&mut self) -> Option<u32> {
-        let index = self.queue.pop_front()?;
-        if index == MAIN {
-            self.main_queued = false;
+    /// Takes out whoever's turn it is.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<Next> {
+        loop {
+            let index = self.queue.pop_front()?;
+            if index == MAIN {
+                self.main_queued = false;
+                return Some(Next::Main);
+            }
+            // A place may have been left since it became ready.
+            if let Some((body, generation)) = self.begin(index) {
+                return Some(Next::Coroutine { index, generation, body });
+            }
         }
-        Some(index)
     }
 
     /// Takes out the body of a place, to be resumed, with the generation of its key.
@@ -138,13 +150,13 @@ impl Table {
         Some((body, entry.generation))
     }
 
-    /// Puts a body back that goes on later.
-    pub(super) fn put_back(&mut self, index: u32, body: Body) {
+    /// Puts a body back that goes on later; if it was `woken` meanwhile, it is ready again.
+    #[inline]
+    pub(super) fn put_back(&mut self, index: u32, body: Body, woken: bool) {
         let entry = &mut self.entries[index as usize];
         debug_assert!(entry.flags & flags::RUNNING != 0, "only what was begun is put back");
         entry.body = Some(body);
-        let woken = entry.flags & flags::WOKEN != 0;
-        entry.flags &= !(flags::RUNNING | flags::WOKEN);
+        entry.flags &= !flags::RUNNING;
         if woken {
             entry.flags |= flags::QUEUED;
             self.queue.push_back(index);

@@ -3,7 +3,8 @@
 //! A coroutine's own waker is a number already ([`Key`]), which is always odd. Any other waker goes
 //! into a box, whose address is even.
 //!
-//! Unsafe: a box kept as a bare pointer, and taken back once, by `wake` or by the drop.
+//! Unsafe: a box kept as a bare pointer, and taken back once, by `wake` or by the drop. As a word
+//! ([`Waiter::into_word`]) it may lie in an atomic; whoever takes it out makes a waiter of it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     task::Waker,
 };
 
-use super::waker::Key;
+use super::waker::{Key, wake_word};
 
 /// See the module's page.
 pub(crate) struct Waiter(NonNull<()>);
@@ -27,37 +28,62 @@ impl Waiter {
         Waiter(word.expect("neither a key nor a box is zero"))
     }
 
+    /// The waiter as a word, which owns it: odd if it is a coroutine's key, else an address of an
+    /// allocation, so neither zero nor below 8.
+    pub(super) fn into_word(self) -> *mut () {
+        let word = self.word();
+        mem::forget(self);
+        word
+    }
+
+    /// The same word, still owned by the waiter.
+    pub(super) fn word(&self) -> *mut () {
+        self.0.as_ptr()
+    }
+
+    /// Whether it is a coroutine's key.
+    pub(super) fn is_key(&self) -> bool {
+        is_key(self.0)
+    }
+
+    /// The waiter of a word.
+    ///
+    /// # Safety
+    /// The word came from [`Waiter::into_word`] and is given up: it is not used again.
+    pub(super) unsafe fn from_word(word: *mut ()) -> Waiter {
+        // SAFETY: `into_word` gave it, which never gives zero.
+        Waiter(unsafe { NonNull::new_unchecked(word) })
+    }
+
     /// Wakes.
     pub(crate) fn wake(self) {
-        match self.key() {
-            Some(key) => key.wake(),
-            None => {
-                let word = self.0;
-                mem::forget(self);
-                // SAFETY: the word is a box that `of` leaked; forgetting `self` leaves it to us.
-                unsafe { Box::from_raw(word.cast::<Waker>().as_ptr()) }.wake();
-            }
+        let word = self.0;
+        mem::forget(self);
+        if is_key(word) {
+            wake_word(word.addr().get());
+        } else {
+            // SAFETY: the word is a box that `of` leaked; forgetting `self` leaves it to us.
+            unsafe { Box::from_raw(word.cast::<Waker>().as_ptr()) }.wake();
         }
     }
 
     /// Whether it wakes whom `waker` wakes.
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
-        match self.key() {
-            Some(key) => Key::of_waker(waker) == Some(key),
-            // SAFETY: the word is a box that `of` leaked and `self` still owns.
-            None => unsafe { self.0.cast::<Waker>().as_ref() }.will_wake(waker),
+        if is_key(self.0) {
+            return Key::of_waker(waker).is_some_and(|key| key.pack() == self.0.addr().get());
         }
+        // SAFETY: the word is a box that `of` leaked and `self` still owns.
+        unsafe { self.0.cast::<Waker>().as_ref() }.will_wake(waker)
     }
+}
 
-    fn key(&self) -> Option<Key> {
-        let number = self.0.addr().get();
-        (number & 1 == 1).then(|| Key::unpack(number))
-    }
+fn is_key(word: NonNull<()>) -> bool {
+    word.addr().get() & 1 == 1
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if self.key().is_none() {
+        if !is_key(self.0) {
             // SAFETY: as in `wake`, which forgets `self` and so does not come here.
             drop(unsafe { Box::from_raw(self.0.cast::<Waker>().as_ptr()) });
         }
@@ -105,7 +131,7 @@ mod tests {
     fn a_coroutines_waker_needs_no_box() {
         let key = Key { slot: 9999, generation: 3, index: 4 };
         let waiter = Waiter::of(&key.waker());
-        assert_eq!(waiter.key(), Some(key));
+        assert!(waiter.is_key());
         assert!(waiter.will_wake(&key.waker()));
         assert!(!waiter.will_wake(&Key { index: 5, ..key }.waker()));
         waiter.wake();

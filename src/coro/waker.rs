@@ -76,10 +76,21 @@ impl Key {
 
     /// Wakes the coroutine, from any thread.
     pub(crate) fn wake(self) {
-        if !current::wake_own(self) {
-            inbox::wake(self);
-        }
+        wake_word(self.pack());
     }
+}
+
+/// Wakes the coroutine of a number made by [`Key::pack`], from any thread.
+#[inline]
+pub(crate) fn wake_word(word: usize) {
+    if !current::wake_own(word) {
+        wake_elsewhere(word);
+    }
+}
+
+#[cold]
+fn wake_elsewhere(word: usize) {
+    inbox::wake(Key::unpack(word));
 }
 
 /// Wakes `waker`, which costs a look-up less for coroutines of ours.
@@ -103,7 +114,7 @@ fn clone(data: *const ()) -> RawWaker {
 }
 
 fn wake_data(data: *const ()) {
-    Key::unpack(data.addr()).wake();
+    wake_word(data.addr());
 }
 
 fn drop_data(_: *const ()) {}

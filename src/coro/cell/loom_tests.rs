@@ -1,8 +1,10 @@
 //! The two owners of a cell on two threads, in every order.
 
+use std::task::Waker;
+
 use loom::thread;
 
-use super::{Context, Ended, Poll, Waker, new, publish_places};
+use super::{Context, Ended, Poll, new, publish_places};
 
 fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
