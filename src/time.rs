@@ -33,7 +33,8 @@ use crate::{
 /// # Panics
 /// When polled outside a running scheduler.
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { until: after(duration), alarm: None }
+    // The clock was just read, and says that it is not over.
+    Sleep { until: after(duration), alarm: None, is_ahead: !duration.is_zero() }
 }
 
 /// Waits until `deadline` has come; ready at once if it has.
@@ -41,7 +42,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// # Panics
 /// When polled outside a running scheduler.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { until: Some(deadline), alarm: None }
+    Sleep { until: Some(deadline), alarm: None, is_ahead: false }
 }
 
 /// Gives `future` at most `duration`, counted from when it first has to wait.
@@ -86,6 +87,9 @@ pub struct Sleep {
     /// `None`: so far in the future that no clock gets there.
     until: Option<Instant>,
     alarm: Option<Alarm>,
+    /// Whether the first poll may arm it without a look at the clock; if that comes late, the end
+    /// of the turn finds it due.
+    is_ahead: bool,
 }
 
 impl Sleep {
@@ -96,7 +100,7 @@ impl Sleep {
                 alarm.rewaker(engine, cx.waker());
                 return Poll::Pending;
             }
-            _ if Driver::now() >= until => {
+            _ if !std::mem::take(&mut self.is_ahead) && Driver::now() >= until => {
                 self.alarm = None;
                 return Poll::Ready(());
             }

@@ -2,7 +2,7 @@
 
 use std::{rc::Weak, task::Waker, time::Instant};
 
-use super::{engine::Engine, timer::TimerKey};
+use super::{current, engine::Engine, timer::TimerKey};
 
 /// See the module's page.
 pub(crate) struct Alarm {
@@ -34,8 +34,19 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        if let Some(engine) = self.engine.upgrade() {
-            engine.disarm(self.key);
+        let key = self.key;
+        let disarmed = current::with(|engine| {
+            let own = self.is_on(engine);
+            if own {
+                engine.disarm(key);
+            }
+            own
+        });
+        // Elsewhere: between two entries, or inside another scheduler.
+        if disarmed != Some(true)
+            && let Some(engine) = self.engine.upgrade()
+        {
+            engine.disarm(key);
         }
     }
 }

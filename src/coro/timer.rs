@@ -232,8 +232,9 @@ impl Timers {
 
     fn nanoseconds(&self, instant: Instant) -> u64 {
         let since = instant.saturating_duration_since(self.origin);
+        let nanoseconds = since.as_secs().saturating_mul(1_000_000_000);
         // Half of the range is 292 years; the rest keeps sums of ticks from overflowing.
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 2)
+        nanoseconds.saturating_add(since.subsec_nanos().into()).min(u64::MAX / 2)
     }
 }
 

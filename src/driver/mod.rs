@@ -245,8 +245,7 @@ impl Driver {
     pub(crate) fn idle(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         let spin = self.idle.spin();
         if !spin.is_zero() {
-            let until = Driver::after(spin);
-            let answered = self.spin(deadline.map_or(until, |deadline| deadline.min(until)))?;
+            let answered = self.spin(spin, deadline)?;
             self.idle.spun(answered);
             if answered {
                 return Ok(());
@@ -282,13 +281,20 @@ impl Driver {
         self.events = events;
     }
 
-    fn spin(&mut self, until: Instant) -> io::Result<bool> {
+    fn spin(&mut self, time: Duration, deadline: Option<Instant>) -> io::Result<bool> {
+        // The clock is not read before the first question, which most often has an answer.
+        let mut until = None;
         loop {
             self.wait(Wait::Zero)?;
             if !self.events.is_empty() || self.bell.is_rung() {
                 return Ok(true);
             }
-            if Driver::now() >= until {
+            let now = Driver::now();
+            let until = *until.get_or_insert_with(|| {
+                let end = now.checked_add(time).unwrap_or(now);
+                deadline.map_or(end, |deadline| deadline.min(end))
+            });
+            if now >= until {
                 return Ok(false);
             }
             std::hint::spin_loop();
