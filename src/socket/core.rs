@@ -48,7 +48,10 @@ pub(crate) trait Side: Default {
     /// A number that changes with each byte that moves without the verb's own doing.
     fn moved(&self) -> u32;
     fn half(core: &Core) -> RefMut<'_, Half<Self>>;
-    fn parts(state: &mut State) -> (Option<&Sys>, &mut Self);
+    fn parts(state: &mut State) -> (Option<&Sys>, &mut Half<Self>);
+    /// Whether the end of the turn has to flush what this direction has queued, and was not asked
+    /// to yet; from now on it is.
+    fn wants_flush(&mut self) -> bool;
 }
 
 impl Side for ReadSide {
@@ -62,8 +65,11 @@ impl Side for ReadSide {
     fn half(core: &Core) -> RefMut<'_, Half<ReadSide>> {
         RefMut::map(core.state.borrow_mut(), |state| &mut state.read)
     }
-    fn parts(state: &mut State) -> (Option<&Sys>, &mut ReadSide) {
-        (state.sys.as_ref(), &mut state.read.side)
+    fn parts(state: &mut State) -> (Option<&Sys>, &mut Half<ReadSide>) {
+        (state.sys.as_ref(), &mut state.read)
+    }
+    fn wants_flush(&mut self) -> bool {
+        false
     }
 }
 
@@ -78,8 +84,11 @@ impl Side for WriteSide {
     fn half(core: &Core) -> RefMut<'_, Half<WriteSide>> {
         RefMut::map(core.state.borrow_mut(), |state| &mut state.write)
     }
-    fn parts(state: &mut State) -> (Option<&Sys>, &mut WriteSide) {
-        (state.sys.as_ref(), &mut state.write.side)
+    fn parts(state: &mut State) -> (Option<&Sys>, &mut Half<WriteSide>) {
+        (state.sys.as_ref(), &mut state.write)
+    }
+    fn wants_flush(&mut self) -> bool {
+        self.queued() > 0 && !std::mem::replace(&mut self.marked, true)
     }
 }
 
@@ -209,7 +218,9 @@ impl Core {
     /// Steps an operation once, whoever's turn it is.
     pub(crate) fn step<O: Op>(&self, op: &mut O) -> Progress<O::Output> {
         let progress = match O::Side::parts(&mut self.state.borrow_mut()) {
-            (Some(sys), side) if self.is_open() => op.step(sys, self.settings.get(), side),
+            (Some(sys), half) if self.is_open() => {
+                op.step(sys, self.settings.get(), &mut half.side)
+            }
             _ => Progress::Done(Err(error::closed())),
         };
         if O::Side::DIRECTION == Direction::Write {
@@ -218,8 +229,57 @@ impl Core {
         progress
     }
 
+    /// Steps the operation of a verb, unless it comes anew and another one has the turn: then
+    /// `None`. What a verb that is done has queued is flushed at the end of the engine's turn.
+    #[inline]
+    pub(crate) fn step_on<O: Op>(
+        self: &Rc<Self>,
+        engine: &Engine,
+        op: &mut O,
+        comes_anew: bool,
+    ) -> Option<Progress<O::Output>> {
+        let (progress, flush) = {
+            let state = &mut *self.state.borrow_mut();
+            let (sys, half) = O::Side::parts(state);
+            if comes_anew && half.turn.is_taken() {
+                return None;
+            }
+            let progress = match sys {
+                Some(sys) => op.step(sys, self.settings.get(), &mut half.side),
+                None => Progress::Done(Err(error::closed())),
+            };
+            let is_done = matches!(progress, Progress::Done(_));
+            (progress, is_done && half.side.wants_flush())
+        };
+        if O::Side::DIRECTION == Direction::Write {
+            outbound::drop_spent();
+        }
+        if flush {
+            engine.mark_dirty(Rc::<Core>::clone(self));
+        }
+        Some(progress)
+    }
+
+    /// Whether a verb may not go on: the socket is being closed, and the verb is no part of that,
+    /// or it is closed, when there is nothing left to close either.
+    #[inline]
+    pub(crate) fn refuses<O: Op>(&self) -> bool {
+        self.closing.get() && !(O::CLOSES && self.is_open())
+    }
+
     /// Has the driver report on this direction from now on, first of all what is ready already.
+    #[inline]
     pub(crate) fn watch(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
+        let is_watched = self.state.borrow().binding.as_ref().is_some_and(|bound| {
+            std::ptr::eq(bound.engine.as_ptr(), engine)
+                && (direction == Direction::Read || bound.interest == Interest::Both)
+        });
+        if is_watched && self.is_open() { Ok(()) } else { self.bind(engine, direction) }
+    }
+
+    /// Registers with the driver, or asks it for more.
+    #[cold]
+    fn bind(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
         let state = &mut *self.state.borrow_mut();
         let Some(sys) = state.sys.as_ref().filter(|_| self.is_open()) else {
             return Err(error::closed());
@@ -227,10 +287,8 @@ impl Core {
         if let Some(bound) = &mut state.binding
             && std::ptr::eq(bound.engine.as_ptr(), engine)
         {
-            if direction == Direction::Write && bound.interest == Interest::Read {
-                engine.reregister(sys.fd(), Interest::Both, bound.token)?;
-                bound.interest = Interest::Both;
-            }
+            engine.reregister(sys.fd(), Interest::Both, bound.token)?;
+            bound.interest = Interest::Both;
             return Ok(());
         }
         if let Some(bound) = state.binding.take() {
@@ -249,10 +307,7 @@ impl Core {
 
     /// Has the queue flushed at the end of this turn.
     pub(crate) fn mark_dirty(self: &Rc<Self>, engine: &Engine) {
-        let mut write = WriteSide::half(self);
-        if !write.side.marked && write.side.queued() > 0 {
-            write.side.marked = true;
-            drop(write);
+        if WriteSide::half(self).side.wants_flush() {
             engine.mark_dirty(Rc::<Core>::clone(self));
         }
     }
@@ -362,14 +417,13 @@ impl Core {
 
     fn report(&self, ready: Ready) -> (Option<Waiter>, Option<Waiter>, bool) {
         let (mut reader, mut writer, mut flush) = (None, None, false);
+        let State { read, write, .. } = &mut *self.state.borrow_mut();
         if ready.any(Ready::READ) {
-            let mut read = ReadSide::half(self);
             read.side.refill();
             read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
             reader = read.turn.waiter();
         }
         if ready.any(Ready::WRITE) {
-            let mut write = WriteSide::half(self);
             write.side.refill();
             writer = write.turn.waiter();
             flush = writer.is_none() && write.side.queued() > 0;
@@ -410,7 +464,12 @@ impl Source for Core {
         } else if ready.any(Ready::WRITE) && writer.is_none() {
             self.narrow(engine);
         }
-        reader.into_iter().chain(writer).for_each(Waiter::wake);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        if let Some(writer) = writer {
+            writer.wake();
+        }
     }
 
     fn flush(self: Rc<Self>, engine: &Engine) {

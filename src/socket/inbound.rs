@@ -186,6 +186,22 @@ impl ReadSide {
         }
     }
 
+    /// The payload of a message that lies whole in what is left of an earlier read: the usual case
+    /// where many are in flight.
+    #[inline]
+    pub(crate) fn take_message(&mut self, limit: usize) -> Option<Bytes> {
+        let Some(Held::Rest(bytes)) = self.held.as_deref_mut() else { return None };
+        let Ok(frame::Frame::Payload(len)) = frame::parse(bytes, limit) else { return None };
+        let end = frame::HEADER + len;
+        // What ends here is gathered, which frees the box.
+        if bytes.len() <= end {
+            return None;
+        }
+        let mut piece = bytes.split_to(end);
+        piece.advance(frame::HEADER);
+        Some(piece)
+    }
+
     /// Copies held bytes into `buffer`; the number copied.
     pub(crate) fn copy_front(&mut self, buffer: &mut [u8]) -> usize {
         if self.held.is_none() {

@@ -5,7 +5,7 @@
 //! what could not be sent is gone, and each later verb says so.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     io::{self, IoSlice},
 };
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::{step::Progress, sys::Sys};
+use crate::frame;
 
 /// Bytes that may be queued before a sender waits, and from which on a payload is not copied.
 pub(crate) const QUEUE_LIMIT: usize = 64 << 10;
@@ -77,10 +78,10 @@ impl WriteSide {
         self.abandon();
     }
 
-    /// Queues copies of `parts`, in order.
-    pub(crate) fn append(&mut self, parts: &[&[u8]]) {
-        let queue = self.queue.get_or_insert_with(SendQueue::take);
-        parts.iter().for_each(|part| queue.append(part));
+    /// Queues copies of a header and what belongs to it.
+    #[inline]
+    pub(crate) fn append(&mut self, header: &[u8], payload: &[u8]) {
+        self.queue.get_or_insert_with(SendQueue::take).append(header, payload);
     }
 
     /// Queues `bytes` without copying them.
@@ -100,6 +101,18 @@ impl WriteSide {
         Progress::Done(self.check())
     }
 
+    /// One call that sends `bytes` behind what is queued; how many of them have left.
+    #[inline]
+    pub(crate) fn write_bytes(&mut self, sys: &Sys, bytes: &[u8]) -> Progress<usize> {
+        if self.queue.is_some() || self.failure.is_some() || self.full {
+            return self.write(sys, &[bytes]);
+        }
+        match sys.send(bytes) {
+            Ok(sent) if sent == bytes.len() => Progress::Done(Ok(sent)),
+            sent => self.sent(sys, bytes.len(), sent),
+        }
+    }
+
     /// One call that sends what is queued and `parts` behind it; how many bytes of `parts` have
     /// left. With something to send and nothing of it gone, that is 0 and the queue has got
     /// shorter.
@@ -110,15 +123,16 @@ impl WriteSide {
         if self.full {
             return Progress::Wait;
         }
-        let (asked, sent) = match (&self.queue, parts) {
+        let (asked, sent) = match (self.queue.as_deref().map(SendQueue::single), parts) {
             (None, [part]) => (part.len(), sys.send(part)),
-            (queue, _) => {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = fill(&mut slices, queue.as_deref(), parts);
-                let slices = &slices[..count];
-                (slices.iter().map(|slice| slice.len()).sum(), sys.send_vectored(slices))
-            }
+            (Some(Some(bytes)), []) => (bytes.len(), sys.send(bytes)),
+            _ => self.write_gathered(sys, parts),
         };
+        self.sent(sys, asked, sent)
+    }
+
+    /// What the outcome of a call means for the queue and for what goes behind it.
+    fn sent(&mut self, sys: &Sys, asked: usize, sent: Result<usize, Errno>) -> Progress<usize> {
         match sent {
             Ok(sent) => {
                 if sent < asked && sys.kind().is_tcp() {
@@ -138,6 +152,14 @@ impl WriteSide {
                 Progress::Done(Err(error.into()))
             }
         }
+    }
+
+    /// The bytes asked for and the outcome of a gathered call.
+    fn write_gathered(&self, sys: &Sys, parts: &[&[u8]]) -> (usize, Result<usize, Errno>) {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = fill(&mut slices, self.queue.as_deref(), parts);
+        let slices = &slices[..count];
+        (slices.iter().map(|slice| slice.len()).sum(), sys.send_vectored(slices))
     }
 
     /// One call that sends datagrams to addresses.
@@ -175,6 +197,9 @@ impl WriteSide {
         beyond
     }
 }
+
+/// Bytes of copies that stand in one piece: all that may be queued before a sender waits.
+const CHUNK: usize = QUEUE_LIMIT + frame::HEADER;
 
 /// Slices of one gathered call.
 const SLICES: usize = 64;
@@ -228,6 +253,7 @@ impl Chunk {
         if let Chunk::Shared(bytes) = self {
             // Where the thread is ending nobody is in the middle of anything any more.
             let _ = SPENT.try_with(|spent| spent.borrow_mut().push(bytes));
+            ANY_SPENT.set(true);
         }
     }
 
@@ -256,10 +282,20 @@ thread_local! {
 thread_local! {
     /// Bytes of the user's that have left and are to be dropped.
     static SPENT: RefCell<Vec<Bytes>> = const { RefCell::new(Vec::new()) };
+    /// Whether there are any.
+    static ANY_SPENT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Drops what has left, with nothing borrowed and nothing locked: the drop may be foreign code.
+#[inline]
 pub(crate) fn drop_spent() {
+    if ANY_SPENT.replace(false) {
+        drop_all_spent();
+    }
+}
+
+#[cold]
+fn drop_all_spent() {
     let spent = SPENT.try_with(RefCell::take).unwrap_or_default();
     drop(spent);
 }
@@ -284,13 +320,25 @@ impl SendQueue {
         });
     }
 
-    fn append(&mut self, part: &[u8]) {
-        self.bytes += part.len();
+    #[inline]
+    fn append(&mut self, header: &[u8], payload: &[u8]) {
+        let len = header.len() + payload.len();
+        self.bytes += len;
         match self.chunks.back_mut() {
-            Some(Chunk::Copied(chunk)) if chunk.len() + part.len() <= QUEUE_LIMIT => {
-                chunk.extend_from_slice(part);
+            Some(Chunk::Copied(chunk)) if chunk.len() + len <= CHUNK => {
+                chunk.reserve(len);
+                chunk.extend_from_slice(header);
+                chunk.extend_from_slice(payload);
             }
-            _ => self.chunks.push_back(Chunk::Copied(part.to_vec())),
+            _ => self.chunks.push_back(Chunk::Copied([header, payload].concat())),
+        }
+    }
+
+    /// What is left of the only chunk, if there is just one.
+    fn single(&self) -> Option<&[u8]> {
+        match self.chunks.front() {
+            Some(chunk) if self.chunks.len() == 1 => Some(&chunk.bytes()[self.sent..]),
+            _ => None,
         }
     }
 

@@ -120,52 +120,66 @@ impl<'a, O: Op> Verb<'a, O> {
         Verb { socket, op, stage: Stage::Fresh, alarm: None, moved: 0 }
     }
 
+    /// What most verbs do is all in here: the system call at once, and done, or, having waited,
+    /// again and done.
+    #[inline]
     fn poll_on(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
-        // Once it is closed, there is nothing left to close either.
-        if !self.socket.core.is_open() || (self.socket.core.is_closing() && !O::CLOSES) {
+        let core = &self.socket.core;
+        if core.refuses::<O>() {
             return self.end(Err(error::closed()));
         }
-        match self.stage {
-            Stage::Fresh => {
-                // Before the system call, so that nothing is lost when it runs out.
-                if !engine.spend() {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                O::check(self.socket.core.kind())?;
-                let is_taken = O::Side::half(&self.socket.core).turn.is_taken();
-                if is_taken {
-                    let waiter = Waiter::of(cx.waker());
-                    let ticket = O::Side::half(&self.socket.core).turn.queue(waiter);
-                    self.stage = Stage::InLine(ticket);
-                    return self.pend(engine, cx);
-                }
+        let comes_anew = self.stage == Stage::Fresh;
+        if comes_anew {
+            // Before the system call, so that nothing is lost when it runs out.
+            if !engine.spend() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            Stage::InLine(ticket) => {
-                let waiter = Waiter::of(cx.waker());
-                let called = O::Side::half(&self.socket.core).turn.called(ticket, waiter);
-                match called {
-                    Ok(()) => {
-                        self.stage = Stage::HasTurn;
-                        self.alarm = None;
-                    }
-                    Err(old) => {
-                        drop(old);
-                        return self.pend(engine, cx);
-                    }
-                }
-            }
-            Stage::HasTurn => {}
-            Stage::Over => panic!("{} was polled after it was ready", O::VERB),
+            O::check(core.kind())?;
+        } else if self.stage != Stage::HasTurn && !self.is_called(cx) {
+            return self.pend(engine, cx);
         }
-        match self.socket.core.step(&mut self.op) {
-            Progress::Done(result) => {
-                if O::Side::DIRECTION == Direction::Write {
-                    self.socket.core.mark_dirty(engine);
-                }
-                self.end(result)
+        match core.step_on(engine, &mut self.op, comes_anew) {
+            Some(Progress::Done(Ok(value))) if comes_anew => {
+                self.stage = Stage::Over;
+                Poll::Ready(Ok(value))
             }
-            Progress::Wait => self.wait(engine, cx),
+            Some(Progress::Done(result)) => self.end(result),
+            Some(Progress::Wait) => self.wait(engine, cx),
+            None => self.stand_in_line(engine, cx),
+        }
+    }
+
+    #[cold]
+    fn stand_in_line(
+        &mut self,
+        engine: &Engine,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<O::Output>> {
+        let waiter = Waiter::of(cx.waker());
+        let ticket = O::Side::half(&self.socket.core).turn.queue(waiter);
+        self.stage = Stage::InLine(ticket);
+        self.pend(engine, cx)
+    }
+
+    /// Whether the verb in line was called, and so has the turn.
+    #[cold]
+    fn is_called(&mut self, cx: &mut Context<'_>) -> bool {
+        let Stage::InLine(ticket) = self.stage else {
+            panic!("{} was polled after it was ready", O::VERB)
+        };
+        let waiter = Waiter::of(cx.waker());
+        let called = O::Side::half(&self.socket.core).turn.called(ticket, waiter);
+        match called {
+            Ok(()) => {
+                self.stage = Stage::HasTurn;
+                self.alarm = None;
+                true
+            }
+            Err(old) => {
+                drop(old);
+                false
+            }
         }
     }
 
@@ -262,7 +276,9 @@ impl<'a, O: Op> Verb<'a, O> {
         drop(half);
         self.alarm = None;
         drop(left.drop);
-        left.wake.into_iter().for_each(Waiter::wake);
+        if let Some(next) = left.wake {
+            next.wake();
+        }
     }
 }
 
@@ -272,13 +288,17 @@ impl<O: Op> Unpin for Verb<'_, O> {}
 impl<O: Op> Future for Verb<'_, O> {
     type Output = io::Result<O::Output>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         current::expect(O::VERB, |engine| self.poll_on(engine, cx))
     }
 }
 
 impl<O: Op> Drop for Verb<'_, O> {
+    #[inline]
     fn drop(&mut self) {
-        self.leave();
+        if matches!(self.stage, Stage::InLine(_) | Stage::HasTurn) {
+            self.leave();
+        }
     }
 }

@@ -36,6 +36,9 @@ impl Op for RecvMsg {
         settings: Settings,
         side: &mut ReadSide,
     ) -> Progress<Option<Bytes>> {
+        if let Some(message) = side.take_message(settings.message_limit()) {
+            return Progress::Done(Ok(Some(message)));
+        }
         let mut want = Want::Message { limit: settings.message_limit() };
         let progress = side.gather(sys, &mut want, &mut |piece| match piece {
             Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
@@ -140,7 +143,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
         let small = settings.coalescing && self.payload.len() < QUEUE_LIMIT;
         loop {
             if small && self.sent == 0 && side.queued() + self.len() <= QUEUE_LIMIT + HEADER {
-                side.append(&self.rest(&header));
+                side.append(&header[..self.header_len()], self.payload);
                 return Progress::Done(Ok(()));
             }
             if self.sent == self.len() {
@@ -164,7 +167,8 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
         let begun = self.sent > 0 && self.sent < self.len() && side.check().is_ok();
         // What has begun to leave had a header.
         if let (true, Ok(header)) = (begun, self.header()) {
-            side.append(&self.rest(&header));
+            let [header, payload] = self.rest(&header);
+            side.append(header, payload);
             self.sent = self.len();
         }
         begun
@@ -188,9 +192,9 @@ pub(crate) fn try_queue(sys: &Sys, side: &mut WriteSide, payload: &Bytes) -> io:
         }
     }
     if payload.len() < QUEUE_LIMIT {
-        side.append(&[&header, payload]);
+        side.append(&header, payload);
     } else {
-        side.append(&[&header]);
+        side.append(&header, &[]);
         side.append_shared(payload.clone());
     }
     Ok(true)

@@ -273,7 +273,7 @@ impl Op for SendAll<'_> {
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
         while self.sent < self.buffer.len() {
-            match side.write(sys, &[&self.buffer[self.sent..]]) {
+            match side.write_bytes(sys, &self.buffer[self.sent..]) {
                 Progress::Done(Ok(sent)) => self.sent += sent,
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
