@@ -32,21 +32,31 @@ pub(crate) fn echo<R: Net>(
     connections: Vec<TcpStream>,
     length: usize,
 ) -> io::Result<Box<dyn Server>> {
-    serve::<R, _>(connections, false, move |mut stream, progress| async move {
-        let mut buffer = vec![0; length];
-        loop {
-            let received;
-            (received, buffer) = R::recv(&mut stream, buffer).await;
-            let received = received.unwrap_or_else(gone);
-            if received == 0 {
-                return;
-            }
-            let sent;
-            (sent, buffer) = R::send_all(&mut stream, buffer, received).await;
-            sent.unwrap_or_else(fatal);
-            progress.add(received);
-        }
+    serve::<R, _>(connections, false, move |stream, progress| async move {
+        let ended = R::echo(stream, length, move |bytes| progress.add(bytes)).await;
+        ended.map_or_else(gone, |()| 0);
     })
+}
+
+/// Sends back what comes, with a buffer that is handed over and given back.
+pub(crate) async fn hand_over<R: Net>(
+    mut stream: R::Stream,
+    length: usize,
+    answered: impl Fn(usize),
+) -> io::Result<()> {
+    let mut buffer = vec![0; length];
+    loop {
+        let received;
+        (received, buffer) = R::recv(&mut stream, buffer).await;
+        let received = received?;
+        if received == 0 {
+            return Ok(());
+        }
+        let sent;
+        (sent, buffer) = R::send_all(&mut stream, buffer, received).await;
+        sent?;
+        answered(received);
+    }
 }
 
 /// Sends messages back.

@@ -29,6 +29,22 @@ impl Net for Scheduler {
     ) -> (io::Result<()>, Vec<u8>) {
         (stream.send_all(&buffer[..length]).await, buffer)
     }
+    async fn echo(
+        stream: AsyncSocket,
+        length: usize,
+        answered: impl Fn(usize) + 'static,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; length];
+        loop {
+            let received = stream.recv(&mut buffer).await?;
+            if received == 0 {
+                return Ok(());
+            }
+            stream.send_all(&buffer[..received]).await?;
+            answered(received);
+        }
+    }
+
     fn listener(listener: net::TcpListener) -> io::Result<AsyncSocket> {
         AsyncSocket::new(listener)
     }

@@ -28,6 +28,22 @@ impl Net for Smol {
     ) -> (io::Result<()>, Vec<u8>) {
         (stream.write_all(&buffer[..length]).await, buffer)
     }
+    async fn echo(
+        mut stream: TcpStream,
+        length: usize,
+        answered: impl Fn(usize) + 'static,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; length];
+        loop {
+            let received = stream.read(&mut buffer).await?;
+            if received == 0 {
+                return Ok(());
+            }
+            stream.write_all(&buffer[..received]).await?;
+            answered(received);
+        }
+    }
+
     fn listener(listener: net::TcpListener) -> io::Result<TcpListener> {
         Ok(Async::new(listener)?.into())
     }

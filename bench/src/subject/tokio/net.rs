@@ -30,6 +30,22 @@ impl Net for Tokio {
     ) -> (io::Result<()>, Vec<u8>) {
         (stream.write_all(&buffer[..length]).await, buffer)
     }
+    async fn echo(
+        mut stream: TcpStream,
+        length: usize,
+        answered: impl Fn(usize) + 'static,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; length];
+        loop {
+            let received = stream.read(&mut buffer).await?;
+            if received == 0 {
+                return Ok(());
+            }
+            stream.write_all(&buffer[..received]).await?;
+            answered(received);
+        }
+    }
+
     fn listener(listener: net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
