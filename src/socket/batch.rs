@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::sys::{self, MANY, Slot, Sys};
+use super::sys::{MANY, Received, Sys};
 use crate::addr::Address;
 
 /// Room for many datagrams, to be filled by `recv_batch`.
@@ -36,12 +36,6 @@ pub struct DatagramBatch {
     received: Vec<Received>,
 }
 
-struct Received {
-    len: usize,
-    from: Address,
-    truncated: bool,
-}
-
 /// One datagram of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,7 +56,8 @@ impl DatagramBatch {
     pub fn new(count: usize, size: usize) -> DatagramBatch {
         assert!(count > 0 && size > 0, "a batch needs room for a datagram");
         let bytes = count.checked_mul(size).expect("a batch fits into memory");
-        DatagramBatch { memory: vec![0; bytes], size, received: Vec::new() }
+        let received = Vec::with_capacity(count.min(MANY));
+        DatagramBatch { memory: vec![0; bytes], size, received }
     }
 
     /// The datagrams of the last `recv_batch`, in the order of their arrival.
@@ -86,16 +81,7 @@ impl DatagramBatch {
     }
 
     pub(crate) fn fill(&mut self, sys: &Sys) -> Result<usize, rustix::io::Errno> {
-        let slot = |buffer| Slot { buffer, len: 0, from: sys::unnamed(), truncated: false };
-        let mut slots: Vec<_> = self.memory.chunks_mut(self.size).take(MANY).map(slot).collect();
-        let got = sys.recv_many(&mut slots)?;
-        self.received.clear();
-        let received = slots.into_iter().take(got).map(|slot| {
-            let Slot { len, from, truncated, .. } = slot;
-            Received { len, from, truncated }
-        });
-        self.received.extend(received);
-        Ok(got)
+        sys.recv_many(&mut self.memory, self.size, &mut self.received)
     }
 }
 

@@ -58,6 +58,10 @@ impl AsyncSocket {
     /// most); gives how many have left, at least one unless there are none. The rest is to be
     /// sent again.
     ///
+    /// Neighbours of one length for one address cost least, the last of them may be shorter: Linux
+    /// takes them as one and cuts it late (`UDP_SEGMENT`). Where it refuses, they leave one by one.
+    /// The receiver sees no difference.
+    ///
     /// # Errors
     /// `InvalidInput` on a stream; that of the first datagram if it cannot be sent; `TimedOut`.
     ///

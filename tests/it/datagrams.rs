@@ -392,3 +392,126 @@ fn send_vectored_of_many_parts_is_one_datagram() {
         assert_eq!(far.recv_bytes(99).await.unwrap().len(), 40);
     });
 }
+
+/// What `far` receives until it has `count`, in batches with room for `room` each.
+async fn batches(far: &AsyncSocket, count: usize, room: usize) -> Vec<(Vec<u8>, Address)> {
+    let mut batch = DatagramBatch::new(room, 2000);
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        far.recv_batch(&mut batch).await.unwrap();
+        assert!(batch.iter().all(|one| !one.truncated));
+        seen.extend(batch.iter().map(|one| (one.bytes.to_vec(), one.from.clone())));
+    }
+    seen
+}
+
+/// Sends all, beside whoever receives: the queue of a Unix socket is short.
+fn send_all(near: &AsyncSocket, datagrams: &[(Vec<u8>, Address)]) -> asyncoro::Coro<()> {
+    let (near, datagrams) = (near.clone(), datagrams.to_vec());
+    asyncoro::spawn(async move {
+        let mut sent = 0;
+        while sent < datagrams.len() {
+            sent += near.send_batch(&datagrams[sent..]).await.unwrap();
+        }
+    })
+}
+
+/// Datagrams of such lengths, each with bytes of its own.
+fn of_lengths(lengths: &[usize]) -> Vec<Vec<u8>> {
+    lengths.iter().enumerate().map(|(number, len)| vec![number as u8; *len]).collect()
+}
+
+#[test]
+fn a_batch_keeps_borders_order_and_senders_whatever_the_lengths() {
+    on_each_family("lengths", |[(near, from), (far, to)]| async move {
+        let mixed: &[usize] = &[100, 100, 100, 60, 0, 0, 100, 100, 1, 1, 1, 1300, 1300, 1, 0];
+        for lengths in [&[100; 64][..], &[1; 64], &[1400; 64], &[0; 5], &[9; 3], mixed] {
+            let datagrams: Vec<_> =
+                of_lengths(lengths).into_iter().map(|bytes| (bytes, to.clone())).collect();
+            // More than a batch has room for comes with the next one.
+            for room in [64, 7, 1] {
+                let sender = send_all(&near, &datagrams);
+                let seen = batches(&far, datagrams.len(), room).await;
+                sender.await.unwrap();
+                assert!(seen.iter().map(|one| &one.0).eq(datagrams.iter().map(|one| &one.0)));
+                assert!(seen.iter().all(|(_, sender)| *sender == from));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_batch_for_many_addresses_brings_each_its_own() {
+    on_each_family("addresses", |[(near, to_near), (far, to_far)]| async move {
+        let (third, to_third) = match to_near.ip() {
+            None => bound("@asyncoro-datagrams-addresses-c").await,
+            Some(ip) if ip.is_ipv4() => bound("127.0.0.1:0").await,
+            Some(_) => bound("[::1]:0").await,
+        };
+        let to = [&to_far, &to_far, &to_far, &to_third, &to_far, &to_third, &to_third, &to_near];
+        let datagrams: Vec<_> =
+            of_lengths(&[20; 8]).into_iter().zip(to.map(Address::clone)).collect();
+        send_all(&near, &datagrams).await.unwrap();
+        for (socket, address) in [(&near, &to_near), (&far, &to_far), (&third, &to_third)] {
+            let own: Vec<_> = datagrams.iter().filter(|(_, to)| to == address).collect();
+            let seen = batches(socket, own.len(), 64).await;
+            assert!(seen.iter().map(|one| &one.0).eq(own.iter().map(|one| &one.0)));
+            assert_eq!(socket.try_recv(&mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+    });
+}
+
+#[test]
+fn every_verb_receives_the_datagrams_of_a_batch_one_by_one() {
+    on_each_family("one-by-one", |[(near, from), (far, to)]| async move {
+        let datagrams: Vec<_> =
+            of_lengths(&[50; 12]).into_iter().map(|bytes| (bytes, to.clone())).collect();
+        let sender = send_all(&near, &datagrams);
+        assert_eq!(batches(&far, 1, 1).await[0].0, [0; 50]);
+        let mut buffer = [99; 300];
+        assert_eq!(far.recv_from(&mut buffer).await.unwrap(), (50, from));
+        assert_eq!(buffer[..50], [1; 50]);
+        assert_eq!(far.recv_bytes(300).await.unwrap(), vec![2; 50]);
+        assert!(far.recv_with(|bytes| bytes == [3; 50]).await.unwrap());
+        assert_eq!(far.peek(&mut buffer).await.unwrap(), 50);
+        assert_eq!(far.recv(&mut buffer).await.unwrap(), 50);
+        assert_eq!(buffer[..50], [4; 50]);
+        let (mut first, mut second) = ([0; 40], [0; 40]);
+        let parts = &mut [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        assert_eq!(far.recv_vectored(parts).await.unwrap(), 50);
+        assert_eq!((first, &second[..10]), ([5; 40], &[5; 10][..]));
+        assert_eq!(far.try_recv(&mut buffer).unwrap(), 50);
+        sender.await.unwrap();
+        // Whoever has the descriptor meets no other borders either.
+        let (regular, held) = far.into_parts().await.unwrap();
+        assert!(held.is_empty());
+        let far = BlockingSocket::new(regular).unwrap();
+        let mut batch = DatagramBatch::new(64, 20);
+        let mut seen = 7;
+        while seen < 12 {
+            far.recv_batch(&mut batch).unwrap();
+            for one in batch.iter() {
+                assert!(one.truncated && one.bytes == [seen; 20]);
+                seen += 1;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_blocking_batch_keeps_borders_and_order_too() {
+    let (near, far) = ("127.0.0.1:0", "127.0.0.1:0");
+    let near = BlockingSocket::create_datagram(near).unwrap();
+    let far = BlockingSocket::create_datagram(far).unwrap();
+    let to = far.local_addr().unwrap();
+    let bytes = of_lengths(&[30, 30, 30, 7, 30, 0, 31]);
+    let datagrams: Vec<_> = bytes.iter().map(|bytes| (bytes, to.clone())).collect();
+    assert_eq!(near.send_batch(&datagrams).unwrap(), 7);
+    let mut batch = DatagramBatch::new(3, 100);
+    let mut seen = Vec::new();
+    while seen.len() < 7 {
+        far.recv_batch(&mut batch).unwrap();
+        seen.extend(batch.iter().map(|one| one.bytes.to_vec()));
+    }
+    assert_eq!(seen, bytes);
+}

@@ -22,7 +22,7 @@ impl Op for RecvFrom<'_> {
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<(usize, Address)> {
         let mut from = None;
         let read = side.read(sys, 0, |sys| {
-            let (got, address, _) = sys.recv_from(self.0)?;
+            let (got, address) = sys.recv_from(self.0)?;
             from = Some(address);
             Ok(got)
         });

@@ -4,7 +4,10 @@
 //! and its bytes are read.
 #![allow(unsafe_code)]
 
-use std::mem::offset_of;
+use std::{
+    mem::offset_of,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6},
+};
 
 use rustix::net::{self, SocketAddrAny, SocketAddrUnix, addr::SocketAddrArg};
 
@@ -17,29 +20,53 @@ pub(crate) fn unnamed() -> Address {
 
 /// The kernel's form of an address, as ours.
 pub(super) fn address(any: &SocketAddrAny) -> Address {
-    use rustix::net::{AddressFamily, SocketAddrV4, SocketAddrV6};
-    let known = match any.address_family() {
-        AddressFamily::INET => SocketAddrV4::try_from(any.clone()).map(Address::Inet).ok(),
-        AddressFamily::INET6 => SocketAddrV6::try_from(any.clone()).map(Address::Inet6).ok(),
-        // Not by rustix, which panics at a path that fills `sun_path` up to its end.
-        AddressFamily::UNIX => Some(Address::Unix(UnixAddress::from_sun_path(sun_path(any)))),
-        _ => None,
-    };
-    known.unwrap_or_else(unnamed)
-}
-
-/// What stands in `sun_path`, and what the kernel may have put behind it: a path that fills it gets
-/// its NUL there.
-fn sun_path(any: &SocketAddrAny) -> &[u8] {
     // SAFETY: as many bytes are initialized, says `SocketAddrAny`, which is borrowed as long.
-    let bytes =
-        unsafe { std::slice::from_raw_parts(any.as_ptr().cast::<u8>(), any.addr_len() as usize) };
-    bytes.get(offset_of!(libc::sockaddr_un, sun_path)..).unwrap_or_default()
+    unsafe { read_address(any.as_ptr().cast(), any.addr_len()) }
 }
 
-/// Our address in the kernel's form.
-pub(super) fn any(address: &Address) -> Result<SocketAddrAny> {
-    with_address(address, |address| address.as_any())
+/// The kernel's form of an address, where it has written it.
+///
+/// # Safety
+/// `name` points to so many bytes that are initialized.
+pub(super) unsafe fn read_address(
+    name: *const libc::sockaddr_storage,
+    len: libc::socklen_t,
+) -> Address {
+    // SAFETY: the caller's; the borrow does not leave this function.
+    let bytes = unsafe { std::slice::from_raw_parts(name.cast::<u8>(), len as usize) };
+    let Some(family) = bytes.get(offset_of!(libc::sockaddr, sa_family)..) else { return unnamed() };
+    if family.len() < size_of::<libc::sa_family_t>() {
+        return unnamed();
+    }
+    // SAFETY: each is read only if it is there whole, and any bytes are a value of it.
+    unsafe {
+        match i32::from(family.as_ptr().cast::<libc::sa_family_t>().read_unaligned()) {
+            libc::AF_INET if bytes.len() >= size_of::<libc::sockaddr_in>() => {
+                inet(&name.cast::<libc::sockaddr_in>().read_unaligned())
+            }
+            libc::AF_INET6 if bytes.len() >= size_of::<libc::sockaddr_in6>() => {
+                inet6(&name.cast::<libc::sockaddr_in6>().read_unaligned())
+            }
+            // Not by rustix, which panics at a path that fills `sun_path` up to its end: the kernel
+            // may have put a NUL behind it.
+            libc::AF_UNIX => {
+                let path = bytes.get(offset_of!(libc::sockaddr_un, sun_path)..).unwrap_or_default();
+                Address::Unix(UnixAddress::from_sun_path(path))
+            }
+            _ => unnamed(),
+        }
+    }
+}
+
+fn inet(name: &libc::sockaddr_in) -> Address {
+    let ip = Ipv4Addr::from(name.sin_addr.s_addr.to_ne_bytes());
+    Address::Inet(SocketAddrV4::new(ip, u16::from_be(name.sin_port)))
+}
+
+fn inet6(name: &libc::sockaddr_in6) -> Address {
+    let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
+    let (flow, scope) = (u32::from_be(name.sin6_flowinfo), name.sin6_scope_id);
+    Address::Inet6(SocketAddrV6::new(ip, u16::from_be(name.sin6_port), flow, scope))
 }
 
 /// Calls `f` with the kernel's form of an address.

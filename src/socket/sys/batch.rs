@@ -1,22 +1,26 @@
 //! Many datagrams in one system call.
 //!
-//! Unsafe: recvmmsg(2) and sendmmsg(2), whose headers point into buffers of the caller.
+//! Unsafe: recvmmsg(2) and sendmmsg(2), whose headers point into buffers of the caller and into
+//! tables on the stack of the call, of which only what is used is written or read; getsockopt(2).
 #![allow(unsafe_code)]
 
-use std::{io, os::fd::AsRawFd};
+#[cfg(target_os = "linux")]
+use std::{io, mem::MaybeUninit, os::fd::AsRawFd};
 
-use rustix::{io::Errno, net::SocketAddrAny};
+#[cfg(target_os = "linux")]
+use rustix::{io::Errno, net::addr::SocketAddrArg};
 
+use super::{Result, Sys};
+#[cfg(target_os = "linux")]
 use super::{
-    Result, Sys,
-    address::{address, any, unnamed},
+    address::{read_address, unnamed, with_address},
     again,
+    segments::run,
 };
 use crate::addr::Address;
 
-/// Room for one datagram of a batch, and what came.
-pub(crate) struct Slot<'a> {
-    pub(crate) buffer: &'a mut [u8],
+/// One datagram that came.
+pub(crate) struct Received {
     pub(crate) len: usize,
     pub(crate) from: Address,
     pub(crate) truncated: bool,
@@ -26,31 +30,36 @@ pub(crate) struct Slot<'a> {
 pub(crate) const MANY: usize = 64;
 
 impl Sys {
-    /// recvmmsg(2): up to `slots.len()` datagrams in one call.
+    /// recvmmsg(2): datagrams of at most `size` bytes each, as many as fit into `memory`, one
+    /// behind another. What came is put into `received`, in the place of what was there.
     #[cfg(target_os = "linux")]
-    pub(crate) fn recv_many(&self, slots: &mut [Slot<'_>]) -> Result<usize> {
-        let count = slots.len().min(MANY);
-        let mut parts: [libc::iovec; MANY] = [EMPTY_PART; MANY];
-        let mut names: [libc::sockaddr_storage; MANY] = [empty_name(); MANY];
-        let mut headers: [libc::mmsghdr; MANY] = [empty_header(); MANY];
-        for (index, slot) in slots.iter_mut().take(count).enumerate() {
-            parts[index].iov_base = slot.buffer.as_mut_ptr().cast();
-            parts[index].iov_len = slot.buffer.len();
-            let header = &mut headers[index].msg_hdr;
-            header.msg_name = (&raw mut names[index]).cast();
+    pub(crate) fn recv_many(
+        &self,
+        memory: &mut [u8],
+        size: usize,
+        received: &mut Vec<Received>,
+    ) -> Result<usize> {
+        let count = (memory.len() / size).min(MANY);
+        let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MANY];
+        let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; MANY];
+        let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; MANY];
+        for (index, room) in memory.chunks_exact_mut(size).take(count).enumerate() {
+            parts[index].write(libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: size });
+            let header = &mut headers[index].write(empty_header()).msg_hdr;
+            header.msg_name = names[index].as_mut_ptr().cast();
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_iov = &raw mut parts[index];
+            header.msg_iov = parts[index].as_mut_ptr();
             header.msg_iovlen = 1;
         }
         let got = again(|| {
             let flags = libc::MSG_DONTWAIT;
-            // SAFETY: the first `count` headers point to one part and one name each, which live
-            // until the end of this function, and each part to a slot's buffer, borrowed mutably
-            // for as long; the kernel writes within the lengths given.
+            // SAFETY: the first `count` headers are written and point to one part and one name
+            // each, which live until the end of this function, and each part to `size` bytes of
+            // `memory`, borrowed mutably for as long; the kernel writes within the lengths given.
             let got = unsafe {
                 libc::recvmmsg(
                     self.fd.as_raw_fd(),
-                    headers.as_mut_ptr(),
+                    headers.as_mut_ptr().cast(),
                     count as libc::c_uint,
                     flags as _,
                     std::ptr::null_mut(),
@@ -58,65 +67,151 @@ impl Sys {
             };
             usize::try_from(got).map_err(|_| last_errno())
         })?;
-        for (index, slot) in slots.iter_mut().take(got).enumerate() {
-            let header = &headers[index];
-            slot.len = (header.msg_len as usize).min(slot.buffer.len());
-            slot.truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-            slot.from = match header.msg_hdr.msg_namelen {
+        received.clear();
+        received.extend(headers[..got].iter().zip(&names).map(|(header, name)| {
+            // SAFETY: the kernel has filled in the first `got` headers.
+            let header = unsafe { header.assume_init_ref() };
+            let from = match header.msg_hdr.msg_namelen {
                 0 => unnamed(),
-                len => {
-                    // SAFETY: msg_namelen is what the kernel wrote; no address is longer than
-                    // sockaddr_storage, and bytes it did not write are zero.
-                    let from =
-                        unsafe { SocketAddrAny::read((&raw const names[index]).cast(), len) };
-                    address(&from)
-                }
+                // SAFETY: so many bytes of the name are what the kernel wrote.
+                len => unsafe { read_address(name.as_ptr(), len) },
             };
-        }
+            let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            Received { len: (header.msg_len as usize).min(size), from, truncated }
+        }));
         Ok(got)
     }
 
-    /// sendmmsg(2): how many datagrams have left, at least one.
+    /// sendmmsg(2): how many datagrams have left, at least one. Runs of datagrams of one length to
+    /// one address leave as one that the kernel cuts, where it does.
     #[cfg(target_os = "linux")]
     pub(crate) fn send_many<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> Result<usize> {
-        let count = datagrams.len().min(MANY);
-        let mut parts: [libc::iovec; MANY] = [EMPTY_PART; MANY];
-        let mut headers: [libc::mmsghdr; MANY] = [empty_header(); MANY];
-        let names = datagrams[..count].iter().map(|(_, to)| any(to)).collect::<Result<Vec<_>>>()?;
-        for (index, (bytes, _)) in datagrams[..count].iter().enumerate() {
+        if let [(bytes, to)] = datagrams {
+            return self.send_to(bytes.as_ref(), to).map(|_| 1);
+        }
+        let datagrams = &datagrams[..datagrams.len().min(MANY)];
+        let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MANY];
+        let mut lengths = [0; MANY];
+        for (index, (bytes, _)) in datagrams.iter().enumerate() {
             // One call: a second one may show other bytes.
             let bytes: &[u8] = bytes.as_ref();
-            parts[index].iov_base = bytes.as_ptr().cast_mut().cast();
-            parts[index].iov_len = bytes.len();
-            let header = &mut headers[index].msg_hdr;
-            header.msg_name = names[index].as_ptr().cast_mut().cast();
-            header.msg_namelen = names[index].addr_len();
-            header.msg_iov = &raw mut parts[index];
-            header.msg_iovlen = 1;
+            lengths[index] = bytes.len();
+            let start = bytes.as_ptr().cast_mut().cast();
+            parts[index].write(libc::iovec { iov_base: start, iov_len: bytes.len() });
         }
-        again(|| {
+        let each = |from| {
+            let to = datagrams[from..].iter().map(|(_, to): &(B, Address)| to);
+            lengths[from..datagrams.len()].iter().copied().zip(to)
+        };
+        let longest = self.longest_segment();
+        // SAFETY: for each datagram there is a part, which is the slice of one call of `as_ref`,
+        // borrowed from `datagrams`, and that outlives the calls.
+        let mut send = |longest| unsafe { self.send_runs(&mut parts, each, longest) };
+        match send(longest) {
+            Err(error) if is_refusal(error) && run(each(0), longest) > 1 => {
+                let sent = send(0)?;
+                // So it was not the datagrams' own fault. What `EIO` tells is no matter of length.
+                self.longest.refuse(if error == Errno::IO { 0 } else { lengths[0] });
+                Ok(sent)
+            }
+            sent => sent,
+        }
+    }
+
+    /// Sends `parts` to their addresses, with segments of at most `longest` bytes; how many parts
+    /// have left. `each` gives lengths and addresses from a part on.
+    ///
+    /// # Safety
+    /// There are as many parts as lengths, they are written, and each may be read.
+    #[cfg(target_os = "linux")]
+    unsafe fn send_runs<'a, I: Iterator<Item = (usize, &'a Address)>>(
+        &self,
+        parts: &mut [MaybeUninit<libc::iovec>; MANY],
+        each: impl Fn(usize) -> I,
+        longest: usize,
+    ) -> Result<usize> {
+        let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; MANY];
+        let mut controls = [const { MaybeUninit::<Control>::uninit() }; MANY];
+        let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; MANY];
+        let mut ends = [0; MANY];
+        let first = parts.as_mut_ptr();
+        let (mut count, mut from) = (0, 0);
+        while let Some((segment, to)) = each(from).next() {
+            let name = names[count].as_mut_ptr();
+            // SAFETY: a name has room for an address of any kind.
+            let name_len = match with_address(to, |to| unsafe { to.write_sockaddr(name.cast()) }) {
+                Ok(len) => len,
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => break,
+            };
+            let run = run(each(from), longest);
+            let header = &mut headers[count].write(empty_header()).msg_hdr;
+            header.msg_name = name.cast();
+            header.msg_namelen = name_len;
+            header.msg_iov = first.wrapping_add(from).cast();
+            header.msg_iovlen = run as _;
+            if run > 1 {
+                cut(header, &mut controls[count], segment);
+            }
+            from += run;
+            ends[count] = from;
+            count += 1;
+        }
+        let sent = again(|| {
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-            // SAFETY: each part is the slice of one call of `as_ref`, borrowed from `datagrams`,
-            // which outlives the call; each name is an entry of `names`, which is not touched
-            // before the call returns. The kernel only reads through these pointers, and writes
-            // the lengths into `headers`.
+            // SAFETY: the first `count` headers are written; each points to a name and perhaps a
+            // control message of its own, written above, and to as many parts as its run is long,
+            // which may be read, says the caller. All of that lives until the end of this function.
+            // The kernel only reads through these pointers, and writes the lengths into `headers`.
             let sent = unsafe {
                 libc::sendmmsg(
                     self.fd.as_raw_fd(),
-                    headers.as_mut_ptr(),
+                    headers.as_mut_ptr().cast(),
                     count as libc::c_uint,
                     flags as _,
                 )
             };
             usize::try_from(sent).map_err(|_| last_errno())
+        })?;
+        Ok(sent.checked_sub(1).map_or(0, |last| ends[last]))
+    }
+
+    /// The longest segment that the kernel cuts for this socket, in bytes; 0 if it cuts nothing.
+    #[cfg(target_os = "linux")]
+    fn longest_segment(&self) -> usize {
+        if self.kind.is_unix() {
+            return 0;
+        }
+        self.longest.get(|| {
+            let mut segment: libc::c_int = 0;
+            let mut len = size_of_val(&segment) as libc::socklen_t;
+            // SAFETY: the kernel writes within the length given. A kernel that cannot cut, and a
+            // protocol that does not, do not know the option; they would send a run as one.
+            let asked = unsafe {
+                libc::getsockopt(
+                    self.fd.as_raw_fd(),
+                    libc::SOL_UDP,
+                    libc::UDP_SEGMENT,
+                    (&raw mut segment).cast(),
+                    &raw mut len,
+                )
+            };
+            // Whoever has set it cuts for himself.
+            asked == 0 && segment == 0
         })
     }
 
     /// Where there is no recvmmsg: one datagram.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn recv_many(&self, slots: &mut [Slot<'_>]) -> Result<usize> {
-        let Some(slot) = slots.first_mut() else { return Ok(0) };
-        (slot.len, slot.from, slot.truncated) = self.recv_from(slot.buffer)?;
+    pub(crate) fn recv_many(
+        &self,
+        memory: &mut [u8],
+        size: usize,
+        received: &mut Vec<Received>,
+    ) -> Result<usize> {
+        let (len, from, truncated) = self.recv_whole(&mut memory[..size])?;
+        received.clear();
+        received.push(Received { len, from, truncated });
         Ok(1)
     }
 
@@ -128,13 +223,33 @@ impl Sys {
     }
 }
 
+/// Whether a segmented send was refused for what it is, and not, or not only, for where it goes:
+/// a segment too long for the way (`EINVAL`, `EMSGSIZE`), or a way on which nothing is cut.
 #[cfg(target_os = "linux")]
-const EMPTY_PART: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+fn is_refusal(error: Errno) -> bool {
+    [Errno::INVAL, Errno::IO, Errno::MSGSIZE, Errno::NOPROTOOPT, Errno::OPNOTSUPP].contains(&error)
+}
 
+/// Room for a control message that holds the length of the segments.
 #[cfg(target_os = "linux")]
-fn empty_name() -> libc::sockaddr_storage {
-    // SAFETY: a plain C structure of numbers, for which zero is a value.
-    unsafe { std::mem::zeroed() }
+type Control = [u64; 4];
+
+/// Has the kernel cut what a header sends.
+#[cfg(target_os = "linux")]
+fn cut(header: &mut libc::msghdr, control: &mut MaybeUninit<Control>, segment: usize) {
+    let segment = u16::try_from(segment).expect("a segment fits into a packet");
+    let len = size_of_val(&segment) as libc::c_uint;
+    header.msg_control = control.write([0; 4]).as_mut_ptr().cast();
+    // SAFETY: what is written lies within `control`, which is aligned for it and longer than this
+    // message is with its header: 24 bytes.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(len) as _;
+        let message = &mut *libc::CMSG_FIRSTHDR(header);
+        message.cmsg_level = libc::SOL_UDP;
+        message.cmsg_type = libc::UDP_SEGMENT;
+        message.cmsg_len = libc::CMSG_LEN(len) as _;
+        libc::CMSG_DATA(message).cast::<u16>().write_unaligned(segment);
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -146,4 +261,86 @@ fn empty_header() -> libc::mmsghdr {
 #[cfg(target_os = "linux")]
 fn last_errno() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use socket2::{Domain, Protocol, Socket, Type};
+
+    use super::*;
+
+    /// A socket bound to loopback and its address.
+    fn bound(protocol: Option<Protocol>) -> std::io::Result<(Sys, Address)> {
+        let sys = Sys::new(Socket::new(Domain::IPV4, Type::DGRAM, protocol)?)?;
+        sys.bind(&"127.0.0.1:0".parse()?)?;
+        let address = sys.local_addr()?;
+        Ok((sys, address))
+    }
+
+    fn lengths_received(sys: &Sys) -> Vec<usize> {
+        let (mut memory, mut received) = (vec![0; MANY * 2000], Vec::new());
+        sys.recv_many(&mut memory, 2000, &mut received).unwrap();
+        received.iter().map(|one| one.len).collect()
+    }
+
+    /// Has the kernel refuse what has to be cut: it will not, without a checksum.
+    fn send_no_checksums(sys: &Sys) {
+        let on: libc::c_int = 1;
+        let len = size_of_val(&on) as libc::socklen_t;
+        let fd = sys.fd.as_raw_fd();
+        // SAFETY: the kernel reads within the length given.
+        let set = unsafe {
+            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, (&raw const on).cast(), len)
+        };
+        assert_eq!(set, 0);
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_cut_is_sent_plainly_and_that_is_remembered() {
+        let ((near, _), (far, to)) = (bound(None).unwrap(), bound(None).unwrap());
+        send_no_checksums(&near);
+        let datagrams = [900, 900, 900, 70].map(|len| (vec![7; len], to.clone()));
+        assert_eq!(near.send_many(&datagrams), Ok(4));
+        assert_eq!(lengths_received(&far), [900, 900, 900, 70]);
+        assert!(near.longest_segment() < 900);
+        assert_eq!(near.send_many(&datagrams), Ok(4));
+        assert_eq!(lengths_received(&far), [900, 900, 900, 70]);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_at_all_is_no_refusal_to_cut() {
+        let (near, _) = bound(None).unwrap();
+        let before = near.longest_segment();
+        let nowhere: Address = "127.0.0.1:0".parse().unwrap();
+        let datagrams = [("one", nowhere.clone()), ("two", nowhere)];
+        assert_eq!(near.send_many(&datagrams), Err(Errno::INVAL));
+        assert_eq!(near.longest_segment(), before);
+    }
+
+    #[test]
+    fn protocols_that_cut_nothing_are_spared() {
+        // Not every kernel has UDP-Lite; one that has refuses to cut with EIO.
+        let Ok((near, _)) = bound(Some(Protocol::UDPLITE)) else { return };
+        let (far, to) = bound(Some(Protocol::UDPLITE)).unwrap();
+        assert_eq!(near.send_many(&[("one", to.clone()), ("two", to)]), Ok(2));
+        assert_eq!(lengths_received(&far), [3, 3]);
+        assert_eq!(near.longest_segment(), 0);
+    }
+
+    #[test]
+    fn who_cuts_for_himself_is_left_alone() {
+        let ((near, _), (far, to)) = (bound(None).unwrap(), bound(None).unwrap());
+        let (five, len) = (5 as libc::c_int, size_of::<libc::c_int>() as libc::socklen_t);
+        let fd = near.fd.as_raw_fd();
+        // SAFETY: the kernel reads within the length given.
+        let set = unsafe {
+            libc::setsockopt(fd, libc::SOL_UDP, libc::UDP_SEGMENT, (&raw const five).cast(), len)
+        };
+        if set < 0 {
+            return; // A kernel that cuts nothing.
+        }
+        let datagrams = [("seven b", to.clone()), ("seven b", to)];
+        assert_eq!(near.send_many(&datagrams), Ok(2));
+        assert_eq!(lengths_received(&far), [5, 2, 5, 2]);
+    }
 }

@@ -5,14 +5,16 @@
 //! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, once, and taken back
 //! when the descriptor is given away. Interrupted calls are made again; nothing else is hidden.
 //!
-//! Calls for many datagrams at once are in `batch.rs`, the kernel's form of addresses in
-//! `address.rs`.
+//! Calls for many datagrams at once are in `batch.rs`, which of them leave as one in
+//! `segments.rs`, the kernel's form of addresses in `address.rs`.
 //!
 //! Unsafe: dup3(2), with which a closed socket keeps its number (elsewhere dup2 and fcntl).
 #![allow(unsafe_code)]
 
 mod address;
 mod batch;
+#[cfg(target_os = "linux")]
+mod segments;
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -31,17 +33,14 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
-    net::{
-        self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags,
-        SocketFlags,
-    },
+    net::{self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags},
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use self::address::{address, with_address};
 pub(crate) use self::{
     address::unnamed,
-    batch::{MANY, Slot},
+    batch::{MANY, Received},
 };
 use crate::addr::Address;
 
@@ -116,6 +115,9 @@ pub(crate) struct Sys {
     kind: Kind,
     /// Whether `O_NONBLOCK` was set in here, and not by whoever made the descriptor.
     set_nonblocking: AtomicBool,
+    /// What the kernel cuts into datagrams.
+    #[cfg(target_os = "linux")]
+    longest: segments::Longest,
 }
 
 type Result<T> = std::result::Result<T, Errno>;
@@ -124,12 +126,22 @@ impl Sys {
     /// Takes a descriptor that must be a socket.
     pub(crate) fn new(socket: Socket) -> io::Result<Sys> {
         let kind = Kind::of(&socket)?;
-        Ok(Sys { fd: socket.into(), kind, set_nonblocking: AtomicBool::new(false) })
+        Ok(Sys::of(socket.into(), kind))
     }
 
     /// Makes a socket, closed on exec.
     pub(crate) fn open(domain: Domain, kind: Type) -> io::Result<Sys> {
         Sys::new(Socket::new(domain, kind, None::<Protocol>)?)
+    }
+
+    fn of(fd: OwnedFd, kind: Kind) -> Sys {
+        Sys {
+            fd,
+            kind,
+            set_nonblocking: AtomicBool::new(false),
+            #[cfg(target_os = "linux")]
+            longest: segments::Longest::default(),
+        }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -231,19 +243,31 @@ impl Sys {
 
     // ---- datagrams
 
-    /// recvfrom(2); the last value tells whether the datagram was longer than `buffer`.
-    pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, Address, bool)> {
+    /// recvfrom(2), which costs less than recvmsg(2), a good 100 ns.
+    pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, Address)> {
+        again(|| {
+            let (got, _, from) = net::recvfrom(&self.fd, &mut *buffer, RecvFlags::DONTWAIT)?;
+            Ok((got, from.as_ref().map_or_else(unnamed, address)))
+        })
+    }
+
+    /// recvmsg(2); the last value tells whether the datagram was longer than `buffer`.
+    #[cfg(not(target_os = "linux"))]
+    fn recv_whole(&self, buffer: &mut [u8]) -> Result<(usize, Address, bool)> {
         again(|| {
             let mut parts = [IoSliceMut::new(buffer)];
             let control = &mut RecvAncillaryBuffer::default();
             let got = net::recvmsg(&self.fd, &mut parts, control, RecvFlags::DONTWAIT)?;
-            let truncated = got.flags.contains(ReturnFlags::TRUNC);
-            let address = got.address.as_ref().map_or_else(unnamed, address);
-            Ok((got.bytes, address, truncated))
+            let truncated = got.flags.contains(net::ReturnFlags::TRUNC);
+            Ok((got.bytes, got.address.as_ref().map_or_else(unnamed, address), truncated))
         })
     }
 
     /// sendto(2).
+    ///
+    /// Always inlined: measured 3,250 ns for a datagram received and sent back, 3,810 with a call
+    /// around the system call, in turns on one AMD machine.
+    #[inline(always)]
     pub(crate) fn send_to(&self, buffer: &[u8], to: &Address) -> Result<usize> {
         again(|| with_address(to, |to| net::sendto(&self.fd, buffer, SEND, &to))?)
     }
@@ -262,8 +286,7 @@ impl Sys {
     pub(crate) fn accept(&self) -> Result<(Sys, Address)> {
         self.make_nonblocking()?;
         let (fd, from) = again(|| net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC))?;
-        let sys = Sys { fd, kind: self.kind, set_nonblocking: AtomicBool::new(false) };
-        Ok((sys, from.as_ref().map_or_else(unnamed, address)))
+        Ok((Sys::of(fd, self.kind), from.as_ref().map_or_else(unnamed, address)))
     }
 
     /// connect(2), begun; [`Sys::connected`] tells how it went on.
