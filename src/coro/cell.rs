@@ -41,6 +41,7 @@ use std::{
 
 use super::{
     Ended, Waiter,
+    memory::Owned,
     state::{Completed, JoinState, Word},
 };
 use crate::primitives::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
@@ -172,6 +173,7 @@ struct Named {
 }
 
 /// Puts the payload of a panic back as it was thrown, and gives the name that stood beside it.
+#[inline]
 fn unname<T>(result: &mut Result<T, Ended>) -> Option<String> {
     let Err(Ended::Panicked(payload)) = result else { return None };
     let named = payload.downcast_mut::<Named>()?;
@@ -223,7 +225,7 @@ impl<F: Future> Join<F::Output> for Cell<F> {
 
 /// Makes the cell of a coroutine and gives each owner its end.
 pub(super) fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {
-    let cell = Box::new(Cell {
+    let cell = Owned::new(Cell {
         head: Head {
             join: JoinState::new(),
             terminate: AtomicBool::new(false),
@@ -232,7 +234,7 @@ pub(super) fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {
         },
         stage: UnsafeCell::new(Stage::Running(future)),
     });
-    let cell = NonNull::from(Box::leak(cell));
+    let cell = cell.into_raw();
     (Body(cell), Joint(cell))
 }
 
@@ -294,10 +296,10 @@ impl Body {
                 // SAFETY: the handle has let go, so the log is the Body's alone.
                 let log = self.head().log.with_mut(|log| unsafe { (*log).take() });
                 // SAFETY: so is the result, and the log was left by this cell's own handle; the
-                // cell was made by `Box::leak` and is freed once, since this consumes the Body.
+                // cell was made by `new` and is freed once, since this consumes the Body.
                 let unseen = unsafe { self.cell().unobserved(log, whose) };
                 // SAFETY: as above.
-                drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+                drop(unsafe { Owned::from_raw(self.0) });
                 unseen
             }
         }
@@ -337,8 +339,8 @@ impl<T, E: fmt::Display> Joint<Result<T, E>> {
             return;
         }
         // SAFETY: the scheduler has let go, so the cell is the handle's alone; it was made by
-        // `Box::leak` and is freed once, since the handle's drop is forgone.
-        let cell = unsafe { Box::from_raw(joint.0.as_ptr()) };
+        // `new` and is freed once, since the handle's drop is forgone.
+        let cell = unsafe { Owned::from_raw(joint.0) };
         // SAFETY: as above.
         if let Some(mut result) = unsafe { cell.take() } {
             let name = unname(&mut result);
@@ -472,8 +474,8 @@ impl<T> Drop for Joint<T> {
             }
         }
         // SAFETY: the scheduler has let go, so the cell is the handle's alone; it was made by
-        // `Box::leak` and is freed once.
-        let cell = unsafe { Box::from_raw(self.0.as_ptr()) };
+        // `new` and is freed once.
+        let cell = unsafe { Owned::from_raw(self.0) };
         // SAFETY: as above.
         let Some(mut result) = (unsafe { cell.take() }) else { return };
         let name = unname(&mut result);

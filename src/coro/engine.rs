@@ -296,15 +296,18 @@ impl Engine {
 
     fn end(&self, index: u32, mut body: Body) {
         let removed = self.table.borrow_mut().remove(index);
-        let name = if removed.named { self.names.borrow_mut().remove(&index) } else { None };
+        if !removed.named {
+            return self.finish(body, None);
+        }
+        let name = self.names.borrow_mut().remove(&index);
         if let Some(name) = &name {
             body.name_panic(name);
         }
-        self.finish(body, name);
+        self.finish(body, name.as_deref());
     }
 
-    fn finish(&self, body: Body, name: Option<Rc<str>>) {
-        let whose = name.as_deref().unwrap_or("a coroutine without a name");
+    fn finish(&self, body: Body, name: Option<&str>) {
+        let whose = name.unwrap_or("a coroutine without a name");
         if let Some(payload) = body.finish(whose) {
             log_panic(whose, &*payload);
         }
@@ -313,6 +316,7 @@ impl Engine {
     /// Ends every coroutine. What is spawned meanwhile ends at once.
     pub(super) fn end_all(&self) {
         self.ending.set(true);
+        self.table.borrow_mut().stop_queueing();
         let mut from = 0;
         loop {
             let Some(index) = self.table.borrow().any_from(from) else { break };
@@ -325,7 +329,6 @@ impl Engine {
             from = index;
         }
         self.finish_resume();
-        self.table.borrow_mut().clear_queue();
         self.ending.set(false);
         self.tell_idle();
     }

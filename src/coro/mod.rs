@@ -20,6 +20,7 @@ pub(crate) mod engine;
 mod fork;
 mod handle;
 mod inbox;
+mod memory;
 mod scheduler;
 pub(crate) mod sources;
 mod state;

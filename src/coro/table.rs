@@ -1,9 +1,8 @@
 //! The coroutines of a scheduler by place, and the queue of those that are ready.
 //!
 //! Each coroutine has a place (an index) and its place a generation, which a wake must fit. The
-//! queue holds places in the order in which they became ready; a place stands in it at most once.
-
-use std::collections::VecDeque;
+//! queue links places in the order in which they became ready; a place stands in it at most once,
+//! so the link is a part of the entry and queueing allocates nothing.
 
 use super::{
     cell::Body,
@@ -27,8 +26,9 @@ mod flags {
 
 struct Entry {
     body: Option<Body>,
-    /// While the entry is free: the next free one.
-    next_free: u32,
+    /// The place behind this one: in the queue while it stands there, among the free ones while it
+    /// is free.
+    next: u32,
     generation: u16,
     flags: u8,
 }
@@ -53,20 +53,51 @@ pub(super) struct Table {
     free: u32,
     alive: usize,
     daemons: usize,
-    queue: VecDeque<u32>,
+    queue: Queue,
+}
+
+/// The ends of the queue, and the link of the one place that has no entry.
+struct Queue {
+    head: u32,
+    tail: u32,
+    main_next: u32,
     main_queued: bool,
+}
+
+/// No place in the queue; less than [`MAIN`], more than any index.
+const END: u32 = u32::MAX - 1;
+
+impl Queue {
+    const EMPTY: Queue = Queue { head: END, tail: END, main_next: END, main_queued: false };
+
+    #[inline]
+    fn push(&mut self, entries: &mut [Entry], index: u32) {
+        match self.tail {
+            END => self.head = index,
+            MAIN => self.main_next = index,
+            tail => entries[tail as usize].next = index,
+        }
+        self.tail = index;
+    }
+
+    #[inline]
+    fn pop(&mut self, entries: &[Entry]) -> Option<u32> {
+        let index = self.head;
+        self.head = match index {
+            END => return None,
+            MAIN => self.main_next,
+            index => entries[index as usize].next,
+        };
+        if self.tail == index {
+            (self.head, self.tail) = (END, END);
+        }
+        Some(index)
+    }
 }
 
 impl Table {
     pub(super) fn new() -> Table {
-        Table {
-            entries: Vec::new(),
-            free: NONE,
-            alive: 0,
-            daemons: 0,
-            queue: VecDeque::new(),
-            main_queued: false,
-        }
+        Table { entries: Vec::new(), free: NONE, alive: 0, daemons: 0, queue: Queue::EMPTY }
     }
 
     /// Coroutines that have not ended.
@@ -81,7 +112,7 @@ impl Table {
 
     /// Whether nobody is ready.
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.head == END
     }
 
     /// Takes a coroutine in and makes it ready, behind all others.
@@ -93,7 +124,7 @@ impl Table {
         entry.body = Some(body);
         entry.flags = flags::QUEUED;
         self.alive += 1;
-        self.queue.push_back(index);
+        self.queue.push(&mut self.entries, index);
         key
     }
 
@@ -115,14 +146,14 @@ impl Table {
         // Whoever is being resumed has no body here; the engine notes its wakes.
         if entry.body.is_some() && entry.flags & flags::QUEUED == 0 {
             entry.flags |= flags::QUEUED;
-            self.queue.push_back(index);
+            self.queue.push(&mut self.entries, index);
         }
     }
 
     fn wake_main(&mut self) {
-        if !self.main_queued {
-            self.main_queued = true;
-            self.queue.push_back(MAIN);
+        if !self.queue.main_queued {
+            self.queue.main_queued = true;
+            self.queue.push(&mut self.entries, MAIN);
         }
     }
 
@@ -130,12 +161,11 @@ impl Table {
     #[inline]
     pub(super) fn next(&mut self) -> Option<Next> {
         loop {
-            let index = self.queue.pop_front()?;
+            let index = self.queue.pop(&self.entries)?;
             if index == MAIN {
-                self.main_queued = false;
+                self.queue.main_queued = false;
                 return Some(Next::Main);
             }
-            // A place may have been left since it became ready.
             if let Some((body, generation)) = self.begin(index) {
                 return Some(Next::Coroutine { index, generation, body });
             }
@@ -159,7 +189,7 @@ impl Table {
         entry.flags &= !flags::RUNNING;
         if woken {
             entry.flags |= flags::QUEUED;
-            self.queue.push_back(index);
+            self.queue.push(&mut self.entries, index);
         }
     }
 
@@ -173,7 +203,7 @@ impl Table {
         }
         entry.flags = 0;
         entry.generation = (entry.generation + 1) % GENERATIONS;
-        entry.next_free = self.free;
+        entry.next = self.free;
         self.free = index;
         self.alive -= 1;
         removed
@@ -186,12 +216,16 @@ impl Table {
         rest.find(|(_, entry)| entry.body.is_some()).map(|(index, _)| index as u32)
     }
 
-    /// Forgets who was ready, after all have ended; `run`'s own future is none of them.
-    pub(super) fn clear_queue(&mut self) {
-        debug_assert_eq!(self.alive, 0, "all coroutines have ended");
-        self.queue.clear();
-        if self.main_queued {
-            self.queue.push_back(MAIN);
+    /// Forgets who is ready, before all are ended: none of them is queued again, by whatever wakes
+    /// it. `run`'s own future is none of them.
+    pub(super) fn stop_queueing(&mut self) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.body.is_some()) {
+            entry.flags |= flags::QUEUED;
+        }
+        let main_queued = self.queue.main_queued;
+        self.queue = Queue::EMPTY;
+        if main_queued {
+            self.wake_main();
         }
     }
 
@@ -238,13 +272,13 @@ impl Table {
     fn free_entry(&mut self) -> u32 {
         if self.free != NONE {
             let index = self.free;
-            self.free = self.entries[index as usize].next_free;
+            self.free = self.entries[index as usize].next;
             return index;
         }
-        let index = u32::try_from(self.entries.len()).ok().filter(|&index| index < MAIN);
+        let index = u32::try_from(self.entries.len()).ok().filter(|&index| index < END);
         let index = index.expect("fewer than 4 billion coroutines");
         make_room(&mut self.entries);
-        self.entries.push(Entry { body: None, next_free: NONE, generation: 0, flags: 0 });
+        self.entries.push(Entry { body: None, next: NONE, generation: 0, flags: 0 });
         index
     }
 }
@@ -257,5 +291,5 @@ pub(super) fn make_room<T>(table: &mut Vec<T>) {
     }
 }
 
-/// No entry; the same number as [`MAIN`], which is in none.
+/// No free entry.
 const NONE: u32 = u32::MAX;

@@ -1,6 +1,7 @@
 //! Unit tests and `tests/it` under a sanitizer, which needs the nightly toolchain.
 //!
-//! AddressSanitizer watches memory and works with the standard library as it comes.
+//! AddressSanitizer watches memory and works with the standard library as it comes. Under both,
+//! the memory of cells is not kept for new ones (`src/coro/memory.rs`).
 //!
 //! ThreadSanitizer watches threads. It does not see what the standard library does inside, since
 //! that was built without it: an acquire fence (in `Arc`), a lock that had to wait, a condition
@@ -56,8 +57,11 @@ fn parse<'a>(words: &[&'a str]) -> Outcome<Options<'a>> {
 }
 
 fn build(options: &Options) -> Outcome<Vec<PathBuf>> {
-    let (folder, flags) =
-        if options.thread { ("tsan", THREAD_FLAGS) } else { ("asan", "-Zsanitizer=address") };
+    let (folder, flags) = if options.thread {
+        ("tsan", THREAD_FLAGS)
+    } else {
+        ("asan", "-Zsanitizer=address --cfg=asan")
+    };
     let words = format!(
         "+nightly test --package asyncoro --lib --test it --no-run \
          --target {ARCH}-unknown-linux-gnu --target-dir target/{folder}"

@@ -10,6 +10,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/coro/cell.rs",
     "src/coro/current.rs",
     "src/coro/fork.rs",
+    "src/coro/memory.rs",
     "src/coro/waiter.rs",
     "src/coro/waker.rs",
     "src/driver/epoll.rs",
