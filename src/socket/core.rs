@@ -108,6 +108,15 @@ pub(crate) struct State {
     write: Half<WriteSide>,
 }
 
+/// How far a socket has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// `close` has begun: no other verb goes on.
+    Closing,
+    Closed,
+}
+
 /// See the module's page.
 pub(crate) struct Core {
     state: RefCell<State>,
@@ -117,11 +126,7 @@ pub(crate) struct Core {
     pub(crate) handles: Cell<u32>,
     /// The scheduler keeps it until what is queued is sent.
     lingering: Cell<bool>,
-    said_starved: Cell<bool>,
-    /// `close` has begun: no other verb goes on.
-    closing: Cell<bool>,
-    /// It has come to its end.
-    closed: Cell<bool>,
+    life: Cell<Life>,
 }
 
 /// What is left of a socket that was taken apart.
@@ -145,9 +150,7 @@ impl Core {
             }),
             handles: Cell::new(0),
             lingering: Cell::new(false),
-            said_starved: Cell::new(false),
-            closing: Cell::new(false),
-            closed: Cell::new(false),
+            life: Cell::new(Life::Open),
         })
     }
 
@@ -166,7 +169,7 @@ impl Core {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.get()
+        self.life.get() != Life::Open
     }
 
     /// The descriptor's number; once the socket is closed, that of an inert one.
@@ -181,12 +184,13 @@ impl Core {
 
     /// Whether `close` has not come to its end.
     pub(crate) fn is_open(&self) -> bool {
-        !self.closed.get()
+        self.life.get() != Life::Closed
     }
 
     /// Tells the log, once, that there was no descriptor left.
     pub(crate) fn say_starved(&self, error: &io::Error) {
-        if !self.said_starved.replace(true) {
+        let said = std::mem::replace(&mut ReadSide::half(self).side.said_starved, true);
+        if !said {
             tracing::warn!("asyncoro: accept waits for a free descriptor: {error}");
         }
     }
@@ -264,7 +268,7 @@ impl Core {
     /// or it is closed, when there is nothing left to close either.
     #[inline]
     pub(crate) fn refuses<O: Op>(&self) -> bool {
-        self.closing.get() && !(O::CLOSES && self.is_open())
+        self.is_closing() && !(O::CLOSES && self.is_open())
     }
 
     /// Has the driver report on this direction from now on, first of all what is ready already.
@@ -329,7 +333,8 @@ impl Core {
 
     /// Begins to close: everybody who waits is woken and told.
     pub(crate) fn begin_close(&self) {
-        if !self.closing.replace(true) {
+        if !self.is_closing() {
+            self.life.set(Life::Closing);
             self.wake_all();
         }
     }
@@ -348,8 +353,7 @@ impl Core {
 
     /// Closes the descriptor now; its number is freed with the last handle.
     pub(crate) fn close(&self) {
-        self.closing.set(true);
-        if !self.closed.replace(true) {
+        if self.life.replace(Life::Closed) != Life::Closed {
             self.unbind();
             if let Some(sys) = &self.state.borrow().sys {
                 sys.bury();
@@ -379,8 +383,7 @@ impl Core {
             return None;
         }
         self.unbind();
-        self.closing.set(true);
-        self.closed.set(true);
+        self.life.set(Life::Closed);
         let mut state = self.state.borrow_mut();
         let sys = state.sys.take()?;
         let read = std::mem::take(&mut state.read.side);
