@@ -1,4 +1,4 @@
-//! The machine: what it is, what it allows, how much of its memory this process holds.
+//! The machine: what it is, what runs on it, what it allows, how much of its memory we hold.
 
 use std::fs;
 use std::io;
@@ -6,18 +6,20 @@ use std::thread;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Processor, cores, kernel and the command, in two lines.
-pub(crate) fn describe() -> String {
+/// What a figure depends on: machine, kernel, versions (found by `build.rs`), and the command.
+pub(crate) fn describe() -> [(&'static str, String); 5] {
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let command: Vec<String> = std::env::args().skip(1).collect();
-    format!(
-        "{processor}, {cores} cores, Linux {}\n\
-         command: cargo xtask bench {}",
-        kernel.trim(),
-        command.join(" ")
-    )
+    let command: String =
+        std::env::args().skip(1).map(|argument| " ".to_owned() + &argument).collect();
+    [
+        ("machine", format!("{processor}, {cores} cores")),
+        ("kernel", format!("Linux {}", kernel.trim())),
+        ("compiler", env!("BENCH_RUSTC").to_owned()),
+        ("crates", env!("BENCH_CRATES").to_owned()),
+        ("command", format!("cargo xtask bench{command}")),
+    ]
 }
 
 /// Allows as many open files as the system lets us: 9,000 connections are 18,000 descriptors.

@@ -8,8 +8,8 @@
 //! `arrivals.rs` connections that come and go, `coroutines.rs` what needs no socket.
 //!
 //! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes while
-//! one measures: what counts is the ratio within a round. `report.rs` prints the tables and writes
-//! `target/bench-report/` (`results.json`, `report.md`). Lower is better in every metric.
+//! one measures: what counts is the ratio within a round. `report/` prints the tables and writes
+//! `target/bench-report/` (`results.json`, `report.md`, plots). Lower is better in every metric.
 
 mod arguments;
 mod arrivals;
@@ -43,10 +43,13 @@ fn main() -> io::Result<()> {
     if let Some(probe) = &arguments.probe {
         return group::memory::probe(&probe[0], &probe[1]);
     }
-    println!("{}", machine::describe());
-    let mut report = Report::new(arguments.total_time(), arguments.only.clone());
+    for (name, value) in machine::describe() {
+        println!("{name}: {value}");
+    }
+    let time = arguments.time_per_case();
+    let mut report = Report::new(arguments.cases(), time, arguments.only.clone());
     for chosen in arguments.chosen() {
-        group::run(chosen, arguments.time_per_case(), &mut report)?;
+        group::run(chosen, time, &mut report)?;
     }
     report.finish()
 }

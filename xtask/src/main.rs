@@ -2,15 +2,16 @@
 //!
 //! This file reads the command line. What happens is in [`ci`] (the steps and their order),
 //! [`tidy`] (the habits of this house, checked), [`examples`] (each example started, talked to and
-//! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks) and
-//! [`sanitize`] (the same tests under a sanitizer). It uses `std` alone, so that it builds in two
-//! seconds.
+//! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks),
+//! [`gate`] (instruction counts) and [`sanitize`] (the same tests under a sanitizer). It uses `std`
+//! alone, so that it builds in two seconds.
 
 mod artifacts;
 mod bench;
 mod ci;
 mod command;
 mod examples;
+mod gate;
 mod repeat;
 mod sanitize;
 mod tidy;
@@ -27,6 +28,7 @@ cargo xtask COMMAND
   examples [NAME...]           start, talk to and interrupt the examples
   loom                         every interleaving of what crosses threads
   bench [GROUP...] [--quick]   asyncoro and its peers, side by side
+  gate [--record]              instruction counts of the hot paths against the recorded ones
   repeat N [ARG...]            tests/it N times; ARGs go to the test binary, a filter for example
   sanitize [--thread] [--leaks] [--repeat N] [ARG...]
                                unit tests and tests/it under AddressSanitizer (nightly),
@@ -49,6 +51,7 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["ci", steps @ ..] => ci::run(steps),
         ["tidy"] => tidy::run(),
         ["bench", arguments @ ..] => bench::run(arguments),
+        ["gate", arguments @ ..] => gate::run(arguments),
         ["examples", names @ ..] => examples::run(names),
         ["loom"] => ci::loom(),
         ["repeat", times, rest @ ..] => repeat::run(times, rest),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::run_case;
 use crate::arrivals::Arrivals;
-use crate::report::{Case, Report};
+use crate::report::{Base, Case, Report};
 use crate::rounds::{Contestant, Cost};
 use crate::subject;
 
@@ -23,7 +23,9 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
             contestants.push(Contestant::new(&subject.name, turn));
         }
         let name = format!("{name}, {connections} at once");
-        let case = Case { group: "connections", name, metric: "time per connection", unit: "ns" };
+        let metric = "time per connection";
+        let bases = &[Base::Subject("tokio"), Base::Subject("epoll")];
+        let case = Case { group: "connections", name, metric, unit: "ns", bases, x: None };
         run_case(&case, contestants, time, report);
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{again, run_case};
 use crate::coroutines::Coroutines;
-use crate::report::{Case, Report};
+use crate::report::{Base, Case, Report};
 use crate::rounds::{Contestant, Cost};
 use crate::subject::{self, MakeCoroutines, Subject};
 
@@ -94,18 +94,21 @@ pub(super) fn run(
     time: Duration,
     report: &mut Report,
 ) -> io::Result<()> {
-    works.iter().try_for_each(|work| compete(group, work, &subject::coroutines(), time, report))
+    let bases = &[Base::BestPeer];
+    let compete = |work| compete(group, work, &subject::coroutines(), bases, time, report);
+    works.iter().try_for_each(compete)
 }
 
 /// asyncoro against itself.
 pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
-    compete("null", &COROUTINES[0], &again(subject::coroutines()), time, report)
+    compete("null", &COROUTINES[0], &again(subject::coroutines()), &[], time, report)
 }
 
 fn compete(
     group: &'static str,
     &Work { name, metric, operations, turn }: &Work,
     subjects: &[Subject<MakeCoroutines>],
+    bases: &'static [Base],
     time: Duration,
     report: &mut Report,
 ) -> io::Result<()> {
@@ -115,7 +118,7 @@ fn compete(
         let cost = move || Cost::from(turn(&mut *runtime).as_nanos() as f64 / operations as f64);
         contestants.push(Contestant::new(&subject.name, cost));
     }
-    let case = Case { group, name: name.to_owned(), metric, unit: "ns" };
+    let case = Case { group, name: name.to_owned(), metric, unit: "ns", bases, x: None };
     run_case(&case, contestants, time, report);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::run_case;
 use crate::flight::Flight;
-use crate::report::{Case, Report};
+use crate::report::{Base, Case, Report};
 use crate::rounds::{Contestant, Cost};
 use crate::subject;
 
@@ -24,7 +24,9 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
             contestants.push(Contestant::new(&subject.name, turn));
         }
         let name = format!("100 B, {in_flight} in flight");
-        let case = Case { group: "datagrams", name, metric: "time per datagram", unit: "ns" };
+        let metric = "time per datagram";
+        let bases = &[Base::Subject("tokio"), Base::Subject("epoll")];
+        let case = Case { group: "datagrams", name, metric, unit: "ns", bases, x: None };
         run_case(&case, contestants, time, report);
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{again, run_case, server_contestants};
-use crate::report::{Case, Report};
+use crate::report::{Base, Case, Report};
 use crate::subject;
 
 /// Ready connections and bytes of a request.
@@ -14,7 +14,10 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     for (k, size) in CASES {
         let contestants = server_contestants(&subject::echoing(), k, &request(size), 1)?;
         let name = format!("K = {k}, {size} B");
-        let case = Case { group: "echo", name, metric: "time per request", unit: "ns" };
+        let x = (size == 64).then_some(k as f64);
+        let bases = &[Base::Subject("epoll")];
+        let metric = "time per request";
+        let case = Case { group: "echo", name, metric, unit: "ns", bases, x };
         run_case(&case, contestants, time, report);
     }
     Ok(())
@@ -24,7 +27,8 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
 pub(super) fn in_time(time: Duration, report: &mut Report) -> io::Result<()> {
     let contestants = server_contestants(&subject::in_time(), 64, &request(64), 1)?;
     let name = "echo, K = 64, 64 B, timeout armed per request".to_owned();
-    let case = Case { group: "timers", name, metric: "time per request", unit: "ns" };
+    let (metric, bases) = ("time per request", &[Base::Subject("asyncoro without")]);
+    let case = Case { group: "timers", name, metric, unit: "ns", bases, x: None };
     run_case(&case, contestants, time, report);
     Ok(())
 }
@@ -34,7 +38,8 @@ pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
     let subjects = again(subject::echoing());
     let contestants = server_contestants(&subjects, 64, &request(64), 1)?;
     let name = "echo, K = 64, 64 B".to_owned();
-    let case = Case { group: "null", name, metric: "time per request", unit: "ns" };
+    let metric = "time per request";
+    let case = Case { group: "null", name, metric, unit: "ns", bases: &[], x: None };
     run_case(&case, contestants, time, report);
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use super::messages::message;
 use crate::load::Load;
-use crate::report::{Case, Report};
+use crate::report::{Base, Case, Report};
 use crate::served::MakeServer;
 use crate::subject::{self, MakeCoroutines, Subject};
 use crate::{heap, machine};
@@ -21,20 +21,25 @@ use crate::{heap, machine};
 const IDLE: &str = "idle connection";
 const PARKED: &str = "parked coroutine";
 
+/// Both figures of each are measured at once.
+pub(super) const CASES: usize = 2;
+
 const CONNECTIONS: usize = 9_000;
 const COROUTINES: usize = 1_000_000;
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
     let idle = subject::idling().into_iter().map(|subject| subject.name);
-    measure(IDLE, format!("{IDLE}, {CONNECTIONS} of them"), &idle.collect::<Vec<_>>(), report)?;
+    measure(IDLE, &format!("{IDLE}, {CONNECTIONS} of them"), &idle.collect::<Vec<_>>(), report)?;
     let parked = subject::coroutines().into_iter().map(|subject| subject.name);
-    measure(PARKED, format!("{PARKED}, {COROUTINES} of them"), &parked.collect::<Vec<_>>(), report)
+    measure(PARKED, &format!("{PARKED}, {COROUTINES} of them"), &parked.collect::<Vec<_>>(), report)
 }
 
-fn measure(probe: &str, name: String, subjects: &[String], report: &mut Report) -> io::Result<()> {
-    let group = "memory";
-    let heap = Case { group, name: name.clone(), metric: "heap", unit: "bytes" };
-    let resident = Case { group, name, metric: "resident size", unit: "bytes" };
+fn measure(probe: &str, name: &str, subjects: &[String], report: &mut Report) -> io::Result<()> {
+    let case = |metric| {
+        let (name, bases) = (name.to_owned(), &[Base::Subject("tokio")]);
+        Case { group: "memory", name, metric, unit: "bytes", bases, x: None }
+    };
+    let (heap, resident) = (case("heap"), case("resident size"));
     report.begin(&heap);
     let (mut heaps, mut residents) = (Vec::new(), Vec::new());
     for subject in subjects {

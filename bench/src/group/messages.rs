@@ -4,19 +4,23 @@ use std::io;
 use std::time::Duration;
 
 use super::{again, run_case, server_contestants};
-use crate::report::{Case, Report};
+use crate::report::{Base, Case, Report};
 use crate::subject;
 
 /// Connections, bytes of a message, messages in flight on each connection.
 pub(super) const CASES: [(usize, usize, usize); 4] =
     [(64, 100, 1), (64, 100, 16), (64, 10 * 1024, 1), (64, 10 * 1024, 16)];
 
+const BASES: &[Base] =
+    &[Base::Subject("epoll"), Base::Subject("tokio"), Base::Subject("tokio feed+flush")];
+
 pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     for (k, size, in_flight) in CASES {
         let request = message(size).repeat(in_flight);
         let contestants = server_contestants(&subject::messaging(), k, &request, in_flight)?;
         let name = format!("{k} connections, {size} B, {in_flight} in flight");
-        let case = Case { group: "messages", name, metric: "time per message", unit: "ns" };
+        let (metric, bases) = ("time per message", BASES);
+        let case = Case { group: "messages", name, metric, unit: "ns", bases, x: None };
         run_case(&case, contestants, time, report);
     }
     Ok(())
@@ -27,7 +31,8 @@ pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
     let subjects = again(subject::messaging());
     let contestants = server_contestants(&subjects, 64, &message(100).repeat(16), 16)?;
     let name = "messages, 64 connections, 100 B, 16 in flight".to_owned();
-    let case = Case { group: "null", name, metric: "time per message", unit: "ns" };
+    let metric = "time per message";
+    let case = Case { group: "null", name, metric, unit: "ns", bases: &[], x: None };
     run_case(&case, contestants, time, report);
     Ok(())
 }

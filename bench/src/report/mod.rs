@@ -1,0 +1,117 @@
+//! The report: what the groups measured, told on the terminal (`console.rs`) as it comes, and in
+//! `target/bench-report/` at the end: `results.json` (`json.rs`), `report.md` (`markdown.rs`) and
+//! the plots it shows (`plot/`).
+//!
+//! A group says what it measured as a [`Case`] and hands over each subject's costs; `table.rs`
+//! makes rows and ratios of them (`statistics.rs`), and everything else is made of those tables.
+
+mod bar;
+mod console;
+mod json;
+mod markdown;
+mod plot;
+mod statistics;
+mod table;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::machine;
+use bar::Bar;
+use table::Table;
+
+/// What was measured in a case.
+pub(crate) struct Case {
+    /// The group it belongs to.
+    pub(crate) group: &'static str,
+    /// Its name within the group.
+    pub(crate) name: String,
+    /// What was measured, "time per request".
+    pub(crate) metric: &'static str,
+    /// Its unit; lower is better.
+    pub(crate) unit: &'static str,
+    /// Whom all subjects are compared with; nobody named is the first subject. The first of them is
+    /// the base of the group's plot.
+    pub(crate) bases: &'static [Base],
+    /// The number of connections, for cases that differ in nothing else within their group: they
+    /// make a plot of cost against it.
+    pub(crate) x: Option<f64>,
+}
+
+/// A subject that others are compared with.
+pub(crate) enum Base {
+    /// The one of this name.
+    Subject(&'static str),
+    /// Whoever has the lowest median of the case, asyncoro left out.
+    BestPeer,
+}
+
+/// The results so far, and the progress bar.
+pub(crate) struct Report {
+    tables: Vec<Table>,
+    bar: Bar,
+    only: Vec<String>,
+}
+
+impl Report {
+    /// An empty report of a run of so many cases, each of which is planned to take so long.
+    pub(crate) fn new(cases: usize, per_case: Duration, only: Vec<String>) -> Self {
+        Self { tables: Vec::new(), bar: Bar::new(cases, per_case), only }
+    }
+
+    /// Whether the subject takes part.
+    pub(crate) fn wants(&self, subject: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == subject)
+    }
+
+    /// Says what is going on.
+    pub(crate) fn begin(&mut self, case: &Case) {
+        self.bar.begin(case.group, &case.name);
+    }
+
+    /// Moves the progress bar on.
+    pub(crate) fn tick(&self, time: Duration) {
+        self.bar.tick(time);
+    }
+
+    /// Takes the costs of a case, for each subject one per round, and prints its table.
+    pub(crate) fn add(&mut self, case: &Case, results: &[(String, Vec<f64>)]) {
+        let Some(table) = Table::new(case, results) else { return };
+        self.bar.print(&console::text(&table));
+        self.tables.push(table);
+    }
+
+    /// Writes the files and says where they are.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.bar.finish();
+        let folder = folder();
+        fs::create_dir_all(&folder)?;
+        let mut report = markdown::head(&machine::describe());
+        let mut plotted = 0;
+        for tables in self.tables.chunk_by(|one, next| one.group == next.group) {
+            let plots = plot::of_group(tables).map_err(io::Error::other)?;
+            for plot in &plots {
+                fs::write(folder.join(&plot.file), &plot.svg)?;
+            }
+            plotted += plots.len();
+            report += &markdown::group(tables, &plots);
+        }
+        fs::write(folder.join("report.md"), report)?;
+        fs::write(folder.join("results.json"), json::list(&self.tables))?;
+        println!(
+            "\n{} tables and {plotted} plots in report.md, rows in results.json: {}",
+            self.tables.len(),
+            folder.display()
+        );
+        Ok(())
+    }
+}
+
+/// Cargo says where this package is; started without it, the report goes to where we are.
+fn folder() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let root = package.as_deref().and_then(|bench| bench.parent()).map(PathBuf::from);
+    root.unwrap_or_default().join("target/bench-report")
+}
