@@ -32,21 +32,30 @@ pub(crate) fn echo<R: Net>(
     connections: Vec<TcpStream>,
     length: usize,
 ) -> io::Result<Box<dyn Server>> {
-    serve::<R, _>(connections, false, move |mut stream, progress| async move {
-        let mut buffer = vec![0; length];
-        loop {
-            let received;
-            (received, buffer) = R::recv(&mut stream, buffer).await;
-            let received = received.unwrap_or_else(gone);
-            if received == 0 {
-                return;
-            }
-            let sent;
-            (sent, buffer) = R::send_all(&mut stream, buffer, received).await;
-            sent.unwrap_or_else(fatal);
-            progress.add(received);
-        }
+    serve::<R, _>(connections, false, move |stream, progress| {
+        echo_stream::<R>(stream, length, move |bytes| progress.add(bytes))
     })
+}
+
+/// The same for one stream, until its end; `answered` is told the bytes of each answer.
+pub(crate) async fn echo_stream<R: Net>(
+    mut stream: R::Stream,
+    length: usize,
+    answered: impl Fn(usize),
+) {
+    let mut buffer = vec![0; length];
+    loop {
+        let received;
+        (received, buffer) = R::recv(&mut stream, buffer).await;
+        let received = received.unwrap_or_else(gone);
+        if received == 0 {
+            return;
+        }
+        let sent;
+        (sent, buffer) = R::send_all(&mut stream, buffer, received).await;
+        sent.unwrap_or_else(fatal);
+        answered(received);
+    }
 }
 
 /// Sends messages back.

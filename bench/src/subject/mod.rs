@@ -38,6 +38,13 @@ pub(crate) struct Subject<M> {
 /// Makes a runtime for coroutines.
 pub(crate) type MakeCoroutines = fn() -> io::Result<Box<dyn Coroutines>>;
 
+/// How the subject of this name is made ready.
+pub(crate) fn find<M>(subjects: Vec<Subject<M>>, name: &str) -> io::Result<M> {
+    let found = subjects.into_iter().find(|subject| subject.name == name);
+    let found = found.ok_or_else(|| io::Error::other(format!("no subject {name:?} here")))?;
+    Ok(found.make)
+}
+
 fn subject<M>(name: &str, make: M) -> Subject<M> {
     Subject { name: name.to_owned(), make }
 }
