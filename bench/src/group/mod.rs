@@ -6,6 +6,9 @@ mod datagrams;
 mod echo;
 pub(crate) mod memory;
 mod messages;
+mod processes;
+mod scale;
+mod timeouts;
 mod verbs;
 
 use std::io;
@@ -28,6 +31,8 @@ pub(crate) enum Group {
     Echo,
     /// Echo of 16 KiB, by verb.
     Verbs,
+    /// Echo between two processes, the server's time on its core.
+    Processes,
     /// Messages on 64 connections, some in flight.
     Messages,
     /// Spawn, yield, wake from another thread, channels.
@@ -38,21 +43,25 @@ pub(crate) enum Group {
     Connections,
     /// Datagrams, one by one and in batches.
     Datagrams,
+    /// Few active connections among many.
+    Scale,
     /// Bytes per idle connection and per parked coroutine.
     Memory,
 }
 
 impl Group {
     /// All groups in the order of the report.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Null,
         Self::Echo,
         Self::Verbs,
+        Self::Processes,
         Self::Messages,
         Self::Coroutines,
         Self::Timers,
         Self::Connections,
         Self::Datagrams,
+        Self::Scale,
         Self::Memory,
     ];
 
@@ -62,11 +71,13 @@ impl Group {
             Self::Null => 3,
             Self::Echo => echo::CASES.len(),
             Self::Verbs => verbs::CASES,
+            Self::Processes => processes::CASES.len(),
             Self::Messages => messages::CASES.len(),
             Self::Coroutines => coroutines::COROUTINES.len(),
-            Self::Timers => coroutines::TIMERS.len() + 1,
+            Self::Timers => coroutines::TIMERS.len() + timeouts::CASES,
             Self::Connections => connections::CASES.len(),
             Self::Datagrams => datagrams::CASES.len(),
+            Self::Scale => scale::CASES.len(),
             Self::Memory => 0,
         }
     }
@@ -82,15 +93,28 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
         }
         Group::Echo => echo::run(time, report),
         Group::Verbs => verbs::run(time, report),
+        Group::Processes => processes::run(time, report),
         Group::Messages => messages::run(time, report),
         Group::Coroutines => coroutines::run("coroutines", &coroutines::COROUTINES, time, report),
         Group::Timers => {
             coroutines::run("timers", &coroutines::TIMERS, time, report)?;
-            echo::in_time(time, report)
+            timeouts::run(time, report)
         }
         Group::Connections => connections::run(time, report),
         Group::Datagrams => datagrams::run(time, report),
+        Group::Scale => scale::run(time, report),
         Group::Memory => memory::run(report),
+    }
+}
+
+/// Does the part of a group that has a process of its own.
+pub(crate) fn child(part: &[String]) -> io::Result<()> {
+    let words: Vec<&str> = part.iter().map(String::as_str).collect();
+    match words[..] {
+        ["processes", length, subject] => processes::child(length, subject),
+        ["scale", connections, subject] => scale::child(connections, subject),
+        ["timers", subject] => timeouts::child(subject),
+        _ => Err(io::Error::other(format!("there is no part {words:?}"))),
     }
 }
 

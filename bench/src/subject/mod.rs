@@ -19,6 +19,7 @@ use ::asyncoro::coro::Scheduler;
 use crate::arrivals::{MakeAccepting, accepting as accept};
 use crate::coroutines::Coroutines;
 use crate::flight::{MakeAnswering, plain};
+use crate::listening::{self, Listen};
 use crate::runtime::{Channel, Net, Runtime};
 use crate::served::{MakeServer, echo, echo_in_time, fatal, lean, messages, serve};
 use compio::Compio;
@@ -57,6 +58,21 @@ pub(crate) fn echoing() -> Vec<Subject<MakeServer>> {
     vec![
         subject("epoll", epoll::echo),
         subject("floor", floor::echo),
+        of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
+        of::<Scheduler>(),
+    ]
+}
+
+/// Those who accept connections and send back what they receive.
+pub(crate) fn listening() -> Vec<Subject<Listen>> {
+    fn of<R: Net>() -> Subject<Listen> {
+        subject(R::NAME, listening::echo::<R> as Listen)
+    }
+    vec![
+        subject("epoll", epoll::accepting::listen),
         of::<Tokio>(),
         of::<Smol>(),
         of::<Monoio>(),

@@ -47,10 +47,13 @@ pub(crate) fn recv_bytes(connections: Vec<TcpStream>, _: usize) -> io::Result<Bo
 }
 
 /// Messages under a timeout that counts anew for each.
-pub(crate) fn with_timeout(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
-    serve::<Scheduler, _>(connections, false, |socket, progress| async move {
+pub(crate) fn with_timeout(
+    connections: Vec<TcpStream>,
+    length: usize,
+) -> io::Result<Box<dyn Server>> {
+    serve::<Scheduler, _>(connections, false, move |socket, progress| async move {
         socket.set_timeout(Some(Duration::from_secs(30)));
-        let mut buffer = vec![0; ROOM];
+        let mut buffer = vec![0; length];
         while let Ok(received @ 1..) = socket.recv(&mut buffer).await {
             socket.send_all(&buffer[..received]).await.unwrap_or_else(fatal);
             progress.add(received);
