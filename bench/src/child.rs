@@ -1,9 +1,9 @@
 //! Parts of the work that need a process of their own: this program once more, with `--child`.
 //!
-//! The parent starts a child, reads from it a line at a time, tells it to do a turn by an empty line
-//! and reads what that cost. Children and parent run on cores of their own ([`Pinned`]). Nothing
-//! outlives a run: a child ends when its standard input does, is killed and waited for when its
-//! [`Child`] is dropped, and has a deadline; the parent waits for no line for ever.
+//! The parent starts a child, reads from it a line at a time, tells it to do a turn by an empty
+//! line and reads what that cost. Children and parent run on cores of their own ([`Pinned`]).
+//! Nothing outlives a run: a child ends when its standard input does, is killed and waited for when
+//! its [`Child`] is dropped, and has a deadline; the parent waits for no line for ever.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};

@@ -6,7 +6,8 @@
 //! work is written once, over the three traits of `runtime.rs` that each runtime implements:
 //! `served.rs` has the servers of streams, whose load is `load.rs`, `flight.rs` datagrams,
 //! `arrivals.rs` connections that come and go, `coroutines.rs` what needs no socket. What needs
-//! a second process is a `child.rs`; its servers are in `listening.rs`, their load in `clients.rs`.
+//! a second process is a `child.rs`; its servers are in `listening.rs` and `bulk.rs`, the load of
+//! the former in `clients.rs`.
 //!
 //! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes while
 //! one measures: what counts is the ratio within a round. `report.rs` prints the tables and writes
@@ -14,6 +15,7 @@
 
 mod arguments;
 mod arrivals;
+mod bulk;
 mod child;
 mod clients;
 mod coroutines;

@@ -17,6 +17,7 @@ use std::io;
 use ::asyncoro::coro::Scheduler;
 
 use crate::arrivals::{MakeAccepting, accepting as accept};
+use crate::bulk;
 use crate::coroutines::Coroutines;
 use crate::flight::{MakeAnswering, plain};
 use crate::listening::{self, Listen};
@@ -78,6 +79,37 @@ pub(crate) fn listening() -> Vec<Subject<Listen>> {
         of::<Monoio>(),
         of::<Compio>(),
         of::<Scheduler>(),
+    ]
+}
+
+/// Those who send many bytes.
+pub(crate) fn sending() -> Vec<Subject<bulk::Serve>> {
+    fn of<R: Net>() -> Subject<bulk::Serve> {
+        subject(R::NAME, bulk::sends::<R> as bulk::Serve)
+    }
+    vec![
+        subject("epoll", epoll::bulk::sends),
+        of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
+        of::<Scheduler>(),
+    ]
+}
+
+/// Those who receive many bytes.
+pub(crate) fn receiving() -> Vec<Subject<bulk::Serve>> {
+    fn of<R: Net>() -> Subject<bulk::Serve> {
+        subject(R::NAME, bulk::receives::<R> as bulk::Serve)
+    }
+    vec![
+        subject("epoll", epoll::bulk::receives),
+        of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
+        of::<Scheduler>(),
+        subject("asyncoro recv_with", asyncoro::bulk::receives),
     ]
 }
 
