@@ -1,12 +1,12 @@
 //! Many bytes one way over one connection: the subject in a child sends or receives them, a raw
-//! peer in the parent is the other end.
+//! peer in the parent is the other end, which closes the connection by a reset.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use crate::listening::listen;
 use crate::runtime::Net;
-use crate::served::fatal;
+use crate::served::{fatal, gone};
 
 /// What goes over the connection in a turn.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ pub(crate) fn sends<R: Net>(listener: TcpListener, bulk: Bulk) -> io::Result<()>
         loop {
             let received;
             (received, order) = R::recv(&mut stream, order).await;
-            if received.unwrap_or_else(fatal) == 0 {
+            if received.unwrap_or_else(gone) == 0 {
                 return;
             }
             for _ in 0..bulk.total / bulk.piece {
@@ -47,7 +47,7 @@ pub(crate) fn receives<R: Net>(listener: TcpListener, bulk: Bulk) -> io::Result<
         loop {
             let received;
             (received, room) = R::recv(&mut stream, room).await;
-            match received.unwrap_or_else(fatal) {
+            match received.unwrap_or_else(gone) {
                 0 => return,
                 received => left -= received,
             }

@@ -44,16 +44,15 @@ pub(crate) fn run(serve: impl FnOnce(TcpListener) -> io::Result<()>) -> io::Resu
     serve(listener)
 }
 
-/// In the parent: starts a child that listens, and connects so many blocking sockets to it.
-pub(crate) fn start(part: &[&str], connections: usize) -> io::Result<(Child, Vec<TcpStream>)> {
+/// In the parent: starts a child that listens; gives its port.
+pub(crate) fn start(part: &[&str]) -> io::Result<(Child, u16)> {
     let mut child = Child::start(part)?;
     let [port] = child.numbers()?;
-    let port = u16::try_from(port).map_err(io::Error::other)?;
-    let clients = (0..connections).map(|_| connect(port)).collect::<io::Result<_>>()?;
-    Ok((child, clients))
+    Ok((child, u16::try_from(port).map_err(io::Error::other)?))
 }
 
-fn connect(port: u16) -> io::Result<TcpStream> {
+/// Connects to it; the socket is blocking.
+pub(crate) fn connect(port: u16) -> io::Result<TcpStream> {
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     client.set_nodelay(true)?;
     client.set_read_timeout(Some(PATIENCE))?;

@@ -154,7 +154,7 @@ impl<R: Net> Server for Served<R> {
 
 /// The end of a case: the load leaves by a reset, which a runtime that outlives its case (smol's
 /// executor belongs to the thread) gets to see. Like the end of a stream. Anything else is fatal.
-fn gone(error: io::Error) -> usize {
+pub(crate) fn gone(error: io::Error) -> usize {
     if error.kind() == ErrorKind::ConnectionReset { 0 } else { fatal(error) }
 }
 

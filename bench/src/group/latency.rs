@@ -30,8 +30,8 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
         let mut pairs = Pairs::new();
         for subject in &subjects {
             let length = super::SMALLEST_BUFFER.to_string();
-            let (child, streams) = listening::start(&["processes", &length, &subject.name], 1)?;
-            let mut stream = streams.into_iter().next().expect("one was asked for");
+            let (child, port) = listening::start(&["processes", &length, &subject.name])?;
+            let mut stream = listening::connect(port)?;
             let turn = move || turn(&child, &mut stream, receive).unwrap_or_else(fatal);
             pairs.push((subject.name.clone(), Box::new(turn)));
         }

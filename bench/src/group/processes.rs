@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::child::{CLIENTS, Pinned};
 use crate::clients::Clients;
-use crate::listening;
+use crate::listening::{self, connect};
 use crate::report::{Case, Report};
 use crate::rounds::{Contestant, Cost, compete};
 use crate::served::fatal;
@@ -60,7 +60,8 @@ fn contestant(
     (connections, size, in_flight): (usize, usize, usize),
 ) -> io::Result<Contestant> {
     let length = (2 * size * in_flight).max(super::SMALLEST_BUFFER).to_string();
-    let (child, streams) = listening::start(&["processes", &length, subject], connections)?;
+    let (child, port) = listening::start(&["processes", &length, subject])?;
+    let streams = (0..connections).map(|_| connect(port)).collect::<io::Result<_>>()?;
     let mut clients = Clients::new(streams, size, in_flight)?;
     Ok(Contestant::new(subject, move || {
         let (answered, took) = child.run_time_of(|| clients.load(WINDOW).unwrap_or_else(fatal));

@@ -7,14 +7,14 @@ use asyncoro::coro::Scheduler;
 
 use crate::bulk::Bulk;
 use crate::listening::listen;
-use crate::served::fatal;
+use crate::served::{fatal, gone};
 
 /// As [`crate::bulk::receives`].
 pub(crate) fn receives(listener: TcpListener, bulk: Bulk) -> io::Result<()> {
     listen::<Scheduler, _>(listener, move |socket| async move {
         let mut left = bulk.total;
         loop {
-            match socket.recv_with(|bytes| bytes.len()).await.unwrap_or_else(fatal) {
+            match socket.recv_with(|bytes| bytes.len()).await.unwrap_or_else(gone) {
                 0 => return,
                 received => left -= received,
             }

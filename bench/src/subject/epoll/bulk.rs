@@ -1,4 +1,4 @@
-//! Many bytes one way by hand: edge-triggered, and a short write or read says when to wait.
+//! Many bytes one way by hand: edge-triggered, and a short write says when to wait.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,38 +7,36 @@ use rustix::event::epoll::EventFlags;
 
 use super::poll::Poll;
 use crate::bulk::{Bulk, ROOM};
+use crate::served::gone;
 
 /// Whenever it receives a byte, sends all.
 pub(crate) fn sends(listener: TcpListener, bulk: Bulk) -> io::Result<()> {
-    let (mut stream, mut poll) = accept(&listener, EventFlags::IN | EventFlags::OUT)?;
     let data = vec![b'?'; bulk.piece];
-    while read(&mut stream, &mut poll, &mut [0])? > 0 {
-        for _ in 0..bulk.total / bulk.piece {
-            let mut rest = &data[..];
-            while !rest.is_empty() {
-                let sent = or_nothing(stream.write(rest))?;
-                rest = &rest[sent..];
-                if !rest.is_empty() {
-                    poll.wait().for_each(drop);
-                }
+    loop {
+        let (mut stream, mut poll) = accept(&listener, EventFlags::IN | EventFlags::OUT)?;
+        while read(&mut stream, &mut poll, &mut [0]) > 0 {
+            for _ in 0..bulk.total / bulk.piece {
+                send_all(&mut stream, &mut poll, &data)?;
             }
         }
     }
-    Ok(())
 }
 
 /// Whenever it has received all, sends a byte.
 pub(crate) fn receives(listener: TcpListener, bulk: Bulk) -> io::Result<()> {
-    let (mut stream, mut poll) = accept(&listener, EventFlags::IN)?;
-    let (mut room, mut left) = (vec![0; ROOM], bulk.total);
+    let mut room = vec![0; ROOM];
     loop {
-        match read(&mut stream, &mut poll, &mut room)? {
-            0 => return Ok(()),
-            received => left -= received,
-        }
-        if left == 0 {
-            stream.write_all(b"!")?;
-            left = bulk.total;
+        let (mut stream, mut poll) = accept(&listener, EventFlags::IN)?;
+        let mut left = bulk.total;
+        loop {
+            match read(&mut stream, &mut poll, &mut room) {
+                0 => break,
+                received => left -= received,
+            }
+            if left == 0 {
+                stream.write_all(b"!")?;
+                left = bulk.total;
+            }
         }
     }
 }
@@ -50,12 +48,23 @@ fn accept(listener: &TcpListener, events: EventFlags) -> io::Result<(TcpStream, 
     Ok((stream, poll))
 }
 
-/// Waits if nothing is there; 0 at the end of the stream.
-fn read(stream: &mut TcpStream, poll: &mut Poll, room: &mut [u8]) -> io::Result<usize> {
+fn send_all(stream: &mut TcpStream, poll: &mut Poll, mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        let sent = or_nothing(stream.write(rest))?;
+        rest = &rest[sent..];
+        if !rest.is_empty() {
+            poll.wait().for_each(drop);
+        }
+    }
+    Ok(())
+}
+
+/// Waits if nothing is there; 0 at the end of the connection.
+fn read(stream: &mut TcpStream, poll: &mut Poll, room: &mut [u8]) -> usize {
     loop {
         match stream.read(room) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => poll.wait().for_each(drop),
-            received => return received,
+            received => return received.unwrap_or_else(gone),
         }
     }
 }
