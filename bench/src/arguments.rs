@@ -27,6 +27,10 @@ pub(crate) struct Arguments {
     /// Measures the memory of one case and subject, in a process of its own.
     #[arg(long, hide = true, num_args = 2)]
     pub(crate) probe: Option<Vec<String>>,
+
+    /// Does the part of a group that has a process of its own.
+    #[arg(long, hide = true, num_args = 1..)]
+    pub(crate) child: Option<Vec<String>>,
 }
 
 impl Arguments {

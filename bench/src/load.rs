@@ -28,6 +28,8 @@ use crate::served::fatal;
 /// The client ends of K connections and what they send.
 pub(crate) struct Load {
     clients: Vec<TcpStream>,
+    /// The client ends that never send.
+    _idle: Vec<TcpStream>,
     request: Vec<u8>,
 }
 
@@ -35,11 +37,20 @@ impl Load {
     /// Connects K times over loopback, without Nagle's delay; gives the server's ends too, which
     /// are blocking sockets as `accept` returned them.
     pub(crate) fn connect(k: usize, request: Vec<u8>) -> io::Result<(Rc<Self>, Vec<TcpStream>)> {
+        Self::connect_some(k, k, request)
+    }
+
+    /// The same where only some of the K have requests, spread evenly over them all.
+    pub(crate) fn connect_some(
+        k: usize,
+        active: usize,
+        request: Vec<u8>,
+    ) -> io::Result<(Rc<Self>, Vec<TcpStream>)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let mut clients = Vec::with_capacity(k);
+        let (mut clients, mut idle) = (Vec::with_capacity(active), Vec::new());
         let mut servers = Vec::with_capacity(k);
-        for _ in 0..k {
+        for place in 0..k {
             let client = TcpStream::connect(address)?;
             let (server, _) = listener.accept()?;
             client.set_nodelay(true)?;
@@ -50,10 +61,15 @@ impl Load {
             client.set_nonblocking(true)?;
             // The client closes first, by a reset: no port is left in TIME_WAIT.
             set_socket_linger(&client, Some(Duration::ZERO))?;
-            clients.push(client);
+            let is_next = place * active / k == clients.len();
+            if is_next {
+                clients.push(client)
+            } else {
+                idle.push(client)
+            }
             servers.push(server);
         }
-        Ok((Rc::new(Self { clients, request }), servers))
+        Ok((Rc::new(Self { clients, _idle: idle, request }), servers))
     }
 
     /// One turn of a server that is called: `serve(n)` answers until it has sent n bytes. The times

@@ -5,7 +5,9 @@
 //! A group (`group/`) is a kind of work with its cases; a subject (`subject/`) is who does it. The
 //! work is written once, over the three traits of `runtime.rs` that each runtime implements:
 //! `served.rs` has the servers of streams, whose load is `load.rs`, `flight.rs` datagrams,
-//! `arrivals.rs` connections that come and go, `coroutines.rs` what needs no socket.
+//! `arrivals.rs` connections that come and go, `coroutines.rs` what needs no socket. What needs
+//! a second process is a `child.rs`; its servers are in `listening.rs` and `bulk.rs`, the load of
+//! the former in `clients.rs`.
 //!
 //! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes while
 //! one measures: what counts is the ratio within a round. `report/` prints the tables and writes
@@ -13,11 +15,15 @@
 
 mod arguments;
 mod arrivals;
+mod bulk;
+mod child;
+mod clients;
 mod coroutines;
 mod flight;
 mod gathered;
 mod group;
 mod heap;
+mod listening;
 mod load;
 mod machine;
 mod progress;
@@ -42,6 +48,9 @@ fn main() -> io::Result<()> {
     machine::raise_file_limit()?;
     if let Some(probe) = &arguments.probe {
         return group::memory::probe(&probe[0], &probe[1]);
+    }
+    if let Some(part) = &arguments.child {
+        return group::child(part);
     }
     for (name, value) in machine::describe() {
         println!("{name}: {value}");

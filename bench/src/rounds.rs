@@ -20,7 +20,7 @@ impl Contestant {
 }
 
 /// The cost of a turn, per operation.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Cost {
     /// The subject's own.
     pub(crate) own: f64,
@@ -34,37 +34,63 @@ impl From<f64> for Cost {
     }
 }
 
-/// Lets the contestants take turns for so long (and [`LEAST`] rounds at least, of slow ones
-/// [`FEWEST`]). Returns the costs,
-/// for each contestant one per round; `tick` is called after each round with the time it took.
+/// Lets the contestants of one case compete for so long. Returns the costs, for each contestant one
+/// per round.
 pub(crate) fn compete(
     contestants: &mut [Contestant],
     time: Duration,
-    mut tick: impl FnMut(Duration),
+    tick: impl FnMut(Duration),
 ) -> Vec<Vec<f64>> {
-    let mut costs = vec![Vec::new(); contestants.len()];
-    for contestant in &mut *contestants {
+    let rounds = take_turns(contestants.len(), |index| (contestants[index].turn)(), time, tick);
+    by_contestant(rounds.iter().map(|turns| charge(contestants, turns)))
+}
+
+/// Has so many take turns for so long (and [`LEAST`] rounds at least, of slow ones [`FEWEST`]).
+/// Returns for each round what each of them gave; `tick` is called after each round with the time
+/// it took.
+pub(crate) fn take_turns<T: Copy + Default>(
+    count: usize,
+    mut turn: impl FnMut(usize) -> T,
+    time: Duration,
+    mut tick: impl FnMut(Duration),
+) -> Vec<Vec<T>> {
+    for index in 0..count {
         // The first turn of all meets cold memory: not counted.
-        (contestant.turn)();
+        turn(index);
     }
-    let mut turns = vec![Cost::from(0.0); contestants.len()];
+    let mut rounds = Vec::new();
     let started = Instant::now();
-    for round in 0.. {
+    loop {
         let round_started = Instant::now();
-        for index in order(round, contestants.len()) {
-            turns[index] = (contestants[index].turn)();
+        let mut turns = vec![T::default(); count];
+        for index in order(rounds.len(), count) {
+            turns[index] = turn(index);
         }
-        for (index, contestant) in contestants.iter().enumerate() {
-            // The first is the yardstick, which has nobody work for it.
-            let more = turns[index].sending - turns[0].sending;
-            let more = if contestant.works_in_sends { more.max(0.0) } else { 0.0 };
-            costs[index].push(turns[index].own + more);
-        }
+        rounds.push(turns);
         tick(round_started.elapsed());
         let enough = if started.elapsed() >= PATIENCE * time { FEWEST } else { LEAST };
-        if round + 1 >= enough && started.elapsed() >= time {
-            break;
+        if rounds.len() >= enough && started.elapsed() >= time {
+            return rounds;
         }
+    }
+}
+
+/// What a round cost each contestant of a case. The first is the yardstick, which has nobody work
+/// for it while the client sends.
+pub(crate) fn charge(contestants: &[Contestant], turns: &[Cost]) -> Vec<f64> {
+    let cost = |(contestant, cost): (&Contestant, &Cost)| {
+        let more = (cost.sending - turns[0].sending).max(0.0);
+        cost.own + if contestant.works_in_sends { more } else { 0.0 }
+    };
+    contestants.iter().zip(turns).map(cost).collect()
+}
+
+/// Rows become columns: a list per round becomes a list per contestant.
+pub(crate) fn by_contestant(rounds: impl IntoIterator<Item = Vec<f64>>) -> Vec<Vec<f64>> {
+    let mut costs: Vec<Vec<f64>> = Vec::new();
+    for round in rounds {
+        costs.resize(round.len(), Vec::new());
+        costs.iter_mut().zip(round).for_each(|(costs, cost)| costs.push(cost));
     }
     costs
 }

@@ -32,10 +32,18 @@ pub(crate) fn echo<R: Net>(
     connections: Vec<TcpStream>,
     length: usize,
 ) -> io::Result<Box<dyn Server>> {
-    serve::<R, _>(connections, false, move |stream, progress| async move {
-        let ended = R::echo(stream, length, move |bytes| progress.add(bytes)).await;
-        ended.map_or_else(gone, |()| 0);
+    serve::<R, _>(connections, false, move |stream, progress| {
+        echo_stream::<R>(stream, length, move |bytes| progress.add(bytes))
     })
+}
+
+/// The same for one stream, until its end; `answered` is told the bytes of each answer.
+pub(crate) async fn echo_stream<R: Net>(
+    stream: R::Stream,
+    length: usize,
+    answered: impl Fn(usize) + 'static,
+) {
+    R::echo(stream, length, answered).await.map_or_else(gone, |()| 0);
 }
 
 /// Sends back what comes, with a buffer that is handed over and given back.
@@ -155,7 +163,7 @@ impl<R: Net> Server for Served<R> {
 
 /// The end of a case: the load leaves by a reset, which a runtime that outlives its case (smol's
 /// executor belongs to the thread) gets to see. Like the end of a stream. Anything else is fatal.
-fn gone(error: io::Error) -> usize {
+pub(crate) fn gone(error: io::Error) -> usize {
     if error.kind() == ErrorKind::ConnectionReset { 0 } else { fatal(error) }
 }
 

@@ -4,11 +4,13 @@
 //! microseconds is worth: on a virtual machine each wake is an interrupt and an exit to the host.
 //! So an idle scheduler polls shortly first, but only while that has been paying: sleeps that ended
 //! within the limit earn trust, a poll that found nothing spends all of it and doubles its price.
-//! On a machine with one CPU there is nobody who could answer meanwhile, so it never polls.
+//! On a machine with one CPU there is nobody who could answer meanwhile, so it never polls. What
+//! counts are the CPUs of the machine, not those this thread may run on: a scheduler that is bound
+//! to a CPU of its own, one per CPU, is answered from the others.
 //!
 //! Pure logic over durations given in; `driver/mod.rs` reads the clock.
 
-use std::{thread, time::Duration};
+use std::{fs, sync::OnceLock, thread, time::Duration};
 
 /// Sleeps in a row that must end quickly before the first poll.
 const FIRST_PRICE: u32 = 4;
@@ -25,9 +27,9 @@ pub(super) struct Idle {
 
 impl Idle {
     pub(super) fn new(limit: Duration) -> Idle {
-        let cpus = thread::available_parallelism().map_or(1, usize::from);
-        let limit = if cpus > 1 { limit } else { Duration::ZERO };
-        Idle::with_limit(limit)
+        static SEVERAL: OnceLock<bool> = OnceLock::new();
+        let several = *SEVERAL.get_or_init(has_several_cpus);
+        Idle::with_limit(if several { limit } else { Duration::ZERO })
     }
 
     fn with_limit(limit: Duration) -> Idle {
@@ -60,11 +62,25 @@ impl Idle {
     }
 }
 
+/// Whether the machine has more than one CPU. Linux lists them in a file; elsewhere (or without
+/// that file) those count that the process may use.
+fn has_several_cpus() -> bool {
+    match fs::read_to_string("/sys/devices/system/cpu/online") {
+        Ok(online) => lists_several(&online),
+        Err(_) => thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1),
+    }
+}
+
+/// Whether a list as `0-3,6` has more than one number.
+fn lists_several(cpus: &str) -> bool {
+    cpus.contains(['-', ','])
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::time::Duration;
 
-    use super::{FIRST_PRICE, HIGHEST_PRICE, Idle};
+    use super::{FIRST_PRICE, HIGHEST_PRICE, Idle, lists_several};
 
     const LIMIT: Duration = Duration::from_micros(100);
     const QUICK: Duration = Duration::from_micros(20);
@@ -86,6 +102,13 @@ mod tests {
             idle.slept(QUICK);
         }
         assert_eq!(idle.spin(), LIMIT);
+    }
+
+    #[test]
+    fn a_list_of_cpus_is_one_number_or_several() {
+        assert!(!lists_several("0\n"));
+        assert!(lists_several("0-1\n"));
+        assert!(lists_several("0,2\n"));
     }
 
     #[test]

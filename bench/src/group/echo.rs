@@ -23,16 +23,6 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Each request under a timeout that is armed anew, and the same without.
-pub(super) fn in_time(time: Duration, report: &mut Report) -> io::Result<()> {
-    let contestants = server_contestants(&subject::in_time(), 64, &request(64), 1)?;
-    let name = "echo, K = 64, 64 B, timeout armed per request".to_owned();
-    let (metric, bases) = ("time per request", &[Base::Subject("asyncoro without")]);
-    let case = Case { group: "timers", name, metric, unit: "ns", bases, x: None };
-    run_case(&case, contestants, time, report);
-    Ok(())
-}
-
 /// asyncoro against itself.
 pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
     let subjects = again(subject::echoing());

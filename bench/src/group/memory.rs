@@ -15,7 +15,7 @@ use super::messages::message;
 use crate::load::Load;
 use crate::report::{Base, Case, Report};
 use crate::served::MakeServer;
-use crate::subject::{self, MakeCoroutines, Subject};
+use crate::subject::{self, MakeCoroutines, find};
 use crate::{heap, machine};
 
 const IDLE: &str = "idle connection";
@@ -66,18 +66,13 @@ fn in_own_process(probe: &str, subject: &str) -> io::Result<(f64, f64)> {
 /// Measures one case of one subject and prints its two figures.
 pub(crate) fn probe(case: &str, name: &str) -> io::Result<()> {
     heap::count();
-    let unknown = || io::Error::other(format!("no case {case:?} of subject {name:?}"));
     let (heap, resident) = match case {
-        IDLE => idle(find(subject::idling(), name).ok_or_else(unknown)?)?,
-        PARKED => parked(find(subject::coroutines(), name).ok_or_else(unknown)?)?,
-        _ => return Err(unknown()),
+        IDLE => idle(find(subject::idling(), name)?)?,
+        PARKED => parked(find(subject::coroutines(), name)?)?,
+        _ => return Err(io::Error::other(format!("no case {case:?}"))),
     };
     println!("{heap} {resident}");
     Ok(())
-}
-
-fn find<M>(subjects: Vec<Subject<M>>, name: &str) -> Option<M> {
-    subjects.into_iter().find(|subject| subject.name == name).map(|subject| subject.make)
 }
 
 /// Bytes of one connection that waits for its next message, having answered a few. What a server of

@@ -1,11 +1,16 @@
 //! The groups: kinds of work, each with its cases.
 
+mod bulk;
 mod connections;
 mod coroutines;
 mod datagrams;
 mod echo;
+mod latency;
 pub(crate) mod memory;
 mod messages;
+mod processes;
+mod scale;
+mod timeouts;
 mod verbs;
 
 use std::io;
@@ -15,7 +20,7 @@ use clap::ValueEnum;
 
 use crate::load::Load;
 use crate::report::{Case, Report};
-use crate::rounds::{Contestant, Cost, compete};
+use crate::rounds::{Contestant, Cost, by_contestant, compete, take_turns};
 use crate::served::MakeServer;
 use crate::subject::Subject;
 
@@ -28,6 +33,10 @@ pub(crate) enum Group {
     Echo,
     /// Echo of 16 KiB, by verb.
     Verbs,
+    /// Echo between two processes, the server's time on its core.
+    Processes,
+    /// One connection: how long an answer takes, and its cost.
+    Latency,
     /// Messages on 64 connections, some in flight.
     Messages,
     /// Spawn, yield, wake from another thread, channels.
@@ -38,21 +47,29 @@ pub(crate) enum Group {
     Connections,
     /// Datagrams, one by one and in batches.
     Datagrams,
+    /// Many bytes one way.
+    Bulk,
+    /// Few active connections among many.
+    Scale,
     /// Bytes per idle connection and per parked coroutine.
     Memory,
 }
 
 impl Group {
     /// All groups in the order of the report.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Null,
         Self::Echo,
         Self::Verbs,
+        Self::Processes,
+        Self::Latency,
         Self::Messages,
         Self::Coroutines,
         Self::Timers,
         Self::Connections,
         Self::Datagrams,
+        Self::Bulk,
+        Self::Scale,
         Self::Memory,
     ];
 
@@ -62,11 +79,15 @@ impl Group {
             Self::Null => 3,
             Self::Echo => echo::CASES.len(),
             Self::Verbs => verbs::CASES,
+            Self::Processes => processes::CASES.len(),
+            Self::Latency => latency::CASES.len(),
             Self::Messages => messages::CASES.len(),
             Self::Coroutines => coroutines::COROUTINES.len(),
-            Self::Timers => coroutines::TIMERS.len() + 1,
+            Self::Timers => coroutines::TIMERS.len() + timeouts::CASES,
             Self::Connections => connections::CASES.len(),
             Self::Datagrams => datagrams::CASES.len(),
+            Self::Bulk => bulk::CASES.len(),
+            Self::Scale => scale::CASES.len(),
             Self::Memory => memory::CASES,
         }
     }
@@ -82,15 +103,31 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
         }
         Group::Echo => echo::run(time, report),
         Group::Verbs => verbs::run(time, report),
+        Group::Processes => processes::run(time, report),
+        Group::Latency => latency::run(time, report),
         Group::Messages => messages::run(time, report),
         Group::Coroutines => coroutines::run("coroutines", &coroutines::COROUTINES, time, report),
         Group::Timers => {
             coroutines::run("timers", &coroutines::TIMERS, time, report)?;
-            echo::in_time(time, report)
+            timeouts::run(time, report)
         }
         Group::Connections => connections::run(time, report),
         Group::Datagrams => datagrams::run(time, report),
+        Group::Bulk => bulk::run(time, report),
+        Group::Scale => scale::run(time, report),
         Group::Memory => memory::run(report),
+    }
+}
+
+/// Does the part of a group that has a process of its own.
+pub(crate) fn child(part: &[String]) -> io::Result<()> {
+    let words: Vec<&str> = part.iter().map(String::as_str).collect();
+    match words[..] {
+        ["processes", length, subject] => processes::child(length, subject),
+        ["bulk", way, total, piece, subject] => bulk::child(way, total, piece, subject),
+        ["scale", connections, subject] => scale::child(connections, subject),
+        ["timers", subject] => timeouts::child(subject),
+        _ => Err(io::Error::other(format!("there is no part {words:?}"))),
     }
 }
 
@@ -108,6 +145,23 @@ fn run_case(case: &Case, mut contestants: Vec<Contestant>, time: Duration, repor
     let costs = compete(&mut contestants, time, |round| report.tick(round));
     let names = contestants.into_iter().map(|contestant| contestant.name);
     report.add(case, &names.zip(costs).collect::<Vec<_>>());
+}
+
+/// A turn that gives two figures.
+type PairTurn = Box<dyn FnMut() -> [f64; 2]>;
+/// The subjects of a case with two metrics.
+type Pairs = Vec<(String, PairTurn)>;
+
+/// Lets them take turns and reports each metric.
+fn run_pairs(metrics: [Case; 2], mut pairs: Pairs, time: Duration, report: &mut Report) {
+    report.begin(&metrics[0]);
+    let (count, turn) = (pairs.len(), |index: usize| (pairs[index].1)());
+    let rounds = take_turns(count, turn, time, |round| report.tick(round));
+    for (place, case) in metrics.iter().enumerate() {
+        let figures = rounds.iter().map(|turns| turns.iter().map(|pair| pair[place]).collect());
+        let names = pairs.iter().map(|(name, _)| name.clone());
+        report.add(case, &names.zip(by_contestant(figures)).collect::<Vec<_>>());
+    }
 }
 
 /// Servers and their loads: `operations` are in each request of each of the K connections.

@@ -1,5 +1,6 @@
 //! asyncoro: a coroutine per connection on a local scheduler.
 
+pub(super) mod bulk;
 mod channel;
 mod net;
 pub(super) mod verbs;

@@ -1,6 +1,7 @@
 //! The yardstick: a hand-written edge-triggered epoll loop, one buffer per connection.
 
 pub(super) mod accepting;
+pub(super) mod bulk;
 pub(super) mod datagrams;
 mod messages;
 pub(super) mod poll;

@@ -24,7 +24,12 @@ pub(super) fn messages(connections: Vec<TcpStream>, length: usize) -> io::Result
     floor(connections, length, |mut stream, buffer, answers| {
         let mut received = 0;
         loop {
-            received += stream.read(&mut buffer[received..])?;
+            received += match stream.read(&mut buffer[received..]) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                // The rest is under way.
+                Err(error) if received > 0 && error.kind() == ErrorKind::WouldBlock => 0,
+                other => other?,
+            };
             answers.clear();
             if gather(&buffer[..received], answers) == received {
                 break;

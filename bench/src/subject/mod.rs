@@ -17,8 +17,10 @@ use std::io;
 use ::asyncoro::coro::Scheduler;
 
 use crate::arrivals::{MakeAccepting, accepting as accept};
+use crate::bulk;
 use crate::coroutines::Coroutines;
 use crate::flight::{MakeAnswering, plain};
+use crate::listening::{self, Listen};
 use crate::runtime::{Channel, Net, Runtime};
 use crate::served::{MakeServer, echo, echo_in_time, fatal, lean, messages, serve};
 use compio::Compio;
@@ -38,6 +40,13 @@ pub(crate) struct Subject<M> {
 /// Makes a runtime for coroutines.
 pub(crate) type MakeCoroutines = fn() -> io::Result<Box<dyn Coroutines>>;
 
+/// How the subject of this name is made ready.
+pub(crate) fn find<M>(subjects: Vec<Subject<M>>, name: &str) -> io::Result<M> {
+    let found = subjects.into_iter().find(|subject| subject.name == name);
+    let found = found.ok_or_else(|| io::Error::other(format!("no subject {name:?} here")))?;
+    Ok(found.make)
+}
+
 fn subject<M>(name: &str, make: M) -> Subject<M> {
     Subject { name: name.to_owned(), make }
 }
@@ -55,6 +64,52 @@ pub(crate) fn echoing() -> Vec<Subject<MakeServer>> {
         of::<Monoio>(),
         of::<Compio>(),
         of::<Scheduler>(),
+    ]
+}
+
+/// Those who accept connections and send back what they receive.
+pub(crate) fn listening() -> Vec<Subject<Listen>> {
+    fn of<R: Net>() -> Subject<Listen> {
+        subject(R::NAME, listening::echo::<R> as Listen)
+    }
+    vec![
+        subject("epoll", epoll::accepting::listen),
+        of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
+        of::<Scheduler>(),
+    ]
+}
+
+/// Those who send many bytes.
+pub(crate) fn sending() -> Vec<Subject<bulk::Serve>> {
+    fn of<R: Net>() -> Subject<bulk::Serve> {
+        subject(R::NAME, bulk::sends::<R> as bulk::Serve)
+    }
+    vec![
+        subject("epoll", epoll::bulk::sends),
+        of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
+        of::<Scheduler>(),
+    ]
+}
+
+/// Those who receive many bytes.
+pub(crate) fn receiving() -> Vec<Subject<bulk::Serve>> {
+    fn of<R: Net>() -> Subject<bulk::Serve> {
+        subject(R::NAME, bulk::receives::<R> as bulk::Serve)
+    }
+    vec![
+        subject("epoll", epoll::bulk::receives),
+        of::<Tokio>(),
+        of::<Smol>(),
+        of::<Monoio>(),
+        of::<Compio>(),
+        of::<Scheduler>(),
+        subject("asyncoro recv_with", asyncoro::bulk::receives),
     ]
 }
 
@@ -90,7 +145,7 @@ pub(crate) fn idling() -> Vec<Subject<MakeServer>> {
         of::<Smol>(),
         of::<Monoio>(),
         of::<Compio>(),
-        subject(Scheduler::NAME, messages::<Scheduler> as MakeServer),
+        subject(Scheduler::NAME, asyncoro::verbs::idle as MakeServer),
     ]
 }
 

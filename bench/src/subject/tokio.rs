@@ -2,6 +2,7 @@
 //! shows for tasks that stay on their thread.
 
 mod channel;
+mod echo;
 mod net;
 
 use std::future::Future;

@@ -1,11 +1,13 @@
 //! asyncoro's sockets.
 
+use std::future::Future;
 use std::io;
 use std::net::{self, SocketAddr};
 
 use asyncoro::AsyncSocket;
 use asyncoro::coro::Scheduler;
 
+use super::verbs;
 use crate::runtime::{HEADER, Net};
 
 impl Net for Scheduler {
@@ -29,20 +31,12 @@ impl Net for Scheduler {
     ) -> (io::Result<()>, Vec<u8>) {
         (stream.send_all(&buffer[..length]).await, buffer)
     }
-    async fn echo(
+    fn echo(
         stream: AsyncSocket,
         length: usize,
         answered: impl Fn(usize) + 'static,
-    ) -> io::Result<()> {
-        let mut buffer = vec![0; length];
-        loop {
-            let received = stream.recv(&mut buffer).await?;
-            if received == 0 {
-                return Ok(());
-            }
-            stream.send_all(&buffer[..received]).await?;
-            answered(received);
-        }
+    ) -> impl Future<Output = io::Result<()>> + 'static {
+        verbs::recv(stream, length, answered)
     }
 
     fn listener(listener: net::TcpListener) -> io::Result<AsyncSocket> {

@@ -9,7 +9,25 @@ use asyncoro::coro::Scheduler;
 use asyncoro::{AsyncSocket, DatagramBatch};
 
 use crate::flight::{Flight, ROOM, Turn, answering};
+use crate::runtime::HEADER;
 use crate::served::{Server, fatal, serve};
+
+/// Sends back what it receives until the end of the stream.
+pub(crate) async fn recv(
+    stream: AsyncSocket,
+    length: usize,
+    answered: impl Fn(usize),
+) -> io::Result<()> {
+    let mut buffer = vec![0; length];
+    loop {
+        let received = stream.recv(&mut buffer).await?;
+        if received == 0 {
+            return Ok(());
+        }
+        stream.send_all(&buffer[..received]).await?;
+        answered(received);
+    }
+}
 
 /// Echo of what `recv_with` lends, as far as it can be sent without waiting.
 pub(crate) fn recv_with(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
@@ -47,13 +65,26 @@ pub(crate) fn recv_bytes(connections: Vec<TcpStream>, _: usize) -> io::Result<Bo
 }
 
 /// Messages under a timeout that counts anew for each.
-pub(crate) fn with_timeout(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
-    serve::<Scheduler, _>(connections, false, |socket, progress| async move {
+pub(crate) fn with_timeout(
+    connections: Vec<TcpStream>,
+    length: usize,
+) -> io::Result<Box<dyn Server>> {
+    serve::<Scheduler, _>(connections, false, move |socket, progress| async move {
         socket.set_timeout(Some(Duration::from_secs(30)));
-        let mut buffer = vec![0; ROOM];
+        let mut buffer = vec![0; length];
         while let Ok(received @ 1..) = socket.recv(&mut buffer).await {
             socket.send_all(&buffer[..received]).await.unwrap_or_else(fatal);
             progress.add(received);
+        }
+    })
+}
+
+/// Messages, and nothing else in the coroutine: what waits is as small as can be.
+pub(crate) fn idle(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
+    serve::<Scheduler, _>(connections, true, |socket, progress| async move {
+        while let Ok(Some(message)) = socket.recv_msg().await {
+            socket.send_msg(&message).await.unwrap_or_else(fatal);
+            progress.add(HEADER + message.len());
         }
     })
 }

@@ -1,6 +1,6 @@
 //! Accepting by hand: level-triggered listener, edge-triggered connections in a slab.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -15,12 +15,16 @@ use crate::served::fatal;
 
 /// Accepts, answers once on each connection, closes at its end.
 pub(crate) fn serve(listener: TcpListener, arrivals: Rc<Arrivals>) -> io::Result<Turn> {
-    listener.set_nonblocking(true)?;
-    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-    let (events, slab, echo) = (Vec::with_capacity(1024), Vec::new(), arrivals.echo());
-    let mut server = Accepting { epoll, listener, events, slab, free: Vec::new(), echo };
+    let mut server = Accepting::new(listener, arrivals.echo(), ROOM)?;
     Ok(Box::new(move |times| arrivals.turn(times, |n| server.serve(n).unwrap_or_else(fatal))))
+}
+
+/// Accepts and sends back what it receives, for ever.
+pub(crate) fn listen(listener: TcpListener, length: usize) -> io::Result<()> {
+    let mut server = Accepting::new(listener, true, length)?;
+    loop {
+        server.serve(usize::MAX)?;
+    }
 }
 
 struct Accepting {
@@ -30,9 +34,19 @@ struct Accepting {
     slab: Vec<Option<(TcpStream, Vec<u8>)>>,
     free: Vec<usize>,
     echo: bool,
+    room: usize,
 }
 
 impl Accepting {
+    fn new(listener: TcpListener, echo: bool, room: usize) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+        let (events, slab, free) = (Vec::with_capacity(1024), Vec::new(), Vec::new());
+        Ok(Self { epoll, listener, events, slab, free, echo, room })
+    }
+
+    /// Goes on until so many connections were accepted (without echo), answered or closed.
     fn serve(&mut self, mut connections: usize) -> io::Result<()> {
         while connections > 0 {
             self.events.clear();
@@ -63,16 +77,15 @@ impl Accepting {
             let data = EventData::new_u64(index as u64);
             epoll::add(&self.epoll, &stream, data, EventFlags::IN | EventFlags::ET)?;
             self.slab.resize_with(self.slab.len().max(index + 1), || None);
-            self.slab[index] = Some((stream, vec![0; ROOM]));
+            self.slab[index] = Some((stream, vec![0; self.room]));
         }
     }
 
     /// Answers, or closes; one step of a connection's life either way.
     fn answer(&mut self, index: usize) -> usize {
         let (stream, buffer) = self.slab[index].as_mut().expect("an event of a connection");
-        if let Ok(received @ 1..) = stream.read(buffer) {
-            stream.write_all(&buffer[..received]).unwrap_or_else(fatal);
-            return 1;
+        if let Ok(received) = super::answer(stream, buffer) {
+            return received.min(1);
         }
         self.slab[index] = None;
         self.free.push(index);

@@ -1,4 +1,4 @@
-//! Edge-triggered readiness for reading, straight from epoll.
+//! Edge-triggered readiness, straight from epoll.
 
 use std::io;
 use std::net::TcpStream;
@@ -19,10 +19,18 @@ pub(crate) struct Poll {
 impl Poll {
     /// Registers non-blocking sockets under their places in the list.
     pub(crate) fn new<S: AsFd>(sockets: impl IntoIterator<Item = S>) -> io::Result<Self> {
+        Self::of(sockets, EventFlags::IN)
+    }
+
+    /// The same for other events than reading.
+    pub(crate) fn of<S: AsFd>(
+        sockets: impl IntoIterator<Item = S>,
+        events: EventFlags,
+    ) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         for (index, socket) in sockets.into_iter().enumerate() {
             let data = EventData::new_u64(index as u64);
-            epoll::add(&epoll, socket, data, EventFlags::IN | EventFlags::ET)?;
+            epoll::add(&epoll, socket, data, events | EventFlags::ET)?;
         }
         Ok(Self { epoll, events: Vec::with_capacity(1024) })
     }

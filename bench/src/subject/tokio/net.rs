@@ -7,7 +7,7 @@ use std::net::{self, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use super::Tokio;
+use super::{Tokio, echo};
 use crate::runtime::Net;
 use crate::subject::framed;
 
@@ -30,20 +30,12 @@ impl Net for Tokio {
     ) -> (io::Result<()>, Vec<u8>) {
         (stream.write_all(&buffer[..length]).await, buffer)
     }
-    async fn echo(
-        mut stream: TcpStream,
+    fn echo(
+        stream: TcpStream,
         length: usize,
         answered: impl Fn(usize) + 'static,
-    ) -> io::Result<()> {
-        let mut buffer = vec![0; length];
-        loop {
-            let received = stream.read(&mut buffer).await?;
-            if received == 0 {
-                return Ok(());
-            }
-            stream.write_all(&buffer[..received]).await?;
-            answered(received);
-        }
+    ) -> impl Future<Output = io::Result<()>> + 'static {
+        echo::recv(stream, length, answered)
     }
 
     fn listener(listener: net::TcpListener) -> io::Result<TcpListener> {

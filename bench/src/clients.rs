@@ -1,0 +1,105 @@
+//! The clients of a server in another process: each has some requests in flight, and sends the next
+//! when an answer has come.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::retry_on_intr;
+
+/// Connections that keep a server busy.
+pub(crate) struct Clients {
+    epoll: OwnedFd,
+    events: Vec<Event>,
+    connections: Vec<Connection>,
+    /// As many bytes as each connection has in flight.
+    requests: Vec<u8>,
+    size: usize,
+    /// Where answers are received.
+    room: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// Bytes of an answer that has not come whole.
+    partly: usize,
+}
+
+impl Clients {
+    /// Requests of `size` bytes, so many in flight on each connection.
+    pub(crate) fn new(streams: Vec<TcpStream>, size: usize, in_flight: usize) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut connections = Vec::with_capacity(streams.len());
+        for (index, stream) in streams.into_iter().enumerate() {
+            stream.set_nonblocking(true)?;
+            epoll::add(&epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
+            connections.push(Connection { stream, partly: 0 });
+        }
+        // All bytes are the same: an answer may be compared from anywhere in it.
+        let requests = vec![b'?'; size * in_flight];
+        let room = vec![0; 2 * requests.len()];
+        Ok(Self { epoll, events: Vec::with_capacity(1024), connections, requests, size, room })
+    }
+
+    /// Keeps the requests in flight for so long, then waits for the last answers. Returns how many
+    /// were answered.
+    pub(crate) fn load(&mut self, time: Duration) -> io::Result<usize> {
+        let until = Instant::now() + time;
+        for connection in &mut self.connections {
+            connection.send(&self.requests)?;
+        }
+        let mut in_flight = self.connections.len() * self.requests.len() / self.size;
+        let mut answered = 0;
+        while in_flight > 0 {
+            self.wait()?;
+            let goes_on = Instant::now() < until;
+            for event in &self.events {
+                let connection = &mut self.connections[event.data.u64() as usize];
+                let bytes = connection.receive(&mut self.room, &self.requests, self.size)?;
+                answered += bytes / self.size;
+                if goes_on {
+                    connection.send(&self.requests[..bytes])?;
+                } else {
+                    in_flight -= bytes / self.size;
+                }
+            }
+        }
+        Ok(answered)
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        self.events.clear();
+        let patience = Timespec::try_from(PATIENCE).expect("a few seconds");
+        let events = || epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&patience));
+        match retry_on_intr(events)? {
+            0 => Err(io::Error::new(ErrorKind::TimedOut, "a server does not answer")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Connection {
+    fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        // All in flight fit into the socket's buffer.
+        self.stream.write_all(requests)
+    }
+
+    /// Receives once; returns the bytes of the answers that are whole now.
+    fn receive(&mut self, room: &mut [u8], expected: &[u8], size: usize) -> io::Result<usize> {
+        let received = self.stream.read(room)?;
+        if received == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        assert!(expected.starts_with(&room[..received]), "an answer differs from its request");
+        let all = self.partly + received;
+        self.partly = all % size;
+        Ok(all - self.partly)
+    }
+}
+
+/// Far longer than loopback ever takes.
+const PATIENCE: Duration = Duration::from_secs(5);
