@@ -19,14 +19,14 @@ use std::{
 };
 
 use super::{
-    Coro, Statistics,
+    Coro, Statistics, Waiter,
     cell::{self, Body},
     inbox::{self, Inbox, Post},
     log_panic,
     sources::{Source, Sources},
     table::{MAIN, Next, Table},
     timer::{TimerKey, Timers},
-    waker::{self, Key},
+    waker::Key,
     watch::Lingering,
 };
 use crate::{
@@ -89,7 +89,7 @@ pub(crate) struct Engine {
     woken: Cell<bool>,
     ending: Cell<bool>,
     /// Emptied vectors, kept for their memory.
-    spare_wakers: RefCell<Vec<Waker>>,
+    spare_waiters: RefCell<Vec<Waiter>>,
     spare_posts: RefCell<Vec<Post>>,
     process: Cell<u32>,
 }
@@ -129,7 +129,7 @@ impl Engine {
             running_word: Cell::new(0),
             woken: Cell::new(false),
             ending: Cell::new(false),
-            spare_wakers: RefCell::default(),
+            spare_waiters: RefCell::default(),
             spare_posts: RefCell::default(),
             process: Cell::new(super::fork::generation()),
         }))
@@ -394,13 +394,13 @@ impl Engine {
     /// Arms a timer.
     pub(crate) fn arm(&self, deadline: Instant, waker: &Waker) -> TimerKey {
         // A foreign waker's clone is foreign code: not while the timers are borrowed.
-        let waker = waker.clone();
-        self.timers.borrow_mut().arm(deadline, waker)
+        let waiter = Waiter::of(waker);
+        self.timers.borrow_mut().arm(deadline, waiter)
     }
 
     pub(crate) fn disarm(&self, key: TimerKey) {
-        let waker = self.timers.borrow_mut().disarm(key);
-        drop(waker);
+        let waiter = self.timers.borrow_mut().disarm(key);
+        drop(waiter);
     }
 
     pub(crate) fn is_armed(&self, key: TimerKey) -> bool {
@@ -409,8 +409,8 @@ impl Engine {
 
     pub(crate) fn rewaker(&self, key: TimerKey, waker: &Waker) {
         if !self.timers.borrow().wakes(key, waker) {
-            let waker = waker.clone();
-            let old = self.timers.borrow_mut().rewaker(key, waker);
+            let waiter = Waiter::of(waker);
+            let old = self.timers.borrow_mut().rewaker(key, waiter);
             drop(old);
         }
     }
@@ -420,10 +420,10 @@ impl Engine {
         if self.timers.borrow().armed() == 0 {
             return;
         }
-        let mut due = self.spare_wakers.take();
+        let mut due = self.spare_waiters.take();
         self.timers.borrow_mut().fire(Driver::now(), &mut due);
-        due.drain(..).for_each(waker::wake);
-        self.spare_wakers.replace(due);
+        due.drain(..).for_each(Waiter::wake);
+        self.spare_waiters.replace(due);
     }
 
     // ---- turns

@@ -283,11 +283,11 @@ impl Table {
     }
 }
 
-/// Grows a table by a quarter where a vector would double: it is as long as the program has
+/// Grows a table by an eighth where a vector would double: it is as long as the program has
 /// connections, and half of it empty would show in the memory of each.
 pub(super) fn make_room<T>(table: &mut Vec<T>) {
     if table.len() == table.capacity() {
-        table.reserve_exact((table.len() / 4).max(16));
+        table.reserve_exact((table.len() / 8).max(16));
     }
 }
 

@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Waiter;
+
 /// Names an armed timer. It stays valid, as "not armed", after the timer has fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerKey {
@@ -31,7 +33,7 @@ struct Node {
     generation: u32,
     level: u8,
     slot: u8,
-    waker: Option<Waker>,
+    waiter: Option<Waiter>,
 }
 
 /// All timers of a scheduler.
@@ -66,10 +68,10 @@ impl Timers {
         self.armed
     }
 
-    /// Arms a timer that will wake `waker` once `deadline` has come.
-    pub(crate) fn arm(&mut self, deadline: Instant, waker: Waker) -> TimerKey {
+    /// Arms a timer that will wake `waiter` once `deadline` has come.
+    pub(crate) fn arm(&mut self, deadline: Instant, waiter: Waiter) -> TimerKey {
         let due = self.tick_after(deadline).max(self.now + 1);
-        let index = self.allocate(due, waker);
+        let index = self.allocate(due, waiter);
         self.link(index);
         self.armed += 1;
         TimerKey { index, generation: self.nodes[index as usize].generation }
@@ -84,17 +86,17 @@ impl Timers {
     pub(crate) fn wakes(&self, key: TimerKey, waker: &Waker) -> bool {
         let node = &self.nodes[key.index as usize];
         node.generation != key.generation
-            || node.waker.as_ref().is_some_and(|old| old.will_wake(waker))
+            || node.waiter.as_ref().is_some_and(|old| old.will_wake(waker))
     }
 
-    /// Has the armed timer wake `waker` instead; gives back the old one, to be dropped outside.
-    pub(crate) fn rewaker(&mut self, key: TimerKey, waker: Waker) -> Option<Waker> {
+    /// Has the armed timer wake `waiter` instead; gives back the old one, to be dropped outside.
+    pub(crate) fn rewaker(&mut self, key: TimerKey, waiter: Waiter) -> Option<Waiter> {
         debug_assert!(self.is_armed(key), "only an armed timer wakes somebody");
-        self.nodes[key.index as usize].waker.replace(waker)
+        self.nodes[key.index as usize].waiter.replace(waiter)
     }
 
-    /// Disarms the timer; gives back its waker, to be dropped outside.
-    pub(crate) fn disarm(&mut self, key: TimerKey) -> Option<Waker> {
+    /// Disarms the timer; gives back its waiter, to be dropped outside.
+    pub(crate) fn disarm(&mut self, key: TimerKey) -> Option<Waiter> {
         if !self.is_armed(key) {
             return None;
         }
@@ -108,8 +110,8 @@ impl Timers {
         self.origin.checked_add(Duration::from_nanos(tick.saturating_mul(TICK_NS)))
     }
 
-    /// Fires what is due at `now`: moves the wakers to `due`, in the order of their ticks.
-    pub(crate) fn fire(&mut self, now: Instant, due: &mut Vec<Waker>) {
+    /// Fires what is due at `now`: moves the waiters to `due`, in the order of their ticks.
+    pub(crate) fn fire(&mut self, now: Instant, due: &mut Vec<Waiter>) {
         let until = self.tick_before(now);
         while let Some((level, slot, tick)) = self.next_slot() {
             if tick > until {
@@ -122,7 +124,7 @@ impl Timers {
     }
 
     /// Fires or moves down what stands in a slot that has been reached.
-    fn empty_slot(&mut self, level: usize, slot: usize, due: &mut Vec<Waker>) {
+    fn empty_slot(&mut self, level: usize, slot: usize, due: &mut Vec<Waiter>) {
         let mut index = self.heads[level][slot];
         self.heads[level][slot] = NONE;
         self.occupied[level] &= !(1 << slot);
@@ -194,30 +196,30 @@ impl Timers {
         }
     }
 
-    fn allocate(&mut self, due: u64, waker: Waker) -> u32 {
+    fn allocate(&mut self, due: u64, waiter: Waiter) -> u32 {
         if self.free != NONE {
             let index = self.free;
             let node = &mut self.nodes[index as usize];
             self.free = node.next;
             node.due = due;
-            node.waker = Some(waker);
+            node.waiter = Some(waiter);
             return index;
         }
         let index = u32::try_from(self.nodes.len()).ok().filter(|&index| index != NONE);
         let index = index.expect("fewer than 4 billion timers");
         let (previous, next) = (NONE, NONE);
-        let waker = Some(waker);
-        self.nodes.push(Node { due, previous, next, generation: 0, level: 0, slot: 0, waker });
+        let waiter = Some(waiter);
+        self.nodes.push(Node { due, previous, next, generation: 0, level: 0, slot: 0, waiter });
         index
     }
 
-    fn release(&mut self, index: u32) -> Option<Waker> {
+    fn release(&mut self, index: u32) -> Option<Waiter> {
         let node = &mut self.nodes[index as usize];
         node.generation = node.generation.wrapping_add(1);
         node.next = self.free;
         self.free = index;
         self.armed -= 1;
-        node.waker.take()
+        node.waiter.take()
     }
 
     /// The first tick that is not before `instant`.

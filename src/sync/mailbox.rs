@@ -330,6 +330,9 @@ impl<T> Shared<T> {
     }
 }
 
+#[inline]
 fn wake(waiting: impl IntoIterator<Item = Waker>) {
-    waiting.into_iter().for_each(Waker::wake);
+    for waker in waiting {
+        waker.wake();
+    }
 }

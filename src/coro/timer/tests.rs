@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{TICK_NS, TimerKey, Timers};
+use super::{TICK_NS, TimerKey, Timers, Waiter};
 
 /// A waker that writes its number down.
 struct Note(u64, Arc<Mutex<Vec<u64>>>);
@@ -31,13 +31,13 @@ impl Wheel {
 
     fn arm(&mut self, number: u64, after: Duration) -> TimerKey {
         let waker = Waker::from(Arc::new(Note(number, Arc::clone(&self.woken))));
-        self.timers.arm(self.origin + after, waker)
+        self.timers.arm(self.origin + after, Waiter::of(&waker))
     }
 
     fn fire(&mut self, after: Duration) -> Vec<u64> {
         let mut due = Vec::new();
         self.timers.fire(self.origin + after, &mut due);
-        due.into_iter().for_each(Waker::wake);
+        due.into_iter().for_each(Waiter::wake);
         std::mem::take(&mut self.woken.lock().unwrap())
     }
 }

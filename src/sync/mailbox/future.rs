@@ -15,7 +15,7 @@ use std::{
 use super::{
     Receiver, Sender, Shared,
     error::SendError,
-    state::{Offered, Received, Sent, Taken},
+    state::{Offered, Received, Sent, State, Taken},
     wake,
 };
 use crate::sync::{courtesy::Courtesy, line::Ticket};
@@ -99,6 +99,13 @@ impl<T> Future for Receiving<'_, T> {
         let empty = shared.probably_empty();
         if !empty && ticket.is_none() && !courtesy.go_on(waker) {
             return Poll::Pending;
+        }
+        if !empty
+            && ticket.is_none()
+            && let Ok(Taken { value, accepted }) = shared.locked(State::take)
+        {
+            wake(accepted);
+            return Poll::Ready(Some(value));
         }
         let mut own = empty.then(|| waker.clone());
         loop {
