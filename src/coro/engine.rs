@@ -74,6 +74,8 @@ pub(crate) struct Engine {
     pub(super) tells_hangup: bool,
     pub(super) dirty: RefCell<Vec<Rc<dyn Source>>>,
     pub(super) lingering: RefCell<Vec<Lingering>>,
+    /// Whether something was sent since the last wait.
+    pub(super) sent: Cell<bool>,
     /// Who waits for a descriptor of ours to be closed.
     pub(super) starved: RefCell<Vec<Waker>>,
     names: RefCell<HashMap<u32, Rc<str>>>,
@@ -120,6 +122,7 @@ impl Engine {
             driver: RefCell::new(driver),
             dirty: RefCell::default(),
             lingering: RefCell::default(),
+            sent: Cell::new(false),
             starved: RefCell::default(),
             names: RefCell::default(),
             idle_listeners: RefCell::default(),

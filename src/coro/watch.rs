@@ -68,6 +68,12 @@ impl Engine {
         self.tells_hangup
     }
 
+    /// Notes that something was sent, so that an answer may come soon.
+    #[inline]
+    pub(crate) fn note_sent(&self) {
+        self.sent.set(true);
+    }
+
     /// Has `source` flushed at the end of this turn.
     pub(crate) fn mark_dirty(&self, source: Rc<dyn Source>) {
         self.dirty.borrow_mut().push(source);
@@ -100,6 +106,7 @@ impl Engine {
         while !self.dirty.borrow().is_empty() {
             let mut dirty = self.dirty.take();
             count(&self.counters.flushes, dirty.len());
+            self.note_sent();
             dirty.drain(..).for_each(|source| source.flush(self));
             let mut place = self.dirty.borrow_mut();
             if place.is_empty() {
@@ -131,7 +138,8 @@ impl Engine {
         if may_wait && !self.inbox.has_mail() {
             count(&self.counters.sleeps, 1);
             let deadline = self.next_deadline();
-            driver.idle(deadline.into_iter().chain(limit).min())?;
+            let asked = self.sent.replace(false);
+            driver.idle(deadline.into_iter().chain(limit).min(), asked)?;
         } else {
             driver.poll()?;
         }

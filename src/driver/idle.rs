@@ -4,6 +4,8 @@
 //! microseconds is worth: on a virtual machine each wake is an interrupt and an exit to the host.
 //! So an idle scheduler polls shortly first, but only while that has been paying: sleeps that ended
 //! within the limit earn trust, a poll that found nothing spends all of it and doubles its price.
+//! And only for an answer: after something was sent, or while it is other threads that end the
+//! waiting. Who only receives, a long file say, gains no latency by polling, and would burn a CPU.
 //! On a machine with one CPU there is nobody who could answer meanwhile, so it never polls. What
 //! counts are the CPUs of the machine, not those this thread may run on: a scheduler that is bound
 //! to a CPU of its own, one per CPU, is answered from the others.
@@ -23,6 +25,8 @@ pub(super) struct Idle {
     limit: Duration,
     trust: u32,
     price: u32,
+    /// Whether the last wait was ended by another thread.
+    rung: bool,
 }
 
 impl Idle {
@@ -33,12 +37,19 @@ impl Idle {
     }
 
     fn with_limit(limit: Duration) -> Idle {
-        Idle { limit, trust: 0, price: FIRST_PRICE }
+        Idle { limit, trust: 0, price: FIRST_PRICE, rung: false }
     }
 
-    /// How long to poll now; zero for not at all.
-    pub(super) fn spin(&self) -> Duration {
-        if self.trust >= self.price { self.limit } else { Duration::ZERO }
+    /// How long to poll now; zero for not at all. `asked` tells whether something was sent since
+    /// the last wait.
+    pub(super) fn spin(&self, asked: bool) -> Duration {
+        let pays = self.trust >= self.price && (asked || self.rung);
+        if pays { self.limit } else { Duration::ZERO }
+    }
+
+    /// A wait has ended, by another thread or not.
+    pub(super) fn ended(&mut self, rung: bool) {
+        self.rung = rung;
     }
 
     /// A sleep was ended by an event or a ring after `took`.
@@ -98,10 +109,10 @@ mod tests {
     fn polls_only_after_a_row_of_quick_sleeps() {
         let mut idle = Idle::with_limit(LIMIT);
         for _ in 0..FIRST_PRICE {
-            assert_eq!(idle.spin(), Duration::ZERO);
+            assert_eq!(idle.spin(true), Duration::ZERO);
             idle.slept(QUICK);
         }
-        assert_eq!(idle.spin(), LIMIT);
+        assert_eq!(idle.spin(true), LIMIT);
     }
 
     #[test]
@@ -115,14 +126,14 @@ mod tests {
     fn one_slow_sleep_ends_the_row() {
         let mut idle = trusted();
         idle.slept(SLOW);
-        assert_eq!(idle.spin(), Duration::ZERO);
+        assert_eq!(idle.spin(true), Duration::ZERO);
     }
 
     #[test]
     fn polls_go_on_while_they_are_answered() {
         let mut idle = trusted();
         for _ in 0..1000 {
-            assert_eq!(idle.spin(), LIMIT);
+            assert_eq!(idle.spin(true), LIMIT);
             idle.spun(true);
         }
     }
@@ -135,11 +146,21 @@ mod tests {
             idle.spun(false);
             price = (price * 2).min(HIGHEST_PRICE);
             for _ in 0..price {
-                assert_eq!(idle.spin(), Duration::ZERO);
+                assert_eq!(idle.spin(true), Duration::ZERO);
                 idle.slept(QUICK);
             }
-            assert_eq!(idle.spin(), LIMIT);
+            assert_eq!(idle.spin(true), LIMIT);
         }
+    }
+
+    #[test]
+    fn who_has_asked_nothing_polls_for_other_threads_alone() {
+        let mut idle = trusted();
+        assert_eq!(idle.spin(false), Duration::ZERO);
+        idle.ended(true);
+        assert_eq!(idle.spin(false), LIMIT);
+        idle.ended(false);
+        assert_eq!(idle.spin(false), Duration::ZERO);
     }
 
     #[test]
@@ -147,7 +168,7 @@ mod tests {
         let mut idle = Idle::with_limit(Duration::ZERO);
         for _ in 0..1000 {
             idle.slept(Duration::ZERO);
-            assert_eq!(idle.spin(), Duration::ZERO);
+            assert_eq!(idle.spin(true), Duration::ZERO);
         }
     }
 }

@@ -241,13 +241,15 @@ impl Driver {
     }
 
     /// Waits until something is ready, the bell rings, or `deadline` has come; polls for a while
-    /// before it sleeps if the idle policy says so.
-    pub(crate) fn idle(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        let spin = self.idle.spin();
+    /// before it sleeps if the idle policy says so. `asked` tells whether something was sent since
+    /// the last wait.
+    pub(crate) fn idle(&mut self, deadline: Option<Instant>, asked: bool) -> io::Result<()> {
+        let spin = self.idle.spin(asked);
         if !spin.is_zero() {
             let answered = self.spin(spin, deadline)?;
             self.idle.spun(answered);
             if answered {
+                self.idle.ended(self.bell.is_rung());
                 return Ok(());
             }
         }
@@ -264,6 +266,7 @@ impl Driver {
         };
         let result = self.wait(wait);
         let rung = self.bell.wake_up();
+        self.idle.ended(rung);
         if rung || !self.events.is_empty() {
             self.idle.slept(Driver::now() - before);
         }

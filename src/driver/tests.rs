@@ -44,7 +44,7 @@ fn what_is_ready_at_registration_is_reported() {
         let (mut near, far) = UnixStream::pair().unwrap();
         near.write_all(b"x").unwrap();
         driver.add(far.as_fd(), Interest::Read, TOKEN).unwrap();
-        driver.idle(soon()).unwrap();
+        driver.idle(soon(), true).unwrap();
         assert!(ready(&mut driver).unwrap().any(Ready::READ));
         driver.remove(far.as_fd());
     });
@@ -58,13 +58,13 @@ fn an_edge_is_reported_once_and_again_with_new_data() {
         driver.poll().unwrap();
         assert_eq!(ready(&mut driver), None);
         near.write_all(b"x").unwrap();
-        driver.idle(soon()).unwrap();
+        driver.idle(soon(), true).unwrap();
         assert!(ready(&mut driver).unwrap().any(Ready::READ));
         driver.poll().unwrap();
         assert_eq!(ready(&mut driver), None, "no second report without news");
         far.read_exact(&mut [0]).unwrap();
         near.write_all(b"y").unwrap();
-        driver.idle(soon()).unwrap();
+        driver.idle(soon(), true).unwrap();
         assert!(ready(&mut driver).unwrap().any(Ready::READ));
         driver.remove(far.as_fd());
     });
@@ -78,7 +78,7 @@ fn interest_in_writing_can_be_added_later() {
         driver.poll().unwrap();
         assert_eq!(ready(&mut driver), None);
         driver.modify(far.as_fd(), Interest::Both, TOKEN).unwrap();
-        driver.idle(soon()).unwrap();
+        driver.idle(soon(), true).unwrap();
         assert!(ready(&mut driver).unwrap().any(Ready::WRITE));
         driver.remove(far.as_fd());
     });
@@ -90,7 +90,7 @@ fn registering_twice_and_modifying_what_is_not_there_both_work() {
         let (_near, far) = UnixStream::pair().unwrap();
         driver.modify(far.as_fd(), Interest::Both, TOKEN).unwrap();
         driver.add(far.as_fd(), Interest::Both, TOKEN).unwrap();
-        driver.idle(soon()).unwrap();
+        driver.idle(soon(), true).unwrap();
         assert!(ready(&mut driver).unwrap().any(Ready::WRITE));
         driver.remove(far.as_fd());
         driver.remove(far.as_fd());
@@ -103,7 +103,7 @@ fn a_hangup_is_readable() {
         let (near, far) = UnixStream::pair().unwrap();
         driver.add(far.as_fd(), Interest::Read, TOKEN).unwrap();
         drop(near);
-        driver.idle(soon()).unwrap();
+        driver.idle(soon(), true).unwrap();
         let ready = ready(&mut driver).unwrap();
         assert!(ready.any(Ready::READ));
         assert!(!driver.tells_hangup() || ready.any(Ready::HANGUP));
@@ -128,7 +128,7 @@ fn a_ring_ends_a_sleep_from_another_thread() {
     each(|mut driver| {
         let bell = driver.bell();
         let ringer = thread::spawn(move || bell.ring());
-        driver.idle(soon()).unwrap();
+        driver.idle(soon(), true).unwrap();
         ringer.join().unwrap();
         assert!(driver.bell().is_rung());
     });
@@ -139,7 +139,7 @@ fn a_ring_before_the_sleep_prevents_it() {
     each(|mut driver| {
         driver.bell().ring();
         let before = Instant::now();
-        driver.idle(soon()).unwrap();
+        driver.idle(soon(), true).unwrap();
         assert!(before.elapsed() < Duration::from_secs(4));
     });
 }
@@ -150,7 +150,7 @@ fn a_sleep_never_ends_before_its_deadline() {
         for us in [50, 300, 1700] {
             let deadline = Instant::now() + Duration::from_micros(us);
             while Instant::now() < deadline {
-                driver.idle(Some(deadline)).unwrap();
+                driver.idle(Some(deadline), true).unwrap();
                 assert_eq!(ready(&mut driver), None);
             }
         }
@@ -163,14 +163,14 @@ fn a_spinning_driver_hears_the_bell_and_events() {
         let mut driver = Driver::new(kind, Duration::from_millis(50)).unwrap();
         for _ in 0..20 {
             driver.bell().ring();
-            driver.idle(soon()).unwrap();
+            driver.idle(soon(), true).unwrap();
             assert!(driver.bell().answer());
         }
         let (mut near, far) = UnixStream::pair().unwrap();
         driver.add(far.as_fd(), Interest::Read, TOKEN).unwrap();
         for _ in 0..20 {
             near.write_all(b"x").unwrap();
-            driver.idle(soon()).unwrap();
+            driver.idle(soon(), true).unwrap();
             assert!(ready(&mut driver).unwrap().any(Ready::READ));
         }
         driver.remove(far.as_fd());

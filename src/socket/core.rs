@@ -256,6 +256,7 @@ impl Core {
             (progress, is_done && half.side.wants_flush())
         };
         if O::Side::DIRECTION == Direction::Write {
+            engine.note_sent();
             outbound::drop_spent();
         }
         if flush {

@@ -50,11 +50,11 @@ use self::{
     outbound::WriteSide,
     settings::Settings,
     step::{Op, Progress, Verb},
-    sys::{Kind, Sys},
+    sys::{Direction, Kind, Sys},
 };
 use crate::{
     addr::{Address, ToAddress},
-    coro::{self, current},
+    coro::{self, current, engine::Engine},
     error,
 };
 
@@ -331,6 +331,9 @@ impl AsyncSocket {
             }
             // What is known may be old: nobody has to watch a socket that is only tried.
             half.side.refill();
+        }
+        if O::Side::DIRECTION == Direction::Write {
+            current::with(Engine::note_sent);
         }
         match self.core.step(&mut op) {
             Progress::Done(result) => result,
