@@ -299,8 +299,11 @@ impl Core {
         if let Some(bound) = state.binding.take() {
             bound.forget(sys);
         }
-        let both = self.kind.is_tcp() || direction == Direction::Write;
-        let interest = if both { Interest::Both } else { Interest::Read };
+        // Room to send is there from the start, and would be an event at once for nobody.
+        let interest = match direction {
+            Direction::Read => Interest::Read,
+            Direction::Write => Interest::Both,
+        };
         let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
         let token = engine.register(sys.fd(), interest, own)?;
         state.binding = Some(Binding { engine: engine.weak(), token, interest });
