@@ -21,6 +21,9 @@ use crate::{
 
 /// Waits until `duration` has passed.
 ///
+/// Polled for the first time it waits, unless `duration` is zero: should the time be over already,
+/// the end of the turn or the wheel's next tick tells.
+///
 /// ```
 /// use std::time::{Duration, Instant};
 /// use asyncoro::time::sleep;
@@ -87,8 +90,8 @@ pub struct Sleep {
     /// `None`: so far in the future that no clock gets there.
     until: Option<Instant>,
     alarm: Option<Alarm>,
-    /// Whether the first poll may arm it without a look at the clock; if that comes late, the end
-    /// of the turn finds it due.
+    /// Whether the first poll may arm it without a look at the clock; if that comes late, the wheel
+    /// finds it due, a tick later at most.
     is_ahead: bool,
 }
 

@@ -74,7 +74,7 @@ pub(crate) struct Engine {
     pub(super) tells_hangup: bool,
     pub(super) dirty: RefCell<Vec<Rc<dyn Source>>>,
     pub(super) lingering: RefCell<Vec<Lingering>>,
-    /// Whether something was sent since the last wait.
+    /// Whether somebody has tried to send since the last wait.
     pub(super) sent: Cell<bool>,
     /// Who waits for a descriptor of ours to be closed.
     pub(super) starved: RefCell<Vec<Waker>>,
@@ -288,7 +288,7 @@ impl Engine {
         self.begin(key);
         let ended = body.resume(&mut Context::from_waker(&key.waker()));
         if ended {
-            // Still the one that runs: dropping its result may ask who it is, or wake it.
+            // It may still be woken by what it drops, which then is nothing.
             self.end(index, body);
             self.finish_resume();
         } else {
@@ -353,8 +353,9 @@ impl Engine {
 
     pub(super) fn set_name(&self, name: &str) {
         let index = self.running.get();
-        self.table.borrow_mut().set_named(index);
-        self.names.borrow_mut().insert(index, Rc::from(name));
+        if self.table.borrow_mut().set_named(index) {
+            self.names.borrow_mut().insert(index, Rc::from(name));
+        }
     }
 
     pub(super) fn name(&self) -> Option<Rc<str>> {

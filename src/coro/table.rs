@@ -231,7 +231,7 @@ impl Table {
 
     /// Sets or clears the mark of a daemon.
     pub(super) fn set_daemon(&mut self, index: u32, daemon: bool) {
-        let Some(entry) = self.entry(index) else { return };
+        let Some(entry) = self.living(index) else { return };
         let is = entry.flags & flags::DAEMON != 0;
         if daemon && !is {
             entry.flags |= flags::DAEMON;
@@ -242,11 +242,13 @@ impl Table {
         }
     }
 
-    /// Marks a place as named.
-    pub(super) fn set_named(&mut self, index: u32) {
-        if let Some(entry) = self.entry(index) {
+    /// Marks a place as named; whether there is anybody to be named.
+    pub(super) fn set_named(&mut self, index: u32) -> bool {
+        if let Some(entry) = self.living(index) {
             entry.flags |= flags::NAMED;
+            return true;
         }
+        index == MAIN
     }
 
     /// The key of whoever has this place.
@@ -263,6 +265,12 @@ impl Table {
             .filter(|(_, entry)| alive(entry) && entry.flags & flags::DAEMON == 0)
             .map(|(index, _)| index as u32)
             .collect()
+    }
+
+    /// The entry of a coroutine that has not ended.
+    fn living(&mut self, index: u32) -> Option<&mut Entry> {
+        let lives = |entry: &&mut Entry| entry.body.is_some() || entry.flags & flags::RUNNING != 0;
+        self.entry(index).filter(lives)
     }
 
     fn entry(&mut self, index: u32) -> Option<&mut Entry> {

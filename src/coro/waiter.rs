@@ -1,4 +1,4 @@
-//! A waker in one word, for those who keep many: sockets.
+//! A waker in one word, for those who keep many: sockets, timers, handles.
 //!
 //! A coroutine's own waker is a number already ([`Key`]), which is always odd. Any other waker goes
 //! into a box, whose address is even.
@@ -13,7 +13,10 @@ use std::{
     task::Waker,
 };
 
-use super::waker::{Key, wake_word};
+use super::{
+    engine::Engine,
+    waker::{Key, wake_word},
+};
 
 /// See the module's page.
 pub(crate) struct Waiter(NonNull<()>);
@@ -64,6 +67,17 @@ impl Waiter {
         } else {
             // SAFETY: the word is a box that `of` leaked; forgetting `self` leaves it to us.
             unsafe { Box::from_raw(word.cast::<Waker>().as_ptr()) }.wake();
+        }
+    }
+
+    /// The same, for a caller who knows the scheduler that most likely it is one of.
+    #[inline]
+    pub(crate) fn wake_on(self, engine: &Engine) {
+        let word = self.0;
+        if is_key(word) && engine.wake_own(word.addr().get()) {
+            mem::forget(self);
+        } else {
+            self.wake();
         }
     }
 

@@ -106,10 +106,19 @@ impl Epoll {
 
     fn wait_ms(&mut self, timeout: i32) -> io::Result<usize> {
         // SAFETY: the buffer is ours alone and has room for `EVENTS` entries; the kernel writes at
-        // most that many and keeps no reference to it.
+        // most that many and keeps no reference to it; there is no signal mask. Called by number:
+        // where there are several threads the C library's function can be cancelled, and pays for
+        // that twice a call.
         let count = unsafe {
-            let fd = self.epoll.as_raw_fd();
-            libc::epoll_wait(fd, self.buffer.as_mut_ptr(), EVENTS as i32, timeout)
+            libc::syscall(
+                libc::SYS_epoll_pwait,
+                self.epoll.as_raw_fd(),
+                self.buffer.as_mut_ptr(),
+                EVENTS as libc::c_int,
+                timeout,
+                ptr::null::<libc::sigset_t>(),
+                0usize,
+            )
         };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }

@@ -254,6 +254,7 @@ impl Driver {
             }
         }
         if !self.bell.fall_asleep() {
+            self.idle.ended(true);
             return self.wait(Wait::Zero);
         }
         let before = Driver::now();

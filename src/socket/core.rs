@@ -255,12 +255,13 @@ impl Core {
             let is_done = matches!(progress, Progress::Done(_));
             (progress, is_done && half.side.wants_flush())
         };
-        if O::Side::DIRECTION == Direction::Write {
-            engine.note_sent();
-            outbound::drop_spent();
-        }
         if flush {
             engine.mark_dirty(Rc::<Core>::clone(self));
+        }
+        if O::Side::DIRECTION == Direction::Write {
+            engine.note_sent();
+            // Last, since it may be foreign code, and panic.
+            outbound::drop_spent();
         }
         Some(progress)
     }
@@ -472,10 +473,10 @@ impl Source for Core {
             self.narrow(engine);
         }
         if let Some(reader) = reader {
-            reader.wake();
+            reader.wake_on(engine);
         }
         if let Some(writer) = writer {
-            writer.wake();
+            writer.wake_on(engine);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::{io::ErrorKind, os::unix::net::UnixStream, time::Duration};
 
-use asyncoro::{AsyncSocket, BlockingSocket, error::TimedOut, run, spawn, time::sleep};
+use asyncoro::{
+    AsyncSocket, BlockingSocket, coro::yield_now, error::TimedOut, run, spawn, time::sleep,
+};
 use bytes::Bytes;
 
 fn pair() -> (AsyncSocket, AsyncSocket) {
@@ -111,5 +113,44 @@ fn receiving_into_nothing_is_over_at_once() {
     run(async {
         let (near, _far) = pair();
         assert_eq!(near.recv(&mut []).await.unwrap(), 0);
+    });
+}
+
+/// Bytes whose owner panics when the last of them is dropped.
+struct Explosive(Vec<u8>);
+
+impl AsRef<[u8]> for Explosive {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        panic!("in the drop of bytes that have left");
+    }
+}
+
+#[test]
+fn a_panic_of_bytes_that_have_left_holds_up_nothing_behind_them() {
+    crate::pairs::run(|| async {
+        let (near, far) = pair();
+        near.options().set_send_buffer_size(1 << 20).unwrap();
+        fill(&near);
+        let long = Bytes::from_owner(Explosive(vec![7; 128 << 10]));
+        near.try_send_msg(&long).unwrap();
+        drop(long);
+        // Waits behind the long one, and sends both once there is room.
+        let twin = near.clone();
+        let sending = spawn(async move { twin.send_msg(b"behind").await });
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        empty(&far);
+        assert!(sending.await.is_err(), "the panic is the coroutine's");
+        near.send_msg(b"after").await.unwrap();
+        assert_eq!(far.recv_msg().await.unwrap().unwrap().len(), 128 << 10);
+        assert_eq!(far.recv_msg().await.unwrap().unwrap(), "behind");
+        assert_eq!(far.recv_msg().await.unwrap().unwrap(), "after");
     });
 }

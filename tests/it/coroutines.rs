@@ -576,3 +576,24 @@ fn ended_tells_its_story_and_becomes_an_io_error() {
         assert_eq!(error.to_string(), "the coroutine panicked: why");
     });
 }
+
+/// Asks for its coroutine when it is dropped, and tries to change it.
+struct LateWord;
+
+impl Drop for LateWord {
+    fn drop(&mut self) {
+        current().set_daemon(true);
+        current().set_name("late");
+    }
+}
+
+#[test]
+fn a_result_that_asks_for_its_coroutine_when_it_is_dropped_changes_nobody_else() {
+    run_within(|| async {
+        drop(spawn(async { LateWord }));
+        yield_now().await;
+        assert_eq!(AsynCoro::current().statistics().daemons, 0);
+        let next = spawn(async { current().name() });
+        assert_eq!(next.await.unwrap(), None);
+    });
+}

@@ -108,12 +108,16 @@ impl Sys {
         // borrowed from `datagrams`, and that outlives the calls.
         let mut send = |longest| unsafe { self.send_runs(&mut parts, each, longest) };
         match send(longest) {
-            Err(error) if is_refusal(error) && run(each(0), longest) > 1 => {
-                let sent = send(0)?;
-                // So it was not the datagrams' own fault. What `EIO` tells is no matter of length.
-                self.longest.refuse(if error == Errno::IO { 0 } else { lengths[0] });
-                Ok(sent)
-            }
+            Err(error) if is_refusal(error) && run(each(0), longest) > 1 => match send(longest) {
+                // A pending error of the socket's, told once by any call, may look the same.
+                Err(again) if is_refusal(again) => {
+                    let sent = send(0)?;
+                    // So it was not the datagrams' own fault. `EIO` is no matter of length.
+                    self.longest.refuse(if again == Errno::IO { 0 } else { lengths[0] });
+                    Ok(sent)
+                }
+                sent => sent,
+            },
             sent => sent,
         }
     }
@@ -244,10 +248,10 @@ fn cut(header: &mut libc::msghdr, control: &mut MaybeUninit<Control>, segment: u
     // message is with its header: 24 bytes.
     unsafe {
         header.msg_controllen = libc::CMSG_SPACE(len) as _;
-        let message = &mut *libc::CMSG_FIRSTHDR(header);
-        message.cmsg_level = libc::SOL_UDP;
-        message.cmsg_type = libc::UDP_SEGMENT;
-        message.cmsg_len = libc::CMSG_LEN(len) as _;
+        let message = libc::CMSG_FIRSTHDR(header);
+        (*message).cmsg_level = libc::SOL_UDP;
+        (*message).cmsg_type = libc::UDP_SEGMENT;
+        (*message).cmsg_len = libc::CMSG_LEN(len) as _;
         libc::CMSG_DATA(message).cast::<u16>().write_unaligned(segment);
     }
 }
