@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `PENDING` | holds, nobody waits | holds |
 //! | any other | holds, and this waiter is to be woken | holds |
-//! | `DONE` | holds | has let go, the result is in the cell |
+//! | `DONE` | holds, or had let go before | has let go, the result is in the cell |
 //! | `DETACHED` | has let go | holds, or had let go before |
 //!
 //! A waiter ([`super::Waiter`]) is one word, so each move is one atomic operation, and whoever
