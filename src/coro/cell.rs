@@ -7,7 +7,7 @@
 //! # The proof
 //! - **The future** (`stage` while it is `Running`) is made, polled and dropped by the `Body`
 //!   alone. There is one `Body`, it is not `Clone`, and it is `!Send`: it stays on the scheduler's
-//!   thread. The one exception is [`Body::into_unstarted`]: such a cell holds a closure that is
+//!   thread. The one exception is [`Unstarted`]: such a cell holds a closure that is
 //!   `Send`, and the future is made from it at the first poll.
 //! - **The result** is written by the `Body` before [`JoinState::complete`], and read by the
 //!   `Joint` after it saw that the coroutine is done. The moves of the state order the two. If
