@@ -23,6 +23,9 @@
 
 use std::{error::Error, fmt, io};
 
+#[cfg(feature = "tls")]
+pub use crate::tls::UnsupportedTlsVersion;
+
 /// The socket was closed on our side while the verb waited, or before it began.
 ///
 /// Kind: `NotConnected`.

@@ -243,6 +243,9 @@ mod socket;
 pub mod stdio;
 pub mod sync;
 pub mod time;
+#[cfg(feature = "tls")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the sockets, which come next, use the rest"))]
+mod tls;
 
 pub use bytes;
 pub use socket2;
@@ -250,6 +253,8 @@ pub use socket2;
 pub use addr::{Address, ToAddress};
 pub use coro::{AsynCoro, Coro, run, run_until, spawn};
 pub use socket::{AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused};
+#[cfg(feature = "tls")]
+pub use tls::{ClientTls, ServerTls, Tls, TlsVersion};
 
 /// The code in the guides is compiled and run with the documentation's examples.
 #[cfg(doctest)]

@@ -1,0 +1,249 @@
+//! Configuration of TLS 1.3 and 1.2: who we are, whom we trust, what we speak.
+//!
+//! [`Tls::server`] begins a server's configuration, [`Tls::client`] a client's. Both are values:
+//! each method takes one and gives one back, clones share it, and sockets take it as
+//! `impl Into<Tls>`. Nothing here touches a socket or waits; files are read where a method that
+//! names them is called, and again by [`ServerTls::reload`]. What rustls wants is built once for
+//! each value, when its first connection asks, so that session tickets and remembered sessions
+//! serve all connections made with it. rustls's process-wide provider is neither used nor set.
+//!
+//! # Defaults, and why
+//!
+//! - **TLS 1.2 and 1.3.** 1.0 and 1.1 are forbidden ([RFC 8996]), and rustls has no code for them.
+//!   1.2 stays because many peers have nothing newer, and rustls's 1.2 has forward secrecy and
+//!   authenticated encryption only.
+//! - **rustls's cipher suites and groups**, in its order: whoever writes the ciphers knows best
+//!   when one has to go. ring makes them, or aws-lc-rs with the feature of that name.
+//! - **A client always verifies** chain, name and dates, against the system's roots if none are
+//!   given. Only [`ClientTls::danger_accept_any_certificate`] turns that off.
+//! - **A server asks for no client certificate**, since few clients have one.
+//! - **Two session tickets** after a TLS 1.3 handshake: clients use a ticket once, and two allow
+//!   for two connections at a time. Their keys are replaced every 6 hours, so a ticket lives 12 at
+//!   most and stolen keys open little. They are in memory: a restart forgets them.
+//! - **256 sessions are remembered**, by a client for its servers, and by a server for TLS 1.2
+//!   clients that take no tickets. It bounds the memory; the oldest go first.
+//! - **No early data** (0-RTT): it can be replayed, and no verb of a socket can tell it apart.
+//! - **10 seconds for a handshake**: three round trips over a bad link with retransmissions fit, a
+//!   silent peer does not stay.
+//! - **256 handshakes at once** on an asynchronous listener: it bounds what strangers cost before
+//!   they have shown anything.
+//!
+//! # Where to read next
+//!
+//! `server.rs` and `client.rs` hold the methods; `identity.rs` a chain and its key, `names.rs` the
+//! choice among them; `trust.rs` what we verify against, `verify.rs` how; `pem.rs` reads files.
+//!
+//! [RFC 8996]: https://www.rfc-editor.org/rfc/rfc8996
+
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
+
+use rustls::pki_types::ServerName;
+
+mod client;
+mod identity;
+mod names;
+mod pem;
+mod provider;
+mod server;
+#[cfg(test)]
+mod tests;
+mod trust;
+mod verify;
+mod version;
+
+pub use client::ClientTls;
+pub use server::ServerTls;
+pub use version::{TlsVersion, UnsupportedTlsVersion};
+
+/// How a socket speaks TLS: the configuration of a server or of a client.
+///
+/// It is where both begin, and what sockets take: a [`ServerTls`] or a [`ClientTls`], or a
+/// reference to one, converts into it. A clone is cheap and shares everything.
+///
+/// ```no_run
+/// use asyncoro::Tls;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = Tls::server("chain.pem", "key.pem")?;
+/// let client = Tls::client()?.ca_file("ca.pem")?;
+/// let either: [Tls; 2] = [Tls::from(&server), Tls::from(client)];
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Tls(Side);
+
+#[derive(Clone)]
+enum Side {
+    Server(ServerTls),
+    Client(ClientTls),
+}
+
+impl Tls {
+    /// A server's configuration, with its certificate chain and private key from PEM files.
+    ///
+    /// The chain has the server's own certificate first, then those that lead to a root; the root
+    /// itself may be left out. The key is PKCS#8, PKCS#1 or SEC1, not encrypted. It may stand in
+    /// the same file: give its path twice. An expired certificate is accepted here; clients will
+    /// refuse it.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The system's, with the file's name, if a file cannot be read. `InvalidData` if a file has
+    /// no certificate or key, if they cannot be parsed, or if the key is not that of the first
+    /// certificate (both files are named).
+    pub fn server(chain: impl AsRef<Path>, key: impl AsRef<Path>) -> io::Result<ServerTls> {
+        ServerTls::from_files(chain.as_ref(), key.as_ref())
+    }
+
+    /// A server's configuration, with its certificate chain and private key as PEM in memory.
+    ///
+    /// ```
+    /// let error = asyncoro::Tls::server_from_pem(b"no PEM", b"nor here").unwrap_err();
+    /// assert!(error.to_string().contains("no certificate"));
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidData`, as for [`Tls::server`].
+    pub fn server_from_pem(chain: &[u8], key: &[u8]) -> io::Result<ServerTls> {
+        ServerTls::from_pem(chain, key)
+    }
+
+    /// A client's configuration: it verifies servers against the system's roots.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = asyncoro::Tls::client()?.alpn(["http/1.1"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// None today. The system's roots are read with the first connection that needs them.
+    pub fn client() -> io::Result<ClientTls> {
+        Ok(ClientTls::new())
+    }
+
+    /// What a server's new session takes. Ask for each handshake anew: a reload of the client
+    /// authorities makes a new one.
+    pub(crate) fn server_config(&self) -> io::Result<Arc<rustls::ServerConfig>> {
+        match &self.0 {
+            Side::Server(server) => server.config(),
+            Side::Client(_) => Err(invalid_input(
+                "this TLS configuration is a client's (Tls::client); the accepting side needs a \
+                 server's (Tls::server)",
+            )),
+        }
+    }
+
+    /// What a client's new session takes.
+    pub(crate) fn client_config(&self) -> io::Result<Arc<rustls::ClientConfig>> {
+        match &self.0 {
+            Side::Client(client) => client.config(),
+            Side::Server(_) => Err(invalid_input(
+                "this TLS configuration is a server's (Tls::server); the connecting side needs a \
+                 client's (Tls::client)",
+            )),
+        }
+    }
+
+    /// The server's name that a client has set, instead of the host it connects to.
+    pub(crate) fn name(&self) -> Option<&ServerName<'static>> {
+        match &self.0 {
+            Side::Client(client) => client.name(),
+            Side::Server(_) => None,
+        }
+    }
+
+    pub(crate) fn is_server(&self) -> bool {
+        matches!(self.0, Side::Server(_))
+    }
+
+    /// How long a handshake may take, from its first byte to its last.
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        match &self.0 {
+            Side::Server(server) => server.timeout(),
+            Side::Client(client) => client.timeout(),
+        }
+    }
+
+    /// How many handshakes a listener has in progress at once; for a client, 1.
+    pub(crate) fn handshakes(&self) -> usize {
+        match &self.0 {
+            Side::Server(server) => server.max_handshakes(),
+            Side::Client(_) => 1,
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Side::Server(server) => server.fmt(f),
+            Side::Client(client) => client.fmt(f),
+        }
+    }
+}
+
+impl From<ServerTls> for Tls {
+    fn from(server: ServerTls) -> Tls {
+        Tls(Side::Server(server))
+    }
+}
+
+impl From<&ServerTls> for Tls {
+    fn from(server: &ServerTls) -> Tls {
+        server.clone().into()
+    }
+}
+
+impl From<ClientTls> for Tls {
+    fn from(client: ClientTls) -> Tls {
+        Tls(Side::Client(client))
+    }
+}
+
+impl From<&ClientTls> for Tls {
+    fn from(client: &ClientTls) -> Tls {
+        client.clone().into()
+    }
+}
+
+impl From<&Tls> for Tls {
+    fn from(tls: &Tls) -> Tls {
+        tls.clone()
+    }
+}
+
+/// ALPN names as rustls wants them.
+fn alpn_names<P: AsRef<[u8]>>(names: impl IntoIterator<Item = P>) -> Vec<Vec<u8>> {
+    names.into_iter().map(|name| name.as_ref().to_vec()).collect()
+}
+
+/// ALPN names have 1 to 255 bytes (RFC 7301, 3.1).
+fn check_alpn(names: &[Vec<u8>]) -> io::Result<()> {
+    match names.iter().find(|name| name.is_empty() || name.len() > 255) {
+        Some(name) => Err(invalid_input(format!(
+            "an ALPN protocol's name has 1 to 255 bytes, this one {}",
+            name.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn invalid_input(reason: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason.into())
+}
+
+/// For contents that are not what they should be: a sentence, or rustls's own error.
+fn invalid_data(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

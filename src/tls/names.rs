@@ -1,0 +1,103 @@
+//! Which of its certificates a server shows: the one for the name that the client asks for.
+//!
+//! The client says the name in its first message (SNI, RFC 6066). A certificate's names are the
+//! DNS names of its subject alternative name; `*.example.org` stands for one label before
+//! `.example.org` (RFC 6125, 6.4.3). An exact name goes before a wildcard, an earlier certificate
+//! before a later one, and the first certificate is for everybody else.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    pki_types::CertificateDer,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use x509_cert::{
+    Certificate,
+    der::Decode,
+    ext::pkix::{SubjectAltName, name::GeneralName},
+};
+
+use super::{identity::Identity, invalid_data};
+
+/// The certificates of a server by name. They can be exchanged while handshakes go on.
+#[derive(Debug)]
+pub(super) struct ByName(RwLock<Arc<Table>>);
+
+#[derive(Debug)]
+struct Table {
+    first: Arc<CertifiedKey>,
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    /// By what follows the `*`, the dot included.
+    wildcard: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl ByName {
+    /// There must be at least one.
+    pub(super) fn new(identities: &[Identity]) -> ByName {
+        ByName(RwLock::new(Arc::new(Table::new(identities))))
+    }
+
+    /// From now on, these. There must be at least one.
+    pub(super) fn replace(&self, identities: &[Identity]) {
+        let table = Arc::new(Table::new(identities));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = table;
+    }
+
+    fn find(&self, name: Option<&str>) -> Arc<CertifiedKey> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        table.find(name).clone()
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.find(hello.server_name()))
+    }
+}
+
+impl Table {
+    fn new(identities: &[Identity]) -> Table {
+        let first = identities.first().expect("a server has a certificate").certified.clone();
+        let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
+        for identity in identities {
+            for name in &identity.names {
+                let (map, key) = match name.strip_prefix('*') {
+                    Some(rest) => (&mut wildcard, rest),
+                    None => (&mut exact, name.as_str()),
+                };
+                map.entry(key.to_owned()).or_insert_with(|| identity.certified.clone());
+            }
+        }
+        Table { first, exact, wildcard }
+    }
+
+    fn find(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+        let fitting = name.and_then(|name| {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            let parent = name.find('.').map(|dot| &name[dot..]);
+            self.exact.get(&name).or_else(|| self.wildcard.get(parent?))
+        });
+        fitting.unwrap_or(&self.first)
+    }
+}
+
+/// The DNS names that `certificate` is for, lower case.
+pub(super) fn of_certificate(certificate: &CertificateDer<'_>) -> io::Result<Vec<String>> {
+    let parsed = Certificate::from_der(certificate).map_err(unreadable)?;
+    let names = parsed.tbs_certificate.get::<SubjectAltName>().map_err(unreadable)?;
+    let names = names.map(|(_, SubjectAltName(names))| names).unwrap_or_default();
+    let dns = names.iter().filter_map(|name| match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
+        _ => None,
+    });
+    Ok(dns.collect())
+}
+
+fn unreadable(error: x509_cert::der::Error) -> io::Error {
+    invalid_data(format!("a certificate that cannot be read: {error}"))
+}

@@ -1,0 +1,479 @@
+//! A server's configuration.
+//!
+//! The certificates are in the resolver (`names.rs`), which rustls asks in each handshake, so a
+//! reload exchanges them under a configuration that is in use. The authorities of clients are in
+//! the configuration itself: a reload that changes them has it built anew, and with it the keys of
+//! session tickets, or a session of a client that is trusted no more could be resumed.
+
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    server::{
+        NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier,
+        danger::ClientCertVerifier,
+    },
+};
+
+use super::{
+    HANDSHAKE_TIMEOUT, TlsVersion, alpn_names, check_alpn,
+    identity::Identity,
+    invalid_data,
+    names::ByName,
+    provider::{Versions, provider, ticketer},
+    trust::{self, Authorities},
+};
+
+/// How a server speaks TLS; [`Tls::server`](crate::Tls::server) begins one.
+///
+/// Clones share the configuration, and with it session tickets and [`reload`](Self::reload); each
+/// other method here begins a new one. It is `Send` and `Sync`.
+///
+/// ```no_run
+/// use asyncoro::Tls;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let tls = Tls::server("example.org.pem", "example.org.key")?
+///     .and_certificate("example.net.pem", "example.net.key")?
+///     .accept_client_certificates("clients-ca.pem")?
+///     .alpn(["h2", "http/1.1"]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ServerTls {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Settings,
+    resolver: Arc<ByName>,
+    current: Mutex<Current>,
+    /// Held through a reload, which reads files, so that two of them come one after the other.
+    reloading: Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    alpn: Vec<Vec<u8>>,
+    versions: Versions,
+    tickets: usize,
+    timeout: Duration,
+    handshakes: usize,
+}
+
+/// What a reload replaces.
+#[derive(Clone)]
+struct Material {
+    /// At least one.
+    identities: Vec<Identity>,
+    client_authorities: Vec<Authorities>,
+    /// Of interest if there are client authorities.
+    clients_must: bool,
+}
+
+struct Current {
+    material: Material,
+    config: Option<Arc<ServerConfig>>,
+}
+
+impl ServerTls {
+    pub(super) fn from_files(chain: &Path, key: &Path) -> io::Result<ServerTls> {
+        Ok(ServerTls::of(Identity::from_files("Tls::server", chain, key)?))
+    }
+
+    pub(super) fn from_pem(chain: &[u8], key: &[u8]) -> io::Result<ServerTls> {
+        Ok(ServerTls::of(Identity::from_pem("Tls::server_from_pem", chain, key)?))
+    }
+
+    /// Another certificate, for clients that ask for one of its names (SNI), from PEM files.
+    ///
+    /// Its names are the DNS names of its subject alternative name; `*.example.org` is for one
+    /// label before `.example.org`. An exact name goes before a wildcard. The first certificate is
+    /// for clients that ask for no name, or for one that no certificate has.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = asyncoro::Tls::server("example.org.pem", "example.org.key")?
+    ///     .and_certificate("example.net.pem", "example.net.key")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Tls::server`](crate::Tls::server).
+    pub fn and_certificate(
+        self,
+        chain: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> io::Result<Self> {
+        let verb = "ServerTls::and_certificate";
+        let identity = Identity::from_files(verb, chain.as_ref(), key.as_ref())?;
+        Ok(self.change_material(|material| material.identities.push(identity)))
+    }
+
+    /// The same as [`and_certificate`](Self::and_certificate) with PEM in memory.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let both = std::fs::read("example.net.pem")?;
+    /// let tls = asyncoro::Tls::server("example.org.pem", "example.org.key")?
+    ///     .and_certificate_from_pem(&both, &both)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidData`, as for [`Tls::server`](crate::Tls::server).
+    pub fn and_certificate_from_pem(self, chain: &[u8], key: &[u8]) -> io::Result<Self> {
+        let identity = Identity::from_pem("ServerTls::and_certificate_from_pem", chain, key)?;
+        Ok(self.change_material(|material| material.identities.push(identity)))
+    }
+
+    /// Refuses clients without a certificate of an authority in this PEM file.
+    ///
+    /// Can be called several times, for several files. With
+    /// [`accept_client_certificates`](Self::accept_client_certificates) the files add up too, and
+    /// the last call decides whether clients must.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?
+    ///     .require_client_certificates("clients-ca.pem")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The system's, with the file's name, if it cannot be read. `InvalidData` if there is no
+    /// certificate in it or one that cannot be parsed.
+    pub fn require_client_certificates(self, ca_file: impl AsRef<Path>) -> io::Result<Self> {
+        let verb = "ServerTls::require_client_certificates";
+        Ok(self.trust(Authorities::from_file(verb, ca_file.as_ref())?, true))
+    }
+
+    /// The same as [`require_client_certificates`](Self::require_client_certificates) with PEM in
+    /// memory.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let ca = std::fs::read("clients-ca.pem")?;
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?
+    ///     .require_client_certificates_from_pem(&ca)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidData` if there is no certificate in it or one that cannot be parsed.
+    pub fn require_client_certificates_from_pem(self, ca: &[u8]) -> io::Result<Self> {
+        let verb = "ServerTls::require_client_certificates_from_pem";
+        Ok(self.trust(Authorities::from_pem(verb, ca)?, true))
+    }
+
+    /// Asks clients for a certificate of an authority in this PEM file; they may have none.
+    ///
+    /// One that a client does have is verified, and a bad one ends the handshake.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?
+    ///     .accept_client_certificates("clients-ca.pem")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`require_client_certificates`](Self::require_client_certificates).
+    pub fn accept_client_certificates(self, ca_file: impl AsRef<Path>) -> io::Result<Self> {
+        let verb = "ServerTls::accept_client_certificates";
+        Ok(self.trust(Authorities::from_file(verb, ca_file.as_ref())?, false))
+    }
+
+    /// The same as [`accept_client_certificates`](Self::accept_client_certificates) with PEM in
+    /// memory.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let ca = std::fs::read("clients-ca.pem")?;
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?
+    ///     .accept_client_certificates_from_pem(&ca)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidData` if there is no certificate in it or one that cannot be parsed.
+    pub fn accept_client_certificates_from_pem(self, ca: &[u8]) -> io::Result<Self> {
+        let verb = "ServerTls::accept_client_certificates_from_pem";
+        Ok(self.trust(Authorities::from_pem(verb, ca)?, false))
+    }
+
+    /// Speaks these application protocols ([RFC 7301]), the best first.
+    ///
+    /// A client that offers only others is refused, one that offers none is served. A name has 1 to
+    /// 255 bytes; another length is an error (`InvalidInput`) when a listener takes the
+    /// configuration.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?.alpn(["h2", "http/1.1"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [RFC 7301]: https://www.rfc-editor.org/rfc/rfc7301
+    pub fn alpn<P: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = P>) -> Self {
+        self.change(|settings| settings.alpn = alpn_names(protocols))
+    }
+
+    /// Speaks only these versions.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// use asyncoro::{Tls, TlsVersion};
+    /// let tls = Tls::server("chain.pem", "key.pem")?.versions(&[TlsVersion::V1_3])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` if there are none.
+    pub fn versions(self, versions: &[TlsVersion]) -> io::Result<Self> {
+        let versions = Versions::new(versions)?;
+        Ok(self.change(|settings| settings.versions = versions))
+    }
+
+    /// How many session tickets a TLS 1.3 client gets after its handshake; 2 if not set.
+    ///
+    /// A client uses each for one later connection. With 0 no session is resumed, with TLS 1.2
+    /// neither.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let each_time_in_full = asyncoro::Tls::server("chain.pem", "key.pem")?.session_tickets(0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn session_tickets(self, count: usize) -> Self {
+        self.change(|settings| settings.tickets = count)
+    }
+
+    /// How long a handshake may take; 10 s if not set.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::time::Duration;
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?
+    ///     .handshake_timeout(Duration::from_secs(3));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handshake_timeout(self, timeout: Duration) -> Self {
+        self.change(|settings| settings.timeout = timeout)
+    }
+
+    /// How many handshakes an asynchronous listener has in progress at once; 256 if not set, and
+    /// at least 1.
+    ///
+    /// When they are that many, the oldest makes room for a new one.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?.handshakes(1024);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handshakes(self, max: usize) -> Self {
+        self.change(|settings| settings.handshakes = max.max(1))
+    }
+
+    /// Reads all files again: certificates, keys, and authorities of clients.
+    ///
+    /// What was read serves the handshakes that begin from now on, of all clones and of all sockets
+    /// that were given this configuration; connections go on as they are. What was given as bytes
+    /// stays. If authorities of clients have changed, no earlier session can be resumed. It reads
+    /// files: in a coroutine, call it through [`pool::run`](crate::pool::run).
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?;
+    /// // When a new certificate has come:
+    /// if let Err(error) = tls.reload() {
+    ///     eprintln!("still with the old certificate: {error}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As where the files were given. Then nothing has changed.
+    pub fn reload(&self) -> io::Result<()> {
+        let _one_at_a_time = lock(&self.shared.reloading);
+        let verb = "ServerTls::reload";
+        let old = self.material();
+        let identities = old.identities.iter().map(|identity| identity.again(verb));
+        let authorities = old.client_authorities.iter().map(|given| given.again(verb));
+        self.replace(Material {
+            identities: identities.collect::<io::Result<_>>()?,
+            client_authorities: authorities.collect::<io::Result<_>>()?,
+            clients_must: old.clients_must,
+        });
+        Ok(())
+    }
+
+    /// Replaces the first certificate, for the handshakes that begin from now on, as
+    /// [`reload`](Self::reload) does.
+    ///
+    /// If the first came from files, a later `reload` reads them no more.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?;
+    /// let renewed = std::fs::read("renewed.pem")?;
+    /// tls.reload_from_pem(&renewed, &renewed)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidData`, as for [`Tls::server`](crate::Tls::server). Then nothing has changed.
+    pub fn reload_from_pem(&self, chain: &[u8], key: &[u8]) -> io::Result<()> {
+        let _one_at_a_time = lock(&self.shared.reloading);
+        let mut material = self.material();
+        material.identities[0] = Identity::from_pem("ServerTls::reload_from_pem", chain, key)?;
+        self.replace(material);
+        Ok(())
+    }
+
+    pub(super) fn config(&self) -> io::Result<Arc<ServerConfig>> {
+        let mut current = lock(&self.shared.current);
+        if let Some(config) = &current.config {
+            return Ok(config.clone());
+        }
+        let resolver = self.shared.resolver.clone();
+        let config = Arc::new(self.shared.settings.build(&current.material, resolver)?);
+        current.config = Some(config.clone());
+        Ok(config)
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.shared.settings.timeout
+    }
+
+    pub(super) fn max_handshakes(&self) -> usize {
+        self.shared.settings.handshakes
+    }
+
+    fn of(identity: Identity) -> ServerTls {
+        let settings = Settings {
+            alpn: Vec::new(),
+            versions: Versions::default(),
+            tickets: 2,
+            timeout: HANDSHAKE_TIMEOUT,
+            handshakes: 256,
+        };
+        let identities = vec![identity];
+        let material = Material { identities, client_authorities: Vec::new(), clients_must: false };
+        ServerTls::with(settings, material)
+    }
+
+    fn with(settings: Settings, material: Material) -> ServerTls {
+        let resolver = Arc::new(ByName::new(&material.identities));
+        let current = Mutex::new(Current { material, config: None });
+        let reloading = Mutex::new(());
+        ServerTls { shared: Arc::new(Shared { settings, resolver, current, reloading }) }
+    }
+
+    fn change(self, change: impl FnOnce(&mut Settings)) -> ServerTls {
+        let mut settings = self.shared.settings.clone();
+        change(&mut settings);
+        ServerTls::with(settings, self.material())
+    }
+
+    fn change_material(self, change: impl FnOnce(&mut Material)) -> ServerTls {
+        let mut material = self.material();
+        change(&mut material);
+        ServerTls::with(self.shared.settings.clone(), material)
+    }
+
+    fn trust(self, authorities: Authorities, must: bool) -> ServerTls {
+        self.change_material(|material| {
+            material.client_authorities.push(authorities);
+            material.clients_must = must;
+        })
+    }
+
+    fn material(&self) -> Material {
+        lock(&self.shared.current).material.clone()
+    }
+
+    fn replace(&self, material: Material) {
+        let mut current = lock(&self.shared.current);
+        let certificates = |material: &Material| -> Vec<_> {
+            let all = material.client_authorities.iter();
+            all.flat_map(|authorities| authorities.certificates.clone()).collect()
+        };
+        if certificates(&material) != certificates(&current.material) {
+            current.config = None;
+        }
+        self.shared.resolver.replace(&material.identities);
+        current.material = material;
+    }
+}
+
+impl Settings {
+    fn build(&self, material: &Material, resolver: Arc<ByName>) -> io::Result<ServerConfig> {
+        check_alpn(&self.alpn)?;
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&self.versions.supported())
+            .map_err(invalid_data)?;
+        let builder = match material.client_verifier()? {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(resolver);
+        config.alpn_protocols = self.alpn.clone();
+        config.send_tls13_tickets = self.tickets;
+        if self.tickets == 0 {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        } else {
+            config.session_storage = ServerSessionMemoryCache::new(REMEMBERED_SESSIONS);
+            config.ticketer = ticketer()?;
+        }
+        Ok(config)
+    }
+}
+
+impl Material {
+    fn client_verifier(&self) -> io::Result<Option<Arc<dyn ClientCertVerifier>>> {
+        if self.client_authorities.is_empty() {
+            return Ok(None);
+        }
+        let mut roots = RootCertStore::empty();
+        trust::add(&mut roots, &self.client_authorities)?;
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let builder = if self.clients_must { builder } else { builder.allow_unauthenticated() };
+        builder.build().map(Some).map_err(invalid_data)
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let identities = self.material().identities;
+        let names: Vec<_> = identities.iter().flat_map(|identity| &identity.names).collect();
+        f.debug_struct("ServerTls").field("names", &names).finish_non_exhaustive()
+    }
+}
+
+/// What is behind these locks is replaced whole, so poisoning means nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const REMEMBERED_SESSIONS: usize = 256;

@@ -1,0 +1,88 @@
+//! Whom we trust: certificate authorities that were given, and those of the system.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use rustls::{RootCertStore, pki_types::CertificateDer};
+
+use super::{invalid_data, pem};
+use crate::error::context;
+
+/// The certificates of one CA file, or of bytes.
+#[derive(Clone)]
+pub(super) struct Authorities {
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    file: Option<PathBuf>,
+}
+
+impl Authorities {
+    pub(super) fn from_file(verb: &'static str, path: &Path) -> io::Result<Authorities> {
+        let pem = pem::read(verb, path)?;
+        let certificates = usable(&pem).map_err(|error| context(verb, path.display(), error))?;
+        Ok(Authorities { certificates, file: Some(path.to_owned()) })
+    }
+
+    pub(super) fn from_pem(verb: &'static str, pem: &[u8]) -> io::Result<Authorities> {
+        let place = "the certificates given as bytes";
+        let certificates = usable(pem).map_err(|error| context(verb, place, error))?;
+        Ok(Authorities { certificates, file: None })
+    }
+
+    /// The same from its file as it is now; bytes stay as they were given.
+    pub(super) fn again(&self, verb: &'static str) -> io::Result<Authorities> {
+        match &self.file {
+            Some(path) => Authorities::from_file(verb, path),
+            None => Ok(self.clone()),
+        }
+    }
+}
+
+/// Adds what was given to `roots`.
+pub(super) fn add(roots: &mut RootCertStore, given: &[Authorities]) -> io::Result<()> {
+    for certificate in given.iter().flat_map(|authorities| &authorities.certificates) {
+        roots.add(certificate.clone()).map_err(invalid_data)?;
+    }
+    Ok(())
+}
+
+/// The roots of the system, read once per process. The environment's `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` go before the system's own places.
+pub(super) fn system_roots() -> io::Result<Arc<RootCertStore>> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(roots.clone());
+    }
+    let roots = Arc::new(read_system_roots()?);
+    Ok(ROOTS.get_or_init(|| roots).clone())
+}
+
+/// Roots that cannot be read or parsed are left out, as long as there are others.
+fn read_system_roots() -> io::Result<RootCertStore> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if !roots.is_empty() {
+        return Ok(roots);
+    }
+    let why: String = found.errors.iter().map(|error| format!("; {error}")).collect();
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        format!(
+            "the system has no root certificates to verify a server with{why}; install them \
+             (the package ca-certificates), or give some with ClientTls::ca_file"
+        ),
+    ))
+}
+
+/// The certificates in `pem`, each of which can be an authority.
+fn usable(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
+    let certificates = pem::certificates(pem)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots.add(certificate.clone()).map_err(invalid_data)?;
+    }
+    Ok(certificates)
+}
