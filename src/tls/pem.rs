@@ -78,8 +78,8 @@ fn labels(pem: &[u8]) -> Vec<String> {
 fn broken(error: Error) -> String {
     match error {
         Error::MissingSectionEnd { end_marker } => {
-            let marker = String::from_utf8_lossy(&end_marker).into_owned();
-            format!("bad PEM: the line {:?} is missing", marker.trim_end())
+            let label = String::from_utf8_lossy(&end_marker).into_owned();
+            format!("bad PEM: the line that ends the section {label} is missing")
         }
         Error::IllegalSectionStart { line } => {
             let line = String::from_utf8_lossy(&line).into_owned();
