@@ -212,7 +212,6 @@
 //!
 //! # What asyncoro does not do, yet
 //!
-//! - TLS.
 //! - Adapters for hyper, tokio and futures-io. A future is a future, so what does no I/O of its own
 //!   (channels, `select`, `join`) works in a coroutine; a library that needs tokio's reactor does
 //!   not.
@@ -244,7 +243,6 @@ pub mod stdio;
 pub mod sync;
 pub mod time;
 #[cfg(feature = "tls")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the sockets, which come next, use the rest"))]
 mod tls;
 
 pub use bytes;

@@ -19,6 +19,8 @@ use std::{
     rc::{Rc, Weak},
 };
 
+use bytes::Bytes;
+
 use super::{
     inbound::ReadSide,
     outbound::{self, WriteSide},
@@ -51,7 +53,7 @@ pub(crate) trait Side: Default {
     fn parts(state: &mut State) -> (Option<&Sys>, &mut Half<Self>);
     /// Whether the end of the turn has to flush what this direction has queued, and was not asked
     /// to yet; from now on it is.
-    fn wants_flush(&mut self) -> bool;
+    fn wants_flush(&mut self, sys: &Sys) -> bool;
 }
 
 impl Side for ReadSide {
@@ -68,7 +70,7 @@ impl Side for ReadSide {
     fn parts(state: &mut State) -> (Option<&Sys>, &mut Half<ReadSide>) {
         (state.sys.as_ref(), &mut state.read)
     }
-    fn wants_flush(&mut self) -> bool {
+    fn wants_flush(&mut self, _: &Sys) -> bool {
         false
     }
 }
@@ -87,8 +89,8 @@ impl Side for WriteSide {
     fn parts(state: &mut State) -> (Option<&Sys>, &mut Half<WriteSide>) {
         (state.sys.as_ref(), &mut state.write)
     }
-    fn wants_flush(&mut self) -> bool {
-        self.queued() > 0 && !std::mem::replace(&mut self.marked, true)
+    fn wants_flush(&mut self, sys: &Sys) -> bool {
+        self.has_unsent(sys) && !std::mem::replace(&mut self.marked, true)
     }
 }
 
@@ -135,6 +137,18 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) read: ReadSide,
     pub(crate) write: WriteSide,
+}
+
+impl Parts {
+    /// Takes what was received and not taken.
+    pub(crate) fn take_received(&mut self) -> Bytes {
+        let (held, said) = (self.read.take_held(), self.sys.take_said());
+        match (held.is_empty(), said.is_empty()) {
+            (_, true) => held,
+            (true, false) => said.into(),
+            (false, false) => [&held[..], &said].concat().into(),
+        }
+    }
 }
 
 impl Core {
@@ -187,6 +201,12 @@ impl Core {
         self.life.get() != Life::Closed
     }
 
+    /// Whether something was received and not taken.
+    #[cfg(feature = "tls")]
+    pub(crate) fn holds_received(&self) -> bool {
+        !self.state.borrow().read.side.held().is_empty()
+    }
+
     /// Tells the log, once, that there was no descriptor left.
     pub(crate) fn say_starved(&self, error: &io::Error) {
         let said = std::mem::replace(&mut ReadSide::half(self).side.said_starved, true);
@@ -199,6 +219,15 @@ impl Core {
     pub(crate) fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
         match &self.state.borrow().sys {
             Some(sys) if !self.is_closing() => f(sys),
+            _ => Err(error::closed()),
+        }
+    }
+
+    /// Calls `f` with the descriptor to change it, unless the socket is closed.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_sys_mut<R>(&self, f: impl FnOnce(&mut Sys) -> R) -> io::Result<R> {
+        match &mut self.state.borrow_mut().sys {
+            Some(sys) if !self.is_closing() => Ok(f(sys)),
             _ => Err(error::closed()),
         }
     }
@@ -248,13 +277,27 @@ impl Core {
             if comes_anew && half.turn.is_taken() {
                 return None;
             }
-            let progress = match sys {
-                Some(sys) => op.step(sys, self.settings.get(), &mut half.side),
-                None => Progress::Done(Err(error::closed())),
-            };
-            let is_done = matches!(progress, Progress::Done(_));
-            (progress, is_done && half.side.wants_flush())
+            match sys {
+                Some(sys) => {
+                    let progress = op.step(sys, self.settings.get(), &mut half.side);
+                    let is_done = matches!(progress, Progress::Done(_));
+                    // TLS may answer the peer while it is read.
+                    let flush = if O::Side::DIRECTION == Direction::Read {
+                        sys.owes()
+                    } else {
+                        is_done && half.side.wants_flush(sys)
+                    };
+                    (progress, flush)
+                }
+                None => (Progress::Done(Err(error::closed())), false),
+            }
         };
+        if O::Side::DIRECTION == Direction::Read {
+            if flush {
+                self.mark_dirty(engine);
+            }
+            return Some(progress);
+        }
         if flush {
             engine.mark_dirty(Rc::<Core>::clone(self));
         }
@@ -316,7 +359,11 @@ impl Core {
 
     /// Has the queue flushed at the end of this turn.
     pub(crate) fn mark_dirty(self: &Rc<Self>, engine: &Engine) {
-        if WriteSide::half(self).side.wants_flush() {
+        let wants = {
+            let State { sys, write, .. } = &mut *self.state.borrow_mut();
+            sys.as_ref().is_some_and(|sys| write.side.wants_flush(sys))
+        };
+        if wants {
             engine.mark_dirty(Rc::<Core>::clone(self));
         }
     }
@@ -403,7 +450,21 @@ impl Core {
         let left = self.handles.get() - 1;
         self.handles.set(left);
         if left == 0 && !self.state.borrow().write.side.marked {
+            self.say_goodbye();
             self.linger();
+        }
+    }
+
+    /// Has TLS tell the peer that nothing follows, once nothing is queued; what the kernel has no
+    /// room for is sent as the queue is.
+    fn say_goodbye(&self) -> Progress<()> {
+        let State { sys, write, .. } = &mut *self.state.borrow_mut();
+        match sys {
+            Some(sys) if self.is_open() && write.side.queued() == 0 => {
+                sys.say_goodbye();
+                write.side.push(sys)
+            }
+            _ => Progress::Done(Ok(())),
         }
     }
 
@@ -425,7 +486,7 @@ impl Core {
 
     fn report(&self, ready: Ready) -> (Option<Waiter>, Option<Waiter>, bool) {
         let (mut reader, mut writer, mut flush) = (None, None, false);
-        let State { read, write, .. } = &mut *self.state.borrow_mut();
+        let State { sys, read, write, .. } = &mut *self.state.borrow_mut();
         if ready.any(Ready::READ) {
             read.side.refill();
             read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
@@ -434,7 +495,8 @@ impl Core {
         if ready.any(Ready::WRITE) {
             write.side.refill();
             writer = write.turn.waiter();
-            flush = writer.is_none() && write.side.queued() > 0;
+            let has_unsent = sys.as_ref().is_some_and(|sys| write.side.has_unsent(sys));
+            flush = writer.is_none() && has_unsent;
         }
         (reader, writer, flush)
     }
@@ -481,7 +543,7 @@ impl Source for Core {
     }
 
     fn flush(self: Rc<Self>, engine: &Engine) {
-        let progress = {
+        let mut progress = {
             let state = &mut *self.state.borrow_mut();
             state.write.side.marked = false;
             match &state.sys {
@@ -490,6 +552,9 @@ impl Source for Core {
             }
         };
         outbound::drop_spent();
+        if self.handles.get() == 0 && matches!(progress, Progress::Done(Ok(()))) {
+            progress = self.say_goodbye();
+        }
         if !matches!(progress, Progress::Done(_)) {
             // What cannot be watched cannot be sent either; the next verb tells the same error.
             if let Err(error) = self.watch(engine, Direction::Write) {
@@ -506,7 +571,9 @@ impl Source for Core {
     }
 
     fn has_unsent(&self) -> bool {
-        self.is_open() && self.state.borrow().write.side.queued() > 0
+        let state = self.state.borrow();
+        let unsent = state.sys.as_ref().is_some_and(|sys| state.write.side.has_unsent(sys));
+        self.is_open() && unsent
     }
 
     fn abandon(&self) -> String {

@@ -1,53 +1,66 @@
-//! The hot receive buffer: one per thread, lent to whoever is receiving right now.
+//! The hot buffers of a thread, lent to whoever is receiving right now.
 //!
 //! A waiting coroutine holds no buffer. Bytes are received into this one, which stays in the
 //! processor's cache, and copied out once into exactly as much memory as they need. It is *taken*
 //! while it is used: a callback that receives again gets a fresh one, and the last to be given back
-//! stays.
+//! stays. TLS has a second one, for records.
 
 use std::{
     cell::Cell,
     ops::{Deref, DerefMut},
+    thread::LocalKey,
 };
 
 /// Bytes in a hot buffer.
 pub(crate) const HOT: usize = 64 << 10;
+
+type Place<const N: usize> = LocalKey<Cell<Option<Box<[u8; N]>>>>;
 
 thread_local! {
     static BUFFER: Cell<Option<Box<[u8; HOT]>>> = const { Cell::new(None) };
 }
 
 /// A hot buffer in use; dropping it gives it back.
-pub(crate) struct Hot(Option<Box<[u8; HOT]>>);
+pub(crate) struct Hot<const N: usize = HOT> {
+    buffer: Option<Box<[u8; N]>>,
+    place: &'static Place<N>,
+}
 
 /// Takes this thread's hot buffer.
 pub(crate) fn take() -> Hot {
-    let kept = BUFFER.try_with(Cell::take).ok().flatten();
-    Hot(Some(kept.unwrap_or_else(fresh)))
+    Hot::of(&BUFFER)
+}
+
+impl<const N: usize> Hot<N> {
+    /// Takes the buffer that is kept at a place.
+    pub(crate) fn of(place: &'static Place<N>) -> Hot<N> {
+        let kept = place.try_with(Cell::take).ok().flatten();
+        Hot { buffer: Some(kept.unwrap_or_else(fresh)), place }
+    }
 }
 
 #[cold]
-fn fresh() -> Box<[u8; HOT]> {
-    vec![0; HOT].into_boxed_slice().try_into().expect("the length is the array's")
+fn fresh<const N: usize>() -> Box<[u8; N]> {
+    vec![0; N].into_boxed_slice().try_into().expect("the length is the array's")
 }
 
-impl Drop for Hot {
+impl<const N: usize> Drop for Hot<N> {
     fn drop(&mut self) {
         // Where the thread is ending there is no place left, and the memory is freed.
-        let _ = BUFFER.try_with(|place| place.set(self.0.take()));
+        let _ = self.place.try_with(|place| place.set(self.buffer.take()));
     }
 }
 
-impl Deref for Hot {
+impl<const N: usize> Deref for Hot<N> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0.as_ref().expect("taken until the drop")[..]
+        &self.buffer.as_ref().expect("taken until the drop")[..]
     }
 }
 
-impl DerefMut for Hot {
+impl<const N: usize> DerefMut for Hot<N> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0.as_mut().expect("taken until the drop")[..]
+        &mut self.buffer.as_mut().expect("taken until the drop")[..]
     }
 }

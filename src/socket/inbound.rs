@@ -232,8 +232,7 @@ impl ReadSide {
         }
         match call(sys) {
             Ok(got) => {
-                // TCP alone: a Unix stream with descriptors in flight, say, stops short early.
-                if got > 0 && got < asked && !self.suspicious && sys.kind().is_tcp() {
+                if got > 0 && !self.suspicious && sys.tells_drained(got, asked) {
                     self.drained = true;
                 }
                 Progress::Done(Ok(got))
@@ -242,7 +241,7 @@ impl ReadSide {
                 self.drained = true;
                 Progress::Wait
             }
-            Err(error) => Progress::Done(Err(error.into())),
+            Err(error) => Progress::Done(Err(sys.reason(error))),
         }
     }
 
@@ -282,7 +281,9 @@ impl ReadSide {
                 }
             };
             match read {
-                Progress::Done(Ok(0)) if have == 0 => return Progress::Done(Ok(None)),
+                Progress::Done(Ok(0)) if have == 0 && !sys.is_cut() => {
+                    return Progress::Done(Ok(None));
+                }
                 Progress::Done(Ok(0)) => return Progress::Done(Err(want.ended(self.held()))),
                 Progress::Done(Ok(_)) => {}
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),

@@ -23,6 +23,8 @@ mod inbound;
 mod message;
 mod ops;
 mod outbound;
+#[cfg_attr(not(feature = "tls"), path = "secure/off.rs")]
+mod secure;
 mod settings;
 mod step;
 mod stream;
@@ -152,7 +154,9 @@ impl AsyncSocket {
         AsyncSocket::from_parts(Parts { sys, settings, read, write })
     }
 
-    fn from_parts(parts: Parts) -> AsyncSocket {
+    fn from_parts(#[allow(unused_mut)] mut parts: Parts) -> AsyncSocket {
+        #[cfg(feature = "tls")]
+        parts.sys.forget_tls_if_plain();
         let core = Core::new(parts);
         core.handles.set(1);
         AsyncSocket { core }
@@ -279,7 +283,8 @@ impl AsyncSocket {
     /// Takes the socket apart: the regular socket, in the mode it had, and the bytes that were
     /// received but not yet taken.
     ///
-    /// What is queued is sent first.
+    /// What is queued is sent first. TLS ends there: the peer is told (close_notify), and the
+    /// regular socket is a plain one, on which nothing of the conversation can be read.
     ///
     /// # Errors
     /// [`Refused`], which gives the socket back, if there are clones of it, if it is closed, or if
@@ -289,8 +294,9 @@ impl AsyncSocket {
     /// Dropping it drops the socket.
     #[doc(alias = "unwrap")]
     pub async fn into_parts(self) -> Result<(Socket, Bytes), Refused> {
-        let mut parts = self.take_apart().await?;
-        Ok((parts.sys.into_socket(), parts.read.take_held()))
+        let mut parts = self.take_apart::<true>().await?;
+        let received = parts.take_received();
+        Ok((parts.sys.into_socket(), received))
     }
 
     /// Makes it a socket for threads; nothing received or queued is lost.
@@ -301,15 +307,16 @@ impl AsyncSocket {
     /// # Cancel
     /// Dropping it drops the socket.
     pub async fn into_blocking(self) -> Result<BlockingSocket, Refused> {
-        Ok(BlockingSocket::from_parts(self.take_apart().await?))
+        Ok(BlockingSocket::from_parts(self.take_apart::<false>().await?))
     }
 
-    async fn take_apart(self) -> Result<Parts, Refused> {
+    /// `LAST`: TLS ends here.
+    async fn take_apart<const LAST: bool>(self) -> Result<Parts, Refused> {
         // Before the flush, which would wait for a clone's verb.
         if self.core.handles.get() > 1 {
             return Err(Refused { socket: self, error: has_clones() });
         }
-        if let Err(error) = Verb::new(&self, Flush::<false>).await {
+        if let Err(error) = Verb::new(&self, Flush::<LAST>).await {
             return Err(Refused { socket: self, error });
         }
         match self.core.take_parts() {

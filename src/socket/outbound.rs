@@ -53,9 +53,19 @@ impl WriteSide {
         self.queue.as_ref().map_or(0, |queue| queue.bytes)
     }
 
+    /// Whether something is still to leave: queued, or owed by TLS.
+    pub(crate) fn has_unsent(&self, sys: &Sys) -> bool {
+        self.queued() > 0 || sys.owes()
+    }
+
     /// The failure that sticks, if there was one.
-    pub(crate) fn check(&self) -> io::Result<()> {
-        self.failure.map_or(Ok(()), |failure| Err(failure.into()))
+    pub(crate) fn check(&self, sys: &Sys) -> io::Result<()> {
+        self.failure.map_or(Ok(()), |failure| Err(sys.reason(failure)))
+    }
+
+    /// Whether there was one.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// A number that changes when something queued leaves.
@@ -98,7 +108,34 @@ impl WriteSide {
                 Progress::Wait => return Progress::Wait,
             }
         }
-        Progress::Done(self.check())
+        match self.check(sys) {
+            Ok(()) => self.push(sys),
+            Err(error) => Progress::Done(Err(error)),
+        }
+    }
+
+    /// Sends what TLS owes, as far as it goes.
+    pub(crate) fn push(&mut self, sys: &Sys) -> Progress<()> {
+        if !sys.owes() {
+            return Progress::Done(Ok(()));
+        }
+        if self.full {
+            return Progress::Wait;
+        }
+        match sys.push() {
+            Ok(()) => {
+                self.moved = self.moved.wrapping_add(1);
+                Progress::Done(Ok(()))
+            }
+            Err(Errno::AGAIN) => {
+                self.full = true;
+                Progress::Wait
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Progress::Done(Err(sys.reason(error)))
+            }
+        }
     }
 
     /// One call that sends `bytes` behind what is queued; how many of them have left.
@@ -108,7 +145,7 @@ impl WriteSide {
             return self.write(sys, &[bytes]);
         }
         match sys.send(bytes) {
-            Ok(sent) if sent == bytes.len() => Progress::Done(Ok(sent)),
+            Ok(sent) if sent == bytes.len() && !sys.owes() => Progress::Done(Ok(sent)),
             sent => self.sent(sys, bytes.len(), sent),
         }
     }
@@ -117,7 +154,7 @@ impl WriteSide {
     /// left. With something to send and nothing of it gone, that is 0 and the queue has got
     /// shorter.
     pub(crate) fn write(&mut self, sys: &Sys, parts: &[&[u8]]) -> Progress<usize> {
-        if let Err(error) = self.check() {
+        if let Err(error) = self.check(sys) {
             return Progress::Done(Err(error));
         }
         if self.full {
@@ -135,9 +172,7 @@ impl WriteSide {
     fn sent(&mut self, sys: &Sys, asked: usize, sent: Result<usize, Errno>) -> Progress<usize> {
         match sent {
             Ok(sent) => {
-                if sent < asked && sys.kind().is_tcp() {
-                    self.full = true;
-                }
+                self.full |= sys.tells_full(sent, asked);
                 Progress::Done(Ok(self.advance(sent)))
             }
             Err(Errno::AGAIN) => {
@@ -149,7 +184,7 @@ impl WriteSide {
                     self.failure = Some(error);
                     self.abandon();
                 }
-                Progress::Done(Err(error.into()))
+                Progress::Done(Err(sys.reason(error)))
             }
         }
     }

@@ -19,6 +19,8 @@ use super::{
     },
     step::Verb,
 };
+#[cfg(feature = "tls")]
+use super::secure::{self, Secure};
 use crate::{
     addr::{Address, ToAddress},
     coro::current,
@@ -41,7 +43,15 @@ impl AsyncSocket {
     /// # Cancel
     /// The system goes on connecting; a later `connect` to the same address waits for it.
     pub async fn connect(&self, address: impl ToAddress) -> io::Result<()> {
-        let address = create::first(&address).await?;
+        let target = address.to_target()?;
+        #[cfg(feature = "tls")]
+        let host = secure::host_of(&target);
+        let address = create::first(&target).await?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.core.with_sys(|sys| Ok(sys.tls().and_then(Secure::intended)))? {
+            create::connect(self, address).await?;
+            return secure::secure(self, &tls, host.as_deref()).await;
+        }
         create::connect(self, address).await
     }
 
@@ -58,6 +68,14 @@ impl AsyncSocket {
     /// # Cancel
     /// No connection is lost.
     pub async fn accept(&self) -> io::Result<(AsyncSocket, Address)> {
+        #[cfg(feature = "tls")]
+        if self.core.with_sys(|sys| Ok(sys.tls().is_some()))? {
+            return self.accept_secure().await;
+        }
+        self.accept_plain().await
+    }
+
+    pub(super) async fn accept_plain(&self) -> io::Result<(AsyncSocket, Address)> {
         let mut starved_since = None;
         loop {
             match Verb::new(self, Accept).await {

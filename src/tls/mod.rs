@@ -39,12 +39,15 @@ use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
 
+use session::Session;
+
 mod client;
 mod identity;
 mod names;
 mod pem;
 mod provider;
 mod server;
+pub(crate) mod session;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -159,6 +162,25 @@ impl Tls {
             Side::Client(client) => client.name(),
             Side::Server(_) => None,
         }
+    }
+
+    /// A session that begins: a server's, or that of a client of `host`, unless another name was
+    /// set.
+    pub(crate) fn session(&self, host: Option<&str>) -> io::Result<Session> {
+        if self.is_server() {
+            return Session::server(self.server_config()?).map_err(invalid_data);
+        }
+        let name = match (self.name(), host) {
+            (Some(name), _) => name.clone(),
+            (None, Some(host)) => ServerName::try_from(host.to_owned())
+                .map_err(|_| invalid_input(format!("{host:?} is no name that TLS can verify")))?,
+            (None, None) => {
+                let text = "the name that the server must prove is not known; set it with \
+                            ClientTls::server_name";
+                return Err(invalid_input(text));
+            }
+        };
+        Session::client(self.client_config()?, name).map_err(invalid_data)
     }
 
     pub(crate) fn is_server(&self) -> bool {

@@ -6,6 +6,7 @@
 //! before a later one, and the first certificate is for everybody else.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     io,
     sync::{Arc, PoisonError, RwLock},
@@ -56,8 +57,21 @@ impl ByName {
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        ASKED.with_borrow_mut(|asked| *asked = hello.server_name().map(Box::from));
         Some(self.find(hello.server_name()))
     }
+}
+
+thread_local! {
+    /// The name in the last first message that was looked at here.
+    static ASKED: RefCell<Option<Box<str>>> = const { RefCell::new(None) };
+}
+
+/// Calls `f`, and gives the name that a client has asked for within it, too: rustls tells it only
+/// to who chooses the certificate, which happens in the call that reads the first message.
+pub(super) fn noting<R>(f: impl FnOnce() -> R) -> (R, Option<Box<str>>) {
+    ASKED.take();
+    (f(), ASKED.take())
 }
 
 impl Table {

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io, str::FromStr};
 
-use rustls::SupportedProtocolVersion;
+use rustls::{ProtocolVersion, SupportedProtocolVersion};
 
 /// A version of TLS.
 ///
@@ -42,6 +42,15 @@ pub struct UnsupportedTlsVersion {
 }
 
 impl TlsVersion {
+    /// The version that was agreed on, unless it is one that rustls has and we have not.
+    pub(super) fn of(agreed: ProtocolVersion) -> Option<TlsVersion> {
+        match agreed {
+            ProtocolVersion::TLSv1_2 => Some(TlsVersion::V1_2),
+            ProtocolVersion::TLSv1_3 => Some(TlsVersion::V1_3),
+            _ => None,
+        }
+    }
+
     pub(super) fn supported(self) -> &'static SupportedProtocolVersion {
         match self {
             TlsVersion::V1_2 => &rustls::version::TLS12,

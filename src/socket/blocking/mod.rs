@@ -8,6 +8,8 @@
 //! Here is how it is made, how an operation is driven, and how it ends; the verbs are in
 //! `verbs.rs`.
 
+#[cfg(feature = "tls")]
+mod secure;
 mod verbs;
 
 use std::{
@@ -93,6 +95,9 @@ struct Twin {
     read: Exclusive<ReadSide>,
     write: Exclusive<WriteSide>,
     closed: AtomicBool,
+    /// Held by the thread whose verb shakes hands.
+    #[cfg(feature = "tls")]
+    shaking: Mutex<()>,
 }
 
 /// The twin's socket, until it is taken apart.
@@ -114,13 +119,15 @@ impl Drop for Twin {
             return;
         }
         let Some(mut side) = self.write.try_take() else { return };
-        if side.queued() == 0 {
-            return;
-        }
         side.refill();
         let queued = side.queued();
         match side.flush(&sys) {
-            Progress::Done(Ok(())) => {}
+            Progress::Done(Ok(())) => {
+                // The peer of a socket without TLS is told by the end of the stream itself.
+                sys.say_goodbye();
+                let _ = side.push(&sys);
+            }
+            _ if queued == 0 => {}
             Progress::Done(Err(error)) => tracing::warn!(
                 "asyncoro: a BlockingSocket was dropped with {queued} bytes to send, and they are \
                  lost: {error}"
@@ -168,18 +175,31 @@ impl Twin {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Runs an operation to its end, waiting in poll(2).
+    /// Runs an operation to its end, waiting in poll(2). If a handshake is due, that goes first.
     fn drive<O: Op<Side: Kept>>(&self, op: O) -> io::Result<O::Output> {
-        let result = self.drive_in_turn(op);
+        #[cfg(feature = "tls")]
+        if !O::CLOSES {
+            self.shake_first()?;
+        }
+        let result = self.drive_in_turn(op, None);
         outbound::drop_spent();
         result
     }
 
-    fn drive_in_turn<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+    /// `until`: no longer than that, whatever the timeout is.
+    fn drive_in_turn<O: Op<Side: Kept>>(
+        &self,
+        mut op: O,
+        until: Option<Instant>,
+    ) -> io::Result<O::Output> {
         O::check(self.sys.kind())?;
         let settings = self.stepping();
         let mut side = self.turn::<O>(settings)?;
-        let mut deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
+        let from_now = || {
+            let timeout = settings.timeout().map(|timeout| Driver::now() + timeout);
+            timeout.into_iter().chain(until).min()
+        };
+        let mut deadline = from_now();
         let mut moved = (op.moved(), side.moved());
         loop {
             if self.is_closed() && !O::CLOSES {
@@ -191,7 +211,7 @@ impl Twin {
                 Progress::Wait => {
                     if (op.moved(), side.moved()) != moved {
                         moved = (op.moved(), side.moved());
-                        deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
+                        deadline = from_now();
                     }
                     if self.wait::<O>(deadline)? {
                         continue;
@@ -250,6 +270,8 @@ impl Twin {
         if self.is_closed() {
             return Err(error::closed());
         }
+        #[cfg(feature = "tls")]
+        self.try_shake_first()?;
         let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
         match op.step(&self.sys, self.stepping(), &mut side) {
@@ -306,18 +328,22 @@ impl BlockingSocket {
         BlockingSocket::from_parts(Parts { sys, settings, read, write })
     }
 
-    pub(super) fn from_parts(parts: Parts) -> BlockingSocket {
+    pub(super) fn from_parts(#[allow(unused_mut)] mut parts: Parts) -> BlockingSocket {
+        #[cfg(feature = "tls")]
+        parts.sys.may_speak_tls();
         let twin = Twin {
             sys: Kernel(Some(parts.sys)),
             settings: Mutex::new(parts.settings),
             read: Exclusive::new(parts.read),
             write: Exclusive::new(parts.write),
             closed: AtomicBool::new(false),
+            #[cfg(feature = "tls")]
+            shaking: Mutex::new(()),
         };
         BlockingSocket { twin: Arc::new(twin) }
     }
 
-    fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
+    pub(super) fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
         if self.twin.is_closed() {
             return Err(error::closed());
         }
@@ -410,13 +436,19 @@ impl BlockingSocket {
         // A writer that waits has the turn and would keep this waiting; then there is nothing to
         // flush that it would not have flushed itself.
         let flushed = match self.twin.write.try_take() {
-            Some(side) if side.queued() > 0 => {
+            Some(mut side) => {
+                side.refill();
+                let must_send = side.has_unsent(&self.twin.sys) || self.twin.sys.is_secure();
+                let checked = side.check(&self.twin.sys);
                 drop(side);
-                // Readers are woken now, and not when the peer has taken all of it.
-                let _ = self.twin.sys.shutdown(Shutdown::Read);
-                self.twin.drive(Flush::<true>)
+                if must_send && checked.is_ok() {
+                    // Readers are woken now, and not when the peer has taken all of it.
+                    let _ = self.twin.sys.shutdown(Shutdown::Read);
+                    self.twin.drive(Flush::<true>)
+                } else {
+                    checked
+                }
             }
-            Some(side) => side.check(),
             None => Ok(()),
         };
         // Wakes those who wait; an error says that there was no connection.
@@ -430,8 +462,9 @@ impl BlockingSocket {
     /// # Errors
     /// [`BlockingRefused`], which gives the socket back.
     pub fn into_parts(self) -> Result<(Socket, Bytes), BlockingRefused> {
-        let mut parts = self.take_apart()?;
-        Ok((parts.sys.into_socket(), parts.read.take_held()))
+        let mut parts = self.take_apart::<true>()?;
+        let received = parts.take_received();
+        Ok((parts.sys.into_socket(), received))
     }
 
     /// Makes it a socket for coroutines; nothing received or queued is lost.
@@ -439,11 +472,15 @@ impl BlockingSocket {
     /// # Errors
     /// As [`BlockingSocket::into_parts`].
     pub fn into_async(self) -> Result<AsyncSocket, BlockingRefused> {
-        Ok(AsyncSocket::from_parts(self.take_apart()?))
+        Ok(AsyncSocket::from_parts(self.take_apart::<false>()?))
     }
 
-    fn take_apart(self) -> Result<Parts, BlockingRefused> {
-        if let Err(error) = self.flush() {
+    /// `LAST`: TLS ends here.
+    fn take_apart<const LAST: bool>(self) -> Result<Parts, BlockingRefused> {
+        if Arc::strong_count(&self.twin) > 1 {
+            return Err(BlockingRefused { socket: self, error: super::has_clones() });
+        }
+        if let Err(error) = self.twin.drive(Flush::<LAST>) {
             return Err(BlockingRefused { socket: self, error });
         }
         match Arc::try_unwrap(self.twin) {
@@ -535,7 +572,7 @@ impl From<BlockingRefused> for io::Error {
 }
 
 /// What an asynchronous constructor makes, on a scheduler for just this call.
-fn made(making: impl Future<Output = io::Result<AsyncSocket>>) -> io::Result<BlockingSocket> {
+pub(super) fn made(making: impl Future<Output = io::Result<AsyncSocket>>) -> io::Result<BlockingSocket> {
     aside(async { Ok(making.await?.into_blocking().await?) })?
 }
 

@@ -21,6 +21,8 @@ use super::{
     },
     BlockingSocket,
 };
+#[cfg(feature = "tls")]
+use super::super::secure::{self, Secure};
 use crate::{
     addr::{Address, ToAddress},
     driver::Driver,
@@ -36,8 +38,16 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
-        let address = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
-        self.twin.patiently(|| Connect::To(address.clone()))
+        let target = address.to_target()?;
+        #[cfg(feature = "tls")]
+        let host = secure::host_of(&target);
+        let address = resolve::target_blocking(target)?.swap_remove(0);
+        self.twin.patiently(|| Connect::To(address.clone()))?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.twin.sys.tls().and_then(Secure::intended) {
+            return self.secure(&tls, host.as_deref());
+        }
+        Ok(())
     }
 
     /// Waits for the next connection, see [`AsyncSocket::accept`].
@@ -50,7 +60,12 @@ impl BlockingSocket {
             match self.twin.drive(Accept) {
                 Ok((sys, from)) => {
                     let settings = self.twin.settings().inherited();
-                    return Ok((BlockingSocket::from_sys(sys, settings), from));
+                    let socket = BlockingSocket::from_sys(sys, settings);
+                    #[cfg(feature = "tls")]
+                    if let Some(tls) = self.twin.sys.tls().and_then(Secure::intended) {
+                        socket.begin_tls(&tls, None)?;
+                    }
+                    return Ok((socket, from));
                 }
                 Err(error) if is_starved(&error) => {
                     let since = *starved_since.get_or_insert_with(|| {

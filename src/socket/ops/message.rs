@@ -136,7 +136,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
     const NEEDS: Needs = Needs::Stream;
 
     fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {
-        let header = match side.check().and_then(|()| self.header()) {
+        let header = match side.check(sys).and_then(|()| self.header()) {
             Ok(header) => header,
             Err(error) => return Progress::Done(Err(error)),
         };
@@ -147,7 +147,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
                 return Progress::Done(Ok(()));
             }
             if self.sent == self.len() {
-                return Progress::Done(Ok(()));
+                return if settings.coalescing { Progress::Done(Ok(())) } else { side.push(sys) };
             }
             // A small message waits for room in the queue; a long one goes out behind it.
             let parts = if small && self.sent == 0 { [&[][..], &[]] } else { self.rest(&header) };
@@ -164,7 +164,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
-        let begun = self.sent > 0 && self.sent < self.len() && side.check().is_ok();
+        let begun = self.sent > 0 && self.sent < self.len() && !side.has_failed();
         // What has begun to leave had a header.
         if let (true, Ok(header)) = (begun, self.header()) {
             let [header, payload] = self.rest(&header);
@@ -177,7 +177,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
 
 /// `try_send_msg`: queues a message if that needs no waiting; `false` if it would.
 pub(crate) fn try_queue(sys: &Sys, side: &mut WriteSide, payload: &Bytes) -> io::Result<bool> {
-    side.check()?;
+    side.check(sys)?;
     let header = frame::header(payload.len())?;
     // A long queue means nothing yet: it may all be of this turn. It leaves first, as far as it
     // goes. An empty one takes a message of any length.

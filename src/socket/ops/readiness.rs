@@ -26,7 +26,7 @@ impl Op for Readable {
         if side.is_drained() {
             return Progress::Wait;
         }
-        match sys.wait(Direction::Read, Some(Duration::ZERO)) {
+        match sys.is_readable() {
             Ok(true) => Progress::Done(Ok(())),
             Ok(false) => {
                 side.drain();

@@ -282,7 +282,7 @@ impl Op for SendAll<'_> {
         if self.buffer.is_empty() {
             return side.flush(sys);
         }
-        Progress::Done(Ok(()))
+        side.push(sys)
     }
 
     fn moved(&self) -> usize {
@@ -301,7 +301,12 @@ impl<const CLOSES: bool> Op for Flush<CLOSES> {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        side.flush(sys)
+        match side.flush(sys) {
+            Progress::Done(Ok(())) if CLOSES => {}
+            progress => return progress,
+        }
+        sys.say_goodbye();
+        side.push(sys)
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
@@ -320,6 +325,10 @@ impl Op for ShutDown {
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
         match side.flush(sys) {
+            Progress::Done(Ok(())) => sys.say_goodbye(),
+            progress => return progress,
+        }
+        match side.push(sys) {
             Progress::Done(Ok(())) => {}
             progress => return progress,
         }

@@ -42,6 +42,7 @@ pub(crate) use self::{
     address::unnamed,
     batch::{MANY, Received},
 };
+use super::secure::Secure;
 use crate::addr::Address;
 
 /// Which direction a verb uses.
@@ -118,6 +119,8 @@ pub(crate) struct Sys {
     /// What the kernel cuts into datagrams.
     #[cfg(target_os = "linux")]
     longest: segments::Longest,
+    /// What it knows of TLS, if anything.
+    tls: Option<Box<Secure>>,
 }
 
 type Result<T> = std::result::Result<T, Errno>;
@@ -141,7 +144,98 @@ impl Sys {
             set_nonblocking: AtomicBool::new(false),
             #[cfg(target_os = "linux")]
             longest: segments::Longest::default(),
+            tls: None,
         }
+    }
+
+    // ---- TLS, which lies over the calls that move bytes
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<&Secure> {
+        self.tls.as_deref()
+    }
+
+    /// What it knows of TLS; from now on, something.
+    #[cfg(feature = "tls")]
+    pub(crate) fn may_speak_tls(&mut self) -> &Secure {
+        self.tls.get_or_insert_with(|| Box::new(Secure::plain()))
+    }
+
+    /// Forgets what was only made ready.
+    #[cfg(feature = "tls")]
+    pub(crate) fn forget_tls_if_plain(&mut self) {
+        self.tls.take_if(|tls| tls.is_plain());
+    }
+
+    /// What stands between a verb and the calls, if it is not the plain socket.
+    #[inline]
+    fn secure(&self) -> Option<&Secure> {
+        self.tls.as_deref().filter(|tls| tls.is_on())
+    }
+
+    /// Whether TLS is spoken on it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure().is_some()
+    }
+
+    /// Whether records found no room and are still to be sent.
+    #[inline]
+    pub(crate) fn owes(&self) -> bool {
+        self.secure().is_some_and(Secure::owes)
+    }
+
+    /// Sends what is owed, as far as it goes.
+    pub(crate) fn push(&self) -> Result<()> {
+        self.secure().map_or(Ok(()), |tls| tls.push(self))
+    }
+
+    /// Whether a read that got `got` of `asked` bytes has drained the socket. TCP alone tells: a
+    /// Unix stream with descriptors in flight, say, stops short early.
+    #[inline]
+    pub(crate) fn tells_drained(&self, got: usize, asked: usize) -> bool {
+        match self.secure() {
+            None => got < asked && self.kind.is_tcp(),
+            Some(tls) => self.kind.is_tcp() && tls.is_drained(),
+        }
+    }
+
+    /// Whether a write that sent `sent` of `asked` bytes has filled the socket.
+    #[inline]
+    pub(crate) fn tells_full(&self, sent: usize, asked: usize) -> bool {
+        match self.secure() {
+            None => sent < asked && self.kind.is_tcp(),
+            Some(tls) => tls.owes(),
+        }
+    }
+
+    /// Whether the stream has ended without the peer's saying so, where it should have.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.secure().is_some_and(Secure::is_cut)
+    }
+
+    /// Whether a read would not wait.
+    pub(crate) fn is_readable(&self) -> Result<bool> {
+        match self.secure() {
+            None => self.wait(Direction::Read, Some(Duration::ZERO)),
+            Some(tls) => Ok(tls.is_readable(self)),
+        }
+    }
+
+    /// Has the peer told, where there is a way to say it, that nothing follows.
+    pub(crate) fn say_goodbye(&self) {
+        if let Some(tls) = self.secure() {
+            tls.say_goodbye();
+        }
+    }
+
+    /// Takes what the peer has said and no verb has taken.
+    pub(crate) fn take_said(&self) -> Vec<u8> {
+        self.secure().map(Secure::take_said).unwrap_or_default()
+    }
+
+    /// An error of a call that moves bytes, in words.
+    pub(crate) fn reason(&self, error: Errno) -> io::Error {
+        self.secure().map_or_else(|| error.into(), |tls| tls.reason(error))
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -193,14 +287,32 @@ impl Sys {
 
     // ---- streams
 
-    /// recv(2) into `buffer`.
+    /// Receives into `buffer`.
     #[inline]
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> Result<usize> {
+        match self.secure() {
+            None => self.recv_raw(buffer),
+            Some(tls) => {
+                let mut filled = 0;
+                tls.read(self, buffer.len(), &mut |bytes| {
+                    buffer[filled..filled + bytes.len()].copy_from_slice(bytes);
+                    filled += bytes.len();
+                })
+            }
+        }
+    }
+
+    /// recv(2) into `buffer`.
+    #[inline]
+    pub(crate) fn recv_raw(&self, buffer: &mut [u8]) -> Result<usize> {
         again(|| net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(count, _)| count))
     }
 
-    /// recv(2) into the free capacity of `buffer`, at most `max` bytes.
+    /// Receives into the free capacity of `buffer`, at most `max` bytes.
     pub(crate) fn recv_spare(&self, buffer: &mut Vec<u8>, max: usize) -> Result<usize> {
+        if let Some(tls) = self.secure() {
+            return tls.read(self, max, &mut |bytes| buffer.extend_from_slice(bytes));
+        }
         let before = buffer.len();
         if max < buffer.capacity() - before {
             // The kernel must not see more room than this, and a vector cannot lend a part of its
@@ -216,28 +328,50 @@ impl Sys {
         })
     }
 
-    /// recv(2) that leaves the bytes where they are.
+    /// Receives, but leaves the bytes where they are.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(tls) = self.secure() {
+            return tls.peek(self, buffer);
+        }
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
         again(|| net::recv(&self.fd, &mut *buffer, flags).map(|(count, _)| count))
     }
 
-    /// recvmsg(2) into several buffers.
+    /// Receives into several buffers.
     pub(crate) fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        if let Some(tls) = self.secure() {
+            let max = buffers.iter().map(|buffer| buffer.len()).sum();
+            let mut buffers = buffers.iter_mut().flat_map(|buffer| buffer.iter_mut());
+            return tls.read(self, max, &mut |bytes| {
+                bytes.iter().zip(&mut buffers).for_each(|(byte, place)| *place = *byte);
+            });
+        }
         again(|| {
             let control = &mut RecvAncillaryBuffer::default();
             net::recvmsg(&self.fd, buffers, control, RecvFlags::DONTWAIT).map(|got| got.bytes)
         })
     }
 
-    /// send(2).
+    /// Sends `buffer`.
     #[inline]
     pub(crate) fn send(&self, buffer: &[u8]) -> Result<usize> {
+        match self.secure() {
+            None => self.send_raw(buffer),
+            Some(tls) => tls.send(self, buffer),
+        }
+    }
+
+    /// send(2).
+    #[inline]
+    pub(crate) fn send_raw(&self, buffer: &[u8]) -> Result<usize> {
         again(|| net::send(&self.fd, buffer, SEND))
     }
 
-    /// sendmsg(2) from several buffers.
+    /// Sends from several buffers.
     pub(crate) fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> Result<usize> {
+        if let Some(tls) = self.secure() {
+            return tls.send_vectored(self, buffers);
+        }
         again(|| net::sendmsg(&self.fd, buffers, &mut SendAncillaryBuffer::default(), SEND))
     }
 

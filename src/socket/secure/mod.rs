@@ -1,0 +1,238 @@
+//! TLS between a socket's operations and its system calls.
+//!
+//! `sys/` asks this where a socket speaks TLS, so the operations are the same for both and do not
+//! know. Errors come as numbers, as from the kernel; `EPROTO` stands for a failure of TLS, and
+//! [`Secure::reason`] has it in words.
+//!
+//! A lock is around the records of a connection, since one thread may receive while another sends.
+//! It is held for a system call that never waits, and for the arithmetic.
+//!
+//! - `channel.rs`: the records of one connection;
+//! - `gate.rs`: the handshakes of an asynchronous listener;
+//! - `shake.rs`: the operations of a handshake;
+//! - `verbs.rs`: what both sockets offer.
+
+mod channel;
+mod gate;
+mod shake;
+mod verbs;
+
+use std::{
+    io::{self, IoSlice},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::io::Errno;
+
+pub(super) use self::{
+    shake::{ShakeRecv, ShakeSend},
+    verbs::{host_of, secure},
+};
+use self::{channel::Channel, gate::Gate};
+use super::sys::Sys;
+use crate::{
+    driver::Driver,
+    error,
+    tls::{Tls, session::Session},
+};
+
+/// What a socket knows of TLS.
+pub(crate) struct Secure {
+    stage: Mutex<Stage>,
+    /// Whether there is a channel.
+    on: AtomicBool,
+    /// Whether its handshake is to be done by the next verb.
+    shaking: AtomicBool,
+    /// Whether it has records to send.
+    owes: AtomicBool,
+}
+
+enum Stage {
+    Plain,
+    /// A listener's, or what a socket will speak when it is connected.
+    Intended(Tls, Option<Arc<Gate>>),
+    Speaking(Box<Channel>),
+}
+
+impl Secure {
+    /// Of a socket that may speak TLS later.
+    pub(super) fn plain() -> Secure {
+        Secure {
+            stage: Mutex::new(Stage::Plain),
+            on: AtomicBool::new(false),
+            shaking: AtomicBool::new(false),
+            owes: AtomicBool::new(false),
+        }
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls `f` with the channel, which is there once [`Secure::is_on`].
+    fn channel<R>(&self, f: impl FnOnce(&mut Channel) -> R) -> Option<R> {
+        match &mut *self.stage() {
+            Stage::Speaking(channel) => {
+                let result = f(channel);
+                self.owes.store(channel.owes(), Ordering::Release);
+                Some(result)
+            }
+            _ => None,
+        }
+    }
+
+    fn call<R>(&self, f: impl FnOnce(&mut Channel) -> Result<R, Errno>) -> Result<R, Errno> {
+        self.channel(f).unwrap_or(Err(Errno::PROTO))
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.on.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing was said of TLS.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(*self.stage(), Stage::Plain)
+    }
+
+    /// Whether the next verb has to shake hands first.
+    pub(super) fn is_shaking(&self) -> bool {
+        self.shaking.load(Ordering::Acquire)
+    }
+
+    /// What is to be spoken on a socket that is not connected yet, or listens.
+    fn intend(&self, tls: Tls) {
+        *self.stage() = Stage::Intended(tls, None);
+    }
+
+    pub(super) fn intended(&self) -> Option<Tls> {
+        match &*self.stage() {
+            Stage::Intended(tls, _) => Some(tls.clone()),
+            _ => None,
+        }
+    }
+
+    /// The handshakes of a listener, if there are any under way or done.
+    pub(super) fn gate(&self) -> Option<Arc<Gate>> {
+        match &*self.stage() {
+            Stage::Intended(_, gate) => gate.clone(),
+            _ => None,
+        }
+    }
+
+    fn gate_or_new(&self) -> Option<(Tls, Arc<Gate>)> {
+        match &mut *self.stage() {
+            Stage::Intended(tls, gate) if tls.is_server() => {
+                Some((tls.clone(), Arc::clone(gate.get_or_insert_default())))
+            }
+            _ => None,
+        }
+    }
+
+    /// Speaks TLS from now on, first of all a handshake, which may take `timeout`.
+    pub(super) fn begin(&self, session: Session, timeout: Duration) {
+        let channel = Channel::new(session, timeout);
+        self.owes.store(channel.owes(), Ordering::Release);
+        *self.stage() = Stage::Speaking(Box::new(channel));
+        self.shaking.store(true, Ordering::Release);
+        self.on.store(true, Ordering::Release);
+    }
+
+    /// When the handshake has to be done; its time begins with the first call of this.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.channel(|channel| channel.deadline(Driver::now())).flatten()
+    }
+
+    /// Whether its time is over.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.deadline().is_some_and(|deadline| Driver::now() >= deadline)
+    }
+
+    /// Nobody goes on with the handshake.
+    pub(super) fn give_up(&self) {
+        self.channel(Channel::give_up);
+        self.shaking.store(false, Ordering::Release);
+    }
+
+    // ---- what `sys/` asks
+
+    pub(super) fn read(
+        &self,
+        sys: &Sys,
+        max: usize,
+        put: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, Errno> {
+        self.call(|channel| channel.read(sys, max, put))
+    }
+
+    pub(super) fn peek(&self, sys: &Sys, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.call(|channel| {
+            if !channel.fill(sys)? {
+                return Err(Errno::AGAIN);
+            }
+            let count = channel.said().len().min(buffer.len());
+            buffer[..count].copy_from_slice(&channel.said()[..count]);
+            Ok(count)
+        })
+    }
+
+    /// Whether a read would give something, be it the end.
+    pub(super) fn is_readable(&self, sys: &Sys) -> bool {
+        self.call(|channel| channel.fill(sys)).unwrap_or(true)
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.channel(|channel| channel.is_drained()).unwrap_or(false)
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.channel(|channel| channel.is_cut()).unwrap_or(false)
+    }
+
+    pub(super) fn take_said(&self) -> Vec<u8> {
+        self.channel(Channel::take_said).unwrap_or_default()
+    }
+
+    pub(super) fn send(&self, sys: &Sys, bytes: &[u8]) -> Result<usize, Errno> {
+        self.call(|channel| channel.send(sys, bytes))
+    }
+
+    pub(super) fn send_vectored(&self, sys: &Sys, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        self.call(|channel| channel.send_vectored(sys, slices))
+    }
+
+    pub(super) fn owes(&self) -> bool {
+        self.owes.load(Ordering::Acquire)
+    }
+
+    pub(super) fn push(&self, sys: &Sys) -> Result<(), Errno> {
+        self.call(|channel| channel.push(sys))
+    }
+
+    pub(super) fn say_goodbye(&self) {
+        self.channel(Channel::say_goodbye);
+    }
+
+    /// One read of the handshake; `false` once it is done.
+    fn shake(&self, sys: &Sys) -> Result<bool, Errno> {
+        let more = self.call(|channel| channel.shake(sys));
+        if more != Err(Errno::AGAIN) && more != Ok(true) {
+            self.shaking.store(false, Ordering::Release);
+        }
+        more
+    }
+
+    /// An error in words.
+    pub(super) fn reason(&self, error: Errno) -> io::Error {
+        match error {
+            Errno::PROTO => self
+                .channel(|channel| channel.reason())
+                .flatten()
+                .unwrap_or_else(error::handshake_unfinished),
+            error => error.into(),
+        }
+    }
+}

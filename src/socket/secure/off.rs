@@ -1,0 +1,69 @@
+//! What a socket knows of TLS where the crate is built without it: there is no such value.
+
+use std::io::{self, IoSlice};
+
+use rustix::io::Errno;
+
+use super::sys::Sys;
+
+/// See the module's page.
+pub(crate) enum Secure {}
+
+impl Secure {
+    pub(super) fn is_on(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn read(
+        &self,
+        _: &Sys,
+        _: usize,
+        _: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, Errno> {
+        match *self {}
+    }
+
+    pub(super) fn peek(&self, _: &Sys, _: &mut [u8]) -> Result<usize, Errno> {
+        match *self {}
+    }
+
+    pub(super) fn is_readable(&self, _: &Sys) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn take_said(&self) -> Vec<u8> {
+        match *self {}
+    }
+
+    pub(super) fn send(&self, _: &Sys, _: &[u8]) -> Result<usize, Errno> {
+        match *self {}
+    }
+
+    pub(super) fn send_vectored(&self, _: &Sys, _: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        match *self {}
+    }
+
+    pub(super) fn owes(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn push(&self, _: &Sys) -> Result<(), Errno> {
+        match *self {}
+    }
+
+    pub(super) fn say_goodbye(&self) {
+        match *self {}
+    }
+
+    pub(super) fn reason(&self, _: Errno) -> io::Error {
+        match *self {}
+    }
+}
