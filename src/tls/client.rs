@@ -15,7 +15,7 @@ use rustls::{
 };
 
 use super::{
-    HANDSHAKE_TIMEOUT, TlsVersion, alpn_names, check_alpn,
+    HANDSHAKE_TIMEOUT, REMEMBERED_SESSIONS, TlsVersion, alpn_names, check_alpn,
     identity::Identity,
     invalid_data, invalid_input,
     provider::{Versions, provider},
@@ -350,5 +350,3 @@ impl fmt::Debug for ClientTls {
             .finish_non_exhaustive()
     }
 }
-
-const REMEMBERED_SESSIONS: usize = 256;

@@ -30,8 +30,9 @@
 //!
 //! # Where to read next
 //!
-//! `server.rs` and `client.rs` hold the methods; `identity.rs` a chain and its key, `names.rs` the
-//! choice among them; `trust.rs` what we verify against, `verify.rs` how; `pem.rs` reads files.
+//! `server.rs` and `client.rs` hold the methods, `server/` what they fill in; `identity.rs` a chain
+//! and its key, `names.rs` the choice among them; `trust.rs` what we verify against, `verify.rs`
+//! how; `pem.rs` reads files.
 //!
 //! [RFC 8996]: https://www.rfc-editor.org/rfc/rfc8996
 
@@ -269,3 +270,4 @@ fn invalid_data(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> 
 }
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const REMEMBERED_SESSIONS: usize = 256;

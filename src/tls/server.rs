@@ -1,4 +1,4 @@
-//! A server's configuration.
+//! A server's configuration: the methods of [`ServerTls`].
 //!
 //! The certificates are in the resolver (`names.rs`), which rustls asks in each handshake, so a
 //! reload exchanges them under a configuration that is in use. The authorities of clients are in
@@ -12,22 +12,16 @@ use std::{
     time::Duration,
 };
 
-use rustls::{
-    RootCertStore, ServerConfig,
-    server::{
-        NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier,
-        danger::ClientCertVerifier,
-    },
+use rustls::ServerConfig;
+
+use self::{material::Material, settings::Settings};
+use super::{
+    TlsVersion, alpn_names, identity::Identity, names::ByName, provider::Versions,
+    trust::Authorities,
 };
 
-use super::{
-    HANDSHAKE_TIMEOUT, TlsVersion, alpn_names, check_alpn,
-    identity::Identity,
-    invalid_data,
-    names::ByName,
-    provider::{Versions, provider, ticketer},
-    trust::{self, Authorities},
-};
+mod material;
+mod settings;
 
 /// How a server speaks TLS; [`Tls::server`](crate::Tls::server) begins one.
 ///
@@ -56,25 +50,6 @@ struct Shared {
     current: Mutex<Current>,
     /// Held through a reload, which reads files, so that two of them come one after the other.
     reloading: Mutex<()>,
-}
-
-#[derive(Clone)]
-struct Settings {
-    alpn: Vec<Vec<u8>>,
-    versions: Versions,
-    tickets: usize,
-    timeout: Duration,
-    handshakes: usize,
-}
-
-/// What a reload replaces.
-#[derive(Clone)]
-struct Material {
-    /// At least one.
-    identities: Vec<Identity>,
-    client_authorities: Vec<Authorities>,
-    /// Of interest if there are client authorities.
-    clients_must: bool,
 }
 
 struct Current {
@@ -315,15 +290,7 @@ impl ServerTls {
     /// As where the files were given. Then nothing has changed.
     pub fn reload(&self) -> io::Result<()> {
         let _one_at_a_time = lock(&self.shared.reloading);
-        let verb = "ServerTls::reload";
-        let old = self.material();
-        let identities = old.identities.iter().map(|identity| identity.again(verb));
-        let authorities = old.client_authorities.iter().map(|given| given.again(verb));
-        self.replace(Material {
-            identities: identities.collect::<io::Result<_>>()?,
-            client_authorities: authorities.collect::<io::Result<_>>()?,
-            clients_must: old.clients_must,
-        });
+        self.replace(self.material().again("ServerTls::reload")?);
         Ok(())
     }
 
@@ -371,16 +338,7 @@ impl ServerTls {
     }
 
     fn of(identity: Identity) -> ServerTls {
-        let settings = Settings {
-            alpn: Vec::new(),
-            versions: Versions::default(),
-            tickets: 2,
-            timeout: HANDSHAKE_TIMEOUT,
-            handshakes: 256,
-        };
-        let identities = vec![identity];
-        let material = Material { identities, client_authorities: Vec::new(), clients_must: false };
-        ServerTls::with(settings, material)
+        ServerTls::with(Settings::default(), Material::new(identity))
     }
 
     fn with(settings: Settings, material: Material) -> ServerTls {
@@ -415,51 +373,11 @@ impl ServerTls {
 
     fn replace(&self, material: Material) {
         let mut current = lock(&self.shared.current);
-        let certificates = |material: &Material| -> Vec<_> {
-            let all = material.client_authorities.iter();
-            all.flat_map(|authorities| authorities.certificates.clone()).collect()
-        };
-        if certificates(&material) != certificates(&current.material) {
+        if !material.trusts_the_same_clients(&current.material) {
             current.config = None;
         }
         self.shared.resolver.replace(&material.identities);
         current.material = material;
-    }
-}
-
-impl Settings {
-    fn build(&self, material: &Material, resolver: Arc<ByName>) -> io::Result<ServerConfig> {
-        check_alpn(&self.alpn)?;
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&self.versions.supported())
-            .map_err(invalid_data)?;
-        let builder = match material.client_verifier()? {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
-        };
-        let mut config = builder.with_cert_resolver(resolver);
-        config.alpn_protocols = self.alpn.clone();
-        config.send_tls13_tickets = self.tickets;
-        if self.tickets == 0 {
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-        } else {
-            config.session_storage = ServerSessionMemoryCache::new(REMEMBERED_SESSIONS);
-            config.ticketer = ticketer()?;
-        }
-        Ok(config)
-    }
-}
-
-impl Material {
-    fn client_verifier(&self) -> io::Result<Option<Arc<dyn ClientCertVerifier>>> {
-        if self.client_authorities.is_empty() {
-            return Ok(None);
-        }
-        let mut roots = RootCertStore::empty();
-        trust::add(&mut roots, &self.client_authorities)?;
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-        let builder = if self.clients_must { builder } else { builder.allow_unauthenticated() };
-        builder.build().map(Some).map_err(invalid_data)
     }
 }
 
@@ -475,5 +393,3 @@ impl fmt::Debug for ServerTls {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-const REMEMBERED_SESSIONS: usize = 256;

@@ -88,6 +88,49 @@ fn a_server_is_accepted_by_its_authority_and_its_name() {
     shake(&both, &server, "example.org").unwrap();
 }
 
+/// The system's roots are read once per process and found through its environment, so each case
+/// is a process: this test again, which finds `SHOW` set.
+#[test]
+fn the_systems_roots_are_trusted_if_none_are_given_and_as_well_if_wanted() {
+    const SHOW: &str = "ASYNCORO_TEST_TLS_ROOTS";
+    const TEST: &str = "the_systems_roots_are_trusted_if_none_are_given_and_as_well_if_wanted";
+    if let Ok(directory) = std::env::var(SHOW) {
+        return with_these_roots(Path::new(&directory));
+    }
+    let (directory, authority) = (Directory::new(), Authority::new());
+    directory.write("empty.pem", "");
+    directory.write("ca.pem", &authority.pem);
+    directory.write("server.pem", &authority.issue(&["example.org"]).both());
+    for roots in ["empty.pem", "ca.pem"] {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("tls::tests::handshakes::{TEST}")])
+            .env(SHOW, &directory.0)
+            .env("SSL_CERT_FILE", directory.0.join(roots))
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && output.contains("1 passed"), "{roots}: {output}");
+    }
+}
+
+fn with_these_roots(directory: &Path) {
+    let server = directory.join("server.pem");
+    let server = Tls::server(&server, &server).unwrap();
+    let client = Tls::client().unwrap();
+    let other = trusting(&Authority::new().pem);
+    if std::env::var("SSL_CERT_FILE").unwrap().ends_with("empty.pem") {
+        let said = ["no root certificates", "ca-certificates", "ClientTls::ca_file"];
+        for client in [client, other.system_roots()] {
+            assert_says(Tls::from(client).client_config(), io::ErrorKind::NotFound, &said);
+        }
+        return;
+    }
+    shake(&client, &server, "example.org").unwrap();
+    assert_eq!(refused(&other, &server, "example.org"), CertificateError::UnknownIssuer);
+    shake(&other.system_roots(), &server, "example.org").unwrap();
+}
+
 #[test]
 fn a_certificate_outside_of_its_dates_is_refused() {
     let authority = Authority::new();

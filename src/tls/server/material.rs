@@ -1,0 +1,63 @@
+//! What a server's configuration reads from files, and what a reload replaces.
+
+use std::{io, sync::Arc};
+
+use rustls::{
+    RootCertStore,
+    pki_types::CertificateDer,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+
+use super::super::{
+    identity::Identity,
+    invalid_data,
+    provider::provider,
+    trust::{self, Authorities},
+};
+
+#[derive(Clone)]
+pub(super) struct Material {
+    /// At least one.
+    pub(super) identities: Vec<Identity>,
+    pub(super) client_authorities: Vec<Authorities>,
+    /// Whether clients must have a certificate, if there are authorities.
+    pub(super) clients_must: bool,
+}
+
+impl Material {
+    pub(super) fn new(identity: Identity) -> Material {
+        let identities = vec![identity];
+        Material { identities, client_authorities: Vec::new(), clients_must: false }
+    }
+
+    /// The same from its files as they are now.
+    pub(super) fn again(&self, verb: &'static str) -> io::Result<Material> {
+        let identities = self.identities.iter().map(|identity| identity.again(verb));
+        let authorities = self.client_authorities.iter().map(|given| given.again(verb));
+        Ok(Material {
+            identities: identities.collect::<io::Result<_>>()?,
+            client_authorities: authorities.collect::<io::Result<_>>()?,
+            clients_must: self.clients_must,
+        })
+    }
+
+    pub(super) fn trusts_the_same_clients(&self, other: &Material) -> bool {
+        self.clients_must == other.clients_must && self.trusted().eq(other.trusted())
+    }
+
+    /// Who may connect: `None` is everybody.
+    pub(super) fn client_verifier(&self) -> io::Result<Option<Arc<dyn ClientCertVerifier>>> {
+        if self.client_authorities.is_empty() {
+            return Ok(None);
+        }
+        let mut roots = RootCertStore::empty();
+        trust::add(&mut roots, &self.client_authorities)?;
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let builder = if self.clients_must { builder } else { builder.allow_unauthenticated() };
+        builder.build().map(Some).map_err(invalid_data)
+    }
+
+    fn trusted(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.client_authorities.iter().flat_map(|authorities| &authorities.certificates)
+    }
+}
