@@ -11,6 +11,8 @@ use std::{
 
 use bytes::Bytes;
 
+#[cfg(feature = "tls")]
+use super::secure::{self, Secure};
 use super::{
     AsyncSocket, create,
     ops::{
@@ -19,8 +21,6 @@ use super::{
     },
     step::Verb,
 };
-#[cfg(feature = "tls")]
-use super::secure::{self, Secure};
 use crate::{
     addr::{Address, ToAddress},
     coro::current,

@@ -32,3 +32,5 @@ mod race;
 mod scenarios;
 mod socket;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;

@@ -572,7 +572,9 @@ impl From<BlockingRefused> for io::Error {
 }
 
 /// What an asynchronous constructor makes, on a scheduler for just this call.
-pub(super) fn made(making: impl Future<Output = io::Result<AsyncSocket>>) -> io::Result<BlockingSocket> {
+pub(super) fn made(
+    making: impl Future<Output = io::Result<AsyncSocket>>,
+) -> io::Result<BlockingSocket> {
     aside(async { Ok(making.await?.into_blocking().await?) })?
 }
 

@@ -6,8 +6,8 @@ use super::{BlockingSocket, Kept, Twin, lock};
 use crate::{
     error,
     socket::{
-        secure::{Secure, ShakeRecv, ShakeSend},
         core::Side,
+        secure::{Secure, ShakeRecv, ShakeSend},
         step::{Op, Progress},
     },
     tls::Tls,

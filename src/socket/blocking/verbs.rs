@@ -8,6 +8,8 @@ use std::{
 
 use bytes::Bytes;
 
+#[cfg(feature = "tls")]
+use super::super::secure::{self, Secure};
 use super::{
     super::{
         DatagramBatch,
@@ -21,8 +23,6 @@ use super::{
     },
     BlockingSocket,
 };
-#[cfg(feature = "tls")]
-use super::super::secure::{self, Secure};
 use crate::{
     addr::{Address, ToAddress},
     driver::Driver,

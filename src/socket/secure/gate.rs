@@ -17,7 +17,10 @@ use std::{
     task::Waker,
 };
 
-use super::{super::{AsyncSocket, core::Parts}, shake::shake};
+use super::{
+    super::{AsyncSocket, core::Parts},
+    shake::shake,
+};
 use crate::{
     addr::Address,
     coro::{self, Coro},

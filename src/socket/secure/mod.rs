@@ -28,11 +28,11 @@ use std::{
 
 use rustix::io::Errno;
 
+use self::{channel::Channel, gate::Gate};
 pub(super) use self::{
     shake::{ShakeRecv, ShakeSend},
     verbs::{host_of, secure},
 };
-use self::{channel::Channel, gate::Gate};
 use super::sys::Sys;
 use crate::{
     driver::Driver,

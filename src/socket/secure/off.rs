@@ -14,12 +14,7 @@ impl Secure {
         match *self {}
     }
 
-    pub(super) fn read(
-        &self,
-        _: &Sys,
-        _: usize,
-        _: &mut dyn FnMut(&[u8]),
-    ) -> Result<usize, Errno> {
+    pub(super) fn read(&self, _: &Sys, _: usize, _: &mut dyn FnMut(&[u8])) -> Result<usize, Errno> {
         match *self {}
     }
 

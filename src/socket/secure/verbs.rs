@@ -11,12 +11,7 @@ use std::{
 use rustls::pki_types::CertificateDer;
 
 use super::{
-    super::{
-        AsyncSocket, BlockingSocket,
-        ops::Flush,
-        step::Verb,
-        sys::Sys,
-    },
+    super::{AsyncSocket, BlockingSocket, ops::Flush, step::Verb, sys::Sys},
     Gate, Secure,
     channel::Channel,
     shake::shake,
@@ -24,9 +19,8 @@ use super::{
 use crate::{
     addr::{Address, Target, ToAddress},
     coro::current,
-    error,
+    error, time,
     tls::{ClientTls, Tls, TlsVersion},
-    time,
 };
 
 impl AsyncSocket {

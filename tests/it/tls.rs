@@ -1,0 +1,96 @@
+//! TLS on the same sockets: what both faces promise beyond the verbs themselves.
+
+use std::{io, thread, time::Duration};
+
+use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, Tls, TlsVersion, coro};
+
+use crate::pairs::{pattern, run};
+
+/// A certificate of its own making for `localhost`, as server and as client see it.
+pub(crate) fn localhost() -> (ServerTls, ClientTls) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let server = Tls::server_from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+    (server, Tls::client().unwrap().ca_from_pem(chain.as_bytes()).unwrap())
+}
+
+async fn listening(tls: &ServerTls) -> (AsyncSocket, u16) {
+    let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().socket_addr().unwrap().port();
+    (server.with_tls(tls).unwrap(), port)
+}
+
+#[test]
+fn messages_and_the_end_of_the_stream() {
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        run(async move || {
+            let (server, client) = localhost();
+            let client = client.versions(&[version]).unwrap();
+            let (listener, port) = listening(&server).await;
+            let serving = coro::spawn(async move {
+                let (socket, _) = listener.accept().await?;
+                assert_eq!(socket.server_name().as_deref(), Some("localhost"));
+                while let Some(message) = socket.recv_msg().await? {
+                    socket.send_msg(&message).await?;
+                }
+                assert!(socket.peer_closed_cleanly());
+                socket.close().await
+            });
+            let socket =
+                AsyncSocket::create_tls_connection(("localhost", port), &client).await.unwrap();
+            assert_eq!(socket.protocol_version(), Some(version));
+            for len in [0, 1, 100, 20_000, 200_000] {
+                socket.send_msg(&pattern(len)).await.unwrap();
+                assert_eq!(socket.recv_msg().await.unwrap().unwrap(), pattern(len));
+            }
+            socket.shutdown(std::net::Shutdown::Write).await.unwrap();
+            assert_eq!(socket.recv_msg().await.unwrap(), None);
+            assert!(socket.peer_closed_cleanly());
+            serving.await.unwrap().unwrap();
+        });
+    }
+}
+
+#[test]
+fn twenty_megabytes_each_way_at_once() {
+    run(async || {
+        const LEN: usize = 20 << 20;
+        let (server, client) = localhost();
+        let (listener, port) = listening(&server).await;
+        let both = async |socket: AsyncSocket| {
+            let sender = socket.clone();
+            let sending = coro::spawn(async move { sender.send_all(&pattern(LEN)).await });
+            let got = socket.recv_all_bytes(LEN).await.unwrap();
+            assert!(got == pattern(LEN));
+            sending.await.unwrap().unwrap();
+            socket.close().await.unwrap();
+        };
+        let serving = coro::spawn(async move { both(listener.accept().await.unwrap().0).await });
+        let socket = AsyncSocket::create_tls_connection(("localhost", port), &client).await;
+        both(socket.unwrap()).await;
+        serving.await.unwrap();
+    });
+}
+
+#[test]
+fn blocking_sockets_shake_hands_in_their_first_verb() {
+    let (server, client) = localhost();
+    let listener = BlockingSocket::create_server("127.0.0.1:0").unwrap().with_tls(&server).unwrap();
+    let port = listener.local_addr().unwrap().socket_addr().unwrap().port();
+    let serving = thread::spawn(move || -> io::Result<()> {
+        let (socket, _) = listener.accept()?;
+        socket.set_timeout(Some(Duration::from_secs(10)));
+        while let Some(message) = socket.recv_msg()? {
+            socket.send_msg(&message)?;
+        }
+        socket.close()
+    });
+    let socket = BlockingSocket::create_tls_connection(("localhost", port), &client).unwrap();
+    socket.set_timeout(Some(Duration::from_secs(10)));
+    for len in [0, 1, 20_000, 300_000] {
+        socket.send_msg(&pattern(len)).unwrap();
+        assert_eq!(socket.recv_msg().unwrap().unwrap(), pattern(len));
+    }
+    socket.close().unwrap();
+    serving.join().unwrap().unwrap();
+}
