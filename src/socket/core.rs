@@ -309,6 +309,11 @@ impl Core {
         Some(progress)
     }
 
+    /// Whether TLS has records that are still to be sent.
+    pub(crate) fn owes(&self) -> bool {
+        self.state.borrow().sys.as_ref().is_some_and(Sys::owes)
+    }
+
     /// Whether a verb may not go on: the socket is being closed, and the verb is no part of that,
     /// or it is closed, when there is nothing left to close either.
     #[inline]
@@ -408,6 +413,7 @@ impl Core {
         if self.life.replace(Life::Closed) != Life::Closed {
             self.unbind();
             if let Some(sys) = &self.state.borrow().sys {
+                sys.drain_before_close();
                 sys.bury();
             }
             WriteSide::half(self).side.abandon();
@@ -588,7 +594,9 @@ impl Source for Core {
 impl Drop for Core {
     fn drop(&mut self) {
         let engine = self.unbind();
-        drop(self.state.get_mut().sys.take());
+        if let Some(sys) = self.state.get_mut().sys.take() {
+            sys.drain_before_close();
+        }
         if let Some(engine) = engine.or_else(|| current::with(Engine::weak)?.upgrade()) {
             engine.descriptor_closed();
         }

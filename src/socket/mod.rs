@@ -342,7 +342,11 @@ impl AsyncSocket {
         if O::Side::DIRECTION == Direction::Write {
             current::with(Engine::note_sent);
         }
-        match self.core.step(&mut op) {
+        let progress = self.core.step(&mut op);
+        if self.core.owes() {
+            current::with(|engine| self.core.mark_dirty(engine));
+        }
+        match progress {
             Progress::Done(result) => result,
             Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
         }

@@ -17,8 +17,8 @@ use asyncoro::{
 };
 
 use crate::pairs::{
-    BIG, Kind, assert_closed, bounded, each, half, inner, narrow, pair, pattern, poll_once, raw,
-    read_now, settle, started, statistics,
+    BIG, Kind, assert_closed, bounded, each, each_plain, half, inner, narrow, pair, pattern,
+    poll_once, raw, read_now, settle, started, statistics,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -216,7 +216,7 @@ fn raw_verbs_after_an_unfinished_recv_msg_read_its_header_too() {
 
 #[test]
 fn messages_of_one_turn_leave_in_one_call() {
-    each(async |kind| {
+    each_plain(async |kind| {
         let (near, far) = half(kind);
         let before = statistics().flushes;
         let mut wire = Vec::new();
@@ -240,7 +240,7 @@ fn messages_of_one_turn_leave_in_one_call() {
 
 #[test]
 fn without_coalescing_each_message_leaves_at_once() {
-    each(async |kind| {
+    each_plain(async |kind| {
         let (near, far) = half(kind);
         near.send_msg(b"queued").await.unwrap();
         near.set_coalescing(false);
@@ -256,7 +256,7 @@ fn without_coalescing_each_message_leaves_at_once() {
 
 #[test]
 fn flush_sends_what_is_queued_before_the_turn_ends() {
-    each(async |kind| {
+    each_plain(async |kind| {
         let (near, far) = half(kind);
         near.send_msg(b"a").await.unwrap();
         near.flush().await.unwrap();

@@ -24,9 +24,19 @@ pub(crate) enum Kind {
     Tcp4,
     Tcp6,
     Unix,
+    /// TLS over TCP.
+    #[cfg(feature = "tls")]
+    Tls,
 }
 
-pub(crate) const KINDS: [Kind; 3] = [Kind::Tcp4, Kind::Tcp6, Kind::Unix];
+/// All of them: what a verb promises it promises for each.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind::Tcp4,
+    Kind::Tcp6,
+    Kind::Unix,
+    #[cfg(feature = "tls")]
+    Kind::Tls,
+];
 
 /// Runs `test` in a thread of its own; fails if it takes too long, even if it blocks.
 pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
@@ -55,7 +65,18 @@ pub(crate) fn run<F: Future>(test: impl FnOnce() -> F + Send + 'static) {
 /// Runs a coroutine once for each kind of stream, in bounded time.
 pub(crate) fn each<F: Future>(test: impl Fn(Kind) -> F + Send + 'static) {
     bounded(move || {
-        for kind in KINDS {
+        for kind in KINDS.iter().copied() {
+            let run = asyncoro::run_until(timeout(LIMIT, test(kind)));
+            assert!(run.is_ok(), "{kind:?}: the test hangs");
+        }
+    });
+}
+
+/// As [`each`], for what is only so where regular sockets are at the other end: what is on the
+/// wire at this moment, connections that stand before anybody has accepted them.
+pub(crate) fn each_plain<F: Future>(test: impl Fn(Kind) -> F + Send + 'static) {
+    bounded(move || {
+        for kind in [Kind::Tcp4, Kind::Tcp6, Kind::Unix] {
             let run = asyncoro::run_until(timeout(LIMIT, test(kind)));
             assert!(run.is_ok(), "{kind:?}: the test hangs");
         }
@@ -69,8 +90,8 @@ pub(crate) fn raw(kind: Kind) -> (Socket, Socket) {
             let (near, far) = UnixStream::pair().unwrap();
             return (near.into(), far.into());
         }
-        Kind::Tcp4 => "127.0.0.1:0",
         Kind::Tcp6 => "[::1]:0",
+        _ => "127.0.0.1:0",
     };
     let listener = TcpListener::bind(address).unwrap();
     let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -82,13 +103,26 @@ pub(crate) fn raw(kind: Kind) -> (Socket, Socket) {
 
 /// Two connected sockets.
 pub(crate) fn pair(kind: Kind) -> (AsyncSocket, AsyncSocket) {
-    let (near, far) = raw(kind);
+    converted(kind, raw(kind))
+}
+
+fn converted(kind: Kind, (near, far): (Socket, Socket)) -> (AsyncSocket, AsyncSocket) {
+    #[cfg(feature = "tls")]
+    if kind == Kind::Tls {
+        let (near, far) = crate::tls::secured(near, far);
+        return (near.into_async().unwrap(), far.into_async().unwrap());
+    }
     (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap())
 }
 
 /// A socket and its regular peer.
 pub(crate) fn half(kind: Kind) -> (AsyncSocket, Socket) {
     let (near, far) = raw(kind);
+    #[cfg(feature = "tls")]
+    if kind == Kind::Tls {
+        let (near, far) = crate::tls::secured(near, far);
+        return (near.into_async().unwrap(), crate::tls::relayed(far));
+    }
     (AsyncSocket::new(near).unwrap(), far)
 }
 
@@ -99,7 +133,7 @@ pub(crate) fn narrow(kind: Kind) -> (AsyncSocket, AsyncSocket) {
         // Not less, and nothing about receiving: a tiny window makes TCP wait for its timers.
         socket.set_send_buffer_size(32 << 10).unwrap();
     }
-    (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap())
+    converted(kind, (near, far))
 }
 
 /// Bytes that do not fit between two sockets of [`narrow`].
@@ -116,6 +150,11 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
 pub(crate) async fn server(kind: Kind) -> AsyncSocket {
     match kind {
         Kind::Tcp4 => AsyncSocket::create_server("127.0.0.1:0").await.unwrap(),
+        #[cfg(feature = "tls")]
+        Kind::Tls => {
+            let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+            server.with_tls(crate::tls::localhost().0).unwrap()
+        }
         Kind::Tcp6 => AsyncSocket::create_server("[::1]:0").await.unwrap(),
         Kind::Unix => {
             let socket = AsyncSocket::open(Domain::UNIX, Type::STREAM).unwrap();

@@ -18,8 +18,8 @@ use asyncoro::{
 use socket2::SockRef;
 
 use crate::pairs::{
-    Kind, assert_closed, bounded, each, half, inner, pair, pattern, raw, read_in_thread, run,
-    server, started, statistics,
+    Kind, assert_closed, bounded, each, each_plain, half, inner, pair, pattern, raw,
+    read_in_thread, run, server, started, statistics,
 };
 
 const fn ms(ms: u64) -> Duration {
@@ -188,7 +188,7 @@ fn s10_zero_and_no_timeout_wait_as_long_as_it_takes() {
 
 #[test]
 fn s11_an_accepted_socket_is_asynchronous_and_inherits_no_timeout() {
-    each(async |kind| {
+    each_plain(async |kind| {
         let server = server(kind).await;
         server.set_timeout(Some(Duration::from_secs(5)));
         let client = AsyncSocket::create_connection(server.local_addr().unwrap()).await.unwrap();

@@ -23,8 +23,8 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use socket2::{Domain, Socket, Type};
 
 use crate::pairs::{
-    BIG, KINDS, Kind, assert_closed, bounded, each, half, inner, narrow, pair, pattern, raw,
-    read_now, run, server, settle, started, statistics,
+    BIG, KINDS, Kind, assert_closed, bounded, each, each_plain, half, inner, narrow, pair, pattern,
+    raw, read_now, run, server, settle, started, statistics,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -129,7 +129,7 @@ fn every_form_of_an_address_connects() {
 
 #[test]
 fn servers_and_connections_have_the_written_defaults() {
-    each(async |kind| {
+    each_plain(async |kind| {
         let server = server(kind).await;
         let client = AsyncSocket::create_connection(server.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = server.accept().await.unwrap();
@@ -147,7 +147,7 @@ fn servers_and_connections_have_the_written_defaults() {
 
 #[test]
 fn an_accepted_socket_inherits_the_message_limit_and_no_timeout() {
-    each(async |kind| {
+    each_plain(async |kind| {
         let server = server(kind).await;
         server.set_timeout(Some(SHORT));
         server.set_message_limit(3);
@@ -163,7 +163,7 @@ fn an_accepted_socket_inherits_the_message_limit_and_no_timeout() {
 
 #[test]
 fn accept_goes_on_after_clients_that_left() {
-    each(async |kind| {
+    each_plain(async |kind| {
         let server = server(kind).await;
         let address = server.local_addr().unwrap();
         for _ in 0..3 {
@@ -190,7 +190,7 @@ fn accept_goes_on_after_clients_that_left() {
 
 #[test]
 fn into_parts_gives_the_socket_in_its_mode_and_every_byte_received() {
-    each(async |kind| {
+    each_plain(async |kind| {
         let (near, mut far) = half(kind);
         far.write_all(b"line\nrest of it").unwrap();
         assert_eq!(near.recv_until(b"\n", 100).await.unwrap(), "line\n");
@@ -456,7 +456,7 @@ fn panic_of<F: Future>(future: F) -> String {
 #[test]
 fn verbs_outside_a_scheduler_panic_even_if_they_could_finish_at_once() {
     bounded(|| {
-        for kind in KINDS {
+        for kind in KINDS.iter().copied() {
             let (near, mut far) = half(kind);
             far.write_all(b"\0\0\0\x01x and more").unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -497,7 +497,7 @@ fn synchronous_calls_work_outside_a_scheduler() {
         server.set_coalescing(false);
         server.options().set_reuse_address(true).unwrap();
         assert!(server.take_error().unwrap().is_none());
-        for kind in KINDS {
+        for kind in KINDS.iter().copied() {
             let (near, far) = pair(kind);
             assert_eq!(near.try_send(b"abc").unwrap(), 3);
             let mut buffer = [0; 9];
@@ -514,7 +514,7 @@ fn synchronous_calls_work_outside_a_scheduler() {
 #[test]
 fn a_socket_made_outside_moves_from_a_thread_into_a_coroutine() {
     bounded(|| {
-        for kind in KINDS {
+        for kind in KINDS.iter().copied() {
             let (near, far) = raw(kind);
             let far = BlockingSocket::new(far).unwrap();
             let other = std::thread::spawn(move || far.recv_msg().unwrap().unwrap());

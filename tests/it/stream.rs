@@ -14,7 +14,7 @@ use asyncoro::{
 };
 
 use crate::pairs::{
-    BIG, each, half, inner, narrow, pair, pattern, poll_once, read_now, settle, started,
+    BIG, each, each_plain, half, inner, narrow, pair, pattern, poll_once, read_now, settle, started,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -224,7 +224,7 @@ fn pieces_longer_than_the_hot_buffer_come_whole() {
 
 #[test]
 fn bytes_of_send_verbs_are_in_the_kernel_on_return_and_behind_the_queue() {
-    each(async |kind| {
+    each_plain(async |kind| {
         let (socket, peer) = half(kind);
         socket.send_queued(b"queued ").await.unwrap();
         assert!(read_now(&peer).is_empty(), "the turn has not ended");

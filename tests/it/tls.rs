@@ -1,8 +1,9 @@
 //! TLS on the same sockets: what both faces promise beyond the verbs themselves.
 
-use std::{io, thread, time::Duration};
+use std::{io, net::Shutdown, os::unix::net::UnixStream, thread, time::Duration};
 
 use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, Tls, TlsVersion, coro};
+use socket2::Socket;
 
 use crate::pairs::{pattern, run};
 
@@ -12,6 +13,36 @@ pub(crate) fn localhost() -> (ServerTls, ClientTls) {
     let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let server = Tls::server_from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
     (server, Tls::client().unwrap().ca_from_pem(chain.as_bytes()).unwrap())
+}
+
+/// Two connected regular sockets, after their handshake.
+pub(crate) fn secured(near: Socket, far: Socket) -> (BlockingSocket, BlockingSocket) {
+    let (server, client) = localhost();
+    let client = client.server_name("localhost").unwrap();
+    let serving = thread::spawn(move || {
+        let far = BlockingSocket::new(far).unwrap();
+        far.start_tls(server).map(|()| far)
+    });
+    let near = BlockingSocket::new(near).unwrap();
+    near.start_tls(client).unwrap();
+    (near, serving.join().unwrap().unwrap())
+}
+
+/// A regular socket that stands for a TLS socket: two threads carry over what is said, and its end.
+pub(crate) fn relayed(tls: BlockingSocket) -> Socket {
+    let (plain, given) = UnixStream::pair().unwrap();
+    let (mut from_peer, mut to_peer) = (tls.clone(), tls);
+    let mut plain_in = plain.try_clone().unwrap();
+    let mut plain_out = plain;
+    thread::spawn(move || {
+        let _ = io::copy(&mut plain_in, &mut to_peer);
+        let _ = to_peer.shutdown(Shutdown::Write);
+    });
+    thread::spawn(move || {
+        let _ = io::copy(&mut from_peer, &mut plain_out);
+        let _ = plain_out.shutdown(Shutdown::Write);
+    });
+    given.into()
 }
 
 async fn listening(tls: &ServerTls) -> (AsyncSocket, u16) {
@@ -43,7 +74,7 @@ fn messages_and_the_end_of_the_stream() {
                 socket.send_msg(&pattern(len)).await.unwrap();
                 assert_eq!(socket.recv_msg().await.unwrap().unwrap(), pattern(len));
             }
-            socket.shutdown(std::net::Shutdown::Write).await.unwrap();
+            socket.shutdown(Shutdown::Write).await.unwrap();
             assert_eq!(socket.recv_msg().await.unwrap(), None);
             assert!(socket.peer_closed_cleanly());
             serving.await.unwrap().unwrap();

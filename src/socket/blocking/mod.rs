@@ -126,6 +126,7 @@ impl Drop for Twin {
                 // The peer of a socket without TLS is told by the end of the stream itself.
                 sys.say_goodbye();
                 let _ = side.push(&sys);
+                sys.drain_before_close();
             }
             _ if queued == 0 => {}
             Progress::Done(Err(error)) => tracing::warn!(
@@ -451,6 +452,7 @@ impl BlockingSocket {
             }
             None => Ok(()),
         };
+        self.twin.sys.drain_before_close();
         // Wakes those who wait; an error says that there was no connection.
         let _ = self.twin.sys.shutdown(Shutdown::Both);
         self.twin.sys.bury();

@@ -46,6 +46,8 @@ pub(super) struct Channel {
     drained: bool,
     /// The stream has ended.
     ended: bool,
+    /// We have shut down reading.
+    stopped: bool,
     /// What the handshake may take.
     timeout: Duration,
     /// So it has to be done by then.
@@ -74,6 +76,7 @@ impl Channel {
             sent: 0,
             drained: false,
             ended: false,
+            stopped: false,
             timeout,
             deadline: None,
             given_up: false,
@@ -110,7 +113,12 @@ impl Channel {
 
     /// Whether the stream has ended without the peer's saying so.
     pub(super) fn is_cut(&self) -> bool {
-        self.ended && !self.session.has_peer_closed()
+        self.ended && !self.stopped && !self.session.has_peer_closed()
+    }
+
+    /// The end of the stream will be our own doing.
+    pub(super) fn stop_reading(&mut self) {
+        self.stopped = true;
     }
 
     /// Whether the next read is known to find nothing.

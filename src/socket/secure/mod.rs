@@ -192,6 +192,11 @@ impl Secure {
         self.channel(|channel| channel.is_cut()).unwrap_or(false)
     }
 
+    /// The end of the stream will be our own doing.
+    pub(super) fn stop_reading(&self) {
+        self.channel(Channel::stop_reading);
+    }
+
     pub(super) fn take_said(&self) -> Vec<u8> {
         self.channel(Channel::take_said).unwrap_or_default()
     }

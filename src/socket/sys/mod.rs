@@ -42,7 +42,7 @@ pub(crate) use self::{
     address::unnamed,
     batch::{MANY, Received},
 };
-use super::secure::Secure;
+use super::{hot, secure::Secure};
 use crate::addr::Address;
 
 /// Which direction a verb uses.
@@ -51,6 +51,9 @@ pub(crate) enum Direction {
     Read,
     Write,
 }
+
+/// Most bytes that a closing socket throws away: tickets, and whatever crossed the close.
+const MOST_DRAINED: usize = 256 << 10;
 
 /// What a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +228,23 @@ impl Sys {
     pub(crate) fn say_goodbye(&self) {
         if let Some(tls) = self.secure() {
             tls.say_goodbye();
+        }
+    }
+
+    /// Throws away what the kernel has received, if TLS is spoken, before the socket is closed.
+    ///
+    /// A server's session tickets come unasked. Left unread by a client that only sends, they would
+    /// have the kernel answer the close with a reset, and the peer lose what was sent before.
+    pub(crate) fn drain_before_close(&self) {
+        if self.is_secure() {
+            let mut hot = hot::take();
+            let mut left = MOST_DRAINED;
+            while let Ok(got @ 1..) = self.recv_raw(&mut hot) {
+                left = left.saturating_sub(got);
+                if left == 0 {
+                    break;
+                }
+            }
         }
     }
 
@@ -442,6 +462,9 @@ impl Sys {
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> Result<()> {
+        if let (Shutdown::Read | Shutdown::Both, Some(tls)) = (how, self.secure()) {
+            tls.stop_reading();
+        }
         net::shutdown(
             &self.fd,
             match how {
