@@ -246,6 +246,8 @@ pub mod time;
 mod tls;
 
 pub use bytes;
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use socket2;
 
 pub use addr::{Address, ToAddress};

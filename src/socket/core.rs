@@ -94,11 +94,10 @@ impl Side for WriteSide {
     }
 }
 
-/// Which driver watches the socket, and for what.
+/// Which driver watches the socket; for what, [`ReadSide::hears_of_room`] says.
 struct Binding {
     engine: Weak<Engine>,
     token: Token,
-    interest: Interest,
 }
 
 /// What changes with each operation, behind one borrow.
@@ -324,10 +323,12 @@ impl Core {
     /// Has the driver report on this direction from now on, first of all what is ready already.
     #[inline]
     pub(crate) fn watch(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
-        let is_watched = self.state.borrow().binding.as_ref().is_some_and(|bound| {
-            std::ptr::eq(bound.engine.as_ptr(), engine)
-                && (direction == Direction::Read || bound.interest == Interest::Both)
-        });
+        let is_watched = {
+            let state = self.state.borrow();
+            let bound = state.binding.as_ref();
+            bound.is_some_and(|bound| std::ptr::eq(bound.engine.as_ptr(), engine))
+                && (direction == Direction::Read || state.read.side.hears_of_room)
+        };
         if is_watched && self.is_open() { Ok(()) } else { self.bind(engine, direction) }
     }
 
@@ -342,7 +343,7 @@ impl Core {
             && std::ptr::eq(bound.engine.as_ptr(), engine)
         {
             engine.reregister(sys.fd(), Interest::Both, bound.token)?;
-            bound.interest = Interest::Both;
+            state.read.side.hears_of_room = true;
             return Ok(());
         }
         if let Some(bound) = state.binding.take() {
@@ -355,7 +356,8 @@ impl Core {
         };
         let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
         let token = engine.register(sys.fd(), interest, own)?;
-        state.binding = Some(Binding { engine: engine.weak(), token, interest });
+        state.binding = Some(Binding { engine: engine.weak(), token });
+        state.read.side.hears_of_room = interest == Interest::Both;
         if !engine.tells_hangup() {
             state.read.side.suspicious = true;
         }
@@ -514,11 +516,11 @@ impl Core {
         }
         let state = &mut *self.state.borrow_mut();
         if let (Some(sys), Some(bound)) = (&state.sys, &mut state.binding)
-            && bound.interest == Interest::Both
+            && state.read.side.hears_of_room
             // A failure leaves it as it was: some events too many.
             && engine.reregister(sys.fd(), Interest::Read, bound.token).is_ok()
         {
-            bound.interest = Interest::Read;
+            state.read.side.hears_of_room = false;
         }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct ReadSide {
     drained: bool,
     /// The driver has seen a hang-up or urgent data: a short read no longer means "drained".
     pub(crate) suspicious: bool,
+    /// The driver reports room to send as well. It stands here because there is a byte to spare.
+    pub(crate) hears_of_room: bool,
     /// The log was told that there was no descriptor left for a connection.
     pub(crate) said_starved: bool,
 }

@@ -49,7 +49,7 @@ impl AsyncSocket {
     /// `InvalidInput` for a socket that is no stream, is connected, or speaks TLS already.
     pub fn with_tls(self, tls: impl Into<Tls>) -> io::Result<AsyncSocket> {
         let tls = tls.into();
-        self.core.with_sys(|sys| may_intend(sys))?;
+        self.core.with_sys(may_intend)?;
         self.core.with_sys_mut(|sys| sys.may_speak_tls().intend(tls))?;
         Ok(self)
     }
@@ -71,8 +71,8 @@ impl AsyncSocket {
     ///
     /// # Errors
     /// As [`AsyncSocket::create_connection`]. `InvalidData` with host and reason in the text, and
-    /// rustls's error inside, if the server cannot prove who it is or the handshake fails otherwise;
-    /// `TimedOut` if it takes longer than the configuration's limit.
+    /// rustls's error inside, if the server cannot prove who it is or the handshake fails
+    /// otherwise; `TimedOut` if it takes longer than the configuration's limit.
     ///
     /// # Cancel
     /// The connection is closed.
@@ -104,7 +104,7 @@ impl AsyncSocket {
     pub async fn start_tls(&self, tls: impl Into<Tls>) -> io::Result<()> {
         let tls = tls.into();
         Verb::new(self, Flush::<false>).await?;
-        self.core.with_sys(|sys| may_begin(sys))?;
+        self.core.with_sys(may_begin)?;
         if self.core.holds_received() {
             return Err(error::plaintext_left());
         }
@@ -212,7 +212,9 @@ impl BlockingSocket {
         let tls = tls.into();
         self.with_sys(|sys| {
             may_intend(sys)?;
-            sys.tls().map(|secure| secure.intend(tls));
+            if let Some(secure) = sys.tls() {
+                secure.intend(tls);
+            }
             Ok(())
         })?;
         Ok(self)
@@ -236,7 +238,7 @@ impl BlockingSocket {
     pub fn start_tls(&self, tls: impl Into<Tls>) -> io::Result<()> {
         let tls = tls.into();
         self.flush()?;
-        self.with_sys(|sys| may_begin(sys))?;
+        self.with_sys(may_begin)?;
         if self.holds_received() {
             return Err(error::plaintext_left());
         }
@@ -280,8 +282,8 @@ macro_rules! facts {
 
             /// Whether the peer has said that nothing follows (close_notify).
             ///
-            /// After an end of stream it tells whether that was the peer's wish, or whether somebody
-            /// has cut the stream. Always true without TLS, where nobody can tell.
+            /// After an end of stream it tells whether that was the peer's wish, or whether
+            /// somebody has cut the stream. Always true without TLS, where nobody can tell.
             pub fn peer_closed_cleanly(&self) -> bool {
                 $ask(self, |channel| channel.session().has_peer_closed()).unwrap_or(true)
             }
