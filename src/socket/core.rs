@@ -308,6 +308,12 @@ impl Core {
         Some(progress)
     }
 
+    /// A number that changes with each byte that moves without the verb's own doing.
+    pub(crate) fn moved<S: Side>(&self) -> u32 {
+        let records = self.state.borrow().sys.as_ref().map_or(0, Sys::moved);
+        S::half(self).side.moved().wrapping_add(records)
+    }
+
     /// Whether TLS has records that are still to be sent.
     pub(crate) fn owes(&self) -> bool {
         self.state.borrow().sys.as_ref().is_some_and(Sys::owes)

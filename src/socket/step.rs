@@ -229,7 +229,7 @@ impl<'a, O: Op> Verb<'a, O> {
 
     /// A number that changes with each byte that moves, the queue's before the verb's among them.
     fn moved(&self) -> u32 {
-        let side = O::Side::half(&self.socket.core).side.moved();
+        let side = self.socket.core.moved::<O::Side>();
         side.wrapping_add(self.op.moved() as u32)
     }
 

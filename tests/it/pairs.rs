@@ -112,6 +112,7 @@ fn converted(kind: Kind, (near, far): (Socket, Socket)) -> (AsyncSocket, AsyncSo
         let (near, far) = crate::tls::secured(near, far);
         return (near.into_async().unwrap(), far.into_async().unwrap());
     }
+    let _ = kind;
     (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap())
 }
 

@@ -28,6 +28,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{
@@ -40,7 +41,7 @@ use super::{
     outbound::{self, WriteSide},
     settings::Settings,
     step::{Op, Progress},
-    sys::Sys,
+    sys::{Direction, Sys},
 };
 use crate::{
     addr::{Address, ToAddress},
@@ -201,7 +202,7 @@ impl Twin {
             timeout.into_iter().chain(until).min()
         };
         let mut deadline = from_now();
-        let mut moved = (op.moved(), side.moved());
+        let mut moved = (op.moved(), side.moved(), self.sys.moved());
         loop {
             if self.is_closed() && !O::CLOSES {
                 return Err(error::closed());
@@ -210,8 +211,9 @@ impl Twin {
             let result = match op.step(&self.sys, settings, &mut side) {
                 Progress::Done(result) => result,
                 Progress::Wait => {
-                    if (op.moved(), side.moved()) != moved {
-                        moved = (op.moved(), side.moved());
+                    let now = (op.moved(), side.moved(), self.sys.moved());
+                    if now != moved {
+                        moved = now;
                         deadline = from_now();
                     }
                     if self.wait::<O>(deadline)? {
@@ -224,7 +226,16 @@ impl Twin {
             return match result {
                 // A close in another thread makes itself known as whatever the system says then.
                 _ if self.is_closed() && !O::CLOSES => Err(error::closed()),
-                result => result,
+                Ok(value) => {
+                    // There is no scheduler that would send what TLS has taken and found no room.
+                    while O::Side::DIRECTION == Direction::Write
+                        && self.sys.owes()
+                        && self.sys.push() == Err(Errno::AGAIN)
+                        && self.wait::<O>(deadline)?
+                    {}
+                    Ok(value)
+                }
+                Err(error) => Err(error),
             };
         }
     }

@@ -55,6 +55,13 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn accept(&self) -> io::Result<(BlockingSocket, Address)> {
+        #[cfg(feature = "tls")]
+        if let Some(gate) = self.twin.sys.tls().and_then(Secure::gate)
+            && let Some((parts, from)) = gate.take()
+        {
+            // It was an asynchronous listener, which has shaken hands with this one already.
+            return Ok((BlockingSocket::from_parts(parts), from));
+        }
         let mut starved_since = None;
         loop {
             match self.twin.drive(Accept) {

@@ -121,6 +121,11 @@ impl Channel {
         self.stopped = true;
     }
 
+    /// A number that changes with each byte of a record that comes or goes.
+    pub(super) fn moved(&self) -> u32 {
+        (self.unfinished.len() + self.records.len() - self.sent) as u32
+    }
+
     /// Whether the next read is known to find nothing.
     pub(super) fn is_drained(&self) -> bool {
         self.drained && !self.has_said()

@@ -192,6 +192,10 @@ impl Secure {
         self.channel(|channel| channel.is_cut()).unwrap_or(false)
     }
 
+    pub(super) fn moved(&self) -> u32 {
+        self.channel(|channel| channel.moved()).unwrap_or(0)
+    }
+
     /// The end of the stream will be our own doing.
     pub(super) fn stop_reading(&self) {
         self.channel(Channel::stop_reading);

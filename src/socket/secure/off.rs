@@ -34,6 +34,10 @@ impl Secure {
         match *self {}
     }
 
+    pub(super) fn moved(&self) -> u32 {
+        match *self {}
+    }
+
     pub(super) fn stop_reading(&self) {
         match *self {}
     }

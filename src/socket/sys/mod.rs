@@ -211,6 +211,12 @@ impl Sys {
         }
     }
 
+    /// A number that changes with each byte of a record that comes or goes.
+    #[inline]
+    pub(crate) fn moved(&self) -> u32 {
+        self.secure().map_or(0, Secure::moved)
+    }
+
     /// Whether the stream has ended without the peer's saying so, where it should have.
     pub(crate) fn is_cut(&self) -> bool {
         self.secure().is_some_and(Secure::is_cut)
