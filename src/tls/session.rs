@@ -94,7 +94,11 @@ impl Session {
                 Step::Idle => return Ok(used),
                 Step::Failed(error) => {
                     self.failure = Some(error.clone());
-                    while let (_, Step::Again) = self.step(&mut [], answer, said) {}
+                    // The alert. rustls knows the place of messages it has not come to, so the same
+                    // bytes are brought each time.
+                    while let (more, Step::Again) = self.step(&mut input[used..], answer, said) {
+                        used += more;
+                    }
                     return Err(error);
                 }
             }
@@ -122,29 +126,40 @@ impl Session {
     }
 
     /// Makes records of `plain`, at most [`PLAIN`] bytes, in `sealed`, which has room for
-    /// [`SEALED`]; gives their length.
-    pub(crate) fn seal(&mut self, plain: &[u8], sealed: &mut [u8]) -> Result<usize, Error> {
+    /// [`SEALED`]; gives their length. `unused` is what `pull` has left: rustls remembers where in
+    /// there a message begins that has not come whole.
+    pub(crate) fn seal(
+        &mut self,
+        unused: &mut [u8],
+        plain: &[u8],
+        sealed: &mut [u8],
+    ) -> Result<usize, Error> {
         debug_assert!(plain.len() <= PLAIN && sealed.len() >= SEALED, "as much as fits is sealed");
-        self.write(Write::Plain(plain), sealed)
+        self.write(unused, Write::Plain(plain), sealed)
     }
 
-    /// Puts close_notify at the end of `answer`, once.
-    pub(crate) fn close(&mut self, answer: &mut Vec<u8>) {
+    /// Puts close_notify at the end of `answer`, once. `unused` as for [`Session::seal`].
+    pub(crate) fn close(&mut self, unused: &mut [u8], answer: &mut Vec<u8>) {
         if self.closed || self.failure.is_some() || self.is_handshaking() {
             return;
         }
         self.closed = true;
         let before = answer.len();
         answer.resize(before + ALERT, 0);
-        let written = self.write(Write::Close, &mut answer[before..]).unwrap_or(0);
+        let written = self.write(unused, Write::Close, &mut answer[before..]).unwrap_or(0);
         answer.truncate(before + written);
     }
 
-    fn write(&mut self, what: Write<'_>, sealed: &mut [u8]) -> Result<usize, Error> {
+    fn write(
+        &mut self,
+        unused: &mut [u8],
+        what: Write<'_>,
+        sealed: &mut [u8],
+    ) -> Result<usize, Error> {
         self.check()?;
         let written = match &mut self.connection {
-            Connection::Client(client) => write(client.process_tls_records(&mut []), what, sealed),
-            Connection::Server(server) => write(server.process_tls_records(&mut []), what, sealed),
+            Connection::Client(client) => write(client.process_tls_records(unused), what, sealed),
+            Connection::Server(server) => write(server.process_tls_records(unused), what, sealed),
         };
         if let Err(error) = &written {
             self.failure = Some(error.clone());

@@ -287,7 +287,7 @@ impl Channel {
             return Ok(0);
         }
         let mut buffer = Hot::of(&RECORDS);
-        let sealed = self.session.seal(&bytes[..taken], &mut buffer);
+        let sealed = self.session.seal(&mut self.unfinished, &bytes[..taken], &mut buffer);
         let sealed = &buffer[..sealed.map_err(|_| Errno::PROTO)?];
         match sys.send_raw(sealed) {
             Ok(sent) => self.records.extend_from_slice(&sealed[sent..]),
@@ -335,6 +335,6 @@ impl Channel {
 
     /// Puts close_notify behind everything else that is to be sent.
     pub(super) fn say_goodbye(&mut self) {
-        self.session.close(&mut self.records);
+        self.session.close(&mut self.unfinished, &mut self.records);
     }
 }

@@ -1,16 +1,23 @@
 //! TLS on the same sockets: what both faces promise beyond the verbs themselves.
 
-use std::{io, net::Shutdown, os::unix::net::UnixStream, thread, time::Duration};
+mod bad;
+mod made;
+
+use std::{io, net::Shutdown, os::unix::net::UnixStream, thread};
 
 use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, Tls, TlsVersion, coro};
 use socket2::Socket;
 
-use crate::pairs::{pattern, run};
+use crate::pairs::{LIMIT, pattern, run};
 
 /// A certificate of its own making for `localhost`, as server and as client see it.
 pub(crate) fn localhost() -> (ServerTls, ClientTls) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    both(&made.cert.pem(), &made.signing_key.serialize_pem())
+}
+
+/// A server with this certificate, and a client that has it pinned.
+fn both(chain: &str, key: &str) -> (ServerTls, ClientTls) {
     let server = Tls::server_from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
     (server, Tls::client().unwrap().ca_from_pem(chain.as_bytes()).unwrap())
 }
@@ -43,6 +50,42 @@ pub(crate) fn relayed(tls: BlockingSocket) -> Socket {
         let _ = plain_out.shutdown(Shutdown::Write);
     });
     given.into()
+}
+
+fn listening_blocking(tls: &ServerTls) -> (BlockingSocket, u16) {
+    let listener = BlockingSocket::create_server("127.0.0.1:0").unwrap().with_tls(tls).unwrap();
+    let port = listener.local_addr().unwrap().socket_addr().unwrap().port();
+    (listener, port)
+}
+
+/// Sends each message back, until the peer says that it has nothing more.
+async fn echo(socket: &AsyncSocket) -> io::Result<()> {
+    while let Some(message) = socket.recv_msg().await? {
+        socket.send_msg(&message).await?;
+    }
+    socket.close().await
+}
+
+fn echo_blocking(socket: &BlockingSocket) -> io::Result<()> {
+    socket.set_timeout(Some(LIMIT));
+    while let Some(message) = socket.recv_msg()? {
+        socket.send_msg(&message)?;
+    }
+    socket.close()
+}
+
+/// Has a message sent back, and closes.
+async fn ask(socket: &AsyncSocket) {
+    socket.send_msg(b"there and back").await.unwrap();
+    assert_eq!(socket.recv_msg().await.unwrap().unwrap(), "there and back");
+    socket.close().await.unwrap();
+}
+
+fn ask_blocking(socket: &BlockingSocket) {
+    socket.set_timeout(Some(LIMIT));
+    socket.send_msg(b"there and back").unwrap();
+    assert_eq!(socket.recv_msg().unwrap().unwrap(), "there and back");
+    socket.close().unwrap();
 }
 
 async fn listening(tls: &ServerTls) -> (AsyncSocket, u16) {
@@ -106,18 +149,13 @@ fn twenty_megabytes_each_way_at_once() {
 #[test]
 fn blocking_sockets_shake_hands_in_their_first_verb() {
     let (server, client) = localhost();
-    let listener = BlockingSocket::create_server("127.0.0.1:0").unwrap().with_tls(&server).unwrap();
-    let port = listener.local_addr().unwrap().socket_addr().unwrap().port();
+    let (listener, port) = listening_blocking(&server);
     let serving = thread::spawn(move || -> io::Result<()> {
         let (socket, _) = listener.accept()?;
-        socket.set_timeout(Some(Duration::from_secs(10)));
-        while let Some(message) = socket.recv_msg()? {
-            socket.send_msg(&message)?;
-        }
-        socket.close()
+        echo_blocking(&socket)
     });
     let socket = BlockingSocket::create_tls_connection(("localhost", port), &client).unwrap();
-    socket.set_timeout(Some(Duration::from_secs(10)));
+    socket.set_timeout(Some(LIMIT));
     for len in [0, 1, 20_000, 300_000] {
         socket.send_msg(&pattern(len)).unwrap();
         assert_eq!(socket.recv_msg().unwrap().unwrap(), pattern(len));

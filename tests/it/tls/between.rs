@@ -1,0 +1,59 @@
+//! Somebody between two ends of a connection, who passes bytes on in pieces, or stops.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+/// Passes on connections to a port of this machine; ends them when it is dropped.
+pub(super) struct Between {
+    pub(super) port: u16,
+    ends: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Between {
+    /// At most `piece` bytes at a time; one connection.
+    pub(super) fn new(to: u16, piece: usize) -> Between {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ends = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&ends);
+        thread::spawn(move || {
+            let near = listener.accept().unwrap().0;
+            let far = TcpStream::connect(("127.0.0.1", to)).unwrap();
+            for end in [&near, &far] {
+                end.set_nodelay(true).unwrap();
+                kept.lock().unwrap().push(end.try_clone().unwrap());
+            }
+            let (back, forth) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            thread::spawn(move || pass_on(far, back, piece));
+            pass_on(near, forth, piece);
+        });
+        Between { port, ends }
+    }
+
+    /// Ends both connections; neither end of TLS has said anything of it.
+    pub(super) fn cut(&self) {
+        for end in &*self.ends.lock().unwrap() {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, piece: usize) {
+    let mut buffer = vec![0; piece];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
