@@ -1,0 +1,129 @@
+//! What lies over the calls that move bytes: TLS, if it is spoken, else nothing.
+//!
+//! Whoever drives operations asks here what they cannot know themselves: whether records are still
+//! to be sent, whether a short answer means that nothing is left, what a failure was.
+
+use std::{io, time::Duration};
+
+use rustix::io::Errno;
+
+use super::{
+    super::{hot, secure::Secure},
+    Direction, Result, Sys,
+};
+
+/// Most bytes that a closing socket throws away: tickets, and whatever crossed the close.
+const MOST_DRAINED: usize = 256 << 10;
+
+impl Sys {
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<&Secure> {
+        self.tls.as_deref()
+    }
+
+    /// What it knows of TLS; from now on, something.
+    #[cfg(feature = "tls")]
+    pub(crate) fn may_speak_tls(&mut self) -> &Secure {
+        self.tls.get_or_insert_with(|| Box::new(Secure::plain()))
+    }
+
+    /// Forgets what was only made ready.
+    #[cfg(feature = "tls")]
+    pub(crate) fn forget_tls_if_plain(&mut self) {
+        self.tls.take_if(|tls| tls.is_plain());
+    }
+
+    /// What stands between a verb and the calls, if it is not the plain socket.
+    #[inline]
+    pub(super) fn secure(&self) -> Option<&Secure> {
+        self.tls.as_deref().filter(|tls| tls.is_on())
+    }
+
+    /// Whether TLS is spoken on it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure().is_some()
+    }
+
+    /// Whether records found no room and are still to be sent.
+    #[inline]
+    pub(crate) fn owes(&self) -> bool {
+        self.secure().is_some_and(Secure::owes)
+    }
+
+    /// Sends what is owed, as far as it goes.
+    pub(crate) fn push(&self) -> Result<()> {
+        self.secure().map_or(Ok(()), |tls| tls.push(self))
+    }
+
+    /// Whether a read that got `got` of `asked` bytes has drained the socket. TCP alone tells: a
+    /// Unix stream with descriptors in flight, say, stops short early.
+    #[inline]
+    pub(crate) fn tells_drained(&self, got: usize, asked: usize) -> bool {
+        match self.secure() {
+            None => got < asked && self.kind.is_tcp(),
+            Some(tls) => self.kind.is_tcp() && tls.is_drained(),
+        }
+    }
+
+    /// Whether a write that sent `sent` of `asked` bytes has filled the socket.
+    #[inline]
+    pub(crate) fn tells_full(&self, sent: usize, asked: usize) -> bool {
+        match self.secure() {
+            None => sent < asked && self.kind.is_tcp(),
+            Some(tls) => tls.owes(),
+        }
+    }
+
+    /// A number that changes with each byte of a record that comes or goes.
+    #[inline]
+    pub(crate) fn moved(&self) -> u32 {
+        self.secure().map_or(0, Secure::moved)
+    }
+
+    /// Whether the stream has ended without the peer's saying so, where it should have.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.secure().is_some_and(Secure::is_cut)
+    }
+
+    /// Whether a read would not wait.
+    pub(crate) fn is_readable(&self) -> Result<bool> {
+        match self.secure() {
+            None => self.wait(Direction::Read, Some(Duration::ZERO)),
+            Some(tls) => Ok(tls.is_readable(self)),
+        }
+    }
+
+    /// Has the peer told, where there is a way to say it, that nothing follows.
+    pub(crate) fn say_goodbye(&self) {
+        if let Some(tls) = self.secure() {
+            tls.say_goodbye();
+        }
+    }
+
+    /// Throws away what the kernel has received, if TLS is spoken, before the socket is closed.
+    ///
+    /// A server's session tickets come unasked. Left unread by a client that only sends, they would
+    /// have the kernel answer the close with a reset, and the peer lose what was sent before.
+    pub(crate) fn drain_before_close(&self) {
+        if self.is_secure() {
+            let mut hot = hot::take();
+            let mut left = MOST_DRAINED;
+            while let Ok(got @ 1..) = self.recv_raw(&mut hot) {
+                left = left.saturating_sub(got);
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes what the peer has said and no verb has taken.
+    pub(crate) fn take_said(&self) -> Vec<u8> {
+        self.secure().map(Secure::take_said).unwrap_or_default()
+    }
+
+    /// An error of a call that moves bytes, in words.
+    pub(crate) fn reason(&self, error: Errno) -> io::Error {
+        self.secure().map_or_else(|| error.into(), |tls| tls.reason(error))
+    }
+}
