@@ -1,0 +1,122 @@
+//! How a socket ends: closed, taken apart, or dropped with something still to be sent.
+
+use std::rc::Rc;
+
+use super::{Core, Life, Parts, Side, State};
+use crate::{
+    coro::{Waiter, current, engine::Engine, sources::Source},
+    socket::{
+        inbound::ReadSide,
+        outbound::{self, WriteSide},
+        step::Progress,
+    },
+};
+
+impl Core {
+    /// Begins to close: everybody who waits is woken and told.
+    pub(crate) fn begin_close(&self) {
+        if !self.is_closing() {
+            self.life.set(Life::Closing);
+            self.wake_all();
+        }
+    }
+
+    /// Whether a verb has the turn to send that has still to leave it, now that the socket closes.
+    pub(crate) fn is_writer_leaving(&self) -> bool {
+        let write = &self.state.borrow().write;
+        write.turn.is_taken() && !write.turn.is_seized()
+    }
+
+    /// Gives the turn to send to whoever closes the socket.
+    pub(crate) fn seize_writing(&self) {
+        let wakers = WriteSide::half(self).turn.seize();
+        drop(wakers);
+    }
+
+    /// Closes the descriptor now; its number is freed with the last handle.
+    pub(crate) fn close(&self) {
+        if self.life.replace(Life::Closed) != Life::Closed {
+            self.unbind();
+            if let Some(sys) = &self.state.borrow().sys {
+                sys.drain_before_close();
+                sys.bury();
+            }
+            WriteSide::half(self).side.abandon();
+            outbound::drop_spent();
+            self.wake_all();
+        }
+    }
+
+    pub(super) fn wake_all(&self) {
+        let read = ReadSide::half(self).turn.all();
+        let write = WriteSide::half(self).turn.all();
+        read.into_iter().chain(write).for_each(Waiter::wake);
+    }
+
+    /// Takes the socket apart; `None` if it is closed.
+    pub(crate) fn take_parts(&self) -> Option<Parts> {
+        if !self.is_open() {
+            return None;
+        }
+        self.unbind();
+        self.life.set(Life::Closed);
+        let mut state = self.state.borrow_mut();
+        let sys = state.sys.take()?;
+        let read = std::mem::take(&mut state.read.side);
+        let mut write = std::mem::take(&mut state.write.side);
+        // The scheduler was asked on behalf of a socket that is no more.
+        write.marked = false;
+        Some(Parts { sys, settings: self.settings.get(), read, write })
+    }
+
+    /// One handle less. What the last one leaves queued is still sent, by the scheduler.
+    pub(crate) fn release(self: &Rc<Self>) {
+        let left = self.handles.get() - 1;
+        self.handles.set(left);
+        if left == 0 && !self.state.borrow().write.side.marked {
+            self.say_goodbye();
+            self.linger();
+        }
+    }
+
+    /// Has TLS tell the peer that nothing follows, once nothing is queued; what the kernel has no
+    /// room for is sent as the queue is.
+    pub(super) fn say_goodbye(&self) -> Progress<()> {
+        let State { sys, write, .. } = &mut *self.state.borrow_mut();
+        match sys {
+            Some(sys) if self.is_open() && write.side.queued() == 0 => {
+                sys.say_goodbye();
+                write.side.push(sys)
+            }
+            _ => Progress::Done(Ok(())),
+        }
+    }
+
+    pub(super) fn linger(self: &Rc<Self>) {
+        if !self.has_unsent() {
+            return;
+        }
+        match self.engine() {
+            Some(engine) => self.linger_on(&engine),
+            None => tracing::warn!("asyncoro: {}", self.abandon()),
+        }
+    }
+
+    pub(super) fn linger_on(self: &Rc<Self>, engine: &Engine) {
+        if !self.lingering.replace(true) {
+            engine.linger(Rc::<Core>::clone(self));
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        let engine = self.unbind();
+        if let Some(sys) = self.state.get_mut().sys.take() {
+            sys.drain_before_close();
+        }
+        if let Some(engine) = engine.or_else(|| current::with(Engine::weak)?.upgrade()) {
+            engine.descriptor_closed();
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A socket and its scheduler: registered when a verb first has to wait, told what is ready, asked
+//! to flush at the end of a turn.
+
+use std::{
+    io,
+    rc::{Rc, Weak},
+};
+
+use super::{Binding, Core, Side, State};
+use crate::{
+    coro::{Waiter, current, engine::Engine, sources::Source},
+    driver::{Interest, Ready},
+    error,
+    socket::{
+        outbound::{self, WriteSide},
+        step::Progress,
+        sys::{Direction, Sys},
+    },
+};
+
+impl Core {
+    /// Has the driver report on this direction from now on, first of all what is ready already.
+    #[inline]
+    pub(crate) fn watch(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
+        let is_watched = {
+            let state = self.state.borrow();
+            let bound = state.binding.as_ref();
+            bound.is_some_and(|bound| std::ptr::eq(bound.engine.as_ptr(), engine))
+                && (direction == Direction::Read || state.read.side.hears_of_room)
+        };
+        if is_watched && self.is_open() { Ok(()) } else { self.bind(engine, direction) }
+    }
+
+    /// Registers with the driver, or asks it for more.
+    #[cold]
+    fn bind(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
+        let state = &mut *self.state.borrow_mut();
+        let Some(sys) = state.sys.as_ref().filter(|_| self.is_open()) else {
+            return Err(error::closed());
+        };
+        if let Some(bound) = &mut state.binding
+            && std::ptr::eq(bound.engine.as_ptr(), engine)
+        {
+            engine.reregister(sys.fd(), Interest::Both, bound.token)?;
+            state.read.side.hears_of_room = true;
+            return Ok(());
+        }
+        if let Some(bound) = state.binding.take() {
+            bound.forget(sys);
+        }
+        // Room to send is there from the start, and would be an event at once for nobody.
+        let interest = match direction {
+            Direction::Read => Interest::Read,
+            Direction::Write => Interest::Both,
+        };
+        let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
+        let token = engine.register(sys.fd(), interest, own)?;
+        state.binding = Some(Binding { engine: engine.weak(), token });
+        state.read.side.hears_of_room = interest == Interest::Both;
+        if !engine.tells_hangup() {
+            state.read.side.suspicious = true;
+        }
+        Ok(())
+    }
+
+    /// Has the queue flushed at the end of this turn.
+    pub(crate) fn mark_dirty(self: &Rc<Self>, engine: &Engine) {
+        let wants = {
+            let State { sys, write, .. } = &mut *self.state.borrow_mut();
+            sys.as_ref().is_some_and(|sys| write.side.wants_flush(sys))
+        };
+        if wants {
+            engine.mark_dirty(Rc::<Core>::clone(self));
+        }
+    }
+
+    /// The same for whoever is not being polled, and so does not know on which scheduler he is.
+    pub(crate) fn mark_dirty_where_bound(self: &Rc<Self>) {
+        if self.has_unsent()
+            && let Some(engine) = self.engine()
+        {
+            self.mark_dirty(&engine);
+        }
+    }
+
+    /// The scheduler that the socket is bound to, or else the one that runs here.
+    pub(super) fn engine(&self) -> Option<Rc<Engine>> {
+        let bound = self.state.borrow().binding.as_ref().map(|bound| Weak::clone(&bound.engine));
+        bound.or_else(|| current::with(Engine::weak))?.upgrade()
+    }
+
+    /// Has the driver forget the socket; the engine, if it is still there.
+    pub(super) fn unbind(&self) -> Option<Rc<Engine>> {
+        let mut state = self.state.borrow_mut();
+        let bound = state.binding.take()?;
+        bound.forget(state.sys.as_ref()?)
+    }
+
+    fn report(&self, ready: Ready) -> (Option<Waiter>, Option<Waiter>, bool) {
+        let (mut reader, mut writer, mut flush) = (None, None, false);
+        let State { sys, read, write, .. } = &mut *self.state.borrow_mut();
+        if ready.any(Ready::READ) {
+            read.side.refill();
+            read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
+            reader = read.turn.waiter();
+        }
+        if ready.any(Ready::WRITE) {
+            write.side.refill();
+            writer = write.turn.waiter();
+            let has_unsent = sys.as_ref().is_some_and(|sys| write.side.has_unsent(sys));
+            flush = writer.is_none() && has_unsent;
+        }
+        (reader, writer, flush)
+    }
+
+    /// Stops asking for writability where each sent datagram would report it.
+    fn narrow(&self, engine: &Engine) {
+        if self.kind.is_tcp() {
+            return;
+        }
+        let state = &mut *self.state.borrow_mut();
+        if let (Some(sys), Some(bound)) = (&state.sys, &mut state.binding)
+            && state.read.side.hears_of_room
+            // A failure leaves it as it was: some events too many.
+            && engine.reregister(sys.fd(), Interest::Read, bound.token).is_ok()
+        {
+            state.read.side.hears_of_room = false;
+        }
+    }
+}
+
+impl Binding {
+    /// Has the driver forget the socket; its engine, if it is still there.
+    fn forget(self, sys: &Sys) -> Option<Rc<Engine>> {
+        let engine = self.engine.upgrade()?;
+        engine.deregister(sys.fd(), self.token);
+        Some(engine)
+    }
+}
+
+impl Source for Core {
+    fn ready(self: Rc<Self>, ready: Ready, engine: &Engine) {
+        let (reader, writer, flush) = self.report(ready);
+        if flush {
+            self.mark_dirty(engine);
+        } else if ready.any(Ready::WRITE) && writer.is_none() {
+            self.narrow(engine);
+        }
+        if let Some(reader) = reader {
+            reader.wake_on(engine);
+        }
+        if let Some(writer) = writer {
+            writer.wake_on(engine);
+        }
+    }
+
+    fn flush(self: Rc<Self>, engine: &Engine) {
+        let mut progress = {
+            let state = &mut *self.state.borrow_mut();
+            state.write.side.marked = false;
+            match &state.sys {
+                Some(sys) if self.is_open() => state.write.side.flush(sys),
+                _ => return,
+            }
+        };
+        outbound::drop_spent();
+        if self.handles.get() == 0 && matches!(progress, Progress::Done(Ok(()))) {
+            progress = self.say_goodbye();
+        }
+        if !matches!(progress, Progress::Done(_)) {
+            // What cannot be watched cannot be sent either; the next verb tells the same error.
+            if let Err(error) = self.watch(engine, Direction::Write) {
+                WriteSide::half(&self).side.fail(&error);
+                outbound::drop_spent();
+            }
+            if self.handles.get() == 0 {
+                self.linger_on(engine);
+            }
+            return;
+        }
+        let writer = WriteSide::half(&self).turn.waiter();
+        writer.into_iter().for_each(Waiter::wake);
+    }
+
+    fn has_unsent(&self) -> bool {
+        let state = self.state.borrow();
+        let unsent = state.sys.as_ref().is_some_and(|sys| state.write.side.has_unsent(sys));
+        self.is_open() && unsent
+    }
+
+    fn abandon(&self) -> String {
+        let bytes = WriteSide::half(self).side.abandon();
+        let peer = self.with_sys(|sys| Ok(sys.peer_addr()?));
+        let peer = peer.map_or_else(|_| "its peer".to_owned(), |peer| peer.to_string());
+        self.close();
+        format!("a socket was closed with {bytes} bytes for {peer} unsent")
+    }
+}
