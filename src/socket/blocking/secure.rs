@@ -2,7 +2,10 @@
 
 use std::io;
 
-use super::{BlockingSocket, Kept, Twin, lock};
+use super::{
+    BlockingSocket, lock,
+    twin::{Kept, Twin},
+};
 use crate::{
     error,
     socket::{

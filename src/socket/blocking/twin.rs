@@ -1,0 +1,241 @@
+//! What the handles of a blocking socket share, and how an operation is driven on it.
+
+use std::{
+    io,
+    ops::Deref,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use rustix::io::Errno;
+
+use super::lock;
+use crate::{
+    driver::Driver,
+    error,
+    socket::{
+        core::Side,
+        create,
+        exclusive::{Exclusive, Taken},
+        inbound::ReadSide,
+        outbound::{self, WriteSide},
+        settings::Settings,
+        step::{Op, Progress},
+        sys::{Direction, Sys},
+    },
+};
+
+/// What the handles share.
+pub(super) struct Twin {
+    pub(super) sys: Kernel,
+    pub(super) settings: Mutex<Settings>,
+    pub(super) read: Exclusive<ReadSide>,
+    pub(super) write: Exclusive<WriteSide>,
+    pub(super) closed: AtomicBool,
+    /// Held by the thread whose verb shakes hands.
+    #[cfg(feature = "tls")]
+    pub(super) shaking: Mutex<()>,
+}
+
+/// The twin's socket, until it is taken apart.
+pub(super) struct Kernel(pub(super) Option<Sys>);
+
+impl Deref for Kernel {
+    type Target = Sys;
+
+    fn deref(&self) -> &Sys {
+        self.0.as_ref().expect("only the last handle takes it apart")
+    }
+}
+
+/// Sends what is still queued as far as it goes, and tells the log what is lost.
+impl Drop for Twin {
+    fn drop(&mut self) {
+        let Some(sys) = self.sys.0.take() else { return };
+        if self.is_closed() {
+            return;
+        }
+        let Some(mut side) = self.write.try_take() else { return };
+        side.refill();
+        let queued = side.queued();
+        match side.flush(&sys) {
+            Progress::Done(Ok(())) => {
+                // The peer of a socket without TLS is told by the end of the stream itself.
+                sys.say_goodbye();
+                let _ = side.push(&sys);
+                sys.drain_before_close();
+            }
+            _ if queued == 0 => {}
+            Progress::Done(Err(error)) => tracing::warn!(
+                "asyncoro: a BlockingSocket was dropped with {queued} bytes to send, and they are \
+                 lost: {error}"
+            ),
+            Progress::Wait => tracing::warn!(
+                "asyncoro: a BlockingSocket was dropped with {} bytes that could not be sent at \
+                 once, and they are lost; close() waits for them",
+                side.queued()
+            ),
+        }
+    }
+}
+
+/// A side, where the twin keeps it.
+pub(super) trait Kept: Side {
+    fn of(twin: &Twin) -> &Exclusive<Self>;
+}
+
+impl Kept for ReadSide {
+    fn of(twin: &Twin) -> &Exclusive<ReadSide> {
+        &twin.read
+    }
+}
+
+impl Kept for WriteSide {
+    fn of(twin: &Twin) -> &Exclusive<WriteSide> {
+        &twin.write
+    }
+}
+
+impl Twin {
+    pub(super) fn settings(&self) -> Settings {
+        *lock(&self.settings)
+    }
+
+    /// The settings that operations are stepped with: there is no turn at whose end a message could
+    /// leave, so each leaves at once.
+    pub(super) fn stepping(&self) -> Settings {
+        let mut settings = self.settings();
+        settings.coalescing = false;
+        settings
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Runs an operation to its end, waiting in poll(2). If a handshake is due, that goes first.
+    pub(super) fn drive<O: Op<Side: Kept>>(&self, op: O) -> io::Result<O::Output> {
+        #[cfg(feature = "tls")]
+        if !O::CLOSES {
+            self.shake_first()?;
+        }
+        let result = self.drive_in_turn(op, None);
+        outbound::drop_spent();
+        result
+    }
+
+    /// `until`: no longer than that, whatever the timeout is.
+    pub(super) fn drive_in_turn<O: Op<Side: Kept>>(
+        &self,
+        mut op: O,
+        until: Option<Instant>,
+    ) -> io::Result<O::Output> {
+        O::check(self.sys.kind())?;
+        let settings = self.stepping();
+        let mut side = self.turn::<O>(settings)?;
+        let from_now = || {
+            let timeout = settings.timeout().map(|timeout| Driver::now() + timeout);
+            timeout.into_iter().chain(until).min()
+        };
+        let mut deadline = from_now();
+        let mut moved = (op.moved(), side.moved(), self.sys.moved());
+        loop {
+            if self.is_closed() && !O::CLOSES {
+                return Err(error::closed());
+            }
+            side.refill();
+            let result = match op.step(&self.sys, settings, &mut side) {
+                Progress::Done(result) => result,
+                Progress::Wait => {
+                    let now = (op.moved(), side.moved(), self.sys.moved());
+                    if now != moved {
+                        moved = now;
+                        deadline = from_now();
+                    }
+                    if self.wait::<O>(deadline)? {
+                        continue;
+                    }
+                    let queued = op.give_up(&mut side);
+                    return Err(error::timed_out(moved.0, queued));
+                }
+            };
+            return match result {
+                // A close in another thread makes itself known as whatever the system says then.
+                _ if self.is_closed() && !O::CLOSES => Err(error::closed()),
+                Ok(value) => {
+                    // There is no scheduler that would send what TLS has taken and found no room.
+                    while O::Side::DIRECTION == Direction::Write
+                        && self.sys.owes()
+                        && self.sys.push() == Err(Errno::AGAIN)
+                        && self.wait::<O>(deadline)?
+                    {}
+                    Ok(value)
+                }
+                Err(error) => Err(error),
+            };
+        }
+    }
+
+    /// Attempts anew where the queue of another Unix socket is full, under the timeout.
+    pub(super) fn patiently<O: Op<Side: Kept>>(
+        &self,
+        mut op: impl FnMut() -> O,
+    ) -> io::Result<O::Output> {
+        let mut deadline = None;
+        loop {
+            match self.drive(op()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let now = Driver::now();
+                    let timeout = self.stepping().timeout();
+                    let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
+                    if deadline.is_some_and(|deadline| now >= deadline) {
+                        return Err(error::timed_out(0, false));
+                    }
+                    thread::sleep(create::UNIX_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Waits for the turn of the operation's direction, no longer than the timeout.
+    pub(super) fn turn<O: Op<Side: Kept>>(
+        &self,
+        settings: Settings,
+    ) -> io::Result<Taken<'_, O::Side>> {
+        let side = O::Side::of(self);
+        if let Some(taken) = side.try_take() {
+            return Ok(taken);
+        }
+        let deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
+        side.take(deadline).ok_or_else(|| error::timed_out(0, false))
+    }
+
+    /// Waits until the operation's direction is ready; `false` when the deadline has come.
+    fn wait<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
+        let ready = self.sys.wait(O::Side::DIRECTION, left)?;
+        Ok(ready || deadline.is_none_or(|deadline| Driver::now() < deadline))
+    }
+
+    /// Makes one attempt, unless a verb has the turn.
+    pub(super) fn attempt<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+        O::check(self.sys.kind())?;
+        if self.is_closed() {
+            return Err(error::closed());
+        }
+        #[cfg(feature = "tls")]
+        self.try_shake_first()?;
+        let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
+        side.refill();
+        match op.step(&self.sys, self.stepping(), &mut side) {
+            Progress::Done(Err(_)) if self.is_closed() => Err(error::closed()),
+            Progress::Done(result) => result,
+            Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
