@@ -71,8 +71,8 @@ impl AsyncSocket {
     ///
     /// # Errors
     /// As [`AsyncSocket::create_connection`]. `InvalidData` with host and reason in the text, and
-    /// rustls's error inside, if the server cannot prove who it is or the handshake fails otherwise;
-    /// `TimedOut` if it takes longer than the configuration's limit.
+    /// rustls's error inside, if the server cannot prove who it is or the handshake fails
+    /// otherwise; `TimedOut` if it takes longer than the configuration's limit.
     ///
     /// # Cancel
     /// The connection is closed.
@@ -280,8 +280,8 @@ macro_rules! facts {
 
             /// Whether the peer has said that nothing follows (close_notify).
             ///
-            /// After an end of stream it tells whether that was the peer's wish, or whether somebody
-            /// has cut the stream. Always true without TLS, where nobody can tell.
+            /// After an end of stream it tells whether that was the peer's wish, or whether
+            /// somebody has cut the stream. Always true without TLS, where nobody can tell.
             pub fn peer_closed_cleanly(&self) -> bool {
                 $ask(self, |channel| channel.session().has_peer_closed()).unwrap_or(true)
             }
