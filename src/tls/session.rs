@@ -94,10 +94,9 @@ impl Session {
                 Step::Idle => return Ok(used),
                 Step::Failed(error) => {
                     self.failure = Some(error.clone());
-                    // The alert. rustls knows the place of messages it has not come to, so the same
-                    // bytes are brought each time.
-                    while let (more, Step::Again) = self.step(&mut input[used..], answer, said) {
-                        used += more;
+                    // The alert, and no call more: rustls would read on, behind the failure.
+                    while self.common().wants_write() {
+                        self.step(&mut [], answer, said);
                     }
                     return Err(error);
                 }

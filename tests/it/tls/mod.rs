@@ -1,7 +1,9 @@
 //! TLS on the same sockets: what both faces promise beyond the verbs themselves.
 
 mod bad;
+mod between;
 mod made;
+mod pieces;
 
 use std::{io, net::Shutdown, os::unix::net::UnixStream, thread};
 
