@@ -5,8 +5,8 @@
 //! inert descriptor in its place. Composite verbs (resolving, several addresses) run the
 //! asynchronous ones on a scheduler made for the call, so they behave the same.
 //!
-//! Here is how it is made and how it ends; how an operation is driven is in `twin.rs`, the verbs are
-//! in `verbs.rs`.
+//! Here is how it is made and how it ends; how an operation is driven is in `twin.rs`, the verbs
+//! are in `verbs.rs`.
 
 #[cfg(feature = "tls")]
 mod secure;
