@@ -189,12 +189,21 @@ fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
         *stage = Stage::Ended(result);
         return;
     }
-    let dropped = panic::catch_unwind(AssertUnwindSafe(|| *stage = Stage::Taken));
     // Assignment drops the old value first and stores the new one even if that drop unwinds.
-    *stage = Stage::Ended(match (dropped, result) {
-        (Err(payload), Ok(_) | Err(Ended::Terminated)) => Err(Ended::Panicked(payload)),
-        (_, result) => result,
-    });
+    let ended = match panic::catch_unwind(AssertUnwindSafe(|| *stage = Stage::Taken)) {
+        Ok(()) => result,
+        Err(payload) => panicked_in_drop(payload, result),
+    };
+    // SAFETY: there is `Taken` now, which has nothing to be dropped.
+    unsafe { ptr::write(stage, Stage::Ended(ended)) };
+}
+
+#[cold]
+fn panicked_in_drop<T>(payload: Box<dyn Any + Send>, result: Result<T, Ended>) -> Result<T, Ended> {
+    match result {
+        Err(Ended::Panicked(_)) => result,
+        Ok(_) | Err(Ended::Terminated) => Err(Ended::Panicked(payload)),
+    }
 }
 
 /// Drops a value whose drop may panic; there is nobody left to tell.
@@ -289,6 +298,11 @@ impl Body {
             Completed::Held(None) => None,
             Completed::Held(Some(word)) => {
                 let waiter = waiter(word);
+                if waiter.is_key() {
+                    // A coroutine's: nothing foreign is called.
+                    waiter.wake();
+                    return None;
+                }
                 caught("waking who awaits it", whose, || waiter.wake());
                 None
             }
