@@ -175,7 +175,14 @@ struct Named {
 /// Puts the payload of a panic back as it was thrown, and gives the name that stood beside it.
 #[inline]
 fn unname<T>(result: &mut Result<T, Ended>) -> Option<String> {
-    let Err(Ended::Panicked(payload)) = result else { return None };
+    match result {
+        Err(Ended::Panicked(payload)) => unname_payload(payload),
+        _ => None,
+    }
+}
+
+#[cold]
+fn unname_payload(payload: &mut Box<dyn Any + Send>) -> Option<String> {
     let named = payload.downcast_mut::<Named>()?;
     let name = mem::take(&mut named.name);
     let thrown = mem::replace(&mut named.thrown, Box::new(()));
@@ -491,13 +498,18 @@ impl<T> Drop for Joint<T> {
         // `new` and is freed once.
         let cell = unsafe { Owned::from_raw(self.0) };
         // SAFETY: as above.
-        let Some(mut result) = (unsafe { cell.take() }) else { return };
-        let name = unname(&mut result);
-        if let Err(Ended::Panicked(payload)) = result {
-            let whose = name.as_deref().unwrap_or("a coroutine whose handle was dropped");
-            super::log_panic(whose, &*payload);
+        if let Some(Err(Ended::Panicked(payload))) = unsafe { cell.take() } {
+            log_unseen(payload);
         }
     }
+}
+
+/// Tells the log of a panic whose handle was dropped.
+#[cold]
+fn log_unseen(mut payload: Box<dyn Any + Send>) {
+    let name = unname_payload(&mut payload);
+    let whose = name.as_deref().unwrap_or("a coroutine whose handle was dropped");
+    super::log_panic(whose, &*payload);
 }
 
 #[cfg(all(test, not(loom)))]

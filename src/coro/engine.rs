@@ -202,7 +202,7 @@ impl Engine {
     /// Wakes the coroutine of a waker's word; `false` if it is another scheduler's.
     #[inline]
     pub(crate) fn wake_own(&self, word: usize) -> bool {
-        self.wake_running(word) || self.wake_apart(Key::unpack(word))
+        self.wake_running(word) || self.wake_other(Key::unpack(word))
     }
 
     /// Wakes the coroutine of a waker's word if it is the one that is being resumed.
@@ -215,13 +215,8 @@ impl Engine {
         is_running
     }
 
-    #[inline(never)]
-    fn wake_apart(&self, key: Key) -> bool {
-        self.wake_other(key)
-    }
-
     /// The same for any other; `false` if it is another scheduler's.
-    #[inline]
+    #[inline(never)]
     pub(super) fn wake_other(&self, key: Key) -> bool {
         let own = key.slot == self.slot;
         if own {
@@ -278,57 +273,68 @@ impl Engine {
         self.woken.set(false);
     }
 
-    /// Resumes who is ready, in their order, until it is the turn of `run`'s own future (`true`),
-    /// or nobody is ready, or `left` is used up.
-    pub(super) fn resume_ready(&self, left: &mut usize) -> bool {
-        let mut is_mains_turn = false;
-        while *left > 0 {
-            *left -= 1;
+    /// Resumes who is ready, in their order and at most so many times. If it becomes the turn of
+    /// `run`'s own future it stops there, and says how many times are left behind that.
+    pub(super) fn resume_ready(&self, times: usize) -> Option<usize> {
+        let mut left = times;
+        let mut mains_turn = None;
+        while left > 0 {
+            left -= 1;
             let next = self.table.borrow_mut().next();
             match next {
                 Some(Next::Coroutine { index, generation, body }) => {
-                    self.resume(index, generation, body, left);
+                    left = self.resume(index, generation, body, left);
                 }
                 Some(Next::Main) => {
-                    is_mains_turn = true;
+                    mains_turn = Some(left);
                     break;
                 }
-                None => *left = 0,
+                None => break,
             }
             self.refuse_in_child();
         }
         self.running.set(0);
-        is_mains_turn
+        mains_turn
     }
 
     /// Resumes a coroutine that was taken out; again and again, while it is the only one who is
-    /// ready.
+    /// ready and there are times left. How many are then.
     #[inline(always)]
-    fn resume(&self, index: u32, generation: u16, mut body: Body, left: &mut usize) {
+    fn resume(&self, index: u32, generation: u16, mut body: Body, times: usize) -> usize {
         let key = Key { slot: self.slot, generation, index };
         // A waker of ours owns nothing, and its drop is a call for nothing.
         let waker = ManuallyDrop::new(key.waker());
+        let mut left = times;
         loop {
             self.begin(key);
             if body.resume(&mut Context::from_waker(&waker)) {
                 // It may still be woken by what it drops, which then is nothing.
                 self.end(index, body);
-                return self.running.set(0);
+                self.running.set(0);
+                return left;
             }
             let mut table = self.table.borrow_mut();
             let woken = self.woken.get();
-            if !woken || !table.is_idle() || *left == 0 || self.is_inherited() {
-                return table.put_back(index, body, woken);
+            if !woken || !table.is_idle() || left == 0 || self.is_inherited() {
+                table.put_back(index, body, woken);
+                return left;
             }
-            *left -= 1;
+            left -= 1;
         }
     }
 
-    fn end(&self, index: u32, mut body: Body) {
+    #[inline]
+    fn end(&self, index: u32, body: Body) {
         let removed = self.table.borrow_mut().remove(index);
-        if !removed.named {
-            return self.finish(body, None);
+        if removed.named {
+            self.end_named(index, body);
+        } else {
+            self.finish(body, None);
         }
+    }
+
+    #[cold]
+    fn end_named(&self, index: u32, mut body: Body) {
         let name = self.names.borrow_mut().remove(&index);
         if let Some(name) = &name {
             body.name_panic(name);

@@ -177,8 +177,11 @@ impl<T> Main<T> {
     where
         F: Future<Output = T>,
     {
-        let mut left = RESUMES;
-        while engine.resume_ready(&mut left) {
+        let mut times = RESUMES;
+        while !engine.is_idle()
+            && let Some(left) = engine.resume_ready(times)
+        {
+            times = left;
             self.resume(engine, future.as_mut());
             match &self.result {
                 Some(Ok(_)) if until == Until::AllEnded => {}

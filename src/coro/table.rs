@@ -135,6 +135,7 @@ impl Table {
     }
 
     /// Makes the coroutine of `key` ready if it is still there.
+    #[inline]
     pub(super) fn wake(&mut self, key: Key) {
         if key.index == MAIN {
             self.wake_main();
@@ -144,6 +145,7 @@ impl Table {
     }
 
     /// Makes whoever has this place ready.
+    #[inline]
     pub(super) fn wake_place(&mut self, index: u32) {
         if index == MAIN {
             return self.wake_main();
