@@ -175,7 +175,14 @@ struct Named {
 /// Puts the payload of a panic back as it was thrown, and gives the name that stood beside it.
 #[inline]
 fn unname<T>(result: &mut Result<T, Ended>) -> Option<String> {
-    let Err(Ended::Panicked(payload)) = result else { return None };
+    match result {
+        Err(Ended::Panicked(payload)) => unname_payload(payload),
+        _ => None,
+    }
+}
+
+#[cold]
+fn unname_payload(payload: &mut Box<dyn Any + Send>) -> Option<String> {
     let named = payload.downcast_mut::<Named>()?;
     let name = mem::take(&mut named.name);
     let thrown = mem::replace(&mut named.thrown, Box::new(()));
@@ -189,12 +196,21 @@ fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
         *stage = Stage::Ended(result);
         return;
     }
-    let dropped = panic::catch_unwind(AssertUnwindSafe(|| *stage = Stage::Taken));
     // Assignment drops the old value first and stores the new one even if that drop unwinds.
-    *stage = Stage::Ended(match (dropped, result) {
-        (Err(payload), Ok(_) | Err(Ended::Terminated)) => Err(Ended::Panicked(payload)),
-        (_, result) => result,
-    });
+    let ended = match panic::catch_unwind(AssertUnwindSafe(|| *stage = Stage::Taken)) {
+        Ok(()) => result,
+        Err(payload) => panicked_in_drop(payload, result),
+    };
+    // SAFETY: there is `Taken` now, which has nothing to be dropped.
+    unsafe { ptr::write(stage, Stage::Ended(ended)) };
+}
+
+#[cold]
+fn panicked_in_drop<T>(payload: Box<dyn Any + Send>, result: Result<T, Ended>) -> Result<T, Ended> {
+    match result {
+        Err(Ended::Panicked(_)) => result,
+        Ok(_) | Err(Ended::Terminated) => Err(Ended::Panicked(payload)),
+    }
 }
 
 /// Drops a value whose drop may panic; there is nobody left to tell.
@@ -289,6 +305,11 @@ impl Body {
             Completed::Held(None) => None,
             Completed::Held(Some(word)) => {
                 let waiter = waiter(word);
+                if waiter.is_key() {
+                    // A coroutine's: nothing foreign is called.
+                    waiter.wake();
+                    return None;
+                }
                 caught("waking who awaits it", whose, || waiter.wake());
                 None
             }
@@ -477,13 +498,18 @@ impl<T> Drop for Joint<T> {
         // `new` and is freed once.
         let cell = unsafe { Owned::from_raw(self.0) };
         // SAFETY: as above.
-        let Some(mut result) = (unsafe { cell.take() }) else { return };
-        let name = unname(&mut result);
-        if let Err(Ended::Panicked(payload)) = result {
-            let whose = name.as_deref().unwrap_or("a coroutine whose handle was dropped");
-            super::log_panic(whose, &*payload);
+        if let Some(Err(Ended::Panicked(payload))) = unsafe { cell.take() } {
+            log_unseen(payload);
         }
     }
+}
+
+/// Tells the log of a panic whose handle was dropped.
+#[cold]
+fn log_unseen(mut payload: Box<dyn Any + Send>) {
+    let name = unname_payload(&mut payload);
+    let whose = name.as_deref().unwrap_or("a coroutine whose handle was dropped");
+    super::log_panic(whose, &*payload);
 }
 
 #[cfg(all(test, not(loom)))]

@@ -7,7 +7,7 @@
 
 use std::{cell::Cell, ptr, rc::Rc};
 
-use super::engine::Engine;
+use super::{engine::Engine, waker::Key};
 
 thread_local! {
     static CURRENT: Cell<*const Engine> = const { Cell::new(ptr::null()) };
@@ -48,11 +48,16 @@ fn outside(call: &'static str) -> ! {
     )
 }
 
-/// Wakes a coroutine of this thread's scheduler by its waker's word; `false` if it is another
-/// one's.
+/// Wakes the coroutine that runs on this thread, if the word is its waker's.
 #[inline]
-pub(super) fn wake_own(word: usize) -> bool {
-    with(|engine| engine.wake_own(word)).unwrap_or(false)
+pub(super) fn wake_running(word: usize) -> bool {
+    with(|engine| engine.wake_running(word)).unwrap_or(false)
+}
+
+/// Wakes another coroutine of this thread's scheduler; `false` if it is another one's.
+#[inline]
+pub(super) fn wake_other(key: Key) -> bool {
+    with(|engine| engine.wake_other(key)).unwrap_or(false)
 }
 
 /// While it lives, `engine` is this thread's scheduler; then the one before is again.

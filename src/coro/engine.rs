@@ -12,7 +12,8 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     future::Future,
-    io, mem,
+    io,
+    mem::{self, ManuallyDrop},
     rc::{Rc, Weak},
     task::{Context, Waker},
     time::{Duration, Instant},
@@ -83,10 +84,9 @@ pub(crate) struct Engine {
     idle_listeners: RefCell<Vec<Answer>>,
     stopped: Cell<bool>,
     budget: Cell<u32>,
-    /// The place of the coroutine that is being resumed.
-    running: Cell<u32>,
-    /// Its key as a waker's word, zero while nobody is being resumed.
-    running_word: Cell<usize>,
+    /// The key, as a waker's word, of the coroutine that is being resumed; zero while nobody is.
+    /// Between two resumes, where no foreign code runs, it may still be the last one's.
+    running: Cell<usize>,
     /// Whether it was woken meanwhile.
     woken: Cell<bool>,
     ending: Cell<bool>,
@@ -128,8 +128,7 @@ impl Engine {
             idle_listeners: RefCell::default(),
             stopped: Cell::new(false),
             budget: Cell::new(BUDGET),
-            running: Cell::new(MAIN),
-            running_word: Cell::new(0),
+            running: Cell::new(0),
             woken: Cell::new(false),
             ending: Cell::new(false),
             spare_waiters: RefCell::default(),
@@ -203,26 +202,27 @@ impl Engine {
     /// Wakes the coroutine of a waker's word; `false` if it is another scheduler's.
     #[inline]
     pub(crate) fn wake_own(&self, word: usize) -> bool {
-        if word == self.running_word.get() {
-            self.woken.set(true);
-            return true;
-        }
-        self.wake_other(Key::unpack(word))
+        self.wake_running(word) || self.wake_other(Key::unpack(word))
     }
 
+    /// Wakes the coroutine of a waker's word if it is the one that is being resumed.
+    #[inline]
+    pub(super) fn wake_running(&self, word: usize) -> bool {
+        let is_running = word == self.running.get();
+        if is_running {
+            self.woken.set(true);
+        }
+        is_running
+    }
+
+    /// The same for any other; `false` if it is another scheduler's.
     #[inline(never)]
-    fn wake_other(&self, key: Key) -> bool {
+    pub(super) fn wake_other(&self, key: Key) -> bool {
         let own = key.slot == self.slot;
         if own {
             self.table.borrow_mut().wake(key);
         }
         own
-    }
-
-    /// Takes out whoever's turn it is.
-    #[inline]
-    pub(super) fn next_ready(&self) -> Option<Next> {
-        self.table.borrow_mut().next()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -258,7 +258,8 @@ impl Engine {
     pub(super) fn resume_main(&self, resume: impl FnOnce()) {
         self.begin(self.main_key());
         resume();
-        if self.finish_resume() {
+        self.running.set(0);
+        if self.woken.get() {
             self.wake_main();
         }
     }
@@ -268,40 +269,72 @@ impl Engine {
     fn begin(&self, key: Key) {
         count(&self.counters.resumes, 1);
         self.budget.set(BUDGET);
-        self.running.set(key.index);
-        self.running_word.set(key.pack());
+        self.running.set(key.pack());
         self.woken.set(false);
     }
 
-    /// Nobody is being resumed any more; whether whoever was has been woken meanwhile.
-    #[inline]
-    fn finish_resume(&self) -> bool {
-        self.running.set(MAIN);
-        self.running_word.set(0);
-        self.woken.get()
+    /// Resumes who is ready, in their order and at most so many times. If it becomes the turn of
+    /// `run`'s own future it stops there, and says how many times are left behind that.
+    pub(super) fn resume_ready(&self, times: usize) -> Option<usize> {
+        let mut left = times;
+        let mut mains_turn = None;
+        while left > 0 {
+            left -= 1;
+            let next = self.table.borrow_mut().next();
+            match next {
+                Some(Next::Coroutine { index, generation, body }) => {
+                    left = self.resume(index, generation, body, left);
+                }
+                Some(Next::Main) => {
+                    mains_turn = Some(left);
+                    break;
+                }
+                None => break,
+            }
+            self.refuse_in_child();
+        }
+        self.running.set(0);
+        mains_turn
     }
 
-    /// Resumes a coroutine that was taken out.
-    #[inline]
-    pub(super) fn resume(&self, index: u32, generation: u16, mut body: Body) {
+    /// Resumes a coroutine that was taken out; again and again, while it is the only one who is
+    /// ready and there are times left. How many are then.
+    #[inline(always)]
+    fn resume(&self, index: u32, generation: u16, mut body: Body, times: usize) -> usize {
         let key = Key { slot: self.slot, generation, index };
-        self.begin(key);
-        let ended = body.resume(&mut Context::from_waker(&key.waker()));
-        if ended {
-            // It may still be woken by what it drops, which then is nothing.
-            self.end(index, body);
-            self.finish_resume();
-        } else {
-            let woken = self.finish_resume();
-            self.table.borrow_mut().put_back(index, body, woken);
+        // A waker of ours owns nothing, and its drop is a call for nothing.
+        let waker = ManuallyDrop::new(key.waker());
+        let mut left = times;
+        loop {
+            self.begin(key);
+            if body.resume(&mut Context::from_waker(&waker)) {
+                // It may still be woken by what it drops, which then is nothing.
+                self.end(index, body);
+                self.running.set(0);
+                return left;
+            }
+            let mut table = self.table.borrow_mut();
+            let woken = self.woken.get();
+            if !woken || !table.is_idle() || left == 0 || self.is_inherited() {
+                table.put_back(index, body, woken);
+                return left;
+            }
+            left -= 1;
         }
     }
 
-    fn end(&self, index: u32, mut body: Body) {
+    #[inline]
+    fn end(&self, index: u32, body: Body) {
         let removed = self.table.borrow_mut().remove(index);
-        if !removed.named {
-            return self.finish(body, None);
+        if removed.named {
+            self.end_named(index, body);
+        } else {
+            self.finish(body, None);
         }
+    }
+
+    #[cold]
+    fn end_named(&self, index: u32, mut body: Body) {
         let name = self.names.borrow_mut().remove(&index);
         if let Some(name) = &name {
             body.name_panic(name);
@@ -331,7 +364,7 @@ impl Engine {
             }
             from = index;
         }
-        self.finish_resume();
+        self.running.set(0);
         self.ending.set(false);
         self.tell_idle();
     }
@@ -344,22 +377,23 @@ impl Engine {
     }
 
     pub(super) fn running_key(&self) -> Key {
-        self.table.borrow().key(self.slot, self.running.get())
+        let word = self.running.get();
+        if word == 0 { self.main_key() } else { Key::unpack(word) }
     }
 
     pub(super) fn set_daemon(&self, daemon: bool) {
-        self.table.borrow_mut().set_daemon(self.running.get(), daemon);
+        self.table.borrow_mut().set_daemon(self.running_key().index, daemon);
     }
 
     pub(super) fn set_name(&self, name: &str) {
-        let index = self.running.get();
+        let index = self.running_key().index;
         if self.table.borrow_mut().set_named(index) {
             self.names.borrow_mut().insert(index, Rc::from(name));
         }
     }
 
     pub(super) fn name(&self) -> Option<Rc<str>> {
-        self.names.borrow().get(&self.running.get()).cloned()
+        self.names.borrow().get(&self.running_key().index).cloned()
     }
 
     /// `name/id` of every coroutine that keeps `run` from returning.
@@ -461,7 +495,12 @@ impl Engine {
         self.read_inbox();
         // After the inbox, where the question comes from: the driver may sleep for long.
         self.tell_idle();
-        self.ask_driver(limit, self.is_idle()).expect("the driver can be asked");
+        let is_idle = self.is_idle();
+        // While there is no source, all that the driver could tell is a ring, and mail was looked
+        // for just now.
+        if is_idle || self.sources.borrow().registered() > 0 {
+            self.ask_driver(limit, is_idle).expect("the driver can be asked");
+        }
     }
 
     /// Counts for `statistics`.

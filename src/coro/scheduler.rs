@@ -2,7 +2,8 @@
 //!
 //! A turn: up to 61 resumes of ready coroutines, first come, first served; flush the sockets that
 //! got something to send; fire the timers that are due; read what other threads sent; ask the
-//! driver, without waiting while somebody is ready. 61 is few enough that a flood on one connection
+//! driver, without waiting while somebody is ready (and not at all if there is nothing that it
+//! could tell of). 61 is few enough that a flood on one connection
 //! starves nobody, and many enough that the driver and the clock hardly cost anything per resume.
 
 use std::{
@@ -19,7 +20,6 @@ use std::{
 use super::{
     AsynCoro, Builder, Statistics, current,
     engine::{Engine, count},
-    table::Next,
 };
 use crate::driver::Driver;
 
@@ -177,20 +177,16 @@ impl<T> Main<T> {
     where
         F: Future<Output = T>,
     {
-        for _ in 0..RESUMES {
-            match engine.next_ready() {
-                None => break,
-                Some(Next::Main) => {
-                    self.resume(engine, future.as_mut());
-                    match &self.result {
-                        Some(Ok(_)) if until == Until::AllEnded => {}
-                        Some(_) => break,
-                        None => {}
-                    }
-                }
-                Some(Next::Coroutine { index, generation, body }) => {
-                    engine.resume(index, generation, body);
-                }
+        let mut times = RESUMES;
+        while !engine.is_idle()
+            && let Some(left) = engine.resume_ready(times)
+        {
+            times = left;
+            self.resume(engine, future.as_mut());
+            match &self.result {
+                Some(Ok(_)) if until == Until::AllEnded => {}
+                Some(_) => break,
+                None => {}
             }
             engine.refuse_in_child();
         }

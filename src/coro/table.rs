@@ -4,6 +4,8 @@
 //! queue links places in the order in which they became ready; a place stands in it at most once,
 //! so the link is a part of the entry and queueing allocates nothing.
 
+use std::mem;
+
 use super::{
     cell::Body,
     waker::{GENERATIONS, Key},
@@ -14,10 +16,8 @@ pub(super) const MAIN: u32 = u32::MAX;
 
 /// Bits of an entry.
 mod flags {
-    /// It stands in the queue.
+    /// It stands in the queue; or its body is out, being resumed, and the engine notes its wakes.
     pub(super) const QUEUED: u8 = 1;
-    /// Its body is out, being resumed.
-    pub(super) const RUNNING: u8 = 2;
     /// It does not keep `run` from returning.
     pub(super) const DAEMON: u8 = 8;
     /// It was given a name.
@@ -31,6 +31,13 @@ struct Entry {
     next: u32,
     generation: u16,
     flags: u8,
+}
+
+impl Entry {
+    /// Whether its body is out, being resumed.
+    fn is_out(&self) -> bool {
+        self.body.is_none() && self.flags & flags::QUEUED != 0
+    }
 }
 
 /// What is left of a coroutine that was taken out.
@@ -72,12 +79,11 @@ impl Queue {
 
     #[inline]
     fn push(&mut self, entries: &mut [Entry], index: u32) {
-        match self.tail {
+        match mem::replace(&mut self.tail, index) {
             END => self.head = index,
             MAIN => self.main_next = index,
             tail => entries[tail as usize].next = index,
         }
-        self.tail = index;
     }
 
     #[inline]
@@ -129,6 +135,7 @@ impl Table {
     }
 
     /// Makes the coroutine of `key` ready if it is still there.
+    #[inline]
     pub(super) fn wake(&mut self, key: Key) {
         if key.index == MAIN {
             self.wake_main();
@@ -138,12 +145,12 @@ impl Table {
     }
 
     /// Makes whoever has this place ready.
+    #[inline]
     pub(super) fn wake_place(&mut self, index: u32) {
         if index == MAIN {
             return self.wake_main();
         }
         let Some(entry) = self.entry(index) else { return };
-        // Whoever is being resumed has no body here; the engine notes its wakes.
         if entry.body.is_some() && entry.flags & flags::QUEUED == 0 {
             entry.flags |= flags::QUEUED;
             self.queue.push(&mut self.entries, index);
@@ -173,10 +180,11 @@ impl Table {
     }
 
     /// Takes out the body of a place, to be resumed, with the generation of its key.
+    #[inline]
     pub(super) fn begin(&mut self, index: u32) -> Option<(Body, u16)> {
         let entry = self.entry(index)?;
         let body = entry.body.take()?;
-        entry.flags = (entry.flags & !flags::QUEUED) | flags::RUNNING;
+        debug_assert!(entry.flags & flags::QUEUED != 0, "who is begun was ready, or all are ended");
         Some((body, entry.generation))
     }
 
@@ -184,19 +192,19 @@ impl Table {
     #[inline]
     pub(super) fn put_back(&mut self, index: u32, body: Body, woken: bool) {
         let entry = &mut self.entries[index as usize];
-        debug_assert!(entry.flags & flags::RUNNING != 0, "only what was begun is put back");
+        debug_assert!(entry.is_out(), "only what was begun is put back");
         entry.body = Some(body);
-        entry.flags &= !flags::RUNNING;
         if woken {
-            entry.flags |= flags::QUEUED;
             self.queue.push(&mut self.entries, index);
+        } else {
+            entry.flags &= !flags::QUEUED;
         }
     }
 
     /// Frees the place of a coroutine that was begun and has ended.
     pub(super) fn remove(&mut self, index: u32) -> Removed {
         let entry = &mut self.entries[index as usize];
-        debug_assert!(entry.flags & flags::RUNNING != 0, "only what was begun is removed");
+        debug_assert!(entry.is_out(), "only what was begun is removed");
         let removed = Removed { named: entry.flags & flags::NAMED != 0 };
         if entry.flags & flags::DAEMON != 0 {
             self.daemons -= 1;
@@ -259,7 +267,7 @@ impl Table {
 
     /// The places of all coroutines that are alive and no daemons.
     pub(super) fn non_daemons(&self) -> Vec<u32> {
-        let alive = |entry: &Entry| entry.body.is_some() || entry.flags & flags::RUNNING != 0;
+        let alive = |entry: &Entry| entry.body.is_some() || entry.is_out();
         let found = self.entries.iter().enumerate();
         found
             .filter(|(_, entry)| alive(entry) && entry.flags & flags::DAEMON == 0)
@@ -269,7 +277,7 @@ impl Table {
 
     /// The entry of a coroutine that has not ended.
     fn living(&mut self, index: u32) -> Option<&mut Entry> {
-        let lives = |entry: &&mut Entry| entry.body.is_some() || entry.flags & flags::RUNNING != 0;
+        let lives = |entry: &&mut Entry| entry.body.is_some() || entry.is_out();
         self.entry(index).filter(lives)
     }
 

@@ -11,6 +11,7 @@
 //! Hierarchical Timing Wheels", SOSP 1987, has the idea.
 
 use std::{
+    mem,
     task::Waker,
     time::{Duration, Instant},
 };
@@ -71,10 +72,9 @@ impl Timers {
     /// Arms a timer that will wake `waiter` once `deadline` has come.
     pub(crate) fn arm(&mut self, deadline: Instant, waiter: Waiter) -> TimerKey {
         let due = self.tick_after(deadline).max(self.now + 1);
-        let index = self.allocate(due, waiter);
-        self.link(index);
+        let index = self.allocate(waiter);
         self.armed += 1;
-        TimerKey { index, generation: self.nodes[index as usize].generation }
+        TimerKey { index, generation: self.link(index, due) }
     }
 
     /// Whether the timer has neither fired nor been disarmed.
@@ -97,11 +97,13 @@ impl Timers {
 
     /// Disarms the timer; gives back its waiter, to be dropped outside.
     pub(crate) fn disarm(&mut self, key: TimerKey) -> Option<Waiter> {
-        if !self.is_armed(key) {
+        let Node { previous, next, generation, level, slot, .. } = self.nodes[key.index as usize];
+        if generation != key.generation {
             return None;
         }
-        self.unlink(key.index);
-        self.release(key.index)
+        let waiter = self.release(key.index);
+        self.close_gap(previous, next, level.into(), slot.into());
+        waiter
     }
 
     /// When to look again: never later than the next timer is due, maybe earlier.
@@ -138,11 +140,11 @@ impl Timers {
             index = next;
         }
         while turned != NONE {
-            let next = self.nodes[turned as usize].next;
-            if self.nodes[turned as usize].due <= self.now {
+            let Node { next, due: its_due, .. } = self.nodes[turned as usize];
+            if its_due <= self.now {
                 due.extend(self.release(turned));
             } else {
-                self.link(turned);
+                self.link(turned, its_due);
             }
             turned = next;
         }
@@ -163,25 +165,27 @@ impl Timers {
         })
     }
 
-    /// Puts a node into the slot that its tick belongs to, seen from now.
-    fn link(&mut self, index: u32) {
-        let due = self.nodes[index as usize].due;
+    /// Puts a node into the slot that its tick belongs to, seen from now; its generation.
+    #[inline]
+    fn link(&mut self, index: u32, due: u64) -> u32 {
         let differing = (self.now ^ due) | (SLOTS as u64 - 1);
-        let level = (63 - differing.leading_zeros() as usize) / BITS;
-        let slot = ((due >> (BITS * level)) & (SLOTS as u64 - 1)) as usize;
-        let head = self.heads[level][slot];
+        let level = differing.ilog2() as usize / BITS;
+        let slot = (due >> (BITS * level)) as usize % SLOTS;
+        self.occupied[level] |= 1 << slot;
+        let head = mem::replace(&mut self.heads[level][slot], index);
         if head != NONE {
             self.nodes[head as usize].previous = index;
         }
         let node = &mut self.nodes[index as usize];
+        node.due = due;
         (node.previous, node.next) = (NONE, head);
         (node.level, node.slot) = (level as u8, slot as u8);
-        self.heads[level][slot] = index;
-        self.occupied[level] |= 1 << slot;
+        node.generation
     }
 
-    fn unlink(&mut self, index: u32) {
-        let Node { previous, next, level, slot, .. } = self.nodes[index as usize];
+    /// Joins the neighbours of a node that is taken out of a slot's list.
+    #[inline]
+    fn close_gap(&mut self, previous: u32, next: u32, level: usize, slot: usize) {
         if next != NONE {
             self.nodes[next as usize].previous = previous;
         }
@@ -189,30 +193,36 @@ impl Timers {
             self.nodes[previous as usize].next = next;
             return;
         }
-        let (level, slot) = (usize::from(level), usize::from(slot));
         self.heads[level][slot] = next;
         if next == NONE {
             self.occupied[level] &= !(1 << slot);
         }
     }
 
-    fn allocate(&mut self, due: u64, waiter: Waiter) -> u32 {
-        if self.free != NONE {
-            let index = self.free;
-            let node = &mut self.nodes[index as usize];
-            self.free = node.next;
-            node.due = due;
-            node.waiter = Some(waiter);
-            return index;
+    #[inline]
+    fn allocate(&mut self, waiter: Waiter) -> u32 {
+        let index = self.free;
+        if index == NONE {
+            return self.grow(waiter);
         }
+        let node = &mut self.nodes[index as usize];
+        self.free = node.next;
+        debug_assert!(node.waiter.is_none(), "a free node wakes nobody");
+        mem::forget(node.waiter.replace(waiter));
+        index
+    }
+
+    #[inline(never)]
+    fn grow(&mut self, waiter: Waiter) -> u32 {
         let index = u32::try_from(self.nodes.len()).ok().filter(|&index| index != NONE);
         let index = index.expect("fewer than 4 billion timers");
         let (previous, next) = (NONE, NONE);
         let waiter = Some(waiter);
-        self.nodes.push(Node { due, previous, next, generation: 0, level: 0, slot: 0, waiter });
+        self.nodes.push(Node { due: 0, previous, next, generation: 0, level: 0, slot: 0, waiter });
         index
     }
 
+    #[inline]
     fn release(&mut self, index: u32) -> Option<Waiter> {
         let node = &mut self.nodes[index as usize];
         node.generation = node.generation.wrapping_add(1);

@@ -24,8 +24,8 @@ pub(crate) struct Waiter(NonNull<()>);
 impl Waiter {
     /// One that wakes whom `waker` wakes. A foreign waker is cloned, which is foreign code.
     pub(crate) fn of(waker: &Waker) -> Waiter {
-        let word = match Key::of_waker(waker) {
-            Some(key) => NonNull::new(ptr::without_provenance_mut(key.pack())),
+        let word = match Key::word_of_waker(waker) {
+            Some(word) => NonNull::new(ptr::without_provenance_mut(word)),
             None => Some(NonNull::from(Box::leak(Box::new(waker.clone()))).cast()),
         };
         Waiter(word.expect("neither a key nor a box is zero"))
@@ -84,7 +84,7 @@ impl Waiter {
     /// Whether it wakes whom `waker` wakes.
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
         if is_key(self.0) {
-            return Key::of_waker(waker).is_some_and(|key| key.pack() == self.0.addr().get());
+            return Key::word_of_waker(waker) == Some(self.0.addr().get());
         }
         // SAFETY: the word is a box that `of` leaked and `self` still owns.
         unsafe { self.0.cast::<Waker>().as_ref() }.will_wake(waker)

@@ -64,7 +64,13 @@ impl Key {
 
     /// The key in a waker of ours.
     pub(crate) fn of_waker(waker: &Waker) -> Option<Key> {
-        ptr::eq(waker.vtable(), &raw const TABLE).then(|| Key::unpack(waker.data().addr()))
+        Key::word_of_waker(waker).map(Key::unpack)
+    }
+
+    /// The packed key in a waker of ours.
+    #[inline]
+    pub(super) fn word_of_waker(waker: &Waker) -> Option<usize> {
+        ptr::eq(waker.vtable(), &raw const TABLE).then(|| waker.data().addr())
     }
 
     /// A waker for it.
@@ -83,14 +89,18 @@ impl Key {
 /// Wakes the coroutine of a number made by [`Key::pack`], from any thread.
 #[inline]
 pub(crate) fn wake_word(word: usize) {
-    if !current::wake_own(word) {
-        wake_elsewhere(word);
+    if !current::wake_running(word) {
+        wake_another(word);
     }
 }
 
-#[cold]
-fn wake_elsewhere(word: usize) {
-    inbox::wake(Key::unpack(word));
+/// The same, of one that is not being resumed here.
+#[inline(never)]
+fn wake_another(word: usize) {
+    let key = Key::unpack(word);
+    if !current::wake_other(key) {
+        inbox::wake(key);
+    }
 }
 
 /// Wakes `waker`, which costs a look-up less for coroutines of ours.

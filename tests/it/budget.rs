@@ -1,8 +1,10 @@
 //! The budget: who never has to wait still lets the others go on.
 
-use std::{cell::Cell, os::unix::net::UnixStream, rc::Rc};
+use std::{cell::Cell, io::Write, os::unix::net::UnixStream, rc::Rc, thread, time::Duration};
 
-use asyncoro::{AsynCoro, AsyncSocket, coro::current, coro::yield_now, spawn};
+use asyncoro::{
+    AsynCoro, AsyncSocket, coro::current, coro::yield_now, spawn, sync::mailbox, time::sleep,
+};
 
 use crate::within::run_within;
 
@@ -10,7 +12,7 @@ use crate::within::run_within;
 fn filled(count: usize) -> (AsyncSocket, UnixStream) {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let bytes: Vec<u8> = (0..count).map(|number| number as u8).collect();
-    std::io::Write::write_all(&mut theirs, &bytes).unwrap();
+    theirs.write_all(&bytes).unwrap();
     (AsyncSocket::new(ours).unwrap(), theirs)
 }
 
@@ -58,6 +60,34 @@ fn a_writer_that_never_waits_lets_others_go_first_too() {
         assert!(after - before >= 1000 / 128);
         socket.close().await.unwrap();
         assert_eq!(drain.join().unwrap(), 1000);
+    });
+}
+
+#[test]
+fn who_yields_for_ever_and_alone_holds_up_no_timer_no_thread_and_no_socket() {
+    run_within(|| async {
+        drop(spawn(async {
+            current().set_daemon(true);
+            loop {
+                yield_now().await;
+            }
+        }));
+        let soon = Duration::from_millis(5);
+        sleep(soon).await;
+        let (sender, receiver) = mailbox(1);
+        let sends = thread::spawn(move || {
+            thread::sleep(soon);
+            sender.try_send(7).unwrap();
+        });
+        assert_eq!(receiver.receive().await, Some(7));
+        sends.join().unwrap();
+        let (socket, mut theirs) = filled(0);
+        let writes = thread::spawn(move || {
+            thread::sleep(soon);
+            theirs.write_all(b"x").unwrap();
+        });
+        assert_eq!(socket.recv(&mut [0]).await.unwrap(), 1);
+        writes.join().unwrap();
     });
 }
 
