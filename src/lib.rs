@@ -130,6 +130,30 @@
 //! [`AsyncSocket::set_message_limit`] says otherwise; one whose header announces more is an error
 //! before anything is allocated for it.
 //!
+//! # TLS
+//!
+//! The same sockets speak TLS, with the same verbs, in both directions:
+//!
+//! ```no_run
+//! # #[cfg(feature = "tls")]
+//! # async fn f() -> std::io::Result<()> {
+//! use asyncoro::{AsyncSocket, Tls};
+//!
+//! // A server: accept gives connections whose handshake is done.
+//! let tls = Tls::server("chain.pem", "key.pem")?;
+//! let server = AsyncSocket::create_server("0.0.0.0:4433").await?.with_tls(&tls)?;
+//!
+//! // A client: it verifies that the server is who was asked for.
+//! let tls = Tls::client()?.ca_file("ca.pem")?;
+//! let socket = AsyncSocket::create_tls_connection(("localhost", 4433), &tls).await?;
+//! socket.send_msg(b"secret").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`AsyncSocket::start_tls`] begins it in the middle of a conversation. [`ServerTls`] and
+//! [`ClientTls`] have what can be set: client certificates, ALPN, versions, pinned certificates.
+//!
 //! # Timeouts and cancelling
 //!
 //! [`AsyncSocket::set_timeout`] bounds each operation: it is the longest wait without progress.
