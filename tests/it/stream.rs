@@ -65,6 +65,7 @@ fn recv_with_lends_the_bytes_also_when_it_is_nested() {
         let (other, mut other_peer) = half(kind);
         peer.write_all(b"outer").unwrap();
         other_peer.write_all(b"inner").unwrap();
+        other.readable().await.unwrap();
         let seen = socket.recv_with(|bytes| {
             // The hot buffer is taken: whoever receives meanwhile gets another one.
             let mut buffer = [0; 5];
