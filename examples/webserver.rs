@@ -1,14 +1,15 @@
 //! A web server by hand: HTTP/1.1 with connections that stay open and requests sent ahead.
 //!
 //! ```text
-//! cargo run --release --example webserver [ADDRESS]       (127.0.0.1:8080 if none is given)
+//! cargo run --release --example webserver [ADDRESS [CHAIN KEY]]    (127.0.0.1:8080 if none is given)
 //! curl http://127.0.0.1:8080/
 //! wrk -t1 -c64 http://127.0.0.1:8080/
 //! ```
 //!
 //! It answers `Pong!` to everything, to show `recv_until` (which keeps what came behind the
 //! delimiter for the next call) and `send_queued` (answers to requests that came together leave
-//! together). Ctrl-C and SIGTERM end it.
+//! together). With PEM files of a certificate chain and its key it speaks TLS. Ctrl-C and SIGTERM
+//! end it.
 
 use std::{env, io, time::Duration};
 
@@ -28,14 +29,31 @@ const IDLE: Duration = Duration::from_secs(60);
 
 fn main() -> io::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let address = env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
+    let mut arguments = env::args().skip(1);
+    let address = arguments.next().unwrap_or("127.0.0.1:8080".to_owned());
+    let files = arguments.next().zip(arguments.next());
     asyncoro::run_until(async {
         let shutdown = signal::shutdown();
-        let server = AsyncSocket::create_server(address).await?;
+        let server = secured(AsyncSocket::create_server(address).await?, files)?;
         println!("listening on {}", server.local_addr()?);
         asyncoro::spawn(serve(server)).or_log();
         shutdown.await
     })
+}
+
+#[cfg(feature = "tls")]
+fn secured(server: AsyncSocket, files: Option<(String, String)>) -> io::Result<AsyncSocket> {
+    match files {
+        Some((chain, key)) => {
+            server.with_tls(asyncoro::Tls::server(chain, key)?.alpn(["http/1.1"]))
+        }
+        None => Ok(server),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn secured(server: AsyncSocket, _: Option<(String, String)>) -> io::Result<AsyncSocket> {
+    Ok(server)
 }
 
 async fn serve(server: AsyncSocket) -> io::Result<()> {

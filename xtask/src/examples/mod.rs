@@ -49,6 +49,10 @@ const EXAMPLES: &[Example] = &[
     Example { name: "udp_echo", kind: Kind::Server(talk::datagrams) },
     Example { name: "webserver", kind: Kind::Server(http::talk) },
     Example { name: "retry", kind: Kind::Program(retry) },
+    Example { name: "tls_msg_server", kind: Kind::Program(tls_messages) },
+    Example { name: "tls_msg_client", kind: Kind::Program(tls_messages) },
+    Example { name: "starttls", kind: Kind::Program(starttls) },
+    Example { name: "https_get", kind: Kind::Program(https_get) },
 ];
 
 /// Runs the examples with these names, all of them when none is given.
@@ -162,6 +166,38 @@ fn chat_client(programs: &Programs) -> Outcome {
 fn retry(programs: &Programs) -> Outcome {
     let (_server, address) = programs.server("msg_server")?;
     programs.start("retry", &[&address.to_string()])?.end(WHOLE_RUN)
+}
+
+/// The client talks to the server, with the certificate that the server has made.
+fn tls_messages(programs: &Programs) -> Outcome {
+    let (mut server, address) = programs.server("tls_msg_server")?;
+    let certificate = told_certificate(&mut server)?;
+    let address = format!("localhost:{}", address.port());
+    programs.start("tls_msg_client", &[&address, &certificate])?.end(PATIENCE)?;
+    server.signal("TERM")?;
+    server.end(PATIENCE)
+}
+
+fn starttls(programs: &Programs) -> Outcome {
+    programs.start("starttls", &[])?.end(WHOLE_RUN)
+}
+
+/// Against the web server, which takes the certificate of another example.
+fn https_get(programs: &Programs) -> Outcome {
+    let (mut server, _) = programs.server("tls_msg_server")?;
+    let certificate = told_certificate(&mut server)?;
+    let mut web = programs
+        .start("webserver", &["127.0.0.1:0", certificate.as_str(), certificate.as_str()])?;
+    let port = web.listening()?.port().to_string();
+    let mut get = programs.start("https_get", &["localhost", &port, "/", &certificate])?;
+    get.line_with("Pong!")?;
+    get.end(PATIENCE)
+}
+
+fn told_certificate(server: &mut Running) -> Outcome<String> {
+    let line = server.line_with("certificate in ")?;
+    let path = line.split_once("certificate in ").map(|(_, path)| path.trim().to_owned());
+    path.ok_or_else(|| format!("no path in {line:?}"))
 }
 
 #[cfg(test)]
