@@ -1,7 +1,7 @@
 //! A web server by hand: HTTP/1.1 with connections that stay open and requests sent ahead.
 //!
 //! ```text
-//! cargo run --release --example webserver [ADDRESS [CHAIN KEY]]    (127.0.0.1:8080 if none is given)
+//! cargo run --release --example webserver [ADDRESS [CHAIN KEY]]  (127.0.0.1:8080 if none is given)
 //! curl http://127.0.0.1:8080/
 //! wrk -t1 -c64 http://127.0.0.1:8080/
 //! ```

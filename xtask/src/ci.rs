@@ -88,8 +88,10 @@ fn fmt() -> Outcome {
 }
 
 /// Holds the minimum Rust version too, by the lint `incompatible_msrv`.
+/// With all that is on by default, and without: what is left out must not be missed.
 fn clippy() -> Outcome {
-    Job::cargo("clippy --workspace --all-targets -- -D warnings").run()
+    Job::cargo("clippy --workspace --all-targets -- -D warnings").run()?;
+    Job::cargo("clippy --package asyncoro --no-default-features --all-targets -- -D warnings").run()
 }
 
 fn doc() -> Outcome {
