@@ -3,6 +3,7 @@
 mod bad;
 mod between;
 mod made;
+mod peers;
 mod pieces;
 
 use std::{io, net::Shutdown, os::unix::net::UnixStream, thread};
