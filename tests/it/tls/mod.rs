@@ -2,6 +2,7 @@
 
 mod bad;
 mod between;
+mod crowd;
 mod made;
 mod peers;
 mod pieces;
