@@ -267,8 +267,9 @@ fn a_client_that_is_dropped_in_its_handshake_closes_its_connection() {
         // A byte, and then no more for a while.
         let between = Between::new(port, 1);
         let to = ("localhost", between.port);
-        let connecting = AsyncSocket::create_tls_connection(to, &client);
-        assert!(timeout(Duration::from_millis(1), connecting).await.is_err());
+        let connecting = || AsyncSocket::create_tls_connection(to, &client);
+        // On a busy machine a handshake may be done before anybody looks at the time.
+        while timeout(Duration::from_millis(1), connecting()).await.is_ok() {}
         until(|| counting.failed_handshakes() == 1).await;
     });
 }

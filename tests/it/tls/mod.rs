@@ -6,6 +6,7 @@ mod crowd;
 mod made;
 mod peers;
 mod pieces;
+mod ways;
 
 use std::{io, net::Shutdown, os::unix::net::UnixStream, thread};
 
