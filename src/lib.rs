@@ -277,6 +277,9 @@ pub use socket2;
 pub use addr::{Address, ToAddress};
 pub use coro::{AsynCoro, Coro, run, run_until, spawn};
 pub use socket::{AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use tls::feed as fuzz_session;
 #[cfg(feature = "tls")]
 pub use tls::{ClientTls, ServerTls, Tls, TlsVersion};
 

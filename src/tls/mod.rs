@@ -43,6 +43,8 @@ use rustls::pki_types::ServerName;
 use session::Session;
 
 mod client;
+#[cfg(any(test, fuzzing))]
+mod feed;
 mod identity;
 mod names;
 mod pem;
@@ -56,6 +58,8 @@ mod verify;
 mod version;
 
 pub use client::ClientTls;
+#[cfg(fuzzing)]
+pub use feed::feed;
 pub use server::ServerTls;
 pub use version::{TlsVersion, UnsupportedTlsVersion};
 
