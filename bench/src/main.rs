@@ -30,6 +30,7 @@ mod progress;
 mod report;
 mod rounds;
 mod runtime;
+mod secured;
 mod served;
 mod subject;
 

@@ -11,6 +11,7 @@ mod messages;
 mod processes;
 mod scale;
 mod timeouts;
+mod tls;
 mod verbs;
 
 use std::io;
@@ -53,11 +54,13 @@ pub(crate) enum Group {
     Scale,
     /// Bytes per idle connection and per parked coroutine.
     Memory,
+    /// TLS: records, messages, handshakes, idle connections.
+    Tls,
 }
 
 impl Group {
     /// All groups in the order of the report.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Null,
         Self::Echo,
         Self::Verbs,
@@ -71,6 +74,7 @@ impl Group {
         Self::Bulk,
         Self::Scale,
         Self::Memory,
+        Self::Tls,
     ];
 
     /// How many cases it has that last as long as is asked for, those of memory only roughly.
@@ -89,6 +93,7 @@ impl Group {
             Self::Bulk => bulk::CASES.len(),
             Self::Scale => scale::CASES.len(),
             Self::Memory => memory::CASES,
+            Self::Tls => tls::CASES.len(),
         }
     }
 }
@@ -116,6 +121,7 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
         Group::Bulk => bulk::run(time, report),
         Group::Scale => scale::run(time, report),
         Group::Memory => memory::run(report),
+        Group::Tls => tls::run(time, report),
     }
 }
 

@@ -1,0 +1,79 @@
+//! Both ends of TLS connections in one thread, by each subject: what the group `tls` measures.
+
+mod asyncoro;
+mod blocking;
+mod tokio;
+
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A subject that speaks TLS on a connection of its own.
+pub(crate) trait Secured {
+    /// So many times `bytes` there and back, one after another.
+    fn ping_pong(&mut self, times: usize, bytes: usize);
+    /// So many times 16 messages of 100 bytes there, and all of them back; `gathered`: written as one.
+    fn messages(&mut self, times: usize, gathered: bool);
+    /// So many records of 16 KiB one way.
+    fn bulk(&mut self, records: usize);
+    /// So many connections, each with its handshake; `resumed`: with a ticket of the one before.
+    fn handshakes(&mut self, times: usize, resumed: bool);
+    /// So many connections that are kept, with nothing to do; both ends are there.
+    fn keep(&mut self, connections: usize);
+}
+
+/// The certificate of this run, for `localhost`.
+pub(crate) struct Identity {
+    pub(crate) chain: String,
+    pub(crate) key: String,
+}
+
+impl Identity {
+    pub(crate) fn new() -> Identity {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+        let made = made.expect("a certificate can be made");
+        Identity { chain: made.cert.pem(), key: made.signing_key.serialize_pem() }
+    }
+
+    /// What rustls takes, for those who use it directly.
+    pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
+        let chain = CertificateDer::from_pem_slice(self.chain.as_bytes()).expect("it is ours");
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is ours");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().expect("ring has them");
+        let config = builder.with_no_client_auth().with_single_cert(vec![chain], key);
+        let mut config = config.expect("the key fits");
+        config.ticketer = rustls::crypto::ring::Ticketer::new().expect("there is randomness");
+        Arc::new(config)
+    }
+
+    pub(crate) fn client(&self, resumption: bool) -> Arc<rustls::ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        let chain = CertificateDer::from_pem_slice(self.chain.as_bytes()).expect("it is ours");
+        roots.add(chain).expect("a root like any other");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().expect("ring has them");
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        if !resumption {
+            config.resumption = rustls::client::Resumption::disabled();
+        }
+        Arc::new(config)
+    }
+}
+
+/// The yardstick first, asyncoro last.
+pub(crate) fn subjects(identity: &Identity) -> Vec<(&'static str, Box<dyn Secured>)> {
+    vec![
+        ("rustls, blocking", Box::new(blocking::Blocking::new(identity))),
+        ("tokio-rustls", Box::new(tokio::Tokio::new(identity))),
+        ("asyncoro", Box::new(asyncoro::Asyncoro::new(identity))),
+    ]
+}
+
+/// Messages in flight, and bytes of each.
+pub(crate) const IN_FLIGHT: usize = 16;
+const MESSAGE: [u8; 100] = [b'm'; 100];
+const RECORD: [u8; 16 << 10] = [b'r'; 16 << 10];
