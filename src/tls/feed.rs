@@ -1,4 +1,4 @@
-//! Bytes of an untrusted peer, fed into a session: for the fuzz target, and for the corpus as a test.
+//! Bytes of an untrusted peer, fed into a session: for the fuzz target, and the corpus as a test.
 //!
 //! The first byte says who we are, which version is spoken, and whether an honest peer has shaken
 //! hands before; the second how long the pieces are in which bytes come. What must hold whatever

@@ -1,4 +1,4 @@
-//! TLS 1.3, both ends of a connection in one thread, with the same certificate, suites and provider.
+//! TLS 1.3, both ends of a connection in one thread; the same certificate, suites and provider.
 //!
 //! All that a subject does for both ends is timed; the memory is that of both ends, too. The
 //! messages of the blocking loop and of tokio-rustls are one write each, and, to compare, all that

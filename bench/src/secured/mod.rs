@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub(crate) trait Secured {
     /// So many times `bytes` there and back, one after another.
     fn ping_pong(&mut self, times: usize, bytes: usize);
-    /// So many times 16 messages of 100 bytes there, and all of them back; `gathered`: written as one.
+    /// So many times 16 messages of 100 bytes there and back; `gathered`: written as one.
     fn messages(&mut self, times: usize, gathered: bool);
     /// So many records of 16 KiB one way.
     fn bulk(&mut self, records: usize);
