@@ -38,6 +38,19 @@ fn tcp_pair() -> (BlockingSocket, BlockingSocket) {
     (near, server.accept().unwrap().0)
 }
 
+/// Over TCP, without TLS and with it: what a verb promises it promises for both.
+const STREAMS: &[fn() -> (BlockingSocket, BlockingSocket)] = &[
+    tcp_pair,
+    #[cfg(feature = "tls")]
+    tls_pair,
+];
+
+#[cfg(feature = "tls")]
+fn tls_pair() -> (BlockingSocket, BlockingSocket) {
+    let (near, far) = crate::pairs::raw(crate::pairs::Kind::Tcp4);
+    crate::tls::secured(near, far)
+}
+
 fn unix_pair() -> (BlockingSocket, BlockingSocket) {
     let (near, far) = UnixStream::pair().unwrap();
     (BlockingSocket::new(near).unwrap(), BlockingSocket::new(far).unwrap())
@@ -131,7 +144,8 @@ fn ends(near: &BlockingSocket, far: &BlockingSocket) {
 #[test]
 fn every_stream_verb_works_in_a_thread() {
     within(|| {
-        for (near, far) in [tcp_pair(), unix_pair()] {
+        for pair in STREAMS.iter().chain(&[unix_pair as fn() -> _]) {
+            let (near, far) = pair();
             receives_in_every_way(&near, &far);
             sends_in_every_way(&near, &far);
             ends(&near, &far);
@@ -230,60 +244,66 @@ fn each_waiting_verb_times_out() {
 #[test]
 fn a_timeout_in_a_message_loses_no_byte() {
     within(|| {
-        let (near, far) = tcp_pair();
-        far.set_timeout(Some(SHORT));
-        let message = b"\0\0\0\x05hello";
-        for byte in &message[..message.len() - 1] {
-            near.send_all(&[*byte]).unwrap();
-            assert_eq!(far.recv_msg().unwrap_err().kind(), ErrorKind::TimedOut);
+        for pair in STREAMS {
+            let (near, far) = pair();
+            far.set_timeout(Some(SHORT));
+            let message = b"\0\0\0\x05hello";
+            for byte in &message[..message.len() - 1] {
+                near.send_all(&[*byte]).unwrap();
+                assert_eq!(far.recv_msg().unwrap_err().kind(), ErrorKind::TimedOut);
+            }
+            near.send_all(&message[message.len() - 1..]).unwrap();
+            assert_eq!(far.recv_msg().unwrap().unwrap(), "hello");
         }
-        near.send_all(&message[message.len() - 1..]).unwrap();
-        assert_eq!(far.recv_msg().unwrap().unwrap(), "hello");
     });
 }
 
 #[test]
 fn progress_starts_the_timeout_anew() {
     within(|| {
-        let (near, far) = tcp_pair();
-        let pause = Duration::from_millis(100);
-        far.set_timeout(Some(pause * 4));
-        let writer = thread::spawn(move || {
-            for byte in b"slowly" {
-                thread::sleep(pause);
-                near.send_all(&[*byte]).unwrap();
-            }
-            near
-        });
-        assert_eq!(far.recv_all_bytes(6).unwrap(), "slowly");
-        writer.join().unwrap();
+        for pair in STREAMS {
+            let (near, far) = pair();
+            let pause = Duration::from_millis(100);
+            far.set_timeout(Some(pause * 4));
+            let writer = thread::spawn(move || {
+                for byte in b"slowly" {
+                    thread::sleep(pause);
+                    near.send_all(&[*byte]).unwrap();
+                }
+                near
+            });
+            assert_eq!(far.recv_all_bytes(6).unwrap(), "slowly");
+            writer.join().unwrap();
+        }
     });
 }
 
 #[test]
 fn the_rest_of_a_message_that_timed_out_is_queued_and_sent() {
     within(|| {
-        let (near, far) = tcp_pair();
-        near.set_timeout(Some(SHORT));
-        let long: Vec<u8> = (0..32 << 20).map(|index: u32| (index % 251) as u8).collect();
-        let error = near.send_msg(&long).unwrap_err();
-        let timed_out = inner::<TimedOut>(&error);
-        assert!(timed_out.rest_queued && timed_out.done > 0, "{error}");
-        assert!(error.to_string().contains("queued"), "{error}");
-        // The next one is not begun: it stands behind the rest, and nothing of it has left.
-        let error = near.send_msg(b"withdrawn").unwrap_err();
-        assert_eq!(inner::<TimedOut>(&error), TimedOut { done: 0, rest_queued: false });
-        assert_eq!(near.flush().unwrap_err().kind(), ErrorKind::TimedOut);
+        for pair in STREAMS {
+            let (near, far) = pair();
+            near.set_timeout(Some(SHORT));
+            let long: Vec<u8> = (0..32 << 20).map(|index: u32| (index % 251) as u8).collect();
+            let error = near.send_msg(&long).unwrap_err();
+            let timed_out = inner::<TimedOut>(&error);
+            assert!(timed_out.rest_queued && timed_out.done > 0, "{error}");
+            assert!(error.to_string().contains("queued"), "{error}");
+            // The next one is not begun: it stands behind the rest, and nothing of it has left.
+            let error = near.send_msg(b"withdrawn").unwrap_err();
+            assert_eq!(inner::<TimedOut>(&error), TimedOut { done: 0, rest_queued: false });
+            assert_eq!(near.flush().unwrap_err().kind(), ErrorKind::TimedOut);
 
-        let reader = thread::spawn(move || {
-            let first = far.recv_msg().unwrap().unwrap();
-            (first, far.recv_msg().unwrap().unwrap())
-        });
-        near.set_timeout(None);
-        near.send_msg(b"next").unwrap();
-        let (first, second) = reader.join().unwrap();
-        assert!(first == long, "the rest came behind the beginning");
-        assert_eq!(second, "next");
+            let reader = thread::spawn(move || {
+                let first = far.recv_msg().unwrap().unwrap();
+                (first, far.recv_msg().unwrap().unwrap())
+            });
+            near.set_timeout(None);
+            near.send_msg(b"next").unwrap();
+            let (first, second) = reader.join().unwrap();
+            assert!(first == long, "the rest came behind the beginning");
+            assert_eq!(second, "next");
+        }
     });
 }
 
@@ -291,74 +311,82 @@ fn the_rest_of_a_message_that_timed_out_is_queued_and_sent() {
 fn one_thread_reads_while_another_writes() {
     within(|| {
         const TOTAL: usize = 8 << 20;
-        let (near, far) = tcp_pair();
-        let mut threads = Vec::new();
-        for socket in [near, far] {
-            let writer = socket.clone();
-            threads.push(thread::spawn(move || writer.send_all(&vec![3; TOTAL]).unwrap()));
-            threads.push(thread::spawn(move || {
-                assert!(socket.recv_all_bytes(TOTAL).unwrap().iter().all(|byte| *byte == 3));
-            }));
+        for pair in STREAMS {
+            let (near, far) = pair();
+            let mut threads = Vec::new();
+            for socket in [near, far] {
+                let writer = socket.clone();
+                threads.push(thread::spawn(move || writer.send_all(&vec![3; TOTAL]).unwrap()));
+                threads.push(thread::spawn(move || {
+                    assert!(socket.recv_all_bytes(TOTAL).unwrap().iter().all(|byte| *byte == 3));
+                }));
+            }
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         }
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 
 #[test]
 fn readers_in_two_threads_take_turns_and_each_message_is_whole() {
     within(|| {
-        let (near, far) = tcp_pair();
-        let seen = Arc::new(AtomicUsize::new(0));
-        let readers = [far.clone(), far].map(|far| {
-            let seen = Arc::clone(&seen);
-            thread::spawn(move || {
-                while let Some(message) = far.recv_msg().unwrap() {
-                    assert_eq!(message, vec![message.len() as u8; message.len()]);
-                    seen.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        });
-        for count in 0..1000 {
-            let len = count % 200;
-            near.send_msg(&vec![len as u8; len]).unwrap();
+        for pair in STREAMS {
+            let (near, far) = pair();
+            let seen = Arc::new(AtomicUsize::new(0));
+            let readers = [far.clone(), far].map(|far| {
+                let seen = Arc::clone(&seen);
+                thread::spawn(move || {
+                    while let Some(message) = far.recv_msg().unwrap() {
+                        assert_eq!(message, vec![message.len() as u8; message.len()]);
+                        seen.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            });
+            for count in 0..1000 {
+                let len = count % 200;
+                near.send_msg(&vec![len as u8; len]).unwrap();
+            }
+            near.shutdown(Shutdown::Write).unwrap();
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+            assert_eq!(seen.load(Ordering::Relaxed), 1000);
         }
-        near.shutdown(Shutdown::Write).unwrap();
-        readers.into_iter().for_each(|reader| reader.join().unwrap());
-        assert_eq!(seen.load(Ordering::Relaxed), 1000);
     });
 }
 
 #[test]
 fn messages_from_two_threads_arrive_whole() {
     within(|| {
-        let (near, far) = tcp_pair();
-        let writers = [(near.clone(), 1), (near, 2)].map(|(near, mark)| {
-            thread::spawn(move || {
-                for count in 0..500 {
-                    near.send_msg(&vec![mark; count * 7 % 3000]).unwrap();
-                }
-            })
-        });
-        for _ in 0..1000 {
-            let message = far.recv_msg().unwrap().unwrap();
-            assert!(message.windows(2).all(|pair| pair[0] == pair[1]));
+        for pair in STREAMS {
+            let (near, far) = pair();
+            let writers = [(near.clone(), 1), (near, 2)].map(|(near, mark)| {
+                thread::spawn(move || {
+                    for count in 0..500 {
+                        near.send_msg(&vec![mark; count * 7 % 3000]).unwrap();
+                    }
+                })
+            });
+            for _ in 0..1000 {
+                let message = far.recv_msg().unwrap().unwrap();
+                assert!(message.windows(2).all(|pair| pair[0] == pair[1]));
+            }
+            writers.into_iter().for_each(|writer| writer.join().unwrap());
         }
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
     });
 }
 
 #[test]
 fn a_second_reader_times_out_while_the_first_has_the_turn() {
     within(|| {
-        let (near, far) = tcp_pair();
-        let reader = far.clone();
-        let first = Watched::spawn(move || reader.recv_bytes(9).unwrap()).asleep();
-        far.set_timeout(Some(SHORT));
-        assert_eq!(far.recv(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
-        let error = far.try_recv(&mut [0]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::WouldBlock);
-        near.send_all(b"first").unwrap();
-        assert_eq!(first.join(), "first");
+        for pair in STREAMS {
+            let (near, far) = pair();
+            let reader = far.clone();
+            let first = Watched::spawn(move || reader.recv_bytes(9).unwrap()).asleep();
+            far.set_timeout(Some(SHORT));
+            assert_eq!(far.recv(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+            let error = far.try_recv(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            near.send_all(b"first").unwrap();
+            assert_eq!(first.join(), "first");
+        }
     });
 }
 
@@ -380,26 +408,28 @@ fn closed_while_waiting<T: std::fmt::Debug + Send + 'static>(
 #[test]
 fn close_in_another_thread_wakes_whoever_waits() {
     within(|| {
-        let (near, _far) = tcp_pair();
-        closed_while_waiting(near, |socket| socket.recv(&mut [0]));
-        let (near, _far) = unix_pair();
-        closed_while_waiting(near, BlockingSocket::recv_msg);
-        let (near, _far) = tcp_pair();
-        fill(&near);
-        closed_while_waiting(near, |socket| socket.send_all(&vec![0; 64 << 20]));
-        let (near, _far) = unix_pair();
-        fill(&near);
-        closed_while_waiting(near, |socket| socket.send_msg(b"no room"));
-        let server = BlockingSocket::create_server("127.0.0.1:0").unwrap();
-        closed_while_waiting(server, BlockingSocket::accept);
-        let server = BlockingSocket::create_server("@asyncoro-close").unwrap();
-        closed_while_waiting(server, BlockingSocket::accept);
-        let (near, far) = datagram_pair();
-        closed_while_waiting(near, |socket| socket.recv_from(&mut [0]));
-        far.connect(far.local_addr().unwrap()).unwrap();
-        closed_while_waiting(far, |socket| socket.recv(&mut [0]));
-        let datagram = BlockingSocket::create_datagram("@asyncoro-close-datagram").unwrap();
-        closed_while_waiting(datagram, |socket| socket.recv_from(&mut [0]));
+        for pair in STREAMS {
+            let (near, _far) = pair();
+            closed_while_waiting(near, |socket| socket.recv(&mut [0]));
+            let (near, _far) = unix_pair();
+            closed_while_waiting(near, BlockingSocket::recv_msg);
+            let (near, _far) = tcp_pair();
+            fill(&near);
+            closed_while_waiting(near, |socket| socket.send_all(&vec![0; 64 << 20]));
+            let (near, _far) = unix_pair();
+            fill(&near);
+            closed_while_waiting(near, |socket| socket.send_msg(b"no room"));
+            let server = BlockingSocket::create_server("127.0.0.1:0").unwrap();
+            closed_while_waiting(server, BlockingSocket::accept);
+            let server = BlockingSocket::create_server("@asyncoro-close").unwrap();
+            closed_while_waiting(server, BlockingSocket::accept);
+            let (near, far) = datagram_pair();
+            closed_while_waiting(near, |socket| socket.recv_from(&mut [0]));
+            far.connect(far.local_addr().unwrap()).unwrap();
+            closed_while_waiting(far, |socket| socket.recv(&mut [0]));
+            let datagram = BlockingSocket::create_datagram("@asyncoro-close-datagram").unwrap();
+            closed_while_waiting(datagram, |socket| socket.recv_from(&mut [0]));
+        }
     });
 }
 
@@ -433,21 +463,23 @@ fn a_descriptor_is_not_used_again_before_the_last_handle_is_gone() {
 #[test]
 fn read_and_write_traits_work_owned_and_shared() {
     within(|| {
-        let (mut near, far) = tcp_pair();
-        let number = 2;
-        writeln!(near, "one {number}").unwrap();
-        near.flush().unwrap();
-        writeln!(&near, "three").unwrap();
-        near.shutdown(Shutdown::Write).unwrap();
-        let mut text = String::new();
-        (&far).read_to_string(&mut text).unwrap();
-        assert_eq!(text, "one 2\nthree\n");
-        let mut far = far;
-        far.write_all(b"back").unwrap();
-        far.close().unwrap();
-        let mut back = Vec::new();
-        near.read_to_end(&mut back).unwrap();
-        assert_eq!(back, b"back");
+        for pair in STREAMS {
+            let (mut near, far) = pair();
+            let number = 2;
+            writeln!(near, "one {number}").unwrap();
+            near.flush().unwrap();
+            writeln!(&near, "three").unwrap();
+            near.shutdown(Shutdown::Write).unwrap();
+            let mut text = String::new();
+            (&far).read_to_string(&mut text).unwrap();
+            assert_eq!(text, "one 2\nthree\n");
+            let mut far = far;
+            far.write_all(b"back").unwrap();
+            far.close().unwrap();
+            let mut back = Vec::new();
+            near.read_to_end(&mut back).unwrap();
+            assert_eq!(back, b"back");
+        }
     });
 }
 
