@@ -313,6 +313,11 @@ impl Core {
         S::half(self).side.moved().wrapping_add(records)
     }
 
+    /// Whether TLS is spoken on it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.state.borrow().sys.as_ref().is_some_and(Sys::is_secure)
+    }
+
     /// Whether TLS has records that are still to be sent.
     pub(crate) fn owes(&self) -> bool {
         self.state.borrow().sys.as_ref().is_some_and(Sys::owes)

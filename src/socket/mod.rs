@@ -48,7 +48,7 @@ pub use self::{
 use self::{
     core::{Core, Parts, Side},
     inbound::ReadSide,
-    ops::Flush,
+    ops::{Farewell, Flush},
     outbound::WriteSide,
     settings::Settings,
     step::{Op, Progress, Verb},
@@ -58,6 +58,7 @@ use crate::{
     addr::{Address, ToAddress},
     coro::{self, current, engine::Engine},
     error,
+    time::timeout,
 };
 
 /// A socket for coroutines: the verbs of a blocking socket, with `.await` where they would block.
@@ -269,10 +270,22 @@ impl AsyncSocket {
         }
         self.core.seize_writing();
         let flushed = Verb::new(self, Flush::<true>).await;
+        if flushed.is_ok() {
+            self.end_tls::<true>().await;
+        }
         self.core.close();
         match flushed {
             Err(error) if error::is_closed(&error) => Ok(()),
             flushed => flushed,
+        }
+    }
+
+    /// Tells the peer that nothing follows, if there is TLS to say it in. One that does not read
+    /// cannot hold this up for long.
+    async fn end_tls<const CLOSES: bool>(&self) {
+        if self.core.is_secure() {
+            let told = timeout(GOODBYE, Verb::new(self, Farewell::<CLOSES>));
+            let _ = told.await;
         }
     }
 
@@ -316,8 +329,11 @@ impl AsyncSocket {
         if self.core.handles.get() > 1 {
             return Err(Refused { socket: self, error: has_clones() });
         }
-        if let Err(error) = Verb::new(&self, Flush::<LAST>).await {
+        if let Err(error) = Verb::new(&self, Flush::<false>).await {
             return Err(Refused { socket: self, error });
+        }
+        if LAST {
+            self.end_tls::<false>().await;
         }
         match self.core.take_parts() {
             Some(parts) => Ok(parts),
@@ -367,6 +383,9 @@ impl AsyncSocket {
         current::with(|engine| self.core.mark_dirty(engine));
     }
 }
+
+/// How long the end of a socket waits for room to say goodbye; as long as a dropped one lingers.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Resumes of others that `close` waits for a verb to leave its turn.
 const PATIENCE: usize = 8;

@@ -585,7 +585,8 @@ fn conversions_are_refused_with_clones_and_give_the_socket_back() {
         assert_eq!(far.recv_msg().unwrap().unwrap(), "unharmed");
         near.close().unwrap();
         let refused = near.into_async().unwrap_err();
-        assert_closed::<()>(Err(refused.into()));
+        assert_eq!(refused.error.kind(), ErrorKind::NotConnected);
+        assert_closed::<()>(Err(refused.socket.into_parts().unwrap_err().into()));
     });
 }
 

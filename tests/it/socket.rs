@@ -8,7 +8,7 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
-    pin::Pin,
+    pin::{Pin, pin},
     task::Context,
     time::Duration,
 };
@@ -24,7 +24,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::pairs::{
     BIG, KINDS, Kind, assert_closed, bounded, each, each_plain, half, inner, narrow, pair, pattern,
-    raw, read_now, run, server, settle, started, statistics,
+    poll_once, raw, read_now, run, server, settle, started, statistics,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -212,6 +212,16 @@ fn into_parts_gives_the_socket_in_its_mode_and_every_byte_received() {
         let (socket, rest) = client.into_parts().await.unwrap();
         assert!(!fcntl_getfl(&socket).unwrap().contains(OFlags::NONBLOCK));
         assert_eq!(rest, "");
+    });
+}
+
+#[test]
+fn a_socket_whose_close_was_dropped_is_not_taken_apart() {
+    each(async |kind| {
+        let (near, _far) = narrow(kind);
+        near.try_send_msg(&pattern(BIG).into()).unwrap();
+        assert!(poll_once(pin!(near.close())).is_pending(), "what is queued does not fit");
+        assert_closed(near.into_parts().await.map_err(std::io::Error::from));
     });
 }
 

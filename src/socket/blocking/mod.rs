@@ -233,18 +233,19 @@ impl BlockingSocket {
         // A writer that waits has the turn and would keep this waiting; then there is nothing to
         // flush that it would not have flushed itself.
         let flushed = match self.twin.write.try_take() {
-            Some(mut side) => {
-                side.refill();
-                let must_send = side.has_unsent(&self.twin.sys) || self.twin.sys.is_secure();
-                let checked = side.check(&self.twin.sys);
+            Some(side) => {
+                let sys = &self.twin.sys;
+                let (unsent, checked) = (side.has_unsent(sys), side.check(sys));
                 drop(side);
-                if must_send && checked.is_ok() {
+                if unsent || sys.is_secure() {
                     // Readers are woken now, and not when the peer has taken all of it.
-                    let _ = self.twin.sys.shutdown(Shutdown::Read);
-                    self.twin.drive(Flush::<true>)
-                } else {
-                    checked
+                    let _ = sys.shutdown(Shutdown::Read);
                 }
+                let flushed = if unsent { self.twin.drive(Flush::<true>) } else { checked };
+                if flushed.is_ok() {
+                    self.twin.end_tls::<true>();
+                }
+                flushed
             }
             None => Ok(()),
         };
@@ -278,8 +279,11 @@ impl BlockingSocket {
         if Arc::strong_count(&self.twin) > 1 {
             return Err(BlockingRefused { socket: self, error: super::has_clones() });
         }
-        if let Err(error) = self.twin.drive(Flush::<LAST>) {
+        if let Err(error) = self.flush() {
             return Err(BlockingRefused { socket: self, error });
+        }
+        if LAST {
+            self.twin.end_tls::<false>();
         }
         match Arc::try_unwrap(self.twin) {
             Ok(mut twin) => Ok(Parts {

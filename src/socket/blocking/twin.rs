@@ -18,10 +18,12 @@ use crate::{
     driver::Driver,
     error,
     socket::{
+        GOODBYE,
         core::Side,
         create,
         exclusive::{Exclusive, Taken},
         inbound::ReadSide,
+        ops::Farewell,
         outbound::{self, WriteSide},
         settings::Settings,
         step::{Op, Progress},
@@ -177,6 +179,15 @@ impl Twin {
                 }
                 Err(error) => Err(error),
             };
+        }
+    }
+
+    /// Tells the peer that nothing follows, if there is TLS to say it in. One that does not read
+    /// cannot hold this up for long.
+    pub(super) fn end_tls<const CLOSES: bool>(&self) {
+        if self.sys.is_secure() {
+            let until = Driver::now() + GOODBYE;
+            let _ = self.drive_in_turn(Farewell::<CLOSES>, Some(until));
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) use self::{
     message::{RecvMsg, RecvMsgInto, SendMsg, try_queue},
     readiness::{Readable, Writable},
     stream::{
-        Accept, Connect, Flush, Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent, RecvVectored,
-        Send, SendAll, SendVectored, ShutDown, is_starved,
+        Accept, Connect, Farewell, Flush, Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent,
+        RecvVectored, Send, SendAll, SendVectored, ShutDown, is_starved,
     },
 };

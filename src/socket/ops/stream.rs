@@ -301,17 +301,37 @@ impl<const CLOSES: bool> Op for Flush<CLOSES> {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        match side.flush(sys) {
-            Progress::Done(Ok(())) if CLOSES => {}
-            progress => return progress,
-        }
-        sys.say_goodbye();
-        side.push(sys)
+        side.flush(sys)
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
         !CLOSES && side.queued() > 0
     }
+}
+
+/// The end of TLS, as a part of `close` or by itself: the peer is told, behind what is queued.
+pub(crate) struct Farewell<const CLOSES: bool>;
+
+impl<const CLOSES: bool> Op for Farewell<CLOSES> {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = if CLOSES { "close" } else { "into_parts" };
+    const CLOSES: bool = CLOSES;
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        farewell(sys, side)
+    }
+}
+
+/// Sends what is queued, and behind it, where there is a way to say so, that nothing follows.
+fn farewell(sys: &Sys, side: &mut WriteSide) -> Progress<()> {
+    match side.flush(sys) {
+        Progress::Done(Ok(())) => {}
+        progress => return progress,
+    }
+    sys.say_goodbye();
+    side.push(sys)
 }
 
 /// `shutdown` of sending, or of both directions: what is queued leaves first.
@@ -324,11 +344,7 @@ impl Op for ShutDown {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        match side.flush(sys) {
-            Progress::Done(Ok(())) => sys.say_goodbye(),
-            progress => return progress,
-        }
-        match side.push(sys) {
+        match farewell(sys, side) {
             Progress::Done(Ok(())) => {}
             progress => return progress,
         }
