@@ -266,44 +266,9 @@ pub(crate) fn wrong_kind(verb: &'static str, socket: &'static str) -> io::Error 
     io::Error::new(io::ErrorKind::InvalidInput, WrongKind { verb, socket })
 }
 
-#[cfg(feature = "tls")]
-pub(crate) fn handshake_timed_out() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")
-}
-
-#[cfg(feature = "tls")]
-pub(crate) fn handshake_unfinished() -> io::Error {
-    let text = "the TLS handshake of this socket was not finished";
-    io::Error::new(io::ErrorKind::InvalidInput, text)
-}
-
-#[cfg(feature = "tls")]
-pub(crate) fn left_in_handshake() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the peer has left during the TLS handshake")
-}
-
-#[cfg(feature = "tls")]
-pub(crate) fn plaintext_left() -> io::Error {
-    let text = "start_tls with bytes received before TLS and not taken";
-    io::Error::new(io::ErrorKind::InvalidInput, text)
-}
-
-#[cfg(feature = "tls")]
-pub(crate) fn speaks_already() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the socket has its TLS already")
-}
-
-#[cfg(feature = "tls")]
-pub(crate) fn is_connected() -> io::Error {
-    let text = "with_tls is for sockets that listen or will connect; this one is connected: use \
-                start_tls";
-    io::Error::new(io::ErrorKind::InvalidInput, text)
-}
-
-#[cfg(feature = "tls")]
-pub(crate) fn not_a_server() -> io::Error {
-    let text = "accept needs the TLS configuration of a server (Tls::server)";
-    io::Error::new(io::ErrorKind::InvalidInput, text)
+/// For what a caller should not have asked for, in a sentence.
+pub(crate) fn invalid_input(reason: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason.into())
 }
 
 /// Wraps `source` with verb and address, keeping its kind.

@@ -149,8 +149,7 @@ impl From<std::os::unix::net::SocketAddr> for Address {
 
 /// An `InvalidInput` that quotes what was given and says what was expected.
 fn invalid(given: impl fmt::Debug, expected: &str) -> io::Error {
-    let text = format!("invalid address {given:?}: expected {expected}");
-    io::Error::new(io::ErrorKind::InvalidInput, text)
+    crate::error::invalid_input(format!("invalid address {given:?}: expected {expected}"))
 }
 
 #[cfg(test)]

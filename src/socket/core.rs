@@ -24,6 +24,8 @@ use std::{
 
 use bytes::Bytes;
 
+#[cfg(feature = "tls")]
+use super::secure::Secure;
 use super::{
     inbound::ReadSide,
     outbound::{self, WriteSide},
@@ -219,6 +221,12 @@ impl Core {
             Some(sys) if !self.is_closing() => f(sys),
             _ => Err(error::closed()),
         }
+    }
+
+    /// Calls `f` with what the socket knows of TLS, if anything; a closed one still does.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls<R>(&self, f: impl FnOnce(&Secure) -> R) -> Option<R> {
+        self.state.borrow().sys.as_ref().and_then(Sys::tls).map(f)
     }
 
     /// Calls `f` with the descriptor to change it, unless the socket is closed.

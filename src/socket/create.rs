@@ -86,10 +86,10 @@ impl AsyncSocket {
 pub(super) fn numeric(address: &impl ToAddress, verb: &str) -> io::Result<Address> {
     match address.to_target()? {
         Target::Address(address) => Ok(address),
-        Target::Name { host, .. } => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{verb} needs a numeric address, not the name {host:?}"),
-        )),
+        Target::Name { host, .. } => {
+            let text = format!("{verb} needs a numeric address, not the name {host:?}");
+            Err(error::invalid_input(text))
+        }
     }
 }
 

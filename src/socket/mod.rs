@@ -155,8 +155,7 @@ impl AsyncSocket {
         AsyncSocket::from_parts(Parts { sys, settings, read, write })
     }
 
-    fn from_parts(#[allow(unused_mut)] mut parts: Parts) -> AsyncSocket {
-        #[cfg(feature = "tls")]
+    fn from_parts(mut parts: Parts) -> AsyncSocket {
         parts.sys.forget_tls_if_plain();
         let core = Core::new(parts);
         core.handles.set(1);

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 #[cfg(feature = "tls")]
-use super::secure::{self, Secure};
+use super::secure::{Connecting, Secure};
 use super::{
     AsyncSocket, create,
     ops::{
@@ -45,14 +45,12 @@ impl AsyncSocket {
     pub async fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let target = address.to_target()?;
         #[cfg(feature = "tls")]
-        let host = secure::host_of(&target);
-        let address = create::first(&target).await?;
-        #[cfg(feature = "tls")]
-        if let Some(tls) = self.core.with_sys(|sys| Ok(sys.tls().and_then(Secure::intended)))? {
-            create::connect(self, address).await?;
-            return secure::secure(self, &tls, host.as_deref()).await;
+        if let Some(tls) = self.tls(Secure::intended).flatten() {
+            let connecting = Connecting::new(tls, &target)?;
+            create::connect(self, create::first(&target).await?).await?;
+            return connecting.secure(self).await;
         }
-        create::connect(self, address).await
+        create::connect(self, create::first(&target).await?).await
     }
 
     /// Waits for the next connection; gives its socket and the peer's address.
@@ -69,8 +67,9 @@ impl AsyncSocket {
     /// No connection is lost.
     pub async fn accept(&self) -> io::Result<(AsyncSocket, Address)> {
         #[cfg(feature = "tls")]
-        if self.core.with_sys(|sys| Ok(sys.tls().is_some()))? {
-            return self.accept_secure().await;
+        if let Some(listener) = self.tls(Secure::listener).flatten() {
+            let (tls, gate) = listener?;
+            return self.accept_secure(tls, gate).await;
         }
         self.accept_plain().await
     }

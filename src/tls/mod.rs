@@ -40,7 +40,9 @@ use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
 
-use session::Session;
+use crate::error::invalid_input;
+
+use self::session::Session;
 
 mod client;
 #[cfg(any(test, fuzzing))]
@@ -262,10 +264,6 @@ fn check_alpn(names: &[Vec<u8>]) -> io::Result<()> {
         ))),
         None => Ok(()),
     }
-}
-
-fn invalid_input(reason: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, reason.into())
 }
 
 /// For contents that are not what they should be: a sentence, or rustls's own error.

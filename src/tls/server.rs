@@ -5,12 +5,7 @@
 //! the configuration itself: a reload that changes them has it built anew, and with it the keys of
 //! session tickets, or a session of a client that is trusted no more could be resumed.
 
-use std::{
-    fmt, io,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
 
@@ -19,6 +14,7 @@ use super::{
     TlsVersion, alpn_names, identity::Identity, names::ByName, provider::Versions,
     trust::Authorities,
 };
+use crate::primitives::{Mutex, lock};
 
 mod material;
 mod settings;
@@ -387,9 +383,4 @@ impl fmt::Debug for ServerTls {
         let names: Vec<_> = identities.iter().flat_map(|identity| &identity.names).collect();
         f.debug_struct("ServerTls").field("names", &names).finish_non_exhaustive()
     }
-}
-
-/// What is behind these locks is replaced whole, so poisoning means nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

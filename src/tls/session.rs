@@ -22,6 +22,9 @@ use super::{TlsVersion, names};
 /// Most bytes that one [`Session::seal`] takes: what a socket may have queued, and a header.
 pub(crate) const PLAIN: usize = (64 << 10) + 64;
 
+/// Bytes of four records that are full.
+pub(crate) const FULL: usize = 4 * (16 << 10);
+
 /// Bytes that the records of [`PLAIN`] bytes need, with what may have to go before them: each
 /// record of 16 KiB grows by its header, its nonce and its tag.
 pub(crate) const SEALED: usize = PLAIN + (4 << 10);
@@ -164,6 +167,11 @@ impl Session {
             self.failure = Some(error.clone());
         }
         written
+    }
+
+    /// Ends it for a reason of the caller's.
+    pub(crate) fn fail(&mut self, why: &str) {
+        self.failure.get_or_insert_with(|| Error::General(why.to_owned()));
     }
 
     /// The failure that ended it, if there was one.

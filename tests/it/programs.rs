@@ -95,7 +95,8 @@ impl Program {
     }
 
     pub(crate) fn type_line(&mut self, line: &str) {
-        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+        // In one call: some programs take what one read gives for a line.
+        self.input.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// Sends SIGTERM and sees it end well.

@@ -20,7 +20,7 @@ use std::{
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -38,6 +38,7 @@ use crate::{
     addr::{Address, ToAddress},
     coro::aside,
     error,
+    primitives::{Mutex, lock},
 };
 
 /// A socket for plain threads: the same verbs as [`AsyncSocket`], which wait in the call.
@@ -125,9 +126,8 @@ impl BlockingSocket {
         BlockingSocket::from_parts(Parts { sys, settings, read, write })
     }
 
-    pub(super) fn from_parts(#[allow(unused_mut)] mut parts: Parts) -> BlockingSocket {
-        #[cfg(feature = "tls")]
-        parts.sys.may_speak_tls();
+    pub(super) fn from_parts(mut parts: Parts) -> BlockingSocket {
+        parts.sys.prepare_tls();
         let twin = Twin {
             sys: Kernel(Some(parts.sys)),
             settings: Mutex::new(parts.settings),
@@ -378,8 +378,4 @@ pub(super) fn made(
     making: impl Future<Output = io::Result<AsyncSocket>>,
 ) -> io::Result<BlockingSocket> {
     aside(async { Ok(making.await?.into_blocking().await?) })?
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

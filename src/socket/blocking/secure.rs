@@ -1,16 +1,16 @@
 //! Handshakes of a blocking socket: in its first verb, or where the user begins TLS.
 
-use std::io;
+use std::{io, sync::Weak};
 
 use super::{
-    BlockingSocket, lock,
+    BlockingSocket,
     twin::{Kept, Twin},
 };
 use crate::{
-    error,
+    primitives::lock,
     socket::{
         core::Side,
-        secure::{Secure, ShakeRecv, ShakeSend},
+        secure::{Gate, Secure, ShakeRecv, ShakeSend, took_too_long},
         step::{Op, Progress},
     },
     tls::Tls,
@@ -38,19 +38,20 @@ impl Twin {
                 Err(error) => break Err(error),
             }
         };
-        match shaken {
-            Err(_) if tls.is_overdue() => {
-                tls.give_up();
-                Err(error::handshake_timed_out())
-            }
+        self.settle(tls, shaken)
+    }
+
+    /// What the outcome of a handshake's verb means for the handshake.
+    fn settle(&self, tls: &Secure, shaken: io::Result<()>) -> io::Result<()> {
+        let Err(mut error) = shaken else { return Ok(()) };
+        if tls.is_overdue() {
+            error = took_too_long();
+        } else if error.kind() == io::ErrorKind::TimedOut {
             // The next verb goes on where this one's timeout has ended it.
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(error),
-            Err(error) => {
-                tls.give_up();
-                Err(error)
-            }
-            Ok(()) => Ok(()),
+            return Err(error);
         }
+        tls.fail(&error, self.sys.peer_addr().ok().as_ref());
+        Err(error)
     }
 
     /// Goes on with a handshake that is due, without waiting.
@@ -61,15 +62,16 @@ impl Twin {
         let would_block = || Err(io::ErrorKind::WouldBlock.into());
         let Ok(_one) = self.shaking.try_lock() else { return would_block() };
         let Some(tls) = self.sys.tls() else { return Ok(()) };
-        tls.deadline();
         while self.is_shaking() {
             if tls.is_overdue() {
-                tls.give_up();
-                return Err(error::handshake_timed_out());
+                return self.settle(tls, Err(took_too_long()));
             }
-            match (self.step_alone(ShakeSend)?, self.step_alone(ShakeRecv)?) {
-                (Some(()), Some(_)) => {}
-                _ => return would_block(),
+            let sent = self.step_alone(ShakeSend);
+            match sent.and_then(|sent| Ok(sent.is_some() && self.step_alone(ShakeRecv)?.is_some()))
+            {
+                Ok(true) => {}
+                Ok(false) => return would_block(),
+                Err(error) => return self.settle(tls, Err(error)),
             }
         }
         Ok(())
@@ -91,18 +93,25 @@ impl Twin {
 
 impl BlockingSocket {
     /// Shakes hands on a socket that is connected.
-    pub(in crate::socket) fn secure(&self, tls: &Tls, host: Option<&str>) -> io::Result<()> {
-        self.begin_tls(tls, host)?;
+    pub(in crate::socket) fn shake_hands(&self, tls: &Tls, host: Option<&str>) -> io::Result<()> {
+        self.begin_tls(tls, host, Weak::new())?;
         self.twin.shake_first()
     }
 
-    /// Has the next verb shake hands.
-    pub(super) fn begin_tls(&self, tls: &Tls, host: Option<&str>) -> io::Result<()> {
+    /// Has the next verb shake hands; a failure is counted at the listener, if there is one.
+    pub(super) fn begin_tls(
+        &self,
+        tls: &Tls,
+        host: Option<&str>,
+        listener: Weak<Gate>,
+    ) -> io::Result<()> {
         let session = tls.session(host)?;
-        if let Some(secure) = self.twin.sys.tls() {
-            secure.begin(session, tls.handshake_timeout());
-        }
+        self.tls(|secure| secure.begin(session, tls.handshake_timeout(), listener));
         Ok(())
+    }
+
+    pub(in crate::socket) fn tls<R>(&self, f: impl FnOnce(&Secure) -> R) -> Option<R> {
+        self.twin.sys.tls().map(f)
     }
 
     pub(in crate::socket) fn holds_received(&self) -> bool {

@@ -3,20 +3,17 @@
 use std::{
     io,
     ops::Deref,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Instant,
 };
 
 use rustix::io::Errno;
 
-use super::lock;
 use crate::{
     driver::Driver,
     error,
+    primitives::{Mutex, lock},
     socket::{
         GOODBYE,
         core::Side,

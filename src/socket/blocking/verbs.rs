@@ -1,5 +1,7 @@
 //! The verbs of `BlockingSocket`: each makes an operation and has it driven to its end.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::{
     io::{self, IoSliceMut},
     net::Shutdown,
@@ -9,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 #[cfg(feature = "tls")]
-use super::super::secure::{self, Secure};
+use super::super::secure::{Connecting, Secure};
 use super::{
     super::{
         DatagramBatch,
@@ -40,12 +42,15 @@ impl BlockingSocket {
     pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let target = address.to_target()?;
         #[cfg(feature = "tls")]
-        let host = secure::host_of(&target);
+        let connecting = match self.tls(Secure::intended).flatten() {
+            Some(tls) => Some(Connecting::new(tls, &target)?),
+            None => None,
+        };
         let address = resolve::target_blocking(target)?.swap_remove(0);
         self.twin.patiently(|| Connect::To(address.clone()))?;
         #[cfg(feature = "tls")]
-        if let Some(tls) = self.twin.sys.tls().and_then(Secure::intended) {
-            return self.secure(&tls, host.as_deref());
+        if let Some(Connecting { tls, host }) = connecting {
+            return self.shake_hands(&tls, host.as_deref());
         }
         Ok(())
     }
@@ -56,7 +61,9 @@ impl BlockingSocket {
     /// As there.
     pub fn accept(&self) -> io::Result<(BlockingSocket, Address)> {
         #[cfg(feature = "tls")]
-        if let Some(gate) = self.twin.sys.tls().and_then(Secure::gate)
+        let listener = self.tls(Secure::listener).flatten().transpose()?;
+        #[cfg(feature = "tls")]
+        if let Some((_, gate)) = &listener
             && let Some((parts, from)) = gate.take()
         {
             // It was an asynchronous listener, which has shaken hands with this one already.
@@ -69,8 +76,8 @@ impl BlockingSocket {
                     let settings = self.twin.settings().inherited();
                     let socket = BlockingSocket::from_sys(sys, settings);
                     #[cfg(feature = "tls")]
-                    if let Some(tls) = self.twin.sys.tls().and_then(Secure::intended) {
-                        socket.begin_tls(&tls, None)?;
+                    if let Some((tls, gate)) = &listener {
+                        socket.begin_tls(tls, None, Arc::downgrade(gate))?;
                     }
                     return Ok((socket, from));
                 }

@@ -18,10 +18,7 @@ use super::super::{
     hot::{self, HOT, Hot},
     sys::Sys,
 };
-use crate::{
-    error,
-    tls::session::{PLAIN, RECORD, SEALED, Session},
-};
+use crate::tls::session::{FULL, PLAIN, RECORD, SEALED, Session};
 
 thread_local! {
     /// Where records are received and made.
@@ -108,7 +105,7 @@ impl Channel {
         if let Err(error) = self.session.check() {
             return Some(io::Error::new(io::ErrorKind::InvalidData, error));
         }
-        self.session.is_handshaking().then(error::handshake_unfinished)
+        self.session.is_handshaking().then(super::unfinished)
     }
 
     /// Whether the stream has ended without the peer's saying so.
@@ -216,6 +213,7 @@ impl Channel {
         let room = buffer.len().saturating_sub(before);
         let asked = wanted.saturating_sub(before).max(FEWEST).min(room);
         if asked == 0 {
+            self.session.fail("a message of the handshake is too long");
             return Err(Errno::PROTO);
         }
         let got = sys.recv_raw(&mut buffer[before..before + asked])?;
@@ -282,7 +280,8 @@ impl Channel {
             return Err(Errno::PIPE);
         }
         self.push(sys)?;
-        let taken = bytes.len().min(PLAIN);
+        // All of it, or records that are full.
+        let taken = if bytes.len() <= PLAIN { bytes.len() } else { FULL };
         if taken == 0 {
             return Ok(0);
         }

@@ -11,7 +11,7 @@ use std::{
     collections::VecDeque,
     io, mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     task::Waker,
@@ -24,6 +24,8 @@ use super::{
 use crate::{
     addr::Address,
     coro::{self, Coro},
+    error,
+    primitives::{Mutex, MutexGuard, lock},
     tls::Tls,
 };
 
@@ -36,17 +38,24 @@ pub(crate) struct Gate {
 
 #[derive(Default)]
 struct State {
-    /// The coroutines that shake hands, the oldest first.
-    under_way: VecDeque<(u64, Coro<()>)>,
+    /// The oldest first.
+    under_way: VecDeque<Shaking>,
     last: u64,
     done: VecDeque<(Parts, Address)>,
     /// Those who wait for a connection.
     waiting: Vec<Waker>,
 }
 
+/// A coroutine that shakes hands.
+struct Shaking {
+    place: u64,
+    from: Address,
+    coroutine: Coro<()>,
+}
+
 impl Gate {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Handshakes that have failed.
@@ -76,25 +85,28 @@ impl Gate {
         };
         let leaving = Leaving { gate: Arc::downgrade(self), place };
         let timeout = tls.handshake_timeout();
-        let coroutine = coro::spawn(async move {
-            coro::current().set_daemon(true);
-            let result = shake(&socket, timeout).await;
-            leaving.end(socket, from, result);
-        });
+        let coroutine = {
+            let from = from.clone();
+            coro::spawn(async move {
+                coro::current().set_daemon(true);
+                let result = shake(&socket, timeout).await;
+                leaving.end(socket, from, result);
+            })
+        };
         let mut overdue = Vec::new();
         let mut state = self.state();
-        state.under_way.push_back((place, coroutine));
-        while state.under_way.len() > tls.handshakes().max(1) {
+        state.under_way.push_back(Shaking { place, from, coroutine });
+        while state.under_way.len() > tls.handshakes() {
             overdue.extend(state.under_way.pop_front());
         }
         drop(state);
-        for (_, coroutine) in overdue {
-            self.count("it made room for a newer one", None);
-            coroutine.terminate();
+        for shaking in overdue {
+            self.count("it made room for a newer one", Some(&shaking.from));
+            shaking.coroutine.terminate();
         }
     }
 
-    fn count(&self, why: &str, from: Option<&Address>) {
+    pub(super) fn count(&self, why: &str, from: Option<&Address>) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let from = from.map_or_else(|| "a client".to_owned(), Address::to_string);
         tracing::info!("asyncoro: the TLS handshake of {from} has failed: {why}");
@@ -108,10 +120,8 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for (_, coroutine) in mem::take(&mut state.under_way) {
-            coroutine.terminate();
-        }
+        let under_way = mem::take(&mut self.state().under_way);
+        under_way.iter().for_each(|shaking| shaking.coroutine.terminate());
     }
 }
 
@@ -125,7 +135,7 @@ impl Leaving {
     /// The handshake is over.
     fn end(self, socket: AsyncSocket, from: Address, result: io::Result<()>) {
         let Some(gate) = self.gate.upgrade() else { return };
-        match result.and_then(|()| socket.core.take_parts().ok_or_else(crate::error::closed)) {
+        match result.and_then(|()| socket.core.take_parts().ok_or_else(error::closed)) {
             Ok(parts) => {
                 gate.state().done.push_back((parts, from));
                 gate.wake_all();
@@ -139,7 +149,8 @@ impl Drop for Leaving {
     fn drop(&mut self) {
         if let Some(gate) = self.gate.upgrade() {
             let mut state = gate.state();
-            let place = state.under_way.iter().position(|(place, _)| *place == self.place);
+            let is_own = |shaking: &Shaking| shaking.place == self.place;
+            let place = state.under_way.iter().position(is_own);
             let own = place.and_then(|place| state.under_way.remove(place));
             drop(state);
             drop(own);

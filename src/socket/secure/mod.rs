@@ -20,7 +20,7 @@ mod verbs;
 use std::{
     io::{self, IoSlice},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -28,15 +28,18 @@ use std::{
 
 use rustix::io::Errno;
 
-use self::{channel::Channel, gate::Gate};
+use self::channel::Channel;
 pub(super) use self::{
+    gate::Gate,
     shake::{ShakeRecv, ShakeSend},
-    verbs::{host_of, secure},
+    verbs::Connecting,
 };
 use super::sys::Sys;
 use crate::{
+    addr::Address,
     driver::Driver,
-    error,
+    error::invalid_input,
+    primitives::{Mutex, MutexGuard, lock},
     tls::{Tls, session::Session},
 };
 
@@ -55,7 +58,8 @@ enum Stage {
     Plain,
     /// A listener's, or what a socket will speak when it is connected.
     Intended(Tls, Option<Arc<Gate>>),
-    Speaking(Box<Channel>),
+    /// A connection's; also the listener, if failures of the handshake are still to be told there.
+    Speaking(Box<Channel>, Weak<Gate>),
 }
 
 impl Secure {
@@ -70,13 +74,13 @@ impl Secure {
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stage)
     }
 
     /// Calls `f` with the channel, which is there once [`Secure::is_on`].
     fn channel<R>(&self, f: impl FnOnce(&mut Channel) -> R) -> Option<R> {
         match &mut *self.stage() {
-            Stage::Speaking(channel) => {
+            Stage::Speaking(channel, _) => {
                 let result = f(channel);
                 self.owes.store(channel.owes(), Ordering::Release);
                 Some(result)
@@ -123,20 +127,23 @@ impl Secure {
         }
     }
 
-    fn gate_or_new(&self) -> Option<(Tls, Arc<Gate>)> {
+    /// What a listener's connections will speak, and where their handshakes are counted; `None` if
+    /// it is plain.
+    pub(super) fn listener(&self) -> Option<io::Result<(Tls, Arc<Gate>)>> {
         match &mut *self.stage() {
-            Stage::Intended(tls, gate) if tls.is_server() => {
-                Some((tls.clone(), Arc::clone(gate.get_or_insert_default())))
+            Stage::Intended(tls, gate) => {
+                let gate = gate.get_or_insert_default();
+                Some(tls.server_config().map(|_| (tls.clone(), Arc::clone(gate))))
             }
             _ => None,
         }
     }
 
     /// Speaks TLS from now on, first of all a handshake, which may take `timeout`.
-    pub(super) fn begin(&self, session: Session, timeout: Duration) {
+    pub(super) fn begin(&self, session: Session, timeout: Duration, listener: Weak<Gate>) {
         let channel = Channel::new(session, timeout);
         self.owes.store(channel.owes(), Ordering::Release);
-        *self.stage() = Stage::Speaking(Box::new(channel));
+        *self.stage() = Stage::Speaking(Box::new(channel), listener);
         self.shaking.store(true, Ordering::Release);
         self.on.store(true, Ordering::Release);
     }
@@ -155,6 +162,18 @@ impl Secure {
     pub(super) fn give_up(&self) {
         self.channel(Channel::give_up);
         self.shaking.store(false, Ordering::Release);
+    }
+
+    /// The same, for a reason that the listener is told, once.
+    pub(super) fn fail(&self, why: &io::Error, from: Option<&Address>) {
+        self.give_up();
+        let listener = match &mut *self.stage() {
+            Stage::Speaking(_, listener) => std::mem::take(listener),
+            _ => Weak::new(),
+        };
+        if let Some(listener) = listener.upgrade() {
+            listener.count(&why.to_string(), from);
+        }
     }
 
     // ---- what `sys/` asks
@@ -237,11 +256,20 @@ impl Secure {
     /// An error in words.
     pub(super) fn reason(&self, error: Errno) -> io::Error {
         match error {
-            Errno::PROTO => self
-                .channel(|channel| channel.reason())
-                .flatten()
-                .unwrap_or_else(error::handshake_unfinished),
+            Errno::PROTO => {
+                self.channel(|channel| channel.reason()).flatten().unwrap_or_else(unfinished)
+            }
             error => error.into(),
         }
     }
+}
+
+/// For a handshake that has not come to its end in its time.
+pub(super) fn took_too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")
+}
+
+/// For verbs on a socket whose handshake was given up.
+fn unfinished() -> io::Error {
+    invalid_input("the TLS handshake of this socket was not finished")
 }

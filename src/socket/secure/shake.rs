@@ -3,7 +3,7 @@
 //! A handshake is two operations in turns: what we have to say leaves, then what the peer says is
 //! read. It is over when the session says so and our last records have left.
 
-use std::io;
+use std::{io, time::Duration};
 
 use rustix::io::Errno;
 
@@ -16,9 +16,9 @@ use super::{
         step::{Needs, Op, Progress, Verb},
         sys::Sys,
     },
-    Secure,
+    Secure, took_too_long,
 };
-use crate::{error, time};
+use crate::time;
 
 /// Until our records of the handshake are in the system's hands.
 pub(crate) struct ShakeSend;
@@ -58,14 +58,17 @@ impl Op for ShakeRecv {
                 side.drain();
                 Progress::Wait
             }
-            Err(Errno::CONNRESET) => Progress::Done(Err(error::left_in_handshake())),
+            Err(Errno::CONNRESET) => {
+                let text = "the peer has left during the TLS handshake";
+                Progress::Done(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)))
+            }
             Err(error) => Progress::Done(Err(sys.reason(error))),
         }
     }
 }
 
 /// Shakes hands on a connected socket whose channel has begun, within the configuration's time.
-pub(super) async fn shake(socket: &AsyncSocket, timeout: std::time::Duration) -> io::Result<()> {
+pub(super) async fn shake(socket: &AsyncSocket, timeout: Duration) -> io::Result<()> {
     let shaken = time::timeout(timeout, async {
         loop {
             Verb::new(socket, ShakeSend).await?;
@@ -75,7 +78,7 @@ pub(super) async fn shake(socket: &AsyncSocket, timeout: std::time::Duration) ->
         }
     });
     let given_up = GiveUp(socket);
-    let shaken = shaken.await.unwrap_or_else(|_| Err(error::handshake_timed_out()));
+    let shaken = shaken.await.unwrap_or_else(|_| Err(took_too_long()));
     drop(given_up);
     shaken
 }
@@ -85,9 +88,6 @@ struct GiveUp<'a>(&'a AsyncSocket);
 
 impl Drop for GiveUp<'_> {
     fn drop(&mut self) {
-        let _ = self.0.core.with_sys(|sys| {
-            sys.tls().map(Secure::give_up);
-            Ok(())
-        });
+        self.0.core.tls(Secure::give_up);
     }
 }

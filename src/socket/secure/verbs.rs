@@ -4,7 +4,7 @@ use std::{
     future::{self, Future},
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::Poll,
 };
 
@@ -13,14 +13,14 @@ use rustls::pki_types::CertificateDer;
 use super::{
     super::{AsyncSocket, BlockingSocket, ops::Flush, step::Verb, sys::Sys},
     Gate, Secure,
-    channel::Channel,
     shake::shake,
 };
 use crate::{
     addr::{Address, Target, ToAddress},
     coro::current,
-    error, time,
-    tls::{ClientTls, Tls, TlsVersion},
+    error::{self, invalid_input},
+    time,
+    tls::{ClientTls, Tls, TlsVersion, session::Session},
 };
 
 impl AsyncSocket {
@@ -40,7 +40,7 @@ impl AsyncSocket {
     /// let server = AsyncSocket::create_server("0.0.0.0:4433").await?.with_tls(&tls)?;
     /// loop {
     ///     let (client, from) = server.accept().await?;
-    ///     println!("{from}: {}", client.protocol_version().unwrap());
+    ///     println!("{from}: {:?}", client.protocol_version());
     /// }
     /// # }
     /// ```
@@ -82,11 +82,14 @@ impl AsyncSocket {
     ) -> io::Result<AsyncSocket> {
         current::expect("create_tls_connection", |_| ());
         let target = address.to_target()?;
-        let (shown, host, tls) = (target.to_string(), host_of(&target), Tls::from(tls));
-        let socket = AsyncSocket::create_connection(target).await?;
-        let secured = secure(&socket, &tls, host.as_deref()).await;
-        secured.map_err(|error| error::context("create_tls_connection", shown, error))?;
-        Ok(socket)
+        let (shown, connecting) = (target.to_string(), Connecting::new(tls.into(), &target));
+        let made = async {
+            let connecting = connecting?;
+            let socket = AsyncSocket::create_connection(target).await?;
+            connecting.secure(&socket).await?;
+            Ok(socket)
+        };
+        made.await.map_err(|error| error::context("create_tls_connection", shown, error))
     }
 
     /// Begins TLS in the middle of a conversation, as STARTTLS does; what is queued leaves before.
@@ -105,15 +108,18 @@ impl AsyncSocket {
         let tls = tls.into();
         Verb::new(self, Flush::<false>).await?;
         self.core.with_sys(may_begin)?;
-        if self.core.holds_received() {
-            return Err(error::plaintext_left());
-        }
-        secure(self, &tls, None).await
+        refuse_leftover(self.core.holds_received())?;
+        begin(self, &tls, None)?;
+        shake(self, tls.handshake_timeout()).await
     }
 
     /// The next connection whose handshake is done.
-    pub(in super::super) async fn accept_secure(&self) -> io::Result<(AsyncSocket, Address)> {
-        let waiting = self.wait_at_gate();
+    pub(in super::super) async fn accept_secure(
+        &self,
+        tls: Tls,
+        gate: Arc<Gate>,
+    ) -> io::Result<(AsyncSocket, Address)> {
+        let waiting = self.wait_at_gate(tls, gate);
         match self.timeout() {
             None => waiting.await,
             Some(timeout) => time::timeout(timeout, waiting)
@@ -122,9 +128,7 @@ impl AsyncSocket {
         }
     }
 
-    async fn wait_at_gate(&self) -> io::Result<(AsyncSocket, Address)> {
-        let gate = self.core.with_sys(|sys| Ok(sys.tls().and_then(Secure::gate_or_new)))?;
-        let Some((tls, gate)) = gate else { return Err(error::not_a_server()) };
+    async fn wait_at_gate(&self, tls: Tls, gate: Arc<Gate>) -> io::Result<(AsyncSocket, Address)> {
         let mut accepting: Option<Accepting<'_>> = None;
         future::poll_fn(|cx| {
             loop {
@@ -157,48 +161,72 @@ type Accepting<'a> = Pin<Box<dyn Future<Output = io::Result<(AsyncSocket, Addres
 /// Begins a session on a socket that is connected.
 fn begin(socket: &AsyncSocket, tls: &Tls, host: Option<&str>) -> io::Result<()> {
     let session = tls.session(host)?;
-    socket.core.with_sys_mut(|sys| sys.may_speak_tls().begin(session, tls.handshake_timeout()))
+    socket.core.with_sys_mut(|sys| {
+        sys.may_speak_tls().begin(session, tls.handshake_timeout(), Weak::new());
+    })
 }
 
-/// Shakes hands on a socket that is connected.
-pub(in super::super) async fn secure(
-    socket: &AsyncSocket,
-    tls: &Tls,
-    host: Option<&str>,
-) -> io::Result<()> {
-    begin(socket, tls, host)?;
-    shake(socket, tls.handshake_timeout()).await
+/// What a client that connects will speak, and to whom.
+pub(in super::super) struct Connecting {
+    pub(in super::super) tls: Tls,
+    pub(in super::super) host: Option<String>,
+}
+
+impl Connecting {
+    /// # Errors
+    /// What is wrong with the configuration, before anything is connected.
+    pub(in super::super) fn new(tls: Tls, target: &Target) -> io::Result<Connecting> {
+        tls.client_config()?;
+        Ok(Connecting { tls, host: host_of(target) })
+    }
+
+    /// Shakes hands on a socket that is connected now.
+    pub(in super::super) async fn secure(self, socket: &AsyncSocket) -> io::Result<()> {
+        begin(socket, &self.tls, self.host.as_deref())?;
+        shake(socket, self.tls.handshake_timeout()).await
+    }
 }
 
 /// What was asked for, as TLS names it.
-pub(in super::super) fn host_of(target: &Target) -> Option<String> {
+fn host_of(target: &Target) -> Option<String> {
     match target {
         Target::Name { host, .. } => Some(host.to_string()),
         Target::Address(address) => Some(address.socket_addr()?.ip().to_string()),
     }
 }
 
-fn may_intend(sys: &Sys) -> io::Result<()> {
+/// Whether TLS can be added to a socket of this kind at all.
+fn may_speak(sys: &Sys, verb: &'static str) -> io::Result<()> {
     if !sys.kind().is_stream() {
-        return Err(error::wrong_kind("with_tls", sys.kind().name()));
+        return Err(error::wrong_kind(verb, sys.kind().name()));
     }
     if sys.tls().is_some_and(|tls| !tls.is_plain()) {
-        return Err(error::speaks_already());
+        return Err(invalid_input("the socket has its TLS already"));
     }
+    Ok(())
+}
+
+fn may_intend(sys: &Sys) -> io::Result<()> {
+    may_speak(sys, "with_tls")?;
     if sys.peer_addr().is_ok() {
-        return Err(error::is_connected());
+        let text = "with_tls is for sockets that listen or will connect; this one is connected: \
+                    use start_tls";
+        return Err(invalid_input(text));
     }
     Ok(())
 }
 
 fn may_begin(sys: &Sys) -> io::Result<()> {
-    if !sys.kind().is_stream() {
-        return Err(error::wrong_kind("start_tls", sys.kind().name()));
-    }
-    if sys.tls().is_some_and(|tls| !tls.is_plain()) {
-        return Err(error::speaks_already());
-    }
+    may_speak(sys, "start_tls")?;
     sys.peer_addr()?;
+    Ok(())
+}
+
+/// What came before TLS must not be taken for its.
+fn refuse_leftover(is_left: bool) -> io::Result<()> {
+    if is_left {
+        return Err(invalid_input("start_tls with bytes received before TLS and not taken"));
+    }
     Ok(())
 }
 
@@ -210,13 +238,8 @@ impl BlockingSocket {
     /// As there.
     pub fn with_tls(self, tls: impl Into<Tls>) -> io::Result<BlockingSocket> {
         let tls = tls.into();
-        self.with_sys(|sys| {
-            may_intend(sys)?;
-            if let Some(secure) = sys.tls() {
-                secure.intend(tls);
-            }
-            Ok(())
-        })?;
+        self.with_sys(may_intend)?;
+        self.tls(|secure| secure.intend(tls));
         Ok(self)
     }
 
@@ -239,45 +262,43 @@ impl BlockingSocket {
         let tls = tls.into();
         self.flush()?;
         self.with_sys(may_begin)?;
-        if self.holds_received() {
-            return Err(error::plaintext_left());
-        }
-        self.secure(&tls, None)
+        refuse_leftover(self.holds_received())?;
+        self.shake_hands(&tls, None)
     }
 }
 
-/// What was agreed on, the same for both.
+/// What was agreed on, the same for both; also known of a socket that is closed.
 macro_rules! facts {
-    ($socket:ident, $ask:expr) => {
+    ($socket:ident) => {
         impl $socket {
             /// The certificates that the peer has shown, its own first, in DER; empty without TLS
             /// or when it has shown none.
             #[doc(alias = "getpeercert")]
             pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
-                $ask(self, |channel| channel.session().peer_certificates()).unwrap_or_default()
+                self.fact(Session::peer_certificates).unwrap_or_default()
             }
 
             /// The application protocol that was agreed on (ALPN, RFC 7301).
             #[doc(alias = "selected_alpn_protocol")]
             pub fn alpn(&self) -> Option<Vec<u8>> {
-                $ask(self, |channel| channel.session().alpn()).flatten()
+                self.fact(Session::alpn).flatten()
             }
 
             /// The version of TLS that is spoken; `None` without TLS, and before the handshake.
             #[doc(alias = "version")]
             pub fn protocol_version(&self) -> Option<TlsVersion> {
-                $ask(self, |channel| channel.session().version()).flatten()
+                self.fact(Session::version).flatten()
             }
 
             /// The name that the client has asked for (SNI, RFC 6066), on the server's side.
             pub fn server_name(&self) -> Option<String> {
-                $ask(self, |channel| channel.session().asked_name().map(str::to_owned)).flatten()
+                self.fact(|session| session.asked_name().map(str::to_owned)).flatten()
             }
 
             /// Whether the handshake was a short one, with keys of an earlier session.
             #[doc(alias = "session_reused")]
             pub fn is_resumed(&self) -> bool {
-                $ask(self, |channel| channel.session().is_resumed()).unwrap_or_default()
+                self.fact(Session::is_resumed).unwrap_or_default()
             }
 
             /// Whether the peer has said that nothing follows (close_notify).
@@ -285,42 +306,27 @@ macro_rules! facts {
             /// After an end of stream it tells whether that was the peer's wish, or whether
             /// somebody has cut the stream. Always true without TLS, where nobody can tell.
             pub fn peer_closed_cleanly(&self) -> bool {
-                $ask(self, |channel| channel.session().has_peer_closed()).unwrap_or(true)
+                self.fact(Session::has_peer_closed).unwrap_or(true)
             }
 
-            /// Handshakes that have failed on this asynchronous listener: those that went wrong,
-            /// took too long, or made room for newer ones.
+            /// Handshakes that have failed on this listener: those that went wrong, took too long,
+            /// or made room for newer ones.
             pub fn failed_handshakes(&self) -> u64 {
-                let gate = self.gate();
-                gate.map_or(0, |gate| gate.failures())
+                self.tls(Secure::gate).flatten().map_or(0, |gate| gate.failures())
             }
 
-            fn gate(&self) -> Option<Arc<Gate>> {
-                self.on_sys(|sys| sys.tls().and_then(Secure::gate)).flatten()
+            fn fact<R>(&self, f: impl FnOnce(&Session) -> R) -> Option<R> {
+                self.tls(|tls| tls.channel(|channel| f(channel.session()))).flatten()
             }
         }
     };
 }
 
-fn of_async<R>(socket: &AsyncSocket, f: impl FnOnce(&mut Channel) -> R) -> Option<R> {
-    socket.on_sys(|sys| sys.tls().and_then(|tls| tls.channel(f))).flatten()
-}
-
-fn of_blocking<R>(socket: &BlockingSocket, f: impl FnOnce(&mut Channel) -> R) -> Option<R> {
-    socket.on_sys(|sys| sys.tls().and_then(|tls| tls.channel(f))).flatten()
-}
-
-facts!(AsyncSocket, of_async);
-facts!(BlockingSocket, of_blocking);
+facts!(AsyncSocket);
+facts!(BlockingSocket);
 
 impl AsyncSocket {
-    fn on_sys<R>(&self, f: impl FnOnce(&Sys) -> R) -> Option<R> {
-        self.core.with_sys(|sys| Ok(f(sys))).ok()
-    }
-}
-
-impl BlockingSocket {
-    fn on_sys<R>(&self, f: impl FnOnce(&Sys) -> R) -> Option<R> {
-        self.with_sys(|sys| Ok(f(sys))).ok()
+    pub(in super::super) fn tls<R>(&self, f: impl FnOnce(&Secure) -> R) -> Option<R> {
+        self.core.tls(f)
     }
 }

@@ -27,8 +27,13 @@ impl Sys {
         self.tls.get_or_insert_with(|| Box::new(Secure::plain()))
     }
 
+    /// Makes it ready to speak TLS later, while it is shared between threads.
+    pub(crate) fn prepare_tls(&mut self) {
+        #[cfg(feature = "tls")]
+        self.may_speak_tls();
+    }
+
     /// Forgets what was only made ready.
-    #[cfg(feature = "tls")]
     pub(crate) fn forget_tls_if_plain(&mut self) {
         self.tls.take_if(|tls| tls.is_plain());
     }

@@ -2,7 +2,9 @@
 
 use std::{
     error::Error,
-    io,
+    fs, io,
+    path::PathBuf,
+    process,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -72,6 +74,36 @@ impl Authority {
     /// A client that trusts it.
     pub(super) fn client(&self) -> ClientTls {
         Tls::client().unwrap().ca_from_pem(self.pem.as_bytes()).unwrap()
+    }
+}
+
+/// A directory that goes with the test.
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    pub(super) fn new() -> Directory {
+        let name = format!("asyncoro-it-tls-{}-{}", process::id(), number());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Directory(path)
+    }
+
+    /// Writes a file; its path as text.
+    pub(super) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path.into_os_string().into_string().unwrap()
+    }
+
+    /// Where a program may write.
+    pub(super) fn path(&self, name: &str) -> String {
+        self.0.join(name).into_os_string().into_string().unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -3,9 +3,11 @@
 mod bad;
 mod between;
 mod crowd;
+mod later;
 mod made;
 mod peers;
 mod pieces;
+mod scenarios;
 mod ways;
 
 use std::{io, net::Shutdown, os::unix::net::UnixStream, thread};

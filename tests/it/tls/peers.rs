@@ -1,317 +1,289 @@
-//! Other people's TLS at the other end, both ways: openssl, Python's ssl, curl, pycos.
+//! TLS with others: openssl, Python, curl, pycos, in both directions.
 
 use std::{
-    env, fs, io,
-    io::{BufRead, BufReader, Write},
-    path::PathBuf,
-    process::{self, Child, ChildStdout, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    env,
+    process::{Command, Stdio},
+    thread::{self, JoinHandle},
 };
 
-use asyncoro::{AsyncSocket, ClientTls, ServerTls, Tls, TlsVersion, pool};
+use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, TlsVersion};
 
 use super::{
-    listening,
-    made::{Authority, Made},
+    listening, listening_blocking,
+    made::{Authority, Directory},
 };
 use crate::{
-    pairs::run,
-    programs::{or_skip, output, tool},
+    pairs::{LIMIT, bounded, run},
+    programs::{Program, or_skip, output, tool},
 };
 
 const VERSIONS: [(TlsVersion, &str); 2] =
     [(TlsVersion::V1_2, "-tls1_2"), (TlsVersion::V1_3, "-tls1_3")];
 
-/// An authority, a server's certificate, a client's, and their files.
+/// An authority, and files with it and with the certificates of both ends.
 struct Files {
-    folder: PathBuf,
-    authority: Authority,
-    server: Made,
-    client: Made,
+    _directory: Directory,
+    server: ServerTls,
+    client: ClientTls,
+    ca: String,
+    server_pem: String,
+    client_pem: String,
+    session: String,
 }
 
 impl Files {
     fn new() -> Files {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = env::temp_dir().join(format!("asyncoro-it-{}-{number}", process::id()));
-        fs::create_dir(&folder).unwrap();
-        let authority = Authority::new();
-        let (server, client) = (authority.issue("localhost"), authority.issue("client"));
-        let files = Files { folder, authority, server, client };
-        let texts = [
-            ("ca", &files.authority.pem),
-            ("chain", &files.server.chain),
-            ("key", &files.server.key),
-            ("client", &files.client.chain),
-            ("client.key", &files.client.key),
-        ];
-        for (name, text) in texts {
-            fs::write(files.path(name), text).unwrap();
-        }
-        files
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.join(name).to_str().unwrap().to_owned()
-    }
-
-    /// Our server, which wants a client's certificate.
-    fn our_server(&self) -> ServerTls {
-        let server = Tls::server(self.path("chain"), self.path("key")).unwrap();
-        server.require_client_certificates(self.path("ca")).unwrap().alpn(["echo/1"])
-    }
-
-    /// Our client, which has one.
-    fn our_client(&self) -> ClientTls {
-        let client = Tls::client().unwrap().ca_file(self.path("ca")).unwrap().alpn(["echo/1"]);
-        client.certificate(self.path("client"), self.path("client.key")).unwrap()
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A program that is ended with its value.
-struct Peer(Child, BufReader<ChildStdout>);
-
-impl Peer {
-    fn start(command: &mut Command) -> Peer {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Peer(child, lines)
-    }
-
-    /// What follows `start` in the next line that has it.
-    fn line_after(&mut self, start: &str) -> String {
-        loop {
-            let mut line = String::new();
-            assert!(self.1.read_line(&mut line).unwrap() > 0, "it ended without {start:?}");
-            if let Some((_, rest)) = line.trim_end().split_once(start) {
-                return rest.to_owned();
-            }
+        let (authority, directory) = (Authority::new(), Directory::new());
+        let (ours, theirs) = (authority.issue("localhost"), authority.issue("somebody"));
+        Files {
+            server: ours.server(),
+            client: theirs.shown_by(authority.client()),
+            ca: directory.write("ca.pem", &authority.pem),
+            server_pem: directory.write("server.pem", &(ours.chain + &ours.key)),
+            client_pem: directory.write("client.pem", &(theirs.chain + &theirs.key)),
+            session: directory.path("session"),
+            _directory: directory,
         }
     }
 }
 
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Sends a line back and ends.
-async fn echo_line(socket: &AsyncSocket) -> io::Result<()> {
-    let line = socket.recv_until(b"\n", 1000).await?;
-    socket.send_all(&line).await?;
-    socket.close().await
+/// A server of one connection: it judges it after the first line, and sends the line back.
+fn answer_once(
+    tls: &ServerTls,
+    judge: impl FnOnce(&BlockingSocket) + Send + 'static,
+) -> (u16, JoinHandle<()>) {
+    let (listener, port) = listening_blocking(tls);
+    let serving = thread::spawn(move || {
+        let socket = listener.accept().unwrap().0;
+        socket.set_timeout(Some(LIMIT));
+        let line = socket.recv_until(b"\n", 100).unwrap();
+        judge(&socket);
+        socket.send_all(&[b"re:", &line[..]].concat()).unwrap();
+        socket.close().unwrap();
+    });
+    (port, serving)
 }
 
 #[test]
-fn openssl_talks_to_us() {
-    let Some(_) = tool("openssl") else { return };
+fn openssl_s_client_is_answered() {
     for (version, flag) in VERSIONS {
-        run(async move || {
+        bounded(move || {
             let files = Files::new();
-            let (listener, port) = listening(&files.our_server()).await;
+            let server = files.server.clone().alpn(["h2"]);
+            let server = server.require_client_certificates(&files.ca).unwrap();
             for resumed in [false, true] {
-                let mut command = tool("openssl").unwrap();
-                command.args(["s_client", "-quiet", flag, "-verify_return_error"]);
-                command.args(["-connect", &format!("127.0.0.1:{port}"), "-alpn", "echo/1"]);
-                command.args(["-servername", "localhost", "-CAfile", &files.path("ca")]);
-                command.args(["-cert", &files.path("client"), "-key", &files.path("client.key")]);
-                let session = files.path("session");
-                command.args([if resumed { "-sess_in" } else { "-sess_out" }, &session]);
-                let mut peer = Peer::start(command.stderr(Stdio::null()));
-                peer.0.stdin.as_mut().unwrap().write_all(b"hello\n").unwrap();
-                let (socket, _) = listener.accept().await.unwrap();
-                assert_eq!(socket.protocol_version(), Some(version));
-                assert_eq!(socket.alpn().as_deref(), Some(&b"echo/1"[..]));
-                assert_eq!(socket.server_name().as_deref(), Some("localhost"));
-                assert!(!socket.peer_certificates().is_empty());
-                assert_eq!(socket.is_resumed(), resumed);
-                echo_line(&socket).await.unwrap();
-                let ended = pool::run(move || {
-                    peer.line_after("hello");
-                    peer.0.wait().unwrap().success()
+                let Some(openssl) = tool("openssl") else { return };
+                let (port, serving) = answer_once(&server, move |socket| {
+                    assert_eq!(socket.protocol_version(), Some(version));
+                    assert_eq!(socket.server_name().as_deref(), Some("localhost"));
+                    assert_eq!(socket.alpn().as_deref(), Some(&b"h2"[..]));
+                    // Its own, and the authority's.
+                    assert_eq!(socket.peer_certificates().len(), 2);
+                    assert_eq!(socket.is_resumed(), resumed);
                 });
-                assert!(ended.await);
+                let to = format!("127.0.0.1:{port}");
+                // What it does of its own accord it says on standard error.
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(openssl.get_program());
+                shell.args(["s_client", "-connect", &to, "-servername", "localhost", flag]);
+                shell.args(["-CAfile", &files.ca, "-verify_return_error"]);
+                shell.args(["-cert", &files.client_pem, "-alpn", "h2,http/1.1"]);
+                shell.args([["-sess_out", "-sess_in"][usize::from(resumed)], &files.session]);
+                let mut client = Program::start(&mut shell);
+                client.line_with(if resumed { "Reused, TLSv1" } else { "New, TLSv1" });
+                client.line_with("Verify return code: 0 (ok)");
+                if version == TlsVersion::V1_3 {
+                    // New keys, in the middle.
+                    client.type_line("K");
+                    client.line_with("KEYUPDATE");
+                }
+                client.type_line("ping");
+                client.line_with("re:ping");
+                client.line_with("closed");
+                serving.join().unwrap();
             }
         });
     }
 }
 
 #[test]
-fn we_talk_to_openssl() {
-    let Some(_) = tool("openssl") else { return };
+fn openssl_s_server_is_talked_to() {
     for (version, flag) in VERSIONS {
-        run(async move || {
+        bounded(move || {
+            let Some(mut openssl) = tool("openssl") else { return };
             let files = Files::new();
-            let mut command = tool("openssl").unwrap();
-            command.args(["s_server", "-accept", "127.0.0.1:0", "-rev", flag, "-alpn", "echo/1"]);
-            command.args(["-cert", &files.path("chain"), "-key", &files.path("key")]);
-            command.args(["-Verify", "1", "-verify_return_error", "-CAfile", &files.path("ca")]);
-            let mut peer = Peer::start(command.stderr(Stdio::null()));
-            let address = peer.line_after("ACCEPT ");
-            let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
-            let client = files.our_client();
+            openssl.args(["s_server", "-accept", "127.0.0.1:0", "-rev", "-alpn", "h2", flag]);
+            openssl.args(["-cert", &files.server_pem, "-CAfile", &files.ca, "-Verify", "1"]);
+            openssl.args(["-verify_return_error"]);
+            let server = Program::start(openssl.stderr(Stdio::null()));
+            let line = server.line_with("ACCEPT ");
+            let port: u16 = line.rsplit(':').next().unwrap().trim().parse().unwrap();
+            let client = files.client.alpn(["h2", "http/1.1"]);
             for resumed in [false, true] {
                 let to = ("localhost", port);
-                let socket = AsyncSocket::create_tls_connection(to, &client).await.unwrap();
+                let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
+                socket.set_timeout(Some(LIMIT));
                 assert_eq!(socket.protocol_version(), Some(version));
-                assert_eq!(socket.alpn().as_deref(), Some(&b"echo/1"[..]));
+                assert_eq!(socket.alpn().as_deref(), Some(&b"h2"[..]));
                 assert_eq!(socket.is_resumed(), resumed);
-                socket.send_all(b"hello\n").await.unwrap();
-                assert_eq!(socket.recv_until(b"\n", 100).await.unwrap(), "olleh\n");
-                socket.close().await.unwrap();
+                socket.send_all(b"ping\n").unwrap();
+                assert_eq!(socket.recv_until(b"\n", 9).unwrap(), "gnip\n");
+                socket.close().unwrap();
             }
-            // A client that trusts others is not talked to.
-            let stranger = Authority::new().client();
-            let refused = AsyncSocket::create_tls_connection(("localhost", port), &stranger).await;
-            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidData);
         });
     }
 }
 
 #[test]
-fn curl_gets_a_page() {
-    let Some(mut curl) = tool("curl") else { return };
-    run(async move || {
+fn a_socket_of_pythons_ssl_is_answered() {
+    bounded(|| {
+        let Some(mut python) = tool("python3") else { return };
         let files = Files::new();
-        let server = Tls::server(files.path("chain"), files.path("key")).unwrap();
-        let (listener, port) = listening(&server).await;
-        let serving = asyncoro::spawn(async move {
-            let (socket, _) = listener.accept().await?;
-            socket.recv_until(b"\r\n\r\n", 10_000).await?;
-            socket.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\npage\n").await?;
-            socket.close().await
+        let (port, serving) = answer_once(&files.server, |socket| {
+            assert_eq!(socket.server_name().as_deref(), Some("localhost"));
         });
-        let url = format!("https://localhost:{port}/");
-        curl.args(["-sS", "--max-time", "20", "--cacert", &files.path("ca"), &url]);
-        assert_eq!(pool::run(move || output(&mut curl)).await, "page\n");
-        serving.await.unwrap().unwrap();
+        python.args(["-c", PYTHON_CLIENT, &files.ca, &port.to_string()]);
+        assert_eq!(output(&mut python), "re:ping\n\nTLSv1.3\n");
+        serving.join().unwrap();
     });
 }
 
-const PYTHON: &str = r#"
+const PYTHON_CLIENT: &str = "
 import socket, ssl, sys
-role, folder, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-SIZE = 3 << 20
-if role == 'client':
-    context = ssl.create_default_context(cafile=folder + '/ca')
-    sock = context.wrap_socket(socket.create_connection(('localhost', port)),
-                               server_hostname='localhost')
-else:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(folder + '/chain', folder + '/key')
-    listener = socket.create_server(('127.0.0.1', 0))
-    print('port', listener.getsockname()[1], flush=True)
-    sock = context.wrap_socket(listener.accept()[0], server_side=True)
-sock.settimeout(20)
-sock.sendall(b'x' * SIZE)
-got = 0
-while got < SIZE:
-    part = sock.recv(65536)
-    assert part, got
-    got += len(part)
-# The peer says that it ends; without that recv would raise.
-assert sock.recv(1) == b''
-print('version', sock.version(), flush=True)
-"#;
-
-/// What `PYTHON` does, from our side: as much each way, then the end.
-async fn exchange(socket: &AsyncSocket) {
-    const SIZE: usize = 3 << 20;
-    let received = socket.recv_all_bytes(SIZE).await.unwrap();
-    assert!(received.iter().all(|byte| *byte == b'x'));
-    socket.send_all(&received).await.unwrap();
-    socket.close().await.unwrap();
-}
+context = ssl.create_default_context(cafile=sys.argv[1])
+plain = socket.create_connection(('127.0.0.1', int(sys.argv[2])), timeout=20)
+near = context.wrap_socket(plain, server_hostname='localhost', suppress_ragged_eofs=False)
+near.sendall(b'ping\\n')
+data = b''
+while True:
+    more = near.recv(100)
+    if not more:
+        break
+    data += more
+print(data.decode())
+print(near.version())
+";
 
 #[test]
-fn python_talks_to_us_and_we_to_python() {
-    let Some(_) = tool("python3") else { return };
+fn a_server_of_pythons_ssl_is_talked_to() {
+    run(async || {
+        let Some(mut python) = tool("python3") else { return };
+        let files = Files::new();
+        let server = Program::start(python.args(["-c", PYTHON_SERVER, &files.server_pem]));
+        let port: u16 = server.line_with("").parse().unwrap();
+        let socket = AsyncSocket::create_tls_connection(("localhost", port), &files.client).await;
+        let socket = socket.unwrap();
+        socket.send_all(b"ping\n").await.unwrap();
+        assert_eq!(socket.recv_until(b"\n", 99).await.unwrap(), "re:ping\n");
+        socket.close().await.unwrap();
+        // It has seen close_notify and not only the end of TCP.
+        server.line_with("closed");
+        server.end();
+    });
+}
+
+const PYTHON_SERVER: &str = "
+import socket, ssl, sys
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+context.load_cert_chain(sys.argv[1])
+listener = socket.create_server(('127.0.0.1', 0))
+print(listener.getsockname()[1], flush=True)
+plain, _ = listener.accept()
+plain.settimeout(20)
+far = context.wrap_socket(plain, server_side=True, suppress_ragged_eofs=False)
+far.sendall(b're:' + far.recv(100))
+assert far.recv(100) == b''
+print('closed', flush=True)
+";
+
+#[test]
+fn curl_gets_a_page_over_tls() {
+    run(async || {
+        let Some(mut curl) = tool("curl") else { return };
+        let files = Files::new();
+        let (listener, port) = listening(&files.server.alpn(["http/1.1"])).await;
+        let url = format!("https://localhost:{port}/");
+        curl.args(["-sS", "--noproxy", "*", "--max-time", "15", "--cacert", &files.ca]);
+        curl.args(["-w", "%{http_code} %{num_connects}\n", &url, &url]);
+        let getting = thread::spawn(move || output(&mut curl));
+        let socket = listener.accept().await.unwrap().0;
+        for _ in 0..2 {
+            socket.recv_until(b"\r\n\r\n", 9999).await.unwrap();
+            let page = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\npage\n";
+            socket.send_all(page).await.unwrap();
+        }
+        assert_eq!(socket.recv(&mut [0]).await.unwrap(), 0);
+        assert_eq!(getting.join().unwrap(), "page\n200 1\npage\n200 0\n");
+    });
+}
+
+/// The Python that has pycos.
+fn pycos(script: &str, arguments: &[&str]) -> Option<Command> {
+    let python = or_skip("ASYNCORO_PYCOS_PYTHON", env::var("ASYNCORO_PYCOS_PYTHON").ok())?;
+    let mut command = Command::new(python);
+    command.args(["-B", "-c", &format!("{PYCOS}{script}")]).args(arguments);
+    Some(command)
+}
+
+const PYCOS: &str = "
+import os, pycos, signal, socket, sys
+signal.alarm(60)
+def run(generator):
+    print(pycos.Task(generator).value(), flush=True)
+    os._exit(0)
+";
+
+#[test]
+fn a_tls_client_of_pycos_is_answered() {
     run(async || {
         let files = Files::new();
-        let folder = files.folder.to_str().unwrap();
-        let server = Tls::server(files.path("chain"), files.path("key")).unwrap();
-        let (listener, port) = listening(&server).await;
-        let mut command = tool("python3").unwrap();
-        command.args(["-c", PYTHON, "client", folder, &port.to_string()]);
-        let mut peer = Peer::start(&mut command);
-        exchange(&listener.accept().await.unwrap().0).await;
-        let version = pool::run(move || peer.line_after("version ")).await;
-        assert_eq!(version, "TLSv1.3");
-
-        let mut command = tool("python3").unwrap();
-        let mut peer = Peer::start(command.args(["-c", PYTHON, "server", folder, "0"]));
-        let port: u16 = peer.line_after("port ").parse().unwrap();
-        let client = Tls::client().unwrap().ca_file(files.path("ca")).unwrap();
-        let to = ("localhost", port);
-        exchange(&AsyncSocket::create_tls_connection(to, &client).await.unwrap()).await;
-        let version = pool::run(move || peer.line_after("version ")).await;
-        assert_eq!(version, "TLSv1.3");
+        let (listener, port) = listening(&files.server).await;
+        let Some(mut pycos) = pycos(PYCOS_CLIENT, &[&files.ca, &port.to_string()]) else { return };
+        let client = Program::start(&mut pycos);
+        let socket = listener.accept().await.unwrap().0;
+        let message = socket.recv_msg().await.unwrap().unwrap();
+        assert_eq!(message, "ping".repeat(25_000));
+        socket.send_msg(&message).await.unwrap();
+        client.line_with("ok");
     });
 }
 
-const PYCOS: &str = r#"
-import socket, sys
-sys.argv[1:], (role, folder, port) = [], sys.argv[1:]
-import pycos
-def client(task=None):
-    sock = pycos.AsyncSocket(socket.socket(), certfile=folder + '/ca')
-    yield sock.connect(('127.0.0.1', int(port)))
-    yield sock.send_msg(b'from pycos')
-    print('got', (yield sock.recv_msg()).decode(), flush=True)
-def server(sock, task=None):
-    conn, _ = yield sock.accept()
-    message = yield conn.recv_msg()
-    yield conn.send_msg(message)
-    print('got', message.decode(), flush=True)
-    yield task.sleep(20)
-if role == 'client':
-    pycos.Task(client).value()
-else:
-    sock = socket.socket()
-    sock.bind(('127.0.0.1', 0))
-    sock.listen(1)
-    print('port', sock.getsockname()[1], flush=True)
-    sock = pycos.AsyncSocket(sock, keyfile=folder + '/key', certfile=folder + '/chain')
-    pycos.Task(server, sock).value()
-"#;
+const PYCOS_CLIENT: &str = "
+def client():
+    near = pycos.AsyncSocket(socket.socket(), certfile=sys.argv[1])
+    yield near.connect(('127.0.0.1', int(sys.argv[2])))
+    yield near.send_msg(b'ping' * 25000)
+    reply = yield near.recv_msg()
+    return 'ok' if reply == b'ping' * 25000 else reply
+run(client)
+";
 
 #[test]
-fn pycos_talks_to_us_and_we_to_pycos() {
-    let python = or_skip("ASYNCORO_PYCOS_PYTHON", env::var("ASYNCORO_PYCOS_PYTHON").ok());
-    let Some(python) = python else { return };
-    run(async move || {
+fn a_tls_server_of_pycos_is_talked_to() {
+    run(async || {
         let files = Files::new();
-        let folder = files.folder.to_str().unwrap();
-        let server = Tls::server(files.path("chain"), files.path("key")).unwrap();
-        let (listener, port) = listening(&server).await;
-        let mut command = Command::new(&python);
-        command.args(["-B", "-c", PYCOS, "client", folder, &port.to_string()]);
-        let mut peer = Peer::start(&mut command);
-        let (socket, _) = listener.accept().await.unwrap();
-        let message = socket.recv_msg().await.unwrap().unwrap();
-        socket.send_msg(&message).await.unwrap();
-        socket.flush().await.unwrap();
-        let got = pool::run(move || peer.line_after("got ")).await;
-        assert_eq!(got, "from pycos");
-
-        let mut command = Command::new(&python);
-        let mut peer = Peer::start(command.args(["-B", "-c", PYCOS, "server", folder, "0"]));
-        let port: u16 = peer.line_after("port ").parse().unwrap();
-        let client = Tls::client().unwrap().ca_file(files.path("ca")).unwrap();
+        let Some(mut pycos) = pycos(PYCOS_SERVER, &[&files.server_pem]) else { return };
+        let server = Program::start(&mut pycos);
+        let line = server.line_with("listening on ");
+        let port: u16 = line.rsplit(' ').next().unwrap().parse().unwrap();
         let to = ("localhost", port);
-        let socket = AsyncSocket::create_tls_connection(to, &client).await.unwrap();
-        socket.send_msg(b"to pycos").await.unwrap();
-        assert_eq!(socket.recv_msg().await.unwrap().unwrap(), "to pycos");
-        assert_eq!(pool::run(move || peer.line_after("got ")).await, "to pycos");
+        let socket = AsyncSocket::create_tls_connection(to, &files.client).await.unwrap();
+        socket.send_msg("ping".repeat(25_000).as_bytes()).await.unwrap();
+        assert_eq!(socket.recv_msg().await.unwrap().unwrap(), "ping".repeat(25_000));
+        server.line_with("ok");
     });
 }
+
+const PYCOS_SERVER: &str = "
+def server():
+    listener = socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(1)
+    print('listening on', listener.getsockname()[1], flush=True)
+    pem = sys.argv[1]
+    conn, _ = yield pycos.AsyncSocket(listener, keyfile=pem, certfile=pem).accept()
+    message = yield conn.recv_msg()
+    yield conn.send_msg(bytes(message))
+    return 'ok'
+run(server)
+";

@@ -2,55 +2,18 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    pin::pin,
     thread,
     time::Duration,
 };
 
-use asyncoro::{AsyncSocket, BlockingSocket, Tls, coro};
+use asyncoro::{AsyncSocket, Tls, coro};
 
-use super::{listening, localhost, secured};
-use crate::pairs::{Kind, bounded, narrow, pair, raw, run};
+use super::{listening, listening_blocking, localhost};
+use crate::pairs::{Kind, bounded, narrow, pair, poll_once, run};
 
-#[test]
-fn start_tls_turns_a_conversation_in_the_middle() {
-    run(async || {
-        let (server, client) = localhost();
-        let client = client.server_name("localhost").unwrap();
-        let (near, far) = pair(Kind::Tcp4);
-        let serving = coro::spawn(async move {
-            assert_eq!(far.recv_until(b"\n", 100).await.unwrap(), "STARTTLS\n");
-            far.send_queued(b"go\n").await.unwrap();
-            far.start_tls(&server).await.unwrap();
-            assert_eq!(far.recv_msg().await.unwrap().unwrap(), "secret");
-            assert_eq!(far.start_tls(&server).await.unwrap_err().kind(), ErrorKind::InvalidInput);
-        });
-        near.send_all(b"STARTTLS\n").await.unwrap();
-        assert_eq!(near.recv_until(b"\n", 100).await.unwrap(), "go\n");
-        near.start_tls(&client).await.unwrap();
-        near.send_msg(b"secret").await.unwrap();
-        serving.await.unwrap();
-    });
-}
-
-#[test]
-fn start_tls_refuses_bytes_that_came_before_it() {
-    let (server, client) = localhost();
-    run(async move || {
-        let (near, far) = pair(Kind::Tcp4);
-        near.send_all(b"STARTTLS\ninjected").await.unwrap();
-        assert_eq!(far.recv_until(b"\n", 100).await.unwrap(), "STARTTLS\n");
-        let refused = far.start_tls(&server).await.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
-        // What was received is still there, in plain text.
-        assert_eq!(far.recv_bytes(100).await.unwrap(), "injected");
-    });
-    // A client has to know whom it wants.
-    let (near, _far) = raw(Kind::Tcp4);
-    let near = BlockingSocket::new(near).unwrap();
-    let refused = near.start_tls(&client).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
-    assert!(refused.to_string().contains("server_name"), "{refused}");
-}
+const SHORT: Duration = Duration::from_millis(50);
 
 #[test]
 fn with_tls_is_for_sockets_that_will_connect_or_listen() {
@@ -69,31 +32,86 @@ fn with_tls_is_for_sockets_that_will_connect_or_listen() {
         assert_eq!(near.with_tls(&client).unwrap_err().kind(), ErrorKind::InvalidInput);
         let datagrams = AsyncSocket::create_datagram("127.0.0.1:0").await.unwrap();
         assert_eq!(datagrams.with_tls(&client).unwrap_err().kind(), ErrorKind::InvalidInput);
-        // A listener with the configuration of a client.
-        let wrong = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
-        let wrong = wrong.with_tls(&client).unwrap();
-        assert_eq!(wrong.accept().await.unwrap_err().kind(), ErrorKind::InvalidInput);
     });
 }
 
 #[test]
-fn a_conversation_goes_on_in_the_other_face() {
+fn a_configuration_of_the_wrong_role_is_refused_before_anything_is_connected() {
+    run(async || {
+        let (server, client) = localhost();
+        let listener = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let open = || AsyncSocket::open(socket2::Domain::IPV4, socket2::Type::STREAM).unwrap();
+        let socket = open().with_tls(&server).unwrap();
+        let refused = socket.connect(&address).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+        let socket = open().into_blocking().await.unwrap().with_tls(&server).unwrap();
+        let refused = socket.connect(&address).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+        {
+            let accepting = pin!(listener.accept());
+            assert!(poll_once(accepting).is_pending(), "nobody has connected");
+        }
+
+        let listener = listener.with_tls(&client).unwrap();
+        assert_eq!(listener.accept().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        let listener = listener.into_blocking().await.unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn a_blocking_listener_counts_the_handshakes_that_fail_in_first_verbs() {
+    bounded(|| {
+        let (server, _) = localhost();
+        let (listener, port) = listening_blocking(&server.handshake_timeout(SHORT));
+        let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let socket = listener.accept().unwrap().0;
+        assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        socket.recv(&mut [0]).unwrap_err();
+        assert_eq!(listener.failed_handshakes(), 1, "once for each connection");
+        drop(silent);
+        TcpStream::connect(("127.0.0.1", port)).unwrap().write_all(b"GET / HTTP/1.0\r\n").unwrap();
+        let socket = listener.accept().unwrap().0;
+        while socket.try_recv(&mut [0]).unwrap_err().kind() == ErrorKind::WouldBlock {
+            thread::yield_now();
+        }
+        assert_eq!(listener.failed_handshakes(), 2, "a try_ verb shakes hands, too");
+    });
+}
+
+#[test]
+fn so_many_handshakes_as_were_asked_for_are_under_way_at_once() {
+    run(async || {
+        let (server, client) = localhost();
+        let (listener, port) = listening(&server.handshakes(2)).await;
+        let silent: Vec<_> =
+            (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+        let serving = coro::spawn(async move {
+            let accepted = listener.accept().await.unwrap().0;
+            (listener.failed_handshakes(), accepted)
+        });
+        let to = ("localhost", port);
+        let socket = AsyncSocket::create_tls_connection(to, &client).await.unwrap();
+        // Two of the three made room: one for the third, one for the good one.
+        let (failed, _accepted) = serving.await.unwrap();
+        assert_eq!(failed, 2);
+        drop((silent, socket));
+    });
+}
+
+#[test]
+fn what_was_agreed_on_is_known_of_a_closed_socket_too() {
     run(async || {
         let (near, far) = pair(Kind::Tls);
-        near.send_all(b"line\nrest").await.unwrap();
-        assert_eq!(far.recv_until(b"\n", 100).await.unwrap(), "line\n");
-        let version = far.protocol_version();
-        let far = far.into_blocking().await.unwrap();
-        assert!(version.is_some() && far.protocol_version() == version);
-        let far = thread::spawn(move || {
-            assert_eq!(far.recv_all_bytes(4).unwrap(), "rest");
-            far.send_msg(b"from a thread").unwrap();
-            far
-        });
-        assert_eq!(near.recv_msg().await.unwrap().unwrap(), "from a thread");
-        let far = far.join().unwrap().into_async().unwrap();
-        near.send_msg(b"and back").await.unwrap();
-        assert_eq!(far.recv_msg().await.unwrap().unwrap(), "and back");
+        let version = near.protocol_version();
+        far.close().await.unwrap();
+        assert_eq!(near.recv(&mut [0]).await.unwrap(), 0);
+        near.close().await.unwrap();
+        assert!(version.is_some() && near.protocol_version() == version);
+        assert!(near.peer_closed_cleanly());
+        // Our end was closed first, and has not heard of the other's.
+        assert!(!far.peer_closed_cleanly());
     });
 }
 
@@ -117,37 +135,6 @@ fn into_parts_ends_tls_and_gives_what_was_said() {
         drop(plain);
         regular.read_to_end(&mut left).unwrap();
         assert!(left.ends_with(b"plain"), "{left:?}");
-    });
-}
-
-#[test]
-fn a_drop_and_a_close_tell_the_peer_that_nothing_follows() {
-    run(async || {
-        for close in [false, true] {
-            let (near, far) = pair(Kind::Tls);
-            near.send_msg(b"the last").await.unwrap();
-            if close {
-                near.close().await.unwrap();
-            }
-            drop(near);
-            assert_eq!(far.recv_msg().await.unwrap().unwrap(), "the last");
-            assert_eq!(far.recv_msg().await.unwrap(), None);
-            assert!(far.peer_closed_cleanly());
-        }
-    });
-    bounded(|| {
-        for close in [false, true] {
-            let (near, far) = raw(Kind::Tcp4);
-            let (near, far) = secured(near, far);
-            near.send_msg(b"the last").unwrap();
-            if close {
-                near.close().unwrap();
-            }
-            drop(near);
-            assert_eq!(far.recv_msg().unwrap().unwrap(), "the last");
-            assert_eq!(far.recv_msg().unwrap(), None);
-            assert!(far.peer_closed_cleanly());
-        }
     });
 }
 
