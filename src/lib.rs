@@ -277,9 +277,10 @@ pub use socket2;
 pub use addr::{Address, ToAddress};
 pub use coro::{AsynCoro, Coro, run, run_until, spawn};
 pub use socket::{AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused};
-#[cfg(fuzzing)]
+/// What the fuzz targets in `fuzz/` reach; no part of the interface.
+#[cfg(all(feature = "tls", any(test, fuzzing)))]
 #[doc(hidden)]
-pub use tls::feed as fuzz_session;
+pub use tls::fuzzing;
 #[cfg(feature = "tls")]
 pub use tls::{ClientTls, ServerTls, Tls, TlsVersion};
 

@@ -46,7 +46,7 @@ use self::session::Session;
 
 mod client;
 #[cfg(any(test, fuzzing))]
-mod feed;
+pub mod fuzzing;
 mod identity;
 mod names;
 mod pem;
@@ -60,8 +60,6 @@ mod verify;
 mod version;
 
 pub use client::ClientTls;
-#[cfg(fuzzing)]
-pub use feed::feed;
 pub use server::ServerTls;
 pub use version::{TlsVersion, UnsupportedTlsVersion};
 

@@ -13,6 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 
 use super::*;
 
+mod fuzzing;
 mod handshakes;
 
 /// A certificate and its key, as PEM.
