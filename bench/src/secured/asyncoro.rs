@@ -1,139 +1,68 @@
-//! asyncoro: sockets with TLS, a coroutine at each end.
+//! asyncoro: its sockets with TLS, and its messages.
 
-use std::net::{TcpListener, TcpStream};
+use asyncoro::coro::Scheduler;
+use asyncoro::{AsyncSocket, ClientTls, ServerTls, Tls, spawn};
 
-use asyncoro::{AsyncSocket, ClientTls, Coro, ServerTls, Tls, coro::Scheduler};
+use super::ends::Net;
+use super::{IN_FLIGHT, Identity, MESSAGE, connected};
 
-use super::{IN_FLIGHT, Identity, MESSAGE, RECORD, Secured};
-
-pub(crate) struct Asyncoro {
-    scheduler: Scheduler,
+#[derive(Clone)]
+pub(crate) struct Config {
     server: ServerTls,
     client: ClientTls,
     fresh: ClientTls,
-    near: AsyncSocket,
-    far: AsyncSocket,
-    kept: Vec<(AsyncSocket, AsyncSocket)>,
 }
 
-impl Asyncoro {
-    pub(crate) fn new(identity: &Identity) -> Asyncoro {
-        let scheduler = Scheduler::new().expect("a scheduler can be made");
+impl Net for Scheduler {
+    type Config = Config;
+    type Stream = AsyncSocket;
+
+    fn configure(identity: &Identity) -> Config {
         let (chain, key) = (identity.chain.as_bytes(), identity.key.as_bytes());
         let server = Tls::server_from_pem(chain, key).expect("the key fits");
-        let client = || {
-            let client = Tls::client().and_then(|client| client.ca_from_pem(chain));
-            client.and_then(|client| client.server_name("localhost")).expect("it is ours")
-        };
-        let fresh = client().session_resumption(false);
-        let (near, far) = scheduler.enter(pair(&server, &fresh));
-        let client = client();
-        Asyncoro { scheduler, server, client, fresh, near, far, kept: Vec::new() }
+        let client = Tls::client().and_then(|client| client.ca_from_pem(chain));
+        let client = client.and_then(|client| client.server_name("localhost"));
+        let client = client.expect("the certificate is one");
+        Config { server, fresh: client.clone().session_resumption(false), client }
     }
-}
-
-/// Two ends that have shaken hands.
-async fn pair(server: &ServerTls, client: &ClientTls) -> (AsyncSocket, AsyncSocket) {
-    let (near, far) = connected();
-    let server = server.clone();
-    let serving: Coro<_> =
-        asyncoro::spawn(async move { far.start_tls(&server).await.map(|()| far) });
-    near.start_tls(client).await.expect("a handshake");
-    (near, serving.await.expect("no panic").expect("a handshake"))
-}
-
-fn connected() -> (AsyncSocket, AsyncSocket) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let near = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
-    let far = listener.accept().expect("it has connected").0;
-    let convert = |socket: TcpStream| {
-        socket.set_nodelay(true).expect("an option of TCP");
-        AsyncSocket::new(socket).expect("a socket")
-    };
-    (convert(near), convert(far))
-}
-
-impl Secured for Asyncoro {
-    fn ping_pong(&mut self, times: usize, bytes: usize) {
-        let far = self.far.clone();
-        self.scheduler.enter(async {
-            let echo = asyncoro::spawn(async move {
-                let mut buffer = vec![0; bytes];
-                for _ in 0..times {
-                    far.recv_all(&mut buffer).await.expect("its bytes");
-                    far.send_all(&buffer).await.expect("room");
-                }
-            });
-            let mut buffer = vec![b'p'; bytes];
-            for _ in 0..times {
-                self.near.send_all(&buffer).await.expect("room");
-                self.near.recv_all(&mut buffer).await.expect("its bytes");
+    async fn pair(config: Config, resumed: bool) -> (AsyncSocket, AsyncSocket) {
+        let (near, far) = connected();
+        let far = AsyncSocket::new(far).expect("a socket");
+        let near = AsyncSocket::new(near).expect("a socket");
+        let client = if resumed { &config.client } else { &config.fresh };
+        let server = config.server.clone();
+        let serving = spawn(async move { far.start_tls(&server).await.map(|()| far) });
+        near.start_tls(client).await.expect("a handshake");
+        (near, serving.await.expect("no panic").expect("a handshake"))
+    }
+    async fn write(socket: &mut AsyncSocket, bytes: &[u8]) {
+        socket.send_all(bytes).await.expect("the peer is there");
+    }
+    /// It is in the kernel already.
+    async fn flush(_: &mut AsyncSocket) {}
+    async fn read(socket: &mut AsyncSocket, buffer: &mut [u8]) {
+        socket.recv_all(buffer).await.expect("the peer is there");
+    }
+    async fn read_some(socket: &mut AsyncSocket, buffer: &mut [u8]) -> usize {
+        socket.recv(buffer).await.expect("the peer is there")
+    }
+    async fn close(socket: &mut AsyncSocket) {
+        socket.close().await.expect("the peer is there");
+    }
+    async fn ask(socket: &mut AsyncSocket, times: usize, _: bool) {
+        for _ in 0..times {
+            for _ in 0..IN_FLIGHT {
+                socket.send_msg(&MESSAGE).await.expect("the peer is there");
             }
-            echo.await.expect("no panic");
-        });
-    }
-
-    fn messages(&mut self, times: usize, _: bool) {
-        let far = self.far.clone();
-        self.scheduler.enter(async {
-            let echo = asyncoro::spawn(async move {
-                for _ in 0..times * IN_FLIGHT {
-                    let message = far.recv_msg().await.expect("a message").expect("no end");
-                    far.send_msg(&message).await.expect("room");
-                }
-            });
-            for _ in 0..times {
-                for _ in 0..IN_FLIGHT {
-                    self.near.send_msg(&MESSAGE).await.expect("room");
-                }
-                for _ in 0..IN_FLIGHT {
-                    self.near.recv_msg().await.expect("a message").expect("no end");
-                }
+            for _ in 0..IN_FLIGHT {
+                socket.recv_msg().await.expect("the peer is there").expect("no end");
             }
-            echo.await.expect("no panic");
-        });
+        }
     }
-
-    fn bulk(&mut self, records: usize) {
-        let far = self.far.clone();
-        self.scheduler.enter(async {
-            let sink = asyncoro::spawn(async move {
-                let mut buffer = vec![0; RECORD.len()];
-                let mut left = records * RECORD.len();
-                while left > 0 {
-                    left -= far.recv(&mut buffer).await.expect("its bytes");
-                }
-            });
-            for _ in 0..records {
-                self.near.send_all(&RECORD).await.expect("room");
-            }
-            sink.await.expect("no panic");
-        });
-    }
-
-    fn handshakes(&mut self, times: usize, resumed: bool) {
-        let client = if resumed { &self.client } else { &self.fresh };
-        self.scheduler.enter(async {
-            for _ in 0..times {
-                let (near, far) = pair(&self.server, client).await;
-                far.send_all(b"!").await.expect("room");
-                // Tickets come before it.
-                near.recv_all(&mut [0]).await.expect("its byte");
-                near.close().await.expect("it closes");
-                far.close().await.expect("it closes");
-            }
-        });
-    }
-
-    fn keep(&mut self, connections: usize) {
-        for _ in 0..connections {
-            let (near, far) = self.scheduler.enter(async {
-                let (near, far) = pair(&self.server, &self.fresh).await;
-                far.send_all(b"!").await.expect("room");
-                near.recv_all(&mut [0]).await.expect("its byte");
-                (near, far)
-            });
-            self.kept.push((near, far));
+    async fn answer(socket: &mut AsyncSocket, times: usize, _: bool) {
+        for _ in 0..times * IN_FLIGHT {
+            let message = socket.recv_msg().await.expect("the peer is there").expect("no end");
+            socket.send_msg(&message).await.expect("the peer is there");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! rustls by itself on blocking sockets: both ends in turns, and the kernel holds what is between.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
-use super::{IN_FLIGHT, Identity, MESSAGE, RECORD, Secured};
+use super::ends::framed;
+use super::{Identity, RECORD, Secured, connected};
 
 type Near = StreamOwned<ClientConnection, TcpStream>;
 type Far = StreamOwned<ServerConnection, TcpStream>;
@@ -31,11 +32,7 @@ impl Blocking {
 
 /// Both ends in one thread: each goes on as far as it can with what has come.
 fn pair(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> (Near, Far) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let near = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
-    let far = listener.accept().expect("it has connected").0;
-    near.set_nodelay(true).expect("an option of TCP");
-    far.set_nodelay(true).expect("an option of TCP");
+    let (near, far) = connected();
     let name = "localhost".try_into().expect("a name");
     let client = ClientConnection::new(Arc::clone(client), name).expect("a session");
     let server = ServerConnection::new(Arc::clone(server)).expect("a session");
@@ -71,9 +68,7 @@ impl Secured for Blocking {
     }
 
     fn messages(&mut self, times: usize, gathered: bool) {
-        let framed = [&100_u32.to_be_bytes()[..], &MESSAGE].concat();
-        let (writes, bytes) =
-            if gathered { (1, framed.repeat(IN_FLIGHT)) } else { (IN_FLIGHT, framed) };
+        let (writes, bytes) = framed(gathered);
         let mut buffer = bytes.clone();
         for _ in 0..times {
             (0..writes).for_each(|_| self.near.write_all(&bytes).expect("room"));

@@ -2,12 +2,19 @@
 
 mod asyncoro;
 mod blocking;
+mod ends;
 mod tokio;
 
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+
+use ::asyncoro::coro::Scheduler;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use self::ends::Ends;
+use crate::subject::tokio::Tokio;
 
 /// A subject that speaks TLS on a connection of its own.
 pub(crate) trait Secured {
@@ -68,9 +75,20 @@ impl Identity {
 pub(crate) fn subjects(identity: &Identity) -> Vec<(&'static str, Box<dyn Secured>)> {
     vec![
         ("rustls, blocking", Box::new(blocking::Blocking::new(identity))),
-        ("tokio-rustls", Box::new(tokio::Tokio::new(identity))),
-        ("asyncoro", Box::new(asyncoro::Asyncoro::new(identity))),
+        ("tokio-rustls", Box::new(Ends::<Tokio>::new(identity))),
+        ("asyncoro", Box::new(Ends::<Scheduler>::new(identity))),
     ]
+}
+
+/// Both ends of a connection that speaks no TLS yet.
+fn connected() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let near = TcpStream::connect(listener.local_addr().expect("it is bound"));
+    let (near, far) = (near.expect("it listens"), listener.accept().expect("it has connected").0);
+    for socket in [&near, &far] {
+        socket.set_nodelay(true).expect("an option of TCP");
+    }
+    (near, far)
 }
 
 /// Messages in flight, and bytes of each.

@@ -10,7 +10,7 @@ mod floor;
 mod framed;
 mod monoio;
 mod smol;
-mod tokio;
+pub(crate) mod tokio;
 
 use std::io;
 
