@@ -6,7 +6,8 @@
 //! ```
 //!
 //! CHAIN and KEY are PEM files. Without them a throw-away certificate for `localhost` is made, and
-//! the file that it is in is told: it serves as CA for the client, and is removed at the end.
+//! its files are told and removed at the end: the certificate serves as CA for the client, the key
+//! nobody else may read.
 //! Clients that speak no TLS, or say nothing, hold up nobody. Ctrl-C and SIGTERM end the server.
 
 use std::{env, fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, process};
@@ -21,7 +22,7 @@ fn main() -> io::Result<()> {
         (Some(chain), Some(key)) => (Tls::server(chain, key)?, None),
         _ => {
             let file = Throwaway::new()?;
-            (Tls::server(&file.0, &file.0)?, Some(file))
+            (Tls::server(&file.certificate, &file.key)?, Some(file))
         }
     };
     asyncoro::run_until(async {
@@ -29,7 +30,8 @@ fn main() -> io::Result<()> {
         let server = AsyncSocket::create_server(address).await?.with_tls(&tls)?;
         println!("listening on {}", server.local_addr()?);
         if let Some(file) = &throwaway {
-            println!("certificate in {}", file.0.display());
+            println!("certificate in {}", file.certificate.display());
+            println!("key in {}", file.key.display());
         }
         asyncoro::spawn(serve(server)).or_log();
         shutdown.await
@@ -54,23 +56,34 @@ async fn echo(client: AsyncSocket) -> io::Result<()> {
     client.close().await
 }
 
-/// A certificate and its key in a file that only we may read.
-struct Throwaway(PathBuf);
+/// The files of a certificate that lasts as long as this program.
+struct Throwaway {
+    certificate: PathBuf,
+    key: PathBuf,
+}
 
 impl Throwaway {
     fn new() -> io::Result<Throwaway> {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
-        let path = env::temp_dir().join(format!("asyncoro-tls-{}.pem", process::id()));
-        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
-        let file_of = Throwaway(path);
-        write!(file, "{}{}", made.cert.pem(), made.signing_key.serialize_pem())?;
-        Ok(file_of)
+        let path =
+            |what| env::temp_dir().join(format!("asyncoro-tls-{}-{what}.pem", process::id()));
+        let files = Throwaway { certificate: path("certificate"), key: path("key") };
+        let write = |path, mode, text: String| {
+            let mut options = fs::File::options();
+            let mut file = options.write(true).create_new(true).mode(mode).open(path)?;
+            file.write_all(text.as_bytes())
+        };
+        write(&files.certificate, 0o644, made.cert.pem())?;
+        write(&files.key, 0o600, made.signing_key.serialize_pem())?;
+        Ok(files)
     }
 }
 
 impl Drop for Throwaway {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        for file in [&self.certificate, &self.key] {
+            let _ = fs::remove_file(file);
+        }
     }
 }

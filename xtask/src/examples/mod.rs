@@ -171,7 +171,7 @@ fn retry(programs: &Programs) -> Outcome {
 /// The client talks to the server, with the certificate that the server has made.
 fn tls_messages(programs: &Programs) -> Outcome {
     let (mut server, address) = programs.server("tls_msg_server")?;
-    let certificate = told_certificate(&mut server)?;
+    let certificate = told(&mut server, "certificate in ")?;
     let address = format!("localhost:{}", address.port());
     programs.start("tls_msg_client", &[&address, &certificate])?.end(PATIENCE)?;
     server.signal("TERM")?;
@@ -185,18 +185,22 @@ fn starttls(programs: &Programs) -> Outcome {
 /// Against the web server, which takes the certificate of another example.
 fn https_get(programs: &Programs) -> Outcome {
     let (mut server, _) = programs.server("tls_msg_server")?;
-    let certificate = told_certificate(&mut server)?;
-    let mut web = programs
-        .start("webserver", &["127.0.0.1:0", certificate.as_str(), certificate.as_str()])?;
+    let certificate = told(&mut server, "certificate in ")?;
+    let key = told(&mut server, "key in ")?;
+    let mut web = programs.start("webserver", &["127.0.0.1:0", &certificate, &key])?;
     let port = web.listening()?.port().to_string();
     let mut get = programs.start("https_get", &["localhost", &port, "/", &certificate])?;
     get.line_with("Pong!")?;
-    get.end(PATIENCE)
+    get.end(PATIENCE)?;
+    // Its files go with it.
+    server.signal("TERM")?;
+    server.end(PATIENCE)
 }
 
-fn told_certificate(server: &mut Running) -> Outcome<String> {
-    let line = server.line_with("certificate in ")?;
-    let path = line.split_once("certificate in ").map(|(_, path)| path.trim().to_owned());
+/// What a server tells behind some words, in a line of its own.
+fn told(server: &mut Running, words: &str) -> Outcome<String> {
+    let line = server.line_with(words)?;
+    let path = line.split_once(words).map(|(_, path)| path.trim().to_owned());
     path.ok_or_else(|| format!("no path in {line:?}"))
 }
 
