@@ -6,8 +6,8 @@
 //! - who is told something in a loop (events, due timers, dirty sockets) is taken out of its cell
 //!   first, since what is told may come back and ask.
 //!
-//! How coroutines are resumed is in `engine/resume.rs`, what sockets may ask of it in `watch.rs`; how
-//! these parts are driven, in `scheduler.rs`.
+//! How coroutines are resumed is in `engine/resume.rs`, what sockets may ask of it in `watch.rs`;
+//! how these parts are driven, in `scheduler.rs`.
 
 mod resume;
 

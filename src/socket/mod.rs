@@ -241,7 +241,8 @@ impl AsyncSocket {
         self.core.set(|settings| settings.coalescing = coalescing);
     }
 
-    /// Closes the socket for all its handles, after what is queued has left.
+    /// Closes the socket for all its handles, after what is queued has left. With TLS the peer is
+    /// told that nothing follows; one that does not read is waited for no longer than 5 s then.
     ///
     /// Everybody who waits on it is woken at once and gets `NotConnected` (inner error
     /// [`error::Closed`]), as does any verb from now on.

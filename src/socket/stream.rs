@@ -35,13 +35,16 @@ pub(super) const STARVED_PAUSE: Duration = Duration::from_millis(100);
 impl AsyncSocket {
     /// Connects to an address; a host name is resolved, and its first address used.
     ///
-    /// [`AsyncSocket::create_connection`] makes the socket too, and tries all addresses.
+    /// [`AsyncSocket::create_connection`] makes the socket too, and tries all addresses. A socket
+    /// that was given a TLS configuration (`with_tls`) shakes hands then, and verifies the host.
     ///
     /// # Errors
-    /// The system's, untouched: `ConnectionRefused`, for example.
+    /// The system's, untouched: `ConnectionRefused`, for example. With TLS those of
+    /// `create_tls_connection`, too.
     ///
     /// # Cancel
-    /// The system goes on connecting; a later `connect` to the same address waits for it.
+    /// The system goes on connecting; a later `connect` to the same address waits for it. With TLS
+    /// the socket is no longer usable.
     pub async fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let target = address.to_target()?;
         #[cfg(feature = "tls")]
@@ -55,6 +58,9 @@ impl AsyncSocket {
 
     /// Waits for the next connection; gives its socket and the peer's address.
     ///
+    /// With TLS (`with_tls`) it gives connections whose handshake is done; many are under way at
+    /// once, and a client that fails is no error here.
+    ///
     /// The new socket inherits the message limit and coalescing, but no timeout. At the limit of
     /// open files `accept` says so in the log, once, and waits until a socket is closed here or
     /// 100 ms have passed.
@@ -64,7 +70,7 @@ impl AsyncSocket {
     /// before it was accepted is none.
     ///
     /// # Cancel
-    /// No connection is lost.
+    /// No connection is lost; with TLS, handshakes that are under way go on.
     pub async fn accept(&self) -> io::Result<(AsyncSocket, Address)> {
         #[cfg(feature = "tls")]
         if let Some(listener) = self.tls(Secure::listener).flatten() {

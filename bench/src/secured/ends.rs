@@ -12,7 +12,7 @@ pub(crate) trait Net: Runtime {
     type Stream: 'static;
 
     fn configure(identity: &Identity) -> Self::Config;
-    /// Two ends that have shaken hands; `resumed`: with a ticket of the one before, if there is one.
+    /// Two ends that have shaken hands; `resumed`: with a ticket of the one before, if there is.
     fn pair(
         config: Self::Config,
         resumed: bool,
