@@ -287,23 +287,11 @@ impl Core {
                 Some(sys) => {
                     let progress = op.step(sys, self.settings.get(), &mut half.side);
                     let is_done = matches!(progress, Progress::Done(_));
-                    // TLS may answer the peer while it is read.
-                    let flush = if O::Side::DIRECTION == Direction::Read {
-                        sys.owes()
-                    } else {
-                        is_done && half.side.wants_flush(sys)
-                    };
-                    (progress, flush)
+                    (progress, is_done && half.side.wants_flush(sys))
                 }
                 None => (Progress::Done(Err(error::closed())), false),
             }
         };
-        if O::Side::DIRECTION == Direction::Read {
-            if flush {
-                self.mark_dirty(engine);
-            }
-            return Some(progress);
-        }
         if flush {
             engine.mark_dirty(Rc::<Core>::clone(self));
         }

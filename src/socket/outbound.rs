@@ -115,10 +115,13 @@ impl WriteSide {
     }
 
     /// Sends what TLS owes, as far as it goes.
+    #[inline]
     pub(crate) fn push(&mut self, sys: &Sys) -> Progress<()> {
-        if !sys.owes() {
-            return Progress::Done(Ok(()));
-        }
+        if sys.owes() { self.push_owed(sys) } else { Progress::Done(Ok(())) }
+    }
+
+    #[inline(never)]
+    fn push_owed(&mut self, sys: &Sys) -> Progress<()> {
         if self.full {
             return Progress::Wait;
         }
@@ -145,7 +148,7 @@ impl WriteSide {
             return self.write(sys, &[bytes]);
         }
         match sys.send(bytes) {
-            Ok(sent) if sent == bytes.len() && !sys.owes() => Progress::Done(Ok(sent)),
+            Ok(sent) if sent == bytes.len() => Progress::Done(Ok(sent)),
             sent => self.sent(sys, bytes.len(), sent),
         }
     }

@@ -186,6 +186,10 @@ impl<'a, O: Op> Verb<'a, O> {
     /// Parks until the direction is ready.
     fn wait(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         self.hold_turn(cx);
+        if O::Side::DIRECTION == Direction::Read && self.socket.core.owes() {
+            // TLS may have to answer what it reads, and had no room to.
+            self.socket.core.mark_dirty(engine);
+        }
         if let Err(error) = self.socket.core.watch(engine, O::Side::DIRECTION) {
             return self.end(Err(error));
         }

@@ -201,16 +201,7 @@ impl Sys {
     /// Receives into `buffer`.
     #[inline]
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> Result<usize> {
-        match self.secure() {
-            None => self.recv_raw(buffer),
-            Some(tls) => {
-                let mut filled = 0;
-                tls.read(self, buffer.len(), &mut |bytes| {
-                    buffer[filled..filled + bytes.len()].copy_from_slice(bytes);
-                    filled += bytes.len();
-                })
-            }
-        }
+        if self.is_covered() { self.recv_over(buffer) } else { self.recv_raw(buffer) }
     }
 
     /// recv(2) into `buffer`.
@@ -266,10 +257,7 @@ impl Sys {
     /// Sends `buffer`.
     #[inline]
     pub(crate) fn send(&self, buffer: &[u8]) -> Result<usize> {
-        match self.secure() {
-            None => self.send_raw(buffer),
-            Some(tls) => tls.send(self, buffer),
-        }
+        if self.is_covered() { self.send_over(buffer) } else { self.send_raw(buffer) }
     }
 
     /// send(2).

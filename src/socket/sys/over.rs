@@ -38,8 +38,15 @@ impl Sys {
         self.tls.take_if(|tls| tls.is_plain());
     }
 
-    /// What stands between a verb and the calls, if it is not the plain socket.
+    /// Whether something may stand between a verb and the calls: all that a plain socket is asked,
+    /// whose way must stay short. What follows from it is out of line.
     #[inline]
+    pub(crate) fn is_covered(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// What stands between a verb and the calls, if it is not the plain socket.
+    #[inline(never)]
     pub(super) fn secure(&self) -> Option<&Secure> {
         self.tls.as_deref().filter(|tls| tls.is_on())
     }
@@ -52,7 +59,7 @@ impl Sys {
     /// Whether records found no room and are still to be sent.
     #[inline]
     pub(crate) fn owes(&self) -> bool {
-        self.secure().is_some_and(Secure::owes)
+        self.is_covered() && self.secure().is_some_and(Secure::owes)
     }
 
     /// Sends what is owed, as far as it goes.
@@ -64,23 +71,31 @@ impl Sys {
     /// Unix stream with descriptors in flight, say, stops short early.
     #[inline]
     pub(crate) fn tells_drained(&self, got: usize, asked: usize) -> bool {
+        if self.is_covered() { self.has_said_all(got, asked) } else { self.is_short(got, asked) }
+    }
+
+    #[inline]
+    fn is_short(&self, done: usize, asked: usize) -> bool {
+        done < asked && self.kind.is_tcp()
+    }
+
+    #[inline(never)]
+    fn has_said_all(&self, got: usize, asked: usize) -> bool {
         match self.secure() {
-            None => got < asked && self.kind.is_tcp(),
             Some(tls) => self.kind.is_tcp() && tls.is_drained(),
+            None => self.is_short(got, asked),
         }
     }
 
     /// Whether a write that sent `sent` of `asked` bytes has filled the socket.
-    #[inline]
     pub(crate) fn tells_full(&self, sent: usize, asked: usize) -> bool {
         match self.secure() {
-            None => sent < asked && self.kind.is_tcp(),
+            None => self.is_short(sent, asked),
             Some(tls) => tls.owes(),
         }
     }
 
     /// A number that changes with each byte of a record that comes or goes.
-    #[inline]
     pub(crate) fn moved(&self) -> u32 {
         self.secure().map_or(0, Secure::moved)
     }
@@ -127,7 +142,29 @@ impl Sys {
         self.secure().map(Secure::take_said).unwrap_or_default()
     }
 
+    /// Receives what the peer says, over TLS or not.
+    #[inline(never)]
+    pub(super) fn recv_over(&self, buffer: &mut [u8]) -> Result<usize> {
+        let Some(tls) = self.secure() else { return self.recv_raw(buffer) };
+        let mut filled = 0;
+        tls.read(self, buffer.len(), &mut |bytes| {
+            buffer[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
+        })
+    }
+
+    /// Sends, over TLS or not.
+    #[inline(never)]
+    pub(super) fn send_over(&self, buffer: &[u8]) -> Result<usize> {
+        match self.secure() {
+            Some(tls) => tls.send(self, buffer),
+            None => self.send_raw(buffer),
+        }
+    }
+
     /// An error of a call that moves bytes, in words.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn reason(&self, error: Errno) -> io::Error {
         self.secure().map_or_else(|| error.into(), |tls| tls.reason(error))
     }
