@@ -166,7 +166,23 @@ impl AsyncSocket {
     /// # Cancel
     /// Nothing is lost. `f` has then not been called.
     pub async fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let lent = Verb::new(self, RecvLent).await?;
+        self.recv_with_limit(usize::MAX, f).await
+    }
+
+    /// As [`AsyncSocket::recv_with`], but receives at most `max` bytes and leaves what follows
+    /// where it is.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost. `f` has then not been called.
+    pub async fn recv_with_limit<R>(
+        &self,
+        max: usize,
+        f: impl FnOnce(&[u8]) -> R,
+    ) -> io::Result<R> {
+        let lent = Verb::new(self, RecvLent(max)).await?;
         Ok(f(lent.bytes()))
     }
 
