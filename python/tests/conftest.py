@@ -61,3 +61,10 @@ class Certificates:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def pytest_unconfigure(config):
+    """Ends what failed tests have left: at exit the scheduler would wait for it for ever."""
+    asyncoro = sys.modules.get("asyncoro")
+    if asyncoro is not None:
+        parallel(asyncoro.AsynCoro.instance().terminate).join(5)
