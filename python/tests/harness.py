@@ -29,7 +29,7 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import sys, os, socket, threading, time
 import asyncoro
-asyncoro.logger.setLevel('warning')
+asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
 """
 
 
