@@ -76,8 +76,8 @@ def test_4_2_two_acceptors_are_served_in_turn():
     listener.close()
 
 
-@pytest.mark.parametrize("verb", ["sendall", "send_msg", "accept", "recv_msg"])
 @also_await
+@pytest.mark.parametrize("verb", ["sendall", "send_msg", "accept", "recv_msg"])
 def test_4_3_close_wakes_what_waits(verb):
     sock, _peer = async_pair()
     if verb == "accept":
@@ -135,8 +135,8 @@ def test_4_3_a_failed_verb_does_not_wedge_the_coroutine():
     assert go(main) == ("plain", 2)
 
 
-@pytest.mark.parametrize("address", [("no-such-host.invalid", 80), "wrong", ("127.0.0.1", "http!")])
 @also_await
+@pytest.mark.parametrize("address", [("no-such-host.invalid", 80), "wrong", ("127.0.0.1", "http!")])
 def test_4_4_a_connect_that_fails_at_once_leaves_nothing_behind(address):
     sock, peer = async_pair()
 

@@ -52,8 +52,8 @@ def test_4_13_large_transfers_both_ways_at_once(certificates):
     listener.close()
 
 
-@pytest.mark.parametrize("first", ["client", "server"])
 @also_await
+@pytest.mark.parametrize("first", ["client", "server"])
 def test_4_14_close_leaves_no_descriptor_behind(certificates, first):
     listener = listener_of(certificates)
 

@@ -73,7 +73,7 @@ def test_a_request_waits_until_swapping_is_allowed():
     assert done(coro) == "new"
 
 
-@also_await
+# Not for `async def`: to the scheduler, what awaits and what is awaited are one.
 def test_a_request_waits_while_nested():
     def inner(coro):
         yield coro.receive()

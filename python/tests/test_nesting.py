@@ -168,8 +168,8 @@ def test_a_second_verb_before_the_first_was_waited_for_is_refused():
     assert go(main) == "goes on"
 
 
-@pytest.mark.parametrize("is_ready", [True, False])
 @also_await
+@pytest.mark.parametrize("is_ready", [True, False])
 def test_a_call_is_waited_for_once(is_ready):
     sock, peer = async_pair()
     if is_ready:

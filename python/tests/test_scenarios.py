@@ -66,8 +66,8 @@ def test_s03_recv_msg_of_a_frame_that_comes_byte_by_byte():
     assert done(coro) == b"hello"
 
 
-@pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x05", b"\0\0\0\x05he"])
 @also_await
+@pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x05", b"\0\0\0\x05he"])
 def test_s04_recv_msg_at_the_end_of_the_stream_gives_nothing(sent):
     sock, peer = async_pair()
     peer.sendall(sent)
@@ -179,8 +179,8 @@ def test_s09_a_sendall_that_times_out_says_how_much_went():
     assert 0.25 < seconds < 1.5
 
 
-@pytest.mark.parametrize("forever", [0, None])
 @also_await
+@pytest.mark.parametrize("forever", [0, None])
 def test_s10_timeouts_0_and_none_wait_for_ever(forever):
     sock, peer = async_pair()
 
@@ -312,8 +312,8 @@ def test_s16_two_coroutines_send_messages_on_one_socket():
         assert mine == [name * (number + 1) for number in range(50)]
 
 
-@pytest.mark.parametrize("verb", ["recv", "recvall", "recv_msg"])
 @also_await
+@pytest.mark.parametrize("verb", ["recv", "recvall", "recv_msg"])
 def test_s17_close_wakes_a_pending_read(verb):
     sock, _peer = async_pair()
 

@@ -29,8 +29,8 @@ def test_recv_with_flags_and_sizes():
     assert go(main) == (b"abc", b"", b"", b"abc")
 
 
-@pytest.mark.parametrize("verb", ["recv", "recvall"])
 @also_await
+@pytest.mark.parametrize("verb", ["recv", "recvall"])
 def test_a_negative_size_is_a_value_error(verb):
     sock, _peer = async_pair()
 
@@ -130,11 +130,11 @@ def test_default_timeouts():
     assert async_pair()[0].gettimeout() == 0
 
 
+@also_await
 @pytest.mark.parametrize("verb, arguments", [
     ("recv", (1,)), ("recvall", (1,)), ("recv_msg", ()), ("recv_into", (bytearray(1),)),
     ("recvfrom", (1,)), ("accept", ()), ("send_msg", (bytes(40_000_000),)),
 ])
-@also_await
 def test_each_verb_times_out(verb, arguments):
     sock, _peer = async_pair()
     if verb == "accept":
