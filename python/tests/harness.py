@@ -215,6 +215,7 @@ class Program:
         )
         self.pid = self.process.pid
         self._lines = {"stdout": [], "stderr": []}
+        self._open = set(self._lines)
         self._news = threading.Condition()
         self._readers = [
             parallel(self._read, self.process.stdout, "stdout"),
@@ -226,6 +227,9 @@ class Program:
             with self._news:
                 self._lines[name].append(line)
                 self._news.notify_all()
+        with self._news:
+            self._open.discard(name)
+            self._news.notify_all()
 
     @property
     def stdout(self):
@@ -241,9 +245,13 @@ class Program:
 
     def expect(self, text, times=1, seconds=WAIT):
         """Waits until the program has printed `text`, `times` times."""
+
+        def has_said():
+            return self.stdout.count(text) >= times
+
         with self._news:
-            said = self._news.wait_for(lambda: self.stdout.count(text) >= times, seconds)
-        assert said, f"no {text!r} x {times}\n{self._said()}"
+            self._news.wait_for(lambda: has_said() or not self._open, seconds)
+            assert has_said(), f"no {text!r} x {times}\n{self._said()}"
 
     def interrupt(self, signal_number=signal.SIGINT):
         os.kill(self.pid, signal_number)
@@ -283,4 +291,6 @@ def run_program(source, *arguments):
     """Runs a program to its end; the ended `Program`, its exit code in `process.returncode`."""
     with Program(source, *arguments) as program:
         program.end()
+        # Shown by pytest where the test fails.
+        print(program.stdout, program.stderr, sep="\n")
         return program
