@@ -1,0 +1,70 @@
+"""Bounds every test: 20 s in a thread of its own, and the process ends if even that cannot be told.
+
+A test that still runs after its time fails with the stacks of all threads on standard error; the
+thread is left behind. If the GIL itself is held, `faulthandler` ends the run a little later.
+"""
+
+import faulthandler
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from harness import LIMIT, parallel
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    faulthandler.dump_traceback_later(LIMIT + 5, exit=True)
+    try:
+        test = parallel(lambda: pyfuncitem.obj(**arguments))
+        test.join(LIMIT)
+        if test.is_alive():
+            faulthandler.dump_traceback(sys.__stderr__)
+            pytest.fail(f"hangs: not done after {LIMIT} s", pytrace=False)
+        test.result()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return True
+
+
+class Certificates:
+    """Paths of PEM files: `chain` and `key` of a server called localhost, `wrong`, another CA."""
+
+    def __init__(self, folder):
+        if shutil.which("openssl") is None:
+            pytest.skip("the openssl command is missing")
+        self.chain, self.key = self._make(folder, "server")
+        self.wrong, _ = self._make(folder, "wrong")
+        self.client_chain, self.client_key = self._make(folder, "client")
+        self.both = str(folder / "both.pem")
+        with open(self.both, "w") as both:
+            for part in (self.chain, self.key):
+                with open(part) as text:
+                    both.write(text.read())
+
+    @staticmethod
+    def _make(folder, name):
+        chain, key = str(folder / f"{name}.pem"), str(folder / f"{name}.key")
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"]
+        command += ["ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
+        command += ["-keyout", key, "-out", chain, "-subj", "/CN=localhost"]
+        command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        made = subprocess.run(command, capture_output=True, text=True, timeout=15)
+        assert made.returncode == 0, made.stderr
+        return chain, key
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def pytest_unconfigure(config):
+    """Ends what failed tests have left: at exit the scheduler would wait for it for ever."""
+    asyncoro = sys.modules.get("asyncoro")
+    if asyncoro is not None:
+        parallel(asyncoro.AsynCoro.instance().terminate).join(5)

@@ -1,0 +1,477 @@
+"""What a coroutine can be asked for, row by row of the reference's table (section 2)."""
+
+import threading
+import time
+
+import pytest
+
+import asyncoro
+from asyncoro import AsynCoro, Coro
+from harness import also_await, done, go
+
+
+def sleeper(coro=None):
+    yield coro.sleep()
+
+
+def ended():
+    """A coroutine that is over."""
+
+    def main(coro=None):
+        yield coro.sleep(0)
+
+    coro = Coro(main)
+    done(coro)
+    return coro
+
+
+# ---- making one
+
+
+def test_the_names_of_asyncoro_and_of_pycos_are_one_class_each():
+    assert asyncoro.Coro is asyncoro.Task
+    assert asyncoro.AsynCoro is asyncoro.Pycos
+
+
+@also_await
+def test_a_coroutine_knows_its_name_and_itself():
+    def named(coro=None):
+        yield coro.sleep(0)
+        return coro, AsynCoro.cur_coro(), asyncoro.Pycos.cur_task()
+
+    coro = Coro(named)
+    assert done(coro) == (coro, coro, coro)
+    assert coro.name == "named"
+    assert str(coro).startswith("named/")
+    assert AsynCoro.cur_coro() is None
+    assert len({coro, coro}) == 1 and coro != ended()
+
+
+@also_await
+def test_arguments_in_both_forms():
+    def main(a, b=2, *, c=3, coro=None):
+        yield coro.sleep(0)
+        return a, b, c
+
+    assert done(Coro(main, 1)) == (1, 2, 3)
+    assert done(Coro(main, 1, b=5, c=6)) == (1, 5, 6)
+    assert done(Coro(target=main, args=(7,), kwargs={"b": 8})) == (7, 8, 3)
+
+
+@also_await
+def test_the_injected_parameter():
+    def by_coro(coro=None):
+        yield coro.sleep(0)
+        return coro
+
+    def by_task(task=None):
+        yield task.sleep(0)
+        return task
+
+    def any_default(n, coro=17):
+        yield coro.sleep(0)
+        return coro
+
+    def keyword_only(*, task=None):
+        yield task.sleep(0)
+        return task
+
+    def without():
+        yield asyncoro.AsynCoro.cur_coro().sleep(0)
+        return AsynCoro.cur_coro()
+
+    for function, arguments in (
+        (by_coro, ()), (by_task, ()), (any_default, (1,)), (keyword_only, ()), (without, ()),
+    ):
+        coro = Coro(function, *arguments)
+        assert done(coro) is coro
+
+
+def test_a_parameter_without_a_default_is_not_injected():
+    def required(coro):
+        yield coro.sleep(0)
+
+    with pytest.raises(TypeError):
+        Coro(required)
+
+
+def test_passing_the_injected_parameter_is_an_error():
+    with pytest.raises(TypeError, match="multiple values"):
+        Coro(sleeper, 1)
+
+
+@pytest.mark.parametrize("wrong", [5, None, "text", lambda: None])
+def test_only_functions_that_make_coroutines_are_taken(wrong):
+    with pytest.raises(Exception):
+        Coro(wrong)
+
+
+@also_await
+def test_a_bound_method_is_taken():
+    class Thing:
+        def main(self, n, coro=None):
+            yield coro.sleep(0)
+            return self, n
+
+    thing = Thing()
+    assert done(Coro(thing.main, 3)) == (thing, 3)
+
+
+@also_await
+def test_coroutines_start_in_order():
+    order = []
+
+    def main(n, coro=None):
+        order.append(n)
+        yield coro.sleep(0)
+
+    def start(coro=None):
+        coros = [Coro(main, n) for n in range(100)]
+        for other in coros:
+            yield other.finish()
+
+    go(start)
+    assert order == list(range(100))
+
+
+# ---- sleep, resume
+
+
+@also_await
+def test_sleep_ends_with_its_alarm_value_or_with_what_resume_gives():
+    def main(coro=None):
+        alarm = yield coro.suspend(0.01, "alarm")
+        now = yield coro.sleep(-1, "now")
+        return alarm, now, (yield coro.sleep()), (yield coro.sleep(30, "never"))
+
+    coro = Coro(main)
+    time.sleep(0.2)
+    assert coro.resume("first") == 0
+    time.sleep(0.1)
+    assert coro.wakeup("second") == 0
+    assert done(coro) == ("alarm", "now", "first", "second")
+
+
+def test_sleep_is_for_oneself_and_takes_a_number():
+    def main(coro=None):
+        other = Coro(sleeper)
+        of_other = yield other.sleep(0.01)
+        of_text = yield coro.sleep("soon")
+        other.terminate()
+        return of_other, of_text
+
+    assert go(main) == (-1, -1)
+
+
+@also_await
+def test_resume_is_lost_unless_suspended():
+    def main(coro=None):
+        return (yield coro.receive(5)), (yield coro.sleep(0.1, "alarm"))
+
+    coro = Coro(main)
+    time.sleep(0.1)
+    assert coro.resume("lost") == 0
+    coro.send("message")
+    assert done(coro) == ("message", "alarm")
+    assert coro.resume(1) == -1
+
+
+# ---- messages
+
+
+@also_await
+def test_messages_are_received_in_the_order_of_sending():
+    def main(coro=None):
+        messages = []
+        for _ in range(4):
+            messages.append((yield coro.receive(5, "none")))
+        messages.append((yield coro.recv(0, "empty")))
+        return messages
+
+    coro = Coro(main)
+    assert [coro.send(message) for message in (1, None, "three", (4,))] == [0] * 4
+    assert done(coro) == [1, None, "three", (4,), "empty"]
+    assert coro.send(5) == -1
+
+
+@also_await
+def test_a_message_wakes_a_receiver_with_a_timeout():
+    def main(coro=None):
+        return (yield coro.receive(10, "alarm"))
+
+    coro = Coro(main)
+    time.sleep(0.1)
+    coro.send("hello")
+    assert done(coro) == "hello"
+
+
+@also_await
+def test_deliver_says_whether_it_arrived():
+    def receive(coro=None):
+        return (yield coro.receive())
+
+    def main(coro=None):
+        receiver = Coro(receive)
+        first = yield receiver.deliver("parcel", 5)
+        value = yield receiver.finish()
+        return first, value, (yield receiver.deliver("late", 5))
+
+    assert go(main) == (1, "parcel", -1)
+
+
+def test_send_may_be_yielded():
+    def main(coro=None):
+        status = yield coro.send("note")
+        return status, (yield coro.receive(0))
+
+    assert go(main) == (0, "note")
+
+
+@also_await
+def test_two_coroutines_play_ping_pong():
+    def pong(coro=None):
+        while True:
+            sender, n = yield coro.receive()
+            if n is None:
+                return "bye"
+            sender.send(n + 1)
+
+    def ping(coro=None):
+        other = Coro(pong)
+        n = 0
+        while n < 1000:
+            other.send((coro, n))
+            n = yield coro.receive()
+        other.send((coro, None))
+        return n, (yield other.finish())
+
+    assert go(ping) == (1000, "bye")
+
+
+# ---- throw, terminate
+
+
+@also_await
+@pytest.mark.parametrize("form", ["exception", "type and value", "with traceback", "tuple"])
+def test_throw_raises_at_the_pending_yield(form):
+    def main(coro=None):
+        try:
+            yield coro.sleep()
+        except KeyError as error:
+            return error.args
+
+    coro = Coro(main)
+    time.sleep(0.05)
+    arguments = {
+        "exception": (KeyError("k"),),
+        "type and value": (KeyError, KeyError("k")),
+        "with traceback": (KeyError, KeyError("k"), None),
+        "tuple": ((KeyError, KeyError("k")),),
+    }[form]
+    assert coro.throw(*arguments) == 0
+    assert done(coro) == ("k",)
+    assert coro.throw(KeyError("late")) == -1
+
+
+@also_await
+def test_throw_of_nothing_and_before_the_start():
+    ran = []
+
+    def late(coro=None):
+        ran.append(True)
+        yield coro.sleep(0)
+
+    def main(coro=None):
+        other = Coro(late)
+        statuses = other.throw(), other.throw(KeyError("early"))
+        yield other.finish(5)
+        return statuses, other.is_alive()
+
+    assert go(main) == ((-1, 0), False)
+    assert not ran
+
+
+@also_await
+def test_an_uncaught_throw_is_a_failure():
+    def main(coro=None):
+        yield coro.sleep()
+
+    coro = Coro(main)
+    time.sleep(0.05)
+    coro.throw(LookupError("gone"))
+    status = coro.value(5)
+    assert isinstance(status, asyncoro.MonitorStatus) and status.type is LookupError
+
+
+@also_await
+def test_terminate_of_oneself_takes_effect_at_the_next_wait():
+    seen = []
+
+    def main(coro=None):
+        status = coro.terminate()
+        seen.append(status)
+        try:
+            yield coro.sleep(0)
+            seen.append("after")
+        finally:
+            seen.append("finally")
+
+    assert go(main) is None
+    assert seen == [0, "finally"]
+
+
+def test_a_yield_in_cleanup_is_ignored():
+    def main(coro=None):
+        try:
+            yield coro.sleep()
+        finally:
+            yield coro.sleep(30)
+
+    coro = Coro(main)
+    time.sleep(0.05)
+    assert coro.terminate() == 0
+    assert coro.value(5) is None
+    assert not coro.is_alive()
+
+
+@also_await
+def test_terminate_before_the_start_and_after_the_end():
+    ran = []
+
+    def late(coro=None):
+        ran.append(True)
+        yield coro.sleep(0)
+
+    def main(coro=None):
+        other = Coro(late)
+        status = other.terminate()
+        yield other.finish(5)
+        return status, other.is_alive()
+
+    assert go(main) == (0, False)
+    assert not ran
+    assert ended().terminate() == -1
+
+
+# ---- value, finish, is_alive
+
+
+@also_await
+def test_value_is_for_threads_and_may_be_asked_again():
+    def main(coro=None):
+        yield coro.sleep(0.3)
+        return "value"
+
+    coro = Coro(main)
+    assert coro.is_alive()
+    assert coro.value(0.05) is None
+    assert coro.value(5) == "value"
+    assert coro.value() == "value"
+    assert not coro.is_alive()
+
+
+@also_await
+def test_finish_is_for_coroutines_and_may_be_a_call():
+    def slow(coro=None):
+        yield coro.sleep(0.3)
+        return "value"
+
+    def main(coro=None):
+        other = Coro(slow)
+        early = yield other.finish(0.05)
+        called = yield other()
+        return early, called, (yield other.finish())
+
+    assert go(main) == (None, "value", "value")
+
+
+@also_await
+def test_a_thread_and_two_coroutines_wait_for_the_same_value():
+    def slow(coro=None):
+        yield coro.sleep(0.3)
+        return "value"
+
+    def wait(other, coro=None):
+        return (yield other.finish())
+
+    coro = Coro(slow)
+    waiters = [Coro(wait, coro) for _ in range(2)]
+    time.sleep(0.05)
+    assert coro.value(5) == "value"
+    assert [done(waiter) for waiter in waiters] == ["value"] * 2
+
+
+# ---- daemons, monitors
+
+
+def test_set_daemon_is_for_the_running_coroutine():
+    def main(coro=None):
+        yield coro.sleep(0)
+        return coro.set_daemon(), coro.set_daemon(False)
+
+    assert go(main) == (0, 0)
+    other = Coro(sleeper)
+    time.sleep(0.05)
+    assert other.set_daemon() == -1
+    other.terminate()
+
+
+@also_await
+@pytest.mark.parametrize("end", ["return", "raise", "terminate"])
+@pytest.mark.parametrize("way", ["monitor", "notify"])
+def test_a_monitor_is_told_of_the_end(end, way):
+    def watched(coro=None):
+        yield coro.receive()
+        if end == "raise":
+            raise ValueError("bad")
+        return 17
+
+    def main(coro=None):
+        other = Coro(watched)
+        if way == "monitor":
+            status = yield coro.monitor(other)
+        else:
+            status = other.notify(coro)
+        yield coro.sleep(0.02)
+        if end == "terminate":
+            other.terminate()
+        else:
+            other.send("go")
+        return status, other, (yield coro.receive(5))
+
+    status, other, told = go(main)
+    assert status == 0
+    assert isinstance(told, asyncoro.MonitorStatus) and told.info is other
+    if end == "raise":
+        assert told.type is ValueError and "bad" in str(told.value)
+    else:
+        assert told.type is StopIteration
+        assert told.value == (17 if end == "return" else None)
+
+
+@also_await
+def test_nobody_monitors_the_dead():
+    dead = ended()
+
+    def main(coro=None):
+        return (yield coro.monitor(dead))
+
+    assert go(main) == -1
+
+
+# ---- the scheduler
+
+
+def test_the_scheduler_is_one_and_lives_in_a_thread():
+    ended()
+    scheduler = AsynCoro.instance()
+    assert scheduler is AsynCoro() is asyncoro.Pycos.instance()
+    assert scheduler.is_alive()
+
+    def main(coro=None):
+        yield coro.sleep(0)
+        return AsynCoro.scheduler(), threading.current_thread()
+
+    seen, thread = go(main)
+    assert seen is scheduler and thread is not threading.current_thread()
+    assert AsynCoro.scheduler() is None

@@ -1,0 +1,122 @@
+"""A coroutine's function replaced while it runs: `hot_swappable`, `hot_swap`."""
+
+import time
+
+import asyncoro
+from asyncoro import Coro
+from harness import also_await, done
+
+
+@also_await
+def test_hot_swap_at_once_keeps_messages_and_changes_the_name():
+    def old(coro=None):
+        coro.hot_swappable(True)
+        yield coro.sleep()
+        return "old"
+
+    def new(n, coro=None):
+        return n, (yield coro.receive(0, "nothing"))
+
+    coro = Coro(old)
+    time.sleep(0.05)
+    coro.send("kept")
+    assert coro.hot_swap(new, 5) == 0
+    assert done(coro) == (5, "kept")
+    assert coro.name == "new"
+
+
+@also_await
+def test_the_old_function_is_asked_and_may_refuse():
+    asked = []
+
+    def old(coro=None):
+        coro.hot_swappable(True)
+        while True:
+            try:
+                return (yield coro.receive())
+            except asyncoro.HotSwapException as request:
+                asked.append(request.args[0].__name__)
+                if len(asked) == 2:
+                    raise
+
+    def new(coro=None):
+        return "new", (yield coro.receive(0))
+
+    coro = Coro(old)
+    time.sleep(0.05)
+    coro.hot_swap(new)
+    time.sleep(0.05)
+    assert coro.is_alive() and coro.name == "old"
+    coro.hot_swap(new)
+    assert done(coro) == ("new", None)
+    assert asked == ["new", "new"]
+
+
+@also_await
+def test_a_request_waits_until_swapping_is_allowed():
+    def old(coro=None):
+        yield coro.receive()
+        coro.hot_swappable(True)
+        yield coro.sleep(5)
+        return "old"
+
+    def new(coro=None):
+        yield coro.sleep(0)
+        return "new"
+
+    coro = Coro(old)
+    time.sleep(0.05)
+    assert coro.hot_swap(new) == 0
+    time.sleep(0.05)
+    assert coro.name == "old"
+    coro.send("go")
+    assert done(coro) == "new"
+
+
+# Not for `async def`: to the scheduler, what awaits and what is awaited are one.
+def test_a_request_waits_while_nested():
+    def inner(coro):
+        yield coro.receive()
+
+    def old(coro=None):
+        coro.hot_swappable(True)
+        yield inner(coro)
+        seen.append("inner is over")
+        yield coro.sleep(5)
+
+    def new(coro=None):
+        yield coro.sleep(0)
+        return "new"
+
+    seen = []
+    coro = Coro(old)
+    time.sleep(0.05)
+    coro.hot_swap(new)
+    time.sleep(0.05)
+    assert coro.name == "old"
+    coro.send("go")
+    assert done(coro) == "new"
+
+
+def test_only_a_function_that_makes_coroutines_can_be_swapped_in():
+    def old(coro=None):
+        coro.hot_swappable(True)
+        yield coro.receive()
+        return "old"
+
+    coro = Coro(old)
+    time.sleep(0.05)
+    assert coro.hot_swap(lambda: None) == -1
+    coro.send(None)
+    assert done(coro) == "old"
+
+
+def test_hot_swappable_is_for_the_running_coroutine():
+    def old(coro=None):
+        yield coro.receive()
+
+    coro = Coro(old)
+    time.sleep(0.05)
+    assert coro.hot_swappable(True) == -1
+    coro.send(None)
+    done(coro)
