@@ -250,7 +250,7 @@ class AsyncSocket:
         """Sets the timeout of each operation in seconds; None, and for coroutines 0, is for ever.
 
         An operation that already waits keeps its own. A blocking socket with 0 is converted.
-        Errors: ValueError if negative, TypeError if no number.
+        Errors: TypeError if it is no number.
 
             sock.settimeout(2.5)
         """
@@ -460,8 +460,8 @@ class Coro(Generic[_T]):
     arguments; it starts by itself.
 
     A parameter `coro=None` or `task=None` of the target becomes this object.
-    Errors: TypeError if `target` is neither; an error inside is logged, and `value` gives a
-    MonitorStatus.
+    Errors: Exception ("... is not a generator!", as in pycos) if `target` is neither. An error
+    inside is logged, and `value` gives a MonitorStatus.
 
         def hello(name, coro=None):
             yield coro.sleep(1)
@@ -482,12 +482,6 @@ class Coro(Generic[_T]):
         """The name of the function that it runs.
 
             coro.name
-        """
-    @staticmethod
-    def scheduler() -> AsynCoro:
-        """The scheduler.
-
-            coro.scheduler()
         """
 
     # Of itself: in the coroutine, with `yield` or `await`.
@@ -518,8 +512,8 @@ class Coro(Generic[_T]):
 
             coro.set_daemon()
         """
-    def hot_swappable(self, flag: bool) -> int:
-        """Says whether `hot_swap` may replace this coroutine's function now; 0.
+    def hot_swappable(self, flag: bool = True) -> None:
+        """Says whether `hot_swap` may replace this coroutine's function now.
 
             coro.hot_swappable(True)
         """
@@ -536,15 +530,11 @@ class Coro(Generic[_T]):
 
             value = yield other()
         """
-    def result(self, timeout: float | None = None) -> Call[_T]:
-        """Waits for the end and gives what the function returned, or raises what it raised.
+    def __await__(self) -> Generator[Any, Any, _T]:
+        """Waits for the end: what the function returned, or raises what it raised.
 
-        Errors: TimeoutError after `timeout` seconds; concurrent.futures.CancelledError if it was
-        terminated.
-
-            value = await other.result()
+            value = await other
         """
-    def __await__(self) -> Generator[Any, Any, _T]: ...
     def deliver(self, message: Any, timeout: float | None = None) -> Call[int]:
         """As `send`, and gives 1, or -1 if the coroutine has ended.
 
@@ -601,6 +591,13 @@ class Coro(Generic[_T]):
         Errors: RuntimeError in a coroutine.
 
             print(asyncoro.Coro(work).value())
+        """
+    def result(self, timeout: float | None = None) -> _T:
+        """Waits in a thread for the end: what the function returned, or raises what it raised.
+
+        Errors: TimeoutError after `timeout` seconds; RuntimeError in a coroutine.
+
+            print(asyncoro.Coro(work).result())
         """
     def future(self) -> concurrent.futures.Future[_T]:
         """A Future of the end, for threads and, through `asyncio.wrap_future`, for asyncio.

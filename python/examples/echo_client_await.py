@@ -17,14 +17,13 @@ async def client(number, port):
             await sock.sendall(text)
             echo = await sock.recvall(len(text))
             assert echo == text, echo
-    return number
+    return "client %d is served" % number
 
 
 async def main(port, clients):
     coros = [asyncoro.Coro(client, number, port) for number in range(clients)]
     for coro in coros:
-        number = await coro.result()
-        print("client", number, "is served")
+        print(await coro)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,16 @@ def client(number, port):
             yield sock.sendall(text)
             echo = yield sock.recvall(len(text))
             assert echo == text, echo
-    return number
+    return "client %d is served" % number
 
 
 def main(port, clients):
     coros = [asyncoro.Coro(client, number, port) for number in range(clients)]
     for coro in coros:
-        number = yield coro.result()
-        print("client", number, "is served")
+        print((yield coro.finish()))
 
 
 if __name__ == "__main__":
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 7007
     clients = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    asyncoro.Coro(main, port, clients).future().result()
+    asyncoro.Coro(main, port, clients).result()

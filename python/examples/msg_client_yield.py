@@ -24,4 +24,4 @@ def main(port):
 
 if __name__ == "__main__":
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 7008
-    asyncoro.Coro(main, port).future().result()
+    asyncoro.Coro(main, port).result()

@@ -44,4 +44,4 @@ def main():
 
 
 if __name__ == "__main__":
-    asyncoro.Coro(main).future().result()
+    asyncoro.Coro(main).result()

@@ -44,4 +44,4 @@ if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     port = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    asyncoro.Coro(main, sys.argv[1], sys.argv[2], port).future().result()
+    asyncoro.Coro(main, sys.argv[1], sys.argv[2], port).result()

@@ -36,8 +36,7 @@ async def main(port):
     asyncoro.Coro(serve, server)
     coros = [asyncoro.Coro(client, number, server.getsockname()) for number in range(5)]
     for coro in coros:
-        answer = await coro.result()
-        print(answer)
+        print(await coro)
 
 
 if __name__ == "__main__":

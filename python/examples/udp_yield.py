@@ -36,10 +36,9 @@ def main(port):
     asyncoro.Coro(serve, server)
     coros = [asyncoro.Coro(client, number, server.getsockname()) for number in range(5)]
     for coro in coros:
-        answer = yield coro.result()
-        print(answer)
+        print((yield coro.finish()))
 
 
 if __name__ == "__main__":
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-    asyncoro.Coro(main, port).future().result()
+    asyncoro.Coro(main, port).result()
