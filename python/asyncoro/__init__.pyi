@@ -232,7 +232,8 @@ class AsyncSocket:
     def close(self) -> None:
         """Closes the socket, after what was queued is sent; whoever waits on it is woken.
 
-        Errors: none; a second close does nothing. Those who wait get OSError (EBADF).
+        A second close does nothing. Those who wait get OSError (EBADF).
+        Errors: those of sending what was queued, where they are known at once; later ones are logged.
 
             sock.close()
         """
@@ -250,7 +251,7 @@ class AsyncSocket:
         """Sets the timeout of each operation in seconds; None, and for coroutines 0, is for ever.
 
         An operation that already waits keeps its own. A blocking socket with 0 is converted.
-        Errors: TypeError if it is no number.
+        Errors: ValueError if negative, TypeError if it is no number.
 
             sock.settimeout(2.5)
         """
@@ -289,12 +290,16 @@ class AsyncSocket:
     def message_limit(self) -> int:
         """The longest message, in bytes, that `recv_msg` takes; 4 GiB - 1 unless set.
 
-        Errors (when set): ValueError below 0 or above 4 GiB - 1.
-
             sock.message_limit = 1 << 20
         """
     @message_limit.setter
     def message_limit(self, limit: int, /) -> None: ...
+    @staticmethod
+    def set_default_message_limit(limit: int) -> None:
+        """Sets the longest message, in bytes, of sockets converted from now on.
+
+            asyncoro.AsyncSocket.set_default_message_limit(1 << 20)
+        """
 
     # Those of socket.socket, as they are there; what is queued is flushed before. Where they might
     # wait they answer at once, with BlockingIOError.
@@ -533,6 +538,8 @@ class Coro(Generic[_T]):
     def __await__(self) -> Generator[Any, Any, _T]:
         """Waits for the end: what the function returned, or raises what it raised.
 
+        Errors: Terminated.
+
             value = await other
         """
     def deliver(self, message: Any, timeout: float | None = None) -> Call[int]:
@@ -595,7 +602,7 @@ class Coro(Generic[_T]):
     def result(self, timeout: float | None = None) -> _T:
         """Waits in a thread for the end: what the function returned, or raises what it raised.
 
-        Errors: TimeoutError after `timeout` seconds; RuntimeError in a coroutine.
+        Errors: TimeoutError after `timeout` seconds; Terminated; RuntimeError in a coroutine.
 
             print(asyncoro.Coro(work).result())
         """
@@ -695,6 +702,19 @@ class HotSwapException(Exception):
             raise
     """
 
+class Terminated(Exception):
+    """Raised by `await coro` and `coro.result()` if the coroutine was terminated.
+
+        except asyncoro.Terminated:
+            pass
+    """
+
+def current() -> Coro[Any] | None:
+    """The coroutine that runs in this thread; None outside of one.
+
+        me = asyncoro.current()
+    """
+
 # ---- Today's Python -----------------------------------------------------------------------------
 
 def run(main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]) -> _T:
@@ -757,7 +777,8 @@ def install_aliases() -> None:
     """
 
 class Logger:
-    """The log of asyncoro and pycos: a line with the time for each entry, to `stream`.
+    """The log of asyncoro and pycos: a line with the time for each entry, to standard output,
+    from warnings on to standard error.
 
         asyncoro.logger.setLevel(asyncoro.Logger.DEBUG)
     """
@@ -776,8 +797,8 @@ class Logger:
     def __init__(
         self, name: str, stream: TextIO = ..., level: int | None = None, log_ms: bool = False
     ) -> None: ...
-    def setLevel(self, level: int) -> None:
-        """Leaves out what is below `level`.
+    def setLevel(self, level: int | str) -> None:
+        """Leaves out what is below `level`: a number, or its name.
 
             asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
         """
