@@ -233,7 +233,7 @@ class AsyncSocket:
         """Closes the socket, after what was queued is sent; whoever waits on it is woken.
 
         A second close does nothing. Those who wait get OSError (EBADF).
-        Errors: those of sending what was queued, where they are known at once; later ones are logged.
+        Errors: those of sending what was queued, if known at once; later ones are logged.
 
             sock.close()
         """
