@@ -1,6 +1,7 @@
 """What programs of today expect beside the calls of asyncoro and pycos."""
 
 import concurrent.futures
+import inspect
 import socket
 import types
 
@@ -32,13 +33,17 @@ class _Expired(BaseException):
 
 
 class timeout:
-    """Bounds a block, in seconds: a wait in it raises TimeoutError when they are over.
+    """Bounds a block, or a call, in seconds: a wait in it raises TimeoutError when they are over.
 
     >>> with asyncoro.timeout(2.5):
     ...     data = await sock.recvall(1000)
+    >>> data = await asyncoro.timeout(2.5, sock.recvall(1000))
     """
 
     __slots__ = ('_alarm', '_coro', '_expired', '_seconds')
+
+    def __new__(cls, seconds, body=None):
+        return super().__new__(cls) if body is None else _bounded(seconds, body)
 
     def __init__(self, seconds):
         self._seconds = seconds
@@ -64,6 +69,16 @@ class timeout:
 
     async def __aexit__(self, kind, error, trace):
         return self.__exit__(kind, error, trace)
+
+
+@types.coroutine
+def _bounded(seconds, body):
+    with timeout(seconds):
+        if isinstance(body, Coro):
+            return (yield from body.__await__())
+        if inspect.isgenerator(body) or inspect.iscoroutine(body):
+            return (yield from body)
+        return (yield body)
 
 
 def _started(body):

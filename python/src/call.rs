@@ -131,9 +131,10 @@ where
     F: Future<Output = Outcome> + 'static,
 {
     let begun = with_current(|frame| {
-        if !matches!(*frame.slot.borrow(), Slot::Empty) {
+        if frame.clear() {
             return Err(PyRuntimeError::new_err(format!(
-                "{verb}() was called before the call before it was yielded or awaited"
+                "{verb}() was called before the call before it was yielded or awaited, which is \
+                 given up"
             )));
         }
         let mut future = Box::pin(future);

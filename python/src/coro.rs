@@ -566,15 +566,20 @@ impl Coro {
         !self.has_ended(py)
     }
 
-    /// Whether a new generator may take over.
+    /// Whether a new generator may take over. Only a coroutine itself can say: 0, else -1.
     #[pyo3(signature = (flag = true))]
-    fn hot_swappable(&self, py: Python<'_>, flag: bool) {
+    fn hot_swappable(&self, py: Python<'_>, flag: bool) -> i32 {
+        if !self.is_current(py) {
+            hooks::warn(py, "hot_swappable is for the coroutine itself");
+            return -1;
+        }
         let state = self.state(py);
         state.swappable.set(flag);
         if flag && state.swap.borrow().is_some() {
             state.has_orders.set(true);
             self.wake(py);
         }
+        0
     }
 
     /// Asks it to let `function(*args, **kwargs)` take over: HotSwapException where it waits, which
@@ -639,6 +644,11 @@ impl Coro {
 /// The exception that `throw` was given: one, or its type and what it is made of.
 fn exception(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
     let first = args.get_item(0)?;
+    if let Ok(tuple) = first.cast::<PyTuple>()
+        && !tuple.is_empty()
+    {
+        return exception(tuple);
+    }
     let Ok(kind) = first.cast::<PyType>() else {
         let is_exception = first.is_instance_of::<pyo3::exceptions::PyBaseException>();
         return match is_exception {

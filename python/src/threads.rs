@@ -1,7 +1,7 @@
 //! How threads wait for coroutines: on a lock of Python's, which lets go of the GIL and which
 //! Ctrl-C interrupts.
 
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
 
@@ -39,4 +39,23 @@ pub(crate) fn wait_for(coro: &Bound<'_, Coro>, limit: Option<Duration>) -> PyRes
     let seconds = limit.map_or(-1.0, |limit| limit.as_secs_f64().min(1e9));
     lock.call_method1("acquire", (true, seconds))?;
     Ok(())
+}
+
+/// Has `question` answered in the scheduler's thread, and waits for that.
+pub(crate) fn ask<T: 'static>(
+    py: Python<'_>,
+    question: impl FnOnce(Python<'_>) -> PyResult<T> + 'static,
+) -> PyResult<T> {
+    let lock = taken_lock(py)?;
+    let answer = Rc::new(RefCell::new(None));
+    let asked = (question, Rc::clone(&answer), lock.clone().unbind());
+    engine::spawn(py, async move {
+        let (question, answer, lock) = asked;
+        let py = crate::call::py();
+        answer.replace(Some(question(py)));
+        release(py, &lock);
+    })?;
+    lock.call_method0("acquire")?;
+    let answer = answer.take();
+    answer.unwrap_or_else(|| Err(PyRuntimeError::new_err("the scheduler has ended")))
 }

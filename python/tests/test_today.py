@@ -187,7 +187,7 @@ def test_create_server_and_create_connection():
         conn.close()
 
     def main(coro=None):
-        server = yield asyncoro.create_server(("127.0.0.1", 0))
+        server = asyncoro.create_server(("127.0.0.1", 0))
         serving = Coro(serve, server)
         sock = yield asyncoro.create_connection(server.getsockname())
         assert isinstance(server, AsyncSocket) and isinstance(sock, AsyncSocket)

@@ -201,6 +201,11 @@ impl Core {
         self.state.borrow().sys.as_ref().is_some_and(Sys::is_borrowed)
     }
 
+    /// Whether a send is known to find no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.borrow().write.side.is_full()
+    }
+
     /// Whether `close` has not come to its end.
     pub(crate) fn is_open(&self) -> bool {
         self.life.get() != Life::Closed

@@ -379,6 +379,14 @@ impl AsyncSocket {
         self.attempt(Recv(buffer))
     }
 
+    /// Whether the socket is known to have no room for more to send: what is queued now leaves only
+    /// when the peer has read.
+    ///
+    /// `false` may be old: that a socket is full is known only after a send has found it so.
+    pub fn is_full(&self) -> bool {
+        self.core.is_full()
+    }
+
     /// As [`AsyncSocket::send`], but never waits; usable outside a scheduler, too.
     ///
     /// # Errors

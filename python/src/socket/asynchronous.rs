@@ -130,15 +130,23 @@ fn sent(result: io::Result<()>) -> Outcome {
 }
 
 pub(super) async fn sendall(socket: AsyncSocket, data: View) -> Outcome {
-    if data.len() < QUEUED {
+    // Nothing is queued behind what waits for the peer: so a timeout tells the truth.
+    if data.len() < QUEUED && !socket.is_full() {
         sent(socket.send_queued(data.bytes()).await)
     } else {
         sent(socket.send_all(data.bytes()).await)
     }
 }
 
+/// As `sendall`; after a timeout in its midst the rest is still sent, so that the next message is
+/// one.
 pub(super) async fn send_msg(socket: AsyncSocket, data: View) -> Outcome {
-    sent(socket.send_msg(data.bytes()).await)
+    match socket.send_msg(data.bytes()).await {
+        Err(error) if timed_out(&error).is_some_and(|done| done.done > 0) => {
+            number(py(), timed_out(&error).map_or(0, |done| done.done))
+        }
+        result => sent(result),
+    }
 }
 
 pub(super) async fn sendto(socket: AsyncSocket, data: View, to: Target) -> Outcome {

@@ -37,7 +37,7 @@ use pyo3::{
 };
 
 use self::tls::Said;
-use crate::{call, engine, error::raised, gil::Gil, hooks};
+use crate::{call, engine, error::raised, gil::Gil, hooks, threads};
 
 /// Which way it works.
 enum Face {
@@ -79,6 +79,11 @@ pub(crate) struct PyDatagramSocket;
 /// What new sockets get: timeout and message limit.
 static DEFAULTS: Gil<(Cell<Option<f64>>, Cell<usize>)> =
     Gil::new((Cell::new(None), Cell::new(u32::MAX as usize)));
+
+/// The timeout of a new socket of that mode.
+fn usual_timeout(py: Python<'_>, blocking: bool) -> Option<f64> {
+    DEFAULTS.get(py).0.get().or(if blocking { None } else { Some(0.0) })
+}
 
 /// A timeout as the crate takes it.
 fn duration(timeout: Option<f64>) -> Option<Duration> {
@@ -145,7 +150,7 @@ impl PySocket {
         listener: &Inner,
         secure: bool,
     ) -> PyResult<Py<PySocket>> {
-        let timeout = DEFAULTS.get(py).0.get();
+        let timeout = usual_timeout(py, matches!(face, Face::Blocking(_)));
         let inner = Inner::new(face, None, timeout, listener.message_limit.get());
         inner.bound.set(!inner.is_blocking());
         inner.secure.set(secure);
@@ -164,7 +169,7 @@ impl PySocket {
         }
         sock.call_method1(intern!(py, "setblocking"), (blocking,))?;
         let fails = |error: std::io::Error| raised(py, &error);
-        let (timeout, limit) = DEFAULTS.get(py);
+        let (timeout, limit) = (usual_timeout(py, blocking), &DEFAULTS.get(py).1);
         // SAFETY: the regular socket is kept for as long as the crate's is, and `close` and
         // `unwrap` end that one first.
         let (face, is_stream) = unsafe {
@@ -178,7 +183,7 @@ impl PySocket {
             (face, is_stream)
         };
         let regular = Some(sock.clone().unbind());
-        let inner = Inner::new(face, regular, timeout.get(), limit.get());
+        let inner = Inner::new(face, regular, timeout, limit.get());
         inner.said.replace(said);
         let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
         if is_stream {
@@ -305,7 +310,17 @@ impl PySocket {
         Ok(self.end(py, false)?.expect("it was made just now"))
     }
 
-    fn set_mode(&self, py: Python<'_>, blocking: bool) -> PyResult<()> {
+    fn set_mode(slf: &Bound<'_, Self>, blocking: bool) -> PyResult<()> {
+        let (py, own) = (slf.py(), slf.get());
+        let bound = own.inner(py).bound.get() && !own.inner(py).is_blocking();
+        if bound && blocking && !engine::is_here() && engine::is_running(py) {
+            let slf = slf.clone().unbind();
+            return threads::ask(py, move |py| slf.get().change_mode(py, blocking));
+        }
+        own.change_mode(py, blocking)
+    }
+
+    fn change_mode(&self, py: Python<'_>, blocking: bool) -> PyResult<()> {
         let inner = self.inner(py);
         if matches!(*inner.face.borrow(), Face::Closed) {
             return Err(crate::error::closed());
@@ -319,7 +334,7 @@ impl PySocket {
                 become_blocking(socket)
             }
             Face::Asynchronous(socket) if inner.bound.get() => {
-                let text = "a socket that coroutines have used is converted in a coroutine";
+                let text = "the scheduler of this socket has ended";
                 (Face::Asynchronous(socket), Err(PyRuntimeError::new_err(text)))
             }
             // Nothing was received or queued yet: a new face is as good as the old one.
@@ -340,7 +355,7 @@ impl PySocket {
         inner.face.replace(face);
         result?;
         inner.bound.set(!blocking && engine::is_here());
-        inner.timeout.set(if blocking { None } else { DEFAULTS.get(py).0.get() });
+        inner.timeout.set(if blocking { None } else { usual_timeout(py, false) });
         inner.apply_settings();
         if let Some(regular) = &*inner.regular.borrow() {
             regular.call_method1(py, intern!(py, "setblocking"), (blocking,))?;
@@ -348,11 +363,11 @@ impl PySocket {
         Ok(())
     }
 
-    fn change_timeout(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let inner = self.inner(py);
+    fn change_timeout(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<()> {
+        let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
         let was_blocking = inner.is_blocking();
         if was_blocking && timeout == Some(0.0) {
-            self.set_mode(py, false)?;
+            PySocket::set_mode(slf, false)?;
         }
         inner.timeout.set(timeout);
         inner.apply_settings();
@@ -438,21 +453,17 @@ impl Drop for PySocket {
     fn drop(&mut self) {
         Python::attach(|py| {
             let inner = self.inner.get(py);
-            if matches!(*inner.face.borrow(), Face::Closed) {
-                return;
-            }
-            if let Face::Asynchronous(_) = *inner.face.borrow()
-                && inner.bound.get()
-            {
+            match inner.face.replace(Face::Closed) {
                 // Queued bytes still leave, and only then the regular socket is let go of.
-                let Face::Asynchronous(socket) = inner.face.replace(Face::Closed) else { return };
-                let regular = inner.regular.take();
-                if let Err(error) = drop_asynchronous(py, socket, regular) {
-                    error.write_unraisable(py, None);
+                Face::Asynchronous(socket) if inner.bound.get() => {
+                    let regular = inner.regular.take();
+                    if let Err(error) = drop_asynchronous(py, socket, regular) {
+                        error.write_unraisable(py, None);
+                    }
                 }
+                // The regular socket goes last.
+                face => drop(face),
             }
-            // The regular socket goes last.
-            drop(inner.face.replace(Face::Closed));
         });
     }
 }
@@ -495,7 +506,7 @@ impl PySocket {
             Said { keyfile, certfile, cafile, server_name, alpn, unverified, versions: None };
         said.set_version(ssl_version)?;
         if let Ok(socket) = sock.cast::<PySocket>() {
-            socket.get().set_mode(py, blocking)?;
+            PySocket::set_mode(socket, blocking)?;
             if said.is_secure() {
                 socket.get().inner(py).said.replace(said);
             }
@@ -521,8 +532,8 @@ impl PySocket {
     }
 
     /// Makes it a blocking socket, for threads, or an asynchronous one, for coroutines.
-    fn setblocking(&self, py: Python<'_>, flag: bool) -> PyResult<()> {
-        self.set_mode(py, flag)
+    fn setblocking(slf: &Bound<'_, Self>, flag: bool) -> PyResult<()> {
+        PySocket::set_mode(slf, flag)
     }
 
     /// Whether it is a blocking one.
@@ -532,17 +543,13 @@ impl PySocket {
 
     /// Seconds that an operation may wait without progress; None or, of an asynchronous socket, 0:
     /// as long as it takes. 0 makes a blocking socket an asynchronous one.
-    fn settimeout(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.change_timeout(py, timeout_of(timeout)?)
+    fn settimeout(slf: &Bound<'_, Self>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+        PySocket::change_timeout(slf, timeout_of(timeout)?)
     }
 
     /// The timeout in force.
     fn gettimeout(&self, py: Python<'_>) -> Option<f64> {
-        let inner = self.inner(py);
-        match inner.timeout.get() {
-            None if !inner.is_blocking() => Some(0.0),
-            timeout => timeout,
-        }
+        self.inner(py).timeout.get()
     }
 
     /// The timeout in force.
@@ -605,6 +612,14 @@ impl PySocket {
         self.close(py)
     }
 
+    fn __hash__(slf: &Bound<'_, Self>) -> usize {
+        slf.as_ptr().addr() >> 4
+    }
+
+    fn __eq__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> bool {
+        slf.is(other)
+    }
+
     fn __lt__(&self, py: Python<'_>, other: &Bound<'_, PySocket>) -> bool {
         self.number(py) < other.get().number(py)
     }
@@ -650,8 +665,8 @@ pub(crate) fn connect(
         };
         let py = call::py();
         let socket = made.map_err(|error| raised(py, &error))?;
-        let (timeout, limit) = DEFAULTS.get(py);
-        let inner = Inner::new(Face::Asynchronous(socket), None, timeout.get(), limit.get());
+        let (timeout, limit) = (usual_timeout(py, false), &DEFAULTS.get(py).1);
+        let inner = Inner::new(Face::Asynchronous(socket), None, timeout, limit.get());
         inner.bound.set(true);
         inner.secure.set(tls.is_some());
         Ok(Py::new(py, PySocket { inner: Gil::new(inner) })?.into_any())

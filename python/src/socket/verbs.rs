@@ -1,6 +1,8 @@
 //! The verbs of `AsyncSocket`: in coroutines calls to be yielded or awaited, in threads calls that
 //! wait.
 
+use std::future::Future;
+
 use asyncoro::addr::Target;
 use pyo3::{exceptions::PyValueError, intern, prelude::*, types::PyTuple};
 
@@ -22,26 +24,27 @@ fn size(count: isize, verb: &str) -> PyResult<usize> {
 impl PySocket {
     /// At most `count` bytes, as soon as there are any; b'' at the end of the stream.
     #[pyo3(signature = (count, flags = 0))]
-    fn recv(&self, py: Python<'_>, count: isize, flags: i32) -> Called {
+    fn recv(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         let max = size(count, "recv")?;
-        if self.inner(py).is_blocking() {
-            let socket = self.blocking(py)?;
+        if own.inner(py).is_blocking() {
+            let socket = own.blocking(py)?;
             return match flags {
                 0 if max == 0 => asynchronous::bytes(py, b""),
                 0 => blocking::recv(py, &socket, max),
                 PEEK => blocking::peek(py, &socket, max),
-                _ => self.regular(py)?.call_method1(py, "recv", (count, flags)),
+                _ => own.regular(py)?.call_method1(py, "recv", (count, flags)),
             };
         }
-        let socket = self.asynchronous(py)?;
+        let socket = own.asynchronous(py)?;
         match flags {
             0 if max == 0 => call::done(py, "recv", asynchronous::bytes(py, b"")),
-            0 => call::start(py, "recv", asynchronous::recv(socket, max)),
-            PEEK => call::start(py, "recv", asynchronous::peek(socket, max)),
+            0 => PySocket::start(slf, "recv", asynchronous::recv(socket, max)),
+            PEEK => PySocket::start(slf, "recv", asynchronous::peek(socket, max)),
             _ => {
-                let regular = self.regular(py)?;
+                let regular = own.regular(py)?;
                 let receiving = asynchronous::recv_flags(socket, regular, max, flags);
-                call::start(py, "recv", receiving)
+                PySocket::start(slf, "recv", receiving)
             }
         }
     }
@@ -49,168 +52,176 @@ impl PySocket {
     /// Receives into `buffer`, at most `count` bytes (0: as many as it holds); how many came.
     #[pyo3(signature = (buffer, count = 0, flags = 0))]
     fn recv_into(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         buffer: &Bound<'_, PyAny>,
         count: isize,
         flags: i32,
     ) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         let into = View::writable(buffer)?;
         let max = room(&into, size(count, "recv_into")?)?;
         if flags != 0 {
             let arguments = (buffer, max, flags);
-            return self.regular(py)?.call_method1(py, "recv_into", arguments);
+            return own.regular(py)?.call_method1(py, "recv_into", arguments);
         }
-        if self.inner(py).is_blocking() {
-            return blocking::recv_into(py, &self.blocking(py)?, &into, max);
+        if own.inner(py).is_blocking() {
+            return blocking::recv_into(py, &own.blocking(py)?, &into, max);
         }
-        call::start(py, "recv_into", asynchronous::recv_into(self.asynchronous(py)?, into, max))
+        PySocket::start(slf, "recv_into", asynchronous::recv_into(own.asynchronous(py)?, into, max))
     }
 
     /// Exactly `count` bytes, a bytearray; b'' if the stream ends before, and after a timeout what
     /// had come.
     #[pyo3(signature = (count, flags = 0))]
-    fn recvall(&self, py: Python<'_>, count: isize, flags: i32) -> Called {
+    fn recvall(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         let count = size(count, "recvall")?;
         if flags != 0 {
             return Err(PyValueError::new_err("recvall takes no flags"));
         }
-        if self.inner(py).is_blocking() {
-            let socket = self.blocking(py)?;
+        if own.inner(py).is_blocking() {
+            let socket = own.blocking(py)?;
             return match count {
                 0 => asynchronous::bytes(py, b""),
                 _ => blocking::recvall(py, &socket, count),
             };
         }
-        let socket = self.asynchronous(py)?;
+        let socket = own.asynchronous(py)?;
         match count {
             0 => call::done(py, "recvall", asynchronous::bytes(py, b"")),
-            _ => call::start(py, "recvall", asynchronous::recvall(socket, count)),
+            _ => PySocket::start(slf, "recvall", asynchronous::recvall(socket, count)),
         }
     }
 
     /// The payload of a message that `send_msg` has sent, a bytearray; b'' for an empty one, and at
     /// the end of the stream.
-    fn recv_msg(&self, py: Python<'_>) -> Called {
-        if self.inner(py).is_blocking() {
-            return blocking::recv_msg(py, &self.blocking(py)?);
+    fn recv_msg(slf: &Bound<'_, Self>) -> Called {
+        let (py, own) = (slf.py(), slf.get());
+        if own.inner(py).is_blocking() {
+            return blocking::recv_msg(py, &own.blocking(py)?);
         }
-        call::start(py, "recv_msg", asynchronous::recv_msg(self.asynchronous(py)?))
+        PySocket::start(slf, "recv_msg", asynchronous::recv_msg(own.asynchronous(py)?))
     }
 
     /// A datagram of at most `count` bytes and its sender.
     #[pyo3(signature = (count, flags = 0))]
-    fn recvfrom(&self, py: Python<'_>, count: isize, flags: i32) -> Called {
+    fn recvfrom(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         let max = size(count, "recvfrom")?;
         if flags != 0 {
-            return self.regular(py)?.call_method1(py, "recvfrom", (count, flags));
+            return own.regular(py)?.call_method1(py, "recvfrom", (count, flags));
         }
-        if self.inner(py).is_blocking() {
-            let socket = self.blocking(py)?;
-            if self.is_stream(py) {
+        if own.inner(py).is_blocking() {
+            let socket = own.blocking(py)?;
+            if own.is_stream(py) {
                 let got = blocking::recv(py, &socket, max)?;
                 return Ok((got, py.None()).into_pyobject(py)?.into_any().unbind());
             }
             return blocking::recvfrom(py, &socket, max);
         }
-        let socket = self.asynchronous(py)?;
-        if self.is_stream(py) {
-            return call::start(py, "recvfrom", asynchronous::recvfrom_stream(socket, max));
+        let socket = own.asynchronous(py)?;
+        if own.is_stream(py) {
+            return PySocket::start(slf, "recvfrom", asynchronous::recvfrom_stream(socket, max));
         }
-        call::start(py, "recvfrom", asynchronous::recvfrom(socket, max))
+        PySocket::start(slf, "recvfrom", asynchronous::recvfrom(socket, max))
     }
 
     /// Receives a datagram into `buffer`: how many bytes came, and its sender.
     #[pyo3(signature = (buffer, count = 0, flags = 0))]
     fn recvfrom_into(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         buffer: &Bound<'_, PyAny>,
         count: isize,
         flags: i32,
     ) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         let into = View::writable(buffer)?;
         let max = room(&into, size(count, "recvfrom_into")?)?;
-        if flags != 0 || self.is_stream(py) {
+        if flags != 0 || own.is_stream(py) {
             let arguments = (buffer, max, flags);
-            return self.regular(py)?.call_method1(py, "recvfrom_into", arguments);
+            return own.regular(py)?.call_method1(py, "recvfrom_into", arguments);
         }
-        if self.inner(py).is_blocking() {
-            return blocking::recvfrom_into(py, &self.blocking(py)?, &into, max);
+        if own.inner(py).is_blocking() {
+            return blocking::recvfrom_into(py, &own.blocking(py)?, &into, max);
         }
-        let receiving = asynchronous::recvfrom_into(self.asynchronous(py)?, into, max);
-        call::start(py, "recvfrom_into", receiving)
+        let receiving = asynchronous::recvfrom_into(own.asynchronous(py)?, into, max);
+        PySocket::start(slf, "recvfrom_into", receiving)
     }
 
     /// Sends some of `data`: how many bytes.
     #[pyo3(signature = (data, flags = 0))]
-    fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
+    fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         if flags != 0 {
-            return self.regular(py)?.call_method1(py, "send", (data, flags));
+            return own.regular(py)?.call_method1(py, "send", (data, flags));
         }
         let data = View::of(data)?;
-        if self.inner(py).is_blocking() {
-            return blocking::send(py, &self.blocking(py)?, &data);
+        if own.inner(py).is_blocking() {
+            return blocking::send(py, &own.blocking(py)?, &data);
         }
-        call::start(py, "send", asynchronous::send(self.asynchronous(py)?, data))
+        PySocket::start(slf, "send", asynchronous::send(own.asynchronous(py)?, data))
     }
 
     /// Sends all of `data`; less than 64 KiB leave at the end of the scheduler's turn, with what
     /// else was sent. After a timeout: how many bytes had left, or TimeoutError if none.
     #[pyo3(signature = (data, flags = 0))]
-    fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
+    fn sendall(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         if flags != 0 {
             return Err(PyValueError::new_err("sendall takes no flags"));
         }
         let data = View::of(data)?;
-        if self.inner(py).is_blocking() {
-            return blocking::sendall(py, &self.blocking(py)?, &data);
+        if own.inner(py).is_blocking() {
+            return blocking::sendall(py, &own.blocking(py)?, &data);
         }
-        let socket = self.asynchronous(py)?;
+        let socket = own.asynchronous(py)?;
         if data.len() == 0 {
             return call::done(py, "sendall", Ok(py.None()));
         }
-        call::start(py, "sendall", asynchronous::sendall(socket, data))
+        PySocket::start(slf, "sendall", asynchronous::sendall(socket, data))
     }
 
     /// Sends `data` as a message: its length in 4 bytes, big-endian, then its bytes.
-    fn send_msg(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> Called {
+    fn send_msg(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         let data = View::of(data)?;
         if u32::try_from(data.len()).is_err() {
             return Err(PyValueError::new_err("a message has at most 4 GiB - 1"));
         }
-        if self.inner(py).is_blocking() {
-            return blocking::send_msg(py, &self.blocking(py)?, &data);
+        if own.inner(py).is_blocking() {
+            return blocking::send_msg(py, &own.blocking(py)?, &data);
         }
-        call::start(py, "send_msg", asynchronous::send_msg(self.asynchronous(py)?, data))
+        PySocket::start(slf, "send_msg", asynchronous::send_msg(own.asynchronous(py)?, data))
     }
 
     /// Sends a datagram: `sendto(data, address)` or `sendto(data, flags, address)`.
     #[pyo3(signature = (data, *rest))]
-    fn sendto(&self, py: Python<'_>, data: &Bound<'_, PyAny>, rest: &Bound<'_, PyTuple>) -> Called {
+    fn sendto(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, rest: &Bound<'_, PyTuple>) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         let to = match rest.len() {
             1 => rest.get_item(0)?,
             2 if rest.get_item(0)?.extract::<i32>()? == 0 => rest.get_item(1)?,
             _ => {
                 let arguments = [data.clone()].into_iter().chain(rest.iter());
                 let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
-                return self.regular(py)?.call_method1(py, "sendto", arguments);
+                return own.regular(py)?.call_method1(py, "sendto", arguments);
             }
         };
         let data = View::of(data)?;
         let to = address::read(&to)?;
-        if self.inner(py).is_blocking() {
-            return blocking::sendto(py, &self.blocking(py)?, &data, to);
+        if own.inner(py).is_blocking() {
+            return blocking::sendto(py, &own.blocking(py)?, &data, to);
         }
-        call::start(py, "sendto", asynchronous::sendto(self.asynchronous(py)?, data, to))
+        PySocket::start(slf, "sendto", asynchronous::sendto(own.asynchronous(py)?, data, to))
     }
 
     /// Waits until all that was queued is in the kernel.
-    fn flush(&self, py: Python<'_>) -> Called {
-        if self.inner(py).is_blocking() {
-            return blocking::flush(py, &self.blocking(py)?);
+    fn flush(slf: &Bound<'_, Self>) -> Called {
+        let (py, own) = (slf.py(), slf.get());
+        if own.inner(py).is_blocking() {
+            return blocking::flush(py, &own.blocking(py)?);
         }
-        call::start(py, "flush", asynchronous::flush(self.asynchronous(py)?))
+        PySocket::start(slf, "flush", asynchronous::flush(own.asynchronous(py)?))
     }
 
     /// The next connection, a socket of the same mode, and where it came from.
@@ -221,49 +232,50 @@ impl PySocket {
             return blocking::accept(py, &own.blocking(py)?, own.inner(py));
         }
         let accepting = asynchronous::accept(own.asynchronous(py)?, slf.clone().unbind());
-        call::start(py, "accept", accepting)
+        PySocket::start(slf, "accept", accepting)
     }
 
     /// Connects; 0. ConnectionRefusedError and the like if it cannot.
-    fn connect(&self, py: Python<'_>, address: &Bound<'_, PyAny>) -> Called {
-        self.connect_to(py, address, false)
+    fn connect(slf: &Bound<'_, Self>, address: &Bound<'_, PyAny>) -> Called {
+        Self::connect_to(slf, address, false)
     }
 
     /// Connects, with `timeout` seconds for each operation from now on; None.
     #[pyo3(signature = (address, timeout = None, source_address = None))]
     fn create_connection(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         address: &Bound<'_, PyAny>,
         timeout: Option<&Bound<'_, PyAny>>,
         source_address: Option<&Bound<'_, PyAny>>,
     ) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         if let Some(timeout) = timeout {
-            self.change_timeout(py, timeout_of(timeout)?)?;
+            PySocket::change_timeout(slf, timeout_of(timeout)?)?;
         }
         if let Some(source) = source_address {
-            self.regular(py)?.call_method1(py, "bind", (source,))?;
+            own.regular(py)?.call_method1(py, "bind", (source,))?;
         }
-        self.connect_to(py, address, true)
+        Self::connect_to(slf, address, true)
     }
 
     /// Begins TLS on a connection: the options given to the constructor say how. `server` for the
     /// side that was connected to.
     #[pyo3(signature = (server = false))]
-    fn start_tls(&self, py: Python<'_>, server: bool) -> Called {
+    fn start_tls(slf: &Bound<'_, Self>, server: bool) -> Called {
+        let (py, own) = (slf.py(), slf.get());
         let fails = |error: std::io::Error| raised(py, &error);
         let tls: asyncoro::Tls = match server {
-            true => (&self.inner(py).said.borrow().server(py)?).into(),
-            false => (&self.inner(py).said.borrow().client(py, None)?).into(),
+            true => (&own.inner(py).said.borrow().server(py)?).into(),
+            false => (&own.inner(py).said.borrow().client(py, None)?).into(),
         };
-        self.inner(py).secure.set(true);
-        if self.inner(py).is_blocking() {
-            let socket = self.blocking(py)?;
+        own.inner(py).secure.set(true);
+        if own.inner(py).is_blocking() {
+            let socket = own.blocking(py)?;
             py.detach(|| socket.start_tls(tls)).map_err(fails)?;
             return Ok(py.None());
         }
-        let socket = self.asynchronous(py)?;
-        call::start(py, "start_tls", async move {
+        let socket = own.asynchronous(py)?;
+        PySocket::start(slf, "start_tls", async move {
             match socket.start_tls(tls).await {
                 Ok(()) => Ok(call::py().None()),
                 Err(error) => Err(raised(call::py(), &error)),
@@ -296,6 +308,19 @@ impl PySocket {
 }
 
 impl PySocket {
+    /// Begins a call that keeps the socket alive.
+    fn start<F>(slf: &Bound<'_, Self>, verb: &str, future: F) -> Called
+    where
+        F: Future<Output = call::Outcome> + 'static,
+    {
+        let own = slf.clone().unbind();
+        call::start(slf.py(), verb, async move {
+            let outcome = future.await;
+            drop(own);
+            outcome
+        })
+    }
+
     fn is_stream(&self, py: Python<'_>) -> bool {
         let kind = match &*self.inner(py).face.borrow() {
             Face::Asynchronous(socket) => socket.options().r#type(),
@@ -342,12 +367,13 @@ impl PySocket {
         Ok(())
     }
 
-    fn connect_to(&self, py: Python<'_>, address: &Bound<'_, PyAny>, quiet: bool) -> Called {
-        let inner = self.inner(py);
+    fn connect_to(slf: &Bound<'_, Self>, address: &Bound<'_, PyAny>, quiet: bool) -> Called {
+        let (py, own) = (slf.py(), slf.get());
+        let inner = own.inner(py);
         let secure = inner.said.borrow().is_secure();
         if inner.is_blocking() {
-            let socket = self.blocking(py)?;
-            self.regular(py)?.call_method1(py, intern!(py, "connect"), (address,))?;
+            let socket = own.blocking(py)?;
+            own.regular(py)?.call_method1(py, intern!(py, "connect"), (address,))?;
             if secure {
                 let host = host_of(address);
                 let tls = inner.said.borrow().client(py, host.as_deref())?;
@@ -362,20 +388,20 @@ impl PySocket {
         }
         if secure && !inner.secure.get() {
             let tls = inner.said.borrow().client(py, None)?;
-            self.cover(py, (&tls).into())?;
+            own.cover(py, (&tls).into())?;
         }
-        let socket = self.asynchronous(py)?;
+        let socket = own.asynchronous(py)?;
         inner.bound.set(engine::is_here());
-        if self.is_foreign(py)? {
-            let began = self.regular(py)?.call_method1(py, "connect_ex", (address,))?;
+        if own.is_foreign(py)? {
+            let began = own.regular(py)?.call_method1(py, "connect_ex", (address,))?;
             let _: i32 = began.extract(py)?;
-            return call::start(py, "connect", asynchronous::connected(socket));
+            return PySocket::start(slf, "connect", asynchronous::connected(socket));
         }
         let to: Target = address::read(address)?;
         let connecting = asynchronous::connect(socket, to);
         match quiet {
-            true => call::start(py, "create_connection", asynchronous::quietly(connecting)),
-            false => call::start(py, "connect", connecting),
+            true => PySocket::start(slf, "create_connection", asynchronous::quietly(connecting)),
+            false => PySocket::start(slf, "connect", connecting),
         }
     }
 
