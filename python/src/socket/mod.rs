@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     regular: RefCell<Option<Py<PyAny>>>,
     /// Seconds, as they were set; None and 0 for as long as it takes.
     timeout: Cell<Option<f64>>,
+    /// That of the asynchronous mode, while it is a blocking one.
+    kept_timeout: Cell<Option<f64>>,
     message_limit: Cell<usize>,
     said: RefCell<Said>,
     /// Whether TLS was begun.
@@ -109,6 +111,7 @@ impl Inner {
             face: RefCell::new(face),
             regular: RefCell::new(regular),
             timeout: Cell::new(timeout),
+            kept_timeout: Cell::new(Some(0.0)),
             message_limit: Cell::new(limit),
             said: RefCell::default(),
             secure: Cell::new(false),
@@ -355,7 +358,11 @@ impl PySocket {
         inner.face.replace(face);
         result?;
         inner.bound.set(!blocking && engine::is_here());
-        inner.timeout.set(if blocking { None } else { usual_timeout(py, false) });
+        if blocking {
+            inner.kept_timeout.set(inner.timeout.replace(usual_timeout(py, true)));
+        } else {
+            inner.timeout.set(inner.kept_timeout.get());
+        }
         inner.apply_settings();
         if let Some(regular) = &*inner.regular.borrow() {
             regular.call_method1(py, intern!(py, "setblocking"), (blocking,))?;
