@@ -1,7 +1,7 @@
 //! A call of a coroutine's: tried at once, its result left with the coroutine, and one marker for
 //! `yield` and `await` that fetches it.
 //!
-//! A call that the engine cannot finish at once leaves its future in the coroutine's [`Slot`]. The
+//! A call that the engine cannot finish at once leaves its future with the coroutine (`place.rs`). The
 //! marker is the same object for all calls: it says "what my last call has left", and nothing
 //! else. So there is one call at a time, which [`start`] and [`Frame::take`] see to.
 //!
@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     future::Future,
     pin::Pin,
     ptr,
@@ -18,23 +18,19 @@ use std::{
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
 
-use crate::{coro::Coro, gil};
+use crate::{coro::Coro, gil, place::Place};
 
 /// What a call gives.
 pub(crate) type Outcome = PyResult<Py<PyAny>>;
 
-/// A call that has begun and was not fetched yet.
-pub(crate) enum Slot {
-    Empty,
-    Done(Outcome),
-    Waiting(Pin<Box<dyn Future<Output = Outcome>>>),
-}
-
 /// What the coroutine that runs right now lends to the calls it makes.
 pub(crate) struct Frame {
     pub(crate) coro: Py<Coro>,
-    slot: RefCell<Slot>,
-    /// Whether the call in the slot was polled in this resume.
+    /// A call that waits.
+    place: Place,
+    /// What a call has given that was not fetched yet.
+    done: Cell<Option<Outcome>>,
+    /// Whether the call that waits was polled in this resume.
     fresh: Cell<bool>,
     /// The context that the coroutine is polled with; null while it is not.
     context: Cell<*const ()>,
@@ -48,7 +44,8 @@ impl Frame {
     pub(crate) fn new(coro: Py<Coro>) -> Frame {
         Frame {
             coro,
-            slot: RefCell::new(Slot::Empty),
+            place: Place::new(),
+            done: Cell::new(None),
             fresh: Cell::new(false),
             context: Cell::new(ptr::null()),
         }
@@ -66,31 +63,13 @@ impl Frame {
 
     /// Takes what the last call has left: `None` if it is not done yet, and waits on.
     pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Outcome> {
-        match self.slot.replace(Slot::Empty) {
-            Slot::Empty => Some(Err(stale())),
-            Slot::Done(outcome) => Some(outcome),
-            Slot::Waiting(future) => {
-                if self.fresh.replace(false) {
-                    self.slot.replace(Slot::Waiting(future));
-                    return None;
-                }
-                self.poll(future, cx)
-            }
+        if let Some(outcome) = self.done.take() {
+            return Some(outcome);
         }
-    }
-
-    fn poll(
-        &self,
-        mut future: Pin<Box<dyn Future<Output = Outcome>>>,
-        cx: &mut Context<'_>,
-    ) -> Option<Outcome> {
-        match future.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Some(outcome),
-            Poll::Pending => {
-                self.slot.replace(Slot::Waiting(future));
-                None
-            }
+        if self.place.is_empty() {
+            return Some(Err(stale()));
         }
+        if self.fresh.replace(false) { None } else { self.place.poll(cx) }
     }
 
     /// The coroutine is about to wait for something else than its call.
@@ -100,9 +79,9 @@ impl Frame {
 
     /// Gives the call up; `true` if there was one.
     pub(crate) fn clear(&self) -> bool {
-        let old = self.slot.replace(Slot::Empty);
+        let was_done = self.done.take().is_some();
         self.fresh.set(false);
-        !matches!(old, Slot::Empty)
+        self.place.clear() || was_done
     }
 }
 
@@ -131,21 +110,23 @@ where
     F: Future<Output = Outcome> + 'static,
 {
     let begun = with_current(|frame| {
+        if frame.place.is_busy() {
+            let text = format!("{verb}() was called while another call was at work");
+            return Err(PyRuntimeError::new_err(text));
+        }
         if frame.clear() {
             return Err(PyRuntimeError::new_err(format!(
                 "{verb}() was called before the call before it was yielded or awaited, which is \
                  given up"
             )));
         }
-        let mut future = Box::pin(future);
-        // SAFETY: `enter` has put it there, and what it points to is borrowed until it takes it
-        // away.
-        let cx = unsafe { &mut *frame.context.get().cast_mut().cast::<Context<'_>>() };
-        let slot = match future.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Slot::Done(outcome),
-            Poll::Pending => Slot::Waiting(future),
+        // SAFETY: `enter` has put the context there, and it is borrowed until that takes it away.
+        // Frames that are entered are pinned in their coroutine (`runner.rs`).
+        let outcome = unsafe {
+            let cx = &mut *frame.context.get().cast_mut().cast::<Context<'_>>();
+            frame.place.start(future, cx)
         };
-        frame.slot.replace(slot);
+        frame.done.set(outcome);
         frame.fresh.set(true);
         Ok(())
     });
@@ -171,6 +152,27 @@ pub(crate) fn outside(verb: &str) -> PyResult<Py<PyAny>> {
 /// Leaves a result that is known already.
 pub(crate) fn done(py: Python<'_>, verb: &str, outcome: Outcome) -> PyResult<Py<PyAny>> {
     start(py, verb, std::future::ready(outcome))
+}
+
+/// A future that keeps an object alive.
+pub(crate) struct Keeping<F> {
+    future: F,
+    _object: Py<PyAny>,
+}
+
+impl<F> Keeping<F> {
+    pub(crate) fn new(future: F, object: Py<PyAny>) -> Keeping<F> {
+        Keeping { future, _object: object }
+    }
+}
+
+impl<F: Future> Future for Keeping<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: the future is pinned with what holds it, and never moved out.
+        unsafe { self.map_unchecked_mut(|keeping| &mut keeping.future) }.poll(cx)
+    }
 }
 
 static MARKER: PyOnceLock<Py<Call>> = PyOnceLock::new();

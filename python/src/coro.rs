@@ -13,6 +13,7 @@ use std::{
 
 use pyo3::{
     exceptions::{PyException, PyStopIteration, PyTypeError},
+    intern,
     prelude::*,
     types::{PyDict, PyString, PyTuple, PyType},
 };
@@ -29,7 +30,7 @@ use crate::{
 /// How a coroutine has ended.
 pub(crate) enum End {
     Value(Py<PyAny>),
-    Failed(PyErr),
+    Failed(Box<PyErr>),
     Terminated,
 }
 
@@ -56,6 +57,17 @@ pub(crate) struct Watchers {
     pub(crate) callbacks: Vec<Py<PyAny>>,
 }
 
+type Swap = (Py<PyAny>, Py<PyString>);
+
+#[derive(Default)]
+struct Rare {
+    orders: VecDeque<Order>,
+    /// A generator that is to take over.
+    swap: Option<Swap>,
+    /// The one that was offered to the running generator.
+    offered: Option<Swap>,
+}
+
 pub(crate) struct State {
     name: RefCell<Py<PyString>>,
     pub(crate) waker: RefCell<Option<Waker>>,
@@ -64,11 +76,8 @@ pub(crate) struct State {
     /// What `resume` has given.
     pub(crate) given: RefCell<Option<Py<PyAny>>>,
     has_orders: Cell<bool>,
-    orders: RefCell<VecDeque<Order>>,
-    /// A generator that is to take over.
-    swap: RefCell<Option<(Py<PyAny>, Py<PyString>)>>,
-    /// The one that was offered to the running generator.
-    offered: RefCell<Option<(Py<PyAny>, Py<PyString>)>>,
+    /// What few coroutines ever have.
+    rare: RefCell<Option<Box<Rare>>>,
     swappable: Cell<bool>,
     end: RefCell<Option<End>>,
     pub(crate) watchers: RefCell<Option<Box<Watchers>>>,
@@ -118,32 +127,39 @@ impl Coro {
     /// The next order; an offered swap counts as one while `may_swap`.
     pub(crate) fn take_order(&self, py: Python<'_>, may_swap: bool) -> Option<Order> {
         let state = self.state(py);
-        if let Some(order) = state.orders.borrow_mut().pop_front() {
-            return Some(order);
+        let order = self.rarely(py, |rare| rare.orders.pop_front());
+        if order.is_some() {
+            return order;
         }
-        let waits_for_swap = state.swap.borrow().is_some();
+        let waits_for_swap = self.rarely(py, |rare| rare.swap.is_some());
         state.has_orders.set(waits_for_swap && state.swappable.get());
         if !(waits_for_swap && may_swap && state.swappable.get()) {
             return None;
         }
         state.has_orders.set(false);
-        let swap = state.swap.take();
+        let swap = self.rarely(py, |rare| rare.swap.take());
         let error = swap.as_ref().map(|(generator, _)| swap_exception(py, generator));
-        state.offered.replace(swap);
+        let old = self.rarely(py, |rare| mem::replace(&mut rare.offered, swap));
+        drop(old);
         error.map(Order::Throw)
     }
 
     /// The generator that takes over, if `error` is what the running one was offered it with.
     pub(crate) fn swapped_for(&self, py: Python<'_>, error: &PyErr) -> Option<Py<PyAny>> {
         let state = self.state(py);
-        state.offered.borrow().as_ref()?;
+        state.rare.borrow().as_ref()?.offered.as_ref()?;
         let kind = hooks::hook(py, "HotSwapException").ok()?;
         if !error.value(py).is_instance(&kind).unwrap_or(false) {
             return None;
         }
-        let (generator, name) = state.offered.take()?;
+        let (generator, name) = self.rarely(py, |rare| rare.offered.take())?;
         state.name.replace(name);
         Some(generator)
+    }
+
+    /// Works on what few coroutines have; nothing foreign may run in `f`.
+    fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
+        f(self.state(py).rare.borrow_mut().get_or_insert_default())
     }
 
     fn order(&self, py: Python<'_>, order: Order) -> i32 {
@@ -151,7 +167,7 @@ impl Coro {
             return -1;
         }
         let state = self.state(py);
-        state.orders.borrow_mut().push_back(order);
+        self.rarely(py, |rare| rare.orders.push_back(order));
         state.has_orders.set(true);
         self.wake(py);
         0
@@ -168,11 +184,10 @@ impl Coro {
             Order::Throw(other) => other.value(py).as_ptr() == error.as_ptr(),
             Order::Terminate => false,
         };
-        let taken = {
-            let mut orders = self.state(py).orders.borrow_mut();
-            let place = orders.iter().position(is_it);
-            place.and_then(|place| orders.remove(place))
-        };
+        let taken = self.rarely(py, |rare| {
+            let place = rare.orders.iter().position(is_it);
+            place.and_then(|place| rare.orders.remove(place))
+        });
         drop(taken);
     }
 
@@ -195,8 +210,7 @@ impl Coro {
         let state = coro.state(py);
         state.waker.take();
         drop(state.mail.take());
-        drop(state.orders.take());
-        drop((state.swap.take(), state.offered.take(), state.given.take()));
+        drop((state.rare.take(), state.given.take()));
         let watchers = state.watchers.take();
         if let End::Failed(error) = &end
             && !state.observed.get()
@@ -223,7 +237,7 @@ impl Coro {
     /// The same, but what it has raised is raised again.
     pub(crate) fn raised(own: &Py<Coro>, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         match &*own.get().state(py).end.borrow() {
-            Some(End::Failed(error)) => Some(Err(error.clone_ref(py))),
+            Some(End::Failed(error)) => Some(Err((**error).clone_ref(py))),
             None => None,
             Some(End::Value(value)) => Some(Ok(value.clone_ref(py))),
             Some(End::Terminated) => Some(Err(hooks::ended(py))),
@@ -251,9 +265,7 @@ impl Coro {
             wait: Cell::new(Wait::Nothing),
             given: RefCell::new(None),
             has_orders: Cell::new(false),
-            orders: RefCell::default(),
-            swap: RefCell::new(None),
-            offered: RefCell::new(None),
+            rare: RefCell::new(None),
             swappable: Cell::new(false),
             end: RefCell::new(None),
             watchers: RefCell::new(None),
@@ -319,7 +331,7 @@ impl Coro {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<Coro>> {
-        let coro = Coro::make(py, PyString::intern(py, "coroutine").unbind())?;
+        let coro = Coro::make(py, intern!(py, "coroutine").clone().unbind())?;
         let (generator, name) = target::call(py, &coro, args, kwargs)?;
         coro.get().state(py).name.replace(name);
         coro.get().state(py).place.set(registry::enter(py, &coro));
@@ -575,7 +587,7 @@ impl Coro {
         }
         let state = self.state(py);
         state.swappable.set(flag);
-        if flag && state.swap.borrow().is_some() {
+        if flag && self.rarely(py, |rare| rare.swap.is_some()) {
             state.has_orders.set(true);
             self.wake(py);
         }
@@ -596,7 +608,8 @@ impl Coro {
         }
         let Ok(swap) = target::call(py, slf.as_unbound(), args, kwargs) else { return Ok(-1) };
         let state = slf.get().state(py);
-        state.swap.replace(Some(swap));
+        let old = slf.get().rarely(py, |rare| rare.swap.replace(swap));
+        drop(old);
         if state.swappable.get() {
             state.has_orders.set(true);
             slf.get().wake(py);

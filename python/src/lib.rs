@@ -14,6 +14,7 @@ mod engine;
 mod error;
 mod gil;
 mod hooks;
+mod place;
 mod registry;
 mod runner;
 mod socket;

@@ -3,9 +3,13 @@
 //! `yield generator` calls: the generator goes on the stack, and what it returns is the value of
 //! that yield, or what it raises is raised there. `yield call` waits for the call. `yield` of
 //! anything else lets the others run, and gives that thing back.
+//!
+//! Unsafe: its pinning, which the place of its calls relies on.
+#![allow(unsafe_code)]
 
 use std::{
     future::Future,
+    marker::PhantomPinned,
     mem,
     pin::Pin,
     task::{Context, Poll},
@@ -31,6 +35,7 @@ pub(crate) struct Runner {
     /// Those that wait for it, the outermost first.
     callers: Vec<Py<PyAny>>,
     next: Next,
+    _pinned: PhantomPinned,
 }
 
 /// What the coroutine waits for.
@@ -43,14 +48,17 @@ enum Next {
     Call,
 }
 
-// Nothing in it points to itself.
-impl Unpin for Runner {}
-
 impl Runner {
     /// `generator` has not been started.
     pub(crate) fn new(coro: Py<Coro>, generator: Py<PyAny>) -> Runner {
         let frame = Frame::new(coro);
-        Runner { frame, top: Some(generator), callers: Vec::new(), next: Next::Start }
+        Runner {
+            frame,
+            top: Some(generator),
+            callers: Vec::new(),
+            next: Next::Start,
+            _pinned: PhantomPinned,
+        }
     }
 
     fn coro<'py>(&'py self, py: Python<'py>) -> &'py Coro {
@@ -101,7 +109,7 @@ impl Runner {
                     };
                     self.top = self.callers.pop();
                     if self.top.is_none() {
-                        return self.end(py, End::Failed(error));
+                        return self.end(py, End::Failed(Box::new(error)));
                     }
                     self.next = Next::With(Err(error));
                 }
@@ -138,7 +146,7 @@ impl Runner {
                 self.frame.clear();
                 if !started {
                     self.unwind(py);
-                    return self.end(py, End::Failed(error));
+                    return self.end(py, End::Failed(Box::new(error)));
                 }
                 self.next = Next::With(Err(error));
             }
@@ -196,7 +204,9 @@ impl Future for Runner {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.get_mut().advance(call::py(), cx)
+        // SAFETY: nothing is moved out of it; the frame, which must stay where it is, is only
+        // borrowed.
+        unsafe { self.get_unchecked_mut() }.advance(call::py(), cx)
     }
 }
 

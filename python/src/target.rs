@@ -1,11 +1,18 @@
 //! What a coroutine is made of: calling a generator function, with the coroutine as one argument
 //! where the function asks for it.
+//!
+//! Unsafe: the code of a function, without looking its name up.
+#![allow(unsafe_code)]
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use pyo3::{
     exceptions::PyTypeError,
-    intern,
+    ffi, intern,
     prelude::*,
     types::{PyDict, PyString, PyTuple},
 };
@@ -27,9 +34,32 @@ struct Known {
     _code: Py<PyAny>,
     generates: bool,
     injected: Option<Py<PyString>>,
+    name: Py<PyString>,
 }
 
-static KNOWN: Gil<RefCell<Option<HashMap<usize, Known>>>> = Gil::new(RefCell::new(None));
+/// An address is as good as a hash of it.
+#[derive(Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        self.0 = (self.0 ^ (address as u64 >> 4)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Table = HashMap<usize, Known, BuildHasherDefault<AddressHasher>>;
+
+static KNOWN: Gil<RefCell<Option<Table>>> = Gil::new(RefCell::new(None));
 
 /// Most code objects that are remembered.
 const MOST_KNOWN: usize = 4096;
@@ -82,7 +112,7 @@ fn call_function(
         }
         return Err(coro::no_generator(&name(function).to_string()));
     };
-    let injected = known(py, &code, &bare)?;
+    let (injected, name) = known(py, &code, &bare)?;
     let made = match injected {
         None => function.call(args, kwargs)?,
         Some(parameter) => {
@@ -98,7 +128,7 @@ fn call_function(
             function.call(args, Some(&all))?
         }
     };
-    Ok((made.unbind(), name(function)))
+    Ok((made.unbind(), name))
 }
 
 /// The code of a function or method, and the function.
@@ -107,6 +137,15 @@ fn code_of<'py>(
     py: Python<'py>,
     function: &Bound<'py, PyAny>,
 ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    // SAFETY: the object is a function, whose code it keeps alive.
+    let own = unsafe {
+        let is_function = ffi::PyFunction_Check(function.as_ptr()) != 0;
+        is_function
+            .then(|| Bound::from_borrowed_ptr(py, ffi::PyFunction_GetCode(function.as_ptr())))
+    };
+    if let Some(code) = own {
+        return Ok(Some((code, function.clone())));
+    }
     if let Some(code) = function.getattr_opt(intern!(py, "__code__"))? {
         return Ok(Some((code, function.clone())));
     }
@@ -119,16 +158,17 @@ fn known<'py>(
     py: Python<'py>,
     code: &Bound<'py, PyAny>,
     function: &Bound<'py, PyAny>,
-) -> PyResult<Option<Bound<'py, PyString>>> {
+) -> PyResult<(Option<Bound<'py, PyString>>, Py<PyString>)> {
     let address = code.as_ptr().addr();
     let seen = {
         let mut table = KNOWN.get(py).borrow_mut();
         let table = table.get_or_insert_default();
         table.get(&address).map(|known| {
-            (known.generates, known.injected.as_ref().map(|name| name.bind(py).clone()))
+            let injected = known.injected.as_ref().map(|name| name.bind(py).clone());
+            (known.generates, injected, known.name.clone_ref(py))
         })
     };
-    let (generates, injected) = match seen {
+    let (generates, injected, name) = match seen {
         Some(seen) => seen,
         None => {
             let flags: u32 = code.getattr("co_flags")?.extract()?;
@@ -138,16 +178,18 @@ fn known<'py>(
                 _code: code.clone().unbind(),
                 generates,
                 injected: injected.clone().map(Bound::unbind),
+                name: name(function),
             };
+            let named = known.name.clone_ref(py);
             let mut table = KNOWN.get(py).borrow_mut();
             let table = table.get_or_insert_default();
             if table.len() < MOST_KNOWN {
                 table.insert(address, known);
             }
-            (generates, injected)
+            (generates, injected, named)
         }
     };
-    if generates { Ok(injected) } else { Err(coro::no_generator(&name(function).to_string())) }
+    if generates { Ok((injected, name)) } else { Err(coro::no_generator(&name.to_string())) }
 }
 
 /// A parameter with a default that has one of the names.

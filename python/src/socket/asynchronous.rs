@@ -17,8 +17,9 @@ use crate::{
     view::View,
 };
 
-/// Longest payload that is queued rather than sent at once, as the crate's own bound for messages.
-pub(super) const QUEUED: usize = 64 << 10;
+/// Most bytes that are queued rather than sent at once: copying more costs as much as the call that
+/// it may save.
+pub(super) const QUEUED: usize = 16 << 10;
 
 /// The result of a verb, as a call gives it.
 fn outcome<T>(result: io::Result<T>, value: impl FnOnce(Python<'_>, T) -> Outcome) -> Outcome {

@@ -55,7 +55,7 @@ pub(crate) struct Inner {
     /// That of the asynchronous mode, while it is a blocking one.
     kept_timeout: Cell<Option<f64>>,
     message_limit: Cell<usize>,
-    said: RefCell<Said>,
+    said: RefCell<Option<Box<Said>>>,
     /// Whether TLS was begun.
     secure: Cell<bool>,
     /// Whether the asynchronous face has become the scheduler's.
@@ -136,6 +136,19 @@ impl Inner {
         }
     }
 
+    /// Whether it was made to speak TLS.
+    fn is_secure(&self) -> bool {
+        self.said.borrow().as_ref().is_some_and(|said| said.is_secure())
+    }
+
+    /// What was said of TLS.
+    fn said<R>(&self, f: impl FnOnce(&Said) -> PyResult<R>) -> PyResult<R> {
+        match &*self.said.borrow() {
+            Some(said) => f(said),
+            None => f(&Said::default()),
+        }
+    }
+
     fn is_blocking(&self) -> bool {
         matches!(*self.face.borrow(), Face::Blocking(_))
     }
@@ -187,7 +200,7 @@ impl PySocket {
         };
         let regular = Some(sock.clone().unbind());
         let inner = Inner::new(face, regular, timeout, limit.get());
-        inner.said.replace(said);
+        inner.said.replace(said.is_any().then(|| Box::new(said)));
         let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
         if is_stream {
             return Py::new(py, base);
@@ -515,7 +528,7 @@ impl PySocket {
         if let Ok(socket) = sock.cast::<PySocket>() {
             PySocket::set_mode(socket, blocking)?;
             if said.is_secure() {
-                socket.get().inner(py).said.replace(said);
+                socket.get().inner(py).said.replace(Some(Box::new(said)));
             }
             return Ok(socket.clone().unbind());
         }

@@ -40,6 +40,11 @@ impl Said {
             || self.unverified
     }
 
+    /// Whether anything was said at all.
+    pub(crate) fn is_any(&self) -> bool {
+        self.is_secure() || !self.alpn.is_empty() || self.versions.is_some()
+    }
+
     pub(crate) fn set_version(&mut self, version: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let Some(version) = version.filter(|version| !version.is_none()) else { return Ok(()) };
         let number: i64 = version.extract().map_err(|_| {

@@ -7,7 +7,13 @@ use asyncoro::addr::Target;
 use pyo3::{exceptions::PyValueError, intern, prelude::*, types::PyTuple};
 
 use super::{Face, PySocket, asynchronous, blocking, timeout_of};
-use crate::{address, call, engine, error::raised, view::View};
+use crate::{
+    address,
+    call::{self, Keeping},
+    engine,
+    error::raised,
+    view::View,
+};
 
 /// MSG_PEEK, as Linux has it.
 const PEEK: i32 = 2;
@@ -265,8 +271,8 @@ impl PySocket {
         let (py, own) = (slf.py(), slf.get());
         let fails = |error: std::io::Error| raised(py, &error);
         let tls: asyncoro::Tls = match server {
-            true => (&own.inner(py).said.borrow().server(py)?).into(),
-            false => (&own.inner(py).said.borrow().client(py, None)?).into(),
+            true => (&own.inner(py).said(|said| said.server(py))?).into(),
+            false => (&own.inner(py).said(|said| said.client(py, None))?).into(),
         };
         own.inner(py).secure.set(true);
         if own.inner(py).is_blocking() {
@@ -313,12 +319,8 @@ impl PySocket {
     where
         F: Future<Output = call::Outcome> + 'static,
     {
-        let own = slf.clone().unbind();
-        call::start(slf.py(), verb, async move {
-            let outcome = future.await;
-            drop(own);
-            outcome
-        })
+        let own = slf.clone().into_any().unbind();
+        call::start(slf.py(), verb, Keeping::new(future, own))
     }
 
     fn is_stream(&self, py: Python<'_>) -> bool {
@@ -333,10 +335,10 @@ impl PySocket {
     /// Has a listener speak TLS, if it was made so.
     fn begin_listening(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self.inner(py);
-        if inner.secure.get() || !inner.said.borrow().is_secure() {
+        if inner.secure.get() || !inner.is_secure() {
             return Ok(());
         }
-        let tls = inner.said.borrow().server(py)?;
+        let tls = inner.said(|said| said.server(py))?;
         self.cover(py, (&tls).into())
     }
 
@@ -370,13 +372,13 @@ impl PySocket {
     fn connect_to(slf: &Bound<'_, Self>, address: &Bound<'_, PyAny>, quiet: bool) -> Called {
         let (py, own) = (slf.py(), slf.get());
         let inner = own.inner(py);
-        let secure = inner.said.borrow().is_secure();
+        let secure = inner.is_secure();
         if inner.is_blocking() {
             let socket = own.blocking(py)?;
             own.regular(py)?.call_method1(py, intern!(py, "connect"), (address,))?;
             if secure {
                 let host = host_of(address);
-                let tls = inner.said.borrow().client(py, host.as_deref())?;
+                let tls = inner.said(|said| said.client(py, host.as_deref()))?;
                 let begun = py.detach(|| socket.start_tls(&tls));
                 begun.map_err(|error| raised(py, &error))?;
                 inner.secure.set(true);
@@ -387,7 +389,7 @@ impl PySocket {
             return call::outside("connect");
         }
         if secure && !inner.secure.get() {
-            let tls = inner.said.borrow().client(py, None)?;
+            let tls = inner.said(|said| said.client(py, None))?;
             own.cover(py, (&tls).into())?;
         }
         let socket = own.asynchronous(py)?;
