@@ -19,7 +19,7 @@ use pyo3::{
 };
 
 use crate::{
-    call, engine,
+    call, engine, gc,
     gil::Gil,
     hooks, registry,
     runner::Runner,
@@ -157,6 +157,14 @@ impl Coro {
         Some(generator)
     }
 
+    /// Gives a message that was there; it is kept if nobody can be given it.
+    fn give(&self, py: Python<'_>, message: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        let kept = message.clone_ref(py);
+        call::done(py, "receive", Ok(message)).inspect_err(|_| {
+            self.state(py).mail.borrow_mut().push_front(kept);
+        })
+    }
+
     /// Works on what few coroutines have; nothing foreign may run in `f`.
     fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
         f(self.state(py).rare.borrow_mut().get_or_insert_default())
@@ -217,6 +225,9 @@ impl Coro {
         {
             coro.report(py, error);
         }
+        if matches!(end, End::Value(_)) {
+            gc::track(own);
+        }
         state.end.replace(Some(end));
         registry::leave(py, state.place.get(), state.daemon.get());
         if let Some(watchers) = watchers {
@@ -273,7 +284,9 @@ impl Coro {
             place: Cell::new(0),
             observed: Cell::new(false),
         };
-        Py::new(py, Coro { state: Gil::new(state) })
+        let coro = Py::new(py, Coro { state: Gil::new(state) })?;
+        gc::untrack(&coro);
+        Ok(coro)
     }
 }
 
@@ -441,6 +454,13 @@ impl Coro {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let timeout = limit(timeout)?;
+        let state = slf.get().state(py);
+        if state.wait.get() == Wait::Nothing {
+            let message = state.mail.borrow_mut().pop_front();
+            if let Some(message) = message {
+                return slf.get().give(py, message);
+            }
+        }
         let alarm = alarm_value.unwrap_or_else(|| py.None());
         call::start(py, "receive", Receiving::new(slf.clone().unbind(), timeout, alarm))
     }

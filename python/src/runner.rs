@@ -85,6 +85,9 @@ impl Runner {
             match self.frame.enter(cx, || step::step(py, top, with)) {
                 Step::Yielded(value) => {
                     if call::is_marker(py, &value) {
+                        if self.frame.is_greedy() {
+                            break;
+                        }
                         continue;
                     }
                     if is_callable_by_yield(&value) {
