@@ -1,9 +1,9 @@
 //! A call of a coroutine's: tried at once, its result left with the coroutine, and one marker for
 //! `yield` and `await` that fetches it.
 //!
-//! A call that the engine cannot finish at once leaves its future with the coroutine (`place.rs`). The
-//! marker is the same object for all calls: it says "what my last call has left", and nothing
-//! else. So there is one call at a time, which [`start`] and [`Frame::take`] see to.
+//! A call that the engine cannot finish at once leaves its future with the coroutine
+//! (`place.rs`). The marker is the same object for all calls: it says "what my last call has left",
+//! and nothing else. So there is one call at a time, which [`start`] and [`Frame::take`] see to.
 //!
 //! Unsafe: the frame and the context that a coroutine runs with, reached from the calls it makes.
 #![allow(unsafe_code)]
@@ -171,8 +171,8 @@ pub(crate) fn is_inside() -> bool {
 /// What a call gets that no coroutine makes.
 pub(crate) fn outside(verb: &str) -> PyResult<Py<PyAny>> {
     Err(PyRuntimeError::new_err(format!(
-        "{verb}() of an asynchronous socket or coroutine is for coroutines: `yield` or `await` it in \
-         one, or use AsyncSocket(sock, blocking=True) in a thread"
+        "{verb}() of an asynchronous socket or coroutine is for coroutines: `yield` or `await` it \
+         in one, or use AsyncSocket(sock, blocking=True) in a thread"
     )))
 }
 

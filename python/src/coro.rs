@@ -394,8 +394,8 @@ impl Coro {
         Coro::sleep(slf, timeout, alarm_value)
     }
 
-    /// Ends its sleep, whose value becomes `update`: 0. One that does not sleep is left alone: 0. One
-    /// that has ended: -1.
+    /// Ends its sleep, whose value becomes `update`: 0. One that does not sleep is left alone: 0.
+    /// One that has ended: -1.
     #[pyo3(signature = (update = None))]
     fn resume(&self, py: Python<'_>, update: Option<Py<PyAny>>) -> i32 {
         if self.has_ended(py) {
