@@ -12,7 +12,7 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::{PyException, PyStopIteration, PyTypeError},
+    exceptions::{PyBaseException, PyException, PyStopIteration, PyTypeError},
     intern,
     prelude::*,
     types::{PyDict, PyString, PyTuple, PyType},
@@ -30,7 +30,7 @@ use crate::{
 /// How a coroutine has ended.
 pub(crate) enum End {
     Value(Py<PyAny>),
-    Failed(Box<PyErr>),
+    Failed(Py<PyBaseException>),
     Terminated,
 }
 
@@ -223,11 +223,10 @@ impl Coro {
         if let End::Failed(error) = &end
             && !state.observed.get()
         {
-            coro.report(py, error);
+            coro.report(py, &again(py, error));
         }
-        if matches!(end, End::Value(_)) {
-            gc::track(own);
-        }
+        // What it has ended with may hold it in turn: a value, or a traceback's frames.
+        gc::track(own);
         state.end.replace(Some(end));
         registry::leave(py, state.place.get(), state.daemon.get());
         if let Some(watchers) = watchers {
@@ -248,7 +247,7 @@ impl Coro {
     /// The same, but what it has raised is raised again.
     pub(crate) fn raised(own: &Py<Coro>, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         match &*own.get().state(py).end.borrow() {
-            Some(End::Failed(error)) => Some(Err((**error).clone_ref(py))),
+            Some(End::Failed(error)) => Some(Err(again(py, error))),
             None => None,
             Some(End::Value(value)) => Some(Ok(value.clone_ref(py))),
             Some(End::Terminated) => Some(Err(hooks::ended(py))),
@@ -297,9 +296,14 @@ fn swap_exception(py: Python<'_>, generator: &Py<PyAny>) -> PyErr {
     }
 }
 
+/// The exception that a coroutine has ended with, to be raised once more.
+fn again(py: Python<'_>, error: &Py<PyBaseException>) -> PyErr {
+    PyErr::from_value(error.bind(py).clone().into_any())
+}
+
 /// A failure as a value: a MonitorStatus.
-fn failure(own: &Py<Coro>, py: Python<'_>, error: &PyErr) -> PyResult<Py<PyAny>> {
-    let made = hooks::hook(py, "failure")?.call1((own, error.value(py)))?;
+fn failure(own: &Py<Coro>, py: Python<'_>, error: &Py<PyBaseException>) -> PyResult<Py<PyAny>> {
+    let made = hooks::hook(py, "failure")?.call1((own, error))?;
     Ok(made.unbind())
 }
 
@@ -655,10 +659,12 @@ impl Coro {
         if let Ok(mail) = state.mail.try_borrow() {
             mail.iter().try_for_each(|message| visit.call(message))?;
         }
-        if let Ok(end) = state.end.try_borrow()
-            && let Some(End::Value(value)) = &*end
-        {
-            visit.call(value)?;
+        if let Ok(end) = state.end.try_borrow() {
+            match &*end {
+                Some(End::Value(value)) => visit.call(value)?,
+                Some(End::Failed(error)) => visit.call(error)?,
+                Some(End::Terminated) | None => {}
+            }
         }
         Ok(())
     }
@@ -666,11 +672,9 @@ impl Coro {
     fn __clear__(&self, py: Python<'_>) {
         let state = self.state(py);
         drop(state.mail.take());
-        if let Ok(mut end) = state.end.try_borrow_mut()
-            && let Some(End::Value(value)) = &mut *end
-        {
-            drop(mem::replace(value, py.None()));
-        }
+        // Whoever asks now is part of the garbage.
+        let end = state.end.try_borrow_mut().ok().and_then(|mut end| end.replace(End::Terminated));
+        drop(end);
     }
 }
 
@@ -683,7 +687,7 @@ fn exception(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
         return exception(tuple);
     }
     let Ok(kind) = first.cast::<PyType>() else {
-        let is_exception = first.is_instance_of::<pyo3::exceptions::PyBaseException>();
+        let is_exception = first.is_instance_of::<PyBaseException>();
         return match is_exception {
             true => Ok(PyErr::from_value(first)),
             false => Err(PyTypeError::new_err("throw takes exceptions")),

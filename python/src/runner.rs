@@ -112,7 +112,7 @@ impl Runner {
                     };
                     self.top = self.callers.pop();
                     if self.top.is_none() {
-                        return self.end(py, End::Failed(Box::new(error)));
+                        return self.end(py, End::Failed(error.into_value(py)));
                     }
                     self.next = Next::With(Err(error));
                 }
@@ -149,7 +149,7 @@ impl Runner {
                 self.frame.clear();
                 if !started {
                     self.unwind(py);
-                    return self.end(py, End::Failed(Box::new(error)));
+                    return self.end(py, End::Failed(error.into_value(py)));
                 }
                 self.next = Next::With(Err(error));
             }
