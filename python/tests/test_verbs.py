@@ -260,7 +260,7 @@ def test_after_a_refused_call_the_socket_works():
 @also_await
 def test_a_message_over_the_limit_is_refused_before_it_is_held():
     sock, peer = async_pair()
-    sock.set_message_limit(1000)
+    sock.message_limit = 1000
     peer.sendall(struct.pack(">L", 1000) + bytes(1000) + struct.pack(">L", 1001))
 
     def main(coro=None):
