@@ -45,7 +45,8 @@ class Certificates:
         self.chain, self.key = self._make(folder, "server")
         self.wrong, _ = self._make(folder, "wrong")
         self.ca, ca_key = self._make(folder, "ca")
-        signing = ["-CA", self.ca, "-CAkey", ca_key, "-addext", "basicConstraints=critical,CA:FALSE"]
+        signing = ["-CA", self.ca, "-CAkey", ca_key]
+        signing += ["-addext", "basicConstraints=critical,CA:FALSE"]
         self.issued, self.issued_key = self._make(folder, "issued", *signing)
         self.client_chain, self.client_key = self._make(folder, "client")
         self.both = str(folder / "both.pem")
