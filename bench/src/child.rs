@@ -1,4 +1,5 @@
-//! Parts of the work that need a process of their own: this program once more, with `--child`.
+//! Parts of the work that need a process of their own: this program once more, with `--child`, or a
+//! program in another language.
 //!
 //! The parent starts a child, reads from it a line at a time, tells it to do a turn by an empty
 //! line and reads what that cost. Children and parent run on cores of their own ([`Pinned`]).
@@ -18,6 +19,7 @@ use rustix::io::retry_on_intr;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::load::Load;
+use crate::machine;
 use crate::rounds::{Contestant, Cost};
 use crate::served::{Server, fatal};
 
@@ -32,7 +34,19 @@ impl Child {
     /// Starts the part that [`crate::group::child`] knows by these words.
     pub(crate) fn start(part: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--child").args(part).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("--child").args(part);
+        Self::of(command)
+    }
+
+    /// Starts a program that is not this one, on the core of the children. It has to end when its
+    /// standard input does.
+    pub(crate) fn start_program(command: Command) -> io::Result<Self> {
+        let _pinned = Pinned::to(SERVERS)?;
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> io::Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn()?;
         let input = process.stdin.take().expect("it is piped");
         let output = BufReader::new(process.stdout.take().expect("it is piped"));
@@ -68,7 +82,7 @@ impl Child {
     }
 
     /// Has it do a turn and tell of it.
-    fn turn<const N: usize>(&mut self) -> io::Result<[u64; N]> {
+    pub(crate) fn turn<const N: usize>(&mut self) -> io::Result<[u64; N]> {
         self.input.write_all(b"\n")?;
         self.numbers()
     }
@@ -83,6 +97,11 @@ impl Child {
             nanoseconds += first.unwrap_or(0);
         }
         Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Resident bytes of its memory.
+    pub(crate) fn resident(&self) -> io::Result<usize> {
+        machine::resident_of(&self.process.id().to_string())
     }
 
     /// What the work makes the child run, until it sleeps again.

@@ -16,9 +16,11 @@ pub(crate) struct Clients {
     epoll: OwnedFd,
     events: Vec<Event>,
     connections: Vec<Connection>,
-    /// As many bytes as each connection has in flight.
+    /// One request more than each connection has in flight, so that any answers that come together
+    /// stand in it, wherever in one they begin.
     requests: Vec<u8>,
     size: usize,
+    in_flight: usize,
     /// Where answers are received.
     room: Vec<u8>,
 }
@@ -30,8 +32,12 @@ struct Connection {
 }
 
 impl Clients {
-    /// Requests of `size` bytes, so many in flight on each connection.
-    pub(crate) fn new(streams: Vec<TcpStream>, size: usize, in_flight: usize) -> io::Result<Self> {
+    /// So many of these requests in flight on each connection.
+    pub(crate) fn new(
+        streams: Vec<TcpStream>,
+        request: &[u8],
+        in_flight: usize,
+    ) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let mut connections = Vec::with_capacity(streams.len());
         for (index, stream) in streams.into_iter().enumerate() {
@@ -39,10 +45,9 @@ impl Clients {
             epoll::add(&epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
             connections.push(Connection { stream, partly: 0 });
         }
-        // All bytes are the same: an answer may be compared from anywhere in it.
-        let requests = vec![b'?'; size * in_flight];
-        let room = vec![0; 2 * requests.len()];
-        Ok(Self { epoll, events: Vec::with_capacity(1024), connections, requests, size, room })
+        let (requests, size) = (request.repeat(in_flight + 1), request.len());
+        let (events, room) = (Vec::with_capacity(1024), vec![0; 2 * size * in_flight]);
+        Ok(Self { epoll, events, connections, requests, size, in_flight, room })
     }
 
     /// Keeps the requests in flight for so long, then waits for the last answers. Returns how many
@@ -50,9 +55,9 @@ impl Clients {
     pub(crate) fn load(&mut self, time: Duration) -> io::Result<usize> {
         let until = Instant::now() + time;
         for connection in &mut self.connections {
-            connection.send(&self.requests)?;
+            connection.send(&self.requests[..self.in_flight * self.size])?;
         }
-        let mut in_flight = self.connections.len() * self.requests.len() / self.size;
+        let mut in_flight = self.connections.len() * self.in_flight;
         let mut answered = 0;
         while in_flight > 0 {
             self.wait()?;
@@ -94,7 +99,12 @@ impl Connection {
         if received == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        assert!(expected.starts_with(&room[..received]), "an answer differs from its request");
+        if !expected[self.partly..].starts_with(&room[..received]) {
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "an answer differs from its request",
+            ));
+        }
         let all = self.partly + received;
         self.partly = all % size;
         Ok(all - self.partly)

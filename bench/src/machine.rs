@@ -29,15 +29,20 @@ pub(crate) fn raise_file_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
-/// Resident bytes of this process, exactly: `statm` reads counters that lag behind by up to 64
-/// pages per core, which would be 57 bytes for each of 9,000 connections.
+/// Resident bytes of this process.
 pub(crate) fn resident() -> io::Result<usize> {
-    let text = field("/proc/self/smaps_rollup", "Rss").unwrap_or_default();
+    resident_of("self")
+}
+
+/// Resident bytes of a process, exactly: `statm` reads counters that lag behind by up to 64 pages
+/// per core, which would be 57 bytes for each of 9,000 connections.
+pub(crate) fn resident_of(process: &str) -> io::Result<usize> {
+    let text = field(&format!("/proc/{process}/smaps_rollup"), "Rss").unwrap_or_default();
     let kilobytes: Option<usize> =
         text.strip_suffix(" kB").and_then(|number| number.trim().parse().ok());
     kilobytes
         .map(|kilobytes| kilobytes * 1024)
-        .ok_or_else(|| io::Error::other("no Rss in /proc/self/smaps_rollup"))
+        .ok_or_else(|| io::Error::other(format!("no Rss in /proc/{process}/smaps_rollup")))
 }
 
 /// The value of the first line `name : value` of a file.

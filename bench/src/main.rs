@@ -7,7 +7,7 @@
 //! `served.rs` has the servers of streams, whose load is `load.rs`, `flight.rs` datagrams,
 //! `arrivals.rs` connections that come and go, `coroutines.rs` what needs no socket. What needs
 //! a second process is a `child.rs`; its servers are in `listening.rs` and `bulk.rs`, the load of
-//! the former in `clients.rs`.
+//! the former in `clients.rs`. The programs of the group `python` are in `bench/python/`.
 //!
 //! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes while
 //! one measures: what counts is the ratio within a round. `report/` prints the tables and writes

@@ -72,8 +72,8 @@ def ended():
 def also_await(test):
     """Adds the twin of a test in which `yield` is `await`, as `NAME_await` beside it.
 
-    The twin is made from the source: each generator function in the test becomes an `async def`. It has
-    the marks that stand below this decorator: let it be the uppermost.
+    The twin is made from the source: each generator function in the test becomes an `async def`.
+    It has the marks that stand below this decorator: let it be the uppermost.
     """
     source = textwrap.dedent(inspect.getsource(test))
     tree = ast.parse(source)

@@ -161,6 +161,12 @@ def test_4_16_a_name_is_checked(certificates):
     assert isinstance(error, ssl.SSLCertVerificationError), repr(error)
 
 
+def test_4_16_a_certificate_that_is_trusted_itself_may_have_any_name(certificates):
+    ca = certificates.chain
+    assert connecting(certificates, cafile=ca) == b"hi"
+    assert connecting(certificates, cafile=ca, server_name="localhost") == b"hi"
+
+
 def test_4_16_unverified_only_by_a_dangerous_name(certificates):
     assert connecting(certificates, danger_unverified=True) == b"hi"
     wrong = connecting(certificates, cafile=certificates.wrong)

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Coro, Scheduler, Statistics, cell, current,
-    engine::{Engine, Settings},
+    engine::{AroundWaits, Engine, Settings},
     inbox::{Inbox, Post},
     waker::Key,
 };
@@ -212,6 +212,7 @@ impl Builder {
             spin: DEFAULT_SPIN,
             drain: Duration::from_secs(1),
             linger: Duration::from_secs(5),
+            around_waits: None,
         };
         Builder { name: "asyncoro".to_owned(), settings }
     }
@@ -251,6 +252,32 @@ impl Builder {
     #[must_use]
     pub fn linger(mut self, time: Duration) -> Builder {
         self.settings.linger = time;
+        self
+    }
+
+    /// Has `before` called when the scheduler's thread is about to wait for the kernel, and `after`
+    /// as soon as it has. Not called for what is ready already.
+    ///
+    /// For embedders that have something to let go of meanwhile: the lock of an interpreter, say.
+    /// Neither may panic, and no coroutine of this scheduler is running then.
+    ///
+    /// ```
+    /// use asyncoro::AsynCoro;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let builder = AsynCoro::builder().around_waits(|| println!("idle"), || println!("busy"));
+    /// builder.build()?.run(asyncoro::time::sleep(std::time::Duration::from_millis(1)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn around_waits(
+        mut self,
+        before: impl Fn() + Send + Sync + 'static,
+        after: impl Fn() + Send + Sync + 'static,
+    ) -> Builder {
+        let (before, after) = (std::sync::Arc::new(before), std::sync::Arc::new(after));
+        self.settings.around_waits = Some(AroundWaits { before, after });
         self
     }
 

@@ -14,6 +14,7 @@ mod resume;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    fmt,
     future::Future,
     io, mem,
     rc::{Rc, Weak},
@@ -37,6 +38,19 @@ use crate::{
 };
 
 /// What the builder decides.
+/// What an embedder has called before a scheduler waits, and after.
+#[derive(Clone)]
+pub(super) struct AroundWaits {
+    pub(super) before: std::sync::Arc<dyn Fn() + Send + Sync>,
+    pub(super) after: std::sync::Arc<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for AroundWaits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AroundWaits")
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) driver: Kind,
@@ -45,6 +59,7 @@ pub(super) struct Settings {
     pub(super) drain: Duration,
     /// How long a dropped socket may go on sending what is queued.
     pub(super) linger: Duration,
+    pub(super) around_waits: Option<AroundWaits>,
 }
 
 /// Counts since the scheduler was made.

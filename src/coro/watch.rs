@@ -139,7 +139,7 @@ impl Engine {
             count(&self.counters.sleeps, 1);
             let deadline = self.next_deadline();
             let asked = self.sent.replace(false);
-            driver.idle(deadline.into_iter().chain(limit).min(), asked)?;
+            self.wait(&mut driver, deadline.into_iter().chain(limit).min(), asked)?;
         } else {
             driver.poll()?;
         }
@@ -154,6 +154,22 @@ impl Engine {
         }
         self.driver.borrow_mut().recycle(events);
         Ok(())
+    }
+
+    /// Lets the driver wait, and tells the embedder, if there is one.
+    fn wait(&self, driver: &mut Driver, deadline: Option<Instant>, asked: bool) -> io::Result<()> {
+        let Some(around) = &self.settings.around_waits else {
+            return driver.idle(deadline, asked);
+        };
+        // They may be dear: nobody is called for what has an answer already.
+        driver.poll()?;
+        if driver.has_events() || self.inbox.has_mail() {
+            return Ok(());
+        }
+        (around.before)();
+        let result = driver.idle(deadline, asked);
+        (around.after)();
+        result
     }
 
     /// When the next timer is due, or a lingering socket's time is up.

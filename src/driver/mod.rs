@@ -274,6 +274,11 @@ impl Driver {
         result
     }
 
+    /// Whether what was collected last has events.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The events collected last; give the vector back with [`Driver::recycle`].
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)

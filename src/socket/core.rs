@@ -196,6 +196,16 @@ impl Core {
         unsafe { BorrowedFd::borrow_raw(sys.fd().as_raw_fd()) }
     }
 
+    /// Whether somebody else owns the descriptor.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        self.state.borrow().sys.as_ref().is_some_and(Sys::is_borrowed)
+    }
+
+    /// Whether a send is known to find no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.borrow().write.side.is_full()
+    }
+
     /// Whether `close` has not come to its end.
     pub(crate) fn is_open(&self) -> bool {
         self.life.get() != Life::Closed

@@ -6,9 +6,10 @@
 
 use std::{
     collections::VecDeque,
+    io,
     ops::{Deref, DerefMut},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::driver::Driver;
@@ -46,8 +47,13 @@ impl<S> Exclusive<S> {
         side.map(|side| Taken { lock: self, side: Some(side) })
     }
 
-    /// Waits for the turn; `None` when the deadline has come first.
-    pub(super) fn take(&self, deadline: Option<Instant>) -> Option<Taken<'_, S>> {
+    /// Waits for the turn; `None` when the deadline has come first. Every `ask.0` it calls `ask.1`,
+    /// which may end the wait with an error.
+    pub(super) fn take(
+        &self,
+        deadline: Option<Instant>,
+        ask: Option<(Duration, &dyn Fn() -> io::Result<()>)>,
+    ) -> io::Result<Option<Taken<'_, S>>> {
         let mut state = self.state();
         state.last += 1;
         let ticket = state.last;
@@ -57,23 +63,37 @@ impl<S> Exclusive<S> {
                 && let Some(side) = state.side.take()
             {
                 state.line.pop_front();
-                return Some(Taken { lock: self, side: Some(side) });
+                return Ok(Some(Taken { lock: self, side: Some(side) }));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
-            state = match left {
+            let slice = ask.map(|(slice, _)| slice);
+            state = match left.into_iter().chain(slice).min() {
                 None => self.passed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(left) if left.is_zero() => {
-                    state.line.retain(|waiting| *waiting != ticket);
-                    // It may have been this one's turn.
-                    self.passed.notify_all();
-                    return None;
+                    self.leave(state, ticket);
+                    return Ok(None);
                 }
                 Some(left) => {
                     let woken = self.passed.wait_timeout(state, left);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            if let Some((_, check)) = ask {
+                drop(state);
+                let goes_on = check();
+                state = self.state();
+                if let Err(error) = goes_on {
+                    self.leave(state, ticket);
+                    return Err(error);
+                }
+            }
         }
+    }
+
+    fn leave(&self, mut state: MutexGuard<'_, State<S>>, ticket: u64) {
+        state.line.retain(|waiting| *waiting != ticket);
+        // It may have been this one's turn.
+        self.passed.notify_all();
     }
 
     /// The state, once no thread uses it any more.
@@ -125,10 +145,10 @@ mod tests {
         let taken = lock.try_take().unwrap();
         assert!(lock.try_take().is_none());
         let soon = || Some(Driver::now() + Duration::from_millis(5));
-        assert!(lock.take(soon()).is_none());
+        assert!(lock.take(soon(), None).unwrap().is_none());
         thread::scope(|scope| {
-            let patient = scope.spawn(|| *lock.take(None).unwrap() += 1);
-            assert!(lock.take(soon()).is_none());
+            let patient = scope.spawn(|| *lock.take(None, None).unwrap().unwrap() += 1);
+            assert!(lock.take(soon(), None).unwrap().is_none());
             drop(taken);
             patient.join().unwrap();
         });

@@ -11,6 +11,9 @@
 //! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs; `create.rs` makes and connects
 //!   sockets;
 //! - this file is the type: converting, options, closing, taking apart.
+//!
+//! Unsafe: the way to `sys/` for sockets whose descriptor somebody else owns.
+#![allow(unsafe_code)]
 
 mod batch;
 mod blocking;
@@ -33,7 +36,7 @@ mod turn;
 
 use std::{
     fmt, io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
     rc::Rc,
     time::Duration,
 };
@@ -148,6 +151,44 @@ impl AsyncSocket {
     /// The system's.
     pub fn open(domain: Domain, kind: Type) -> io::Result<AsyncSocket> {
         Ok(AsyncSocket::from_sys(Sys::open(domain, kind)?, Settings::new()))
+    }
+
+    /// Converts a socket whose descriptor somebody else owns and keeps open, an object of another
+    /// language say. Whatever ends this socket leaves the descriptor open.
+    ///
+    /// ```
+    /// use std::{net::UdpSocket, os::fd::AsRawFd};
+    /// use asyncoro::AsyncSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let owner = UdpSocket::bind("127.0.0.1:0")?;
+    /// // SAFETY: `owner` is dropped after it.
+    /// let socket = unsafe { AsyncSocket::borrow_raw(owner.as_raw_fd())? };
+    /// assert_eq!(socket.local_addr()?.to_string(), owner.local_addr()?.to_string());
+    /// # drop(socket);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Safety
+    /// `fd` is open and stays open until the socket is closed, or dropped and has nothing left to
+    /// send.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` if the descriptor is no socket.
+    pub unsafe fn borrow_raw(fd: RawFd) -> io::Result<AsyncSocket> {
+        // SAFETY: the caller's.
+        Ok(AsyncSocket::from_sys(unsafe { Sys::borrow(fd)? }, Settings::new()))
+    }
+
+    /// Gives the descriptor to a new owner; the socket goes on borrowing it. `None` if it is
+    /// borrowed already, or closed.
+    ///
+    /// # Safety
+    /// The descriptor stays open as [`AsyncSocket::borrow_raw`] says.
+    pub unsafe fn disown(&self) -> Option<OwnedFd> {
+        // SAFETY: the caller's.
+        self.core.with_sys(|sys| Ok(unsafe { sys.disown() })).ok().flatten()
     }
 
     fn from_sys(sys: Sys, settings: Settings) -> AsyncSocket {
@@ -300,8 +341,8 @@ impl AsyncSocket {
     /// regular socket is a plain one, on which nothing of the conversation can be read.
     ///
     /// # Errors
-    /// [`Refused`], which gives the socket back, if there are clones of it, if it is closed, or if
-    /// what is queued cannot be sent.
+    /// [`Refused`], which gives the socket back, if there are clones of it, if it is closed, if it
+    /// borrows its descriptor, or if what is queued cannot be sent.
     ///
     /// # Cancel
     /// Dropping it drops the socket.
@@ -328,6 +369,9 @@ impl AsyncSocket {
         // Before the flush, which would wait for a clone's verb.
         if self.core.handles.get() > 1 {
             return Err(Refused { socket: self, error: has_clones() });
+        }
+        if LAST && self.core.is_borrowed() {
+            return Err(Refused { socket: self, error: is_borrowed() });
         }
         if let Err(error) = Verb::new(&self, Flush::<false>).await {
             return Err(Refused { socket: self, error });
@@ -435,6 +479,11 @@ fn show(
 fn has_clones() -> io::Error {
     let text = "the socket has clones; drop them before it is taken apart";
     io::Error::new(io::ErrorKind::ResourceBusy, text)
+}
+
+fn is_borrowed() -> io::Error {
+    let text = "the socket borrows its descriptor: whoever owns that has it already";
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 /// A socket that was not taken apart, and why.

@@ -166,7 +166,23 @@ impl AsyncSocket {
     /// # Cancel
     /// Nothing is lost. `f` has then not been called.
     pub async fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let lent = Verb::new(self, RecvLent).await?;
+        self.recv_with_limit(usize::MAX, f).await
+    }
+
+    /// As [`AsyncSocket::recv_with`], but receives at most `max` bytes and leaves what follows
+    /// where it is.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost. `f` has then not been called.
+    pub async fn recv_with_limit<R>(
+        &self,
+        max: usize,
+        f: impl FnOnce(&[u8]) -> R,
+    ) -> io::Result<R> {
+        let lent = Verb::new(self, RecvLent(max)).await?;
         Ok(f(lent.bytes()))
     }
 
@@ -361,6 +377,14 @@ impl AsyncSocket {
     /// `WouldBlock` if nothing is there, or if a verb has this direction's turn; the system's.
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.attempt(Recv(buffer))
+    }
+
+    /// Whether the socket is known to have no room for more to send: what is queued now leaves only
+    /// when the peer has read.
+    ///
+    /// `false` may be old: that a socket is full is known only after a send has found it so.
+    pub fn is_full(&self) -> bool {
+        self.core.is_full()
     }
 
     /// As [`AsyncSocket::send`], but never waits; usable outside a scheduler, too.

@@ -9,6 +9,7 @@ mod tools;
 
 mod budget;
 mod coroutines;
+mod embed;
 mod endings;
 mod fork;
 mod hostile;

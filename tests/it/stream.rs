@@ -59,6 +59,20 @@ fn recv_bytes_gives_memory_of_its_own_and_is_empty_at_the_end() {
 }
 
 #[test]
+fn recv_with_limit_leaves_what_follows() {
+    each(async |kind| {
+        let (socket, mut peer) = half(kind);
+        peer.write_all(b"abcdef").unwrap();
+        socket.readable().await.unwrap();
+        // What was read ahead is cut the same way as what the system still has.
+        assert_eq!(socket.recv_with_limit(2, <[u8]>::to_vec).await.unwrap(), b"ab");
+        assert_eq!(socket.recv_all_bytes(1).await.unwrap(), "c");
+        assert_eq!(socket.recv_with_limit(2, <[u8]>::to_vec).await.unwrap(), b"de");
+        assert_eq!(socket.recv_with_limit(2, <[u8]>::to_vec).await.unwrap(), b"f");
+    });
+}
+
+#[test]
 fn recv_with_lends_the_bytes_also_when_it_is_nested() {
     each(async |kind| {
         let (socket, mut peer) = half(kind);

@@ -2,12 +2,14 @@
 //!
 //! This file reads the command line. What happens is in [`ci`] (the steps and their order),
 //! [`tidy`] (the habits of this house, checked), [`examples`] (each example started, talked to and
-//! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks),
+//! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks;
+//! [`bench_venv`] their Python),
 //! [`gate`] (instruction counts) and [`sanitize`] (the same tests under a sanitizer). It uses `std`
 //! alone, so that it builds in two seconds.
 
 mod artifacts;
 mod bench;
+mod bench_venv;
 mod ci;
 mod command;
 mod examples;

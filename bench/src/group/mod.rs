@@ -9,6 +9,7 @@ mod latency;
 pub(crate) mod memory;
 mod messages;
 mod processes;
+mod python;
 mod scale;
 mod timeouts;
 mod tls;
@@ -56,11 +57,13 @@ pub(crate) enum Group {
     Memory,
     /// TLS: records, messages, handshakes, idle connections.
     Tls,
+    /// Python: echo, records, messages, coroutines, idle connections.
+    Python,
 }
 
 impl Group {
     /// All groups in the order of the report.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Null,
         Self::Echo,
         Self::Verbs,
@@ -75,6 +78,7 @@ impl Group {
         Self::Scale,
         Self::Memory,
         Self::Tls,
+        Self::Python,
     ];
 
     /// How many cases it has that last as long as is asked for, those of memory only roughly.
@@ -94,6 +98,7 @@ impl Group {
             Self::Scale => scale::CASES.len(),
             Self::Memory => memory::CASES,
             Self::Tls => tls::CASES.len(),
+            Self::Python => python::cases(),
         }
     }
 }
@@ -122,6 +127,7 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
         Group::Scale => scale::run(time, report),
         Group::Memory => memory::run(report),
         Group::Tls => tls::run(time, report),
+        Group::Python => python::run(time, report),
     }
 }
 
@@ -148,6 +154,9 @@ fn again<M: Clone>(subjects: Vec<Subject<M>>) -> [Subject<M>; 2] {
 fn run_case(case: &Case, mut contestants: Vec<Contestant>, time: Duration, report: &mut Report) {
     contestants.retain(|contestant| report.wants(&contestant.name));
     report.begin(case);
+    if contestants.is_empty() {
+        return;
+    }
     let costs = compete(&mut contestants, time, |round| report.tick(round));
     let names = contestants.into_iter().map(|contestant| contestant.name);
     report.add(case, &names.zip(costs).collect::<Vec<_>>());

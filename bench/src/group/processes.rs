@@ -63,7 +63,7 @@ fn contestant(
     let length = (2 * size * in_flight).max(super::SMALLEST_BUFFER).to_string();
     let (child, port) = listening::start(&["processes", &length, subject])?;
     let streams = (0..connections).map(|_| connect(port)).collect::<io::Result<_>>()?;
-    let mut clients = Clients::new(streams, size, in_flight)?;
+    let mut clients = Clients::new(streams, &vec![b'?'; size], in_flight)?;
     Ok(Contestant::new(subject, move || {
         let (answered, took) = child.run_time_of(|| clients.load(WINDOW).unwrap_or_else(fatal));
         Cost::from(took.as_nanos() as f64 / answered as f64)

@@ -51,6 +51,7 @@ pub(crate) enum Base {
 /// The results so far, and the progress bar.
 pub(crate) struct Report {
     tables: Vec<Table>,
+    notes: Vec<(&'static str, String)>,
     bar: Bar,
     only: Vec<String>,
 }
@@ -58,7 +59,14 @@ pub(crate) struct Report {
 impl Report {
     /// An empty report of a run of so many cases, each of which is planned to take so long.
     pub(crate) fn new(cases: usize, per_case: Duration, only: Vec<String>) -> Self {
-        Self { tables: Vec::new(), bar: Bar::new(cases, per_case), only }
+        let (tables, notes, bar) = (Vec::new(), Vec::new(), Bar::new(cases, per_case));
+        Self { tables, notes, bar, only }
+    }
+
+    /// Says something that belongs to the figures of a group: who was used, who was left out.
+    pub(crate) fn note(&mut self, group: &'static str, text: String) {
+        self.bar.print(&format!("{group}: {text}\n"));
+        self.notes.push((group, text));
     }
 
     /// Whether the subject takes part.
@@ -88,7 +96,8 @@ impl Report {
         self.bar.finish();
         let folder = folder();
         fs::create_dir_all(&folder)?;
-        let mut report = markdown::head(&machine::describe());
+        let run: Vec<_> = machine::describe().into_iter().chain(self.notes).collect();
+        let mut report = markdown::head(&run);
         let mut plotted = 0;
         for tables in self.tables.chunk_by(|one, next| one.group == next.group) {
             let plots = plot::of_group(tables).map_err(io::Error::other)?;

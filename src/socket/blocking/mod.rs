@@ -6,8 +6,12 @@
 //! asynchronous ones on a scheduler made for the call, so they behave the same.
 //!
 //! Here is how it is made and how it ends; how an operation is driven is in `twin.rs`, the verbs
-//! are in `verbs.rs`.
+//! are in `verbs.rs`. What a signal does to a thread that waits is in `interrupt.rs`.
+//!
+//! Unsafe: the way to `sys/` for sockets whose descriptor somebody else owns.
+#![allow(unsafe_code)]
 
+mod interrupt;
 #[cfg(feature = "tls")]
 mod secure;
 mod twin;
@@ -18,7 +22,7 @@ use std::{
     io::{self, Read, Write},
     mem,
     net::Shutdown,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -119,6 +123,27 @@ impl BlockingSocket {
     /// As there.
     pub fn create_datagram(address: impl ToAddress) -> io::Result<BlockingSocket> {
         made(AsyncSocket::create_datagram(address))
+    }
+
+    /// Converts a socket whose descriptor somebody else owns, as [`AsyncSocket::borrow_raw`].
+    ///
+    /// # Safety
+    /// `fd` is open and stays open until the socket is closed or dropped.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` if the descriptor is no socket.
+    pub unsafe fn borrow_raw(fd: RawFd) -> io::Result<BlockingSocket> {
+        // SAFETY: the caller's.
+        Ok(BlockingSocket::from_sys(unsafe { Sys::borrow(fd)? }, Settings::new()))
+    }
+
+    /// Gives the descriptor to a new owner, as [`AsyncSocket::disown`].
+    ///
+    /// # Safety
+    /// The descriptor stays open as [`BlockingSocket::borrow_raw`] says.
+    pub unsafe fn disown(&self) -> Option<OwnedFd> {
+        // SAFETY: the caller's.
+        self.with_sys(|sys| Ok(unsafe { sys.disown() })).ok().flatten()
     }
 
     fn from_sys(sys: Sys, settings: Settings) -> BlockingSocket {
@@ -278,6 +303,9 @@ impl BlockingSocket {
     fn take_apart<const LAST: bool>(self) -> Result<Parts, BlockingRefused> {
         if Arc::strong_count(&self.twin) > 1 {
             return Err(BlockingRefused { socket: self, error: super::has_clones() });
+        }
+        if LAST && self.twin.sys.is_borrowed() {
+            return Err(BlockingRefused { socket: self, error: super::is_borrowed() });
         }
         if let Err(error) = self.flush() {
             return Err(BlockingRefused { socket: self, error });

@@ -10,6 +10,7 @@ use std::{
 
 use rustix::io::Errno;
 
+use super::interrupt;
 use crate::{
     driver::Driver,
     error,
@@ -155,11 +156,12 @@ impl Twin {
                         moved = now;
                         deadline = from_now();
                     }
-                    if self.wait::<O>(deadline)? {
+                    let waited = self.wait::<O>(deadline);
+                    if matches!(waited, Ok(true)) {
                         continue;
                     }
                     let queued = op.give_up(&mut side);
-                    return Err(error::timed_out(moved.0, queued));
+                    return Err(waited.err().unwrap_or_else(|| error::timed_out(moved.0, queued)));
                 }
             };
             return match result {
@@ -220,13 +222,18 @@ impl Twin {
             return Ok(taken);
         }
         let deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
-        side.take(deadline).ok_or_else(|| error::timed_out(0, false))
+        let ask: Option<(_, &dyn Fn() -> io::Result<()>)> =
+            interrupt::is_set().then_some((interrupt::SLICE, &interrupt::check));
+        side.take(deadline, ask)?.ok_or_else(|| error::timed_out(0, false))
     }
 
     /// Waits until the operation's direction is ready; `false` when the deadline has come.
     fn wait<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
-        let ready = self.sys.wait(O::Side::DIRECTION, left)?;
+        let Some(ready) = self.sys.wait(O::Side::DIRECTION, left)? else {
+            // The caller looks at its deadline and comes back.
+            return interrupt::check().map(|()| true);
+        };
         Ok(ready || deadline.is_none_or(|deadline| Driver::now() < deadline))
     }
 

@@ -118,7 +118,15 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let lent = self.twin.drive(RecvLent)?;
+        self.recv_with_limit(usize::MAX, f)
+    }
+
+    /// The same of at most `max` bytes, see [`AsyncSocket::recv_with_limit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_with_limit<R>(&self, max: usize, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let lent = self.twin.drive(RecvLent(max))?;
         Ok(f(lent.bytes()))
     }
 

@@ -55,8 +55,8 @@ impl Op for Writable {
             return Progress::Wait;
         }
         match sys.wait(Direction::Write, Some(Duration::ZERO)) {
-            Ok(true) => Progress::Done(Ok(())),
-            Ok(false) => {
+            Ok(None | Some(true)) => Progress::Done(Ok(())),
+            Ok(Some(false)) => {
                 side.fill();
                 Progress::Wait
             }

@@ -99,8 +99,8 @@ impl Op for RecvBytes {
     }
 }
 
-/// `recv_with`: one read into the hot buffer, which is lent.
-pub(crate) struct RecvLent;
+/// `recv_with`: one read of at most so many bytes into the hot buffer, which is lent.
+pub(crate) struct RecvLent(pub(crate) usize);
 
 impl Op for RecvLent {
     type Side = ReadSide;
@@ -109,12 +109,13 @@ impl Op for RecvLent {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Lent> {
-        let held = side.take_held();
+        let held = side.take_front(self.0);
         if !held.is_empty() {
             return Progress::Done(Ok(Lent::Own(held)));
         }
         let mut hot = hot::take();
-        side.read(sys, HOT, |sys| sys.recv(&mut hot)).map(|got| Lent::Hot(hot, got))
+        let max = self.0.min(HOT);
+        side.read(sys, max, |sys| sys.recv(&mut hot[..max])).map(|got| Lent::Hot(hot, got))
     }
 }
 

@@ -5,14 +5,17 @@
 //! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, once, and taken back
 //! when the descriptor is given away. Interrupted calls are made again; nothing else is hidden.
 //!
-//! Calls for many datagrams at once are in `batch.rs`, which of them leave as one in
-//! `segments.rs`, the kernel's form of addresses in `address.rs`.
+//! Whose the descriptor is, is in `descriptor.rs`. Calls for many datagrams at once are in
+//! `batch.rs`, which of them leave as one in `segments.rs`, the kernel's form of addresses in
+//! `address.rs`.
 //!
-//! Unsafe: dup3(2), with which a closed socket keeps its number (elsewhere dup2 and fcntl).
+//! Unsafe: dup3(2), with which a closed socket keeps its number (elsewhere dup2 and fcntl), and the
+//! way to `descriptor.rs`.
 #![allow(unsafe_code)]
 
 mod address;
 mod batch;
+mod descriptor;
 mod over;
 #[cfg(target_os = "linux")]
 mod segments;
@@ -21,7 +24,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::Shutdown,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+        fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
     sync::{
@@ -38,10 +41,13 @@ use rustix::{
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use self::address::{address, with_address};
 pub(crate) use self::{
     address::unnamed,
     batch::{MANY, Received},
+};
+use self::{
+    address::{address, with_address},
+    descriptor::Descriptor,
 };
 use super::secure::Secure;
 use crate::addr::Address;
@@ -113,7 +119,7 @@ impl Kind {
 
 /// A socket's descriptor and what the kernel can be asked about it.
 pub(crate) struct Sys {
-    fd: OwnedFd,
+    fd: Descriptor,
     kind: Kind,
     /// Whether `O_NONBLOCK` was set in here, and not by whoever made the descriptor.
     set_nonblocking: AtomicBool,
@@ -130,7 +136,18 @@ impl Sys {
     /// Takes a descriptor that must be a socket.
     pub(crate) fn new(socket: Socket) -> io::Result<Sys> {
         let kind = Kind::of(&socket)?;
-        Ok(Sys::of(socket.into(), kind))
+        Ok(Sys::of(Descriptor::own(socket.into()), kind))
+    }
+
+    /// Borrows a descriptor that must be a socket.
+    ///
+    /// # Safety
+    /// It stays open until this is buried, given away or dropped.
+    pub(crate) unsafe fn borrow(fd: RawFd) -> io::Result<Sys> {
+        // SAFETY: the caller's.
+        let fd = unsafe { Descriptor::borrow(fd) };
+        let kind = Kind::of(&SockRef::from(&fd))?;
+        Ok(Sys::of(fd, kind))
     }
 
     /// Makes a socket, closed on exec.
@@ -138,7 +155,7 @@ impl Sys {
         Sys::new(Socket::new(domain, kind, None::<Protocol>)?)
     }
 
-    fn of(fd: OwnedFd, kind: Kind) -> Sys {
+    fn of(fd: Descriptor, kind: Kind) -> Sys {
         Sys {
             fd,
             kind,
@@ -161,27 +178,45 @@ impl Sys {
         SockRef::from(&self.fd)
     }
 
-    /// Gives the descriptor away as it came.
-    pub(crate) fn into_socket(self) -> Socket {
-        if self.set_nonblocking.load(Ordering::Relaxed) {
-            // It cannot fail on a descriptor that is open.
-            let _ = self.options().set_nonblocking(false);
-        }
-        self.fd.into()
+    /// Gives the descriptor to a new owner and goes on borrowing it; `None` if it was borrowed.
+    ///
+    /// # Safety
+    /// As [`Sys::borrow`] says.
+    pub(crate) unsafe fn disown(&self) -> Option<OwnedFd> {
+        // SAFETY: the caller's.
+        unsafe { self.fd.disown() }
     }
 
-    /// Closes the socket but keeps its number: an inert descriptor takes it, until this is dropped.
+    /// Whether somebody else owns the descriptor.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        !self.fd.is_owned()
+    }
+
+    /// Gives the descriptor away as it came; it must not be a borrowed one.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.reset_mode();
+        self.fd.into_owned().expect("a borrowed socket is not taken apart").into()
+    }
+
+    /// Lets go of the socket but keeps a number: an inert descriptor takes its place, until this is
+    /// dropped. What is owned is closed by that.
     ///
     /// So whoever has borrowed the descriptor never holds a number that has become somebody else's.
     pub(crate) fn bury(&self) {
-        let buried = inert().is_some_and(|inert| {
-            // SAFETY: both numbers are open and ours; the call closes what `self.fd` stood for and
-            // puts the inert one in its place, so `self.fd` still owns an open descriptor.
-            unsafe { replace(inert.as_raw_fd(), self.fd.as_raw_fd()) >= 0 }
-        });
-        if !buried {
+        if !self.fd.is_owned() {
+            self.reset_mode();
+        }
+        if !self.fd.bury() {
             // No descriptor was left: at least nobody hears of this one any more.
             let _ = self.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Takes `O_NONBLOCK` back, if it was set in here.
+    fn reset_mode(&self) {
+        if self.set_nonblocking.swap(false, Ordering::Relaxed) {
+            // It cannot fail on a descriptor that is open.
+            let _ = self.options().set_nonblocking(false);
         }
     }
 
@@ -319,7 +354,7 @@ impl Sys {
     pub(crate) fn accept(&self) -> Result<(Sys, Address)> {
         self.make_nonblocking()?;
         let (fd, from) = again(|| net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC))?;
-        Ok((Sys::of(fd, self.kind), from.as_ref().map_or_else(unnamed, address)))
+        Ok((Sys::of(Descriptor::own(fd), self.kind), from.as_ref().map_or_else(unnamed, address)))
     }
 
     /// connect(2), begun; [`Sys::connected`] tells how it went on.
@@ -364,8 +399,13 @@ impl Sys {
 
     // ---- waiting, for the blocking twin
 
-    /// poll(2) for one direction; `false` when `timeout` is over first.
-    pub(crate) fn wait(&self, direction: Direction, timeout: Option<Duration>) -> Result<bool> {
+    /// poll(2) for one direction; `false` when `timeout` is over first, `None` when a signal has
+    /// interrupted it.
+    pub(crate) fn wait(
+        &self,
+        direction: Direction,
+        timeout: Option<Duration>,
+    ) -> Result<Option<bool>> {
         let flags = match direction {
             Direction::Read => PollFlags::IN | PollFlags::RDHUP,
             Direction::Write => PollFlags::OUT,
@@ -375,9 +415,8 @@ impl Sys {
             tv_nsec: timeout.subsec_nanos().into(),
         });
         match rustix::event::poll(&mut [PollFd::new(&self.fd, flags)], time.as_ref()) {
-            Ok(count) => Ok(count > 0),
-            // The caller looks at its deadline and comes back.
-            Err(Errno::INTR) => Ok(true),
+            Ok(count) => Ok(Some(count > 0)),
+            Err(Errno::INTR) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -108,7 +108,7 @@ impl Sys {
     /// Whether a read would not wait.
     pub(crate) fn is_readable(&self) -> Result<bool> {
         match self.secure() {
-            None => self.wait(Direction::Read, Some(Duration::ZERO)),
+            None => Ok(self.wait(Direction::Read, Some(Duration::ZERO))?.unwrap_or(true)),
             Some(tls) => Ok(tls.is_readable(self)),
         }
     }

@@ -1,0 +1,65 @@
+//! What coroutines cost in Python without any socket: each program measures itself, by turns that
+//! it is told to do.
+
+use std::io;
+use std::time::Duration;
+
+use super::{BASES, GROUP, Python, start_all};
+use crate::group::run_case;
+use crate::report::{Case, Report};
+use crate::rounds::{Contestant, Cost};
+use crate::served::fatal;
+
+/// Name, what was measured, what the programs know it by.
+pub(super) const CASES: [(&str, &str, &str); 6] = [
+    ("switch, 1 coroutine", "time per switch", "switch 1"),
+    ("switch, 100 coroutines", "time per switch", "switch 100"),
+    ("spawn and run, 1,000 at once", "time per coroutine", "spawn"),
+    ("nested call that does not wait", "time per call", "call"),
+    ("message there and back", "time per round trip", "message"),
+    ("throw into one that waits", "time per exception", "throw"),
+];
+
+/// Names, and programs of `bench/python/costs/`.
+const SUBJECTS: [(&str, &str); 8] = [
+    ("pycos", "pycos_tasks.py"),
+    ("asyncio", "asyncio_tasks.py"),
+    ("uvloop", "uvloop_tasks.py"),
+    ("gevent", "gevent_greenlets.py"),
+    ("trio", "trio_tasks.py"),
+    ("curio", "curio_tasks.py"),
+    ("asyncoro await", "asyncoro_await.py"),
+    ("asyncoro yield", "asyncoro_yield.py"),
+];
+
+pub(super) fn run(python: &Python, time: Duration, report: &mut Report) -> io::Result<()> {
+    for (name, metric, operation) in CASES {
+        let contestants = start_all(name, &SUBJECTS, report, |subject, program| {
+            contestant(python, subject, program, operation)
+        });
+        let name = name.to_owned();
+        let case = Case { group: GROUP, name, metric, unit: "ns", bases: BASES, x: None };
+        run_case(&case, contestants, time, report);
+    }
+    Ok(())
+}
+
+/// Nothing if the subject has no such operation.
+fn contestant(
+    python: &Python,
+    subject: &str,
+    program: &str,
+    operation: &str,
+) -> io::Result<Option<Contestant>> {
+    let mut child = python.start(&format!("costs/{program}"), &[operation])?;
+    let [operations] = child.numbers()?;
+    if operations == 0 {
+        return Ok(None);
+    }
+    // What cannot do it shall not end the others' rounds.
+    let [_] = child.turn()?;
+    Ok(Some(Contestant::new(subject, move || {
+        let [took] = child.turn().unwrap_or_else(fatal);
+        Cost::from(took as f64 / operations as f64)
+    })))
+}

@@ -1,0 +1,104 @@
+//! Python: asyncoro's package and its peers, programs of `bench/python/` in processes of their own.
+//!
+//! `servers.rs` loads servers, `costs.rs` measures what needs no socket, `idle.rs` the memory of
+//! connections. A subject that does not start, or answers wrongly, is left out, and the report says
+//! so. Which Python runs them is told by the variable [`VARIABLE`], which `cargo xtask bench` sets
+//! after it has made a venv; without it the group only says how to make one.
+
+mod costs;
+mod idle;
+mod servers;
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::child::Child;
+use crate::report::{Base, Report};
+
+/// How many cases it has.
+pub(super) fn cases() -> usize {
+    servers::CASES.len() + costs::CASES.len() + idle::CASES
+}
+
+pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
+    let Some(executable) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) else {
+        report.note(GROUP, format!("skipped, for {VARIABLE} is not set: {HOW}"));
+        return Ok(());
+    };
+    let python = Python { executable: executable.into() };
+    report.note(GROUP, python.versions()?);
+    servers::run(&python, time, report)?;
+    costs::run(&python, time, report)?;
+    idle::run(&python, report)
+}
+
+/// The Python that runs the programs.
+struct Python {
+    executable: PathBuf,
+}
+
+impl Python {
+    /// Starts a program of `bench/python/`.
+    fn start(&self, program: &str, arguments: &[&str]) -> io::Result<Child> {
+        Child::start_program(self.command(program, arguments))
+    }
+
+    fn versions(&self) -> io::Result<String> {
+        let output = self.command("versions.py", &[]).output();
+        let output = output.map_err(|error| self.useless(&error.to_string()))?;
+        if !output.status.success() {
+            return Err(self.useless(&String::from_utf8_lossy(&output.stderr)));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.executable);
+        command.arg(Path::new(PROGRAMS).join(program)).args(arguments);
+        // Nothing is written beside the programs.
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
+    fn useless(&self, reason: &str) -> io::Error {
+        io::Error::other(format!("{VARIABLE} is {}: {reason}", self.executable.display()))
+    }
+}
+
+/// Starts the subjects of a case with what makes one of a name and its program; leaves out those
+/// that the report does not want, and those that fail or have no such thing, and says so.
+fn start_all<T>(
+    case: &str,
+    subjects: &[(&str, &str)],
+    report: &mut Report,
+    start: impl Fn(&str, &str) -> io::Result<Option<T>>,
+) -> Vec<T> {
+    let mut started = Vec::new();
+    for (name, program) in subjects {
+        if !report.wants(name) {
+            continue;
+        }
+        match start(name, program) {
+            Ok(Some(subject)) => started.push(subject),
+            Ok(None) => report.note(GROUP, format!("{case}: {name} has none")),
+            Err(error) => report.note(GROUP, format!("{case}: {name} is left out: {error}")),
+        }
+    }
+    started
+}
+
+const GROUP: &str = "python";
+const VARIABLE: &str = "ASYNCORO_BENCH_PYTHON";
+const HOW: &str = "cargo xtask bench makes a venv, or see bench/python/README.md";
+/// Where the programs are.
+const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
+/// Whom all subjects are compared with; of them, those that take part.
+const BASES: &[Base] = &[
+    Base::Subject("pycos"),
+    Base::Subject("uvloop"),
+    Base::Subject("uvloop Protocol"),
+    Base::Subject("uvloop streams"),
+];

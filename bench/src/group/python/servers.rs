@@ -1,0 +1,107 @@
+//! Servers in Python, loaded from here: the server's time on its core per request.
+
+use std::io;
+use std::time::Duration;
+
+use super::{BASES, GROUP, Python, start_all};
+use crate::child::{CLIENTS, Child, Pinned};
+use crate::clients::Clients;
+use crate::group::messages::message;
+use crate::group::{SMALLEST_BUFFER, run_case};
+use crate::listening::connect;
+use crate::report::{Case, Report};
+use crate::rounds::{Contestant, Cost};
+use crate::served::fatal;
+
+/// What the server does; connections, bytes of a request, requests in flight on each connection.
+pub(super) const CASES: [(&str, usize, usize, usize); 5] = [
+    ("echo", 64, 64, 1),
+    ("echo", 1_000, 64, 1),
+    ("echo", 64, 16 * 1024, 1),
+    ("records", 64, 64, 16),
+    ("messages", 64, 64, 16),
+];
+
+/// Names, and programs of `bench/python/servers/`.
+pub(super) const SUBJECTS: [(&str, &str); 12] = [
+    ("pycos", "pycos_tasks.py"),
+    ("asyncio streams", "asyncio_streams.py"),
+    ("asyncio Protocol", "asyncio_protocol.py"),
+    ("asyncio sock_*", "asyncio_sock.py"),
+    ("uvloop streams", "uvloop_streams.py"),
+    ("uvloop Protocol", "uvloop_protocol.py"),
+    ("uvloop sock_*", "uvloop_sock.py"),
+    ("gevent", "gevent_greenlets.py"),
+    ("trio", "trio_streams.py"),
+    ("curio", "curio_sockets.py"),
+    ("asyncoro await", "asyncoro_await.py"),
+    ("asyncoro yield", "asyncoro_yield.py"),
+];
+
+pub(super) fn run(python: &Python, time: Duration, report: &mut Report) -> io::Result<()> {
+    for (kind, connections, size, in_flight) in CASES {
+        let name = match in_flight {
+            1 => format!("{kind}, {connections} x {size} B"),
+            _ => format!("{kind}, {connections} x {size} B, {in_flight} in flight"),
+        };
+        let request = if kind == "messages" { message(size) } else { vec![b'?'; size] };
+        let contestants = start_all(&name, &SUBJECTS, report, |subject, program| {
+            let mut loaded = Loaded::new(python, program, kind, connections, &request, in_flight)?;
+            // What cannot answer shall not end the others' rounds.
+            loaded.clients.load(TRIAL)?;
+            Ok(Some(Contestant::new(subject, move || loaded.turn())))
+        });
+        let metric = "server's CPU time per request";
+        let case = Case { group: GROUP, name, metric, unit: "ns", bases: BASES, x: None };
+        let _pinned = Pinned::to(CLIENTS)?;
+        run_case(&case, contestants, time, report);
+    }
+    Ok(())
+}
+
+/// Starts a server; gives its port.
+pub(super) fn start(
+    python: &Python,
+    program: &str,
+    kind: &str,
+    length: usize,
+) -> io::Result<(Child, u16)> {
+    let program = format!("servers/{program}");
+    let mut server = python.start(&program, &[kind, &length.to_string()])?;
+    let [port] = server.numbers()?;
+    Ok((server, u16::try_from(port).map_err(io::Error::other)?))
+}
+
+/// A server and its clients. It ends before they do: it does not get to see that they leave, which
+/// makes pycos spin.
+struct Loaded {
+    server: Child,
+    clients: Clients,
+}
+
+impl Loaded {
+    fn new(
+        python: &Python,
+        program: &str,
+        kind: &str,
+        connections: usize,
+        request: &[u8],
+        in_flight: usize,
+    ) -> io::Result<Self> {
+        let length = (2 * request.len()).max(SMALLEST_BUFFER);
+        let (server, port) = start(python, program, kind, length)?;
+        let streams = (0..connections).map(|_| connect(port)).collect::<io::Result<_>>()?;
+        Ok(Self { server, clients: Clients::new(streams, request, in_flight)? })
+    }
+
+    fn turn(&mut self) -> Cost {
+        let load = || self.clients.load(WINDOW).unwrap_or_else(fatal);
+        let (answered, took) = self.server.run_time_of(load);
+        Cost::from(took.as_nanos() as f64 / answered as f64)
+    }
+}
+
+/// How long a server is loaded in its turn.
+const WINDOW: Duration = Duration::from_millis(50);
+/// And before the first.
+const TRIAL: Duration = Duration::from_millis(5);

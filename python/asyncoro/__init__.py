@@ -1,0 +1,41 @@
+"""Asynchronous network programming with the API of blocking sockets.
+
+A socket is converted, and what would block is written with `yield` in a generator or `await` in an
+`async def`; other coroutines run meanwhile. Programs of asyncoro and pycos run unchanged.
+
+>>> import asyncoro, socket
+>>> async def client(coro=None):
+...     sock = asyncoro.AsyncSocket(socket.socket())
+...     await sock.connect(('localhost', 8010))
+...     await sock.send_msg(b'hello')
+...     return await sock.recv_msg()
+>>> asyncoro.run(client())
+"""
+
+import pickle
+
+from . import _engine
+from ._engine import AsyncSocket, Call, Coro, current, sleep
+from ._legacy import install_aliases
+from ._log import Logger, logger
+from ._scheduler import AsynCoro
+from ._status import HotSwapException, MonitorStatus, Terminated
+from ._today import create_connection, create_server, gather, run, timeout, wait_future
+from . import _sockets
+
+__version__ = _engine.__version__
+
+__all__ = [
+    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'Coro', 'HotSwapException', 'Logger',
+    'MonitorException', 'MonitorStatus', 'Pycos', 'Task', 'Terminated', 'create_connection',
+    'create_server', 'current', 'gather', 'install_aliases', 'logger', 'run', 'serialize', 'sleep',
+    'timeout', 'unserialize', 'deserialize', 'wait_future',
+]
+
+# The names of pycos, and older ones.
+Task = Coro
+Pycos = AsynCoro
+AsynCoroSocket = AsyncSocket
+MonitorException = MonitorStatus
+serialize = pickle.dumps
+unserialize = deserialize = pickle.loads

@@ -1,0 +1,822 @@
+"""Asynchronous network programming with the calls of blocking sockets.
+
+A call that may wait (a verb) is written with `yield` in a generator, or with `await` in an
+`async def`; both run as coroutines of one scheduler. The tutorial is docs/python.md.
+
+    import asyncoro, socket
+
+    def serve(coro=None):
+        server = asyncoro.AsyncSocket(socket.create_server(("127.0.0.1", 7007)))
+        while True:
+            client, address = yield server.accept()
+            asyncoro.Coro(echo, client)
+
+    async def echo(client):
+        while data := await client.recv(4096):
+            await client.sendall(data)
+        client.close()
+
+    asyncoro.Coro(serve)
+"""
+
+import concurrent.futures
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from os import PathLike
+from types import GenericAlias, TracebackType
+from typing import (
+    IO, Any, ClassVar, Generic, Literal, TextIO, Type, TypeVar, Union, final, overload,
+    type_check_only,
+)
+
+if sys.version_info >= (3, 10):
+    from typing import ParamSpec, TypeAlias
+else:
+    from typing_extensions import ParamSpec, TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing_extensions import Self
+if sys.version_info >= (3, 12):
+    from collections.abc import Buffer
+else:
+    from typing_extensions import Buffer
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+_P = ParamSpec("_P")
+
+_Address: TypeAlias = Any
+"""What `socket` takes: `(host, port)`, `(host, port, flow, scope)`, a path."""
+_Path: TypeAlias = Union[str, PathLike[str]]
+_Bytes: TypeAlias = Union[bytes, bytearray]
+_Body: TypeAlias = Callable[..., Union[Generator[Any, Any, _T], Coroutine[Any, Any, _T]]]
+"""What a coroutine runs: a generator function or an `async def`."""
+
+__version__: str
+
+@final
+@type_check_only
+class Call(Awaitable[_T_co], Generic[_T_co]):
+    """What a verb returns, for typing only: write `yield`, `yield from` or `await` in front of it.
+
+    It may be kept and yielded later, as long as the coroutine starts no other verb in between;
+    else that verb, or the late `yield`, raises `RuntimeError`.
+
+        pending = sock.recv(1024)
+        print("asked")
+        data = yield pending
+    """
+
+    def __await__(self) -> Generator[Any, Any, _T_co]: ...
+    def __iter__(self) -> Generator[Any, Any, _T_co]: ...
+
+# ---- Sockets ------------------------------------------------------------------------------------
+
+class AsyncSocket:
+    """A socket of `socket.socket`, converted for coroutines, or with `blocking=True` for threads.
+
+    `sock`: a `socket.socket` of any family, or an `AsyncSocket`, which is converted anew.
+    `keyfile`, `certfile`: on a server its own chain and key (`keyfile=None`: the key is inside
+    `certfile`); on a client `certfile` alone is the CA file, with `keyfile` it is the client's own
+    certificate. `ssl_version`: None or `ssl.PROTOCOL_TLS*` is TLS 1.2 and 1.3,
+    `ssl.PROTOCOL_TLSv1_2` that one only. `cafile`: authorities to verify the peer with.
+    `server_name`: the name to verify, if it is not the host of `connect`. `alpn`: protocols to
+    offer, the best first. `danger_unverified`: True takes any certificate.
+
+    Errors: TypeError if `sock` is no socket, an `ssl.SSLSocket` or an `ssl.SSLContext`; ValueError
+    for an older `ssl_version`; ssl.SSLError or OSError if a file does not read.
+
+        sock = asyncoro.AsyncSocket(socket.socket())
+    """
+
+    @overload
+    def __new__(
+        cls,
+        sock: Union[socket.socket, AsyncSocket],
+        blocking: Literal[False] = False,
+        keyfile: _Path | None = None,
+        certfile: _Path | None = None,
+        ssl_version: int | None = None,
+        *,
+        cafile: _Path | None = None,
+        server_name: str | None = None,
+        alpn: Sequence[str] | None = None,
+        danger_unverified: bool = False,
+    ) -> Self: ...
+    @overload
+    def __new__(
+        cls,
+        sock: Union[socket.socket, AsyncSocket],
+        blocking: Literal[True],
+        keyfile: _Path | None = None,
+        certfile: _Path | None = None,
+        ssl_version: int | None = None,
+        *,
+        cafile: _Path | None = None,
+        server_name: str | None = None,
+        alpn: Sequence[str] | None = None,
+        danger_unverified: bool = False,
+    ) -> _BlockingSocket: ...
+
+    # Verbs: `yield` or `await` them, in a coroutine.
+
+    def accept(self) -> Call[tuple[AsyncSocket, _Address]]:
+        """Waits for a connection: an asynchronous socket, with no timeout set, and its address.
+
+        Errors: TimeoutError. A client that fails its TLS handshake never makes it fail.
+
+            client, address = yield server.accept()
+        """
+    def connect(self, address: _Address, /) -> Call[int]:
+        """Connects, and gives 0; host names are looked up without holding up other coroutines.
+
+        Errors: ConnectionRefusedError and its kin with `errno`, socket.gaierror, TimeoutError;
+        with TLS ssl.SSLCertVerificationError, ssl.SSLError.
+
+            yield sock.connect(("localhost", 7007))
+        """
+    def create_connection(
+        self,
+        address: tuple[str, int],
+        timeout: float | None = None,
+        source_address: _Address | None = None,
+    ) -> Call[None]:
+        """Connects this socket; `timeout` (seconds) and `source_address` are set first, and stay.
+
+        Errors: those of `connect`.
+
+            yield sock.create_connection(("localhost", 7007), timeout=5)
+        """
+    def recv(self, bufsize: int, flags: int = 0, /) -> Call[bytes]:
+        """Receives 1 to `bufsize` bytes; b'' is the end of the stream.
+
+        Errors: TimeoutError, ConnectionResetError; ValueError if `bufsize` is negative.
+
+            data = yield sock.recv(4096)
+        """
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0, /) -> Call[int]:
+        """Receives into `buffer`, at most `nbytes` (0: all of it), and gives the number of bytes.
+
+        Errors: those of `recv`; ValueError if `nbytes` is more than the buffer holds.
+
+            count = yield sock.recv_into(buffer)
+        """
+    def recvall(self, bufsize: int, flags: int = 0, /) -> Call[_Bytes]:
+        """Receives exactly `bufsize` bytes; b'' if the stream ends before.
+
+        At a timeout, which runs anew with each chunk, it gives the bytes that came.
+        Errors: TimeoutError if none came, ConnectionResetError; ValueError if negative.
+
+            header = yield sock.recvall(8)
+        """
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> Call[tuple[bytes, _Address]]:
+        """Receives a datagram, cut to `bufsize` bytes, and the address that it came from.
+
+        Errors: TimeoutError.
+
+            data, address = yield sock.recvfrom(2048)
+        """
+    def send(self, data: Buffer, flags: int = 0, /) -> Call[int]:
+        """Sends as many bytes as the system takes now, and gives their number.
+
+        Errors: TimeoutError, BrokenPipeError, ConnectionResetError.
+
+            count = yield sock.send(b"hello")
+        """
+    def sendall(self, data: Buffer, flags: int = 0, /) -> Call[int | None]:
+        """Sends all bytes, and gives None; at a timeout the number of bytes that were sent.
+
+        Below 64 KiB they may be queued, and leave in one call with others at the latest when the
+        coroutines of this turn have run; an error is then raised by a later verb.
+        Errors: TimeoutError if none were sent, BrokenPipeError, ConnectionResetError.
+
+            yield sock.sendall(b"hello")
+        """
+    @overload
+    def sendto(self, data: Buffer, address: _Address, /) -> Call[int]: ...
+    @overload
+    def sendto(self, data: Buffer, flags: int, address: _Address, /) -> Call[int]:
+        """Sends one datagram, and gives the number of its bytes.
+
+        Errors: OSError (EMSGSIZE) if it is too long, TimeoutError.
+
+            yield sock.sendto(b"hello", ("127.0.0.1", 7007))
+        """
+    def send_msg(self, data: Buffer, /) -> Call[int | None]:
+        """Sends a message: its length in 4 bytes, big-endian, then `data`; queues as `sendall`.
+
+        Errors: those of `sendall`; ValueError above 4 GiB - 1 bytes.
+
+            yield sock.send_msg(b"hello")
+        """
+    def recv_msg(self) -> Call[_Bytes]:
+        """Receives one message of `send_msg`; b'' is an empty message or the end of the stream.
+
+        A timeout loses nothing: the next `recv_msg` goes on where this one stood.
+        Errors: TimeoutError, ConnectionResetError; OSError (EMSGSIZE) above `message_limit`.
+
+            message = yield sock.recv_msg()
+        """
+    def flush(self) -> Call[None]:
+        """Waits until all that was queued is with the system.
+
+        Errors: TimeoutError, BrokenPipeError, ConnectionResetError.
+
+            yield sock.flush()
+        """
+
+    # Ours, and none of them waits.
+
+    def close(self) -> None:
+        """Closes the socket, after what was queued is sent; whoever waits on it is woken.
+
+        A second close does nothing. Those who wait get OSError (EBADF).
+        Errors: those of sending what was queued, if known at once; later ones are logged.
+
+            sock.close()
+        """
+    def unwrap(self) -> socket.socket:
+        """Takes the plain socket out, which stays non-blocking; this object is closed.
+
+            plain = sock.unwrap()
+        """
+    def setblocking(self, flag: bool, /) -> None:
+        """Converts in place: True for threads, False for coroutines.
+
+            sock.setblocking(True)
+        """
+    def settimeout(self, timeout: float | None, /) -> None:
+        """Sets the timeout of each operation in seconds; None, and for coroutines 0, is for ever.
+
+        An operation that already waits keeps its own. A blocking socket with 0 is converted.
+        Errors: ValueError if negative, TypeError if it is no number.
+
+            sock.settimeout(2.5)
+        """
+    def gettimeout(self) -> float | None:
+        """The timeout in seconds; 0 if a socket for coroutines has none.
+
+            assert sock.gettimeout() == 2.5
+        """
+    @classmethod
+    def setdefaulttimeout(cls, timeout: float | None, /) -> None:
+        """Sets the timeout, in seconds, of sockets converted from now on; None for none.
+
+            asyncoro.AsyncSocket.setdefaulttimeout(10)
+        """
+    @classmethod
+    def getdefaulttimeout(cls) -> float | None:
+        """The timeout in seconds that new sockets get, or None.
+
+            asyncoro.AsyncSocket.getdefaulttimeout()
+        """
+    @classmethod
+    def set_ssl_version(cls, version: int | None) -> None:
+        """Sets the `ssl_version` of sockets that are converted without one.
+
+        Errors: ValueError for versions before TLS 1.2.
+
+            asyncoro.AsyncSocket.set_ssl_version(ssl.PROTOCOL_TLSv1_2)
+        """
+    @classmethod
+    def get_ssl_version(cls) -> int | None:
+        """The `ssl_version` of sockets that are converted without one.
+
+            asyncoro.AsyncSocket.get_ssl_version()
+        """
+    @property
+    def message_limit(self) -> int:
+        """The longest message, in bytes, that `recv_msg` takes; 4 GiB - 1 unless set.
+
+            sock.message_limit = 1 << 20
+        """
+    @message_limit.setter
+    def message_limit(self, limit: int, /) -> None: ...
+    @staticmethod
+    def set_default_message_limit(limit: int) -> None:
+        """Sets the longest message, in bytes, of sockets converted from now on.
+
+            asyncoro.AsyncSocket.set_default_message_limit(1 << 20)
+        """
+
+    # Those of socket.socket, as they are there; what is queued is flushed before. Where they might
+    # wait they answer at once, with BlockingIOError.
+
+    def bind(self, address: _Address, /) -> None: ...
+    def listen(self, backlog: int = ..., /) -> None: ...
+    def connect_ex(self, address: _Address, /) -> int: ...
+    def detach(self) -> int: ...
+    def dup(self) -> socket.socket: ...
+    def fileno(self) -> int: ...
+    def get_inheritable(self) -> bool: ...
+    def set_inheritable(self, inheritable: bool) -> None: ...
+    def getblocking(self) -> bool: ...
+    def getpeername(self) -> _Address: ...
+    def getsockname(self) -> _Address: ...
+    @overload
+    def getsockopt(self, level: int, optname: int, /) -> int: ...
+    @overload
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+    @overload
+    def setsockopt(self, level: int, optname: int, value: int | Buffer, /) -> None: ...
+    @overload
+    def setsockopt(self, level: int, optname: int, value: None, optlen: int, /) -> None: ...
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]: ...
+    def recvfrom_into(
+        self, buffer: Buffer, nbytes: int = 0, flags: int = 0, /
+    ) -> tuple[int, _Address]: ...
+    def recvmsg(
+        self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, _Address]: ...
+    def recvmsg_into(
+        self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[int, list[tuple[int, int, bytes]], int, _Address]: ...
+    def sendmsg(
+        self,
+        buffers: Iterable[Buffer],
+        ancdata: Iterable[tuple[int, int, Buffer]] = ...,
+        flags: int = 0,
+        address: _Address = ...,
+        /,
+    ) -> int: ...
+    def sendmsg_afalg(
+        self,
+        msg: Iterable[Buffer] = ...,
+        *,
+        op: int,
+        iv: Any = ...,
+        assoclen: int = ...,
+        flags: int = 0,
+    ) -> int: ...
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int: ...
+    def shutdown(self, how: int, /) -> None: ...
+    @property
+    def family(self) -> int: ...
+    @property
+    def type(self) -> int: ...
+    @property
+    def proto(self) -> int: ...
+    @property
+    def timeout(self) -> float | None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: Type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+    def __lt__(self, other: AsyncSocket, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+AsynCoroSocket = AsyncSocket
+
+@type_check_only
+class _BlockingSocket(AsyncSocket):
+    """What `AsyncSocket(sock, blocking=True)` is to a type checker: its verbs wait in the thread.
+
+    The GIL is released meanwhile, and Ctrl-C raises. Timeouts are those of `socket.socket`:
+    TimeoutError, None is for ever.
+
+        sock = asyncoro.AsyncSocket(socket.socket(), blocking=True)
+        sock.connect(("localhost", 7007))
+        sock.send_msg(b"hello")
+    """
+
+    def accept(self) -> tuple[_BlockingSocket, _Address]: ...  # type: ignore[override]
+    def connect(self, address: _Address, /) -> None: ...  # type: ignore[override]
+    def create_connection(  # type: ignore[override]
+        self,
+        address: tuple[str, int],
+        timeout: float | None = None,
+        source_address: _Address | None = None,
+    ) -> None: ...
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes: ...  # type: ignore[override]
+    def recv_into(  # type: ignore[override]
+        self, buffer: Buffer, nbytes: int = 0, flags: int = 0, /
+    ) -> int: ...
+    def recvall(self, bufsize: int, flags: int = 0, /) -> _Bytes: ...  # type: ignore[override]
+    def recvfrom(  # type: ignore[override]
+        self, bufsize: int, flags: int = 0, /
+    ) -> tuple[bytes, _Address]: ...
+    def send(self, data: Buffer, flags: int = 0, /) -> int: ...  # type: ignore[override]
+    def sendall(self, data: Buffer, flags: int = 0, /) -> None: ...  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def sendto(self, data: Buffer, address: _Address, /) -> int: ...
+    @overload
+    def sendto(self, data: Buffer, flags: int, address: _Address, /) -> int: ...
+    def send_msg(self, data: Buffer, /) -> None: ...  # type: ignore[override]
+    def recv_msg(self) -> _Bytes: ...  # type: ignore[override]
+    def flush(self) -> None: ...  # type: ignore[override]
+
+def create_connection(
+    address: tuple[str, int],
+    timeout: float | None = None,
+    source_address: _Address | None = None,
+    *,
+    keyfile: _Path | None = None,
+    certfile: _Path | None = None,
+    ssl_version: int | None = None,
+    cafile: _Path | None = None,
+    server_name: str | None = None,
+    alpn: Sequence[str] | None = None,
+    danger_unverified: bool = False,
+) -> Call[AsyncSocket]:
+    """Connects to a host and port, IPv6 and IPv4 in a race; `timeout` (seconds) is for all of it.
+
+    Errors: those of `AsyncSocket.connect`.
+
+        sock = await asyncoro.create_connection(("localhost", 7007))
+    """
+
+def create_server(
+    address: _Address,
+    *,
+    family: int = ...,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+    keyfile: _Path | None = None,
+    certfile: _Path | None = None,
+    ssl_version: int | None = None,
+    cafile: _Path | None = None,
+    alpn: Sequence[str] | None = None,
+) -> AsyncSocket:
+    """Makes a listening socket, which may be bound again at once (SO_REUSEADDR); does not wait.
+
+    Errors: OSError (EADDRINUSE and its kin).
+
+        server = asyncoro.create_server(("127.0.0.1", 7007))
+    """
+
+# ---- Coroutines ---------------------------------------------------------------------------------
+
+class Coro(Generic[_T]):
+    """A coroutine that runs: `target` is a generator function or an `async def`, called with the
+    arguments; it starts by itself.
+
+    A parameter `coro=None` or `task=None` of the target becomes this object.
+    Errors: Exception ("... is not a generator!", as in pycos) if `target` is neither. An error
+    inside is logged, and `value` gives a MonitorStatus.
+
+        def hello(name, coro=None):
+            yield coro.sleep(1)
+            print("hello", name)
+
+        asyncoro.Coro(hello, "world")
+    """
+
+    @overload
+    def __init__(self, target: _Body[_T], /, *args: Any, **kwargs: Any) -> None: ...
+    @overload
+    def __init__(
+        self, *, target: _Body[_T], args: Sequence[Any] = (), kwargs: dict[str, Any] = ...
+    ) -> None: ...
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    @property
+    def name(self) -> str:
+        """The name of the function that it runs.
+
+            coro.name
+        """
+
+    # Of itself: in the coroutine, with `yield` or `await`.
+
+    def sleep(self, timeout: float | None = None, alarm_value: Any = None) -> Call[Any]:
+        """Waits `timeout` seconds, then gives `alarm_value`; or what `resume` gives before.
+
+        None waits for `resume`. Gives -1 at once in another coroutine's name.
+
+            reason = yield coro.sleep(1.5, "late")
+        """
+    suspend = sleep
+    def receive(self, timeout: float | None = None, alarm_value: Any = None) -> Call[Any]:
+        """Waits for the earliest message of `send`; after `timeout` seconds gives `alarm_value`.
+
+        0 polls, None waits for ever.
+
+            message = yield coro.receive(timeout=5)
+        """
+    recv = receive
+    def monitor(self, observe: Coro[Any]) -> Call[int]:
+        """Asks for a MonitorStatus as a message when `observe` ends; gives 0, -1 if it has ended.
+
+            yield coro.monitor(asyncoro.Coro(work))
+        """
+    def set_daemon(self, flag: bool = True) -> int:
+        """Says that the program may end without this coroutine; 0, or -1 if called by another.
+
+            coro.set_daemon()
+        """
+    def hot_swappable(self, flag: bool = True) -> None:
+        """Says whether `hot_swap` may replace this coroutine's function now.
+
+            coro.hot_swappable(True)
+        """
+
+    # Of another: in a coroutine, with `yield` or `await`.
+
+    def finish(self, timeout: float | None = None) -> Call[Any]:
+        """Waits for the end and gives the value as `value` does; None after `timeout` seconds.
+
+            value = yield other.finish()
+        """
+    def __call__(self, timeout: float | None = None) -> Call[Any]:
+        """As `finish`.
+
+            value = yield other()
+        """
+    def __await__(self) -> Generator[Any, Any, _T]:
+        """Waits for the end: what the function returned, or raises what it raised.
+
+        Errors: Terminated.
+
+            value = await other
+        """
+    def deliver(self, message: Any, timeout: float | None = None) -> Call[int]:
+        """As `send`, and gives 1, or -1 if the coroutine has ended.
+
+            count = yield other.deliver("hello")
+        """
+
+    # Of another: anywhere, and none of them waits, but `value`.
+
+    def send(self, message: Any) -> int:
+        """Puts any object at the end of the coroutine's messages; 0, or -1 if it has ended.
+
+            other.send("hello")
+        """
+    def resume(self, update: Any = None) -> int:
+        """Wakes it from `sleep`, which then gives `update`; 0, or -1 if it has ended.
+
+            other.resume("now")
+        """
+    wakeup = resume
+    @overload
+    def throw(self, error: BaseException, /) -> int: ...
+    @overload
+    def throw(
+        self, kind: Type[BaseException], value: Any = ..., trace: Any = ..., /
+    ) -> int:
+        """Raises an exception where it waits; what it waited for loses no bytes. 0 or -1.
+
+            other.throw(TimeoutError("no answer"))
+        """
+    def terminate(self) -> int:
+        """Raises GeneratorExit where it waits, the innermost generator first; 0, -1 if it is over.
+
+            other.terminate()
+        """
+    def hot_swap(self, target: _Body[Any], /, *args: Any, **kwargs: Any) -> int:
+        """Replaces its function as soon as it allows it (see HotSwapException); 0 or -1.
+
+            other.hot_swap(new_function, 5)
+        """
+    def notify(self, monitor: Coro[Any]) -> int:
+        """Makes `monitor` a monitor of this coroutine; 0, or -1 if it has ended.
+
+            other.notify(watcher)
+        """
+    def is_alive(self) -> bool:
+        """Whether it has not ended yet.
+
+            assert other.is_alive()
+        """
+    def value(self, timeout: float | None = None) -> Any:
+        """Waits in a thread for the end: what was returned, or a MonitorStatus if it failed.
+
+        None after `timeout` seconds, and if it was terminated. Not for coroutines: see `finish`.
+        Errors: RuntimeError in a coroutine.
+
+            print(asyncoro.Coro(work).value())
+        """
+    def result(self, timeout: float | None = None) -> _T:
+        """Waits in a thread for the end: what the function returned, or raises what it raised.
+
+        Errors: TimeoutError after `timeout` seconds; Terminated; RuntimeError in a coroutine.
+
+            print(asyncoro.Coro(work).result())
+        """
+    def future(self) -> concurrent.futures.Future[_T]:
+        """A Future of the end, for threads and, through `asyncio.wrap_future`, for asyncio.
+
+            value = asyncoro.Coro(work).future().result(timeout=5)
+        """
+
+Task = Coro
+
+class AsynCoro:
+    """The scheduler of this process: one, started by the first coroutine, on a thread of its own.
+
+        asyncoro.AsynCoro().join()
+    """
+
+    def __init__(self) -> None: ...
+    @classmethod
+    def instance(cls) -> AsynCoro:
+        """The one there is.
+
+            asyncoro.AsynCoro.instance()
+        """
+    @staticmethod
+    def cur_coro(scheduler: Any = None) -> Coro[Any] | None:
+        """The coroutine that runs; None outside the scheduler's thread.
+
+            me = asyncoro.AsynCoro.cur_coro()
+        """
+    cur_task = cur_coro
+    @staticmethod
+    def scheduler() -> AsynCoro | None:
+        """The scheduler; None outside its thread.
+
+            asyncoro.AsynCoro.scheduler()
+        """
+    @property
+    def name(self) -> str: ...
+    def is_alive(self) -> bool:
+        """Whether it runs.
+
+            asyncoro.AsynCoro().is_alive()
+        """
+    def join(self, show_running: bool = False, timeout: float | None = None) -> bool:
+        """Waits in a thread until only daemons are left; False after `timeout` seconds.
+
+        `show_running` names those who run, in the log.
+        Errors: RuntimeError in a coroutine.
+
+            asyncoro.AsynCoro().join(timeout=10)
+        """
+    def finish(self) -> None:
+        """Waits as `join`, then ends the scheduler; the next coroutine starts a new one.
+
+            asyncoro.AsynCoro().finish()
+        """
+    def terminate(self) -> None:
+        """Terminates all coroutines and ends the scheduler.
+
+            asyncoro.AsynCoro().terminate()
+        """
+    def atexit(
+        self, priority: int, func: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        """Calls `func` when the scheduler ends; a higher priority first.
+
+            asyncoro.AsynCoro().atexit(10, print, "over")
+        """
+    def drop_atexit(self, priority: int, func: Callable[..., object], /) -> None:
+        """Takes back what `atexit` was told.
+
+            asyncoro.AsynCoro().drop_atexit(10, print)
+        """
+
+Pycos = AsynCoro
+
+class MonitorStatus:
+    """How a coroutine ended: `info` is the coroutine; `type` StopIteration and `value` what it
+    returned, or `type` the exception's class and `value` the traceback as text.
+
+        status = yield coro.receive()
+        if status.type is not StopIteration:
+            print(status.value)
+    """
+
+    info: Any
+    type: Any
+    value: Any
+    def __init__(self, info: Any, type: Any, value: Any = None) -> None: ...
+
+class HotSwapException(Exception):
+    """Raised in a coroutine that is hot-swappable: `args[0]` is the new generator. Raise it again
+    to agree.
+
+        except asyncoro.HotSwapException:
+            raise
+    """
+
+class Terminated(Exception):
+    """Raised by `await coro` and `coro.result()` if the coroutine was terminated.
+
+        except asyncoro.Terminated:
+            pass
+    """
+
+def current() -> Coro[Any] | None:
+    """The coroutine that runs in this thread; None outside of one.
+
+        me = asyncoro.current()
+    """
+
+# ---- Today's Python -----------------------------------------------------------------------------
+
+def run(main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]) -> _T:
+    """Runs `main` and gives what it returns; Ctrl-C terminates it.
+
+    Errors: what `main` raises; RuntimeError in a coroutine.
+
+        asyncoro.run(main())
+    """
+
+def sleep(seconds: float, /) -> Call[None]:
+    """Waits that many seconds.
+
+        await asyncoro.sleep(0.5)
+    """
+
+@final
+class timeout:
+    """Bounds a block, in seconds: what waits in it when they are over raises TimeoutError.
+
+        with asyncoro.timeout(2.5):
+            data = yield sock.recvall(1000)
+    """
+
+    def __init__(self, seconds: float | None, /) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: Type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+def gather(*bodies: Any) -> Call[list[Any]]:
+    """Runs them at once, each a function, a generator, an `async def`'s call or a Coro; gives their
+    values in order.
+
+    Errors: the first that one raises; the others are terminated.
+
+        one, two = await asyncoro.gather(work(1), work(2))
+    """
+
+def wait_future(future: concurrent.futures.Future[_T], /) -> Call[_T]:
+    """Waits in a coroutine for a Future of threads, a pool or asyncio's thread.
+
+    Errors: what the Future raises.
+
+        value = await asyncoro.wait_future(pool.submit(work))
+    """
+
+# ---- Old programs -------------------------------------------------------------------------------
+
+def install_aliases() -> None:
+    """Makes `import asyncoro` and `import pycos` this package, and `raise StopIteration(v)` in a
+    generator a `return v`, as `python -m asyncoro SCRIPT ARGS` does.
+
+        import asyncoro
+        asyncoro.install_aliases()
+    """
+
+class Logger:
+    """The log of asyncoro and pycos: a line with the time for each entry, to standard output,
+    from warnings on to standard error.
+
+        asyncoro.logger.setLevel(asyncoro.Logger.DEBUG)
+    """
+
+    DEBUG: ClassVar[int]
+    INFO: ClassVar[int]
+    WARN: ClassVar[int]
+    WARNING: ClassVar[int]
+    ERROR: ClassVar[int]
+    CRITICAL: ClassVar[int]
+    FATAL: ClassVar[int]
+    name: str
+    stream: TextIO
+    level: int
+    log_ms: bool
+    def __init__(
+        self, name: str, stream: TextIO = ..., level: int | None = None, log_ms: bool = False
+    ) -> None: ...
+    def setLevel(self, level: int | str) -> None:
+        """Leaves out what is below `level`: a number, or its name.
+
+            asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
+        """
+    def show_ms(self, flag: bool) -> None:
+        """Shows milliseconds in the time.
+
+            asyncoro.logger.show_ms(True)
+        """
+    def log(self, message: str, *args: Any) -> None: ...
+    def debug(self, message: str, *args: Any) -> None: ...
+    def info(self, message: str, *args: Any) -> None: ...
+    def warning(self, message: str, *args: Any) -> None: ...
+    def warn(self, message: str, *args: Any) -> None: ...
+    def error(self, message: str, *args: Any) -> None: ...
+    def critical(self, message: str, *args: Any) -> None: ...
+    def fatal(self, message: str, *args: Any) -> None: ...
+    def flush(self) -> None: ...
+    def shutdown(self) -> None: ...
+
+logger: Logger
+"""Where uncaught errors of coroutines go: `asyncoro.logger.info("%s clients", count)`."""

@@ -1,0 +1,201 @@
+"""What programs of today expect beside the calls of asyncoro and pycos."""
+
+import concurrent.futures
+import inspect
+import socket
+import types
+
+from . import _engine
+from ._engine import AsyncSocket, Coro, current
+
+
+def run(main):
+    """Runs `main`, a call of an `async def` or generator function: what it returns, or raises.
+
+    Ctrl-C terminates it, and raises KeyboardInterrupt here.
+
+    >>> asyncoro.run(main())
+    """
+    if _engine.in_scheduler():
+        raise RuntimeError('run() would block the scheduler: `await` the coroutine instead')
+    coro = Coro(main)
+    try:
+        return coro.result()
+    except KeyboardInterrupt:
+        if coro.is_alive():
+            coro.terminate()
+            coro.value()
+        raise
+
+
+class _Expired(BaseException):
+    """Thrown into a coroutine whose `timeout` block is over."""
+
+
+class timeout:
+    """Bounds a block, or a call, in seconds: a wait in it raises TimeoutError when they are over.
+
+    >>> with asyncoro.timeout(2.5):
+    ...     data = await sock.recvall(1000)
+    >>> data = await asyncoro.timeout(2.5, sock.recvall(1000))
+    """
+
+    __slots__ = ('_alarm', '_coro', '_expired', '_seconds')
+
+    def __new__(cls, seconds, body=None):
+        return super().__new__(cls) if body is None else _bounded(seconds, body)
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+        self._alarm = None
+
+    def __enter__(self):
+        self._coro = current()
+        if self._coro is None:
+            raise RuntimeError('timeout is for coroutines')
+        self._expired = _Expired()
+        if self._seconds is not None:
+            self._alarm = _engine.alarm(self._coro, self._seconds, self._expired)
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if error is not None and error is self._expired:
+            raise TimeoutError('timed out after %s s' % self._seconds) from None
+
+    async def __aenter__(self):
+        return self.__enter__()
+
+    async def __aexit__(self, kind, error, trace):
+        return self.__exit__(kind, error, trace)
+
+
+@types.coroutine
+def _bounded(seconds, body):
+    with timeout(seconds):
+        if isinstance(body, Coro):
+            return (yield from body.__await__())
+        if inspect.isgenerator(body) or inspect.iscoroutine(body):
+            return (yield from body)
+        return (yield body)
+
+
+def _started(body):
+    return body if isinstance(body, Coro) else Coro(body)
+
+
+def _collect(coros, coro=None):
+    for place, each in enumerate(coros):
+        each._when_ended(lambda _, place=place: coro.send(place))
+    for _ in coros:
+        place = yield coro.receive()
+        error = coros[place]._outcome()[1]
+        if error is not None:
+            raise error
+    return [each._outcome()[0] for each in coros]
+
+
+@types.coroutine
+def gather(*bodies):
+    """Runs coroutines at once: their values, in order. Each is a function, a call of one, or a Coro.
+
+    The first exception of any is raised here, and the others are terminated.
+
+    >>> one, two = await asyncoro.gather(work(1), work(2))
+    """
+    coros = [_started(body) for body in bodies]
+    collecting = Coro(_collect, coros)
+    try:
+        return (yield from collecting.__await__())
+    finally:
+        for coro in (collecting, *coros):
+            if coro.is_alive():
+                coro.terminate()
+
+
+def _told(coro=None):
+    yield coro.receive()
+
+
+@types.coroutine
+def wait_future(future):
+    """Waits for a concurrent.futures.Future: its result, or what it raises.
+
+    >>> value = await asyncoro.wait_future(pool.submit(work))
+    """
+    if not future.done():
+        told = Coro(_told)
+        future.add_done_callback(told.send)
+        try:
+            yield told.finish()
+        finally:
+            told.terminate()
+    return future.result()
+
+
+def _future(self):
+    """A concurrent.futures.Future of its end, for threads, and for asyncio by
+    `asyncio.wrap_future`.
+
+    >>> value = await asyncio.wrap_future(Coro(work).future())
+    """
+    future = concurrent.futures.Future()
+    future.set_running_or_notify_cancel()
+
+    def ended(coro):
+        value, error = coro._outcome()
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    self._when_ended(ended)
+    return future
+
+
+Coro.future = _future
+
+
+@types.coroutine
+def create_connection(address, timeout=None, source_address=None, **tls):
+    """Connects to (host, port): an AsyncSocket. `timeout` (seconds) is for all of it.
+
+    IPv6 and IPv4 race. `certfile`, `cafile` and the other options of AsyncSocket ask for TLS.
+
+    >>> sock = await asyncoro.create_connection(('localhost', 8010))
+    """
+    with _timeout(timeout):
+        if source_address is None:
+            return (yield _engine.connect(address, **tls))
+        family = socket.AF_INET6 if ':' in source_address[0] else socket.AF_INET
+        sock = AsyncSocket(socket.socket(family), **tls)
+        try:
+            yield sock.create_connection(address, source_address=source_address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+_timeout = timeout
+
+
+def create_server(address, *, family=socket.AF_INET, backlog=None, reuse_port=False, **tls):
+    """A listening AsyncSocket, bound to (host, port) or a path, which may be bound again at once.
+
+    >>> server = asyncoro.create_server(('127.0.0.1', 8010))
+    """
+    if isinstance(address, (str, bytes)):
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.bind(address)
+            sock.listen(*([] if backlog is None else [backlog]))
+        except BaseException:
+            sock.close()
+            raise
+    else:
+        sock = socket.create_server(
+            address, family=family, backlog=backlog, reuse_port=reuse_port
+        )
+    return AsyncSocket(sock, **tls)

@@ -1,0 +1,49 @@
+"""A client of the chat servers: one coroutine reads, one writes, the thread has the keyboard.
+
+Run it with `python python/examples/chat_client_yield.py [PORT]` beside a chat server. Ends with the
+input, or with a line "quit".
+"""
+
+import socket
+import sys
+
+import asyncoro
+
+
+def read(sock, coro=None):
+    coro.set_daemon()
+    while True:
+        line = yield sock.recv_msg()
+        if not line:
+            print("the server has left", flush=True)
+            break
+        print(line.decode(errors="replace"), flush=True)
+
+
+def write(sock, coro=None):
+    while True:
+        line = yield coro.receive()
+        if line is None:
+            break
+        yield sock.send_msg(line)
+    yield sock.flush()
+    sock.close()
+
+
+def main(port):
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock = asyncoro.AsyncSocket(sock)
+    asyncoro.Coro(read, sock)
+    writer = asyncoro.Coro(write, sock)
+    for line in sys.stdin:
+        line = line.strip()
+        if line == "quit":
+            break
+        if line:
+            writer.send(line.encode())
+    writer.send(None)
+    writer.value()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7009)

@@ -1,0 +1,47 @@
+"""An echo over TLS: a server with a certificate and a key, and a client that trusts it alone.
+
+Run it with `python python/examples/tls_echo_yield.py CERTIFICATE KEY [PORT]`; both ends are in it.
+README.md has the line that makes a certificate for localhost.
+"""
+
+import socket
+import sys
+
+import asyncoro
+
+
+def serve(server, coro=None):
+    coro.set_daemon()
+    while True:
+        client, _ = yield server.accept()  # never fails for a client that is no good
+        asyncoro.Coro(echo, client)
+
+
+def echo(client):
+    with client:
+        while True:
+            message = yield client.recv_msg()
+            if not message:
+                break
+            yield client.send_msg(message)
+
+
+def main(certificate, key, port):
+    # On a server: its own chain and key.
+    server = socket.create_server(("127.0.0.1", port))
+    server = asyncoro.AsyncSocket(server, keyfile=key, certfile=certificate)
+    asyncoro.Coro(serve, server)
+
+    # On a client: whom it trusts. The name to verify is the host that it connects to.
+    with asyncoro.AsyncSocket(socket.socket(), certfile=certificate) as sock:
+        yield sock.connect(("localhost", server.getsockname()[1]))
+        yield sock.send_msg(b"nobody else reads this")
+        answer = yield sock.recv_msg()
+        print(answer.decode())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    port = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    asyncoro.Coro(main, sys.argv[1], sys.argv[2], port).result()

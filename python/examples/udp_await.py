@@ -1,0 +1,44 @@
+"""Datagrams: a server that sends each back, and clients that ask again if none comes in time.
+
+Run it with `python python/examples/udp_await.py [PORT]`; both ends are in it.
+"""
+
+import socket
+import sys
+
+import asyncoro
+
+
+async def serve(server, coro=None):
+    coro.set_daemon()
+    while True:
+        data, address = await server.recvfrom(2048)
+        await server.sendto(data, address)
+
+
+async def client(number, address):
+    with asyncoro.AsyncSocket(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        sock.settimeout(0.5)
+        text = b"datagram %d" % number
+        for attempt in range(5):
+            await sock.sendto(text, address)
+            try:
+                data, _ = await sock.recvfrom(2048)
+            except TimeoutError:
+                continue
+            return data.decode()
+    raise TimeoutError("no answer in 5 attempts")
+
+
+async def main(port):
+    server = asyncoro.AsyncSocket(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    server.bind(("127.0.0.1", port))
+    asyncoro.Coro(serve, server)
+    coros = [asyncoro.Coro(client, number, server.getsockname()) for number in range(5)]
+    for coro in coros:
+        print(await coro)
+
+
+if __name__ == "__main__":
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    asyncoro.run(main(port))

@@ -1,0 +1,91 @@
+//! Addresses as Python's `socket` has them: tuples of the Internet, names of Unix sockets.
+
+use std::net::{SocketAddr, SocketAddrV6};
+
+use asyncoro::{
+    Address,
+    addr::{Target, ToAddress, UnixAddress},
+};
+use pyo3::{
+    exceptions::{PyOverflowError, PyTypeError},
+    prelude::*,
+    types::{PyBytes, PyString, PyTuple},
+};
+
+use crate::error::raised;
+
+/// An address as Python has it.
+pub(crate) fn show(py: Python<'_>, address: &Address) -> PyResult<Py<PyAny>> {
+    let shown = match address {
+        Address::Inet(address) => {
+            (address.ip().to_string(), address.port()).into_pyobject(py)?.into_any()
+        }
+        Address::Inet6(address) => {
+            let scope = address.scope_id();
+            let host = address.ip().to_string();
+            (host, address.port(), address.flowinfo(), scope).into_pyobject(py)?.into_any()
+        }
+        Address::Unix(address) => match (address.as_path(), address.as_abstract_name()) {
+            (Some(path), _) => path.as_os_str().into_pyobject(py)?.into_any(),
+            (None, Some(name)) => PyBytes::new(py, &[b"\0", name].concat()).into_any(),
+            (None, None) => PyString::new(py, "").into_any(),
+        },
+    };
+    Ok(shown.unbind())
+}
+
+/// What a program has given as an address.
+pub(crate) fn read(address: &Bound<'_, PyAny>) -> PyResult<Target> {
+    let py = address.py();
+    let fails = |error: std::io::Error| raised(py, &error);
+    if let Ok(tuple) = address.cast::<PyTuple>() {
+        if tuple.len() < 2 || tuple.len() > 4 {
+            return Err(PyTypeError::new_err("an address is a pair (host, port)"));
+        }
+        let host: String = host(&tuple.get_item(0)?)?;
+        let port: i64 = tuple.get_item(1)?.extract()?;
+        let port =
+            u16::try_from(port).map_err(|_| PyOverflowError::new_err("port must be 0-65535."))?;
+        let target = (host.as_str(), port).to_target().map_err(fails)?;
+        if tuple.len() > 2
+            && let Target::Address(Address::Inet6(plain)) = &target
+        {
+            let flow: u32 = tuple.get_item(2)?.extract()?;
+            let scope: u32 = if tuple.len() > 3 { tuple.get_item(3)?.extract()? } else { 0 };
+            let full = SocketAddrV6::new(*plain.ip(), port, flow, scope);
+            return Ok(Target::Address(SocketAddr::from(full).into()));
+        }
+        return Ok(target);
+    }
+    let name: Vec<u8> = match address.cast::<PyBytes>() {
+        Ok(bytes) => bytes.as_bytes().to_vec(),
+        Err(_) => {
+            let path: std::path::PathBuf = address.extract().map_err(|_| {
+                PyTypeError::new_err("an address is a pair (host, port), or a path")
+            })?;
+            path.into_os_string().into_encoded_bytes()
+        }
+    };
+    let address = match name.strip_prefix(b"\0") {
+        Some(name) => UnixAddress::from_abstract_name(name),
+        None => {
+            use std::os::unix::ffi::OsStrExt as _;
+            UnixAddress::from_path(std::ffi::OsStr::from_bytes(&name))
+        }
+    };
+    Ok(Target::Address(Address::from(address.map_err(fails)?)))
+}
+
+/// The host of an address; the empty one means all there are.
+fn host(host: &Bound<'_, PyAny>) -> PyResult<String> {
+    let host: String = match host.cast::<PyBytes>() {
+        Ok(bytes) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
+        Err(_) if host.is_none() => String::new(),
+        Err(_) => host.extract()?,
+    };
+    Ok(match host.as_str() {
+        "" => "0.0.0.0".to_owned(),
+        "<broadcast>" => "255.255.255.255".to_owned(),
+        _ => host,
+    })
+}

@@ -1,0 +1,218 @@
+//! A call of a coroutine's: tried at once, its result left with the coroutine, and one marker for
+//! `yield` and `await` that fetches it.
+//!
+//! A call that the engine cannot finish at once leaves its future with the coroutine (`place.rs`). The
+//! marker is the same object for all calls: it says "what my last call has left", and nothing
+//! else. So there is one call at a time, which [`start`] and [`Frame::take`] see to.
+//!
+//! Unsafe: the frame and the context that a coroutine runs with, reached from the calls it makes.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    ptr,
+    task::{Context, Poll},
+};
+
+use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
+
+use crate::{coro::Coro, gil, place::Place};
+
+/// What a call gives.
+pub(crate) type Outcome = PyResult<Py<PyAny>>;
+
+/// What the coroutine that runs right now lends to the calls it makes.
+pub(crate) struct Frame {
+    pub(crate) coro: Py<Coro>,
+    /// A call that waits.
+    place: Place,
+    /// What a call has given that was not fetched yet.
+    done: Cell<Option<Outcome>>,
+    /// Whether the call that waits was polled in this resume.
+    fresh: Cell<bool>,
+    /// The context that the coroutine is polled with; null while it is not.
+    context: Cell<*const ()>,
+}
+
+thread_local! {
+    static CURRENT: Cell<*const Frame> = const { Cell::new(ptr::null()) };
+}
+
+impl Frame {
+    pub(crate) fn new(coro: Py<Coro>) -> Frame {
+        Frame {
+            coro,
+            place: Place::new(),
+            done: Cell::new(None),
+            fresh: Cell::new(false),
+            context: Cell::new(ptr::null()),
+        }
+    }
+
+    /// Runs `f` as what this coroutine does.
+    pub(crate) fn enter<R>(&self, cx: &mut Context<'_>, f: impl FnOnce() -> R) -> R {
+        let context = self.context.replace(ptr::from_mut(cx).cast_const().cast());
+        let outer = CURRENT.replace(ptr::from_ref(self));
+        let result = f();
+        CURRENT.set(outer);
+        self.context.set(context);
+        result
+    }
+
+    /// Takes what the last call has left: `None` if it is not done yet, and waits on.
+    pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Outcome> {
+        if let Some(outcome) = self.done.take() {
+            return Some(outcome);
+        }
+        if self.place.is_empty() {
+            return Some(Err(stale()));
+        }
+        if self.fresh.replace(false) { None } else { self.place.poll(cx) }
+    }
+
+    /// The coroutine is about to wait for something else than its call.
+    pub(crate) fn rest(&self) {
+        self.fresh.set(false);
+    }
+
+    /// Gives the call up; `true` if there was one.
+    pub(crate) fn clear(&self) -> bool {
+        let was_done = self.done.take().is_some();
+        self.fresh.set(false);
+        self.place.clear() || was_done
+    }
+}
+
+fn stale() -> PyErr {
+    PyRuntimeError::new_err(
+        "this was yielded or awaited before, or belongs to another coroutine: each call is \
+         yielded once, by the coroutine that made it",
+    )
+}
+
+/// The coroutine that runs in this thread.
+pub(crate) fn with_current<R>(f: impl FnOnce(&Frame) -> R) -> Option<R> {
+    let frame = CURRENT.get();
+    // SAFETY: `enter` sets it for as long as the frame is borrowed.
+    (!frame.is_null()).then(|| f(unsafe { &*frame }))
+}
+
+/// The coroutine that runs in this thread, as Python has it.
+pub(crate) fn current_coro(py: Python<'_>) -> Option<Py<Coro>> {
+    with_current(|frame| frame.coro.clone_ref(py))
+}
+
+/// Begins a call: tries it at once and leaves what comes of it with the coroutine.
+pub(crate) fn start<F>(py: Python<'_>, verb: &str, future: F) -> PyResult<Py<PyAny>>
+where
+    F: Future<Output = Outcome> + 'static,
+{
+    let begun = with_current(|frame| {
+        if frame.place.is_busy() {
+            let text = format!("{verb}() was called while another call was at work");
+            return Err(PyRuntimeError::new_err(text));
+        }
+        if frame.clear() {
+            return Err(PyRuntimeError::new_err(format!(
+                "{verb}() was called before the call before it was yielded or awaited, which is \
+                 given up"
+            )));
+        }
+        // SAFETY: `enter` has put the context there, and it is borrowed until that takes it away.
+        // Frames that are entered are pinned in their coroutine (`runner.rs`).
+        let outcome = unsafe {
+            let cx = &mut *frame.context.get().cast_mut().cast::<Context<'_>>();
+            frame.place.start(future, cx)
+        };
+        frame.done.set(outcome);
+        frame.fresh.set(true);
+        Ok(())
+    });
+    match begun {
+        Some(begun) => begun.map(|()| marker(py)),
+        None => outside(verb),
+    }
+}
+
+/// Whether a coroutine runs in this thread.
+pub(crate) fn is_inside() -> bool {
+    !CURRENT.get().is_null()
+}
+
+/// What a call gets that no coroutine makes.
+pub(crate) fn outside(verb: &str) -> PyResult<Py<PyAny>> {
+    Err(PyRuntimeError::new_err(format!(
+        "{verb}() of an asynchronous socket or coroutine is for coroutines: `yield` or `await` it in \
+         one, or use AsyncSocket(sock, blocking=True) in a thread"
+    )))
+}
+
+/// Leaves a result that is known already.
+pub(crate) fn done(py: Python<'_>, verb: &str, outcome: Outcome) -> PyResult<Py<PyAny>> {
+    start(py, verb, std::future::ready(outcome))
+}
+
+/// A future that keeps an object alive.
+pub(crate) struct Keeping<F> {
+    future: F,
+    _object: Py<PyAny>,
+}
+
+impl<F> Keeping<F> {
+    pub(crate) fn new(future: F, object: Py<PyAny>) -> Keeping<F> {
+        Keeping { future, _object: object }
+    }
+}
+
+impl<F: Future> Future for Keeping<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: the future is pinned with what holds it, and never moved out.
+        unsafe { self.map_unchecked_mut(|keeping| &mut keeping.future) }.poll(cx)
+    }
+}
+
+static MARKER: PyOnceLock<Py<Call>> = PyOnceLock::new();
+
+/// The marker.
+pub(crate) fn marker(py: Python<'_>) -> Py<PyAny> {
+    let made = MARKER.get_or_init(py, || Py::new(py, Call).expect("there is memory"));
+    made.clone_ref(py).into_any()
+}
+
+/// Whether an object is the marker.
+pub(crate) fn is_marker(py: Python<'_>, object: &Py<PyAny>) -> bool {
+    MARKER.get(py).is_some_and(|marker| marker.as_ptr() == object.as_ptr())
+}
+
+/// What calls that must be yielded or awaited return.
+#[pyclass(frozen, module = "asyncoro")]
+pub(crate) struct Call;
+
+#[pymethods]
+impl Call {
+    fn __await__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        static AWAITING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let awaiting = AWAITING
+            .get_or_try_init(py, || crate::hooks::hook(py, "awaiting").map(Bound::unbind))?;
+        awaiting.bind(py).call1((slf,))
+    }
+
+    /// `yield from call`.
+    fn __iter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Call::__await__(slf, py)
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<asyncoro call: yield or await it>"
+    }
+}
+
+/// The token of the GIL in a call's future.
+pub(crate) fn py<'py>() -> Python<'py> {
+    // SAFETY: calls are polled and dropped by the scheduler.
+    unsafe { gil::held() }
+}

@@ -1,0 +1,99 @@
+//! The crate's errors as Python's: OSError and its subclasses with `errno`, TimeoutError, gaierror,
+//! SSLError.
+
+use std::io::{self, ErrorKind};
+
+use asyncoro::{
+    error::{Incomplete, MessageTooLong, TimedOut, Unresolved, is_closed, os_code},
+    rustls,
+};
+use pyo3::{
+    exceptions::{PyOSError, PyValueError},
+    prelude::*,
+};
+
+use crate::hooks;
+
+/// EBADF and EMSGSIZE, as Linux has them.
+const EBADF: i32 = 9;
+const EMSGSIZE: i32 = 90;
+
+/// The error of a verb.
+pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
+    if let Some(raised) = inner::<PyErr>(error) {
+        return raised.clone_ref(py);
+    }
+    if is_closed(error) {
+        return closed();
+    }
+    if is_timeout(error) {
+        return named(py, "timed_out", ());
+    }
+    if let Some(unresolved) = inner::<Unresolved>(error) {
+        return named(py, "unresolved", (unresolved.code, unresolved.reason.clone()));
+    }
+    if let Some(tls) = find::<rustls::Error>(error) {
+        let unverified = matches!(tls, rustls::Error::InvalidCertificate(_));
+        return named(py, if unverified { "unverified" } else { "insecure" }, (error.to_string(),));
+    }
+    if inner::<MessageTooLong>(error).is_some() {
+        return PyOSError::new_err((EMSGSIZE, error.to_string()));
+    }
+    if let Some(code) = os_code(error) {
+        let system = io::Error::from_raw_os_error(code).to_string();
+        let text = system.split(" (os error").next().unwrap_or_default().to_owned();
+        return PyOSError::new_err((code, text));
+    }
+    match error.kind() {
+        ErrorKind::InvalidInput => PyValueError::new_err(error.to_string()),
+        _ => PyOSError::new_err(error.to_string()),
+    }
+}
+
+/// The error of any call on a socket that is closed.
+pub(crate) fn closed() -> PyErr {
+    PyOSError::new_err((EBADF, "Bad file descriptor: the socket is closed"))
+}
+
+/// Whether the socket's timeout has passed.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::TimedOut && os_code(error).is_none()
+}
+
+/// Of an operation that has timed out, how many bytes it had done, and whether the rest is queued.
+pub(crate) fn timed_out(error: &io::Error) -> Option<TimedOut> {
+    inner::<TimedOut>(error).copied()
+}
+
+/// Whether the stream has ended in the midst of what was asked for.
+pub(crate) fn is_cut(error: &io::Error) -> bool {
+    inner::<Incomplete>(error).is_some()
+}
+
+fn inner<E: std::error::Error + 'static>(error: &io::Error) -> Option<&E> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The first error of a kind among those that led to this one.
+fn find<E: std::error::Error + 'static>(error: &io::Error) -> Option<&E> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> =
+        error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+    while let Some(this) = next {
+        if let Some(found) = this.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = match this.downcast_ref::<io::Error>() {
+            Some(nested) => nested.get_ref().map(|inner| inner as _),
+            None => this.source(),
+        };
+    }
+    None
+}
+
+/// An exception that the Python part makes.
+fn named<'py>(py: Python<'py>, name: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyErr {
+    match hooks::hook(py, name).and_then(|make| make.call1(arguments)) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,50 @@
+//! What only whoever holds the GIL may touch.
+//!
+//! Unsafe: values move between threads and are shared by them. They are reached through [`Gil::get`]
+//! alone, which wants a token of the GIL, so there is one thread at a time, and the GIL orders
+//! what they do. That is why builds of CPython without a GIL are refused.
+#![allow(unsafe_code)]
+
+use pyo3::Python;
+
+#[cfg(Py_GIL_DISABLED)]
+compile_error!("asyncoro needs a CPython with a GIL");
+
+/// See the module's page.
+pub(crate) struct Gil<T>(T);
+
+// SAFETY: see the module's page.
+unsafe impl<T> Send for Gil<T> {}
+// SAFETY: see the module's page.
+unsafe impl<T> Sync for Gil<T> {}
+
+impl<T> Gil<T> {
+    pub(crate) const fn new(value: T) -> Gil<T> {
+        Gil(value)
+    }
+
+    /// The value, for as long as the GIL is held.
+    pub(crate) fn get<'py>(&'py self, _: Python<'py>) -> &'py T {
+        &self.0
+    }
+
+    /// The value, for Python's garbage collector: it holds the GIL, and nobody else does.
+    pub(crate) fn peek(&self) -> &T {
+        &self.0
+    }
+
+    /// The value for good.
+    pub(crate) fn into_inner(self, _: Python<'_>) -> T {
+        self.0
+    }
+}
+
+/// The token of a thread that holds the GIL because it is the scheduler's and no wait is on.
+///
+/// # Safety
+/// Call it in a future that the scheduler polls, or in what such a future calls.
+pub(crate) unsafe fn held<'py>() -> Python<'py> {
+    // SAFETY: `engine.rs` lets go of the GIL only around the scheduler's waits, during which no
+    // future is polled or dropped.
+    unsafe { Python::assume_attached() }
+}

@@ -1,0 +1,66 @@
+//! What the engine asks of the Python part of the package, handed over when that is imported.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::{prelude::*, sync::PyOnceLock};
+
+/// The functions, in one object.
+static HOOKS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Takes the object whose attributes are called.
+#[pyfunction]
+pub(crate) fn set_hooks(py: Python<'_>, hooks: Py<PyAny>) {
+    let _ = HOOKS.set(py, hooks);
+}
+
+/// The attribute `name` of what was handed over.
+pub(crate) fn hook<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let hooks = HOOKS.get(py).expect("the package hands them over when it is imported");
+    hooks.bind(py).getattr(name)
+}
+
+/// Starts the scheduler's thread and waits until it can be asked.
+pub(crate) fn start_scheduler(py: Python<'_>) -> PyResult<()> {
+    hook(py, "start_scheduler")?.call0().map(drop)
+}
+
+/// Has a warning logged.
+pub(crate) fn warn(py: Python<'_>, text: &str) {
+    call(py, "warn", (text,));
+}
+
+/// Has an exception that nobody has caught logged, with its traceback.
+pub(crate) fn report(py: Python<'_>, name: &str, error: &PyErr) {
+    call(py, "report", (name, error.value(py)));
+}
+
+fn call<'py, A>(py: Python<'py>, name: &str, arguments: A)
+where
+    A: pyo3::call::PyCallArgs<'py>,
+{
+    let called = hook(py, name).and_then(|hook| hook.call1(arguments));
+    if let Err(error) = called {
+        error.write_unraisable(py, None);
+    }
+}
+
+/// Whether `raise StopIteration(v)` counts as `return v`, as before Python 3.7.
+static LEGACY: AtomicBool = AtomicBool::new(false);
+
+/// Says that this program is one of those.
+#[pyfunction]
+pub(crate) fn set_legacy(legacy: bool) {
+    LEGACY.store(legacy, Ordering::Relaxed);
+}
+
+pub(crate) fn is_legacy(_: Python<'_>) -> bool {
+    LEGACY.load(Ordering::Relaxed)
+}
+
+/// What waiting for a coroutine that was terminated raises.
+pub(crate) fn ended(py: Python<'_>) -> PyErr {
+    match hook(py, "terminated").and_then(|make| make.call0()) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}

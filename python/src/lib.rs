@@ -1,0 +1,62 @@
+//! The engine of the Python package asyncoro: its coroutines are those of the crate, its sockets
+//! the crate's sockets.
+//!
+//! A coroutine of Python's is one of the engine's that drives a generator (`runner.rs`). A call, of
+//! a socket say, makes the crate's future and polls it at once; what comes of it lies with the
+//! coroutine until `yield` or `await` fetches it (`call.rs`). All is done with the GIL held, except
+//! waiting (`engine.rs`, `gil.rs`).
+
+mod address;
+mod alarm;
+mod call;
+mod coro;
+mod engine;
+mod error;
+mod gil;
+mod hooks;
+mod place;
+mod registry;
+mod runner;
+mod socket;
+mod step;
+mod target;
+mod threads;
+mod view;
+mod waits;
+
+use pyo3::prelude::*;
+
+/// Sleeps, in a coroutine; to be yielded or awaited.
+#[pyfunction]
+fn sleep(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    let limit = waits::limit(Some(seconds))?.unwrap_or_default();
+    call::start(py, "sleep", waits::pause(limit))
+}
+
+/// The coroutine that runs in this thread; None outside of one.
+#[pyfunction]
+fn current(py: Python<'_>) -> Option<Py<coro::Coro>> {
+    call::current_coro(py)
+}
+
+#[pymodule(gil_used = true)]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<coro::Coro>()?;
+    module.add_class::<call::Call>()?;
+    module.add_class::<socket::PySocket>()?;
+    module.add_class::<socket::PyDatagramSocket>()?;
+    module.add_function(wrap_pyfunction!(sleep, module)?)?;
+    module.add_function(wrap_pyfunction!(alarm::alarm, module)?)?;
+    module.add_function(wrap_pyfunction!(socket::connect, module)?)?;
+    module.add_function(wrap_pyfunction!(current, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::serve, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::stop, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::after_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::in_scheduler, module)?)?;
+    module.add_function(wrap_pyfunction!(hooks::set_hooks, module)?)?;
+    module.add_function(wrap_pyfunction!(hooks::set_legacy, module)?)?;
+    module.add_function(wrap_pyfunction!(registry::alive, module)?)?;
+    module.add_function(wrap_pyfunction!(registry::holding, module)?)?;
+    module.add_function(wrap_pyfunction!(registry::when_none_holds, module)?)
+}

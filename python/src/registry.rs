@@ -1,0 +1,94 @@
+//! The coroutines that have not ended: to end them all, to name them, and to know when none holds
+//! the process any more.
+
+use std::cell::{Cell, RefCell};
+
+use pyo3::prelude::*;
+
+use crate::{coro::Coro, gil::Gil, threads};
+
+#[derive(Default)]
+struct Alive {
+    places: Vec<Option<Py<Coro>>>,
+    free: Vec<usize>,
+}
+
+static ALIVE: Gil<RefCell<Alive>> =
+    Gil::new(RefCell::new(Alive { places: Vec::new(), free: Vec::new() }));
+/// How many hold the process: not the daemons.
+static HOLDING: Gil<Cell<usize>> = Gil::new(Cell::new(0));
+/// The locks of threads that wait until none does.
+static WAITING: Gil<RefCell<Vec<Py<PyAny>>>> = Gil::new(RefCell::new(Vec::new()));
+
+/// Takes a coroutine in; gives its place.
+pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>) -> usize {
+    let holding = HOLDING.get(py);
+    holding.set(holding.get() + 1);
+    let alive = &mut *ALIVE.get(py).borrow_mut();
+    let coro = Some(coro.clone_ref(py));
+    match alive.free.pop() {
+        Some(place) => {
+            alive.places[place] = coro;
+            place
+        }
+        None => {
+            alive.places.push(coro);
+            alive.places.len() - 1
+        }
+    }
+}
+
+/// A coroutine has ended.
+pub(crate) fn leave(py: Python<'_>, place: usize, daemon: bool) {
+    let coro = {
+        let alive = &mut *ALIVE.get(py).borrow_mut();
+        let coro = alive.places.get_mut(place).and_then(Option::take);
+        if coro.is_some() {
+            alive.free.push(place);
+        }
+        coro
+    };
+    if coro.is_some() && !daemon {
+        count(py, true);
+    }
+}
+
+/// One holds the process no more, or again.
+pub(crate) fn count(py: Python<'_>, less: bool) {
+    let holding = HOLDING.get(py);
+    holding.set(if less { holding.get() - 1 } else { holding.get() + 1 });
+    if holding.get() == 0 {
+        let waiting = WAITING.get(py).take();
+        waiting.iter().for_each(|lock| threads::release(py, lock));
+    }
+}
+
+/// The coroutines that have not ended.
+#[pyfunction]
+pub(crate) fn alive(py: Python<'_>) -> Vec<Py<Coro>> {
+    let alive = ALIVE.get(py).borrow();
+    alive.places.iter().flatten().map(|coro| coro.clone_ref(py)).collect()
+}
+
+/// How many of them hold the process.
+#[pyfunction]
+pub(crate) fn holding(py: Python<'_>) -> usize {
+    HOLDING.get(py).get()
+}
+
+/// Has a lock released when none holds the process; `False` if that is so now.
+#[pyfunction]
+pub(crate) fn when_none_holds(py: Python<'_>, lock: Py<PyAny>) -> bool {
+    let some = HOLDING.get(py).get() > 0;
+    if some {
+        WAITING.get(py).borrow_mut().push(lock);
+    }
+    some
+}
+
+/// In the child of a fork: they are the parent's.
+pub(crate) fn forget(py: Python<'_>) {
+    std::mem::forget(ALIVE.get(py).take());
+    HOLDING.get(py).set(0);
+    std::mem::forget(WAITING.get(py).take());
+}

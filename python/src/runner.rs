@@ -1,0 +1,220 @@
+//! A coroutine of the engine that drives one of Python's: a stack of generators.
+//!
+//! `yield generator` calls: the generator goes on the stack, and what it returns is the value of
+//! that yield, or what it raises is raised there. `yield call` waits for the call. `yield` of
+//! anything else lets the others run, and gives that thing back.
+//!
+//! Unsafe: its pinning, which the place of its calls relies on.
+#![allow(unsafe_code)]
+
+use std::{
+    future::Future,
+    marker::PhantomPinned,
+    mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pyo3::{exceptions::PyTypeError, prelude::*};
+
+use crate::{
+    call::{self, Frame},
+    coro::{Coro, End, Order},
+    hooks,
+    step::{self, Resume, Step, close, is_async_def, is_callable_by_yield},
+};
+
+/// Resumes of generators in one resume of the coroutine, while all it asks for is there already.
+const IN_A_ROW: usize = 256;
+
+/// See the module's page.
+pub(crate) struct Runner {
+    frame: Frame,
+    /// The generator that runs; `None` when the coroutine has ended.
+    top: Option<Py<PyAny>>,
+    /// Those that wait for it, the outermost first.
+    callers: Vec<Py<PyAny>>,
+    next: Next,
+    _pinned: PhantomPinned,
+}
+
+/// What the coroutine waits for.
+enum Next {
+    /// To be started.
+    Start,
+    /// To be resumed, whenever its turn comes.
+    With(Resume),
+    /// For its call.
+    Call,
+}
+
+impl Runner {
+    /// `generator` has not been started.
+    pub(crate) fn new(coro: Py<Coro>, generator: Py<PyAny>) -> Runner {
+        let frame = Frame::new(coro);
+        Runner {
+            frame,
+            top: Some(generator),
+            callers: Vec::new(),
+            next: Next::Start,
+            _pinned: PhantomPinned,
+        }
+    }
+
+    fn coro<'py>(&'py self, py: Python<'py>) -> &'py Coro {
+        self.frame.coro.bind(py).get()
+    }
+
+    fn advance(&mut self, py: Python<'_>, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..IN_A_ROW {
+            if self.coro(py).has_orders(py) && self.obey(py).is_ready() {
+                return Poll::Ready(());
+            }
+            let with = match mem::replace(&mut self.next, Next::Call) {
+                Next::Start => {
+                    self.coro(py).state(py).waker.replace(Some(cx.waker().clone()));
+                    Ok(py.None())
+                }
+                Next::With(with) => with,
+                Next::Call => match self.frame.take(cx) {
+                    Some(outcome) => outcome,
+                    None => return Poll::Pending,
+                },
+            };
+            let Some(top) = &self.top else { return Poll::Ready(()) };
+            match self.frame.enter(cx, || step::step(py, top, with)) {
+                Step::Yielded(value) => {
+                    if call::is_marker(py, &value) {
+                        continue;
+                    }
+                    if is_callable_by_yield(&value) {
+                        self.callers.extend(self.top.replace(value));
+                        self.next = Next::With(Ok(py.None()));
+                        continue;
+                    }
+                    self.next = Next::With(self.plain(py, value));
+                    break;
+                }
+                Step::Returned(value) => {
+                    self.top = self.callers.pop();
+                    if self.top.is_none() {
+                        return self.end(py, End::Value(value));
+                    }
+                    self.next = Next::With(Ok(value));
+                }
+                Step::Failed(error) => {
+                    let error = match self.swap(py, error) {
+                        Some(error) => error,
+                        None => continue,
+                    };
+                    self.top = self.callers.pop();
+                    if self.top.is_none() {
+                        return self.end(py, End::Failed(Box::new(error)));
+                    }
+                    self.next = Next::With(Err(error));
+                }
+            }
+        }
+        // The others' turn.
+        self.frame.rest();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// What comes back for a yield of any object.
+    fn plain(&self, py: Python<'_>, value: Py<PyAny>) -> Resume {
+        let foreign = self.top.as_ref().is_some_and(is_async_def) && !value.is_none(py);
+        if foreign {
+            let kind =
+                value.bind(py).get_type().name().map_or_else(|_| "it".into(), |n| n.to_string());
+            return Err(PyTypeError::new_err(format!(
+                "a coroutine of asyncoro cannot await {kind}: for a concurrent.futures.Future use \
+                 `await asyncoro.wait_future(future)`; in asyncio's loop await \
+                 `asyncio.wrap_future(coro.future())`"
+            )));
+        }
+        Ok(value)
+    }
+
+    /// Does what others have asked of it; ready when it has ended by that.
+    fn obey(&mut self, py: Python<'_>) -> Poll<()> {
+        let started = !matches!(self.next, Next::Start);
+        match self.coro(py).take_order(py, started && self.callers.is_empty()) {
+            None => {}
+            Some(Order::Terminate) => return self.terminate(py),
+            Some(Order::Throw(error)) => {
+                self.frame.clear();
+                if !started {
+                    self.unwind(py);
+                    return self.end(py, End::Failed(Box::new(error)));
+                }
+                self.next = Next::With(Err(error));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// A generator that takes a new one's place by raising what it was asked with; else the error.
+    fn swap(&mut self, py: Python<'_>, error: PyErr) -> Option<PyErr> {
+        if !self.callers.is_empty() {
+            return Some(error);
+        }
+        match self.coro(py).swapped_for(py, &error) {
+            Some(generator) => {
+                self.top = Some(generator);
+                self.next = Next::Start;
+                None
+            }
+            None => Some(error),
+        }
+    }
+
+    fn terminate(&mut self, py: Python<'_>) -> Poll<()> {
+        self.frame.clear();
+        self.unwind(py);
+        self.end(py, End::Terminated)
+    }
+
+    /// Closes the generators, inner ones first.
+    fn unwind(&mut self, py: Python<'_>) {
+        let waker = std::task::Waker::noop();
+        let cx = &mut Context::from_waker(waker);
+        while let Some(top) = self.top.take() {
+            if let Some(error) = self.frame.enter(cx, || close(py, &top)) {
+                self.coro(py).report(py, &error);
+            }
+            // What its `finally` has called and cannot wait for.
+            self.frame.clear();
+            self.top = self.callers.pop();
+        }
+    }
+
+    fn end(&mut self, py: Python<'_>, end: End) -> Poll<()> {
+        self.top = None;
+        if self.frame.clear() {
+            let name = self.coro(py).label(py);
+            hooks::warn(py, &format!("{name} has ended with a call that was never yielded"));
+        }
+        Coro::end(&self.frame.coro, py, end);
+        Poll::Ready(())
+    }
+}
+
+impl Future for Runner {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: nothing is moved out of it; the frame, which must stay where it is, is only
+        // borrowed.
+        unsafe { self.get_unchecked_mut() }.advance(call::py(), cx)
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if self.top.is_some() {
+            // The scheduler ends.
+            let _ = self.terminate(call::py());
+        }
+    }
+}

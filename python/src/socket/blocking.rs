@@ -1,0 +1,138 @@
+//! What the verbs do in threads: the crate's blocking verbs, with the GIL let go meanwhile.
+
+use std::{cell::Cell, io};
+
+use asyncoro::BlockingSocket;
+use pyo3::prelude::*;
+
+use super::{
+    Face, Inner, PySocket,
+    asynchronous::{bytearray, bytes, number},
+};
+use crate::{
+    address,
+    call::Outcome,
+    error::{is_cut, raised, timed_out},
+    view::View,
+};
+
+/// Lets signals end the waits of this thread: Python's handlers run, and what one raises ends the
+/// verb.
+pub(super) fn heed_signals() {
+    thread_local! {
+        static HEEDS: Cell<bool> = const { Cell::new(false) };
+    }
+    if !HEEDS.replace(true) {
+        BlockingSocket::on_interrupt(|| {
+            Python::attach(|py| py.check_signals()).map_err(io::Error::other)
+        });
+    }
+}
+
+/// Runs a verb without the GIL.
+fn wait<T: Send>(py: Python<'_>, verb: impl FnOnce() -> io::Result<T> + Send) -> PyResult<T> {
+    py.detach(verb).map_err(|error| raised(py, &error))
+}
+
+pub(super) fn recv(py: Python<'_>, socket: &BlockingSocket, max: usize) -> Outcome {
+    let got = wait(py, || socket.recv_with_limit(max, <[u8]>::to_vec))?;
+    bytes(py, &got)
+}
+
+pub(super) fn peek(py: Python<'_>, socket: &BlockingSocket, max: usize) -> Outcome {
+    let mut buffer = vec![0; max];
+    let got = wait(py, || socket.peek(&mut buffer))?;
+    bytes(py, &buffer[..got])
+}
+
+pub(super) fn recv_into(
+    py: Python<'_>,
+    socket: &BlockingSocket,
+    into: &View,
+    max: usize,
+) -> Outcome {
+    let got = wait(py, || socket.recv_with_limit(max, <[u8]>::to_vec))?;
+    number(py, into.fill(&got))
+}
+
+pub(super) fn recvall(py: Python<'_>, socket: &BlockingSocket, count: usize) -> Outcome {
+    match py.detach(|| socket.recv_all_bytes(count)) {
+        Ok(got) => bytearray(py, &got),
+        // What has come is dropped, as ever.
+        Err(error) if is_cut(&error) => {
+            let _ = py.detach(|| socket.recv_with(|_| ()));
+            bytes(py, b"")
+        }
+        Err(error) => Err(raised(py, &error)),
+    }
+}
+
+pub(super) fn recv_msg(py: Python<'_>, socket: &BlockingSocket) -> Outcome {
+    match py.detach(|| socket.recv_msg()) {
+        Ok(Some(message)) if !message.is_empty() => bytearray(py, &message),
+        Ok(_) => bytes(py, b""),
+        Err(error) if is_cut(&error) => bytes(py, b""),
+        Err(error) => Err(raised(py, &error)),
+    }
+}
+
+pub(super) fn recvfrom(py: Python<'_>, socket: &BlockingSocket, max: usize) -> Outcome {
+    let mut buffer = vec![0; max];
+    let (got, from) = wait(py, || socket.recv_from(&mut buffer))?;
+    let pair = (pyo3::types::PyBytes::new(py, &buffer[..got]), address::show(py, &from)?);
+    Ok(pair.into_pyobject(py)?.into_any().unbind())
+}
+
+pub(super) fn recvfrom_into(
+    py: Python<'_>,
+    socket: &BlockingSocket,
+    into: &View,
+    max: usize,
+) -> Outcome {
+    let mut buffer = vec![0; max];
+    let (got, from) = wait(py, || socket.recv_from(&mut buffer))?;
+    let pair = (into.fill(&buffer[..got]), address::show(py, &from)?);
+    Ok(pair.into_pyobject(py)?.into_any().unbind())
+}
+
+pub(super) fn send(py: Python<'_>, socket: &BlockingSocket, data: &View) -> Outcome {
+    number(py, wait(py, || socket.send(data.bytes()))?)
+}
+
+/// None; TimeoutError after a timeout, whatever has left.
+pub(super) fn sendall(py: Python<'_>, socket: &BlockingSocket, data: &View) -> Outcome {
+    sent(py, py.detach(|| socket.send_all(data.bytes())))
+}
+
+pub(super) fn send_msg(py: Python<'_>, socket: &BlockingSocket, data: &View) -> Outcome {
+    sent(py, py.detach(|| socket.send_msg(data.bytes())))
+}
+
+fn sent(py: Python<'_>, result: io::Result<()>) -> Outcome {
+    match result {
+        Ok(()) => Ok(py.None()),
+        Err(error) if timed_out(&error).is_some_and(|done| done.rest_queued) => Ok(py.None()),
+        Err(error) => Err(raised(py, &error)),
+    }
+}
+
+pub(super) fn sendto(
+    py: Python<'_>,
+    socket: &BlockingSocket,
+    data: &View,
+    to: asyncoro::addr::Target,
+) -> Outcome {
+    number(py, wait(py, || socket.send_to(data.bytes(), to))?)
+}
+
+pub(super) fn flush(py: Python<'_>, socket: &BlockingSocket) -> Outcome {
+    wait(py, || socket.flush())?;
+    Ok(py.None())
+}
+
+pub(super) fn accept(py: Python<'_>, socket: &BlockingSocket, listener: &Inner) -> Outcome {
+    let (connection, from) = wait(py, || socket.accept())?;
+    let face = Face::Blocking(connection);
+    let connection = PySocket::accepted(py, face, listener, listener.secure.get())?;
+    Ok((connection, address::show(py, &from)?).into_pyobject(py)?.into_any().unbind())
+}

@@ -1,0 +1,708 @@
+//! `AsyncSocket`: a socket of the crate under a regular one of Python's.
+//!
+//! The regular socket stays the owner of the descriptor, and is what every call goes to that is not
+//! of ours. A connection that was accepted has none until somebody asks for it. The asynchronous
+//! face belongs to the scheduler's thread once a verb has been called there; other threads that
+//! close it, or drop it, leave that to the scheduler.
+//!
+//! - this file: making, converting, closing;
+//! - `verbs.rs`: the calls that are yielded or awaited, or wait in a thread, by mode;
+//! - `asynchronous.rs` and `blocking.rs`: what they do in either mode;
+//! - `tls.rs`: what a program has said of TLS.
+//!
+//! Unsafe: descriptors that the crate borrows from Python's sockets.
+#![allow(unsafe_code)]
+
+mod asynchronous;
+mod blocking;
+mod tls;
+mod verbs;
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    path::PathBuf,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use asyncoro::{AsyncSocket, BlockingSocket};
+use pyo3::{
+    exceptions::{PyBlockingIOError, PyRuntimeError, PyTypeError, PyValueError},
+    intern,
+    prelude::*,
+    sync::PyOnceLock,
+};
+
+use self::tls::Said;
+use crate::{call, engine, error::raised, gil::Gil, hooks, threads};
+
+/// Which way it works.
+enum Face {
+    Asynchronous(AsyncSocket),
+    Blocking(BlockingSocket),
+    Closed,
+}
+
+pub(crate) struct Inner {
+    face: RefCell<Face>,
+    /// The regular socket, if there is one yet.
+    regular: RefCell<Option<Py<PyAny>>>,
+    /// Seconds, as they were set; None and 0 for as long as it takes.
+    timeout: Cell<Option<f64>>,
+    /// That of the asynchronous mode, while it is a blocking one.
+    kept_timeout: Cell<Option<f64>>,
+    message_limit: Cell<usize>,
+    said: RefCell<Option<Box<Said>>>,
+    /// Whether TLS was begun.
+    secure: Cell<bool>,
+    /// Whether the asynchronous face has become the scheduler's.
+    bound: Cell<bool>,
+}
+
+/// A socket for coroutines, with the methods of a regular one; `yield` or `await` what would block.
+/// With `blocking=True`, one for threads.
+///
+/// >>> sock = AsyncSocket(socket.socket())
+/// >>> await sock.connect(('localhost', 8010))
+/// >>> await sock.send_msg(b'hello')
+/// >>> reply = await sock.recv_msg()
+#[pyclass(frozen, weakref, subclass, name = "AsyncSocket", module = "asyncoro")]
+pub(crate) struct PySocket {
+    inner: Gil<Inner>,
+}
+
+/// A socket that keeps datagrams apart: without the verbs of streams.
+#[pyclass(frozen, extends = PySocket, name = "DatagramSocket", module = "asyncoro")]
+pub(crate) struct PyDatagramSocket;
+
+/// What new sockets get: timeout and message limit.
+static DEFAULTS: Gil<(Cell<Option<f64>>, Cell<usize>)> =
+    Gil::new((Cell::new(None), Cell::new(u32::MAX as usize)));
+
+/// The timeout of a new socket of that mode.
+fn usual_timeout(py: Python<'_>, blocking: bool) -> Option<f64> {
+    DEFAULTS.get(py).0.get().or(if blocking { None } else { Some(0.0) })
+}
+
+/// A timeout as the crate takes it.
+fn duration(timeout: Option<f64>) -> Option<Duration> {
+    let seconds = timeout.filter(|seconds| *seconds > 0.0)?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A timeout as a program gives it.
+fn timeout_of(timeout: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
+    if timeout.is_none() {
+        return Ok(None);
+    }
+    let seconds: f64 = timeout.extract()?;
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(PyValueError::new_err("Timeout value out of range"));
+    }
+    Ok(Some(seconds))
+}
+
+impl Inner {
+    fn new(face: Face, regular: Option<Py<PyAny>>, timeout: Option<f64>, limit: usize) -> Inner {
+        let inner = Inner {
+            face: RefCell::new(face),
+            regular: RefCell::new(regular),
+            timeout: Cell::new(timeout),
+            kept_timeout: Cell::new(Some(0.0)),
+            message_limit: Cell::new(limit),
+            said: RefCell::default(),
+            secure: Cell::new(false),
+            bound: Cell::new(false),
+        };
+        inner.apply_settings();
+        inner
+    }
+
+    fn apply_settings(&self) {
+        let (timeout, limit) = (duration(self.timeout.get()), self.message_limit.get());
+        match &*self.face.borrow() {
+            Face::Asynchronous(socket) => {
+                socket.set_timeout(timeout);
+                socket.set_message_limit(limit);
+            }
+            Face::Blocking(socket) => {
+                socket.set_timeout(timeout);
+                socket.set_message_limit(limit);
+            }
+            Face::Closed => {}
+        }
+    }
+
+    /// Whether it was made to speak TLS.
+    fn is_secure(&self) -> bool {
+        self.said.borrow().as_ref().is_some_and(|said| said.is_secure())
+    }
+
+    /// What was said of TLS.
+    fn said<R>(&self, f: impl FnOnce(&Said) -> PyResult<R>) -> PyResult<R> {
+        match &*self.said.borrow() {
+            Some(said) => f(said),
+            None => f(&Said::default()),
+        }
+    }
+
+    fn is_blocking(&self) -> bool {
+        matches!(*self.face.borrow(), Face::Blocking(_))
+    }
+}
+
+impl PySocket {
+    fn inner<'py>(&'py self, py: Python<'py>) -> &'py Inner {
+        self.inner.get(py)
+    }
+
+    /// An accepted connection.
+    fn accepted(
+        py: Python<'_>,
+        face: Face,
+        listener: &Inner,
+        secure: bool,
+    ) -> PyResult<Py<PySocket>> {
+        let timeout = usual_timeout(py, matches!(face, Face::Blocking(_)));
+        let inner = Inner::new(face, None, timeout, listener.message_limit.get());
+        inner.bound.set(!inner.is_blocking());
+        inner.secure.set(secure);
+        Py::new(py, PySocket { inner: Gil::new(inner) })
+    }
+
+    fn convert(
+        py: Python<'_>,
+        sock: &Bound<'_, PyAny>,
+        blocking: bool,
+        said: Said,
+    ) -> PyResult<Py<PySocket>> {
+        let fd: RawFd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+        if fd < 0 {
+            return Err(crate::error::closed());
+        }
+        sock.call_method1(intern!(py, "setblocking"), (blocking,))?;
+        let fails = |error: std::io::Error| raised(py, &error);
+        let (timeout, limit) = (usual_timeout(py, blocking), &DEFAULTS.get(py).1);
+        // SAFETY: the regular socket is kept for as long as the crate's is, and `close` and
+        // `unwrap` end that one first.
+        let (face, is_stream) = unsafe {
+            let borrowed = AsyncSocket::borrow_raw(fd).map_err(fails)?;
+            let is_stream =
+                borrowed.options().r#type().map_err(fails)? == asyncoro::socket2::Type::STREAM;
+            let face = match blocking {
+                false => Face::Asynchronous(borrowed),
+                true => Face::Blocking(BlockingSocket::borrow_raw(fd).map_err(fails)?),
+            };
+            (face, is_stream)
+        };
+        let regular = Some(sock.clone().unbind());
+        let inner = Inner::new(face, regular, timeout, limit.get());
+        inner.said.replace(said.is_any().then(|| Box::new(said)));
+        let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
+        if is_stream {
+            return Py::new(py, base);
+        }
+        let datagrams = Py::new(py, base.add_subclass(PyDatagramSocket))?;
+        Ok(datagrams.into_bound(py).into_super().unbind())
+    }
+
+    /// The asynchronous face, for a verb.
+    fn asynchronous(&self, py: Python<'_>) -> PyResult<AsyncSocket> {
+        let inner = self.inner(py);
+        match &*inner.face.borrow() {
+            Face::Asynchronous(socket) => {
+                if !inner.bound.get() {
+                    inner.bound.set(engine::is_here());
+                }
+                Ok(socket.clone())
+            }
+            Face::Blocking(_) => Err(PyRuntimeError::new_err("the socket is a blocking one")),
+            Face::Closed => Err(crate::error::closed()),
+        }
+    }
+
+    /// The blocking face, for a verb; the thread that calls learns of signals.
+    fn blocking(&self, py: Python<'_>) -> PyResult<BlockingSocket> {
+        match &*self.inner(py).face.borrow() {
+            Face::Blocking(socket) => {
+                blocking::heed_signals();
+                Ok(socket.clone())
+            }
+            Face::Asynchronous(_) => Err(PyRuntimeError::new_err("the socket is asynchronous")),
+            Face::Closed => Err(crate::error::closed()),
+        }
+    }
+
+    /// The regular socket, made now if need be; what is queued has left, as far as it goes.
+    fn regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let inner = self.inner(py);
+        let queued = match &*inner.face.borrow() {
+            Face::Closed => return Err(crate::error::closed()),
+            Face::Asynchronous(socket) if engine::is_here() && inner.bound.get() => {
+                Some(socket.clone())
+            }
+            _ => None,
+        };
+        if let Some(socket) = queued {
+            let flushed = poll_once(async move { socket.flush().await });
+            if let Poll::Ready(Err(error)) = flushed {
+                return Err(raised(py, &error));
+            }
+        }
+        if let Some(regular) = &*inner.regular.borrow() {
+            return Ok(regular.clone_ref(py));
+        }
+        let regular = self.make_regular(py)?;
+        inner.regular.replace(Some(regular.clone_ref(py)));
+        Ok(regular)
+    }
+
+    fn make_regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        static SOCKET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let class = SOCKET.import(py, "socket", "socket")?;
+        let inner = self.inner(py);
+        // SAFETY: the new regular socket is kept as the one in `convert` is.
+        let owner = unsafe {
+            match &*inner.face.borrow() {
+                Face::Asynchronous(socket) => socket.disown(),
+                Face::Blocking(socket) => socket.disown(),
+                Face::Closed => None,
+            }
+        };
+        let Some(owner) = owner else { return Err(crate::error::closed()) };
+        let fd = owner.into_raw_fd();
+        let arguments = pyo3::types::PyDict::new(py);
+        arguments.set_item("fileno", fd)?;
+        let made = class.call((), Some(&arguments)).inspect_err(|_| {
+            // SAFETY: nobody has taken it.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        })?;
+        made.call_method1(intern!(py, "setblocking"), (inner.is_blocking(),))?;
+        Ok(made.unbind())
+    }
+
+    fn number(&self, py: Python<'_>) -> RawFd {
+        match &*self.inner(py).face.borrow() {
+            Face::Asynchronous(socket) => socket.as_fd().as_raw_fd(),
+            Face::Blocking(socket) => socket.as_fd().as_raw_fd(),
+            Face::Closed => -1,
+        }
+    }
+
+    /// Ends the face; the regular socket is closed with it if `closes`.
+    fn end(&self, py: Python<'_>, closes: bool) -> PyResult<Option<Py<PyAny>>> {
+        let inner = self.inner(py);
+        let face = inner.face.replace(Face::Closed);
+        let regular = inner.regular.take();
+        let given = if closes { None } else { regular.as_ref().map(|it| it.clone_ref(py)) };
+        let kept = if closes { regular } else { None };
+        match face {
+            Face::Closed => {}
+            Face::Blocking(socket) => {
+                let closed = if closes {
+                    py.detach(|| socket.close())
+                } else {
+                    py.detach(|| socket.flush())
+                };
+                drop(socket);
+                close_regular(py, kept)?;
+                closed.map_err(|error| raised(py, &error))?;
+            }
+            Face::Asynchronous(socket) if !inner.bound.get() => {
+                drop(socket);
+                close_regular(py, kept)?;
+            }
+            Face::Asynchronous(socket) => end_asynchronous(py, socket, kept, given.as_ref())?,
+        }
+        Ok(given)
+    }
+
+    /// Gives the regular socket back, which lives on.
+    fn give_back(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.regular(py)?;
+        Ok(self.end(py, false)?.expect("it was made just now"))
+    }
+
+    fn set_mode(slf: &Bound<'_, Self>, blocking: bool) -> PyResult<()> {
+        let (py, own) = (slf.py(), slf.get());
+        let bound = own.inner(py).bound.get() && !own.inner(py).is_blocking();
+        if bound && blocking && !engine::is_here() && engine::is_running(py) {
+            let slf = slf.clone().unbind();
+            return threads::ask(py, move |py| slf.get().change_mode(py, blocking));
+        }
+        own.change_mode(py, blocking)
+    }
+
+    fn change_mode(&self, py: Python<'_>, blocking: bool) -> PyResult<()> {
+        let inner = self.inner(py);
+        if matches!(*inner.face.borrow(), Face::Closed) {
+            return Err(crate::error::closed());
+        }
+        if blocking == inner.is_blocking() {
+            return Ok(());
+        }
+        let face = inner.face.replace(Face::Closed);
+        let (face, result) = match face {
+            Face::Asynchronous(socket) if inner.bound.get() && engine::is_here() => {
+                become_blocking(socket)
+            }
+            Face::Asynchronous(socket) if inner.bound.get() => {
+                let text = "the scheduler of this socket has ended";
+                (Face::Asynchronous(socket), Err(PyRuntimeError::new_err(text)))
+            }
+            // Nothing was received or queued yet: a new face is as good as the old one.
+            Face::Asynchronous(socket) => {
+                let fd = socket.as_fd().as_raw_fd();
+                // SAFETY: as in `convert`; the socket was made there, so it has a regular one.
+                match unsafe { BlockingSocket::borrow_raw(fd) } {
+                    Ok(blocking) => (Face::Blocking(blocking), Ok(())),
+                    Err(error) => (Face::Asynchronous(socket), Err(raised(py, &error))),
+                }
+            }
+            Face::Blocking(socket) => match socket.into_async() {
+                Ok(socket) => (Face::Asynchronous(socket), Ok(())),
+                Err(refused) => (Face::Blocking(refused.socket), Err(raised(py, &refused.error))),
+            },
+            Face::Closed => (Face::Closed, Ok(())),
+        };
+        inner.face.replace(face);
+        result?;
+        inner.bound.set(!blocking && engine::is_here());
+        if blocking {
+            inner.kept_timeout.set(inner.timeout.replace(usual_timeout(py, true)));
+        } else {
+            inner.timeout.set(inner.kept_timeout.get());
+        }
+        inner.apply_settings();
+        if let Some(regular) = &*inner.regular.borrow() {
+            regular.call_method1(py, intern!(py, "setblocking"), (blocking,))?;
+        }
+        Ok(())
+    }
+
+    fn change_timeout(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<()> {
+        let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
+        let was_blocking = inner.is_blocking();
+        if was_blocking && timeout == Some(0.0) {
+            PySocket::set_mode(slf, false)?;
+        }
+        inner.timeout.set(timeout);
+        inner.apply_settings();
+        if inner.is_blocking()
+            && let Some(regular) = &*inner.regular.borrow()
+        {
+            regular.call_method1(py, intern!(py, "settimeout"), (timeout,))?;
+        }
+        Ok(())
+    }
+}
+
+fn close_regular(py: Python<'_>, regular: Option<Py<PyAny>>) -> PyResult<()> {
+    match regular {
+        Some(regular) => regular.call_method0(py, intern!(py, "close")).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Closes a face of the scheduler's, after what is queued has left, and then the regular socket.
+/// In the scheduler's thread most of that is done on return; `given` lives on meanwhile.
+fn end_asynchronous(
+    py: Python<'_>,
+    socket: AsyncSocket,
+    kept: Option<Py<PyAny>>,
+    given: Option<&Py<PyAny>>,
+) -> PyResult<()> {
+    let held = given.map(|given| given.clone_ref(py));
+    let closing = async move {
+        let closed = socket.close().await;
+        drop(socket);
+        let py = call::py();
+        let regular_closed = close_regular(py, kept);
+        drop(held);
+        closed.map_err(|error| raised(py, &error))?;
+        regular_closed
+    };
+    let log = |result: PyResult<()>| {
+        if let Err(error) = result {
+            hooks::warn(call::py(), &format!("closing a socket: {error}"));
+        }
+    };
+    if !engine::is_here() {
+        if engine::is_running(py) {
+            let closing = Gil::new(closing);
+            return engine::spawn(py, async move { log(closing.into_inner(call::py()).await) });
+        }
+        // Its scheduler has ended, and with it everybody who waited.
+        return Ok(());
+    }
+    let mut closing: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(closing);
+    match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => engine::spawn(py, async move { log(closing.await) }),
+    }
+}
+
+fn become_blocking(socket: AsyncSocket) -> (Face, PyResult<()>) {
+    let mut converting = Box::pin(socket.into_blocking());
+    match converting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(blocking)) => (Face::Blocking(blocking), Ok(())),
+        Poll::Ready(Err(refused)) => (
+            Face::Asynchronous(refused.socket),
+            Err(PyRuntimeError::new_err(format!(
+                "the socket cannot be converted now: {}",
+                refused.error
+            ))),
+        ),
+        Poll::Pending => (
+            Face::Closed,
+            Err(PyBlockingIOError::new_err("what is queued cannot leave now: flush it first")),
+        ),
+    }
+}
+
+/// Makes one attempt at what need not wait.
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    let mut future = std::pin::pin!(future);
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+impl Drop for PySocket {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            let inner = self.inner.get(py);
+            match inner.face.replace(Face::Closed) {
+                // Queued bytes still leave, and only then the regular socket is let go of.
+                Face::Asynchronous(socket) if inner.bound.get() => {
+                    let regular = inner.regular.take();
+                    if let Err(error) = drop_asynchronous(py, socket, regular) {
+                        error.write_unraisable(py, None);
+                    }
+                }
+                // The regular socket goes last.
+                face => drop(face),
+            }
+        });
+    }
+}
+
+/// Lets go of a face of the scheduler's: what is queued leaves, and the regular socket, of which
+/// others may know, is only let go of.
+fn drop_asynchronous(
+    py: Python<'_>,
+    socket: AsyncSocket,
+    regular: Option<Py<PyAny>>,
+) -> PyResult<()> {
+    if engine::is_here() && regular.is_none() {
+        drop(socket);
+        return Ok(());
+    }
+    end_asynchronous(py, socket, None, regular.as_ref())
+}
+
+#[pymethods]
+impl PySocket {
+    #[new]
+    #[pyo3(signature = (sock, blocking = false, keyfile = None, certfile = None, ssl_version = None,
+        *, cafile = None, server_name = None, alpn = None, danger_unverified = false))]
+    #[allow(clippy::too_many_arguments, reason = "the signature is pycos's, and four more")]
+    fn new(
+        py: Python<'_>,
+        sock: &Bound<'_, PyAny>,
+        blocking: bool,
+        keyfile: Option<PathBuf>,
+        certfile: Option<PathBuf>,
+        ssl_version: Option<&Bound<'_, PyAny>>,
+        cafile: Option<PathBuf>,
+        server_name: Option<String>,
+        alpn: Option<Vec<String>>,
+        danger_unverified: bool,
+    ) -> PyResult<Py<PySocket>> {
+        let alpn = alpn.unwrap_or_default();
+        let unverified = danger_unverified;
+        let mut said =
+            Said { keyfile, certfile, cafile, server_name, alpn, unverified, versions: None };
+        said.set_version(ssl_version)?;
+        if let Ok(socket) = sock.cast::<PySocket>() {
+            PySocket::set_mode(socket, blocking)?;
+            if said.is_secure() {
+                socket.get().inner(py).said.replace(Some(Box::new(said)));
+            }
+            return Ok(socket.clone().unbind());
+        }
+        refuse_ssl(sock)?;
+        PySocket::convert(py, sock, blocking, said)
+    }
+
+    /// Closes it: what is queued leaves first; whoever waits on it gets OSError (EBADF).
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.end(py, true).map(drop)
+    }
+
+    /// Gives the regular socket back; this one is closed.
+    fn unwrap(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.give_back(py)
+    }
+
+    /// Gives the descriptor's number away; this one is closed.
+    fn detach(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.give_back(py)?.call_method0(py, "detach")
+    }
+
+    /// Makes it a blocking socket, for threads, or an asynchronous one, for coroutines.
+    fn setblocking(slf: &Bound<'_, Self>, flag: bool) -> PyResult<()> {
+        PySocket::set_mode(slf, flag)
+    }
+
+    /// Whether it is a blocking one.
+    fn getblocking(&self, py: Python<'_>) -> bool {
+        self.inner(py).is_blocking()
+    }
+
+    /// Seconds that an operation may wait without progress; None or, of an asynchronous socket, 0:
+    /// as long as it takes. 0 makes a blocking socket an asynchronous one.
+    fn settimeout(slf: &Bound<'_, Self>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+        PySocket::change_timeout(slf, timeout_of(timeout)?)
+    }
+
+    /// The timeout in force.
+    fn gettimeout(&self, py: Python<'_>) -> Option<f64> {
+        self.inner(py).timeout.get()
+    }
+
+    /// The timeout in force.
+    #[getter]
+    fn timeout(&self, py: Python<'_>) -> Option<f64> {
+        self.gettimeout(py)
+    }
+
+    /// Sets the timeout of sockets made from now on.
+    #[staticmethod]
+    fn setdefaulttimeout(py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+        DEFAULTS.get(py).0.set(timeout_of(timeout)?);
+        Ok(())
+    }
+
+    /// The timeout of new sockets.
+    #[staticmethod]
+    fn getdefaulttimeout(py: Python<'_>) -> Option<f64> {
+        DEFAULTS.get(py).0.get()
+    }
+
+    /// Bytes of the longest message that `recv_msg` takes.
+    #[getter]
+    fn get_message_limit(&self, py: Python<'_>) -> usize {
+        self.inner(py).message_limit.get()
+    }
+
+    #[setter]
+    fn set_message_limit(&self, py: Python<'_>, limit: usize) {
+        self.inner(py).message_limit.set(limit);
+        self.inner(py).apply_settings();
+    }
+
+    /// Sets the longest message of sockets made from now on.
+    #[staticmethod]
+    fn set_default_message_limit(py: Python<'_>, limit: usize) {
+        DEFAULTS.get(py).1.set(limit);
+    }
+
+    /// The descriptor's number; -1 once it is closed.
+    fn fileno(&self, py: Python<'_>) -> RawFd {
+        self.number(py)
+    }
+
+    /// The regular socket, which stays this one's; what is queued has left.
+    fn _regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.regular(py)
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _exception: &Bound<'_, pyo3::types::PyTuple>,
+    ) -> PyResult<()> {
+        self.close(py)
+    }
+
+    fn __hash__(slf: &Bound<'_, Self>) -> usize {
+        slf.as_ptr().addr() >> 4
+    }
+
+    fn __eq__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> bool {
+        slf.is(other)
+    }
+
+    fn __lt__(&self, py: Python<'_>, other: &Bound<'_, PySocket>) -> bool {
+        self.number(py) < other.get().number(py)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let inner = self.inner(py);
+        let mode = match &*inner.face.borrow() {
+            Face::Asynchronous(_) => "asynchronous",
+            Face::Blocking(_) => "blocking",
+            Face::Closed => "closed",
+        };
+        format!("<AsyncSocket {mode} fd={}>", self.number(py))
+    }
+}
+
+/// Connects a new socket to a host and port, IPv6 and IPv4 in a race; to be yielded or awaited.
+#[pyfunction]
+#[pyo3(signature = (address, *, keyfile = None, certfile = None, ssl_version = None, cafile = None,
+    server_name = None, alpn = None, danger_unverified = false))]
+#[allow(clippy::too_many_arguments, reason = "the options of AsyncSocket")]
+pub(crate) fn connect(
+    py: Python<'_>,
+    address: &Bound<'_, PyAny>,
+    keyfile: Option<PathBuf>,
+    certfile: Option<PathBuf>,
+    ssl_version: Option<&Bound<'_, PyAny>>,
+    cafile: Option<PathBuf>,
+    server_name: Option<String>,
+    alpn: Option<Vec<String>>,
+    danger_unverified: bool,
+) -> PyResult<Py<PyAny>> {
+    let alpn = alpn.unwrap_or_default();
+    let unverified = danger_unverified;
+    let mut said =
+        Said { keyfile, certfile, cafile, server_name, alpn, unverified, versions: None };
+    said.set_version(ssl_version)?;
+    let to = crate::address::read(address)?;
+    let tls = if said.is_secure() { Some(said.client(py, None)?) } else { None };
+    call::start(py, "create_connection", async move {
+        let made = match &tls {
+            Some(tls) => AsyncSocket::create_tls_connection(to, tls).await,
+            None => AsyncSocket::create_connection(to).await,
+        };
+        let py = call::py();
+        let socket = made.map_err(|error| raised(py, &error))?;
+        let (timeout, limit) = (usual_timeout(py, false), &DEFAULTS.get(py).1);
+        let inner = Inner::new(Face::Asynchronous(socket), None, timeout, limit.get());
+        inner.bound.set(true);
+        inner.secure.set(tls.is_some());
+        Ok(Py::new(py, PySocket { inner: Gil::new(inner) })?.into_any())
+    })
+}
+
+/// Refuses what does TLS by itself, which would be in the way.
+fn refuse_ssl(sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    let class = sock.get_type();
+    let is_ssl = class.module().is_ok_and(|module| module.to_string() == "ssl");
+    if is_ssl {
+        return Err(PyTypeError::new_err(format!(
+            "AsyncSocket does TLS itself: give it a regular socket and certfile (and keyfile, \
+             cafile), not an ssl.{}",
+            class.name()?
+        )));
+    }
+    Ok(())
+}

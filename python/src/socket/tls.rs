@@ -1,0 +1,106 @@
+//! What a program has said of TLS, and the crate's configurations made of it.
+//!
+//! A server shows its own chain; a client's `certfile` alone is the authority that it trusts, as in
+//! pycos, and with `keyfile` the client's own certificate.
+
+use std::path::PathBuf;
+
+use asyncoro::{ClientTls, ServerTls, Tls, TlsVersion};
+use pyo3::{
+    exceptions::{PyTypeError, PyValueError},
+    prelude::*,
+};
+
+use crate::error::raised;
+
+/// `ssl.PROTOCOL_TLS`, `_TLS_CLIENT` and `_TLS_SERVER`: what both sides speak.
+const ANY: [i64; 3] = [2, 16, 17];
+/// `ssl.PROTOCOL_TLSv1_2`.
+const ONLY_1_2: i64 = 5;
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) struct Said {
+    pub(crate) keyfile: Option<PathBuf>,
+    pub(crate) certfile: Option<PathBuf>,
+    pub(crate) cafile: Option<PathBuf>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) alpn: Vec<String>,
+    pub(crate) unverified: bool,
+    pub(crate) versions: Option<[TlsVersion; 1]>,
+}
+
+impl Said {
+    /// Whether anything was said that asks for TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.certfile.is_some()
+            || self.keyfile.is_some()
+            || self.cafile.is_some()
+            || self.server_name.is_some()
+            || self.unverified
+    }
+
+    /// Whether anything was said at all.
+    pub(crate) fn is_any(&self) -> bool {
+        self.is_secure() || !self.alpn.is_empty() || self.versions.is_some()
+    }
+
+    pub(crate) fn set_version(&mut self, version: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let Some(version) = version.filter(|version| !version.is_none()) else { return Ok(()) };
+        let number: i64 = version.extract().map_err(|_| {
+            PyTypeError::new_err("ssl_version is None or one of ssl's PROTOCOL_ constants")
+        })?;
+        match number {
+            ONLY_1_2 => self.versions = Some([TlsVersion::V1_2]),
+            number if ANY.contains(&number) => {}
+            _ => {
+                return Err(PyValueError::new_err(
+                    "this ssl_version is not offered: TLS 1.2 and 1.3 are (None, PROTOCOL_TLS), or \
+                     1.2 alone (PROTOCOL_TLSv1_2)",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn server(&self, py: Python<'_>) -> PyResult<ServerTls> {
+        let Some(chain) = &self.certfile else {
+            return Err(PyValueError::new_err("a TLS server needs certfile, its chain"));
+        };
+        let key = self.keyfile.as_ref().unwrap_or(chain);
+        let fails = |error: std::io::Error| raised(py, &error);
+        let mut tls = Tls::server(chain, key).map_err(fails)?;
+        if let Some(authority) = &self.cafile {
+            tls = tls.require_client_certificates(authority).map_err(fails)?;
+        }
+        if let Some(versions) = &self.versions {
+            tls = tls.versions(versions).map_err(fails)?;
+        }
+        Ok(if self.alpn.is_empty() { tls } else { tls.alpn(&self.alpn) })
+    }
+
+    /// `host`: the name to verify where none was said.
+    pub(crate) fn client(&self, py: Python<'_>, host: Option<&str>) -> PyResult<ClientTls> {
+        let fails = |error: std::io::Error| raised(py, &error);
+        let mut tls = Tls::client().map_err(fails)?;
+        match (&self.certfile, &self.keyfile) {
+            (Some(chain), Some(key)) => tls = tls.certificate(chain, key).map_err(fails)?,
+            (Some(authority), None) => tls = tls.ca_file(authority).map_err(fails)?,
+            (None, Some(_)) => return Err(PyValueError::new_err("keyfile needs certfile")),
+            (None, None) => {}
+        }
+        if let Some(authority) = &self.cafile {
+            tls = tls.ca_file(authority).map_err(fails)?;
+        }
+        if let Some(versions) = &self.versions {
+            tls = tls.versions(versions).map_err(fails)?;
+        }
+        if let Some(name) = self.server_name.as_deref().or(host) {
+            tls = tls.server_name(name).map_err(fails)?;
+        }
+        if self.unverified {
+            tls = tls.danger_accept_any_certificate();
+        }
+        Ok(if self.alpn.is_empty() { tls } else { tls.alpn(&self.alpn) })
+    }
+}

@@ -1,0 +1,106 @@
+//! One step of a generator or a coroutine object: resume it, with a value or an exception.
+//!
+//! Unsafe: PyIter_Send, which gives a returned value without an exception around it.
+#![allow(unsafe_code)]
+
+use pyo3::{
+    exceptions::{PyGeneratorExit, PyRuntimeError, PyStopIteration},
+    ffi, intern,
+    prelude::*,
+};
+
+/// What came of a step.
+pub(crate) enum Step {
+    Yielded(Py<PyAny>),
+    Returned(Py<PyAny>),
+    Failed(PyErr),
+}
+
+/// What a generator is resumed with.
+pub(crate) type Resume = PyResult<Py<PyAny>>;
+
+/// Resumes `generator`.
+pub(crate) fn step(py: Python<'_>, generator: &Py<PyAny>, with: Resume) -> Step {
+    match with {
+        Ok(value) => send(py, generator, &value),
+        Err(error) => throw(py, generator, &error),
+    }
+}
+
+#[cfg(Py_3_10)]
+fn send(py: Python<'_>, generator: &Py<PyAny>, value: &Py<PyAny>) -> Step {
+    let mut result = std::ptr::null_mut();
+    // SAFETY: both objects are alive; what is stored in `result` is a new reference, except after
+    // an error, when an exception is set.
+    unsafe {
+        match ffi::PyIter_Send(generator.as_ptr(), value.as_ptr(), &mut result) {
+            ffi::PySendResult::PYGEN_NEXT => {
+                Step::Yielded(Bound::from_owned_ptr(py, result).unbind())
+            }
+            ffi::PySendResult::PYGEN_RETURN => {
+                Step::Returned(Bound::from_owned_ptr(py, result).unbind())
+            }
+            ffi::PySendResult::PYGEN_ERROR => failed(py, PyErr::fetch(py)),
+        }
+    }
+}
+
+#[cfg(not(Py_3_10))]
+fn send(py: Python<'_>, generator: &Py<PyAny>, value: &Py<PyAny>) -> Step {
+    outcome(py, generator.bind(py).call_method1(intern!(py, "send"), (value,)))
+}
+
+fn throw(py: Python<'_>, generator: &Py<PyAny>, error: &PyErr) -> Step {
+    outcome(py, generator.bind(py).call_method1(intern!(py, "throw"), (error.value(py),)))
+}
+
+fn outcome(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Step {
+    match result {
+        Ok(value) => Step::Yielded(value.unbind()),
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => returned(py, &error),
+        Err(error) => failed(py, error),
+    }
+}
+
+fn returned(py: Python<'_>, stop: &PyErr) -> Step {
+    match stop.value(py).getattr(intern!(py, "value")) {
+        Ok(value) => Step::Returned(value.unbind()),
+        Err(error) => Step::Failed(error),
+    }
+}
+
+/// An exception; in programs older than Python 3.7 one kind of it is a way to return.
+fn failed(py: Python<'_>, error: PyErr) -> Step {
+    if crate::hooks::is_legacy(py)
+        && error.is_instance_of::<PyRuntimeError>(py)
+        && let Some(cause) = error.cause(py)
+        && cause.is_instance_of::<PyStopIteration>(py)
+        && error.value(py).to_string() == "generator raised StopIteration"
+    {
+        return returned(py, &cause);
+    }
+    // The traceback belongs to the exception from here on.
+    Step::Failed(PyErr::from_value(error.into_value(py).into_bound(py).into_any()))
+}
+
+/// Closes `generator`: GeneratorExit at its yield, and whatever its `finally` does. A yield in there
+/// is ignored; any other exception is given back.
+pub(crate) fn close(py: Python<'_>, generator: &Py<PyAny>) -> Option<PyErr> {
+    let error = generator.bind(py).call_method0(intern!(py, "close")).err()?;
+    let yielded = error.is_instance_of::<PyRuntimeError>(py)
+        && error.value(py).to_string().ends_with("ignored GeneratorExit");
+    (!yielded && !error.is_instance_of::<PyGeneratorExit>(py)).then_some(error)
+}
+
+/// Whether an object is a generator or a coroutine object, which a coroutine may call by yielding
+/// it.
+pub(crate) fn is_callable_by_yield(object: &Py<PyAny>) -> bool {
+    // SAFETY: the object is alive.
+    unsafe { ffi::PyGen_CheckExact(object.as_ptr()) != 0 || is_async_def(object) }
+}
+
+/// Whether an object is what calling an `async def` function gives.
+pub(crate) fn is_async_def(object: &Py<PyAny>) -> bool {
+    // SAFETY: the object is alive.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}

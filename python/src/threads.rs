@@ -1,0 +1,61 @@
+//! How threads wait for coroutines: on a lock of Python's, which lets go of the GIL and which
+//! Ctrl-C interrupts.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
+
+use crate::{coro::Coro, engine};
+
+/// A lock that is taken.
+fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static ALLOCATE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let lock = ALLOCATE.import(py, "_thread", "allocate_lock")?.call0()?;
+    lock.call_method0("acquire")?;
+    Ok(lock)
+}
+
+/// Lets whoever waits on the lock go on.
+pub(crate) fn release(py: Python<'_>, lock: &Py<PyAny>) {
+    // It may have been released before, by a wait that was given up.
+    let _ = lock.call_method0(py, "release");
+}
+
+/// Waits until a coroutine has ended, at most `limit`.
+pub(crate) fn wait_for(coro: &Bound<'_, Coro>, limit: Option<Duration>) -> PyResult<()> {
+    let py = coro.py();
+    if coro.get().has_ended(py) {
+        return Ok(());
+    }
+    if engine::is_here() {
+        return Err(PyRuntimeError::new_err(
+            "this would block the scheduler, and with it the coroutine that is waited for: \
+             `yield coro.finish()` or `await coro`",
+        ));
+    }
+    let lock = taken_lock(py)?;
+    coro.get().watch(py, |watchers| watchers.threads.push(lock.clone().unbind()));
+    // The longest that Python takes is some centuries short of ours.
+    let seconds = limit.map_or(-1.0, |limit| limit.as_secs_f64().min(1e9));
+    lock.call_method1("acquire", (true, seconds))?;
+    Ok(())
+}
+
+/// Has `question` answered in the scheduler's thread, and waits for that.
+pub(crate) fn ask<T: 'static>(
+    py: Python<'_>,
+    question: impl FnOnce(Python<'_>) -> PyResult<T> + 'static,
+) -> PyResult<T> {
+    let lock = taken_lock(py)?;
+    let answer = Rc::new(RefCell::new(None));
+    let asked = (question, Rc::clone(&answer), lock.clone().unbind());
+    engine::spawn(py, async move {
+        let (question, answer, lock) = asked;
+        let py = crate::call::py();
+        answer.replace(Some(question(py)));
+        release(py, &lock);
+    })?;
+    lock.call_method0("acquire")?;
+    let answer = answer.take();
+    answer.unwrap_or_else(|| Err(PyRuntimeError::new_err("the scheduler has ended")))
+}

@@ -1,0 +1,157 @@
+//! What embedders need: borrowed descriptors, waits they hear of, signals that end a blocking verb.
+//!
+//! Unsafe: sockets whose descriptor the test keeps; a handler that does nothing, and a signal for
+//! one thread.
+#![allow(unsafe_code)]
+
+use std::{
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::thread::JoinHandleExt,
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, time::sleep};
+
+use crate::within::{run_within, within};
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+#[test]
+fn a_borrowed_descriptor_outlives_the_socket_however_it_ends() {
+    run_within(|| async {
+        let (mut peer, owner) = pair();
+        // SAFETY: `owner` lives to the end of the test.
+        let borrow = || unsafe { AsyncSocket::borrow_raw(owner.as_raw_fd()).unwrap() };
+        let dropped = borrow();
+        dropped.send_all(b"1").await.unwrap();
+        drop(dropped);
+        let closed = borrow();
+        closed.send_msg(b"").await.unwrap();
+        closed.close().await.unwrap();
+        assert_ne!(closed.as_fd().as_raw_fd(), owner.as_raw_fd(), "it lets go of the number");
+        assert!(asyncoro::error::is_closed(&closed.send(b"2").await.unwrap_err()));
+        let refused = borrow().into_parts().await.unwrap_err();
+        assert_eq!(refused.error.kind(), io::ErrorKind::InvalidInput);
+        let blocking = refused.socket.into_blocking().await.unwrap();
+        blocking.send_all(b"3").unwrap();
+        drop(blocking);
+        (&owner).write_all(b"4").unwrap();
+        let mut got = [0; 7];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"1\0\0\0\x0034");
+    });
+}
+
+#[test]
+fn a_disowned_socket_goes_on_and_leaves_the_descriptor_to_its_new_owner() {
+    run_within(|| async {
+        let (mut peer, ours) = pair();
+        let socket = AsyncSocket::new(ours).unwrap();
+        // SAFETY: `owner` lives longer than `socket`.
+        let owner = unsafe { socket.disown() }.unwrap();
+        // SAFETY: as above.
+        assert!(unsafe { socket.disown() }.is_none(), "it has an owner already");
+        peer.write_all(b"abc").unwrap();
+        assert_eq!(socket.recv_all_bytes(3).await.unwrap(), "abc");
+        socket.close().await.unwrap();
+        drop(socket);
+        TcpStream::from(owner).write_all(b"still open").unwrap();
+        let mut got = [0; 10];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"still open");
+    });
+}
+
+#[test]
+fn around_waits_tells_of_each_real_wait_and_of_no_other() {
+    within(|| {
+        let count = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let told = |which: usize| {
+            let count = Arc::clone(&count);
+            move || {
+                let before = count[1 - which].load(Ordering::Relaxed);
+                let now = count[which].fetch_add(1, Ordering::Relaxed);
+                assert_eq!(now + which, before, "they alternate");
+            }
+        };
+        let builder = AsynCoro::builder().around_waits(told(0), told(1));
+        let scheduler = builder.build().unwrap();
+        scheduler.enter(async {
+            for _ in 0..1000 {
+                asyncoro::coro::yield_now().await;
+            }
+        });
+        assert_eq!(count[0].load(Ordering::Relaxed), 0, "nobody has waited");
+        scheduler.enter(sleep(Duration::from_millis(5)));
+        let waits = count[0].load(Ordering::Relaxed);
+        assert!(waits > 0);
+        assert_eq!(waits, count[1].load(Ordering::Relaxed));
+    });
+}
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+/// Interrupts a thread that waits in `verb` on its socket until the check has ended it.
+fn ends_by_signal(verb: impl FnOnce(&BlockingSocket) -> io::Error + Send + 'static) {
+    within(move || {
+        let handler = nothing as extern "C" fn(libc::c_int);
+        // SAFETY: the handler does nothing, which is safe in any thread at any time.
+        unsafe { libc::signal(libc::SIGUSR2, handler as libc::sighandler_t) };
+        let (_peer, ours) = pair();
+        let socket = BlockingSocket::new(ours).unwrap();
+        let (done, is_done) = mpsc::channel();
+        let waiting = thread::spawn(move || {
+            let count = Arc::new(AtomicUsize::new(0));
+            BlockingSocket::on_interrupt(move || match count.fetch_add(1, Ordering::Relaxed) {
+                0 => Ok(()),
+                _ => Err(io::Error::other("asked twice")),
+            });
+            let error = verb(&socket);
+            done.send(()).unwrap();
+            error
+        });
+        while is_done.recv_timeout(Duration::from_millis(5)).is_err() {
+            // SAFETY: the thread is not joined yet, so its id is valid.
+            unsafe { libc::pthread_kill(waiting.as_pthread_t(), libc::SIGUSR2) };
+        }
+        assert_eq!(waiting.join().unwrap().to_string(), "asked twice");
+    });
+}
+
+#[test]
+fn a_signal_ends_a_blocking_verb_if_whoever_is_asked_says_so() {
+    ends_by_signal(|socket| socket.recv(&mut [0; 9]).unwrap_err());
+    ends_by_signal(|socket| socket.recv_msg().unwrap_err());
+    ends_by_signal(|socket| socket.send_all(&vec![0; 64 << 20]).unwrap_err());
+}
+
+#[test]
+fn a_thread_in_line_for_its_turn_is_asked_too() {
+    ends_by_signal(|socket| {
+        let other = socket.clone();
+        let (started, has_started) = mpsc::channel();
+        thread::spawn(move || {
+            started.send(()).unwrap();
+            let _ = other.recv(&mut [0; 9]);
+        });
+        has_started.recv().unwrap();
+        let error = socket.recv(&mut [0; 9]).unwrap_err();
+        // Lets the other one go.
+        socket.close().unwrap();
+        error
+    });
+}

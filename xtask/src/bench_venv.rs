@@ -1,0 +1,78 @@
+//! The venv of the benchmark group `python`, in `target/`: the peers from the package registry, and
+//! this tree's own package, built anew each time.
+//!
+//! What cannot be installed is said and left out: the group then leaves out that subject.
+
+use std::{env, fs, path::Path};
+
+use crate::{Outcome, command::Job, root};
+
+/// Tells the benchmarks which Python has what they compare; set by hand, it is taken as it is.
+pub(crate) const VARIABLE: &str = "ASYNCORO_BENCH_PYTHON";
+
+/// The Python of the venv. Nothing if the variable is set already, or if there can be no venv.
+pub(crate) fn python() -> Option<String> {
+    if env::var_os(VARIABLE).is_some_and(|path| !path.is_empty()) {
+        return None;
+    }
+    let python = made();
+    if let Err(sentence) = &python {
+        eprintln!("xtask: no venv for the group python: {sentence}");
+    }
+    python.ok()
+}
+
+fn made() -> Outcome<String> {
+    let python = root().join(FOLDER).join("bin/python").to_string_lossy().into_owned();
+    if version(&python).is_none() {
+        let found = found().ok_or("there is no CPython 3.9 or later that can make a venv")?;
+        Job::program(&found, "-m venv --clear").argument(FOLDER).run()?;
+    }
+    let ours = root().join(OURS).join("pyproject.toml").exists();
+    let ours = ours.then(|| format!("--force-reinstall --no-deps ./{OURS}"));
+    for package in PEERS.iter().map(|name| (*name).to_owned()).chain(ours) {
+        let words = format!("-m pip install --quiet --disable-pip-version-check {package}");
+        if let Err(sentence) = Job::program(&python, &words).run() {
+            eprintln!("xtask: {package} is left out: {sentence}");
+        }
+    }
+    Ok(python)
+}
+
+/// The Python to make the venv with: a [`BEST`] one, else the newest.
+fn found() -> Option<String> {
+    let rank = |version: &(u32, u32)| (*version == BEST, *version);
+    let known = candidates().into_iter().filter_map(|path| Some((version(&path)?, path)));
+    known.max_by_key(|(version, _)| rank(version)).map(|(_, path)| path)
+}
+
+/// Those of the search path, and those of pyenv.
+fn candidates() -> Vec<String> {
+    let names = (9..20).map(|minor| format!("python3.{minor}")).chain(["python3".to_owned()]);
+    let home = env::var_os("HOME").unwrap_or_default();
+    let installed = fs::read_dir(Path::new(&home).join(".pyenv/versions"));
+    let folders = installed.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let pythons = folders.map(|folder| folder.join("bin/python3").to_string_lossy().into_owned());
+    names.chain(pythons).collect()
+}
+
+/// The version of a CPython that can make a venv and is not too old.
+fn version(python: &str) -> Option<(u32, u32)> {
+    let (well, text) = Job::program(python, "-c").argument(PROBE).observe().ok()?;
+    let (major, minor) = text.trim().split_once(' ')?;
+    let version = (major.parse().ok()?, minor.parse().ok()?);
+    (well && version >= OLDEST).then_some(version)
+}
+
+const FOLDER: &str = "target/bench-venv";
+/// Where this tree has its package.
+const OURS: &str = "python";
+/// pycos is the one that `.ci/run` has; of the others the newest counts, and the report names it.
+const PEERS: &[&str] = &["pycos==4.12.2", "uvloop", "gevent", "trio", "curio"];
+/// pycos 4.12.2 works wholly up to this one: later ones have no `ssl.wrap_socket`.
+const BEST: (u32, u32) = (3, 11);
+const OLDEST: (u32, u32) = (3, 9);
+const PROBE: &str = "\
+import ensurepip, platform, sys
+assert platform.python_implementation() == 'CPython'
+print(*sys.version_info[:2])";
