@@ -161,13 +161,16 @@ def test_a_second_verb_before_the_first_was_waited_for_is_refused():
         first = one.recv(10)
         with pytest.raises(RuntimeError):
             yield two.recv(10)
-        data = yield first
-        return data, (yield coro.sleep(0.01, "goes on"))
+        with pytest.raises(RuntimeError):
+            yield first  # given up with the second one
+        slept = yield coro.sleep(0.1, "goes on")
+        return slept, (yield one.recv(10))
 
     coro = Coro(main)
-    time.sleep(0.1)
+    time.sleep(0.05)
+    # What was given up while it waited eats nothing.
     peer.sendall(b"data")
-    assert done(coro) == (b"data", "goes on")
+    assert done(coro) == ("goes on", b"data")
 
 
 @also_await
