@@ -112,8 +112,8 @@ class AsynCoro:
         return self._thread is not None and self._thread.is_alive()
 
     def join(self, show_running=False, timeout=None):
-        """Waits until all coroutines but daemons have ended, at most `timeout` seconds: whether they
-        have. Not for coroutines.
+        """Waits until all coroutines but daemons have ended, at most `timeout` seconds: whether
+        they have. Not for coroutines.
         """
         self._not_inside('join')
         if show_running:

@@ -98,9 +98,10 @@ def _collect(coros, coro=None):
 
 @types.coroutine
 def gather(*bodies):
-    """Runs coroutines at once: their values, in order. Each is a function, a call of one, or a Coro.
+    """Runs coroutines at once: their values, in order.
 
-    The first exception of any is raised here, and the others are terminated.
+    Each is a function, a call of one, or a Coro. The first exception of any is raised here, and the
+    others are terminated.
 
     >>> one, two = await asyncoro.gather(work(1), work(2))
     """

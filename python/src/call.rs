@@ -1,9 +1,9 @@
 //! A call of a coroutine's: tried at once, its result left with the coroutine, and one marker for
 //! `yield` and `await` that fetches it.
 //!
-//! A call that the engine cannot finish at once leaves its future with the coroutine (`place.rs`). The
-//! marker is the same object for all calls: it says "what my last call has left", and nothing
-//! else. So there is one call at a time, which [`start`] and [`Frame::take`] see to.
+//! A call that the engine cannot finish at once leaves its future with the coroutine
+//! (`place.rs`). The marker is the same object for all calls: it says "what my last call has left",
+//! and nothing else. So there is one call at a time, which [`start`] and [`Frame::take`] see to.
 //!
 //! Unsafe: the frame and the context that a coroutine runs with, reached from the calls it makes.
 #![allow(unsafe_code)]
@@ -32,6 +32,10 @@ pub(crate) struct Frame {
     done: Cell<Option<Outcome>>,
     /// Whether the call that waits was polled in this resume.
     fresh: Cell<bool>,
+    /// Whether the call was awaited, and is to be resumed with its value.
+    awaited: Cell<bool>,
+    /// Calls that were awaited and done at once, in this resume.
+    in_a_row: Cell<u32>,
     /// The context that the coroutine is polled with; null while it is not.
     context: Cell<*const ()>,
 }
@@ -47,6 +51,8 @@ impl Frame {
             place: Place::new(),
             done: Cell::new(None),
             fresh: Cell::new(false),
+            awaited: Cell::new(false),
+            in_a_row: Cell::new(0),
             context: Cell::new(ptr::null()),
         }
     }
@@ -63,27 +69,40 @@ impl Frame {
 
     /// Takes what the last call has left: `None` if it is not done yet, and waits on.
     pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Outcome> {
-        if let Some(outcome) = self.done.take() {
-            return Some(outcome);
+        let outcome = match self.done.take() {
+            Some(outcome) => Some(outcome),
+            None if self.place.is_empty() => Some(Err(stale())),
+            None if self.fresh.replace(false) => None,
+            None => self.place.poll(cx),
+        };
+        if matches!(outcome, Some(Err(_))) {
+            self.awaited.set(false);
         }
-        if self.place.is_empty() {
-            return Some(Err(stale()));
-        }
-        if self.fresh.replace(false) { None } else { self.place.poll(cx) }
+        outcome
     }
 
     /// The coroutine is about to wait for something else than its call.
     pub(crate) fn rest(&self) {
+        self.in_a_row.set(0);
         self.fresh.set(false);
+    }
+
+    /// Whether so many calls were done at once that it is the others' turn.
+    pub(crate) fn is_greedy(&self) -> bool {
+        self.in_a_row.get() >= GREEDY
     }
 
     /// Gives the call up; `true` if there was one.
     pub(crate) fn clear(&self) -> bool {
         let was_done = self.done.take().is_some();
         self.fresh.set(false);
+        self.awaited.set(false);
         self.place.clear() || was_done
     }
 }
+
+/// Awaited calls that may be done at once before the others have a turn.
+const GREEDY: u32 = 256;
 
 fn stale() -> PyErr {
     PyRuntimeError::new_err(
@@ -110,16 +129,7 @@ where
     F: Future<Output = Outcome> + 'static,
 {
     let begun = with_current(|frame| {
-        if frame.place.is_busy() {
-            let text = format!("{verb}() was called while another call was at work");
-            return Err(PyRuntimeError::new_err(text));
-        }
-        if frame.clear() {
-            return Err(PyRuntimeError::new_err(format!(
-                "{verb}() was called before the call before it was yielded or awaited, which is \
-                 given up"
-            )));
-        }
+        frame.begin(verb)?;
         // SAFETY: `enter` has put the context there, and it is borrowed until that takes it away.
         // Frames that are entered are pinned in their coroutine (`runner.rs`).
         let outcome = unsafe {
@@ -136,6 +146,23 @@ where
     }
 }
 
+impl Frame {
+    /// Makes room for a call.
+    fn begin(&self, verb: &str) -> PyResult<()> {
+        if self.place.is_busy() {
+            let text = format!("{verb}() was called while another call was at work");
+            return Err(PyRuntimeError::new_err(text));
+        }
+        if self.clear() {
+            return Err(PyRuntimeError::new_err(format!(
+                "{verb}() was called before the call before it was yielded or awaited, which is \
+                 given up"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// Whether a coroutine runs in this thread.
 pub(crate) fn is_inside() -> bool {
     !CURRENT.get().is_null()
@@ -144,14 +171,54 @@ pub(crate) fn is_inside() -> bool {
 /// What a call gets that no coroutine makes.
 pub(crate) fn outside(verb: &str) -> PyResult<Py<PyAny>> {
     Err(PyRuntimeError::new_err(format!(
-        "{verb}() of an asynchronous socket or coroutine is for coroutines: `yield` or `await` it in \
-         one, or use AsyncSocket(sock, blocking=True) in a thread"
+        "{verb}() of an asynchronous socket or coroutine is for coroutines: `yield` or `await` it \
+         in one, or use AsyncSocket(sock, blocking=True) in a thread"
     )))
 }
 
 /// Leaves a result that is known already.
 pub(crate) fn done(py: Python<'_>, verb: &str, outcome: Outcome) -> PyResult<Py<PyAny>> {
-    start(py, verb, std::future::ready(outcome))
+    let begun = with_current(|frame| {
+        frame.begin(verb)?;
+        frame.done.set(Some(outcome));
+        Ok(())
+    });
+    match begun {
+        Some(begun) => begun.map(|()| marker(py)),
+        None => outside(verb),
+    }
+}
+
+/// What a marker that is awaited does when it is resumed.
+#[cfg(all(Py_3_10, not(Py_3_12)))]
+pub(crate) enum Sent {
+    /// The call is not done, or it is the others' turn.
+    Waits,
+    /// It was done before, and its value is what the marker is resumed with.
+    Resumed,
+    Done(Outcome),
+}
+
+/// Resumes the marker that the coroutine of this thread awaits.
+#[cfg(all(Py_3_10, not(Py_3_12)))]
+pub(crate) fn sent() -> Sent {
+    let sent = with_current(|frame| {
+        if frame.awaited.replace(false) {
+            return Sent::Resumed;
+        }
+        if !frame.is_greedy()
+            && let Some(outcome) = frame.done.take()
+        {
+            frame.in_a_row.set(frame.in_a_row.get() + 1);
+            return Sent::Done(outcome);
+        }
+        frame.awaited.set(true);
+        Sent::Waits
+    });
+    sent.unwrap_or_else(|| {
+        let text = "await and `yield from` a call of asyncoro in the coroutine that makes it";
+        Sent::Done(Err(PyRuntimeError::new_err(text)))
+    })
 }
 
 /// A future that keeps an object alive.
@@ -175,12 +242,21 @@ impl<F: Future> Future for Keeping<F> {
     }
 }
 
-static MARKER: PyOnceLock<Py<Call>> = PyOnceLock::new();
+static MARKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The marker.
 pub(crate) fn marker(py: Python<'_>) -> Py<PyAny> {
-    let made = MARKER.get_or_init(py, || Py::new(py, Call).expect("there is memory"));
-    made.clone_ref(py).into_any()
+    MARKER.get_or_init(py, || make_marker(py).expect("there is memory")).clone_ref(py)
+}
+
+#[cfg(all(Py_3_10, not(Py_3_12)))]
+fn make_marker(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    crate::awaiting::make(py)
+}
+
+#[cfg(not(all(Py_3_10, not(Py_3_12))))]
+fn make_marker(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    Ok(Py::new(py, Call)?.into_any())
 }
 
 /// Whether an object is the marker.

@@ -12,14 +12,14 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::{PyException, PyStopIteration, PyTypeError},
+    exceptions::{PyBaseException, PyException, PyStopIteration, PyTypeError},
     intern,
     prelude::*,
     types::{PyDict, PyString, PyTuple, PyType},
 };
 
 use crate::{
-    call, engine,
+    call, engine, gc,
     gil::Gil,
     hooks, registry,
     runner::Runner,
@@ -30,7 +30,7 @@ use crate::{
 /// How a coroutine has ended.
 pub(crate) enum End {
     Value(Py<PyAny>),
-    Failed(Box<PyErr>),
+    Failed(Py<PyBaseException>),
     Terminated,
 }
 
@@ -157,6 +157,14 @@ impl Coro {
         Some(generator)
     }
 
+    /// Gives a message that was there; it is kept if nobody can be given it.
+    fn give(&self, py: Python<'_>, message: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        let kept = message.clone_ref(py);
+        call::done(py, "receive", Ok(message)).inspect_err(|_| {
+            self.state(py).mail.borrow_mut().push_front(kept);
+        })
+    }
+
     /// Works on what few coroutines have; nothing foreign may run in `f`.
     fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
         f(self.state(py).rare.borrow_mut().get_or_insert_default())
@@ -215,8 +223,10 @@ impl Coro {
         if let End::Failed(error) = &end
             && !state.observed.get()
         {
-            coro.report(py, error);
+            coro.report(py, &again(py, error));
         }
+        // What it has ended with may hold it in turn: a value, or a traceback's frames.
+        gc::track(own);
         state.end.replace(Some(end));
         registry::leave(py, state.place.get(), state.daemon.get());
         if let Some(watchers) = watchers {
@@ -237,7 +247,7 @@ impl Coro {
     /// The same, but what it has raised is raised again.
     pub(crate) fn raised(own: &Py<Coro>, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         match &*own.get().state(py).end.borrow() {
-            Some(End::Failed(error)) => Some(Err((**error).clone_ref(py))),
+            Some(End::Failed(error)) => Some(Err(again(py, error))),
             None => None,
             Some(End::Value(value)) => Some(Ok(value.clone_ref(py))),
             Some(End::Terminated) => Some(Err(hooks::ended(py))),
@@ -273,7 +283,9 @@ impl Coro {
             place: Cell::new(0),
             observed: Cell::new(false),
         };
-        Py::new(py, Coro { state: Gil::new(state) })
+        let coro = Py::new(py, Coro { state: Gil::new(state) })?;
+        gc::untrack(&coro);
+        Ok(coro)
     }
 }
 
@@ -284,9 +296,14 @@ fn swap_exception(py: Python<'_>, generator: &Py<PyAny>) -> PyErr {
     }
 }
 
+/// The exception that a coroutine has ended with, to be raised once more.
+fn again(py: Python<'_>, error: &Py<PyBaseException>) -> PyErr {
+    PyErr::from_value(error.bind(py).clone().into_any())
+}
+
 /// A failure as a value: a MonitorStatus.
-fn failure(own: &Py<Coro>, py: Python<'_>, error: &PyErr) -> PyResult<Py<PyAny>> {
-    let made = hooks::hook(py, "failure")?.call1((own, error.value(py)))?;
+fn failure(own: &Py<Coro>, py: Python<'_>, error: &Py<PyBaseException>) -> PyResult<Py<PyAny>> {
+    let made = hooks::hook(py, "failure")?.call1((own, error))?;
     Ok(made.unbind())
 }
 
@@ -381,8 +398,8 @@ impl Coro {
         Coro::sleep(slf, timeout, alarm_value)
     }
 
-    /// Ends its sleep, whose value becomes `update`: 0. One that does not sleep is left alone: 0. One
-    /// that has ended: -1.
+    /// Ends its sleep, whose value becomes `update`: 0. One that does not sleep is left alone: 0.
+    /// One that has ended: -1.
     #[pyo3(signature = (update = None))]
     fn resume(&self, py: Python<'_>, update: Option<Py<PyAny>>) -> i32 {
         if self.has_ended(py) {
@@ -441,6 +458,13 @@ impl Coro {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let timeout = limit(timeout)?;
+        let state = slf.get().state(py);
+        if state.wait.get() == Wait::Nothing {
+            let message = state.mail.borrow_mut().pop_front();
+            if let Some(message) = message {
+                return slf.get().give(py, message);
+            }
+        }
         let alarm = alarm_value.unwrap_or_else(|| py.None());
         call::start(py, "receive", Receiving::new(slf.clone().unbind(), timeout, alarm))
     }
@@ -635,10 +659,12 @@ impl Coro {
         if let Ok(mail) = state.mail.try_borrow() {
             mail.iter().try_for_each(|message| visit.call(message))?;
         }
-        if let Ok(end) = state.end.try_borrow()
-            && let Some(End::Value(value)) = &*end
-        {
-            visit.call(value)?;
+        if let Ok(end) = state.end.try_borrow() {
+            match &*end {
+                Some(End::Value(value)) => visit.call(value)?,
+                Some(End::Failed(error)) => visit.call(error)?,
+                Some(End::Terminated) | None => {}
+            }
         }
         Ok(())
     }
@@ -646,11 +672,9 @@ impl Coro {
     fn __clear__(&self, py: Python<'_>) {
         let state = self.state(py);
         drop(state.mail.take());
-        if let Ok(mut end) = state.end.try_borrow_mut()
-            && let Some(End::Value(value)) = &mut *end
-        {
-            drop(mem::replace(value, py.None()));
-        }
+        // Whoever asks now is part of the garbage.
+        let end = state.end.try_borrow_mut().ok().and_then(|mut end| end.replace(End::Terminated));
+        drop(end);
     }
 }
 
@@ -663,7 +687,7 @@ fn exception(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
         return exception(tuple);
     }
     let Ok(kind) = first.cast::<PyType>() else {
-        let is_exception = first.is_instance_of::<pyo3::exceptions::PyBaseException>();
+        let is_exception = first.is_instance_of::<PyBaseException>();
         return match is_exception {
             true => Ok(PyErr::from_value(first)),
             false => Err(PyTypeError::new_err("throw takes exceptions")),

@@ -1,8 +1,8 @@
 //! What only whoever holds the GIL may touch.
 //!
-//! Unsafe: values move between threads and are shared by them. They are reached through [`Gil::get`]
-//! alone, which wants a token of the GIL, so there is one thread at a time, and the GIL orders
-//! what they do. That is why builds of CPython without a GIL are refused.
+//! Unsafe: values move between threads and are shared by them. They are reached through
+//! [`Gil::get`] alone, which wants a token of the GIL, so there is one thread at a time, and the
+//! GIL orders what they do. That is why builds of CPython without a GIL are refused.
 #![allow(unsafe_code)]
 
 use pyo3::Python;

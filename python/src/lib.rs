@@ -8,10 +8,13 @@
 
 mod address;
 mod alarm;
+#[cfg(all(Py_3_10, not(Py_3_12)))]
+mod awaiting;
 mod call;
 mod coro;
 mod engine;
 mod error;
+mod gc;
 mod gil;
 mod hooks;
 mod place;

@@ -85,6 +85,9 @@ impl Runner {
             match self.frame.enter(cx, || step::step(py, top, with)) {
                 Step::Yielded(value) => {
                     if call::is_marker(py, &value) {
+                        if self.frame.is_greedy() {
+                            break;
+                        }
                         continue;
                     }
                     if is_callable_by_yield(&value) {
@@ -109,7 +112,7 @@ impl Runner {
                     };
                     self.top = self.callers.pop();
                     if self.top.is_none() {
-                        return self.end(py, End::Failed(Box::new(error)));
+                        return self.end(py, End::Failed(error.into_value(py)));
                     }
                     self.next = Next::With(Err(error));
                 }
@@ -146,7 +149,7 @@ impl Runner {
                 self.frame.clear();
                 if !started {
                     self.unwind(py);
-                    return self.end(py, End::Failed(Box::new(error)));
+                    return self.end(py, End::Failed(error.into_value(py)));
                 }
                 self.next = Next::With(Err(error));
             }

@@ -83,8 +83,8 @@ fn failed(py: Python<'_>, error: PyErr) -> Step {
     Step::Failed(PyErr::from_value(error.into_value(py).into_bound(py).into_any()))
 }
 
-/// Closes `generator`: GeneratorExit at its yield, and whatever its `finally` does. A yield in there
-/// is ignored; any other exception is given back.
+/// Closes `generator`: GeneratorExit at its yield, and whatever its `finally` does. A yield in
+/// there is ignored; any other exception is given back.
 pub(crate) fn close(py: Python<'_>, generator: &Py<PyAny>) -> Option<PyErr> {
     let error = generator.bind(py).call_method0(intern!(py, "close")).err()?;
     let yielded = error.is_instance_of::<PyRuntimeError>(py)

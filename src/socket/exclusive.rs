@@ -152,7 +152,7 @@ mod tests {
             drop(taken);
             patient.join().unwrap();
         });
-        assert_eq!(*lock.take(soon()).unwrap(), 1);
+        assert_eq!(*lock.take(soon(), None).unwrap().unwrap(), 1);
         assert_eq!(lock.into_inner(), 1);
     }
 
@@ -163,7 +163,7 @@ mod tests {
         thread::scope(|scope| {
             for number in 0..8 {
                 let lock = &lock;
-                scope.spawn(move || lock.take(None).unwrap().push(number));
+                scope.spawn(move || lock.take(None, None).unwrap().unwrap().push(number));
                 while lock.state().line.len() <= number {
                     thread::yield_now();
                 }

@@ -3,9 +3,14 @@
 //!
 //! What cannot be installed is said and left out: the group then leaves out that subject.
 
-use std::{env, fs, path::Path};
+use std::env;
 
-use crate::{Outcome, command::Job, root};
+use crate::{
+    Outcome,
+    command::Job,
+    pythons::{self, Python},
+    root,
+};
 
 /// Tells the benchmarks which Python has what they compare; set by hand, it is taken as it is.
 pub(crate) const VARIABLE: &str = "ASYNCORO_BENCH_PYTHON";
@@ -24,7 +29,7 @@ pub(crate) fn python() -> Option<String> {
 
 fn made() -> Outcome<String> {
     let python = root().join(FOLDER).join("bin/python").to_string_lossy().into_owned();
-    if version(&python).is_none() {
+    if pythons::version(&python).is_none() {
         let found = found().ok_or("there is no CPython 3.9 or later that can make a venv")?;
         Job::program(&found, "-m venv --clear").argument(FOLDER).run()?;
     }
@@ -41,27 +46,8 @@ fn made() -> Outcome<String> {
 
 /// The Python to make the venv with: a [`BEST`] one, else the newest.
 fn found() -> Option<String> {
-    let rank = |version: &(u32, u32)| (*version == BEST, *version);
-    let known = candidates().into_iter().filter_map(|path| Some((version(&path)?, path)));
-    known.max_by_key(|(version, _)| rank(version)).map(|(_, path)| path)
-}
-
-/// Those of the search path, and those of pyenv.
-fn candidates() -> Vec<String> {
-    let names = (9..20).map(|minor| format!("python3.{minor}")).chain(["python3".to_owned()]);
-    let home = env::var_os("HOME").unwrap_or_default();
-    let installed = fs::read_dir(Path::new(&home).join(".pyenv/versions"));
-    let folders = installed.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    let pythons = folders.map(|folder| folder.join("bin/python3").to_string_lossy().into_owned());
-    names.chain(pythons).collect()
-}
-
-/// The version of a CPython that can make a venv and is not too old.
-fn version(python: &str) -> Option<(u32, u32)> {
-    let (well, text) = Job::program(python, "-c").argument(PROBE).observe().ok()?;
-    let (major, minor) = text.trim().split_once(' ')?;
-    let version = (major.parse().ok()?, minor.parse().ok()?);
-    (well && version >= OLDEST).then_some(version)
+    let rank = |python: &Python| (python.version == BEST, python.version);
+    pythons::found().into_iter().max_by_key(rank).map(|python| python.path)
 }
 
 const FOLDER: &str = "target/bench-venv";
@@ -71,8 +57,3 @@ const OURS: &str = "python";
 const PEERS: &[&str] = &["pycos==4.12.2", "uvloop", "gevent", "trio", "curio"];
 /// pycos 4.12.2 works wholly up to this one: later ones have no `ssl.wrap_socket`.
 const BEST: (u32, u32) = (3, 11);
-const OLDEST: (u32, u32) = (3, 9);
-const PROBE: &str = "\
-import ensurepip, platform, sys
-assert platform.python_implementation() == 'CPython'
-print(*sys.version_info[:2])";

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::{
     Outcome,
     command::{Job, minutes},
-    examples, tidy,
+    examples, python, tidy,
 };
 
 struct Step {
@@ -26,6 +26,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctest", run: doctest },
     Step { name: "loom", run: loom },
     Step { name: "examples", run: || examples::run(&[]) },
+    Step { name: "python", run: python::ends },
 ];
 
 /// Runs the steps with these names, all of them when none is given.

@@ -3,7 +3,7 @@
 //! This file reads the command line. What happens is in [`ci`] (the steps and their order),
 //! [`tidy`] (the habits of this house, checked), [`examples`] (each example started, talked to and
 //! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks;
-//! [`bench_venv`] their Python),
+//! [`bench_venv`] their Python), [`python`] (the Python package; [`pythons`] which there are),
 //! [`gate`] (instruction counts) and [`sanitize`] (the same tests under a sanitizer). It uses `std`
 //! alone, so that it builds in two seconds.
 
@@ -14,6 +14,8 @@ mod ci;
 mod command;
 mod examples;
 mod gate;
+mod python;
+mod pythons;
 mod repeat;
 mod sanitize;
 mod tidy;
@@ -28,6 +30,8 @@ cargo xtask COMMAND
   ci [STEP...]                 all of CI, or only these steps of it
   tidy                         the habits of this house
   examples [NAME...]           start, talk to and interrupt the examples
+  python [VERSION...]          the Python package, built and tested on these CPythons, or on the
+                               oldest and the newest
   loom                         every interleaving of what crosses threads
   bench [GROUP...] [--quick]   asyncoro and its peers, side by side
   gate [--record]              instruction counts of the hot paths against the recorded ones
@@ -55,6 +59,7 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["bench", arguments @ ..] => bench::run(arguments),
         ["gate", arguments @ ..] => gate::run(arguments),
         ["examples", names @ ..] => examples::run(names),
+        ["python", versions @ ..] => python::run(versions),
         ["loom"] => ci::loom(),
         ["repeat", times, rest @ ..] => repeat::run(times, rest),
         ["sanitize", rest @ ..] => sanitize::run(rest),

@@ -696,7 +696,7 @@ pub(crate) fn connect(
 /// Refuses what does TLS by itself, which would be in the way.
 fn refuse_ssl(sock: &Bound<'_, PyAny>) -> PyResult<()> {
     let class = sock.get_type();
-    let is_ssl = class.module().is_ok_and(|module| module.to_string() == "ssl");
+    let is_ssl = class.module().is_ok_and(|module| module == "ssl");
     if is_ssl {
         return Err(PyTypeError::new_err(format!(
             "AsyncSocket does TLS itself: give it a regular socket and certfile (and keyfile, \

@@ -41,8 +41,8 @@ impl Descriptor {
     /// # Safety
     /// The new owner keeps it open as [`Descriptor::borrow`] says.
     pub(super) unsafe fn disown(&self) -> Option<OwnedFd> {
-        // SAFETY: it was ours, and is the caller's from here on: the flag is taken only once.
         let owned = self.owned.swap(false, Ordering::AcqRel);
+        // SAFETY: it was ours, and is the caller's from here on: the flag is taken only once.
         owned.then(|| unsafe { OwnedFd::from_raw_fd(self.as_raw_fd()) })
     }
 

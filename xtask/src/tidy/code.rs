@@ -7,6 +7,17 @@ use super::{Complaint, File, source};
 /// when. A line goes when its file needs no unsafe any more.
 const UNSAFE_FILES: &[&str] = &[
     "bench/src/heap.rs",
+    "python/src/awaiting.rs",
+    "python/src/call.rs",
+    "python/src/engine.rs",
+    "python/src/gc.rs",
+    "python/src/gil.rs",
+    "python/src/place.rs",
+    "python/src/runner.rs",
+    "python/src/socket/mod.rs",
+    "python/src/step.rs",
+    "python/src/target.rs",
+    "python/src/view.rs",
     "src/coro/cell.rs",
     "src/coro/current.rs",
     "src/coro/fork.rs",
@@ -29,9 +40,10 @@ const UNSAFE_FILES: &[&str] = &[
 ];
 
 /// Where a file opens with a module doc.
-const DOCUMENTED: &[&str] = &["src/", "tests/", "examples/", "bench/", "xtask/"];
+const DOCUMENTED: &[&str] = &["src/", "tests/", "examples/", "bench/", "python/", "xtask/"];
 
-/// Lines of a file of the library above which one looks for the second story in it.
+/// Lines of a file of the library, or of the Python door, above which one looks for the second
+/// story in it.
 const LONG: usize = 500;
 
 /// Files that are longer for a reason.
@@ -91,7 +103,8 @@ pub(super) fn forbidden_macros(files: &[File]) -> Vec<Complaint> {
 /// Advice, not complaints: a long file may still tell one story.
 pub(super) fn long_files(files: &[File]) -> Vec<String> {
     let is_excused = |file: &&File| LONG_FOR_A_REASON.iter().any(|(path, _)| *path == file.path);
-    let sources = files.iter().filter(|file| file.module().is_some() && !is_excused(file));
+    let is_source = |file: &&File| file.module().is_some() || file.path.starts_with("python/src/");
+    let sources = files.iter().filter(is_source).filter(|file| !is_excused(file));
     let counted = sources.map(|file| (file, file.text.lines().count()));
     let long = counted.filter(|(_, lines)| *lines > LONG);
     long.map(|(file, lines)| format!("{} has {lines} lines: look for the second story", file.path))
@@ -104,7 +117,7 @@ mod tests {
 
     #[test]
     fn each_file_opens_with_its_module_doc() {
-        let files = [("src/a.rs", "//! A.\n"), ("bench/b.rs", "use x;\n"), ("python/c.rs", "x")];
+        let files = [("src/a.rs", "//! A.\n"), ("bench/b.rs", "use x;\n"), ("attic/c.rs", "x")];
         let found = complaints(module_docs, &files);
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with("bench/b.rs:1: opens without"));

@@ -101,6 +101,10 @@ impl File {
         self.path.ends_with(".rs")
     }
 
+    fn is_python(&self) -> bool {
+        self.path.ends_with(".py") || self.path.ends_with(".pyi")
+    }
+
     /// For a file of the library: the names of its module from the root on, none for `lib.rs`.
     fn module(&self) -> Option<Vec<&str>> {
         let path = self.path.strip_prefix("src/")?.strip_suffix(".rs")?;

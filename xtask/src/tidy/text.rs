@@ -36,8 +36,8 @@ pub(super) fn registry_hosts(files: &[File]) -> Vec<Complaint> {
 pub(super) fn long_lines(files: &[File]) -> Vec<Complaint> {
     each_line(files, |file, line| {
         let columns = line.chars().count();
-        let is_long = file.is_rust() && columns > COLUMNS;
-        is_long.then(|| format!("{columns} columns; {COLUMNS} at most"))
+        let is_code = file.is_rust() || file.is_python();
+        (is_code && columns > COLUMNS).then(|| format!("{columns} columns; {COLUMNS} at most"))
     })
 }
 
@@ -108,13 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_found_in_rust_alone() {
+    fn long_lines_are_found_in_code_alone() {
         let (fits, long) = ("ü".repeat(COLUMNS), "ü".repeat(COLUMNS + 1));
         assert_eq!(complaints(long_lines, &[("a.rs", &fits), ("a.md", &long)]).len(), 0);
         assert_eq!(
             complaints(long_lines, &[("a.rs", &long)]),
             ["a.rs:1: 101 columns; 100 at most"]
         );
+        assert_eq!(complaints(long_lines, &[("a.py", &long), ("b.pyi", &long)]).len(), 2);
     }
 
     #[test]

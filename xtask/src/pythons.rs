@@ -1,0 +1,48 @@
+//! The CPythons of this machine that can make a venv: those of the search path, and pyenv's.
+
+use std::{env, fs, path::Path};
+
+use crate::command::Job;
+
+/// The oldest version that the package works with.
+const OLDEST: (u32, u32) = (3, 9);
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Python {
+    pub(crate) version: (u32, u32),
+    pub(crate) path: String,
+}
+
+/// One of each version, the oldest first.
+pub(crate) fn found() -> Vec<Python> {
+    let known = candidates().into_iter();
+    let mut pythons: Vec<Python> =
+        known.filter_map(|path| Some(Python { version: version(&path)?, path })).collect();
+    pythons.sort_by_key(|python| python.version);
+    pythons.dedup_by_key(|python| python.version);
+    pythons
+}
+
+fn candidates() -> Vec<String> {
+    let names = (9..20).map(|minor| format!("python3.{minor}")).chain(["python3".to_owned()]);
+    let home = env::var_os("HOME").unwrap_or_default();
+    let installed = fs::read_dir(Path::new(&home).join(".pyenv/versions"));
+    let folders = installed.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let pythons = folders.map(|folder| folder.join("bin/python3").to_string_lossy().into_owned());
+    names.chain(pythons).collect()
+}
+
+/// The version of a CPython that can make a venv, is not too old, and has a GIL.
+pub(crate) fn version(python: &str) -> Option<(u32, u32)> {
+    let (well, text) = Job::program(python, "-c").argument(PROBE).observe().ok()?;
+    let (major, minor) = text.trim().split_once(' ')?;
+    let version = (major.parse().ok()?, minor.parse().ok()?);
+    (well && version >= OLDEST).then_some(version)
+}
+
+const PROBE: &str = "\
+import ensurepip, platform, sys, sysconfig
+assert platform.python_implementation() == 'CPython'
+assert not sysconfig.get_config_var('Py_GIL_DISABLED')
+print(*sys.version_info[:2])";
