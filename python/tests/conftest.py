@@ -32,13 +32,22 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 class Certificates:
-    """Paths of PEM files: `chain` and `key` of a server called localhost, `wrong`, another CA."""
+    """Paths of PEM files.
+
+    `chain` and `key` are a server's that is called localhost, signed by itself; `both` has them in
+    one file. `issued` and `issued_key` are one's that the authority `ca` has signed. `wrong` is
+    another authority.
+    """
 
     def __init__(self, folder):
         if shutil.which("openssl") is None:
             pytest.skip("the openssl command is missing")
         self.chain, self.key = self._make(folder, "server")
         self.wrong, _ = self._make(folder, "wrong")
+        self.ca, ca_key = self._make(folder, "ca")
+        signing = ["-CA", self.ca, "-CAkey", ca_key]
+        signing += ["-addext", "basicConstraints=critical,CA:FALSE"]
+        self.issued, self.issued_key = self._make(folder, "issued", *signing)
         self.client_chain, self.client_key = self._make(folder, "client")
         self.both = str(folder / "both.pem")
         with open(self.both, "w") as both:
@@ -47,12 +56,13 @@ class Certificates:
                     both.write(text.read())
 
     @staticmethod
-    def _make(folder, name):
+    def _make(folder, name, *more):
         chain, key = str(folder / f"{name}.pem"), str(folder / f"{name}.key")
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"]
         command += ["ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
         command += ["-keyout", key, "-out", chain, "-subj", "/CN=localhost"]
         command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        command += more
         made = subprocess.run(command, capture_output=True, text=True, timeout=15)
         assert made.returncode == 0, made.stderr
         return chain, key

@@ -53,6 +53,22 @@ def go(function, *args):
     return done(asyncoro.Coro(function, *args))
 
 
+def sleeper(coro=None):
+    """The function of a coroutine that only sleeps."""
+    yield coro.sleep()
+
+
+def ended():
+    """A coroutine that is over."""
+
+    def main(coro=None):
+        yield coro.sleep(0)
+
+    coro = asyncoro.Coro(main)
+    done(coro)
+    return coro
+
+
 def also_await(test):
     """Adds the twin of a test in which `yield` is `await`, as `NAME_await` beside it.
 

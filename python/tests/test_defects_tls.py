@@ -118,9 +118,12 @@ def test_4_15_bad_clients_do_not_end_an_accept_loop(certificates):
     listener.close()
 
 
-def connecting(certificates, **options):
+def connecting(certificates, chain=None, key=None, **options):
     """What comes of connecting to our server and reading `hi`, or the error."""
-    listener = listener_of(certificates)
+    listener = AsyncSocket(
+        socket.create_server(("127.0.0.1", 0)),
+        certfile=chain or certificates.chain, keyfile=key or certificates.key,
+    )
 
     def serve(coro=None):
         coro.set_daemon()
@@ -146,6 +149,19 @@ def connecting(certificates, **options):
 
 
 def test_4_16_a_name_is_checked(certificates):
+    def connect(**options):
+        return connecting(
+            certificates, cafile=certificates.ca, chain=certificates.issued,
+            key=certificates.issued_key, **options
+        )
+
+    assert connect() == b"hi"
+    assert connect(server_name="localhost") == b"hi"
+    error = connect(server_name="elsewhere.example")
+    assert isinstance(error, ssl.SSLCertVerificationError), repr(error)
+
+
+def test_4_16_a_certificate_that_is_trusted_itself_may_have_any_name(certificates):
     ca = certificates.chain
     assert connecting(certificates, cafile=ca) == b"hi"
     assert connecting(certificates, cafile=ca, server_name="localhost") == b"hi"

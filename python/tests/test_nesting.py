@@ -154,18 +154,23 @@ def test_a_call_may_be_waited_for_in_an_inner_function():
 
 @also_await
 def test_a_second_verb_before_the_first_was_waited_for_is_refused():
-    one, _peer = async_pair()
+    one, peer = async_pair()
     two, _other = async_pair()
 
     def main(coro=None):
+        first = one.recv(10)
         with pytest.raises(RuntimeError):
-            first = one.recv(10)
-            second = two.recv(10)
-            yield first
-            yield second
-        return (yield coro.sleep(0.01, "goes on"))
+            yield two.recv(10)
+        with pytest.raises(RuntimeError):
+            yield first  # given up with the second one
+        slept = yield coro.sleep(0.1, "goes on")
+        return slept, (yield one.recv(10))
 
-    assert go(main) == "goes on"
+    coro = Coro(main)
+    time.sleep(0.05)
+    # What was given up while it waited eats nothing.
+    peer.sendall(b"data")
+    assert done(coro) == ("goes on", b"data")
 
 
 @also_await

@@ -83,16 +83,31 @@ def test_setblocking_converts_to_and_fro():
     peer.sendall(b"\0\0\0\1a" + b"\0\0\0\1b" + b"\0\0\0\1c")
 
     def main(coro=None):
-        return (yield sock.recv_msg())
+        sock.settimeout(7)
+        first = yield sock.recv_msg()
+        sock.setblocking(True)
+        timeout, second = sock.gettimeout(), sock.recv_msg()
+        sock.setblocking(False)
+        return first, timeout, second, sock.gettimeout(), (yield sock.recv_msg())
 
-    sock.settimeout(7)
-    assert go(main) == b"a"
-    sock.setblocking(True)
-    assert sock.gettimeout() is None
-    assert sock.recv_msg() == b"b"
-    sock.setblocking(False)
-    assert sock.gettimeout() == 7
-    assert go(main) == b"c"
+    assert go(main) == (b"a", None, b"b", 7, b"c")
+
+
+def test_a_conversion_by_another_thread_works_or_says_what_to_do():
+    sock, peer = async_pair()
+    peer.sendall(b"abcdef")
+
+    def main(coro=None):
+        return (yield sock.recv(3))
+
+    assert go(main) == b"abc"
+    try:
+        sock.setblocking(True)
+    except RuntimeError as error:
+        assert "coroutine" in str(error)
+        assert go(main) == b"def"
+    else:
+        assert sock.recv(3) == b"def"
 
 
 def test_a_blocking_timeout_of_0_makes_it_asynchronous():
@@ -117,17 +132,16 @@ def test_a_blocking_timeout_of_none_is_obeyed():
 @also_await
 def test_a_socket_made_from_an_async_socket_obeys_its_arguments():
     sock, peer = async_pair()
-    peer.sendall(b"abcdef")
+    peer.sendall(b"abcdefghi")
 
-    def main(sock, coro=None):
-        return (yield sock.recv(3))
+    def main(coro=None):
+        first = yield sock.recv(3)
+        blocking = AsyncSocket(sock, blocking=True)
+        timeout, second = blocking.gettimeout(), blocking.recv(3)
+        again = AsyncSocket(blocking)
+        return first, timeout, second, again.gettimeout(), (yield again.recv(3))
 
-    assert go(main, sock) == b"abc"
-    blocking = AsyncSocket(sock, blocking=True)
-    assert blocking.gettimeout() is None
-    assert blocking.recv(3) == b"def"
-    peer.sendall(b"ghi")
-    assert go(main, AsyncSocket(blocking)) == b"ghi"
+    assert go(main) == (b"abc", None, b"def", 0, b"ghi")
 
 
 @also_await

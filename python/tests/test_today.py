@@ -87,7 +87,8 @@ def test_sleep_sleeps():
 
 
 @also_await
-def test_timeout_bounds_a_whole_thing():
+def test_timeout_bounds_a_block():
+    sock, peer = async_pair()
     ended = []
 
     def slow():
@@ -96,31 +97,71 @@ def test_timeout_bounds_a_whole_thing():
         finally:
             ended.append("finally")
 
-    def quick():
-        yield asyncoro.sleep(0.01)
-        return "quick"
-
     def main(coro=None):
-        value = yield asyncoro.timeout(5, quick())
+        with asyncoro.timeout(5):
+            yield asyncoro.sleep(0.01)
+        started = time.monotonic()
         with pytest.raises(TimeoutError):
-            yield asyncoro.timeout(0.1, slow())
-        return value, list(ended)
+            with asyncoro.timeout(0.1):
+                yield asyncoro.sleep(0.05)
+                yield slow()
+        seconds = time.monotonic() - started
+        with pytest.raises(TimeoutError):
+            with asyncoro.timeout(0.1):
+                yield sock.recv(1)
+        peer.sendall(b"kept")
+        with asyncoro.timeout(None):
+            data = yield sock.recv(10)
+        return seconds, data, list(ended)
 
-    assert go(main) == ("quick", ["finally"])
+    seconds, data, ended = go(main)
+    assert 0.05 < seconds < 1
+    assert (data, ended) == (b"kept", ["finally"])
 
 
 @also_await
-def test_timeout_passes_exceptions_on():
-    def bad():
-        yield asyncoro.sleep(0.01)
-        raise KeyError("bad")
-
+def test_timeouts_nest_and_the_right_one_catches():
     def main(coro=None):
+        with pytest.raises(TimeoutError):
+            with asyncoro.timeout(0.1):
+                with asyncoro.timeout(5):
+                    yield asyncoro.sleep(30)
+                assert False, "the outer one was caught by the inner one"
+        with asyncoro.timeout(5):
+            with pytest.raises(TimeoutError):
+                with asyncoro.timeout(0.05):
+                    yield asyncoro.sleep(30)
+            return (yield coro.sleep(0.01, "goes on"))
+
+    assert go(main) == "goes on"
+
+
+@also_await
+def test_a_timeout_that_is_over_disturbs_nobody():
+    def main(coro=None):
+        with asyncoro.timeout(0.05):
+            time.sleep(0.1)  # no wait in the block
+        yield asyncoro.sleep(0.1)
         with pytest.raises(KeyError):
-            yield asyncoro.timeout(5, bad())
+            with asyncoro.timeout(5):
+                yield asyncoro.sleep(0.01)
+                raise KeyError("passed on")
+        return (yield coro.sleep(0.01, "goes on"))
+
+    assert go(main) == "goes on"
+
+
+def test_timeout_as_async_with_and_outside_a_coroutine():
+    async def main(coro=None):
+        with pytest.raises(TimeoutError):
+            async with asyncoro.timeout(0.05):
+                await asyncoro.sleep(30)
         return "goes on"
 
     assert go(main) == "goes on"
+    with pytest.raises(RuntimeError):
+        with asyncoro.timeout(1):
+            pass
 
 
 @also_await
