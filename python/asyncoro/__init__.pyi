@@ -62,7 +62,8 @@ class Call(Awaitable[_T_co], Generic[_T_co]):
     """What a verb returns, for typing only: write `yield`, `yield from` or `await` in front of it.
 
     It may be kept and yielded later, as long as the coroutine starts no other verb in between;
-    else that verb, or the late `yield`, raises `RuntimeError`.
+    else that verb raises `RuntimeError` and does nothing, and this one is given up, with what it
+    had received: yielded after all, it raises, too. So does a second `yield` of the same one.
 
         pending = sock.recv(1024)
         print("asked")
@@ -81,7 +82,8 @@ class AsyncSocket:
     `keyfile`, `certfile`: on a server its own chain and key (`keyfile=None`: the key is inside
     `certfile`); on a client `certfile` alone is the CA file, with `keyfile` it is the client's own
     certificate. `ssl_version`: None or `ssl.PROTOCOL_TLS*` is TLS 1.2 and 1.3,
-    `ssl.PROTOCOL_TLSv1_2` that one only. `cafile`: authorities to verify the peer with.
+    `ssl.PROTOCOL_TLSv1_2` that one only. `cafile`: authorities to verify the peer with; a
+    server's own certificate in it is pinned: it is taken whatever its name.
     `server_name`: the name to verify, if it is not the host of `connect`. `alpn`: protocols to
     offer, the best first. `danger_unverified`: True takes any certificate.
 
@@ -207,6 +209,8 @@ class AsyncSocket:
     def send_msg(self, data: Buffer, /) -> Call[int | None]:
         """Sends a message: its length in 4 bytes, big-endian, then `data`; queues as `sendall`.
 
+        After a timeout: how many bytes had left, header counted, and the rest is still sent, so
+        that the next message is one; TimeoutError if none had.
         Errors: those of `sendall`; ValueError above 4 GiB - 1 bytes.
 
             yield sock.send_msg(b"hello")
@@ -240,10 +244,15 @@ class AsyncSocket:
     def unwrap(self) -> socket.socket:
         """Takes the plain socket out, which stays non-blocking; this object is closed.
 
+        Any thread may.
+
             plain = sock.unwrap()
         """
     def setblocking(self, flag: bool, /) -> None:
-        """Converts in place: True for threads, False for coroutines.
+        """Converts in place: True for threads, False for coroutines. Any thread may.
+
+        What was received and not taken is kept. The timeout for threads is None at first; that for
+        coroutines is what it was.
 
             sock.setblocking(True)
         """
@@ -733,13 +742,22 @@ def sleep(seconds: float, /) -> Call[None]:
 
 @final
 class timeout:
-    """Bounds a block, in seconds: what waits in it when they are over raises TimeoutError.
+    """Bounds a block, or one call, in seconds: what waits when they are over raises TimeoutError.
+
+    With a second argument, a verb's call, a generator, an `async def`'s call or a Coro, it is that
+    which is bounded, and `yield` or `await` gives its value.
 
         with asyncoro.timeout(2.5):
             data = yield sock.recvall(1000)
+        data = yield asyncoro.timeout(2.5, sock.recvall(1000))
     """
 
-    def __init__(self, seconds: float | None, /) -> None: ...
+    @overload
+    def __new__(cls, seconds: float | None) -> Self: ...
+    @overload
+    def __new__(cls, seconds: float | None, body: Awaitable[_T]) -> Call[_T]: ...
+    @overload
+    def __new__(cls, seconds: float | None, body: Generator[Any, Any, _T]) -> Call[_T]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

@@ -20,21 +20,22 @@ def read(sock, coro=None):
         print(line.decode(errors="replace"), flush=True)
 
 
-def write(sock, coro=None):
+def write(sock, reader, coro=None):
     while True:
         line = yield coro.receive()
         if line is None:
             break
         yield sock.send_msg(line)
     yield sock.flush()
+    reader.terminate()
     sock.close()
 
 
 def main(port):
     sock = socket.create_connection(("127.0.0.1", port))
     sock = asyncoro.AsyncSocket(sock)
-    asyncoro.Coro(read, sock)
-    writer = asyncoro.Coro(write, sock)
+    reader = asyncoro.Coro(read, sock)
+    writer = asyncoro.Coro(write, sock, reader)
     for line in sys.stdin:
         line = line.strip()
         if line == "quit":
