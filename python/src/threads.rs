@@ -33,7 +33,12 @@ pub(crate) fn wait_for(coro: &Bound<'_, Coro>, limit: Option<Duration>) -> PyRes
              `yield coro.finish()` or `await coro`",
         ));
     }
+    // Making a lock may run Python's code, and so let another thread run: the coroutine may end
+    // meanwhile. From here on nobody else runs until it is told of the lock.
     let lock = taken_lock(py)?;
+    if coro.get().has_ended(py) {
+        return Ok(());
+    }
     coro.get().watch(py, |watchers| watchers.threads.push(lock.clone().unbind()));
     // The longest that Python takes is some centuries short of ours.
     let seconds = limit.map_or(-1.0, |limit| limit.as_secs_f64().min(1e9));

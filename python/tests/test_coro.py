@@ -9,7 +9,7 @@ import pytest
 
 import asyncoro
 from asyncoro import AsynCoro, Coro
-from harness import also_await, done, ended, go, sleeper
+from harness import also_await, done, ended, go, run_program, sleeper
 
 
 # ---- making one
@@ -251,3 +251,17 @@ def test_the_scheduler_is_one_and_lives_in_a_thread():
     seen, thread = go(main)
     assert seen is scheduler and thread is not threading.current_thread()
     assert AsynCoro.scheduler() is None
+
+
+def test_a_thread_that_waits_is_told_even_while_the_coroutine_ends():
+    """The coroutine of a fresh process ends while the thread makes its lock to wait on."""
+    program = run_program(
+        "def work(coro=None):\n"
+        "    yield coro.receive()\n"
+        "coros = [asyncoro.Coro(work) for _ in range(200)]\n"
+        "for coro in coros:\n"
+        "    coro.send(None)\n"
+        "    coro.value()\n"
+        "print('told')\n"
+    )
+    assert program.stdout == "told\n"
