@@ -6,6 +6,7 @@ thread is left behind. If the GIL itself is held, `faulthandler` ends the run a 
 
 import faulthandler
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -71,6 +72,14 @@ class Certificates:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def pytest_configure(config):
+    """Lets Ctrl-C reach the programs that tests start, also where this run was started so that it
+    is ignored, as shells do in the background.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config):
