@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::{
     Outcome,
     command::{Job, minutes},
-    examples, python, tidy,
+    examples, python, pythons, root, tidy,
 };
 
 struct Step {
@@ -91,7 +91,7 @@ fn fmt() -> Outcome {
 /// Holds the minimum Rust version too, by the lint `incompatible_msrv`.
 /// With all that is on by default, and without: what is left out must not be missed.
 fn clippy() -> Outcome {
-    Job::cargo("clippy --workspace --all-targets -- -D warnings").run()?;
+    for_python(Job::cargo("clippy --workspace --all-targets -- -D warnings")).run()?;
     Job::cargo("clippy --package asyncoro --no-default-features --all-targets -- -D warnings").run()
 }
 
@@ -103,8 +103,20 @@ fn doc() -> Outcome {
 
 /// On the driver of Linux, with the tests of `bench` and of xtask itself, which need no driver.
 fn test_epoll() -> Outcome {
-    test("test --workspace --tests").variable("ASYNCORO_DRIVER", "epoll").run()
+    for_python(test("test --workspace --tests")).variable("ASYNCORO_DRIVER", "epoll").run()
 }
+
+/// For commands on the whole workspace: pyo3 asks the CPython it finds what to build for. Where
+/// there is none, it is told; these commands neither link with Python's library nor run it.
+fn for_python(job: Job) -> Job {
+    if pythons::version("python3").is_some() {
+        return job;
+    }
+    job.variable("PYO3_CONFIG_FILE", &root().join(PYO3_CONFIG).to_string_lossy())
+}
+
+/// In the form of pyo3-build-config.
+const PYO3_CONFIG: &str = "xtask/pyo3.txt";
 
 /// On the driver of all other Unix systems.
 fn test_poll() -> Outcome {
