@@ -7,6 +7,9 @@ use crate::command::Job;
 /// The oldest version that the package works with.
 const OLDEST: (u32, u32) = (3, 9);
 
+/// The newest that it is known to work with.
+const NEWEST: (u32, u32) = (3, 14);
+
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Python {
@@ -25,7 +28,8 @@ pub(crate) fn found() -> Vec<Python> {
 }
 
 fn candidates() -> Vec<String> {
-    let names = (9..20).map(|minor| format!("python3.{minor}")).chain(["python3".to_owned()]);
+    let names =
+        (OLDEST.1..=NEWEST.1).map(|minor| format!("python3.{minor}")).chain(["python3".to_owned()]);
     let home = env::var_os("HOME").unwrap_or_default();
     let installed = fs::read_dir(Path::new(&home).join(".pyenv/versions"));
     let folders = installed.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
@@ -33,12 +37,12 @@ fn candidates() -> Vec<String> {
     names.chain(pythons).collect()
 }
 
-/// The version of a CPython that can make a venv, is not too old, and has a GIL.
+/// The version of a CPython that can make a venv, is neither too old nor too new, and has a GIL.
 pub(crate) fn version(python: &str) -> Option<(u32, u32)> {
     let (well, text) = Job::program(python, "-c").argument(PROBE).observe().ok()?;
     let (major, minor) = text.trim().split_once(' ')?;
     let version = (major.parse().ok()?, minor.parse().ok()?);
-    (well && version >= OLDEST).then_some(version)
+    (well && (OLDEST..=NEWEST).contains(&version)).then_some(version)
 }
 
 const PROBE: &str = "\
