@@ -245,6 +245,8 @@ class AsyncSocket:
         """Takes the plain socket out, which stays non-blocking; this object is closed.
 
         Any thread may.
+        Errors: RuntimeError while bytes were received that nobody has taken, messages that came
+        with an earlier one say: `recv` them first. So does `detach`.
 
             plain = sock.unwrap()
         """
@@ -512,6 +514,7 @@ class Coro(Generic[_T]):
         """Waits for the earliest message of `send`; after `timeout` seconds gives `alarm_value`.
 
         0 polls, None waits for ever.
+        Errors: RuntimeError for another coroutine's messages.
 
             message = yield coro.receive(timeout=5)
         """

@@ -86,7 +86,10 @@ class AsynCoro:
 
     def _start(self):
         with AsynCoro._lock:
-            if self._thread is not None and self._thread.is_alive():
+            # Another thread may have started it while this one waited for the lock.
+            if _engine.is_running():
+                return
+            if self._thread is not None:
                 self._thread.join()
             if not self._registered:
                 self._registered = True
@@ -123,7 +126,9 @@ class AsynCoro:
         lock.acquire()
         if not _engine.when_none_holds(lock):
             return True
-        return lock.acquire(True, -1 if timeout is None else max(0.0, timeout))
+        if timeout is None:
+            return lock.acquire()
+        return lock.acquire(True, min(max(0.0, timeout), threading.TIMEOUT_MAX))
 
     def finish(self):
         """Waits for all coroutines but daemons, ends those, and the scheduler."""
@@ -133,13 +138,13 @@ class AsynCoro:
     def terminate(self):
         """Ends all coroutines, and the scheduler; a later coroutine starts a new one."""
         self._not_inside('terminate')
-        if not self.is_alive():
+        thread = self._thread
+        if thread is None or not thread.is_alive():
             return
         for coro in _engine.alive():
             coro.terminate()
         _engine.stop()
-        self._thread.join()
-        self._thread = None
+        thread.join()
         at_exit, self._at_exit = self._at_exit, []
         for _, function, args, kwargs in sorted(at_exit, key=lambda entry: -entry[0]):
             try:

@@ -81,8 +81,8 @@ impl Frame {
         outcome
     }
 
-    /// The coroutine is about to wait for something else than its call.
-    pub(crate) fn rest(&self) {
+    /// A resume of the coroutine begins: the others had their turn.
+    pub(crate) fn begin_resume(&self) {
         self.in_a_row.set(0);
         self.fresh.set(false);
     }

@@ -3,6 +3,9 @@
 //! Its state is touched with the GIL held, by any thread. What it runs is elsewhere, in the engine
 //! (`runner.rs`), which looks at its orders when it is resumed; so giving one is leaving it here
 //! and waking the coroutine.
+//!
+//! Unsafe: what the collector may look at.
+#![allow(unsafe_code)]
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +15,7 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::{PyBaseException, PyException, PyStopIteration, PyTypeError},
+    exceptions::{PyBaseException, PyException, PyRuntimeError, PyStopIteration, PyTypeError},
     intern,
     prelude::*,
     types::{PyDict, PyString, PyTuple, PyType},
@@ -216,18 +219,21 @@ impl Coro {
     pub(crate) fn end(own: &Py<Coro>, py: Python<'_>, end: End) {
         let coro = own.get();
         let state = coro.state(py);
-        state.waker.take();
-        drop(state.mail.take());
-        drop((state.rare.take(), state.given.take()));
+        let unobserved = match &end {
+            End::Failed(error) if !state.observed.get() => Some(again(py, error)),
+            _ => None,
+        };
+        // Together, before anything of Python's runs and with it another thread may: whoever comes
+        // from now on sees the end, and whoever came before is told.
+        state.end.replace(Some(end));
         let watchers = state.watchers.take();
-        if let End::Failed(error) = &end
-            && !state.observed.get()
-        {
-            coro.report(py, &again(py, error));
-        }
         // What it has ended with may hold it in turn: a value, or a traceback's frames.
         gc::track(own);
-        state.end.replace(Some(end));
+        state.waker.take();
+        drop((state.mail.take(), state.rare.take(), state.given.take()));
+        if let Some(error) = unobserved {
+            coro.report(py, &error);
+        }
         registry::leave(py, state.place.get(), state.daemon.get());
         if let Some(watchers) = watchers {
             tell(own, py, *watchers);
@@ -458,12 +464,12 @@ impl Coro {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let timeout = limit(timeout)?;
-        let state = slf.get().state(py);
-        if state.wait.get() == Wait::Nothing {
-            let message = state.mail.borrow_mut().pop_front();
-            if let Some(message) = message {
-                return slf.get().give(py, message);
-            }
+        if call::is_inside() && !slf.get().is_current(py) {
+            return Err(PyRuntimeError::new_err("receive is for the coroutine itself"));
+        }
+        let message = slf.get().state(py).mail.borrow_mut().pop_front();
+        if let Some(message) = message {
+            return slf.get().give(py, message);
         }
         let alarm = alarm_value.unwrap_or_else(|| py.None());
         call::start(py, "receive", Receiving::new(slf.clone().unbind(), timeout, alarm))
@@ -655,7 +661,8 @@ impl Coro {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        let state = self.state.peek();
+        // SAFETY: Python's collector runs with the GIL held.
+        let state = unsafe { self.state.peek() };
         if let Ok(mail) = state.mail.try_borrow() {
             mail.iter().try_for_each(|message| visit.call(message))?;
         }

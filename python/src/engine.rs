@@ -41,6 +41,7 @@ pub(crate) fn is_here() -> bool {
 }
 
 /// Whether a scheduler is running.
+#[pyfunction]
 pub(crate) fn is_running(py: Python<'_>) -> bool {
     RUNNING.get(py).borrow().as_ref().is_some_and(|running| !running.stopping)
 }
@@ -57,12 +58,13 @@ where
     if !is_running(py) {
         hooks::start_scheduler(py)?;
     }
-    let running = RUNNING.get(py).borrow();
-    let Some(running) = &*running else {
+    // Out of the cell: what is dropped on the way may come back here.
+    let handle = RUNNING.get(py).borrow().as_ref().map(|running| running.handle.clone());
+    let Some(handle) = handle else {
         return Err(PyRuntimeError::new_err("the scheduler's thread has ended at once"));
     };
     let future = Gil::new(future);
-    let coroutine = running.handle.spawn(move || {
+    let coroutine = handle.spawn(move || {
         // SAFETY: the scheduler makes the future where it polls it.
         let py = unsafe { crate::gil::held() };
         future.into_inner(py)

@@ -5,7 +5,7 @@
 //! GIL orders what they do. That is why builds of CPython without a GIL are refused.
 #![allow(unsafe_code)]
 
-use pyo3::Python;
+use pyo3::{Python, ffi};
 
 #[cfg(Py_GIL_DISABLED)]
 compile_error!("asyncoro needs a CPython with a GIL");
@@ -28,8 +28,11 @@ impl<T> Gil<T> {
         &self.0
     }
 
-    /// The value, for Python's garbage collector: it holds the GIL, and nobody else does.
-    pub(crate) fn peek(&self) -> &T {
+    /// The value, for Python's garbage collector, which has no token.
+    ///
+    /// # Safety
+    /// The GIL is held.
+    pub(crate) unsafe fn peek(&self) -> &T {
         &self.0
     }
 
@@ -46,5 +49,8 @@ impl<T> Gil<T> {
 pub(crate) unsafe fn held<'py>() -> Python<'py> {
     // SAFETY: `engine.rs` lets go of the GIL only around the scheduler's waits, during which no
     // future is polled or dropped.
-    unsafe { Python::assume_attached() }
+    unsafe {
+        debug_assert!(ffi::PyGILState_Check() != 0, "the GIL is not held");
+        Python::assume_attached()
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) fn set_legacy(legacy: bool) {
     LEGACY.store(legacy, Ordering::Relaxed);
 }
 
-pub(crate) fn is_legacy(_: Python<'_>) -> bool {
+pub(crate) fn is_legacy() -> bool {
     LEGACY.load(Ordering::Relaxed)
 }
 

@@ -57,9 +57,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(engine::stop, module)?)?;
     module.add_function(wrap_pyfunction!(engine::after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(engine::in_scheduler, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::is_running, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_hooks, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_legacy, module)?)?;
     module.add_function(wrap_pyfunction!(registry::alive, module)?)?;
-    module.add_function(wrap_pyfunction!(registry::holding, module)?)?;
     module.add_function(wrap_pyfunction!(registry::when_none_holds, module)?)
 }

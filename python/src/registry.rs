@@ -70,12 +70,6 @@ pub(crate) fn alive(py: Python<'_>) -> Vec<Py<Coro>> {
     alive.places.iter().flatten().map(|coro| coro.clone_ref(py)).collect()
 }
 
-/// How many of them hold the process.
-#[pyfunction]
-pub(crate) fn holding(py: Python<'_>) -> usize {
-    HOLDING.get(py).get()
-}
-
 /// Has a lock released when none holds the process; `False` if that is so now.
 #[pyfunction]
 pub(crate) fn when_none_holds(py: Python<'_>, lock: Py<PyAny>) -> bool {

@@ -66,6 +66,7 @@ impl Runner {
     }
 
     fn advance(&mut self, py: Python<'_>, cx: &mut Context<'_>) -> Poll<()> {
+        self.frame.begin_resume();
         for _ in 0..IN_A_ROW {
             if self.coro(py).has_orders(py) && self.obey(py).is_ready() {
                 return Poll::Ready(());
@@ -119,7 +120,6 @@ impl Runner {
             }
         }
         // The others' turn.
-        self.frame.rest();
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -71,7 +71,7 @@ fn returned(py: Python<'_>, stop: &PyErr) -> Step {
 
 /// An exception; in programs older than Python 3.7 one kind of it is a way to return.
 fn failed(py: Python<'_>, error: PyErr) -> Step {
-    if crate::hooks::is_legacy(py)
+    if crate::hooks::is_legacy()
         && error.is_instance_of::<PyRuntimeError>(py)
         && let Some(cause) = error.cause(py)
         && cause.is_instance_of::<PyStopIteration>(py)

@@ -20,7 +20,7 @@ use pyo3::{
 use crate::{
     coro::{self, Coro},
     gil::Gil,
-    step::{is_async_def, is_callable_by_yield},
+    step::is_callable_by_yield,
 };
 
 /// Names of a parameter that gets the coroutine.
@@ -99,7 +99,7 @@ fn call_function(
     kwargs: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<(Py<PyAny>, Py<PyString>)> {
     let object = function.clone().unbind();
-    if is_callable_by_yield(&object) || is_async_def(&object) {
+    if is_callable_by_yield(&object) {
         if !args.is_empty() || kwargs.is_some() {
             return Err(PyTypeError::new_err("a generator takes no arguments any more"));
         }

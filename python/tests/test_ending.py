@@ -1,5 +1,6 @@
 """How a coroutine ends and who is told: throw, terminate, value, finish, daemons, monitors."""
 
+import threading
 import time
 
 import pytest
@@ -218,3 +219,21 @@ def test_nobody_monitors_the_dead():
         return (yield coro.monitor(dead))
 
     assert go(main) == -1
+
+
+def test_a_thread_that_asks_while_a_failure_is_being_logged_is_told(monkeypatch):
+    logging = threading.Event()
+
+    def slow(message, *args):
+        logging.set()
+        time.sleep(0.3)
+
+    def fails(coro=None):
+        yield
+        raise ValueError("logged slowly")
+
+    monkeypatch.setattr(asyncoro.logger, "error", slow)
+    coro = Coro(fails)
+    assert logging.wait(5)
+    # Without a limit: who is not told waits for ever.
+    assert coro.value().type is ValueError

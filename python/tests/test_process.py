@@ -286,3 +286,22 @@ asyncoro.Coro(main).value(5)
 print(b.recv(100))
 """
     assert "last words" in run_program(source).stdout
+
+
+def test_threads_that_make_the_first_coroutines_at_once_share_one_scheduler():
+    program = run_program(
+        "def work(coro=None):\n"
+        "    yield\n"
+        "    return 1\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "gate = threading.Barrier(16)\n"
+        "def first():\n"
+        "    gate.wait()\n"
+        "    values.append(asyncoro.Coro(work).value())\n"
+        "values = []\n"
+        "threads = [threading.Thread(target=first) for _ in range(16)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "print(sum(values), sum(t.name == 'asyncoro' for t in threading.enumerate()))\n"
+    )
+    assert program.stdout == "16 1\n"

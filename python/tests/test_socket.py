@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import asyncoro
 from asyncoro import AsyncSocket, Coro
 from harness import (
     also_await, async_pair, blocking_pair, done, go, read_exactly, tcp_pair,
@@ -287,3 +288,57 @@ def test_flush_and_close_come_behind_what_was_sent():
 
     assert go(main) == b"\0\0\0\3one"
     assert read_exactly(peer, 100) == b"\0\0\0\3two"
+
+
+@also_await
+@pytest.mark.parametrize("how", ["unwrap", "detach"])
+def test_what_was_received_and_not_taken_is_not_lost_to_the_plain_socket(how):
+    sock, peer = async_pair()
+    peer.sendall(b"\0\0\0\1a\0\0\0\1b")
+
+    def main(coro=None):
+        first = yield sock.recv_msg()
+        with pytest.raises(RuntimeError, match="received"):
+            getattr(sock, how)()
+        return first, (yield sock.recv_msg())
+
+    assert go(main) == (b"a", b"b")
+    given = getattr(sock, how)()
+    plain = given if how == "unwrap" else socket.socket(fileno=given)
+    plain.settimeout(5)
+    peer.sendall(b"c")
+    assert plain.recv(9) == b"c"
+    plain.close()
+
+
+def test_a_message_of_another_coroutine_is_not_received():
+    def waits(coro=None):
+        return (yield coro.receive())
+
+    def main(other, coro=None):
+        yield
+        with pytest.raises(RuntimeError):
+            other.receive()
+
+    other = asyncoro.Coro(waits)
+    go(main, other)
+    other.send("its own")
+    assert other.value(5) == "its own"
+
+
+@also_await
+def test_a_conversion_that_would_have_to_wait_leaves_the_socket_as_it_is():
+    sock, peer = async_pair()
+
+    def main(coro=None):
+        sock.settimeout(0.2)
+        yield sock.send_msg(bytes(4_000_000))  # its rest stays queued
+        with pytest.raises(BlockingIOError):
+            sock.setblocking(True)
+        assert not sock.getblocking()
+        peer.sendall(b"still here")
+        return (yield sock.recv(100))
+
+    assert go(main) == b"still here"
+    assert len(read_exactly(peer, 4_000_004)) == 4_000_004
+    sock.close()

@@ -37,7 +37,6 @@ use crate::{
     primitives::Arc,
 };
 
-/// What the builder decides.
 /// What an embedder has called before a scheduler waits, and after.
 #[derive(Clone)]
 pub(super) struct AroundWaits {
@@ -51,6 +50,7 @@ impl fmt::Debug for AroundWaits {
     }
 }
 
+/// What the builder decides.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) driver: Kind,

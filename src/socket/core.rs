@@ -212,9 +212,9 @@ impl Core {
     }
 
     /// Whether something was received and not taken.
-    #[cfg(feature = "tls")]
-    pub(crate) fn holds_received(&self) -> bool {
-        !self.state.borrow().read.side.held().is_empty()
+    pub(crate) fn has_received(&self) -> bool {
+        let state = self.state.borrow();
+        !state.read.side.held().is_empty() || state.sys.as_ref().is_some_and(Sys::has_said)
     }
 
     /// Tells the log, once, that there was no descriptor left.

@@ -379,6 +379,12 @@ impl AsyncSocket {
         self.attempt(Recv(buffer))
     }
 
+    /// Whether bytes were received and not taken: messages that came with an earlier one, say. They
+    /// are the next verb's; whoever reads the descriptor itself misses them.
+    pub fn has_received(&self) -> bool {
+        self.core.has_received()
+    }
+
     /// Whether the socket is known to have no room for more to send: what is queued now leaves only
     /// when the peer has read.
     ///

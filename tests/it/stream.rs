@@ -1,7 +1,7 @@
 //! The verbs of streams: what they give, in which order bytes leave, whose turn it is.
 
 use std::{
-    io::{ErrorKind, IoSliceMut, Write},
+    io::{ErrorKind, IoSliceMut, Read, Write},
     net::Shutdown,
     pin::pin,
     time::{Duration, Instant},
@@ -55,6 +55,33 @@ fn recv_bytes_gives_memory_of_its_own_and_is_empty_at_the_end() {
         drop(peer);
         assert_eq!(socket.recv_bytes(9000).await.unwrap(), "");
         assert_eq!(socket.recv_bytes(9).await.unwrap(), "");
+    });
+}
+
+#[test]
+fn is_full_tells_of_a_send_that_found_no_room_until_the_peer_has_read() {
+    each_plain(async |kind| {
+        let (socket, mut peer) = half(kind);
+        assert!(!socket.is_full());
+        while socket.try_send(&[0; 4096]).is_ok() {}
+        assert!(socket.is_full());
+        peer.set_nonblocking(true).unwrap();
+        while peer.read(&mut [0; 65536]).is_ok() {}
+        socket.writable().await.unwrap();
+        assert!(!socket.is_full());
+    });
+}
+
+#[test]
+fn has_received_tells_of_what_came_along_and_was_not_taken() {
+    each_plain(async |kind| {
+        let (socket, mut peer) = half(kind);
+        assert!(!socket.has_received());
+        peer.write_all(b"\0\0\0\x01a\0\0\0\x01b").unwrap();
+        assert_eq!(socket.recv_msg().await.unwrap().unwrap(), "a");
+        assert!(socket.has_received());
+        assert_eq!(socket.recv_msg().await.unwrap().unwrap(), "b");
+        assert!(!socket.has_received());
     });
 }
 

@@ -21,6 +21,9 @@ use crate::{
 /// it may save.
 pub(super) const QUEUED: usize = 16 << 10;
 
+/// Most bytes that are looked at and left where they are, as many as one `recv` takes.
+const PEEKED: usize = 64 << 10;
+
 /// The result of a verb, as a call gives it.
 fn outcome<T>(result: io::Result<T>, value: impl FnOnce(Python<'_>, T) -> Outcome) -> Outcome {
     match result {
@@ -53,7 +56,7 @@ pub(super) async fn recv(socket: AsyncSocket, max: usize) -> Outcome {
 }
 
 pub(super) async fn peek(socket: AsyncSocket, max: usize) -> Outcome {
-    let mut buffer = vec![0; max.min(QUEUED)];
+    let mut buffer = vec![0; max.min(PEEKED)];
     let got = socket.peek(&mut buffer).await;
     outcome(got, |py, got| bytes(py, &buffer[..got]))
 }

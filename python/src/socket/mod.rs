@@ -60,6 +60,7 @@ pub(crate) struct Inner {
     secure: Cell<bool>,
     /// Whether the asynchronous face has become the scheduler's.
     bound: Cell<bool>,
+    is_stream: bool,
 }
 
 /// A socket for coroutines, with the methods of a regular one; `yield` or `await` what would block.
@@ -106,7 +107,13 @@ fn timeout_of(timeout: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
 }
 
 impl Inner {
-    fn new(face: Face, regular: Option<Py<PyAny>>, timeout: Option<f64>, limit: usize) -> Inner {
+    fn new(
+        face: Face,
+        regular: Option<Py<PyAny>>,
+        is_stream: bool,
+        timeout: Option<f64>,
+        limit: usize,
+    ) -> Inner {
         let inner = Inner {
             face: RefCell::new(face),
             regular: RefCell::new(regular),
@@ -116,6 +123,7 @@ impl Inner {
             said: RefCell::default(),
             secure: Cell::new(false),
             bound: Cell::new(false),
+            is_stream,
         };
         inner.apply_settings();
         inner
@@ -167,7 +175,7 @@ impl PySocket {
         secure: bool,
     ) -> PyResult<Py<PySocket>> {
         let timeout = usual_timeout(py, matches!(face, Face::Blocking(_)));
-        let inner = Inner::new(face, None, timeout, listener.message_limit.get());
+        let inner = Inner::new(face, None, true, timeout, listener.message_limit.get());
         inner.bound.set(!inner.is_blocking());
         inner.secure.set(secure);
         Py::new(py, PySocket { inner: Gil::new(inner) })
@@ -199,7 +207,7 @@ impl PySocket {
             (face, is_stream)
         };
         let regular = Some(sock.clone().unbind());
-        let inner = Inner::new(face, regular, timeout, limit.get());
+        let inner = Inner::new(face, regular, is_stream, timeout, limit.get());
         inner.said.replace(said.is_any().then(|| Box::new(said)));
         let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
         if is_stream {
@@ -323,6 +331,17 @@ impl PySocket {
     /// Gives the regular socket back, which lives on.
     fn give_back(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.regular(py)?;
+        let has_received = match &*self.inner(py).face.borrow() {
+            Face::Asynchronous(socket) => socket.has_received(),
+            Face::Blocking(socket) => socket.has_received(),
+            Face::Closed => false,
+        };
+        if has_received {
+            return Err(PyRuntimeError::new_err(
+                "bytes were received that nobody has taken, and the regular socket would not have \
+                 them: recv() them first",
+            ));
+        }
         Ok(self.end(py, false)?.expect("it was made just now"))
     }
 
@@ -415,6 +434,11 @@ fn end_asynchronous(
     kept: Option<Py<PyAny>>,
     given: Option<&Py<PyAny>>,
 ) -> PyResult<()> {
+    if !engine::is_here() && !engine::is_running(py) {
+        // Its scheduler has ended, and with it everybody who waited.
+        drop(socket);
+        return close_regular(py, kept);
+    }
     let held = given.map(|given| given.clone_ref(py));
     let closing = async move {
         let closed = socket.close().await;
@@ -431,12 +455,7 @@ fn end_asynchronous(
         }
     };
     if !engine::is_here() {
-        if engine::is_running(py) {
-            let closing = Gil::new(closing);
-            return engine::spawn(py, async move { log(closing.into_inner(call::py()).await) });
-        }
-        // Its scheduler has ended, and with it everybody who waited.
-        return Ok(());
+        return engine::spawn(py, async move { log(closing.await) });
     }
     let mut closing: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(closing);
     match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -446,6 +465,11 @@ fn end_asynchronous(
 }
 
 fn become_blocking(socket: AsyncSocket) -> (Face, PyResult<()>) {
+    // Before it is taken: a conversion that has to wait would take the socket with it.
+    if poll_once(socket.flush()).is_pending() {
+        let text = "what is queued cannot leave now: `yield sock.flush()` first";
+        return (Face::Asynchronous(socket), Err(PyBlockingIOError::new_err(text)));
+    }
     let mut converting = Box::pin(socket.into_blocking());
     match converting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(blocking)) => (Face::Blocking(blocking), Ok(())),
@@ -456,10 +480,10 @@ fn become_blocking(socket: AsyncSocket) -> (Face, PyResult<()>) {
                 refused.error
             ))),
         ),
-        Poll::Pending => (
-            Face::Closed,
-            Err(PyBlockingIOError::new_err("what is queued cannot leave now: flush it first")),
-        ),
+        Poll::Pending => {
+            let text = "the conversion had to wait, and the socket was closed";
+            (Face::Closed, Err(PyBlockingIOError::new_err(text)))
+        }
     }
 }
 
@@ -541,12 +565,13 @@ impl PySocket {
         self.end(py, true).map(drop)
     }
 
-    /// Gives the regular socket back; this one is closed.
+    /// Gives the regular socket back; this one is closed. RuntimeError while bytes were received
+    /// that nobody has taken.
     fn unwrap(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.give_back(py)
     }
 
-    /// Gives the descriptor's number away; this one is closed.
+    /// Gives the descriptor's number away, as `unwrap` the socket; this one is closed.
     fn detach(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.give_back(py)?.call_method0(py, "detach")
     }
@@ -686,7 +711,7 @@ pub(crate) fn connect(
         let py = call::py();
         let socket = made.map_err(|error| raised(py, &error))?;
         let (timeout, limit) = (usual_timeout(py, false), &DEFAULTS.get(py).1);
-        let inner = Inner::new(Face::Asynchronous(socket), None, timeout, limit.get());
+        let inner = Inner::new(Face::Asynchronous(socket), None, true, timeout, limit.get());
         inner.bound.set(true);
         inner.secure.set(tls.is_some());
         Ok(Py::new(py, PySocket { inner: Gil::new(inner) })?.into_any())

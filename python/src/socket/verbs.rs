@@ -15,8 +15,9 @@ use crate::{
     view::View,
 };
 
-/// MSG_PEEK, as Linux has it.
+/// MSG_PEEK and EINPROGRESS, as Linux has them.
 const PEEK: i32 = 2;
+const IN_PROGRESS: i32 = 115;
 
 type Called = PyResult<Py<PyAny>>;
 
@@ -324,12 +325,7 @@ impl PySocket {
     }
 
     fn is_stream(&self, py: Python<'_>) -> bool {
-        let kind = match &*self.inner(py).face.borrow() {
-            Face::Asynchronous(socket) => socket.options().r#type(),
-            Face::Blocking(socket) => socket.options().r#type(),
-            Face::Closed => return true,
-        };
-        kind.is_ok_and(|kind| kind == asyncoro::socket2::Type::STREAM)
+        self.inner(py).is_stream
     }
 
     /// Has a listener speak TLS, if it was made so.
@@ -396,7 +392,10 @@ impl PySocket {
         inner.bound.set(engine::is_here());
         if own.is_foreign(py)? {
             let began = own.regular(py)?.call_method1(py, "connect_ex", (address,))?;
-            let _: i32 = began.extract(py)?;
+            let code: i32 = began.extract(py)?;
+            if ![0, IN_PROGRESS].contains(&code) {
+                return Err(raised(py, &std::io::Error::from_raw_os_error(code)));
+            }
             return PySocket::start(slf, "connect", asynchronous::connected(socket));
         }
         let to: Target = address::read(address)?;

@@ -137,6 +137,13 @@ impl BlockingSocket {
         Ok(BlockingSocket::from_sys(unsafe { Sys::borrow(fd)? }, Settings::new()))
     }
 
+    /// Whether bytes were received and not taken, see [`AsyncSocket::has_received`]. While another
+    /// thread receives it is `true`: nobody can say that nothing is there.
+    pub fn has_received(&self) -> bool {
+        let held = self.twin.read.try_take().is_none_or(|side| !side.held().is_empty());
+        held || self.twin.sys.has_said()
+    }
+
     /// Gives the descriptor to a new owner, as [`AsyncSocket::disown`].
     ///
     /// # Safety

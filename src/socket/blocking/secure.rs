@@ -113,9 +113,4 @@ impl BlockingSocket {
     pub(in crate::socket) fn tls<R>(&self, f: impl FnOnce(&Secure) -> R) -> Option<R> {
         self.twin.sys.tls().map(f)
     }
-
-    pub(in crate::socket) fn holds_received(&self) -> bool {
-        // While another thread receives nobody can say that nothing is there.
-        self.twin.read.try_take().is_none_or(|side| !side.held().is_empty())
-    }
 }

@@ -128,7 +128,8 @@ impl Channel {
         self.drained && !self.has_said()
     }
 
-    fn has_said(&self) -> bool {
+    /// Whether something was said and not taken.
+    pub(super) fn has_said(&self) -> bool {
         !self.said.is_empty()
     }
 

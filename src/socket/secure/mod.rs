@@ -220,6 +220,10 @@ impl Secure {
         self.channel(Channel::stop_reading);
     }
 
+    pub(super) fn has_said(&self) -> bool {
+        self.channel(|channel| channel.has_said()).unwrap_or(false)
+    }
+
     pub(super) fn take_said(&self) -> Vec<u8> {
         self.channel(Channel::take_said).unwrap_or_default()
     }

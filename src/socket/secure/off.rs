@@ -46,6 +46,10 @@ impl Secure {
         match *self {}
     }
 
+    pub(super) fn has_said(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn take_said(&self) -> Vec<u8> {
         match *self {}
     }

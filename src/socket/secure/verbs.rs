@@ -108,7 +108,7 @@ impl AsyncSocket {
         let tls = tls.into();
         Verb::new(self, Flush::<false>).await?;
         self.core.with_sys(may_begin)?;
-        refuse_leftover(self.core.holds_received())?;
+        refuse_leftover(self.has_received())?;
         begin(self, &tls, None)?;
         shake(self, tls.handshake_timeout()).await
     }
@@ -262,7 +262,7 @@ impl BlockingSocket {
         let tls = tls.into();
         self.flush()?;
         self.with_sys(may_begin)?;
-        refuse_leftover(self.holds_received())?;
+        refuse_leftover(self.has_received())?;
         self.shake_hands(&tls, None)
     }
 }

@@ -137,6 +137,11 @@ impl Sys {
         }
     }
 
+    /// Whether the peer has said something that no verb has taken.
+    pub(crate) fn has_said(&self) -> bool {
+        self.secure().is_some_and(Secure::has_said)
+    }
+
     /// Takes what the peer has said and no verb has taken.
     pub(crate) fn take_said(&self) -> Vec<u8> {
         self.secure().map(Secure::take_said).unwrap_or_default()

@@ -9,6 +9,7 @@ const UNSAFE_FILES: &[&str] = &[
     "bench/src/heap.rs",
     "python/src/awaiting.rs",
     "python/src/call.rs",
+    "python/src/coro.rs",
     "python/src/engine.rs",
     "python/src/gc.rs",
     "python/src/gil.rs",
