@@ -5,7 +5,9 @@
 //! face belongs to the scheduler's thread once a verb has been called there; other threads that
 //! close it, or drop it, leave that to the scheduler.
 //!
-//! - this file: making, converting, closing;
+//! - this file: making one, and the regular socket under it;
+//! - `mode.rs`: from one mode to the other; `settings.rs`: timeout and message limit;
+//! - `end.rs`: closing, dropping, giving the regular socket back;
 //! - `verbs.rs`: the calls that are yielded or awaited, or wait in a thread, by mode;
 //! - `asynchronous.rs` and `blocking.rs`: what they do in either mode;
 //! - `tls.rs`: what a program has said of TLS.
@@ -15,6 +17,9 @@
 
 mod asynchronous;
 mod blocking;
+mod end;
+mod mode;
+mod settings;
 mod tls;
 mod verbs;
 
@@ -23,21 +28,22 @@ use std::{
     future::Future,
     os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     path::PathBuf,
-    pin::Pin,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use asyncoro::{AsyncSocket, BlockingSocket};
 use pyo3::{
-    exceptions::{PyBlockingIOError, PyRuntimeError, PyTypeError, PyValueError},
+    exceptions::{PyRuntimeError, PyTypeError},
     intern,
     prelude::*,
     sync::PyOnceLock,
 };
 
-use self::tls::Said;
-use crate::{call, engine, error::raised, gil::Gil, hooks, threads};
+use self::{
+    settings::{DEFAULTS, usual_timeout},
+    tls::Said,
+};
+use crate::{call, engine, error::raised, gil::Gil};
 
 /// Which way it works.
 enum Face {
@@ -79,33 +85,6 @@ pub(crate) struct PySocket {
 #[pyclass(frozen, extends = PySocket, name = "DatagramSocket", module = "asyncoro")]
 pub(crate) struct PyDatagramSocket;
 
-/// What new sockets get: timeout and message limit.
-static DEFAULTS: Gil<(Cell<Option<f64>>, Cell<usize>)> =
-    Gil::new((Cell::new(None), Cell::new(u32::MAX as usize)));
-
-/// The timeout of a new socket of that mode.
-fn usual_timeout(py: Python<'_>, blocking: bool) -> Option<f64> {
-    DEFAULTS.get(py).0.get().or(if blocking { None } else { Some(0.0) })
-}
-
-/// A timeout as the crate takes it.
-fn duration(timeout: Option<f64>) -> Option<Duration> {
-    let seconds = timeout.filter(|seconds| *seconds > 0.0)?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// A timeout as a program gives it.
-fn timeout_of(timeout: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
-    if timeout.is_none() {
-        return Ok(None);
-    }
-    let seconds: f64 = timeout.extract()?;
-    if seconds.is_nan() || seconds < 0.0 {
-        return Err(PyValueError::new_err("Timeout value out of range"));
-    }
-    Ok(Some(seconds))
-}
-
 impl Inner {
     fn new(
         face: Face,
@@ -127,21 +106,6 @@ impl Inner {
         };
         inner.apply_settings();
         inner
-    }
-
-    fn apply_settings(&self) {
-        let (timeout, limit) = (duration(self.timeout.get()), self.message_limit.get());
-        match &*self.face.borrow() {
-            Face::Asynchronous(socket) => {
-                socket.set_timeout(timeout);
-                socket.set_message_limit(limit);
-            }
-            Face::Blocking(socket) => {
-                socket.set_timeout(timeout);
-                socket.set_message_limit(limit);
-            }
-            Face::Closed => {}
-        }
     }
 
     /// Whether it was made to speak TLS.
@@ -299,231 +263,12 @@ impl PySocket {
             Face::Closed => -1,
         }
     }
-
-    /// Ends the face; the regular socket is closed with it if `closes`.
-    fn end(&self, py: Python<'_>, closes: bool) -> PyResult<Option<Py<PyAny>>> {
-        let inner = self.inner(py);
-        let face = inner.face.replace(Face::Closed);
-        let regular = inner.regular.take();
-        let given = if closes { None } else { regular.as_ref().map(|it| it.clone_ref(py)) };
-        let kept = if closes { regular } else { None };
-        match face {
-            Face::Closed => {}
-            Face::Blocking(socket) => {
-                let closed = if closes {
-                    py.detach(|| socket.close())
-                } else {
-                    py.detach(|| socket.flush())
-                };
-                drop(socket);
-                close_regular(py, kept)?;
-                closed.map_err(|error| raised(py, &error))?;
-            }
-            Face::Asynchronous(socket) if !inner.bound.get() => {
-                drop(socket);
-                close_regular(py, kept)?;
-            }
-            Face::Asynchronous(socket) => end_asynchronous(py, socket, kept, given.as_ref())?,
-        }
-        Ok(given)
-    }
-
-    /// Gives the regular socket back, which lives on.
-    fn give_back(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.regular(py)?;
-        let has_received = match &*self.inner(py).face.borrow() {
-            Face::Asynchronous(socket) => socket.has_received(),
-            Face::Blocking(socket) => socket.has_received(),
-            Face::Closed => false,
-        };
-        if has_received {
-            return Err(PyRuntimeError::new_err(
-                "bytes were received that nobody has taken, and the regular socket would not have \
-                 them: recv() them first",
-            ));
-        }
-        Ok(self.end(py, false)?.expect("it was made just now"))
-    }
-
-    fn set_mode(slf: &Bound<'_, Self>, blocking: bool) -> PyResult<()> {
-        let (py, own) = (slf.py(), slf.get());
-        let bound = own.inner(py).bound.get() && !own.inner(py).is_blocking();
-        if bound && blocking && !engine::is_here() && engine::is_running(py) {
-            let slf = slf.clone().unbind();
-            return threads::ask(py, move |py| slf.get().change_mode(py, blocking));
-        }
-        own.change_mode(py, blocking)
-    }
-
-    fn change_mode(&self, py: Python<'_>, blocking: bool) -> PyResult<()> {
-        let inner = self.inner(py);
-        if matches!(*inner.face.borrow(), Face::Closed) {
-            return Err(crate::error::closed());
-        }
-        if blocking == inner.is_blocking() {
-            return Ok(());
-        }
-        let face = inner.face.replace(Face::Closed);
-        let (face, result) = match face {
-            Face::Asynchronous(socket) if inner.bound.get() && engine::is_here() => {
-                become_blocking(socket)
-            }
-            Face::Asynchronous(socket) if inner.bound.get() => {
-                let text = "the scheduler of this socket has ended";
-                (Face::Asynchronous(socket), Err(PyRuntimeError::new_err(text)))
-            }
-            // Nothing was received or queued yet: a new face is as good as the old one.
-            Face::Asynchronous(socket) => {
-                let fd = socket.as_fd().as_raw_fd();
-                // SAFETY: as in `convert`; the socket was made there, so it has a regular one.
-                match unsafe { BlockingSocket::borrow_raw(fd) } {
-                    Ok(blocking) => (Face::Blocking(blocking), Ok(())),
-                    Err(error) => (Face::Asynchronous(socket), Err(raised(py, &error))),
-                }
-            }
-            Face::Blocking(socket) => match socket.into_async() {
-                Ok(socket) => (Face::Asynchronous(socket), Ok(())),
-                Err(refused) => (Face::Blocking(refused.socket), Err(raised(py, &refused.error))),
-            },
-            Face::Closed => (Face::Closed, Ok(())),
-        };
-        inner.face.replace(face);
-        result?;
-        inner.bound.set(!blocking && engine::is_here());
-        if blocking {
-            inner.kept_timeout.set(inner.timeout.replace(usual_timeout(py, true)));
-        } else {
-            inner.timeout.set(inner.kept_timeout.get());
-        }
-        inner.apply_settings();
-        if let Some(regular) = &*inner.regular.borrow() {
-            regular.call_method1(py, intern!(py, "setblocking"), (blocking,))?;
-        }
-        Ok(())
-    }
-
-    fn change_timeout(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<()> {
-        let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
-        let was_blocking = inner.is_blocking();
-        if was_blocking && timeout == Some(0.0) {
-            PySocket::set_mode(slf, false)?;
-        }
-        inner.timeout.set(timeout);
-        inner.apply_settings();
-        if inner.is_blocking()
-            && let Some(regular) = &*inner.regular.borrow()
-        {
-            regular.call_method1(py, intern!(py, "settimeout"), (timeout,))?;
-        }
-        Ok(())
-    }
-}
-
-fn close_regular(py: Python<'_>, regular: Option<Py<PyAny>>) -> PyResult<()> {
-    match regular {
-        Some(regular) => regular.call_method0(py, intern!(py, "close")).map(drop),
-        None => Ok(()),
-    }
-}
-
-/// Closes a face of the scheduler's, after what is queued has left, and then the regular socket.
-/// In the scheduler's thread most of that is done on return; `given` lives on meanwhile.
-fn end_asynchronous(
-    py: Python<'_>,
-    socket: AsyncSocket,
-    kept: Option<Py<PyAny>>,
-    given: Option<&Py<PyAny>>,
-) -> PyResult<()> {
-    if !engine::is_here() && !engine::is_running(py) {
-        // Its scheduler has ended, and with it everybody who waited.
-        drop(socket);
-        return close_regular(py, kept);
-    }
-    let held = given.map(|given| given.clone_ref(py));
-    let closing = async move {
-        let closed = socket.close().await;
-        drop(socket);
-        let py = call::py();
-        let regular_closed = close_regular(py, kept);
-        drop(held);
-        closed.map_err(|error| raised(py, &error))?;
-        regular_closed
-    };
-    let log = |result: PyResult<()>| {
-        if let Err(error) = result {
-            hooks::warn(call::py(), &format!("closing a socket: {error}"));
-        }
-    };
-    if !engine::is_here() {
-        return engine::spawn(py, async move { log(closing.await) });
-    }
-    let mut closing: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(closing);
-    match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => engine::spawn(py, async move { log(closing.await) }),
-    }
-}
-
-fn become_blocking(socket: AsyncSocket) -> (Face, PyResult<()>) {
-    // Before it is taken: a conversion that has to wait would take the socket with it.
-    if poll_once(socket.flush()).is_pending() {
-        let text = "what is queued cannot leave now: `yield sock.flush()` first";
-        return (Face::Asynchronous(socket), Err(PyBlockingIOError::new_err(text)));
-    }
-    let mut converting = Box::pin(socket.into_blocking());
-    match converting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(blocking)) => (Face::Blocking(blocking), Ok(())),
-        Poll::Ready(Err(refused)) => (
-            Face::Asynchronous(refused.socket),
-            Err(PyRuntimeError::new_err(format!(
-                "the socket cannot be converted now: {}",
-                refused.error
-            ))),
-        ),
-        Poll::Pending => {
-            let text = "the conversion had to wait, and the socket was closed";
-            (Face::Closed, Err(PyBlockingIOError::new_err(text)))
-        }
-    }
 }
 
 /// Makes one attempt at what need not wait.
 fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = std::pin::pin!(future);
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-}
-
-impl Drop for PySocket {
-    fn drop(&mut self) {
-        Python::attach(|py| {
-            let inner = self.inner.get(py);
-            match inner.face.replace(Face::Closed) {
-                // Queued bytes still leave, and only then the regular socket is let go of.
-                Face::Asynchronous(socket) if inner.bound.get() => {
-                    let regular = inner.regular.take();
-                    if let Err(error) = drop_asynchronous(py, socket, regular) {
-                        error.write_unraisable(py, None);
-                    }
-                }
-                // The regular socket goes last.
-                face => drop(face),
-            }
-        });
-    }
-}
-
-/// Lets go of a face of the scheduler's: what is queued leaves, and the regular socket, of which
-/// others may know, is only let go of.
-fn drop_asynchronous(
-    py: Python<'_>,
-    socket: AsyncSocket,
-    regular: Option<Py<PyAny>>,
-) -> PyResult<()> {
-    if engine::is_here() && regular.is_none() {
-        drop(socket);
-        return Ok(());
-    }
-    end_asynchronous(py, socket, None, regular.as_ref())
 }
 
 #[pymethods]
@@ -560,80 +305,6 @@ impl PySocket {
         PySocket::convert(py, sock, blocking, said)
     }
 
-    /// Closes it: what is queued leaves first; whoever waits on it gets OSError (EBADF).
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.end(py, true).map(drop)
-    }
-
-    /// Gives the regular socket back; this one is closed. RuntimeError while bytes were received
-    /// that nobody has taken.
-    fn unwrap(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.give_back(py)
-    }
-
-    /// Gives the descriptor's number away, as `unwrap` the socket; this one is closed.
-    fn detach(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.give_back(py)?.call_method0(py, "detach")
-    }
-
-    /// Makes it a blocking socket, for threads, or an asynchronous one, for coroutines.
-    fn setblocking(slf: &Bound<'_, Self>, flag: bool) -> PyResult<()> {
-        PySocket::set_mode(slf, flag)
-    }
-
-    /// Whether it is a blocking one.
-    fn getblocking(&self, py: Python<'_>) -> bool {
-        self.inner(py).is_blocking()
-    }
-
-    /// Seconds that an operation may wait without progress; None or, of an asynchronous socket, 0:
-    /// as long as it takes. 0 makes a blocking socket an asynchronous one.
-    fn settimeout(slf: &Bound<'_, Self>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
-        PySocket::change_timeout(slf, timeout_of(timeout)?)
-    }
-
-    /// The timeout in force.
-    fn gettimeout(&self, py: Python<'_>) -> Option<f64> {
-        self.inner(py).timeout.get()
-    }
-
-    /// The timeout in force.
-    #[getter]
-    fn timeout(&self, py: Python<'_>) -> Option<f64> {
-        self.gettimeout(py)
-    }
-
-    /// Sets the timeout of sockets made from now on.
-    #[staticmethod]
-    fn setdefaulttimeout(py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
-        DEFAULTS.get(py).0.set(timeout_of(timeout)?);
-        Ok(())
-    }
-
-    /// The timeout of new sockets.
-    #[staticmethod]
-    fn getdefaulttimeout(py: Python<'_>) -> Option<f64> {
-        DEFAULTS.get(py).0.get()
-    }
-
-    /// Bytes of the longest message that `recv_msg` takes.
-    #[getter]
-    fn get_message_limit(&self, py: Python<'_>) -> usize {
-        self.inner(py).message_limit.get()
-    }
-
-    #[setter]
-    fn set_message_limit(&self, py: Python<'_>, limit: usize) {
-        self.inner(py).message_limit.set(limit);
-        self.inner(py).apply_settings();
-    }
-
-    /// Sets the longest message of sockets made from now on.
-    #[staticmethod]
-    fn set_default_message_limit(py: Python<'_>, limit: usize) {
-        DEFAULTS.get(py).1.set(limit);
-    }
-
     /// The descriptor's number; -1 once it is closed.
     fn fileno(&self, py: Python<'_>) -> RawFd {
         self.number(py)
@@ -642,19 +313,6 @@ impl PySocket {
     /// The regular socket, which stays this one's; what is queued has left.
     fn _regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.regular(py)
-    }
-
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        _exception: &Bound<'_, pyo3::types::PyTuple>,
-    ) -> PyResult<()> {
-        self.close(py)
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> usize {

@@ -6,7 +6,7 @@ use std::future::Future;
 use asyncoro::addr::Target;
 use pyo3::{exceptions::PyValueError, intern, prelude::*, types::PyTuple};
 
-use super::{Face, PySocket, asynchronous, blocking, timeout_of};
+use super::{Face, PySocket, asynchronous, blocking, settings::timeout_of};
 use crate::{
     address,
     call::{self, Keeping},

@@ -1,0 +1,191 @@
+//! What others ask of a coroutine, which it does when it is resumed: to raise an exception, to end,
+//! to let a new generator take over.
+
+use std::{collections::VecDeque, mem};
+
+use pyo3::{
+    exceptions::{PyBaseException, PyTypeError},
+    prelude::*,
+    types::{PyDict, PyString, PyTuple, PyType},
+};
+
+use super::Coro;
+use crate::{hooks, target};
+
+/// What others have asked of it.
+pub(crate) enum Order {
+    Terminate,
+    Throw(PyErr),
+}
+
+type Swap = (Py<PyAny>, Py<PyString>);
+
+#[derive(Default)]
+pub(super) struct Rare {
+    orders: VecDeque<Order>,
+    /// A generator that is to take over.
+    swap: Option<Swap>,
+    /// The one that was offered to the running generator.
+    offered: Option<Swap>,
+}
+
+impl Coro {
+    #[inline]
+    pub(crate) fn has_orders(&self, py: Python<'_>) -> bool {
+        self.state(py).has_orders.get()
+    }
+
+    /// The next order; an offered swap counts as one while `may_swap`.
+    pub(crate) fn take_order(&self, py: Python<'_>, may_swap: bool) -> Option<Order> {
+        let state = self.state(py);
+        let order = self.rarely(py, |rare| rare.orders.pop_front());
+        if order.is_some() {
+            return order;
+        }
+        let waits_for_swap = self.rarely(py, |rare| rare.swap.is_some());
+        state.has_orders.set(waits_for_swap && state.swappable.get());
+        if !(waits_for_swap && may_swap && state.swappable.get()) {
+            return None;
+        }
+        state.has_orders.set(false);
+        let swap = self.rarely(py, |rare| rare.swap.take());
+        let error = swap.as_ref().map(|(generator, _)| swap_exception(py, generator));
+        let old = self.rarely(py, |rare| mem::replace(&mut rare.offered, swap));
+        drop(old);
+        error.map(Order::Throw)
+    }
+
+    /// The generator that takes over, if `error` is what the running one was offered it with.
+    pub(crate) fn swapped_for(&self, py: Python<'_>, error: &PyErr) -> Option<Py<PyAny>> {
+        let state = self.state(py);
+        state.rare.borrow().as_ref()?.offered.as_ref()?;
+        let kind = hooks::hook(py, "HotSwapException").ok()?;
+        if !error.value(py).is_instance(&kind).unwrap_or(false) {
+            return None;
+        }
+        let (generator, name) = self.rarely(py, |rare| rare.offered.take())?;
+        state.name.replace(name);
+        Some(generator)
+    }
+
+    /// Works on what few coroutines have; nothing foreign may run in `f`.
+    fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
+        f(self.state(py).rare.borrow_mut().get_or_insert_default())
+    }
+
+    fn order(&self, py: Python<'_>, order: Order) -> i32 {
+        if self.has_ended(py) {
+            return -1;
+        }
+        let state = self.state(py);
+        self.rarely(py, |rare| rare.orders.push_back(order));
+        state.has_orders.set(true);
+        self.wake(py);
+        0
+    }
+
+    /// Has an exception raised where it waits.
+    pub(crate) fn throw_into(&self, py: Python<'_>, error: Bound<'_, PyAny>) {
+        self.order(py, Order::Throw(PyErr::from_value(error)));
+    }
+
+    /// Takes an exception back that was not raised yet.
+    pub(crate) fn withdraw(&self, py: Python<'_>, error: &Py<PyAny>) {
+        let is_it = |order: &Order| match order {
+            Order::Throw(other) => other.value(py).as_ptr() == error.as_ptr(),
+            Order::Terminate => false,
+        };
+        let taken = self.rarely(py, |rare| {
+            let place = rare.orders.iter().position(is_it);
+            place.and_then(|place| rare.orders.remove(place))
+        });
+        drop(taken);
+    }
+}
+
+fn swap_exception(py: Python<'_>, generator: &Py<PyAny>) -> PyErr {
+    match hooks::hook(py, "HotSwapException").and_then(|kind| kind.call1((generator,))) {
+        Ok(value) => PyErr::from_value(value),
+        Err(error) => error,
+    }
+}
+
+#[pymethods]
+impl Coro {
+    /// Raises an exception where it waits: 0; -1 if it has ended or nothing was given.
+    #[pyo3(signature = (*args))]
+    fn throw(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<i32> {
+        if args.is_empty() {
+            hooks::warn(py, "throw needs an exception");
+            return Ok(-1);
+        }
+        Ok(self.order(py, Order::Throw(exception(args)?)))
+    }
+
+    /// Ends it: GeneratorExit where it waits, so that its `finally` runs. 0; -1 if it has ended.
+    fn terminate(&self, py: Python<'_>) -> i32 {
+        self.order(py, Order::Terminate)
+    }
+
+    /// Whether a new generator may take over. Only a coroutine itself can say: 0, else -1.
+    #[pyo3(signature = (flag = true))]
+    fn hot_swappable(&self, py: Python<'_>, flag: bool) -> i32 {
+        if !self.is_current(py) {
+            hooks::warn(py, "hot_swappable is for the coroutine itself");
+            return -1;
+        }
+        let state = self.state(py);
+        state.swappable.set(flag);
+        if flag && self.rarely(py, |rare| rare.swap.is_some()) {
+            state.has_orders.set(true);
+            self.wake(py);
+        }
+        0
+    }
+
+    /// Asks it to let `function(*args, **kwargs)` take over: HotSwapException where it waits, which
+    /// it raises again to agree. 0; -1 if that is no generator function, or it has ended.
+    #[pyo3(signature = (*args, **kwargs))]
+    fn hot_swap(
+        slf: &Bound<'_, Self>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<i32> {
+        let py = slf.py();
+        if slf.get().has_ended(py) {
+            return Ok(-1);
+        }
+        let Ok(swap) = target::call(py, slf.as_unbound(), args, kwargs) else { return Ok(-1) };
+        let state = slf.get().state(py);
+        let old = slf.get().rarely(py, |rare| rare.swap.replace(swap));
+        drop(old);
+        if state.swappable.get() {
+            state.has_orders.set(true);
+            slf.get().wake(py);
+        }
+        Ok(0)
+    }
+}
+
+/// The exception that `throw` was given: one, or its type and what it is made of.
+fn exception(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
+    let first = args.get_item(0)?;
+    if let Ok(tuple) = first.cast::<PyTuple>()
+        && !tuple.is_empty()
+    {
+        return exception(tuple);
+    }
+    let Ok(kind) = first.cast::<PyType>() else {
+        let is_exception = first.is_instance_of::<PyBaseException>();
+        return match is_exception {
+            true => Ok(PyErr::from_value(first)),
+            false => Err(PyTypeError::new_err("throw takes exceptions")),
+        };
+    };
+    let value = args.get_item(1).ok().filter(|value| !value.is_none());
+    match value {
+        None => Ok(PyErr::from_value(kind.call0()?)),
+        Some(value) if value.is_instance(kind)? => Ok(PyErr::from_value(value)),
+        Some(value) => Ok(PyErr::from_value(kind.call1((value,))?)),
+    }
+}

@@ -1,0 +1,166 @@
+//! How a socket ends: closed, dropped, or given back as a regular one.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use asyncoro::AsyncSocket;
+use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyTuple};
+
+use super::{Face, PySocket};
+use crate::{call, engine, error::raised, hooks};
+
+impl PySocket {
+    /// Ends the face; the regular socket is closed with it if `closes`.
+    fn end(&self, py: Python<'_>, closes: bool) -> PyResult<Option<Py<PyAny>>> {
+        let inner = self.inner(py);
+        let face = inner.face.replace(Face::Closed);
+        let regular = inner.regular.take();
+        let given = if closes { None } else { regular.as_ref().map(|it| it.clone_ref(py)) };
+        let kept = if closes { regular } else { None };
+        match face {
+            Face::Closed => {}
+            Face::Blocking(socket) => {
+                let closed = if closes {
+                    py.detach(|| socket.close())
+                } else {
+                    py.detach(|| socket.flush())
+                };
+                drop(socket);
+                close_regular(py, kept)?;
+                closed.map_err(|error| raised(py, &error))?;
+            }
+            Face::Asynchronous(socket) if !inner.bound.get() => {
+                drop(socket);
+                close_regular(py, kept)?;
+            }
+            Face::Asynchronous(socket) => end_asynchronous(py, socket, kept, given.as_ref())?,
+        }
+        Ok(given)
+    }
+
+    /// Gives the regular socket back, which lives on.
+    fn give_back(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.regular(py)?;
+        let has_received = match &*self.inner(py).face.borrow() {
+            Face::Asynchronous(socket) => socket.has_received(),
+            Face::Blocking(socket) => socket.has_received(),
+            Face::Closed => false,
+        };
+        if has_received {
+            return Err(PyRuntimeError::new_err(
+                "bytes were received that nobody has taken, and the regular socket would not have \
+                 them: recv() them first",
+            ));
+        }
+        Ok(self.end(py, false)?.expect("it was made just now"))
+    }
+}
+
+fn close_regular(py: Python<'_>, regular: Option<Py<PyAny>>) -> PyResult<()> {
+    match regular {
+        Some(regular) => regular.call_method0(py, intern!(py, "close")).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Closes a face of the scheduler's, after what is queued has left, and then the regular socket.
+/// In the scheduler's thread most of that is done on return; `given` lives on meanwhile.
+fn end_asynchronous(
+    py: Python<'_>,
+    socket: AsyncSocket,
+    kept: Option<Py<PyAny>>,
+    given: Option<&Py<PyAny>>,
+) -> PyResult<()> {
+    if !engine::is_here() && !engine::is_running(py) {
+        // Its scheduler has ended, and with it everybody who waited.
+        drop(socket);
+        return close_regular(py, kept);
+    }
+    let held = given.map(|given| given.clone_ref(py));
+    let closing = async move {
+        let closed = socket.close().await;
+        drop(socket);
+        let py = call::py();
+        let regular_closed = close_regular(py, kept);
+        drop(held);
+        closed.map_err(|error| raised(py, &error))?;
+        regular_closed
+    };
+    let log = |result: PyResult<()>| {
+        if let Err(error) = result {
+            hooks::warn(call::py(), &format!("closing a socket: {error}"));
+        }
+    };
+    if !engine::is_here() {
+        return engine::spawn(py, async move { log(closing.await) });
+    }
+    let mut closing: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(closing);
+    match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => engine::spawn(py, async move { log(closing.await) }),
+    }
+}
+
+impl Drop for PySocket {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            let inner = self.inner.get(py);
+            match inner.face.replace(Face::Closed) {
+                // Queued bytes still leave, and only then the regular socket is let go of.
+                Face::Asynchronous(socket) if inner.bound.get() => {
+                    let regular = inner.regular.take();
+                    if let Err(error) = drop_asynchronous(py, socket, regular) {
+                        error.write_unraisable(py, None);
+                    }
+                }
+                // The regular socket goes last.
+                face => drop(face),
+            }
+        });
+    }
+}
+
+/// Lets go of a face of the scheduler's: what is queued leaves, and the regular socket, of which
+/// others may know, is only let go of.
+fn drop_asynchronous(
+    py: Python<'_>,
+    socket: AsyncSocket,
+    regular: Option<Py<PyAny>>,
+) -> PyResult<()> {
+    if engine::is_here() && regular.is_none() {
+        drop(socket);
+        return Ok(());
+    }
+    end_asynchronous(py, socket, None, regular.as_ref())
+}
+
+#[pymethods]
+impl PySocket {
+    /// Closes it: what is queued leaves first; whoever waits on it gets OSError (EBADF).
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.end(py, true).map(drop)
+    }
+
+    /// Gives the regular socket back; this one is closed. RuntimeError while bytes were received
+    /// that nobody has taken.
+    fn unwrap(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.give_back(py)
+    }
+
+    /// Gives the descriptor's number away, as `unwrap` the socket; this one is closed.
+    fn detach(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.give_back(py)?.call_method0(py, "detach")
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.close(py)
+    }
+}

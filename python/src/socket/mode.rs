@@ -1,0 +1,111 @@
+//! From one mode to the other.
+
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    task::{Context, Poll, Waker},
+};
+
+use asyncoro::{AsyncSocket, BlockingSocket};
+use pyo3::{
+    exceptions::{PyBlockingIOError, PyRuntimeError},
+    intern,
+    prelude::*,
+};
+
+use super::{Face, PySocket, poll_once, settings::usual_timeout};
+use crate::{engine, error::raised, threads};
+
+impl PySocket {
+    pub(super) fn set_mode(slf: &Bound<'_, Self>, blocking: bool) -> PyResult<()> {
+        let (py, own) = (slf.py(), slf.get());
+        let bound = own.inner(py).bound.get() && !own.inner(py).is_blocking();
+        if bound && blocking && !engine::is_here() && engine::is_running(py) {
+            let slf = slf.clone().unbind();
+            return threads::ask(py, move |py| slf.get().change_mode(py, blocking));
+        }
+        own.change_mode(py, blocking)
+    }
+
+    fn change_mode(&self, py: Python<'_>, blocking: bool) -> PyResult<()> {
+        let inner = self.inner(py);
+        if matches!(*inner.face.borrow(), Face::Closed) {
+            return Err(crate::error::closed());
+        }
+        if blocking == inner.is_blocking() {
+            return Ok(());
+        }
+        let face = inner.face.replace(Face::Closed);
+        let (face, result) = match face {
+            Face::Asynchronous(socket) if inner.bound.get() && engine::is_here() => {
+                become_blocking(socket)
+            }
+            Face::Asynchronous(socket) if inner.bound.get() => {
+                let text = "the scheduler of this socket has ended";
+                (Face::Asynchronous(socket), Err(PyRuntimeError::new_err(text)))
+            }
+            // Nothing was received or queued yet: a new face is as good as the old one.
+            Face::Asynchronous(socket) => {
+                let fd = socket.as_fd().as_raw_fd();
+                // SAFETY: as in `convert`; the socket was made there, so it has a regular one.
+                match unsafe { BlockingSocket::borrow_raw(fd) } {
+                    Ok(blocking) => (Face::Blocking(blocking), Ok(())),
+                    Err(error) => (Face::Asynchronous(socket), Err(raised(py, &error))),
+                }
+            }
+            Face::Blocking(socket) => match socket.into_async() {
+                Ok(socket) => (Face::Asynchronous(socket), Ok(())),
+                Err(refused) => (Face::Blocking(refused.socket), Err(raised(py, &refused.error))),
+            },
+            Face::Closed => (Face::Closed, Ok(())),
+        };
+        inner.face.replace(face);
+        result?;
+        inner.bound.set(!blocking && engine::is_here());
+        if blocking {
+            inner.kept_timeout.set(inner.timeout.replace(usual_timeout(py, true)));
+        } else {
+            inner.timeout.set(inner.kept_timeout.get());
+        }
+        inner.apply_settings();
+        if let Some(regular) = &*inner.regular.borrow() {
+            regular.call_method1(py, intern!(py, "setblocking"), (blocking,))?;
+        }
+        Ok(())
+    }
+}
+
+fn become_blocking(socket: AsyncSocket) -> (Face, PyResult<()>) {
+    // Before it is taken: a conversion that has to wait would take the socket with it.
+    if poll_once(socket.flush()).is_pending() {
+        let text = "what is queued cannot leave now: `yield sock.flush()` first";
+        return (Face::Asynchronous(socket), Err(PyBlockingIOError::new_err(text)));
+    }
+    let mut converting = Box::pin(socket.into_blocking());
+    match converting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(blocking)) => (Face::Blocking(blocking), Ok(())),
+        Poll::Ready(Err(refused)) => (
+            Face::Asynchronous(refused.socket),
+            Err(PyRuntimeError::new_err(format!(
+                "the socket cannot be converted now: {}",
+                refused.error
+            ))),
+        ),
+        Poll::Pending => {
+            let text = "the conversion had to wait, and the socket was closed";
+            (Face::Closed, Err(PyBlockingIOError::new_err(text)))
+        }
+    }
+}
+
+#[pymethods]
+impl PySocket {
+    /// Makes it a blocking socket, for threads, or an asynchronous one, for coroutines.
+    fn setblocking(slf: &Bound<'_, Self>, flag: bool) -> PyResult<()> {
+        PySocket::set_mode(slf, flag)
+    }
+
+    /// Whether it is a blocking one.
+    fn getblocking(&self, py: Python<'_>) -> bool {
+        self.inner(py).is_blocking()
+    }
+}

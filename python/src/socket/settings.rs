@@ -1,0 +1,121 @@
+//! What a program sets on a socket, and on those that are made from now on: timeout, message limit.
+
+use std::{cell::Cell, time::Duration};
+
+use pyo3::{exceptions::PyValueError, intern, prelude::*};
+
+use super::{Face, Inner, PySocket};
+use crate::gil::Gil;
+
+/// What new sockets get: timeout and message limit.
+pub(super) static DEFAULTS: Gil<(Cell<Option<f64>>, Cell<usize>)> =
+    Gil::new((Cell::new(None), Cell::new(u32::MAX as usize)));
+
+/// The timeout of a new socket of that mode.
+pub(super) fn usual_timeout(py: Python<'_>, blocking: bool) -> Option<f64> {
+    DEFAULTS.get(py).0.get().or(if blocking { None } else { Some(0.0) })
+}
+
+/// A timeout as the crate takes it.
+fn duration(timeout: Option<f64>) -> Option<Duration> {
+    let seconds = timeout.filter(|seconds| *seconds > 0.0)?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A timeout as a program gives it.
+pub(super) fn timeout_of(timeout: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
+    if timeout.is_none() {
+        return Ok(None);
+    }
+    let seconds: f64 = timeout.extract()?;
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(PyValueError::new_err("Timeout value out of range"));
+    }
+    Ok(Some(seconds))
+}
+
+impl Inner {
+    pub(super) fn apply_settings(&self) {
+        let (timeout, limit) = (duration(self.timeout.get()), self.message_limit.get());
+        match &*self.face.borrow() {
+            Face::Asynchronous(socket) => {
+                socket.set_timeout(timeout);
+                socket.set_message_limit(limit);
+            }
+            Face::Blocking(socket) => {
+                socket.set_timeout(timeout);
+                socket.set_message_limit(limit);
+            }
+            Face::Closed => {}
+        }
+    }
+}
+
+impl PySocket {
+    pub(super) fn change_timeout(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<()> {
+        let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
+        let was_blocking = inner.is_blocking();
+        if was_blocking && timeout == Some(0.0) {
+            PySocket::set_mode(slf, false)?;
+        }
+        inner.timeout.set(timeout);
+        inner.apply_settings();
+        if inner.is_blocking()
+            && let Some(regular) = &*inner.regular.borrow()
+        {
+            regular.call_method1(py, intern!(py, "settimeout"), (timeout,))?;
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl PySocket {
+    /// Seconds that an operation may wait without progress; None or, of an asynchronous socket, 0:
+    /// as long as it takes. 0 makes a blocking socket an asynchronous one.
+    fn settimeout(slf: &Bound<'_, Self>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+        PySocket::change_timeout(slf, timeout_of(timeout)?)
+    }
+
+    /// The timeout in force.
+    fn gettimeout(&self, py: Python<'_>) -> Option<f64> {
+        self.inner(py).timeout.get()
+    }
+
+    /// The timeout in force.
+    #[getter]
+    fn timeout(&self, py: Python<'_>) -> Option<f64> {
+        self.gettimeout(py)
+    }
+
+    /// Sets the timeout of sockets made from now on.
+    #[staticmethod]
+    fn setdefaulttimeout(py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+        DEFAULTS.get(py).0.set(timeout_of(timeout)?);
+        Ok(())
+    }
+
+    /// The timeout of new sockets.
+    #[staticmethod]
+    fn getdefaulttimeout(py: Python<'_>) -> Option<f64> {
+        DEFAULTS.get(py).0.get()
+    }
+
+    /// Bytes of the longest message that `recv_msg` takes.
+    #[getter]
+    fn get_message_limit(&self, py: Python<'_>) -> usize {
+        self.inner(py).message_limit.get()
+    }
+
+    #[setter]
+    fn set_message_limit(&self, py: Python<'_>, limit: usize) {
+        self.inner(py).message_limit.set(limit);
+        self.inner(py).apply_settings();
+    }
+
+    /// Sets the longest message of sockets made from now on.
+    #[staticmethod]
+    fn set_default_message_limit(py: Python<'_>, limit: usize) {
+        DEFAULTS.get(py).1.set(limit);
+    }
+}
