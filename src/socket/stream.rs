@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io::{self, IoSliceMut},
+    mem::MaybeUninit,
     net::Shutdown,
     pin::pin,
     task::Poll,
@@ -17,7 +18,7 @@ use super::{
     AsyncSocket, create,
     ops::{
         Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBytes, RecvLent,
-        RecvVectored, Send, SendAll, SendVectored, ShutDown, Writable, is_starved,
+        RecvUninit, RecvVectored, Send, SendAll, SendVectored, ShutDown, Writable, is_starved,
     },
     step::Verb,
 };
@@ -184,6 +185,37 @@ impl AsyncSocket {
     ) -> io::Result<R> {
         let lent = Verb::new(self, RecvLent(max)).await?;
         Ok(f(lent.bytes()))
+    }
+
+    /// Receives what is there into memory that `make` gives once there is something to receive; that
+    /// memory, and how many of its first bytes are now initialised, 0 at the end of the stream.
+    ///
+    /// For memory of another kind than ours, a pool's or an interpreter's: a socket that waits has
+    /// none of it. `make` may be called again if there was nothing after all, and gives room for a byte
+    /// at least: 0 would look like the end.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let (near, far) = std::os::unix::net::UnixStream::pair()?;
+    /// # use asyncoro::AsyncSocket;
+    /// # let (near, far) = (AsyncSocket::new(near)?, AsyncSocket::new(far)?);
+    /// # asyncoro::run(async {
+    /// near.send(b"hello").await?;
+    /// let (memory, count) = far.recv_uninit(|| Box::<[u8]>::new_uninit_slice(32 << 10)).await?;
+    /// assert_eq!((memory.len(), count), (32 << 10, 5));
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn recv_uninit<B: AsMut<[MaybeUninit<u8>]>>(
+        &self,
+        make: impl FnMut() -> B,
+    ) -> impl Future<Output = io::Result<(B, usize)>> {
+        Verb::new(self, RecvUninit(make))
     }
 
     /// As [`AsyncSocket::recv`], but leaves the bytes where they are.

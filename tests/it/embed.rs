@@ -1,16 +1,20 @@
-//! What embedders need: borrowed descriptors, waits they hear of, signals that end a blocking verb.
+//! What embedders need: borrowed descriptors, waits they hear of, signals that end a blocking
+//! verb, memory of their own.
 //!
-//! Unsafe: sockets whose descriptor the test keeps; a handler that does nothing, and a signal for
+//! Unsafe: memory that a verb says is initialised; sockets whose descriptor the test keeps; a handler that does nothing, and a signal for
 //! one thread.
 #![allow(unsafe_code)]
 
 use std::{
+    cell::Cell,
     io::{self, Read, Write},
+    mem::MaybeUninit,
     net::{TcpListener, TcpStream},
     os::{
         fd::{AsFd, AsRawFd},
         unix::thread::JoinHandleExt,
     },
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,7 +26,10 @@ use std::{
 
 use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, time::sleep};
 
-use crate::within::{run_within, within};
+use crate::{
+    pairs::{each, half, poll_once},
+    within::{run_within, within},
+};
 
 fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -153,5 +160,36 @@ fn a_thread_in_line_for_its_turn_is_asked_too() {
         // Lets the other one go.
         socket.close().unwrap();
         error
+    });
+}
+
+#[test]
+fn recv_uninit_asks_for_memory_when_there_is_something_to_receive() {
+    each(async |kind| {
+        let (socket, mut peer) = half(kind);
+        let made = Cell::new(0);
+        let make = || {
+            made.set(made.get() + 1);
+            Box::<[u8]>::new_uninit_slice(2)
+        };
+        // What it gives, as far as it is initialised.
+        let taken = |(memory, count): (Box<[MaybeUninit<u8>]>, usize)| {
+            // SAFETY: so says the verb.
+            memory[..count].iter().map(|byte| unsafe { byte.assume_init() }).collect::<Vec<_>>()
+        };
+        {
+            let mut waiting = pin!(socket.recv_uninit(make));
+            assert!(poll_once(waiting.as_mut()).is_pending());
+            made.set(0);
+            assert!(poll_once(waiting.as_mut()).is_pending());
+            assert_eq!(made.get(), 0, "a verb that waits has no memory");
+            peer.write_all(b"abcde").unwrap();
+            assert_eq!(taken(waiting.await.unwrap()), b"ab");
+        }
+        // What was read ahead comes the same way, with nothing of what follows.
+        assert_eq!(socket.recv_all_bytes(1).await.unwrap(), "c");
+        assert_eq!(taken(socket.recv_uninit(make).await.unwrap()), b"de");
+        drop(peer);
+        assert_eq!(taken(socket.recv_uninit(make).await.unwrap()), b"");
     });
 }

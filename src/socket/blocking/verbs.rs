@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::{
     io::{self, IoSliceMut},
+    mem::MaybeUninit,
     net::Shutdown,
     thread,
 };
@@ -17,8 +18,8 @@ use super::{
         DatagramBatch,
         ops::{
             Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
-            RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvVectored, Send, SendAll, SendBatch,
-            SendMsg, SendTo, SendVectored, ShutDown, Writable, is_starved, try_queue,
+            RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll,
+            SendBatch, SendMsg, SendTo, SendVectored, ShutDown, Writable, is_starved, try_queue,
         },
         step::Progress,
         stream::STARVED_PAUSE,
@@ -128,6 +129,18 @@ impl BlockingSocket {
     pub fn recv_with_limit<R>(&self, max: usize, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let lent = self.twin.drive(RecvLent(max))?;
         Ok(f(lent.bytes()))
+    }
+
+    /// Receives into memory that `make` gives, see [`AsyncSocket::recv_uninit`]. The turn is held while
+    /// it is called.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_uninit<B: AsMut<[MaybeUninit<u8>]>>(
+        &self,
+        make: impl FnMut() -> B,
+    ) -> io::Result<(B, usize)> {
+        self.twin.drive(RecvUninit(make))
     }
 
     /// Looks at what is there, see [`AsyncSocket::peek`].

@@ -13,6 +13,6 @@ pub(crate) use self::{
     readiness::{Readable, Writable},
     stream::{
         Accept, Connect, Farewell, Flush, Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent,
-        RecvVectored, Send, SendAll, SendVectored, ShutDown, is_starved,
+        RecvUninit, RecvVectored, Send, SendAll, SendVectored, ShutDown, is_starved,
     },
 };

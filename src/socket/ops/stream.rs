@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSliceMut},
-    mem,
+    mem::{self, MaybeUninit},
     net::Shutdown,
 };
 
@@ -116,6 +116,40 @@ impl Op for RecvLent {
         let mut hot = hot::take();
         let max = self.0.min(HOT);
         side.read(sys, max, |sys| sys.recv(&mut hot[..max])).map(|got| Lent::Hot(hot, got))
+    }
+}
+
+/// `recv_uninit`: one read into memory that is made when it is needed.
+pub(crate) struct RecvUninit<F>(pub(crate) F);
+
+impl<F, B> Op for RecvUninit<F>
+where
+    F: FnMut() -> B,
+    B: AsMut<[MaybeUninit<u8>]>,
+{
+    type Side = ReadSide;
+    type Output = (B, usize);
+    const VERB: &'static str = "recv_uninit";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<(B, usize)> {
+        if side.held().is_empty() && side.is_drained() {
+            return Progress::Wait;
+        }
+        let mut made = (self.0)();
+        let buffer = made.as_mut();
+        if buffer.is_empty() && sys.kind().is_stream() {
+            return Progress::Done(Ok((made, 0)));
+        }
+        let held = side.take_front(buffer.len());
+        if !held.is_empty() {
+            for (place, byte) in buffer.iter_mut().zip(&held[..]) {
+                place.write(*byte);
+            }
+            return Progress::Done(Ok((made, held.len())));
+        }
+        let read = side.read(sys, buffer.len(), |sys| sys.recv_uninit(buffer));
+        read.map(|count| (made, count))
     }
 }
 

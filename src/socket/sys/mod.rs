@@ -22,6 +22,7 @@ mod segments;
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
     net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
@@ -243,6 +244,19 @@ impl Sys {
     #[inline]
     pub(crate) fn recv_raw(&self, buffer: &mut [u8]) -> Result<usize> {
         again(|| net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(count, _)| count))
+    }
+
+    /// Receives into memory that is not initialised; so many of its first bytes are then.
+    pub(crate) fn recv_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
+        if let Some(tls) = self.secure() {
+            let mut rest = buffer.iter_mut();
+            return tls.read(self, rest.len(), &mut |bytes| {
+                for (byte, place) in bytes.iter().zip(rest.by_ref()) {
+                    place.write(*byte);
+                }
+            });
+        }
+        again(|| net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, count)| count))
     }
 
     /// Receives into the free capacity of `buffer`, at most `max` bytes.
