@@ -51,7 +51,7 @@ unsafe extern "C" fn send(
     // SAFETY: the interpreter calls it with the GIL, objects that are alive, and room for a result.
     unsafe {
         let py = Python::assume_attached();
-        match call::sent() {
+        match call::sent(py) {
             Sent::Waits => {
                 *result = ffi::Py_NewRef(own);
                 ffi::PySendResult::PYGEN_NEXT
@@ -65,7 +65,7 @@ unsafe extern "C" fn send(
                 ffi::PySendResult::PYGEN_RETURN
             }
             Sent::Done(Err(error)) => {
-                error.restore(py);
+                PyErr::from_value(error.into_bound(py).into_any()).restore(py);
                 *result = ptr::null_mut();
                 ffi::PySendResult::PYGEN_ERROR
             }

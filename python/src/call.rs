@@ -1,8 +1,9 @@
 //! A call of a coroutine's: tried at once, its result left with the coroutine, and one marker for
 //! `yield` and `await` that fetches it.
 //!
-//! A call that the engine cannot finish at once leaves its future with the coroutine
-//! (`place.rs`). The marker is the same object for all calls: it says "what my last call has left",
+//! A call leaves what it gives with the coroutine, or its future if it has to wait (`place.rs`). One
+//! that waits for what the coroutine itself keeps, a message say, leaves nothing but that it does
+//! (`Wait`). The marker is the same object for all calls: it says "what my last call has left",
 //! and nothing else. So there is one call at a time, which [`start`] and [`Frame::take`] see to.
 //!
 //! Unsafe: the frame and the context that a coroutine runs with, reached from the calls it makes.
@@ -16,20 +17,35 @@ use std::{
     task::{Context, Poll},
 };
 
-use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
+use pyo3::{
+    exceptions::{PyBaseException, PyRuntimeError},
+    prelude::*,
+    sync::PyOnceLock,
+};
 
-use crate::{coro::Coro, gil, place::Place};
+use crate::{
+    coro::{Coro, Wait},
+    gil,
+    place::Place,
+};
 
 /// What a call gives.
 pub(crate) type Outcome = PyResult<Py<PyAny>>;
 
+/// The same in two words, as it lies with the coroutine and a generator is resumed with it.
+pub(crate) type Given = Result<Py<PyAny>, Py<PyBaseException>>;
+
+pub(crate) fn given(outcome: Outcome) -> Given {
+    outcome.map_err(|error| error.into_value(py()))
+}
+
 /// What the coroutine that runs right now lends to the calls it makes.
 pub(crate) struct Frame {
     pub(crate) coro: Py<Coro>,
-    /// A call that waits.
+    /// A call that waits, or what one has given that was not fetched yet.
     place: Place,
-    /// What a call has given that was not fetched yet.
-    done: Cell<Option<Outcome>>,
+    /// Whether the call waits for what the coroutine keeps.
+    bare: Cell<bool>,
     /// Whether the call that waits was polled in this resume.
     fresh: Cell<bool>,
     /// Whether the call was awaited, and is to be resumed with its value.
@@ -49,7 +65,7 @@ impl Frame {
         Frame {
             coro,
             place: Place::new(),
-            done: Cell::new(None),
+            bare: Cell::new(false),
             fresh: Cell::new(false),
             awaited: Cell::new(false),
             in_a_row: Cell::new(0),
@@ -68,17 +84,18 @@ impl Frame {
     }
 
     /// Takes what the last call has left: `None` if it is not done yet, and waits on.
-    pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Outcome> {
-        let outcome = match self.done.take() {
-            Some(outcome) => Some(outcome),
-            None if self.place.is_empty() => Some(Err(stale())),
+    pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Given> {
+        let given = match self.place.take_left() {
+            Some(given) => Some(given),
+            None if self.bare.get() => self.take_kept().map(Ok),
+            None if self.place.is_empty() => Some(given(Err(stale()))),
             None if self.fresh.replace(false) => None,
-            None => self.place.poll(cx),
+            None => self.place.poll_future(cx),
         };
-        if matches!(outcome, Some(Err(_))) {
+        if matches!(given, Some(Err(_))) {
             self.awaited.set(false);
         }
-        outcome
+        given
     }
 
     /// A resume of the coroutine begins: the others had their turn.
@@ -94,10 +111,25 @@ impl Frame {
 
     /// Gives the call up; `true` if there was one.
     pub(crate) fn clear(&self) -> bool {
-        let was_done = self.done.take().is_some();
         self.fresh.set(false);
         self.awaited.set(false);
-        self.place.clear() || was_done
+        let was_bare = self.bare.get();
+        if was_bare {
+            self.stop_waiting();
+        }
+        self.place.clear() || was_bare
+    }
+
+    /// What the coroutine keeps that it waits for, if that is there.
+    fn take_kept(&self) -> Option<Py<PyAny>> {
+        let kept = self.coro.get().take_kept(py())?;
+        self.stop_waiting();
+        Some(kept)
+    }
+
+    fn stop_waiting(&self) {
+        self.bare.set(false);
+        self.coro.get().wait_for(py(), Wait::Nothing);
     }
 }
 
@@ -132,11 +164,10 @@ where
         frame.begin(verb)?;
         // SAFETY: `enter` has put the context there, and it is borrowed until that takes it away.
         // Frames that are entered are pinned in their coroutine (`runner.rs`).
-        let outcome = unsafe {
+        unsafe {
             let cx = &mut *frame.context.get().cast_mut().cast::<Context<'_>>();
-            frame.place.start(future, cx)
-        };
-        frame.done.set(outcome);
+            frame.place.start(future, cx);
+        }
         frame.fresh.set(true);
         Ok(())
     });
@@ -180,7 +211,36 @@ pub(crate) fn outside(verb: &str) -> PyResult<Py<PyAny>> {
 pub(crate) fn done(py: Python<'_>, verb: &str, outcome: Outcome) -> PyResult<Py<PyAny>> {
     let begun = with_current(|frame| {
         frame.begin(verb)?;
-        frame.done.set(Some(outcome));
+        frame.place.leave(given(outcome));
+        Ok(())
+    });
+    match begun {
+        Some(begun) => begun.map(|()| marker(py)),
+        None => outside(verb),
+    }
+}
+
+/// Makes a call that may be over at once; `None` if it is not, and nothing has happened.
+pub(crate) fn now(
+    py: Python<'_>,
+    verb: &str,
+    attempt: impl FnOnce() -> Option<Outcome>,
+) -> PyResult<Option<Py<PyAny>>> {
+    let begun = with_current(|frame| {
+        frame.begin(verb)?;
+        let Some(outcome) = attempt() else { return Ok(None) };
+        frame.place.leave(given(outcome));
+        Ok(Some(marker(py)))
+    });
+    begun.unwrap_or_else(|| outside(verb).map(Some))
+}
+
+/// Begins a wait, with no limit, for what the coroutine keeps.
+pub(crate) fn wait(py: Python<'_>, verb: &str, what: Wait) -> PyResult<Py<PyAny>> {
+    let begun = with_current(|frame| {
+        frame.begin(verb)?;
+        frame.coro.get().wait_for(py, what);
+        frame.bare.set(true);
         Ok(())
     });
     match begun {
@@ -196,28 +256,28 @@ pub(crate) enum Sent {
     Waits,
     /// It was done before, and its value is what the marker is resumed with.
     Resumed,
-    Done(Outcome),
+    Done(Given),
 }
 
 /// Resumes the marker that the coroutine of this thread awaits.
 #[cfg(all(Py_3_10, not(Py_3_12)))]
-pub(crate) fn sent() -> Sent {
+pub(crate) fn sent(py: Python<'_>) -> Sent {
     let sent = with_current(|frame| {
         if frame.awaited.replace(false) {
             return Sent::Resumed;
         }
         if !frame.is_greedy()
-            && let Some(outcome) = frame.done.take()
+            && let Some(given) = frame.place.take_left()
         {
             frame.in_a_row.set(frame.in_a_row.get() + 1);
-            return Sent::Done(outcome);
+            return Sent::Done(given);
         }
         frame.awaited.set(true);
         Sent::Waits
     });
     sent.unwrap_or_else(|| {
         let text = "await and `yield from` a call of asyncoro in the coroutine that makes it";
-        Sent::Done(Err(PyRuntimeError::new_err(text)))
+        Sent::Done(Err(PyRuntimeError::new_err(text).into_value(py)))
     })
 }
 

@@ -8,16 +8,19 @@
 
 mod address;
 mod alarm;
+mod arguments;
 #[cfg(all(Py_3_10, not(Py_3_12)))]
 mod awaiting;
 mod call;
 mod coro;
 mod engine;
 mod error;
+mod fresh;
 mod gc;
 mod gil;
 mod hooks;
 mod place;
+mod quick;
 mod registry;
 mod runner;
 mod socket;
@@ -46,9 +49,11 @@ fn current(py: Python<'_>) -> Option<Py<coro::Coro>> {
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<coro::Coro>()?;
+    coro::make_fast(module.py())?;
     module.add_class::<call::Call>()?;
     module.add_class::<socket::PySocket>()?;
     module.add_class::<socket::PyDatagramSocket>()?;
+    socket::make_fast(module.py())?;
     module.add_function(wrap_pyfunction!(sleep, module)?)?;
     module.add_function(wrap_pyfunction!(alarm::alarm, module)?)?;
     module.add_function(wrap_pyfunction!(socket::connect, module)?)?;

@@ -1,4 +1,5 @@
-//! Room for one future of any kind, so that a call allocates nothing.
+//! Room for one call: its future while it waits, what it has given once it is done. So a call
+//! allocates nothing.
 //!
 //! Unsafe: a future is written where it stays, and polled and dropped there by its own functions.
 //! A place is pinned from its first future on, which whoever owns it sees to (`runner.rs`).
@@ -12,12 +13,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::call::Outcome;
+use crate::call::{Given, Outcome, given};
 
-/// Bytes of a future that has room; longer ones go into a box, which has.
-const ROOM: usize = 192;
+/// Bytes of a future that has room; longer ones go into a box, which has. Those of the verbs that
+/// come often have room, and each byte is one of every coroutine that waits.
+const ROOM: usize = 128;
 
 type Room = MaybeUninit<[u64; ROOM / 8]>;
+
+const _: () = assert!(size_of::<Given>() <= ROOM && align_of::<Given>() <= align_of::<Room>());
 
 /// What can be done with the future in a place.
 struct Table {
@@ -25,12 +29,20 @@ struct Table {
     drop: unsafe fn(*mut Room),
 }
 
+/// What is in the room.
+#[derive(Clone, Copy)]
+enum Holds {
+    Nothing,
+    /// A future that is being polled or dropped.
+    Busy,
+    Future(&'static Table),
+    Given,
+}
+
 /// See the module's page.
 pub(crate) struct Place {
     room: UnsafeCell<Room>,
-    table: Cell<Option<&'static Table>>,
-    /// Whether the future is being polled or dropped.
-    busy: Cell<bool>,
+    holds: Cell<Holds>,
 }
 
 struct Of<F>(F);
@@ -48,23 +60,23 @@ impl<F: Future<Output = Outcome> + 'static> Of<F> {
 impl Place {
     pub(crate) fn new() -> Place {
         let room = UnsafeCell::new(MaybeUninit::uninit());
-        Place { room, table: Cell::new(None), busy: Cell::new(false) }
+        Place { room, holds: Cell::new(Holds::Nothing) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.table.get().is_none()
+        matches!(self.holds.get(), Holds::Nothing)
     }
 
-    /// Whether its future is at work, so that nothing can be put in.
+    /// Whether a future is at work, so that nothing can be put in.
     pub(crate) fn is_busy(&self) -> bool {
-        self.busy.get()
+        matches!(self.holds.get(), Holds::Busy)
     }
 
-    /// Puts a future in, of which there must be none, and polls it.
+    /// Puts a future in, where there must be nothing, and polls it; what it gives at once stays.
     ///
     /// # Safety
     /// The place does not move any more, and is dropped where it is.
-    pub(crate) unsafe fn start<F>(&self, future: F, cx: &mut Context<'_>) -> Option<Outcome>
+    pub(crate) unsafe fn start<F>(&self, future: F, cx: &mut Context<'_>)
     where
         F: Future<Output = Outcome> + 'static,
     {
@@ -79,34 +91,59 @@ impl Place {
 
     /// # Safety
     /// As [`Place::start`]; the future fits.
-    unsafe fn put<F>(&self, future: F, cx: &mut Context<'_>) -> Option<Outcome>
+    unsafe fn put<F>(&self, future: F, cx: &mut Context<'_>)
     where
         F: Future<Output = Outcome> + 'static,
     {
-        assert!(self.is_empty() && !self.busy.get() && Of::<F>::FITS, "there is room for one");
+        assert!(self.is_empty() && Of::<F>::FITS, "there is room for one");
         // SAFETY: nothing is there, and it fits.
         unsafe { self.room.get().cast::<F>().write(future) };
-        self.table.set(Some(const { &Of::<F>::TABLE }));
-        self.poll(cx)
+        if let Some(given) = self.poll(const { &Of::<F>::TABLE }, cx) {
+            self.leave(given);
+        }
     }
 
-    /// Polls the future that is there; one that is done is dropped.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Option<Outcome> {
-        let table = self.table.get().expect("there is a future");
+    /// Leaves what a call has given, where there must be nothing.
+    pub(crate) fn leave(&self, given: Given) {
+        assert!(self.is_empty(), "there is room for one");
+        // SAFETY: nothing is there, and it fits, which is asserted above.
+        unsafe { self.room.get().cast::<Given>().write(given) };
+        self.holds.set(Holds::Given);
+    }
+
+    /// What was left; the future, if that is there, stays.
+    pub(crate) fn take_left(&self) -> Option<Given> {
+        match self.holds.get() {
+            Holds::Given => {
+                self.holds.set(Holds::Nothing);
+                // SAFETY: it is there, and is taken once.
+                Some(unsafe { self.room.get().cast::<Given>().read() })
+            }
+            _ => None,
+        }
+    }
+
+    /// Polls the future, if one is there; when it is done there is nothing any more.
+    pub(crate) fn poll_future(&self, cx: &mut Context<'_>) -> Option<Given> {
+        match self.holds.get() {
+            Holds::Future(table) => self.poll(table, cx),
+            _ => None,
+        }
+    }
+
+    fn poll(&self, table: &'static Table, cx: &mut Context<'_>) -> Option<Given> {
         // While it runs there is none: what it calls must not find itself.
-        self.table.set(None);
-        self.busy.set(true);
+        self.holds.set(Holds::Busy);
         // SAFETY: the table is the future's, which is pinned.
         match unsafe { (table.poll)(self.room.get(), cx) } {
             Poll::Ready(outcome) => {
                 // SAFETY: as above, and nobody else has the table any more.
                 unsafe { (table.drop)(self.room.get()) };
-                self.busy.set(false);
-                Some(outcome)
+                self.holds.set(Holds::Nothing);
+                Some(given(outcome))
             }
             Poll::Pending => {
-                self.busy.set(false);
-                self.table.set(Some(table));
+                self.holds.set(Holds::Future(table));
                 None
             }
         }
@@ -114,14 +151,18 @@ impl Place {
 
     /// Drops what is there; `true` if there was something.
     pub(crate) fn clear(&self) -> bool {
-        let table = self.table.take();
-        if let Some(table) = table {
-            self.busy.set(true);
-            // SAFETY: the table is the future's, and is taken once.
-            unsafe { (table.drop)(self.room.get()) };
-            self.busy.set(false);
+        match self.holds.get() {
+            Holds::Nothing => return false,
+            Holds::Busy => {}
+            Holds::Given => drop(self.take_left()),
+            Holds::Future(table) => {
+                self.holds.set(Holds::Busy);
+                // SAFETY: the table is the future's, and is taken once.
+                unsafe { (table.drop)(self.room.get()) };
+                self.holds.set(Holds::Nothing);
+            }
         }
-        table.is_some()
+        true
     }
 }
 

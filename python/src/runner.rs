@@ -15,13 +15,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use pyo3::{exceptions::PyTypeError, prelude::*};
+use pyo3::{
+    exceptions::{PyBaseException, PyTypeError},
+    prelude::*,
+};
 
 use crate::{
-    call::{self, Frame},
+    call::{self, Frame, Given},
     coro::{Coro, End, Order},
     hooks,
-    step::{self, Resume, Step, close, is_async_def, is_callable_by_yield},
+    step::{self, Step, close, is_async_def, is_callable_by_yield},
 };
 
 /// Resumes of generators in one resume of the coroutine, while all it asks for is there already.
@@ -43,7 +46,7 @@ enum Next {
     /// To be started.
     Start,
     /// To be resumed, whenever its turn comes.
-    With(Resume),
+    With(Given),
     /// For its call.
     Call,
 }
@@ -73,12 +76,12 @@ impl Runner {
             }
             let with = match mem::replace(&mut self.next, Next::Call) {
                 Next::Start => {
-                    self.coro(py).state(py).waker.replace(Some(cx.waker().clone()));
+                    self.coro(py).set_waker(py, cx.waker());
                     Ok(py.None())
                 }
                 Next::With(with) => with,
                 Next::Call => match self.frame.take(cx) {
-                    Some(outcome) => outcome,
+                    Some(given) => given,
                     None => return Poll::Pending,
                 },
             };
@@ -113,7 +116,7 @@ impl Runner {
                     };
                     self.top = self.callers.pop();
                     if self.top.is_none() {
-                        return self.end(py, End::Failed(error.into_value(py)));
+                        return self.end(py, End::Failed(error));
                     }
                     self.next = Next::With(Err(error));
                 }
@@ -125,18 +128,17 @@ impl Runner {
     }
 
     /// What comes back for a yield of any object.
-    fn plain(&self, py: Python<'_>, value: Py<PyAny>) -> Resume {
-        let foreign = self.top.as_ref().is_some_and(is_async_def) && !value.is_none(py);
-        if foreign {
-            let kind =
-                value.bind(py).get_type().name().map_or_else(|_| "it".into(), |n| n.to_string());
-            return Err(PyTypeError::new_err(format!(
-                "a coroutine of asyncoro cannot await {kind}: for a concurrent.futures.Future use \
-                 `await asyncoro.wait_future(future)`; in asyncio's loop await \
-                 `asyncio.wrap_future(coro.future())`"
-            )));
+    fn plain(&self, py: Python<'_>, value: Py<PyAny>) -> Given {
+        if value.is_none(py) || !self.top.as_ref().is_some_and(is_async_def) {
+            return Ok(value);
         }
-        Ok(value)
+        let kind = value.bind(py).get_type().name().map_or_else(|_| "it".into(), |n| n.to_string());
+        let error = PyTypeError::new_err(format!(
+            "a coroutine of asyncoro cannot await {kind}: for a concurrent.futures.Future use \
+             `await asyncoro.wait_future(future)`; in asyncio's loop await \
+             `asyncio.wrap_future(coro.future())`"
+        ));
+        Err(error.into_value(py))
     }
 
     /// Does what others have asked of it; ready when it has ended by that.
@@ -147,9 +149,10 @@ impl Runner {
             Some(Order::Terminate) => return self.terminate(py),
             Some(Order::Throw(error)) => {
                 self.frame.clear();
+                let error = error.into_value(py);
                 if !started {
                     self.unwind(py);
-                    return self.end(py, End::Failed(error.into_value(py)));
+                    return self.end(py, End::Failed(error));
                 }
                 self.next = Next::With(Err(error));
             }
@@ -158,7 +161,7 @@ impl Runner {
     }
 
     /// A generator that takes a new one's place by raising what it was asked with; else the error.
-    fn swap(&mut self, py: Python<'_>, error: PyErr) -> Option<PyErr> {
+    fn swap(&mut self, py: Python<'_>, error: Py<PyBaseException>) -> Option<Py<PyBaseException>> {
         if !self.callers.is_empty() {
             return Some(error);
         }

@@ -4,23 +4,22 @@
 #![allow(unsafe_code)]
 
 use pyo3::{
-    exceptions::{PyGeneratorExit, PyRuntimeError, PyStopIteration},
+    exceptions::{PyBaseException, PyGeneratorExit, PyRuntimeError, PyStopIteration},
     ffi, intern,
     prelude::*,
 };
+
+use crate::call::Given;
 
 /// What came of a step.
 pub(crate) enum Step {
     Yielded(Py<PyAny>),
     Returned(Py<PyAny>),
-    Failed(PyErr),
+    Failed(Py<PyBaseException>),
 }
 
-/// What a generator is resumed with.
-pub(crate) type Resume = PyResult<Py<PyAny>>;
-
 /// Resumes `generator`.
-pub(crate) fn step(py: Python<'_>, generator: &Py<PyAny>, with: Resume) -> Step {
+pub(crate) fn step(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
     match with {
         Ok(value) => send(py, generator, &value),
         Err(error) => throw(py, generator, &error),
@@ -50,8 +49,8 @@ fn send(py: Python<'_>, generator: &Py<PyAny>, value: &Py<PyAny>) -> Step {
     outcome(py, generator.bind(py).call_method1(intern!(py, "send"), (value,)))
 }
 
-fn throw(py: Python<'_>, generator: &Py<PyAny>, error: &PyErr) -> Step {
-    outcome(py, generator.bind(py).call_method1(intern!(py, "throw"), (error.value(py),)))
+fn throw(py: Python<'_>, generator: &Py<PyAny>, error: &Py<PyBaseException>) -> Step {
+    outcome(py, generator.bind(py).call_method1(intern!(py, "throw"), (error,)))
 }
 
 fn outcome(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Step {
@@ -65,7 +64,7 @@ fn outcome(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Step {
 fn returned(py: Python<'_>, stop: &PyErr) -> Step {
     match stop.value(py).getattr(intern!(py, "value")) {
         Ok(value) => Step::Returned(value.unbind()),
-        Err(error) => Step::Failed(error),
+        Err(error) => Step::Failed(error.into_value(py)),
     }
 }
 
@@ -80,7 +79,7 @@ fn failed(py: Python<'_>, error: PyErr) -> Step {
         return returned(py, &cause);
     }
     // The traceback belongs to the exception from here on.
-    Step::Failed(PyErr::from_value(error.into_value(py).into_bound(py).into_any()))
+    Step::Failed(error.into_value(py))
 }
 
 /// Closes `generator`: GeneratorExit at its yield, and whatever its `finally` does. A yield in
@@ -96,11 +95,12 @@ pub(crate) fn close(py: Python<'_>, generator: &Py<PyAny>) -> Option<PyErr> {
 /// it.
 pub(crate) fn is_callable_by_yield(object: &Py<PyAny>) -> bool {
     // SAFETY: the object is alive.
-    unsafe { ffi::PyGen_CheckExact(object.as_ptr()) != 0 || is_async_def(object) }
+    let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
+    class == &raw mut ffi::PyGen_Type || class == &raw mut ffi::PyCoro_Type
 }
 
 /// Whether an object is what calling an `async def` function gives.
 pub(crate) fn is_async_def(object: &Py<PyAny>) -> bool {
     // SAFETY: the object is alive.
-    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+    unsafe { ffi::Py_TYPE(object.as_ptr()) == &raw mut ffi::PyCoro_Type }
 }

@@ -18,6 +18,7 @@ use pyo3::{
 };
 
 use crate::{
+    arguments::Arguments,
     coro::{self, Coro},
     gil::Gil,
     step::is_callable_by_yield,
@@ -29,11 +30,15 @@ const NAMES: [&str; 2] = ["coro", "task"];
 /// Flags of a code object: generator, coroutine, iterable coroutine.
 const GENERATES: u32 = 0x20 | 0x80 | 0x100;
 
+/// A generator and its name.
+type Called = PyResult<(Py<PyAny>, Py<PyString>)>;
+
 /// What a code object asks for, by its address; the object is kept, so that the address is.
 struct Known {
     _code: Py<PyAny>,
     generates: bool,
-    injected: Option<Py<PyString>>,
+    /// The name of the parameter that gets the coroutine, in a tuple of its own.
+    injected: Option<Py<PyTuple>>,
     name: Py<PyString>,
 }
 
@@ -64,49 +69,40 @@ static KNOWN: Gil<RefCell<Option<Table>>> = Gil::new(RefCell::new(None));
 /// Most code objects that are remembered.
 const MOST_KNOWN: usize = 4096;
 
-/// Calls what `args` and `kwargs` describe, `(f, *args, **kwargs)` or `(target=f, args=, kwargs=)`;
-/// gives a generator, not started, and its name.
-pub(crate) fn call(
-    py: Python<'_>,
-    coro: &Py<Coro>,
-    args: &Bound<'_, PyTuple>,
-    kwargs: Option<&Bound<'_, PyDict>>,
-) -> PyResult<(Py<PyAny>, Py<PyString>)> {
-    if let Ok(function) = args.get_item(0) {
-        return call_function(py, coro, &function, &args.get_slice(1, args.len()), kwargs);
+/// Calls what the arguments describe, `(f, *args, **kwargs)` or `(target=f, args=, kwargs=)`; gives
+/// a generator, not started, and its name.
+pub(crate) fn call(coro: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> Called {
+    if let Some((function, rest)) = arguments.split_first() {
+        return call_function(coro, &function, rest);
     }
-    let given = |name: &str| match kwargs {
-        Some(kwargs) => kwargs.get_item(name),
-        None => Ok(None),
-    };
-    let Some(function) = given("target")? else {
+    let py = coro.py();
+    let Some(function) = arguments.named("target")? else {
         return Err(PyTypeError::new_err("a coroutine needs a generator function"));
     };
-    let args = match given("args")? {
+    let args = match arguments.named("args")? {
         Some(args) => args.try_iter()?.collect::<PyResult<Vec<_>>>()?,
         None => Vec::new(),
     };
-    let kwargs = given("kwargs")?.filter(|kwargs| !kwargs.is_none());
+    let kwargs = arguments.named("kwargs")?.filter(|kwargs| !kwargs.is_none());
     let kwargs = kwargs.as_ref().map(|kwargs| kwargs.cast::<PyDict>()).transpose()?;
-    call_function(py, coro, &function, &PyTuple::new(py, args)?, kwargs)
+    let args = PyTuple::new(py, args)?;
+    Arguments::within(&args, kwargs.as_deref(), |rest| call_function(coro, &function, rest))
 }
 
 fn call_function(
-    py: Python<'_>,
-    coro: &Py<Coro>,
+    coro: &Bound<'_, Coro>,
     function: &Bound<'_, PyAny>,
-    args: &Bound<'_, PyTuple>,
-    kwargs: Option<&Bound<'_, PyDict>>,
-) -> PyResult<(Py<PyAny>, Py<PyString>)> {
-    let object = function.clone().unbind();
-    if is_callable_by_yield(&object) {
-        if !args.is_empty() || kwargs.is_some() {
+    arguments: Arguments<'_, '_>,
+) -> Called {
+    let py = coro.py();
+    if is_callable_by_yield(function.as_unbound()) {
+        if !arguments.is_empty() {
             return Err(PyTypeError::new_err("a generator takes no arguments any more"));
         }
-        return Ok((object, name(function)));
+        return Ok((function.clone().unbind(), name(function)));
     }
     let Some((code, bare)) = code_of(py, function)? else {
-        let made = function.call(args, kwargs)?.unbind();
+        let made = arguments.call(function)?.unbind();
         if is_callable_by_yield(&made) {
             return Ok((made, name(function)));
         }
@@ -114,18 +110,14 @@ fn call_function(
     };
     let (injected, name) = known(py, &code, &bare)?;
     let made = match injected {
-        None => function.call(args, kwargs)?,
+        None => arguments.call(function)?,
         Some(parameter) => {
-            let all = match kwargs {
-                Some(kwargs) if kwargs.contains(&parameter)? => {
-                    let text = format!("got multiple values for argument '{parameter}'");
-                    return Err(PyTypeError::new_err(text));
-                }
-                Some(kwargs) => kwargs.copy()?,
-                None => PyDict::new(py),
-            };
-            all.set_item(parameter, coro)?;
-            function.call(args, Some(&all))?
+            let given = parameter.get_item(0)?.cast_into::<PyString>()?;
+            if arguments.named(given.to_str()?)?.is_some() {
+                let text = format!("got multiple values for argument '{given}'");
+                return Err(PyTypeError::new_err(text));
+            }
+            arguments.call_with(function, &parameter, coro)?
         }
     };
     Ok((made.unbind(), name))
@@ -158,7 +150,7 @@ fn known<'py>(
     py: Python<'py>,
     code: &Bound<'py, PyAny>,
     function: &Bound<'py, PyAny>,
-) -> PyResult<(Option<Bound<'py, PyString>>, Py<PyString>)> {
+) -> PyResult<(Option<Bound<'py, PyTuple>>, Py<PyString>)> {
     let address = code.as_ptr().addr();
     let seen = {
         let mut table = KNOWN.get(py).borrow_mut();
@@ -174,6 +166,7 @@ fn known<'py>(
             let flags: u32 = code.getattr("co_flags")?.extract()?;
             let generates = flags & GENERATES != 0;
             let injected = if generates { injected(code, function)? } else { None };
+            let injected = injected.map(|name| PyTuple::new(py, [name])).transpose()?;
             let known = Known {
                 _code: code.clone().unbind(),
                 generates,

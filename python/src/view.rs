@@ -7,7 +7,11 @@
 
 use std::{mem::MaybeUninit, slice};
 
-use pyo3::{ffi, prelude::*, types::PyBytes};
+use pyo3::{
+    ffi,
+    prelude::*,
+    types::{PyByteArray, PyBytes},
+};
 
 /// See the module's page.
 pub(crate) enum View {
@@ -27,6 +31,17 @@ impl View {
             Ok(bytes) => Ok(View::Bytes(bytes.clone().unbind())),
             Err(_) => View::get(object, ffi::PyBUF_SIMPLE),
         }
+    }
+
+    /// Works with the bytes of a `bytes` or `bytearray` without holding them, if it is one. Nothing
+    /// of Python's may run meanwhile.
+    pub(crate) fn lend<R>(object: &Bound<'_, PyAny>, work: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        if let Ok(bytes) = object.cast_exact::<PyBytes>() {
+            return Some(work(bytes.as_bytes()));
+        }
+        let bytes = object.cast_exact::<PyByteArray>().ok()?;
+        // SAFETY: with nothing of Python's running it neither changes nor moves.
+        Some(work(unsafe { bytes.as_bytes() }))
     }
 
     /// The bytes of an object that lets them be written.

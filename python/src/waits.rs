@@ -38,95 +38,55 @@ impl Timer {
     }
 }
 
-/// `sleep`: until `resume`, or for a time.
-pub(crate) struct Suspended {
+/// `sleep` and `receive` with a limit: until what the coroutine waits for is there, or for a time.
+pub(crate) struct Limited {
     coro: Py<Coro>,
+    what: Wait,
+    limit: Duration,
     timer: Timer,
-    /// Whether the time was over before it began.
-    instant: bool,
     alarm: Option<Py<PyAny>>,
 }
 
-impl Suspended {
-    pub(crate) fn new(coro: Py<Coro>, limit: Option<Duration>, alarm: Py<PyAny>) -> Suspended {
-        let instant = limit.is_some_and(|limit| limit.is_zero());
-        let timer = Timer::new(limit.filter(|_| !instant));
-        coro.get().state(py()).wait.set(Wait::Resume);
-        Suspended { coro, timer, instant, alarm: Some(alarm) }
+impl Limited {
+    pub(crate) fn new(coro: Py<Coro>, what: Wait, limit: Duration, alarm: Py<PyAny>) -> Limited {
+        coro.get().wait_for(py(), what);
+        Limited { coro, what, limit, timer: Timer(None), alarm: Some(alarm) }
+    }
+
+    /// Whether the time is over. A sleep of no time lets the others have a turn even so.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.timer.0.is_none() {
+            if self.limit.is_zero() && self.what == Wait::Message {
+                return true;
+            }
+            self.timer = Timer::new(Some(self.limit));
+            if self.limit.is_zero() {
+                cx.waker().wake_by_ref();
+                return false;
+            }
+        }
+        self.timer.is_due(cx)
     }
 }
 
-impl Future for Suspended {
+impl Future for Limited {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let own = &mut *self;
-        let state = own.coro.get().state(py());
-        if let Some(given) = state.given.take() {
-            state.wait.set(Wait::Nothing);
-            return Poll::Ready(Ok(given));
+        if let Some(kept) = own.coro.get().take_kept(py()) {
+            return Poll::Ready(Ok(kept));
         }
-        if std::mem::replace(&mut own.instant, false) {
-            // The others have a turn even so.
-            own.timer = Timer::new(Some(Duration::ZERO));
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if own.timer.is_due(cx) {
-            state.wait.set(Wait::Nothing);
+        if own.is_over(cx) {
             return Poll::Ready(Ok(own.alarm.take().expect("it is polled until it is ready")));
         }
         Poll::Pending
     }
 }
 
-impl Drop for Suspended {
+impl Drop for Limited {
     fn drop(&mut self) {
-        let state = self.coro.get().state(py());
-        state.wait.set(Wait::Nothing);
-        drop(state.given.take());
-    }
-}
-
-/// `receive`: until there is a message, or for a time.
-pub(crate) struct Receiving {
-    coro: Py<Coro>,
-    limit: Option<Duration>,
-    timer: Option<Timer>,
-    alarm: Option<Py<PyAny>>,
-}
-
-impl Receiving {
-    pub(crate) fn new(coro: Py<Coro>, limit: Option<Duration>, alarm: Py<PyAny>) -> Receiving {
-        Receiving { coro, limit, timer: None, alarm: Some(alarm) }
-    }
-}
-
-impl Future for Receiving {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let own = &mut *self;
-        let state = own.coro.get().state(py());
-        let message = state.mail.borrow_mut().pop_front();
-        if let Some(message) = message {
-            state.wait.set(Wait::Nothing);
-            return Poll::Ready(Ok(message));
-        }
-        let limit = own.limit;
-        let timer = own.timer.get_or_insert_with(|| Timer::new(limit));
-        if limit.is_some_and(|limit| limit.is_zero()) || timer.is_due(cx) {
-            state.wait.set(Wait::Nothing);
-            return Poll::Ready(Ok(own.alarm.take().expect("it is polled until it is ready")));
-        }
-        state.wait.set(Wait::Message);
-        Poll::Pending
-    }
-}
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        self.coro.get().state(py()).wait.set(Wait::Nothing);
+        self.coro.get().wait_for(py(), Wait::Nothing);
     }
 }
 

@@ -43,6 +43,70 @@ def test_arguments_in_both_forms():
     assert done(Coro(main, 1)) == (1, 2, 3)
     assert done(Coro(main, 1, b=5, c=6)) == (1, 5, 6)
     assert done(Coro(target=main, args=(7,), kwargs={"b": 8})) == (7, 8, 3)
+    with pytest.raises(TypeError, match="needs a generator function"):
+        Coro(args=(7,))
+
+
+def test_many_arguments_in_each_way():
+    def main(*args, coro=None, **kwargs):
+        yield coro.sleep(0)
+        return args, kwargs
+
+    def method(self, *args, **kwargs):
+        return Coro(main, *args, **kwargs)
+
+    for count in (0, 1, 7, 8, 9, 40):
+        args, kwargs = tuple(range(count)), {f"n{number}": number for number in range(count)}
+        assert done(Coro(main, *args)) == (args, {})
+        assert done(Coro(main, **kwargs)) == ((), kwargs)
+        assert done(Coro(main, *args, **kwargs)) == (args, kwargs)
+        assert done(method(None, *args, **kwargs)) == (args, kwargs)
+
+
+def test_a_callable_that_gives_a_generator_is_taken():
+    class Making:
+        def __call__(self, n, more=0):
+            return sleeping(n, more)
+
+    def sleeping(n, more):
+        yield AsynCoro.cur_coro().sleep(0)
+        return n, more
+
+    assert done(Coro(Making(), 1, more=2)) == (1, 2)
+    assert done(Coro(sleeping(3, 4))) == (3, 4)
+    with pytest.raises(TypeError, match="no arguments any more"):
+        Coro(sleeping(3, 4), 5)
+
+
+@also_await
+def test_a_class_of_ones_own():
+    class Worker(Coro):
+        def __init__(self, n):
+            self.n = n
+            super().__init__(self.work, 2)
+
+        def work(self, times, coro=None):
+            yield self.sleep(0)
+            return self is coro, self.n * times
+
+    worker = Worker(21)
+    assert type(worker) is Worker and worker.name == "work"
+    assert done(worker) == (True, 42)
+    with pytest.raises(RuntimeError, match="made already"):
+        Coro.__init__(worker, sleeper)
+
+
+def test_one_that_has_nothing_to_run_is_over():
+    class Forgetful(Coro):
+        def __init__(self):
+            pass
+
+    coro = Forgetful()
+    assert not coro.is_alive() and coro.value() is None
+    assert (coro.send(1), coro.resume(), coro.terminate()) == (-1, -1, -1)
+    with pytest.raises(Exception, match="is not a generator"):
+        Coro.__init__(coro, lambda: None)
+    assert not coro.is_alive()
 
 
 @also_await
@@ -190,6 +254,25 @@ def test_a_message_wakes_a_receiver_with_a_timeout():
     time.sleep(0.1)
     coro.send("hello")
     assert done(coro) == "hello"
+
+
+@also_await
+def test_arguments_by_name_and_by_place():
+    def main(coro=None):
+        none = [
+            (yield coro.receive(0)),
+            (yield coro.receive(timeout=0)),
+            (yield coro.receive(0, "late")),
+            (yield coro.receive(timeout=0, alarm_value="late")),
+        ]
+        coro.send("first")
+        coro.send(message="second")
+        return none, (yield coro.receive()), (yield coro.receive(None))
+
+    assert go(main) == ([None, None, "late", "late"], "first", "second")
+    for wrong in ((), (1, 2)):
+        with pytest.raises(TypeError, match="send"):
+            ended().send(*wrong)
 
 
 @also_await

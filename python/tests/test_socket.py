@@ -197,6 +197,12 @@ def test_unwrap_gives_the_plain_socket_back():
 # ---- passed-through methods
 
 
+def test_a_class_of_ones_own_is_refused():
+    with pytest.raises(TypeError, match="no base for classes"):
+        class Own(asyncoro.AsyncSocket):
+            pass
+
+
 @pytest.mark.parametrize("make", [async_pair, blocking_pair])
 def test_everything_a_socket_offers_is_offered(make):
     sock, _peer = make()

@@ -10,8 +10,8 @@ import pytest
 
 from asyncoro import AsyncSocket, Coro
 from harness import (
-    also_await, async_pair, blocking_pair, closed_port, done, go, read_exactly, reset, run_program,
-    udp_socket,
+    also_await, async_pair, blocking_pair, closed_port, done, go, parallel, read_exactly, reset,
+    run_program, udp_socket,
 )
 
 
@@ -27,6 +27,58 @@ def test_recv_with_flags_and_sizes():
         return peeked, nothing, empty, (yield sock.recv(10))
 
     assert go(main) == (b"abc", b"", b"", b"abc")
+
+
+@also_await
+def test_arguments_by_name_and_by_place():
+    sock, peer = async_pair()
+
+    def main(coro=None):
+        yield sock.sendall(data=b"ab")
+        yield sock.sendall(b"cd", 0)
+        yield sock.send_msg(data=b"e")
+        peer.sendall(b"0123456789")
+        return [
+            (yield sock.recv(2)),
+            (yield sock.recv(count=2)),
+            (yield sock.recv(True)),
+            (yield sock.recvall(2, flags=0)),
+            (yield sock.recvall(count=2)),
+        ]
+
+    assert go(main) == [b"01", b"23", b"4", b"56", b"78"]
+    assert peer.recv(100) == b"abcd\0\0\0\1e"
+    with pytest.raises(TypeError, match="integer"):
+        sock.recv("2")
+    with pytest.raises(OverflowError):
+        sock.recv(1 << 80)
+
+
+@also_await
+def test_what_is_long_comes_whole_and_what_follows_it_too():
+    sock, peer = async_pair()
+    pieces = [bytes([number]) * length for number, length in enumerate(
+        (20_000, 20_000, 1, 30_000, 9_000, 300_000, 5, 20_000))]
+
+    def send():
+        for piece in pieces:
+            peer.sendall(piece)
+        peer.shutdown(socket.SHUT_WR)
+
+    def main(coro=None):
+        got = []
+        while True:
+            # In turn less and more than what memory is made for before it comes.
+            for size in (1 << 20, 32_768, 1_000, 65_536):
+                data = yield sock.recv(size)
+                assert type(data) is bytes and len(data) <= size
+                got.append(data)
+                if not data:
+                    return b"".join(got)
+
+    sending = parallel(send)
+    assert go(main) == b"".join(pieces)
+    sending.result()
 
 
 @also_await

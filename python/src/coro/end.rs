@@ -7,7 +7,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::Coro;
+use super::{Coro, within};
 use crate::{
     call, gc, hooks, registry, threads,
     waits::{Ending, limit},
@@ -44,8 +44,8 @@ impl Coro {
         let watchers = state.watchers.take();
         // What it has ended with may hold it in turn: a value, or a traceback's frames.
         gc::track(own);
-        state.waker.take();
-        drop((state.mail.take(), state.rare.take(), state.given.take()));
+        let left = (state.waker.take(), state.mail.take(), state.rare.take(), state.given.take());
+        drop(left);
         if let Some(error) = unobserved {
             coro.report(py, &error);
         }
@@ -81,7 +81,7 @@ impl Coro {
     }
 
     pub(crate) fn watch(&self, py: Python<'_>, add: impl FnOnce(&mut Watchers)) {
-        add(self.state(py).watchers.borrow_mut().get_or_insert_default());
+        within(&self.state(py).watchers, add);
     }
 
     pub(crate) fn has_ended(&self, py: Python<'_>) -> bool {

@@ -4,7 +4,7 @@
 //! (`runner.rs`), which looks at its orders when it is resumed; so giving one is leaving it here
 //! and waking the coroutine.
 //!
-//! - this file: making one, its state;
+//! - this file: making one, its state; `made.rs`: the short way to make one;
 //! - `verbs.rs`: what it waits for by itself, and what it is sent;
 //! - `orders.rs`: what others ask of it;
 //! - `end.rs`: its end, and who is told.
@@ -13,44 +13,55 @@
 #![allow(unsafe_code)]
 
 mod end;
+mod made;
 mod orders;
 mod verbs;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     task::Waker,
 };
 
 use pyo3::{
-    exceptions::PyException,
+    exceptions::{PyException, PyRuntimeError},
     intern,
     prelude::*,
     types::{PyDict, PyString, PyTuple, PyType},
 };
 
-pub(crate) use self::{end::End, orders::Order, verbs::Wait};
-use self::{end::Watchers, orders::Rare};
-use crate::{call, engine, gc, gil::Gil, hooks, registry, runner::Runner, target};
+pub(crate) use self::{end::End, made::make_fast, orders::Order, verbs::Wait};
+use self::{end::Watchers, orders::Rare, verbs::Mail};
+use crate::{
+    arguments::Arguments, call, engine, gc, gil::Gil, hooks, registry, runner::Runner, target,
+};
 
-pub(crate) struct State {
+/// What is in a cell is taken out while it is worked on, which nothing foreign does.
+struct State {
     name: RefCell<Py<PyString>>,
-    pub(crate) waker: RefCell<Option<Waker>>,
-    pub(crate) mail: RefCell<VecDeque<Py<PyAny>>>,
-    pub(crate) wait: Cell<Wait>,
+    waker: Cell<Option<Waker>>,
+    mail: Cell<Option<Box<Mail>>>,
     /// What `resume` has given.
-    pub(crate) given: RefCell<Option<Py<PyAny>>>,
-    has_orders: Cell<bool>,
+    given: Cell<Option<Py<PyAny>>>,
     /// What few coroutines ever have.
-    rare: RefCell<Option<Box<Rare>>>,
-    swappable: Cell<bool>,
+    rare: Cell<Option<Box<Rare>>>,
+    watchers: Cell<Option<Box<Watchers>>>,
     end: RefCell<Option<End>>,
-    pub(crate) watchers: RefCell<Option<Box<Watchers>>>,
-    daemon: Cell<bool>,
     /// Its place in the registry.
     place: Cell<usize>,
+    wait: Cell<Wait>,
+    has_orders: Cell<bool>,
+    swappable: Cell<bool>,
+    daemon: Cell<bool>,
     /// Whether somebody has been told of its exception.
     observed: Cell<bool>,
+}
+
+/// Works on what is in a box that few ever have.
+fn within<T: Default, R>(cell: &Cell<Option<Box<T>>>, work: impl FnOnce(&mut T) -> R) -> R {
+    let mut boxed = cell.take().unwrap_or_default();
+    let result = work(&mut boxed);
+    cell.set(Some(boxed));
+    result
 }
 
 /// A coroutine: a generator function, or an `async def` one, that the scheduler runs.
@@ -68,16 +79,21 @@ pub(crate) struct Coro {
 }
 
 impl Coro {
-    pub(crate) fn state<'py>(&'py self, py: Python<'py>) -> &'py State {
+    fn state<'py>(&'py self, py: Python<'py>) -> &'py State {
         self.state.get(py)
     }
 
     pub(crate) fn wake(&self, py: Python<'_>) {
-        // Out of the cell: a waker may run what comes back here.
-        let waker = self.state(py).waker.borrow().clone();
-        if let Some(waker) = waker {
-            waker.wake();
+        let state = self.state(py);
+        let waker = state.waker.take();
+        if let Some(waker) = &waker {
+            waker.wake_by_ref();
         }
+        state.waker.set(waker);
+    }
+
+    pub(crate) fn set_waker(&self, py: Python<'_>, waker: &Waker) {
+        self.state(py).waker.set(Some(waker.clone()));
     }
 
     pub(crate) fn name(&self, py: Python<'_>) -> String {
@@ -97,47 +113,68 @@ impl Coro {
         call::with_current(|frame| std::ptr::eq(frame.coro.bind(py).get(), self)).unwrap_or(false)
     }
 
-    fn make(py: Python<'_>, name: Py<PyString>) -> PyResult<Py<Coro>> {
+    /// One that has nothing to run: it counts as ended until it begins.
+    fn bare(py: Python<'_>) -> Coro {
         let state = State {
-            name: RefCell::new(name),
-            waker: RefCell::new(None),
-            mail: RefCell::default(),
+            name: RefCell::new(intern!(py, "coroutine").clone().unbind()),
+            waker: Cell::new(None),
+            mail: Cell::new(None),
+            given: Cell::new(None),
+            rare: Cell::new(None),
+            watchers: Cell::new(None),
+            end: RefCell::new(Some(End::Terminated)),
+            place: Cell::new(NOWHERE),
             wait: Cell::new(Wait::Nothing),
-            given: RefCell::new(None),
             has_orders: Cell::new(false),
-            rare: RefCell::new(None),
             swappable: Cell::new(false),
-            end: RefCell::new(None),
-            watchers: RefCell::new(None),
             daemon: Cell::new(false),
-            place: Cell::new(0),
             observed: Cell::new(false),
         };
-        let coro = Py::new(py, Coro { state: Gil::new(state) })?;
-        gc::untrack(&coro);
-        Ok(coro)
+        Coro { state: Gil::new(state) }
+    }
+
+    /// Gives it what it runs, and to the scheduler.
+    fn begin(slf: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> PyResult<()> {
+        let (py, state) = (slf.py(), slf.get().state(slf.py()));
+        let (generator, name) = target::call(slf, arguments)?;
+        if state.place.get() != NOWHERE {
+            return Err(PyRuntimeError::new_err("this coroutine was made already"));
+        }
+        gc::untrack(slf.as_unbound());
+        state.name.replace(name);
+        state.end.replace(None);
+        state.place.set(registry::enter(py, slf.as_unbound()));
+        let runner = Runner::new(slf.clone().unbind(), generator);
+        engine::spawn(py, runner).inspect_err(|_| {
+            registry::leave(py, state.place.get(), false);
+            state.end.replace(Some(End::Terminated));
+            gc::track(slf.as_unbound());
+        })
     }
 }
+
+/// Where in the registry one is that has not begun.
+const NOWHERE: usize = usize::MAX;
 
 #[pymethods]
 impl Coro {
     #[new]
-    #[pyo3(signature = (*args, **kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs))]
     fn new(
         py: Python<'_>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> Coro {
+        Coro::bare(py)
+    }
+
+    #[pyo3(signature = (*args, **kwargs))]
+    fn __init__(
+        slf: &Bound<'_, Self>,
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Py<Coro>> {
-        let coro = Coro::make(py, intern!(py, "coroutine").clone().unbind())?;
-        let (generator, name) = target::call(py, &coro, args, kwargs)?;
-        coro.get().state(py).name.replace(name);
-        coro.get().state(py).place.set(registry::enter(py, &coro));
-        let runner = Runner::new(coro.clone_ref(py), generator);
-        if let Err(error) = engine::spawn(py, runner) {
-            registry::leave(py, coro.get().state(py).place.get(), false);
-            return Err(error);
-        }
-        Ok(coro)
+    ) -> PyResult<()> {
+        Arguments::within(args, kwargs, |arguments| Coro::begin(slf, arguments))
     }
 
     /// Its name: that of the function, unless it was swapped.
@@ -175,9 +212,11 @@ impl Coro {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         // SAFETY: Python's collector runs with the GIL held.
         let state = unsafe { self.state.peek() };
-        if let Ok(mail) = state.mail.try_borrow() {
-            mail.iter().try_for_each(|message| visit.call(message))?;
-        }
+        let mail = state.mail.take();
+        let mut messages = mail.iter().flat_map(|mail| &mail.messages);
+        let visited = messages.try_for_each(|message| visit.call(message));
+        state.mail.set(mail);
+        visited?;
         if let Ok(end) = state.end.try_borrow() {
             match &*end {
                 Some(End::Value(value)) => visit.call(value)?,

@@ -9,8 +9,8 @@ use pyo3::{
     types::{PyDict, PyString, PyTuple, PyType},
 };
 
-use super::Coro;
-use crate::{hooks, target};
+use super::{Coro, within};
+use crate::{arguments::Arguments, hooks, target};
 
 /// What others have asked of it.
 pub(crate) enum Order {
@@ -56,11 +56,20 @@ impl Coro {
     }
 
     /// The generator that takes over, if `error` is what the running one was offered it with.
-    pub(crate) fn swapped_for(&self, py: Python<'_>, error: &PyErr) -> Option<Py<PyAny>> {
+    pub(crate) fn swapped_for(
+        &self,
+        py: Python<'_>,
+        error: &Py<PyBaseException>,
+    ) -> Option<Py<PyAny>> {
         let state = self.state(py);
-        state.rare.borrow().as_ref()?.offered.as_ref()?;
+        let rare = state.rare.take();
+        let is_offered = rare.as_ref().is_some_and(|rare| rare.offered.is_some());
+        state.rare.set(rare);
+        if !is_offered {
+            return None;
+        }
         let kind = hooks::hook(py, "HotSwapException").ok()?;
-        if !error.value(py).is_instance(&kind).unwrap_or(false) {
+        if !error.bind(py).is_instance(&kind).unwrap_or(false) {
             return None;
         }
         let (generator, name) = self.rarely(py, |rare| rare.offered.take())?;
@@ -70,7 +79,7 @@ impl Coro {
 
     /// Works on what few coroutines have; nothing foreign may run in `f`.
     fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
-        f(self.state(py).rare.borrow_mut().get_or_insert_default())
+        within(&self.state(py).rare, f)
     }
 
     fn order(&self, py: Python<'_>, order: Order) -> i32 {
@@ -155,7 +164,8 @@ impl Coro {
         if slf.get().has_ended(py) {
             return Ok(-1);
         }
-        let Ok(swap) = target::call(py, slf.as_unbound(), args, kwargs) else { return Ok(-1) };
+        let called = Arguments::within(args, kwargs, |arguments| target::call(slf, arguments));
+        let Ok(swap) = called else { return Ok(-1) };
         let state = slf.get().state(py);
         let old = slf.get().rarely(py, |rare| rare.swap.replace(swap));
         drop(old);

@@ -1,11 +1,14 @@
 //! What a coroutine waits for by itself: to be resumed, and for messages.
 
+use std::collections::VecDeque;
+
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use super::Coro;
+use super::{Coro, within};
 use crate::{
     call, hooks,
-    waits::{Receiving, Suspended, limit},
+    quick::{Covered, Quick},
+    waits::{Limited, limit},
 };
 
 /// What it waits for by its own calls.
@@ -16,13 +19,46 @@ pub(crate) enum Wait {
     Message,
 }
 
+/// What it was sent and has not received.
+#[derive(Default)]
+pub(super) struct Mail {
+    pub(super) messages: VecDeque<Py<PyAny>>,
+}
+
 impl Coro {
     /// Gives a message that was there; it is kept if nobody can be given it.
     fn give(&self, py: Python<'_>, message: Py<PyAny>) -> PyResult<Py<PyAny>> {
         let kept = message.clone_ref(py);
         call::done(py, "receive", Ok(message)).inspect_err(|_| {
-            self.state(py).mail.borrow_mut().push_front(kept);
+            within(&self.state(py).mail, |mail| mail.messages.push_front(kept));
         })
+    }
+
+    /// The earliest message.
+    pub(crate) fn take_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let cell = &self.state(py).mail;
+        let mut mail = cell.take()?;
+        let message = mail.messages.pop_front();
+        cell.set(Some(mail));
+        message
+    }
+
+    /// What it waits for and keeps, if that is there.
+    pub(crate) fn take_kept(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match self.state(py).wait.get() {
+            Wait::Nothing => None,
+            Wait::Resume => self.state(py).given.take(),
+            Wait::Message => self.take_message(py),
+        }
+    }
+
+    /// Whoever sends to it or resumes it knows what it waits for.
+    pub(crate) fn wait_for(&self, py: Python<'_>, what: Wait) {
+        let state = self.state(py);
+        state.wait.set(what);
+        if what == Wait::Nothing {
+            drop(state.given.take());
+        }
     }
 }
 
@@ -46,8 +82,10 @@ impl Coro {
             return Ok((-1i32).into_pyobject(py)?.into_any().unbind());
         }
         let Ok(timeout) = limit(timeout) else { return refused("sleep takes seconds") };
+        let Some(timeout) = timeout else { return call::wait(py, "sleep", Wait::Resume) };
         let alarm = alarm_value.unwrap_or_else(|| py.None());
-        call::start(py, "sleep", Suspended::new(slf.clone().unbind(), timeout, alarm))
+        let own = slf.clone().unbind();
+        call::start(py, "sleep", Limited::new(own, Wait::Resume, timeout, alarm))
     }
 
     /// As `sleep`.
@@ -68,10 +106,12 @@ impl Coro {
             return -1;
         }
         let state = self.state(py);
-        if state.wait.get() == Wait::Resume && state.given.borrow().is_none() {
-            state.given.replace(Some(update.unwrap_or_else(|| py.None())));
+        let given = state.given.take();
+        if state.wait.get() == Wait::Resume && given.is_none() {
+            state.given.set(Some(update.unwrap_or_else(|| py.None())));
             self.wake(py);
         } else {
+            state.given.set(given);
             hooks::warn(py, &format!("ignoring resume of {}: it does not sleep", self.label(py)));
         }
         0
@@ -89,7 +129,7 @@ impl Coro {
             return -1;
         }
         let state = self.state(py);
-        state.mail.borrow_mut().push_back(message);
+        within(&state.mail, |mail| mail.messages.push_back(message));
         if state.wait.get() == Wait::Message {
             self.wake(py);
         }
@@ -123,12 +163,14 @@ impl Coro {
         if call::is_inside() && !slf.get().is_current(py) {
             return Err(PyRuntimeError::new_err("receive is for the coroutine itself"));
         }
-        let message = slf.get().state(py).mail.borrow_mut().pop_front();
+        let message = slf.get().take_message(py);
         if let Some(message) = message {
             return slf.get().give(py, message);
         }
+        let Some(timeout) = timeout else { return call::wait(py, "receive", Wait::Message) };
         let alarm = alarm_value.unwrap_or_else(|| py.None());
-        call::start(py, "receive", Receiving::new(slf.clone().unbind(), timeout, alarm))
+        let own = slf.clone().unbind();
+        call::start(py, "receive", Limited::new(own, Wait::Message, timeout, alarm))
     }
 
     /// As `receive`.
@@ -139,5 +181,44 @@ impl Coro {
         alarm_value: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         Coro::receive(slf, timeout, alarm_value)
+    }
+}
+
+pub(super) struct QuickReceive;
+
+impl Quick<0> for QuickReceive {
+    type Class = Coro;
+    const NAME: &'static str = "receive";
+
+    fn covered() -> &'static Covered {
+        static COVERED: Covered = Covered::new();
+        &COVERED
+    }
+
+    fn call(
+        slf: &Bound<'_, Coro>,
+        []: [Borrowed<'_, '_, PyAny>; 0],
+    ) -> Option<PyResult<Py<PyAny>>> {
+        Some(Coro::receive(slf, None, None))
+    }
+}
+
+pub(super) struct QuickSend;
+
+impl Quick<1> for QuickSend {
+    type Class = Coro;
+    const NAME: &'static str = "send";
+
+    fn covered() -> &'static Covered {
+        static COVERED: Covered = Covered::new();
+        &COVERED
+    }
+
+    fn call(
+        slf: &Bound<'_, Coro>,
+        [message]: [Borrowed<'_, '_, PyAny>; 1],
+    ) -> Option<PyResult<Py<PyAny>>> {
+        let sent = slf.get().send(slf.py(), message.to_owned().unbind());
+        Some(sent.into_pyobject(slf.py()).map(|it| it.into_any().unbind()).map_err(Into::into))
     }
 }

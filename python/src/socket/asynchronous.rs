@@ -1,25 +1,36 @@
 //! What the verbs do for coroutines: the crate's verbs, their values and errors as Python has them.
+//!
+//! Those that come often are `async move` blocks, and what they seldom wait for is in boxes: so they
+//! are short enough for the room of a call (`place.rs`). An `async fn` keeps its arguments twice.
+#![allow(clippy::manual_async_fn, reason = "see above")]
 
-use std::{future::Future, io};
+use std::{future::Future, io, task::Poll};
 
-use asyncoro::{AsyncSocket, addr::Target};
+use asyncoro::{AsyncSocket, addr::Target, bytes::Bytes};
 use pyo3::{
     exceptions::PyTimeoutError,
     prelude::*,
     types::{PyByteArray, PyBytes},
 };
 
-use super::{Face, PySocket};
+use super::{Face, PySocket, poll_once};
 use crate::{
     address,
     call::{Outcome, py},
     error::{is_cut, raised, timed_out},
+    fresh::Fresh,
     view::View,
 };
 
 /// Most bytes that are queued rather than sent at once: copying more costs as much as the call that
 /// it may save.
 pub(super) const QUEUED: usize = 16 << 10;
+
+/// Bytes from which on what is received is worth memory of its own.
+pub(super) const BULKY: usize = 8 << 10;
+
+/// Most bytes that memory is made for before they have come.
+const MOST_BULKY: usize = 256 << 10;
 
 /// Most bytes that are looked at and left where they are, as many as one `recv` takes.
 const PEEKED: usize = 64 << 10;
@@ -48,10 +59,39 @@ pub(super) fn bytearray(py: Python<'_>, bytes: &[u8]) -> Outcome {
     Ok(PyByteArray::new(py, bytes).into_any().unbind())
 }
 
-pub(super) async fn recv(socket: AsyncSocket, max: usize) -> Outcome {
-    match socket.recv_with_limit(max, |got| bytes(py(), got)).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(raised(py(), &error)),
+pub(super) fn recv(
+    socket: AsyncSocket,
+    own: Py<PySocket>,
+    max: usize,
+) -> impl Future<Output = Outcome> {
+    async move {
+        let received = socket.recv_with_limit(max, |got| {
+            own.get().inner(py()).bulky.set(got.len() >= BULKY);
+            bytes(py(), got)
+        });
+        match received.await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(raised(py(), &error)),
+        }
+    }
+}
+
+/// The same without a copy, for where as much is to come again.
+pub(super) fn recv_bulk(
+    socket: AsyncSocket,
+    own: Py<PySocket>,
+    max: usize,
+) -> impl Future<Output = Outcome> {
+    async move {
+        let room = max.min(MOST_BULKY);
+        match socket.recv_uninit(|| Fresh::new(py(), room)).await {
+            Ok((fresh, count)) => {
+                own.get().inner(py()).bulky.set(count >= BULKY);
+                // SAFETY: so many bytes were received.
+                unsafe { fresh.finish(py(), count) }
+            }
+            Err(error) => Err(raised(py(), &error)),
+        }
     }
 }
 
@@ -61,33 +101,77 @@ pub(super) async fn peek(socket: AsyncSocket, max: usize) -> Outcome {
     outcome(got, |py, got| bytes(py, &buffer[..got]))
 }
 
-pub(super) async fn recv_into(socket: AsyncSocket, into: View, max: usize) -> Outcome {
-    let got = socket.recv_with_limit(max, |got| into.fill(got)).await;
-    outcome(got, number)
-}
-
-pub(super) async fn recvall(socket: AsyncSocket, count: usize) -> Outcome {
-    match socket.recv_all_bytes(count).await {
-        Ok(got) => bytearray(py(), &got),
-        // What has come is dropped at the end of the stream, as ever, and given at a timeout.
-        Err(error) if is_cut(&error) => {
-            let _ = socket.recv_with(|_| ()).await;
-            bytes(py(), b"")
-        }
-        Err(error) => match timed_out(&error) {
-            Some(done) if done.done > 0 => recv(socket, count).await,
-            _ => Err(raised(py(), &error)),
-        },
+pub(super) fn recv_into(
+    socket: AsyncSocket,
+    into: View,
+    max: usize,
+) -> impl Future<Output = Outcome> {
+    async move {
+        let got = socket.recv_with_limit(max, |got| into.fill(got)).await;
+        outcome(got, number)
     }
 }
 
-pub(super) async fn recv_msg(socket: AsyncSocket) -> Outcome {
-    match socket.recv_msg().await {
-        Ok(Some(message)) if !message.is_empty() => bytearray(py(), &message),
-        // An empty message and the end of the stream look alike, as ever.
-        Ok(_) => bytes(py(), b""),
-        Err(error) if is_cut(&error) => bytes(py(), b""),
-        Err(error) => Err(raised(py(), &error)),
+pub(super) fn recvall(socket: AsyncSocket, count: usize) -> impl Future<Output = Outcome> {
+    async move {
+        let error = match socket.recv_all_bytes(count).await {
+            Ok(got) => return bytearray(py(), &got),
+            Err(error) => error,
+        };
+        Box::pin(recvall_failed(socket, count, error)).await
+    }
+}
+
+/// The same, if it has come already.
+pub(super) fn recvall_now(py: Python<'_>, socket: &AsyncSocket, count: usize) -> Option<Outcome> {
+    if !socket.has_received() {
+        return None;
+    }
+    match poll_once(socket.recv_all_bytes(count)) {
+        Poll::Ready(Ok(got)) => Some(bytearray(py, &got)),
+        _ => None,
+    }
+}
+
+/// What has come is dropped at the end of the stream, as ever, and given at a timeout.
+async fn recvall_failed(socket: AsyncSocket, count: usize, error: io::Error) -> Outcome {
+    if is_cut(&error) {
+        drop(socket.recv_with(|_| ()).await);
+        return bytes(py(), b"");
+    }
+    match timed_out(&error) {
+        Some(done) if done.done > 0 => {
+            match socket.recv_with_limit(count, |got| bytes(py(), got)).await {
+                Ok(outcome) => outcome,
+                Err(error) => Err(raised(py(), &error)),
+            }
+        }
+        _ => Err(raised(py(), &error)),
+    }
+}
+
+pub(super) fn recv_msg(socket: AsyncSocket) -> impl Future<Output = Outcome> {
+    async move { message(py(), socket.recv_msg().await) }
+}
+
+/// The same, if it has come already.
+pub(super) fn recv_msg_now(py: Python<'_>, socket: &AsyncSocket) -> Option<Outcome> {
+    if !socket.has_received() {
+        return None;
+    }
+    match poll_once(socket.recv_msg()) {
+        Poll::Ready(received) => Some(message(py, received)),
+        Poll::Pending => None,
+    }
+}
+
+/// An empty message and the end of the stream look alike, as ever.
+fn message(py: Python<'_>, received: io::Result<Option<Bytes>>) -> Outcome {
+    match received {
+        Ok(Some(message)) if !message.is_empty() => bytearray(py, &message),
+        Ok(_) => bytes(py, b""),
+        Err(error) if is_cut(&error) => bytes(py, b""),
+        Err(error) => Err(raised(py, &error)),
     }
 }
 
@@ -101,8 +185,8 @@ pub(super) async fn recvfrom(socket: AsyncSocket, max: usize) -> Outcome {
 }
 
 /// recvfrom on a stream, which knows no sender.
-pub(super) async fn recvfrom_stream(socket: AsyncSocket, max: usize) -> Outcome {
-    let got = recv(socket, max).await?;
+pub(super) async fn recvfrom_stream(socket: AsyncSocket, own: Py<PySocket>, max: usize) -> Outcome {
+    let got = recv(socket, own, max).await?;
     Ok((got, py().None()).into_pyobject(py())?.into_any().unbind())
 }
 
@@ -115,8 +199,8 @@ pub(super) async fn recvfrom_into(socket: AsyncSocket, into: View, max: usize) -
     })
 }
 
-pub(super) async fn send(socket: AsyncSocket, data: View) -> Outcome {
-    outcome(socket.send(data.bytes()).await, number)
+pub(super) fn send(socket: AsyncSocket, data: View) -> impl Future<Output = Outcome> {
+    async move { outcome(socket.send(data.bytes()).await, number) }
 }
 
 /// None; after a timeout the bytes that have left, if any. What stays queued counts as sent: it
@@ -133,24 +217,55 @@ fn sent(result: io::Result<()>) -> Outcome {
     }
 }
 
-pub(super) async fn sendall(socket: AsyncSocket, data: View) -> Outcome {
-    // Nothing is queued behind what waits for the peer: so a timeout tells the truth.
-    if data.len() < QUEUED && !socket.is_full() {
-        sent(socket.send_queued(data.bytes()).await)
-    } else {
-        sent(socket.send_all(data.bytes()).await)
+pub(super) fn sendall(socket: AsyncSocket, data: View) -> impl Future<Output = Outcome> {
+    async move {
+        // Nothing is queued behind what waits for the peer: so a timeout tells the truth.
+        if data.len() < QUEUED && !socket.is_full() {
+            sent(socket.send_queued(data.bytes()).await)
+        } else {
+            sent(socket.send_all(data.bytes()).await)
+        }
+    }
+}
+
+/// The same, if it can be queued at once.
+pub(super) fn sendall_now(socket: &AsyncSocket, data: &Bound<'_, PyAny>) -> Option<Outcome> {
+    if socket.is_full() {
+        return None;
+    }
+    View::lend(data, |data| {
+        let fits = (1..QUEUED).contains(&data.len());
+        fits.then(|| ready(poll_once(socket.send_queued(data))))?
+    })?
+}
+
+/// The result of a verb that queues, unless it has to wait.
+fn ready(polled: Poll<io::Result<()>>) -> Option<Outcome> {
+    match polled {
+        Poll::Ready(result) => Some(sent(result)),
+        Poll::Pending => None,
     }
 }
 
 /// As `sendall`; after a timeout in its midst the rest is still sent, so that the next message is
 /// one.
-pub(super) async fn send_msg(socket: AsyncSocket, data: View) -> Outcome {
-    match socket.send_msg(data.bytes()).await {
-        Err(error) if timed_out(&error).is_some_and(|done| done.done > 0) => {
-            number(py(), timed_out(&error).map_or(0, |done| done.done))
+pub(super) fn send_msg(socket: AsyncSocket, data: View) -> impl Future<Output = Outcome> {
+    async move {
+        match socket.send_msg(data.bytes()).await {
+            Err(error) if timed_out(&error).is_some_and(|done| done.done > 0) => {
+                number(py(), timed_out(&error).map_or(0, |done| done.done))
+            }
+            result => sent(result),
         }
-        result => sent(result),
     }
+}
+
+/// The same, if it can be queued at once.
+pub(super) fn send_msg_now(socket: &AsyncSocket, data: &Bound<'_, PyAny>) -> Option<Outcome> {
+    View::lend(data, |data| {
+        let fits = data.len() < QUEUED;
+        fits.then(|| ready(poll_once(socket.send_msg(data))))?
+    })?
 }
 
 pub(super) async fn sendto(socket: AsyncSocket, data: View, to: Target) -> Outcome {

@@ -16,6 +16,9 @@ impl PySocket {
     /// Ends the face; the regular socket is closed with it if `closes`.
     fn end(&self, py: Python<'_>, closes: bool) -> PyResult<Option<Py<PyAny>>> {
         let inner = self.inner(py);
+        if inner.is_blocking() {
+            inner.keep_all();
+        }
         let face = inner.face.replace(Face::Closed);
         let regular = inner.regular.take();
         let given = if closes { None } else { regular.as_ref().map(|it| it.clone_ref(py)) };
@@ -112,9 +115,8 @@ impl Drop for PySocket {
                 // Queued bytes still leave, and only then the regular socket is let go of.
                 Face::Asynchronous(socket) if inner.bound.get() => {
                     let regular = inner.regular.take();
-                    if let Err(error) = drop_asynchronous(py, socket, regular) {
-                        error.write_unraisable(py, None);
-                    }
+                    // Whoever wants to know whether all has left closes it.
+                    let _ = drop_asynchronous(py, socket, regular);
                 }
                 // The regular socket goes last.
                 face => drop(face),

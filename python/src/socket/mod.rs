@@ -10,6 +10,7 @@
 //! - `end.rs`: closing, dropping, giving the regular socket back;
 //! - `verbs.rs`: the calls that are yielded or awaited, or wait in a thread, by mode;
 //! - `asynchronous.rs` and `blocking.rs`: what they do in either mode;
+//! - `quick.rs`: the short ways into them;
 //! - `tls.rs`: what a program has said of TLS.
 //!
 //! Unsafe: descriptors that the crate borrows from Python's sockets.
@@ -19,6 +20,7 @@ mod asynchronous;
 mod blocking;
 mod end;
 mod mode;
+mod quick;
 mod settings;
 mod tls;
 mod verbs;
@@ -28,6 +30,7 @@ use std::{
     future::Future,
     os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     path::PathBuf,
+    rc::Rc,
     task::{Context, Poll, Waker},
 };
 
@@ -37,12 +40,11 @@ use pyo3::{
     intern,
     prelude::*,
     sync::PyOnceLock,
+    types::{PyDict, PyType},
 };
 
-use self::{
-    settings::{DEFAULTS, usual_timeout},
-    tls::Said,
-};
+pub(crate) use self::quick::make_fast;
+use self::{settings::Settings, tls::Said};
 use crate::{call, engine, error::raised, gil::Gil};
 
 /// Which way it works.
@@ -55,15 +57,15 @@ enum Face {
 pub(crate) struct Inner {
     face: RefCell<Face>,
     /// The regular socket, if there is one yet.
-    regular: RefCell<Option<Py<PyAny>>>,
-    /// Seconds, as they were set; None and 0 for as long as it takes.
-    timeout: Cell<Option<f64>>,
-    /// That of the asynchronous mode, while it is a blocking one.
-    kept_timeout: Cell<Option<f64>>,
-    message_limit: Cell<usize>,
-    said: RefCell<Option<Box<Said>>>,
+    regular: Cell<Option<Py<PyAny>>>,
+    /// What was set, unless it is as usual.
+    settings: Cell<Option<Box<Settings>>>,
+    /// What was said of TLS, if anything.
+    said: Cell<Option<Rc<Said>>>,
     /// Whether TLS was begun.
     secure: Cell<bool>,
+    /// Whether what came last was long.
+    bulky: Cell<bool>,
     /// Whether the asynchronous face has become the scheduler's.
     bound: Cell<bool>,
     is_stream: bool,
@@ -86,39 +88,43 @@ pub(crate) struct PySocket {
 pub(crate) struct PyDatagramSocket;
 
 impl Inner {
-    fn new(
-        face: Face,
-        regular: Option<Py<PyAny>>,
-        is_stream: bool,
-        timeout: Option<f64>,
-        limit: usize,
-    ) -> Inner {
+    fn new(face: Face, regular: Option<Py<PyAny>>, is_stream: bool, settings: Settings) -> Inner {
         let inner = Inner {
             face: RefCell::new(face),
-            regular: RefCell::new(regular),
-            timeout: Cell::new(timeout),
-            kept_timeout: Cell::new(Some(0.0)),
-            message_limit: Cell::new(limit),
-            said: RefCell::default(),
+            regular: Cell::new(regular),
+            settings: Cell::new(None),
+            said: Cell::new(None),
             secure: Cell::new(false),
+            bulky: Cell::new(false),
             bound: Cell::new(false),
             is_stream,
         };
-        inner.apply_settings();
+        inner.set(settings);
         inner
+    }
+
+    /// The regular socket, if there is one yet.
+    fn known_regular(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let regular = self.regular.take()?;
+        let again = regular.clone_ref(py);
+        self.regular.set(Some(regular));
+        Some(again)
     }
 
     /// Whether it was made to speak TLS.
     fn is_secure(&self) -> bool {
-        self.said.borrow().as_ref().is_some_and(|said| said.is_secure())
+        self.has_said().is_some_and(|said| said.is_secure())
+    }
+
+    fn has_said(&self) -> Option<Rc<Said>> {
+        let said = self.said.take();
+        self.said.set(said.clone());
+        said
     }
 
     /// What was said of TLS.
     fn said<R>(&self, f: impl FnOnce(&Said) -> PyResult<R>) -> PyResult<R> {
-        match &*self.said.borrow() {
-            Some(said) => f(said),
-            None => f(&Said::default()),
-        }
+        f(&self.has_said().unwrap_or_default())
     }
 
     fn is_blocking(&self) -> bool {
@@ -138,8 +144,10 @@ impl PySocket {
         listener: &Inner,
         secure: bool,
     ) -> PyResult<Py<PySocket>> {
-        let timeout = usual_timeout(py, matches!(face, Face::Blocking(_)));
-        let inner = Inner::new(face, None, true, timeout, listener.message_limit.get());
+        let message_limit = listener.settings().message_limit;
+        let is_blocking = matches!(face, Face::Blocking(_));
+        let settings = Settings { message_limit, ..Settings::of_new(py, is_blocking) };
+        let inner = Inner::new(face, None, true, settings);
         inner.bound.set(!inner.is_blocking());
         inner.secure.set(secure);
         Py::new(py, PySocket { inner: Gil::new(inner) })
@@ -157,7 +165,6 @@ impl PySocket {
         }
         sock.call_method1(intern!(py, "setblocking"), (blocking,))?;
         let fails = |error: std::io::Error| raised(py, &error);
-        let (timeout, limit) = (usual_timeout(py, blocking), &DEFAULTS.get(py).1);
         // SAFETY: the regular socket is kept for as long as the crate's is, and `close` and
         // `unwrap` end that one first.
         let (face, is_stream) = unsafe {
@@ -171,8 +178,8 @@ impl PySocket {
             (face, is_stream)
         };
         let regular = Some(sock.clone().unbind());
-        let inner = Inner::new(face, regular, is_stream, timeout, limit.get());
-        inner.said.replace(said.is_any().then(|| Box::new(said)));
+        let inner = Inner::new(face, regular, is_stream, Settings::of_new(py, blocking));
+        inner.said.set(said.is_any().then(|| Rc::new(said)));
         let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
         if is_stream {
             return Py::new(py, base);
@@ -224,11 +231,11 @@ impl PySocket {
                 return Err(raised(py, &error));
             }
         }
-        if let Some(regular) = &*inner.regular.borrow() {
-            return Ok(regular.clone_ref(py));
+        if let Some(regular) = inner.known_regular(py) {
+            return Ok(regular);
         }
         let regular = self.make_regular(py)?;
-        inner.regular.replace(Some(regular.clone_ref(py)));
+        inner.regular.set(Some(regular.clone_ref(py)));
         Ok(regular)
     }
 
@@ -246,7 +253,7 @@ impl PySocket {
         };
         let Some(owner) = owner else { return Err(crate::error::closed()) };
         let fd = owner.into_raw_fd();
-        let arguments = pyo3::types::PyDict::new(py);
+        let arguments = PyDict::new(py);
         arguments.set_item("fileno", fd)?;
         let made = class.call((), Some(&arguments)).inspect_err(|_| {
             // SAFETY: nobody has taken it.
@@ -297,12 +304,24 @@ impl PySocket {
         if let Ok(socket) = sock.cast::<PySocket>() {
             PySocket::set_mode(socket, blocking)?;
             if said.is_secure() {
-                socket.get().inner(py).said.replace(Some(Box::new(said)));
+                socket.get().inner(py).said.set(Some(Rc::new(said)));
             }
             return Ok(socket.clone().unbind());
         }
         refuse_ssl(sock)?;
         PySocket::convert(py, sock, blocking, said)
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (**_options))]
+    fn __init_subclass__(
+        _cls: &Bound<'_, PyType>,
+        _options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "AsyncSocket is no base for classes: it may give another object than a new one, so \
+             keep one in an attribute",
+        ))
     }
 
     /// The descriptor's number; -1 once it is closed.
@@ -368,8 +387,8 @@ pub(crate) fn connect(
         };
         let py = call::py();
         let socket = made.map_err(|error| raised(py, &error))?;
-        let (timeout, limit) = (usual_timeout(py, false), &DEFAULTS.get(py).1);
-        let inner = Inner::new(Face::Asynchronous(socket), None, true, timeout, limit.get());
+        let face = Face::Asynchronous(socket);
+        let inner = Inner::new(face, None, true, Settings::of_new(py, false));
         inner.bound.set(true);
         inner.secure.set(tls.is_some());
         Ok(Py::new(py, PySocket { inner: Gil::new(inner) })?.into_any())

@@ -12,7 +12,10 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{Face, PySocket, poll_once, settings::usual_timeout};
+use super::{
+    Face, PySocket, poll_once,
+    settings::{Settings, usual_timeout},
+};
 use crate::{engine, error::raised, threads};
 
 impl PySocket {
@@ -34,6 +37,7 @@ impl PySocket {
         if blocking == inner.is_blocking() {
             return Ok(());
         }
+        let before = inner.settings();
         let face = inner.face.replace(Face::Closed);
         let (face, result) = match face {
             Face::Asynchronous(socket) if inner.bound.get() && engine::is_here() => {
@@ -61,13 +65,12 @@ impl PySocket {
         inner.face.replace(face);
         result?;
         inner.bound.set(!blocking && engine::is_here());
-        if blocking {
-            inner.kept_timeout.set(inner.timeout.replace(usual_timeout(py, true)));
-        } else {
-            inner.timeout.set(inner.kept_timeout.get());
-        }
-        inner.apply_settings();
-        if let Some(regular) = &*inner.regular.borrow() {
+        let (timeout, kept_timeout) = match blocking {
+            true => (usual_timeout(py, true), before.timeout),
+            false => (before.kept_timeout, before.kept_timeout),
+        };
+        inner.set(Settings { timeout, kept_timeout, ..before });
+        if let Some(regular) = inner.known_regular(py) {
             regular.call_method1(py, intern!(py, "setblocking"), (blocking,))?;
         }
         Ok(())

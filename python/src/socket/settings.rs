@@ -7,13 +7,41 @@ use pyo3::{exceptions::PyValueError, intern, prelude::*};
 use super::{Face, Inner, PySocket};
 use crate::gil::Gil;
 
+/// What is set on a socket.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Settings {
+    /// Seconds, as they were set; None and 0 for as long as it takes.
+    pub(super) timeout: Option<f64>,
+    /// That of the asynchronous mode, while it is a blocking one.
+    pub(super) kept_timeout: Option<f64>,
+    pub(super) message_limit: usize,
+}
+
+/// Bytes of the longest message that a header can tell of.
+const LONGEST: usize = u32::MAX as usize;
+
+impl Settings {
+    /// Those of most sockets.
+    const fn usual(blocking: bool) -> Settings {
+        let timeout = if blocking { None } else { Some(0.0) };
+        Settings { timeout, kept_timeout: Some(0.0), message_limit: LONGEST }
+    }
+
+    /// Those of a new socket.
+    pub(super) fn of_new(py: Python<'_>, blocking: bool) -> Settings {
+        let message_limit = DEFAULTS.get(py).1.get();
+        let timeout = usual_timeout(py, blocking);
+        Settings { timeout, message_limit, ..Settings::usual(blocking) }
+    }
+}
+
 /// What new sockets get: timeout and message limit.
-pub(super) static DEFAULTS: Gil<(Cell<Option<f64>>, Cell<usize>)> =
-    Gil::new((Cell::new(None), Cell::new(u32::MAX as usize)));
+static DEFAULTS: Gil<(Cell<Option<f64>>, Cell<usize>)> =
+    Gil::new((Cell::new(None), Cell::new(LONGEST)));
 
 /// The timeout of a new socket of that mode.
 pub(super) fn usual_timeout(py: Python<'_>, blocking: bool) -> Option<f64> {
-    DEFAULTS.get(py).0.get().or(if blocking { None } else { Some(0.0) })
+    DEFAULTS.get(py).0.get().or(Settings::usual(blocking).timeout)
 }
 
 /// A timeout as the crate takes it.
@@ -35,8 +63,17 @@ pub(super) fn timeout_of(timeout: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
 }
 
 impl Inner {
-    pub(super) fn apply_settings(&self) {
-        let (timeout, limit) = (duration(self.timeout.get()), self.message_limit.get());
+    pub(super) fn settings(&self) -> Settings {
+        let kept = self.settings.take();
+        let settings = kept.as_deref().copied();
+        self.settings.set(kept);
+        settings.unwrap_or(Settings::usual(self.is_blocking()))
+    }
+
+    /// Sets them, which has an effect from the next verb on.
+    pub(super) fn set(&self, settings: Settings) {
+        self.keep(settings);
+        let (timeout, limit) = (duration(settings.timeout), settings.message_limit);
         match &*self.face.borrow() {
             Face::Asynchronous(socket) => {
                 socket.set_timeout(timeout);
@@ -49,6 +86,16 @@ impl Inner {
             Face::Closed => {}
         }
     }
+
+    fn keep(&self, settings: Settings) {
+        let is_usual = settings == Settings::usual(self.is_blocking());
+        self.settings.set((!is_usual).then(|| Box::new(settings)));
+    }
+
+    /// Before the face is gone, which tells what is usual.
+    pub(super) fn keep_all(&self) {
+        self.settings.set(Some(Box::new(self.settings())));
+    }
 }
 
 impl PySocket {
@@ -58,10 +105,9 @@ impl PySocket {
         if was_blocking && timeout == Some(0.0) {
             PySocket::set_mode(slf, false)?;
         }
-        inner.timeout.set(timeout);
-        inner.apply_settings();
+        inner.set(Settings { timeout, ..inner.settings() });
         if inner.is_blocking()
-            && let Some(regular) = &*inner.regular.borrow()
+            && let Some(regular) = inner.known_regular(py)
         {
             regular.call_method1(py, intern!(py, "settimeout"), (timeout,))?;
         }
@@ -79,7 +125,7 @@ impl PySocket {
 
     /// The timeout in force.
     fn gettimeout(&self, py: Python<'_>) -> Option<f64> {
-        self.inner(py).timeout.get()
+        self.inner(py).settings().timeout
     }
 
     /// The timeout in force.
@@ -104,13 +150,13 @@ impl PySocket {
     /// Bytes of the longest message that `recv_msg` takes.
     #[getter]
     fn get_message_limit(&self, py: Python<'_>) -> usize {
-        self.inner(py).message_limit.get()
+        self.inner(py).settings().message_limit
     }
 
     #[setter]
     fn set_message_limit(&self, py: Python<'_>, limit: usize) {
-        self.inner(py).message_limit.set(limit);
-        self.inner(py).apply_settings();
+        let inner = self.inner(py);
+        inner.set(Settings { message_limit: limit, ..inner.settings() });
     }
 
     /// Sets the longest message of sockets made from now on.

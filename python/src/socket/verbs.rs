@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use asyncoro::addr::Target;
+use asyncoro::{AsyncSocket, addr::Target};
 use pyo3::{exceptions::PyValueError, intern, prelude::*, types::PyTuple};
 
 use super::{Face, PySocket, asynchronous, blocking, settings::timeout_of};
@@ -31,7 +31,7 @@ fn size(count: isize, verb: &str) -> PyResult<usize> {
 impl PySocket {
     /// At most `count` bytes, as soon as there are any; b'' at the end of the stream.
     #[pyo3(signature = (count, flags = 0))]
-    fn recv(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
+    pub(super) fn recv(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
         let max = size(count, "recv")?;
         if own.inner(py).is_blocking() {
@@ -46,7 +46,13 @@ impl PySocket {
         let socket = own.asynchronous(py)?;
         match flags {
             0 if max == 0 => call::done(py, "recv", asynchronous::bytes(py, b"")),
-            0 => PySocket::start(slf, "recv", asynchronous::recv(socket, max)),
+            0 => {
+                let kept = slf.clone().unbind();
+                match max >= asynchronous::BULKY && own.inner(py).bulky.get() {
+                    true => call::start(py, "recv", asynchronous::recv_bulk(socket, kept, max)),
+                    false => call::start(py, "recv", asynchronous::recv(socket, kept, max)),
+                }
+            }
             PEEK => PySocket::start(slf, "recv", asynchronous::peek(socket, max)),
             _ => {
                 let regular = own.regular(py)?;
@@ -80,7 +86,7 @@ impl PySocket {
     /// Exactly `count` bytes, a bytearray; b'' if the stream ends before, and after a timeout what
     /// had come.
     #[pyo3(signature = (count, flags = 0))]
-    fn recvall(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
+    pub(super) fn recvall(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
         let count = size(count, "recvall")?;
         if flags != 0 {
@@ -93,11 +99,15 @@ impl PySocket {
                 _ => blocking::recvall(py, &socket, count),
             };
         }
-        let socket = own.asynchronous(py)?;
-        match count {
-            0 => call::done(py, "recvall", asynchronous::bytes(py, b"")),
-            _ => PySocket::start(slf, "recvall", asynchronous::recvall(socket, count)),
+        if count == 0 {
+            return call::done(py, "recvall", asynchronous::bytes(py, b""));
         }
+        let is_there = |socket: &AsyncSocket| asynchronous::recvall_now(py, socket, count);
+        if let Some(call) = own.now(py, "recvall", is_there)? {
+            return Ok(call);
+        }
+        let receiving = asynchronous::recvall(own.asynchronous(py)?, count);
+        PySocket::start(slf, "recvall", receiving)
     }
 
     /// The payload of a message that `send_msg` has sent, a bytearray; b'' for an empty one, and at
@@ -106,6 +116,10 @@ impl PySocket {
         let (py, own) = (slf.py(), slf.get());
         if own.inner(py).is_blocking() {
             return blocking::recv_msg(py, &own.blocking(py)?);
+        }
+        let is_there = |socket: &AsyncSocket| asynchronous::recv_msg_now(py, socket);
+        if let Some(call) = own.now(py, "recv_msg", is_there)? {
+            return Ok(call);
         }
         PySocket::start(slf, "recv_msg", asynchronous::recv_msg(own.asynchronous(py)?))
     }
@@ -128,7 +142,8 @@ impl PySocket {
         }
         let socket = own.asynchronous(py)?;
         if own.is_stream(py) {
-            return PySocket::start(slf, "recvfrom", asynchronous::recvfrom_stream(socket, max));
+            let kept = slf.clone().unbind();
+            return call::start(py, "recvfrom", asynchronous::recvfrom_stream(socket, kept, max));
         }
         PySocket::start(slf, "recvfrom", asynchronous::recvfrom(socket, max))
     }
@@ -172,10 +187,14 @@ impl PySocket {
     /// Sends all of `data`; less than 64 KiB leave at the end of the scheduler's turn, with what
     /// else was sent. After a timeout: how many bytes had left, or TimeoutError if none.
     #[pyo3(signature = (data, flags = 0))]
-    fn sendall(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
+    pub(super) fn sendall(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
         if flags != 0 {
             return Err(PyValueError::new_err("sendall takes no flags"));
+        }
+        let queued = |socket: &AsyncSocket| asynchronous::sendall_now(socket, data);
+        if let Some(call) = own.now(py, "sendall", queued)? {
+            return Ok(call);
         }
         let data = View::of(data)?;
         if own.inner(py).is_blocking() {
@@ -189,8 +208,12 @@ impl PySocket {
     }
 
     /// Sends `data` as a message: its length in 4 bytes, big-endian, then its bytes.
-    fn send_msg(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> Called {
+    pub(super) fn send_msg(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> Called {
         let (py, own) = (slf.py(), slf.get());
+        let queued = |socket: &AsyncSocket| asynchronous::send_msg_now(socket, data);
+        if let Some(call) = own.now(py, "send_msg", queued)? {
+            return Ok(call);
+        }
         let data = View::of(data)?;
         if u32::try_from(data.len()).is_err() {
             return Err(PyValueError::new_err("a message has at most 4 GiB - 1"));
@@ -322,6 +345,22 @@ impl PySocket {
     {
         let own = slf.clone().into_any().unbind();
         call::start(slf.py(), verb, Keeping::new(future, own))
+    }
+
+    /// Makes a call of an asynchronous socket that may be over at once.
+    fn now(
+        &self,
+        py: Python<'_>,
+        verb: &str,
+        attempt: impl FnOnce(&AsyncSocket) -> Option<call::Outcome>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let inner = self.inner(py);
+        match &*inner.face.borrow() {
+            Face::Asynchronous(socket) if inner.bound.get() => {
+                call::now(py, verb, || attempt(socket))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn is_stream(&self, py: Python<'_>) -> bool {
