@@ -1,5 +1,5 @@
-//! What a call is given, in one row as the interpreter hands it over: the positional arguments, then
-//! those with names. To hand it on, no tuple and no dict is made.
+//! What a call is given, in one row as the interpreter hands it over: the positional arguments,
+//! then those with names. To hand it on, no tuple and no dict is made.
 //!
 //! Unsafe: rows of borrowed objects, and calling with them.
 #![allow(unsafe_code)]

@@ -1,10 +1,11 @@
 //! A call of a coroutine's: tried at once, its result left with the coroutine, and one marker for
 //! `yield` and `await` that fetches it.
 //!
-//! A call leaves what it gives with the coroutine, or its future if it has to wait (`place.rs`). One
-//! that waits for what the coroutine itself keeps, a message say, leaves nothing but that it does
-//! (`Wait`). The marker is the same object for all calls: it says "what my last call has left",
-//! and nothing else. So there is one call at a time, which [`start`] and [`Frame::take`] see to.
+//! A call leaves what it gives with the coroutine, or its future if it has to wait (`place.rs`).
+//! One that waits for what the coroutine itself keeps, a message say, leaves nothing but that it
+//! does (`Wait`). The marker is the same object for all calls: it says "what my last call has
+//! left", and nothing else. So there is one call at a time, which [`start`] and [`Frame::take`] see
+//! to.
 //!
 //! Unsafe: the frame and the context that a coroutine runs with, reached from the calls it makes.
 #![allow(unsafe_code)]

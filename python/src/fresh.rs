@@ -3,9 +3,12 @@
 //! Unsafe: the object before anybody else has it, its memory not initialised.
 #![allow(unsafe_code)]
 
-use std::{ffi::c_int, mem::MaybeUninit, slice};
+use std::{ffi::c_int, io, mem::MaybeUninit, slice};
 
+use asyncoro::AsyncSocket;
 use pyo3::{ffi, prelude::*, types::PyBytes};
+
+use crate::call::py;
 
 unsafe extern "C" {
     /// Of Python's C API; pyo3 has it for itself alone.
@@ -13,15 +16,22 @@ unsafe extern "C" {
 }
 
 /// See the module's page.
-pub(crate) struct Fresh {
+struct Fresh {
     /// What went wrong if there was no memory, which is no room.
     object: PyResult<Py<PyBytes>>,
     room: usize,
 }
 
+/// Receives at most so many bytes into an object of their own.
+pub(crate) async fn recv(socket: &AsyncSocket, room: usize) -> io::Result<PyResult<Py<PyBytes>>> {
+    let (fresh, count) = socket.recv_uninit(|| Fresh::new(py(), room)).await?;
+    // SAFETY: so says the verb.
+    Ok(unsafe { fresh.finish(py(), count) })
+}
+
 impl Fresh {
     /// With room for so many bytes.
-    pub(crate) fn new(py: Python<'_>, room: usize) -> Fresh {
+    fn new(py: Python<'_>, room: usize) -> Fresh {
         // SAFETY: without bytes to copy, their memory is left as it is.
         let object = unsafe {
             let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), room as ffi::Py_ssize_t);
@@ -36,7 +46,7 @@ impl Fresh {
     ///
     /// # Safety
     /// The first `count` bytes are initialised.
-    pub(crate) unsafe fn finish(self, py: Python<'_>, count: usize) -> PyResult<Py<PyAny>> {
+    unsafe fn finish(self, py: Python<'_>, count: usize) -> PyResult<Py<PyBytes>> {
         let mut object = self.object?.into_ptr();
         // SAFETY: nobody else has the object, which is a new one after this; after a failure there
         // is none, and an exception.
@@ -44,7 +54,8 @@ impl Fresh {
             if count < self.room {
                 _PyBytes_Resize(&mut object, count as ffi::Py_ssize_t);
             }
-            Ok(Bound::from_owned_ptr_or_err(py, object)?.unbind())
+            let object = Bound::from_owned_ptr_or_err(py, object)?;
+            Ok(object.cast_into_unchecked().unbind())
         }
     }
 }

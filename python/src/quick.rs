@@ -1,5 +1,6 @@
-//! The methods that come with every request, entered without what pyo3 does for all: they are called
-//! with few arguments and no names nearly always, and then nothing has to be sorted, or counted.
+//! The methods that come with every request, entered without what pyo3 does for all: they are
+//! called with few arguments and no names nearly always, and then nothing has to be sorted, or
+//! counted.
 //!
 //! Such a method is one of pyo3's before and after: what it does not take as it is, and whatever is
 //! called outside of a coroutine, goes to the method that it covers.

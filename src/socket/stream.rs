@@ -187,12 +187,12 @@ impl AsyncSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// Receives what is there into memory that `make` gives once there is something to receive; that
-    /// memory, and how many of its first bytes are now initialised, 0 at the end of the stream.
+    /// Receives what is there into memory that `make` gives once there is something to receive;
+    /// that memory, and how many of its first bytes are now initialised, 0 at the stream's end.
     ///
     /// For memory of another kind than ours, a pool's or an interpreter's: a socket that waits has
-    /// none of it. `make` may be called again if there was nothing after all, and gives room for a byte
-    /// at least: 0 would look like the end.
+    /// none of it. `make` may be called again if there was nothing after all, and gives room for
+    /// a byte at least: 0 would look like the end.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {

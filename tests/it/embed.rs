@@ -1,8 +1,8 @@
 //! What embedders need: borrowed descriptors, waits they hear of, signals that end a blocking
 //! verb, memory of their own.
 //!
-//! Unsafe: memory that a verb says is initialised; sockets whose descriptor the test keeps; a handler that does nothing, and a signal for
-//! one thread.
+//! Unsafe: memory that a verb says is initialised; sockets whose descriptor the test keeps; a
+//! handler that does nothing, and a signal for one thread.
 #![allow(unsafe_code)]
 
 use std::{

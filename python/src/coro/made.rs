@@ -1,6 +1,6 @@
-//! `Coro(function, ...)` without a tuple, a dict and two more calls on the way: the interpreter asks a
-//! type for a function that makes its objects from the arguments as they lie there. Subclasses are
-//! made as ever, by `__new__` and `__init__`.
+//! `Coro(function, ...)` without a tuple, a dict and two more calls on the way: the interpreter
+//! asks a type for a function that makes its objects from the arguments as they lie there.
+//! Subclasses are made as ever, by `__new__` and `__init__`.
 //!
 //! Unsafe: the type's slot, and what its function is handed.
 #![allow(unsafe_code)]

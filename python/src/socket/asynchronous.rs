@@ -1,7 +1,8 @@
 //! What the verbs do for coroutines: the crate's verbs, their values and errors as Python has them.
 //!
-//! Those that come often are `async move` blocks, and what they seldom wait for is in boxes: so they
-//! are short enough for the room of a call (`place.rs`). An `async fn` keeps its arguments twice.
+//! Those that come often are `async move` blocks, and what they seldom wait for is in boxes: so
+//! they are short enough for the room of a call (`place.rs`). An `async fn` keeps its arguments
+//! twice.
 #![allow(clippy::manual_async_fn, reason = "see above")]
 
 use std::{future::Future, io, task::Poll};
@@ -18,7 +19,7 @@ use crate::{
     address,
     call::{Outcome, py},
     error::{is_cut, raised, timed_out},
-    fresh::Fresh,
+    fresh,
     view::View,
 };
 
@@ -84,11 +85,11 @@ pub(super) fn recv_bulk(
 ) -> impl Future<Output = Outcome> {
     async move {
         let room = max.min(MOST_BULKY);
-        match socket.recv_uninit(|| Fresh::new(py(), room)).await {
-            Ok((fresh, count)) => {
-                own.get().inner(py()).bulky.set(count >= BULKY);
-                // SAFETY: so many bytes were received.
-                unsafe { fresh.finish(py(), count) }
+        match fresh::recv(&socket, room).await {
+            Ok(got) => {
+                let got = got?.into_bound(py());
+                own.get().inner(py()).bulky.set(got.as_bytes().len() >= BULKY);
+                Ok(got.into_any().unbind())
             }
             Err(error) => Err(raised(py(), &error)),
         }

@@ -131,8 +131,8 @@ impl BlockingSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// Receives into memory that `make` gives, see [`AsyncSocket::recv_uninit`]. The turn is held while
-    /// it is called.
+    /// Receives into memory that `make` gives, see [`AsyncSocket::recv_uninit`]. The turn is held
+    /// while it is called.
     ///
     /// # Errors
     /// As there.
