@@ -475,9 +475,10 @@ class Coro(Generic[_T]):
     """A coroutine that runs: `target` is a generator function or an `async def`, called with the
     arguments; it starts by itself.
 
-    A parameter `coro=None` or `task=None` of the target becomes this object.
+    A parameter `coro=None` or `task=None` of the target becomes this object. The `__init__` of
+    a class derived from this one calls `super().__init__(target, ...)`, once.
     Errors: Exception ("... is not a generator!", as in pycos) if `target` is neither. An error
-    inside is logged, and `value` gives a MonitorStatus.
+    inside is logged, and `value` gives a MonitorStatus. RuntimeError if it was made already.
 
         def hello(name, coro=None):
             yield coro.sleep(1)
