@@ -61,6 +61,21 @@ thread_local! {
     static CURRENT: Cell<*const Frame> = const { Cell::new(ptr::null()) };
 }
 
+/// Puts back what [`Frame::enter`] has replaced, also when a panic goes through it: the frame may
+/// be gone after that.
+struct Left<'a> {
+    frame: &'a Frame,
+    context: *const (),
+    outer: *const Frame,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+        self.frame.context.set(self.context);
+    }
+}
+
 impl Frame {
     pub(crate) fn new(coro: Py<Coro>) -> Frame {
         Frame {
@@ -78,17 +93,15 @@ impl Frame {
     pub(crate) fn enter<R>(&self, cx: &mut Context<'_>, f: impl FnOnce() -> R) -> R {
         let context = self.context.replace(ptr::from_mut(cx).cast_const().cast());
         let outer = CURRENT.replace(ptr::from_ref(self));
-        let result = f();
-        CURRENT.set(outer);
-        self.context.set(context);
-        result
+        let _left = Left { frame: self, context, outer };
+        f()
     }
 
     /// Takes what the last call has left: `None` if it is not done yet, and waits on.
     pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Given> {
-        let given = match self.place.take_left() {
+        let given = match self.take_at_once() {
             Some(given) => Some(given),
-            None if self.bare.get() => self.take_kept().map(Ok),
+            None if self.bare.get() => None,
             None if self.place.is_empty() => Some(given(Err(stale()))),
             None if self.fresh.replace(false) => None,
             None => self.place.poll_future(cx),
@@ -119,6 +132,21 @@ impl Frame {
             self.stop_waiting();
         }
         self.place.clear() || was_bare
+    }
+
+    /// Leaves what a call has given. What made an exception of it may have run anything, another
+    /// call among it, which is given up.
+    fn leave(&self, given: Given) {
+        self.clear();
+        self.place.leave(given);
+    }
+
+    /// What is there without waiting.
+    fn take_at_once(&self) -> Option<Given> {
+        match self.place.take_left() {
+            None if self.bare.get() => self.take_kept().map(Ok),
+            left => left,
+        }
     }
 
     /// What the coroutine keeps that it waits for, if that is there.
@@ -212,7 +240,7 @@ pub(crate) fn outside(verb: &str) -> PyResult<Py<PyAny>> {
 pub(crate) fn done(py: Python<'_>, verb: &str, outcome: Outcome) -> PyResult<Py<PyAny>> {
     let begun = with_current(|frame| {
         frame.begin(verb)?;
-        frame.place.leave(given(outcome));
+        frame.leave(given(outcome));
         Ok(())
     });
     match begun {
@@ -230,7 +258,7 @@ pub(crate) fn now(
     let begun = with_current(|frame| {
         frame.begin(verb)?;
         let Some(outcome) = attempt() else { return Ok(None) };
-        frame.place.leave(given(outcome));
+        frame.leave(given(outcome));
         Ok(Some(marker(py)))
     });
     begun.unwrap_or_else(|| outside(verb).map(Some))
@@ -268,7 +296,7 @@ pub(crate) fn sent(py: Python<'_>) -> Sent {
             return Sent::Resumed;
         }
         if !frame.is_greedy()
-            && let Some(given) = frame.place.take_left()
+            && let Some(given) = frame.take_at_once()
         {
             frame.in_a_row.set(frame.in_a_row.get() + 1);
             return Sent::Done(given);

@@ -139,8 +139,10 @@ impl Place {
             Poll::Ready(outcome) => {
                 // SAFETY: as above, and nobody else has the table any more.
                 unsafe { (table.drop)(self.room.get()) };
+                // Which may run anything, that finds the place at work.
+                let given = given(outcome);
                 self.holds.set(Holds::Nothing);
-                Some(given(outcome))
+                Some(given)
             }
             Poll::Pending => {
                 self.holds.set(Holds::Future(table));

@@ -195,7 +195,7 @@ fn injected<'py>(
     let only_named: usize = code.getattr("co_kwonlyargcount")?.extract()?;
     let defaults = function.getattr("__defaults__")?;
     let defaults = if defaults.is_none() { 0 } else { defaults.len()? };
-    let of_positional = names[positional - defaults..positional].iter();
+    let of_positional = names[positional.saturating_sub(defaults)..positional].iter();
     let named_defaults = function.getattr("__kwdefaults__")?;
     let of_named = names[positional..positional + only_named]
         .iter()

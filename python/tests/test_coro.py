@@ -275,6 +275,51 @@ def test_arguments_by_name_and_by_place():
             ended().send(*wrong)
 
 
+def test_receive_from_a_thread_is_refused_and_changes_nothing():
+    def main(coro=None):
+        got = yield coro.receive()
+        return got, (yield coro.sleep())
+
+    coro = Coro(main)
+    time.sleep(0.05)
+    for arguments in ((), (1,), (0,)):
+        with pytest.raises(RuntimeError, match="is for coroutines"):
+            coro.receive(*arguments)
+    coro.send("message")
+    time.sleep(0.05)
+    coro.resume("given")
+    with pytest.raises(RuntimeError, match="is for coroutines"):
+        coro.receive(1)
+    assert done(coro) == ("message", "given")
+
+
+@also_await
+def test_no_message_is_lost_to_an_exception_before_it_is_fetched():
+    def receiving(coro=None):
+        got = []
+        try:
+            while True:
+                got.append((yield coro.receive()))
+        except ValueError:
+            pass
+        while True:
+            message = yield coro.receive(0)
+            if message is None:
+                return got
+            got.append(message)
+
+    def main(coro=None):
+        other = Coro(receiving)
+        for number in range(1000):
+            other.send(number)
+        # It has had so many at once that it is the others' turn, between a call and its fetch.
+        yield coro.sleep(0)
+        other.throw(ValueError())
+        return (yield other.finish())
+
+    assert go(main) == list(range(1000))
+
+
 @also_await
 def test_deliver_says_whether_it_arrived():
     def receive(coro=None):
@@ -348,3 +393,19 @@ def test_a_thread_that_waits_is_told_even_while_the_coroutine_ends():
         "print('told')\n"
     )
     assert program.stdout == "told\n"
+
+
+def test_one_that_is_made_while_the_interpreter_ends_does_no_harm():
+    program = run_program(
+        "def work(coro=None):\n"
+        "    yield coro.sleep(0)\n"
+        "class Late:\n"
+        "    def __del__(self, Coro=asyncoro.Coro, work=work):\n"
+        "        try:\n"
+        "            Coro(work)\n"
+        "        except RuntimeError:\n"
+        "            pass\n"
+        "late = sys.late = Late()\n"
+        "asyncoro.Coro(work).value()\n"
+    )
+    assert program.process.returncode == 0, program.stderr

@@ -82,6 +82,69 @@ def test_what_is_long_comes_whole_and_what_follows_it_too():
 
 
 @also_await
+def test_a_reset_is_told_behind_what_was_read_ahead():
+    sock, peer = async_pair()
+
+    def send():
+        peer.sendall(b"\0\0\0\1aRest")
+
+    def main(coro=None):
+        sending = parallel(send)
+        message = yield sock.recv_msg()
+        sending.result()
+        reset(peer)
+        yield coro.sleep(0.2)
+        try:
+            rest = yield sock.recvall(10)
+        except ConnectionResetError:
+            rest = "reset"
+        return message, rest
+
+    assert go(main) == (b"a", "reset")
+
+
+@also_await
+def test_a_call_that_is_given_up_may_close_the_socket():
+    class Closing:
+        def __del__(self):
+            sock.close()
+
+    sock, _peer = async_pair()
+
+    def giving(coro=None):
+        yield coro.sleep(0)
+        return Closing()
+
+    def main(coro=None):
+        yield sock.sendall(b"first")
+        other = Coro(giving)
+        yield other.finish()
+        other.finish()
+        del other
+        try:
+            sock.sendall(b"second")
+        except RuntimeError as error:
+            yield coro.sleep(0)
+            return "given up" in str(error), sock.fileno()
+
+    assert go(main) == (True, -1)
+
+
+def test_a_size_beyond_all_memory_is_no_reason_to_end():
+    plain = udp_socket()
+    sender = udp_socket()
+    sock = AsyncSocket(plain)
+
+    def main(coro=None):
+        sender.sendto(b"datagram", plain.getsockname())
+        return (yield sock.recvfrom(1 << 62))[0]
+
+    assert go(main) == b"datagram"
+    sender.sendto(b"again", plain.getsockname())
+    assert AsyncSocket(sock, blocking=True).recvfrom(1 << 62)[0] == b"again"
+
+
+@also_await
 @pytest.mark.parametrize("verb", ["recv", "recvall"])
 def test_a_negative_size_is_a_value_error(verb):
     sock, _peer = async_pair()

@@ -29,7 +29,7 @@ unsafe extern "C" fn make(
     flags: usize,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    Python::attach(|py| {
+    let made = Python::try_attach(|py| {
         let made = guarded(|| {
             // SAFETY: they are as the interpreter has handed them over.
             let arguments = unsafe { Arguments::from_raw(row, flags, names) };
@@ -38,5 +38,13 @@ unsafe extern "C" fn make(
             Ok(coro.unbind())
         });
         returned(py, made)
+    });
+    made.unwrap_or_else(|| {
+        // SAFETY: the interpreter, which is ending, calls it as ever; both objects live as long.
+        unsafe {
+            let text = c"the interpreter is ending: nothing will run a coroutine";
+            ffi::PyErr_SetString(ffi::PyExc_RuntimeError, text.as_ptr());
+        }
+        std::ptr::null_mut()
     })
 }

@@ -166,6 +166,10 @@ impl Coro {
         }
         let called = Arguments::within(args, kwargs, |arguments| target::call(slf, arguments));
         let Ok(swap) = called else { return Ok(-1) };
+        // The call may have run anything.
+        if slf.get().has_ended(py) {
+            return Ok(-1);
+        }
         let state = slf.get().state(py);
         let old = slf.get().rarely(py, |rare| rare.swap.replace(swap));
         drop(old);

@@ -26,16 +26,16 @@ pub(super) struct Mail {
 }
 
 impl Coro {
-    /// Gives a message that was there; it is kept if nobody can be given it.
-    fn give(&self, py: Python<'_>, message: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        let kept = message.clone_ref(py);
-        call::done(py, "receive", Ok(message)).inspect_err(|_| {
-            within(&self.state(py).mail, |mail| mail.messages.push_front(kept));
-        })
+    fn has_mail(&self, py: Python<'_>) -> bool {
+        let cell = &self.state(py).mail;
+        let mail = cell.take();
+        let has_mail = mail.as_ref().is_some_and(|mail| !mail.messages.is_empty());
+        cell.set(mail);
+        has_mail
     }
 
     /// The earliest message.
-    pub(crate) fn take_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn take_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let cell = &self.state(py).mail;
         let mut mail = cell.take()?;
         let message = mail.messages.pop_front();
@@ -160,13 +160,14 @@ impl Coro {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let timeout = limit(timeout)?;
-        if call::is_inside() && !slf.get().is_current(py) {
+        if !call::is_inside() {
+            return call::outside("receive");
+        }
+        if !slf.get().is_current(py) {
             return Err(PyRuntimeError::new_err("receive is for the coroutine itself"));
         }
-        let message = slf.get().take_message(py);
-        if let Some(message) = message {
-            return slf.get().give(py, message);
-        }
+        // One that is there is taken when it is fetched: until then it may not come to that.
+        let timeout = timeout.filter(|_| !slf.get().has_mail(py));
         let Some(timeout) = timeout else { return call::wait(py, "receive", Wait::Message) };
         let alarm = alarm_value.unwrap_or_else(|| py.None());
         let own = slf.clone().unbind();

@@ -33,6 +33,9 @@ pub(super) const BULKY: usize = 8 << 10;
 /// Most bytes that memory is made for before they have come.
 const MOST_BULKY: usize = 256 << 10;
 
+/// No datagram is longer, whatever a program asks for.
+pub(super) const LONGEST_DATAGRAM: usize = 64 << 20;
+
 /// Most bytes that are looked at and left where they are, as many as one `recv` takes.
 const PEEKED: usize = 64 << 10;
 
@@ -130,6 +133,10 @@ pub(super) fn recvall_now(py: Python<'_>, socket: &AsyncSocket, count: usize) ->
     }
     match poll_once(socket.recv_all_bytes(count)) {
         Poll::Ready(Ok(got)) => Some(bytearray(py, &got)),
+        // The system tells others only once.
+        Poll::Ready(Err(error)) if !is_cut(&error) && timed_out(&error).is_none() => {
+            Some(Err(raised(py, &error)))
+        }
         _ => None,
     }
 }
@@ -177,7 +184,7 @@ fn message(py: Python<'_>, received: io::Result<Option<Bytes>>) -> Outcome {
 }
 
 pub(super) async fn recvfrom(socket: AsyncSocket, max: usize) -> Outcome {
-    let mut buffer = vec![0; max];
+    let mut buffer = vec![0; max.min(LONGEST_DATAGRAM)];
     let got = socket.recv_from(&mut buffer).await;
     outcome(got, |py, (got, from)| {
         let pair = (PyBytes::new(py, &buffer[..got]), address::show(py, &from)?);
@@ -192,7 +199,7 @@ pub(super) async fn recvfrom_stream(socket: AsyncSocket, own: Py<PySocket>, max:
 }
 
 pub(super) async fn recvfrom_into(socket: AsyncSocket, into: View, max: usize) -> Outcome {
-    let mut buffer = vec![0; max];
+    let mut buffer = vec![0; max.min(LONGEST_DATAGRAM)];
     let got = socket.recv_from(&mut buffer).await;
     outcome(got, |py, (got, from)| {
         let pair = (into.fill(&buffer[..got]), address::show(py, &from)?);
@@ -234,10 +241,11 @@ pub(super) fn sendall_now(socket: &AsyncSocket, data: &Bound<'_, PyAny>) -> Opti
     if socket.is_full() {
         return None;
     }
-    View::lend(data, |data| {
+    let polled = View::lend(data, |data| {
         let fits = (1..QUEUED).contains(&data.len());
-        fits.then(|| ready(poll_once(socket.send_queued(data))))?
-    })?
+        fits.then(|| poll_once(socket.send_queued(data)))
+    });
+    ready(polled??)
 }
 
 /// The result of a verb that queues, unless it has to wait.
@@ -263,10 +271,11 @@ pub(super) fn send_msg(socket: AsyncSocket, data: View) -> impl Future<Output = 
 
 /// The same, if it can be queued at once.
 pub(super) fn send_msg_now(socket: &AsyncSocket, data: &Bound<'_, PyAny>) -> Option<Outcome> {
-    View::lend(data, |data| {
+    let polled = View::lend(data, |data| {
         let fits = data.len() < QUEUED;
-        fits.then(|| ready(poll_once(socket.send_msg(data))))?
-    })?
+        fits.then(|| poll_once(socket.send_msg(data)))
+    });
+    ready(polled??)
 }
 
 pub(super) async fn sendto(socket: AsyncSocket, data: View, to: Target) -> Outcome {

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::{
     Face, Inner, PySocket,
-    asynchronous::{bytearray, bytes, number},
+    asynchronous::{LONGEST_DATAGRAM, bytearray, bytes, number},
 };
 use crate::{
     address,
@@ -40,7 +40,7 @@ pub(super) fn recv(py: Python<'_>, socket: &BlockingSocket, max: usize) -> Outco
 }
 
 pub(super) fn peek(py: Python<'_>, socket: &BlockingSocket, max: usize) -> Outcome {
-    let mut buffer = vec![0; max];
+    let mut buffer = vec![0; max.min(LONGEST_DATAGRAM)];
     let got = wait(py, || socket.peek(&mut buffer))?;
     bytes(py, &buffer[..got])
 }
@@ -77,7 +77,7 @@ pub(super) fn recv_msg(py: Python<'_>, socket: &BlockingSocket) -> Outcome {
 }
 
 pub(super) fn recvfrom(py: Python<'_>, socket: &BlockingSocket, max: usize) -> Outcome {
-    let mut buffer = vec![0; max];
+    let mut buffer = vec![0; max.min(LONGEST_DATAGRAM)];
     let (got, from) = wait(py, || socket.recv_from(&mut buffer))?;
     let pair = (pyo3::types::PyBytes::new(py, &buffer[..got]), address::show(py, &from)?);
     Ok(pair.into_pyobject(py)?.into_any().unbind())
@@ -89,7 +89,7 @@ pub(super) fn recvfrom_into(
     into: &View,
     max: usize,
 ) -> Outcome {
-    let mut buffer = vec![0; max];
+    let mut buffer = vec![0; max.min(LONGEST_DATAGRAM)];
     let (got, from) = wait(py, || socket.recv_from(&mut buffer))?;
     let pair = (into.fill(&buffer[..got]), address::show(py, &from)?);
     Ok(pair.into_pyobject(py)?.into_any().unbind())

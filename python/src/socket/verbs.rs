@@ -355,12 +355,12 @@ impl PySocket {
         attempt: impl FnOnce(&AsyncSocket) -> Option<call::Outcome>,
     ) -> PyResult<Option<Py<PyAny>>> {
         let inner = self.inner(py);
-        match &*inner.face.borrow() {
-            Face::Asynchronous(socket) if inner.bound.get() => {
-                call::now(py, verb, || attempt(socket))
-            }
-            _ => Ok(None),
-        }
+        // Out of the cell: giving up a call before may run anything.
+        let socket = match &*inner.face.borrow() {
+            Face::Asynchronous(socket) if inner.bound.get() => socket.clone(),
+            _ => return Ok(None),
+        };
+        call::now(py, verb, || attempt(&socket))
     }
 
     fn is_stream(&self, py: Python<'_>) -> bool {
