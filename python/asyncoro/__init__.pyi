@@ -190,7 +190,7 @@ class AsyncSocket:
     def sendall(self, data: Buffer, flags: int = 0, /) -> Call[int | None]:
         """Sends all bytes, and gives None; at a timeout the number of bytes that were sent.
 
-        Below 64 KiB they may be queued, and leave in one call with others at the latest when the
+        Below 16 KiB they may be queued, and leave in one call with others at the latest when the
         coroutines of this turn have run; an error is then raised by a later verb.
         Errors: TimeoutError if none were sent, BrokenPipeError, ConnectionResetError.
 

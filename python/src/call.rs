@@ -184,13 +184,21 @@ pub(crate) fn current_coro(py: Python<'_>) -> Option<Py<Coro>> {
     with_current(|frame| frame.coro.clone_ref(py))
 }
 
+/// Makes a call of the coroutine that runs here: `leave` says what becomes of it.
+fn make(py: Python<'_>, verb: &str, leave: impl FnOnce(&Frame)) -> PyResult<Py<PyAny>> {
+    let made = with_current(|frame| frame.begin(verb).map(|()| leave(frame)));
+    match made {
+        Some(made) => made.map(|()| marker(py)),
+        None => outside(verb),
+    }
+}
+
 /// Begins a call: tries it at once and leaves what comes of it with the coroutine.
 pub(crate) fn start<F>(py: Python<'_>, verb: &str, future: F) -> PyResult<Py<PyAny>>
 where
     F: Future<Output = Outcome> + 'static,
 {
-    let begun = with_current(|frame| {
-        frame.begin(verb)?;
+    make(py, verb, |frame| {
         // SAFETY: `enter` has put the context there, and it is borrowed until that takes it away.
         // Frames that are entered are pinned in their coroutine (`runner.rs`).
         unsafe {
@@ -198,12 +206,7 @@ where
             frame.place.start(future, cx);
         }
         frame.fresh.set(true);
-        Ok(())
-    });
-    match begun {
-        Some(begun) => begun.map(|()| marker(py)),
-        None => outside(verb),
-    }
+    })
 }
 
 impl Frame {
@@ -238,15 +241,7 @@ pub(crate) fn outside(verb: &str) -> PyResult<Py<PyAny>> {
 
 /// Leaves a result that is known already.
 pub(crate) fn done(py: Python<'_>, verb: &str, outcome: Outcome) -> PyResult<Py<PyAny>> {
-    let begun = with_current(|frame| {
-        frame.begin(verb)?;
-        frame.leave(given(outcome));
-        Ok(())
-    });
-    match begun {
-        Some(begun) => begun.map(|()| marker(py)),
-        None => outside(verb),
-    }
+    make(py, verb, |frame| frame.leave(given(outcome)))
 }
 
 /// Makes a call that may be over at once; `None` if it is not, and nothing has happened.
@@ -266,16 +261,10 @@ pub(crate) fn now(
 
 /// Begins a wait, with no limit, for what the coroutine keeps.
 pub(crate) fn wait(py: Python<'_>, verb: &str, what: Wait) -> PyResult<Py<PyAny>> {
-    let begun = with_current(|frame| {
-        frame.begin(verb)?;
+    make(py, verb, |frame| {
         frame.coro.get().wait_for(py, what);
         frame.bare.set(true);
-        Ok(())
-    });
-    match begun {
-        Some(begun) => begun.map(|()| marker(py)),
-        None => outside(verb),
-    }
+    })
 }
 
 /// What a marker that is awaited does when it is resumed.

@@ -42,6 +42,32 @@ impl Covered {
     }
 }
 
+/// The type of a short way: `quick!(Type<N>, Class, "name", |slf, [arguments]| call)`.
+macro_rules! quick {
+    ($type:ident<$count:literal>, $class:ty, $name:literal,
+        |$slf:ident, $arguments:pat_param| $call:expr) => {
+        struct $type;
+
+        impl $crate::quick::Quick<$count> for $type {
+            type Class = $class;
+            const NAME: &'static str = $name;
+
+            fn covered() -> &'static $crate::quick::Covered {
+                static COVERED: $crate::quick::Covered = $crate::quick::Covered::new();
+                &COVERED
+            }
+
+            fn call<'py>(
+                $slf: &Bound<'py, $class>,
+                $arguments: [Borrowed<'_, 'py, PyAny>; $count],
+            ) -> Option<PyResult<Py<PyAny>>> {
+                Some($call)
+            }
+        }
+    };
+}
+pub(crate) use quick;
+
 /// Has a method entered quickly.
 pub(crate) fn install<const N: usize, Q: Quick<N>>(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<Q::Class>();

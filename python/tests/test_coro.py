@@ -49,18 +49,19 @@ def test_arguments_in_both_forms():
 
 def test_many_arguments_in_each_way():
     def main(*args, coro=None, **kwargs):
-        yield coro.sleep(0)
+        yield AsynCoro.cur_coro().sleep(0)
         return args, kwargs
 
-    def method(self, *args, **kwargs):
-        return Coro(main, *args, **kwargs)
+    class Thing:
+        def method(self, *args, coro=None, **kwargs):
+            return (yield main(*args, **kwargs))
 
     for count in (0, 1, 7, 8, 9, 40):
         args, kwargs = tuple(range(count)), {f"n{number}": number for number in range(count)}
         assert done(Coro(main, *args)) == (args, {})
         assert done(Coro(main, **kwargs)) == ((), kwargs)
         assert done(Coro(main, *args, **kwargs)) == (args, kwargs)
-        assert done(method(None, *args, **kwargs)) == (args, kwargs)
+        assert done(Coro(Thing().method, *args, **kwargs)) == (args, kwargs)
 
 
 def test_a_callable_that_gives_a_generator_is_taken():

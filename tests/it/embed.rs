@@ -163,6 +163,12 @@ fn a_thread_in_line_for_its_turn_is_asked_too() {
     });
 }
 
+/// What `recv_uninit` has given, as far as it is initialised.
+fn taken((memory, count): (Box<[MaybeUninit<u8>]>, usize)) -> Vec<u8> {
+    // SAFETY: so says the verb.
+    memory[..count].iter().map(|byte| unsafe { byte.assume_init() }).collect()
+}
+
 #[test]
 fn recv_uninit_asks_for_memory_when_there_is_something_to_receive() {
     each(async |kind| {
@@ -171,11 +177,6 @@ fn recv_uninit_asks_for_memory_when_there_is_something_to_receive() {
         let make = || {
             made.set(made.get() + 1);
             Box::<[u8]>::new_uninit_slice(2)
-        };
-        // What it gives, as far as it is initialised.
-        let taken = |(memory, count): (Box<[MaybeUninit<u8>]>, usize)| {
-            // SAFETY: so says the verb.
-            memory[..count].iter().map(|byte| unsafe { byte.assume_init() }).collect::<Vec<_>>()
         };
         {
             let mut waiting = pin!(socket.recv_uninit(make));
@@ -191,5 +192,23 @@ fn recv_uninit_asks_for_memory_when_there_is_something_to_receive() {
         assert_eq!(taken(socket.recv_uninit(make).await.unwrap()), b"de");
         drop(peer);
         assert_eq!(taken(socket.recv_uninit(make).await.unwrap()), b"");
+    });
+}
+
+#[test]
+fn recv_uninit_of_a_thread_waits_for_something_to_receive() {
+    within(|| {
+        let (mut peer, socket) = pair();
+        let socket = BlockingSocket::new(socket).unwrap();
+        let reader = socket.clone();
+        let make = || Box::<[u8]>::new_uninit_slice(2);
+        let waiting = thread::spawn(move || taken(reader.recv_uninit(make).unwrap()));
+        peer.write_all(b"ab").unwrap();
+        assert_eq!(waiting.join().unwrap(), b"ab");
+        peer.write_all(b"cde").unwrap();
+        assert_eq!(socket.recv_all_bytes(1).unwrap(), "c");
+        assert_eq!(taken(socket.recv_uninit(make).unwrap()), b"de");
+        drop(peer);
+        assert_eq!(taken(socket.recv_uninit(make).unwrap()), b"");
     });
 }

@@ -7,7 +7,7 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{Coro, within};
+use super::{Coro, verbs::code, within};
 use crate::{
     call, gc, hooks, registry, threads,
     waits::{Ending, limit},
@@ -210,8 +210,7 @@ impl Coro {
             observe.get().watch(py, |watchers| watchers.monitors.push(own));
             observe.get().observe(py);
         }
-        let value = if ended { -1i32 } else { 0 };
-        call::done(py, "monitor", Ok(value.into_pyobject(py)?.into_any().unbind()))
+        call::done(py, "monitor", code(py, if ended { -1 } else { 0 }))
     }
 
     /// Has `monitor` told of the end of this one: 0, or -1 if it has ended.

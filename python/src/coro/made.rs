@@ -7,10 +7,10 @@
 
 use pyo3::{ffi, prelude::*};
 
-use super::{Coro, verbs};
+use super::{Coro, quick::install_all};
 use crate::{
     arguments::Arguments,
-    quick::{guarded, install, returned},
+    quick::{guarded, returned},
 };
 
 /// Gives the type its function, and the short ways into its methods.
@@ -19,8 +19,7 @@ pub(crate) fn make_fast(py: Python<'_>) -> PyResult<()> {
     // SAFETY: the type is ours and complete, and nobody has used it yet. Subclasses do not inherit
     // the slot.
     unsafe { (*class.as_type_ptr()).tp_vectorcall = Some(make) };
-    install::<0, verbs::QuickReceive>(py)?;
-    install::<1, verbs::QuickSend>(py)
+    install_all(py)
 }
 
 unsafe extern "C" fn make(

@@ -5,7 +5,7 @@
 //! and waking the coroutine.
 //!
 //! - this file: making one, its state; `made.rs`: the short way to make one;
-//! - `verbs.rs`: what it waits for by itself, and what it is sent;
+//! - `verbs.rs`: what it waits for by itself, and what it is sent; `quick.rs`: the short ways in;
 //! - `orders.rs`: what others ask of it;
 //! - `end.rs`: its end, and who is told.
 //!
@@ -15,6 +15,7 @@
 mod end;
 mod made;
 mod orders;
+mod quick;
 mod verbs;
 
 use std::{

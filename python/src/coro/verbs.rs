@@ -7,7 +7,6 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use super::{Coro, within};
 use crate::{
     call, hooks,
-    quick::{Covered, Quick},
     waits::{Limited, limit},
 };
 
@@ -23,6 +22,11 @@ pub(crate) enum Wait {
 #[derive(Default)]
 pub(super) struct Mail {
     pub(super) messages: VecDeque<Py<PyAny>>,
+}
+
+/// A number that says how it went.
+pub(super) fn code(py: Python<'_>, code: i32) -> PyResult<Py<PyAny>> {
+    Ok(code.into_pyobject(py)?.into_any().unbind())
 }
 
 impl Coro {
@@ -73,15 +77,14 @@ impl Coro {
         alarm_value: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let refused = |why: &str| {
-            hooks::warn(py, &format!("{}: {why}", slf.get().label(py)));
-            call::done(py, "sleep", Ok((-1i32).into_pyobject(py)?.into_any().unbind()))
-        };
         if !slf.get().is_current(py) {
             hooks::warn(py, &format!("{}: sleep is for the coroutine itself", slf.get().label(py)));
-            return Ok((-1i32).into_pyobject(py)?.into_any().unbind());
+            return code(py, -1);
         }
-        let Ok(timeout) = limit(timeout) else { return refused("sleep takes seconds") };
+        let Ok(timeout) = limit(timeout) else {
+            hooks::warn(py, &format!("{}: sleep takes seconds", slf.get().label(py)));
+            return call::done(py, "sleep", code(py, -1));
+        };
         let Some(timeout) = timeout else { return call::wait(py, "sleep", Wait::Resume) };
         let alarm = alarm_value.unwrap_or_else(|| py.None());
         let own = slf.clone().unbind();
@@ -146,14 +149,13 @@ impl Coro {
     ) -> PyResult<Py<PyAny>> {
         limit(timeout)?;
         let sent = self.send(py, message);
-        let value = if sent == 0 { 1i32 } else { -1 };
-        call::done(py, "deliver", Ok(value.into_pyobject(py)?.into_any().unbind()))
+        call::done(py, "deliver", code(py, if sent == 0 { 1 } else { -1 }))
     }
 
     /// The earliest message; waits `timeout` seconds for one (None: for ever, 0: not at all), then
     /// gives `alarm_value`.
     #[pyo3(signature = (timeout = None, alarm_value = None))]
-    fn receive(
+    pub(super) fn receive(
         slf: &Bound<'_, Self>,
         timeout: Option<&Bound<'_, PyAny>>,
         alarm_value: Option<Py<PyAny>>,
@@ -182,44 +184,5 @@ impl Coro {
         alarm_value: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         Coro::receive(slf, timeout, alarm_value)
-    }
-}
-
-pub(super) struct QuickReceive;
-
-impl Quick<0> for QuickReceive {
-    type Class = Coro;
-    const NAME: &'static str = "receive";
-
-    fn covered() -> &'static Covered {
-        static COVERED: Covered = Covered::new();
-        &COVERED
-    }
-
-    fn call(
-        slf: &Bound<'_, Coro>,
-        []: [Borrowed<'_, '_, PyAny>; 0],
-    ) -> Option<PyResult<Py<PyAny>>> {
-        Some(Coro::receive(slf, None, None))
-    }
-}
-
-pub(super) struct QuickSend;
-
-impl Quick<1> for QuickSend {
-    type Class = Coro;
-    const NAME: &'static str = "send";
-
-    fn covered() -> &'static Covered {
-        static COVERED: Covered = Covered::new();
-        &COVERED
-    }
-
-    fn call(
-        slf: &Bound<'_, Coro>,
-        [message]: [Borrowed<'_, '_, PyAny>; 1],
-    ) -> Option<PyResult<Py<PyAny>>> {
-        let sent = slf.get().send(slf.py(), message.to_owned().unbind());
-        Some(sent.into_pyobject(slf.py()).map(|it| it.into_any().unbind()).map_err(Into::into))
     }
 }

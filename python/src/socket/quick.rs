@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::PySocket;
-use crate::quick::{Covered, Quick, install, number};
+use crate::quick::{install, number, quick};
 
 /// Gives the type the short ways into its methods.
 pub(crate) fn make_fast(py: Python<'_>) -> PyResult<()> {
@@ -13,31 +13,7 @@ pub(crate) fn make_fast(py: Python<'_>) -> PyResult<()> {
     install::<1, SendMsg>(py)
 }
 
-/// A quick method of one argument.
-macro_rules! quick {
-    ($type:ident, $name:literal, |$slf:ident, $argument:ident| $call:expr) => {
-        struct $type;
-
-        impl Quick<1> for $type {
-            type Class = PySocket;
-            const NAME: &'static str = $name;
-
-            fn covered() -> &'static Covered {
-                static COVERED: Covered = Covered::new();
-                &COVERED
-            }
-
-            fn call<'py>(
-                $slf: &Bound<'py, PySocket>,
-                [$argument]: [Borrowed<'_, 'py, PyAny>; 1],
-            ) -> Option<PyResult<Py<PyAny>>> {
-                Some($call)
-            }
-        }
-    };
-}
-
-quick!(Recv, "recv", |slf, count| PySocket::recv(slf, number(count)?, 0));
-quick!(RecvAll, "recvall", |slf, count| PySocket::recvall(slf, number(count)?, 0));
-quick!(SendAll, "sendall", |slf, data| PySocket::sendall(slf, &data, 0));
-quick!(SendMsg, "send_msg", |slf, data| PySocket::send_msg(slf, &data));
+quick!(Recv<1>, PySocket, "recv", |slf, [count]| PySocket::recv(slf, number(count)?, 0));
+quick!(RecvAll<1>, PySocket, "recvall", |slf, [count]| PySocket::recvall(slf, number(count)?, 0));
+quick!(SendAll<1>, PySocket, "sendall", |slf, [data]| PySocket::sendall(slf, &data, 0));
+quick!(SendMsg<1>, PySocket, "send_msg", |slf, [data]| PySocket::send_msg(slf, &data));

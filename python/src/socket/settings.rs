@@ -72,7 +72,8 @@ impl Inner {
 
     /// Sets them, which has an effect from the next verb on.
     pub(super) fn set(&self, settings: Settings) {
-        self.keep(settings);
+        let is_usual = settings == Settings::usual(self.is_blocking());
+        self.settings.set((!is_usual).then(|| Box::new(settings)));
         let (timeout, limit) = (duration(settings.timeout), settings.message_limit);
         match &*self.face.borrow() {
             Face::Asynchronous(socket) => {
@@ -85,11 +86,6 @@ impl Inner {
             }
             Face::Closed => {}
         }
-    }
-
-    fn keep(&self, settings: Settings) {
-        let is_usual = settings == Settings::usual(self.is_blocking());
-        self.settings.set((!is_usual).then(|| Box::new(settings)));
     }
 
     /// Before the face is gone, which tells what is usual.

@@ -184,7 +184,7 @@ impl PySocket {
         PySocket::start(slf, "send", asynchronous::send(own.asynchronous(py)?, data))
     }
 
-    /// Sends all of `data`; less than 64 KiB leave at the end of the scheduler's turn, with what
+    /// Sends all of `data`; less than 16 KiB leave at the end of the scheduler's turn, with what
     /// else was sent. After a timeout: how many bytes had left, or TimeoutError if none.
     #[pyo3(signature = (data, flags = 0))]
     pub(super) fn sendall(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
