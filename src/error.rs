@@ -280,6 +280,16 @@ pub(crate) fn context(
     io::Error::new(source.kind(), Context { verb, address: address.to_string(), source })
 }
 
+/// Wraps an error of the system's with verb and address; one of ours stays as it is, since it is
+/// looked for by its type.
+pub(crate) fn of_system(
+    verb: &'static str,
+    address: impl fmt::Display,
+    source: io::Error,
+) -> io::Error {
+    if source.raw_os_error().is_some() { context(verb, address, source) } else { source }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ mod resume;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     future::Future,
     io, mem,
@@ -30,7 +30,7 @@ use super::{
     table::{MAIN, Table},
     timer::{TimerKey, Timers},
     waker::Key,
-    watch::Lingering,
+    watch::{Lingering, Retry},
 };
 use crate::{
     driver::{Driver, Kind},
@@ -91,6 +91,8 @@ pub(crate) struct Engine {
     pub(super) tells_hangup: bool,
     pub(super) dirty: RefCell<Vec<Rc<dyn Source>>>,
     pub(super) lingering: RefCell<Vec<Lingering>>,
+    /// Sources that go on after a pause, in the order of time.
+    pub(super) retries: RefCell<VecDeque<Retry>>,
     /// Whether somebody has tried to send since the last wait.
     pub(super) sent: Cell<bool>,
     /// Who waits for a descriptor of ours to be closed.
@@ -138,6 +140,7 @@ impl Engine {
             driver: RefCell::new(driver),
             dirty: RefCell::default(),
             lingering: RefCell::default(),
+            retries: RefCell::default(),
             sent: Cell::new(false),
             starved: RefCell::default(),
             names: RefCell::default(),
@@ -385,6 +388,7 @@ impl Engine {
     /// memory. No coroutine could go on after that.
     pub(super) fn end_turn(&self, limit: Option<Instant>) {
         self.fire_timers();
+        self.retry_due();
         self.look_after_lingering();
         self.read_inbox();
         // After the inbox, where the question comes from: the driver may sleep for long.

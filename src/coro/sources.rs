@@ -14,6 +14,9 @@ use crate::driver::{Ready, Token};
 pub(crate) trait Source {
     /// The driver says that something is ready.
     fn ready(self: Rc<Self>, ready: Ready, engine: &Engine);
+    /// The pause is over that it has asked for ([`Engine::retry_later`]): what the system had no
+    /// memory for may go now.
+    fn retry(self: Rc<Self>, engine: &Engine);
     /// The turn ends: send what is queued, as far as it goes.
     fn flush(self: Rc<Self>, engine: &Engine);
     /// Whether something is queued that could still be sent.

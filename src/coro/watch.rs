@@ -9,7 +9,7 @@ use std::{
     os::fd::BorrowedFd,
     rc::{Rc, Weak},
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -24,6 +24,15 @@ pub(super) struct Lingering {
     source: Rc<dyn Source>,
     until: Instant,
 }
+
+/// A source that goes on after a pause.
+pub(super) struct Retry {
+    source: Weak<dyn Source>,
+    at: Instant,
+}
+
+/// How long a source waits where the system lacks memory, which no event tells the end of.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Registers a source with the driver; it then hears of what is ready now, and of each change.
@@ -83,6 +92,33 @@ impl Engine {
     pub(crate) fn linger(&self, source: Rc<dyn Source>) {
         let until = Driver::after(self.settings.linger);
         self.lingering.borrow_mut().push(Lingering { source, until });
+    }
+
+    /// Has `source` called ([`Source::retry`]) after [`RETRY_PAUSE`].
+    pub(crate) fn retry_later(&self, source: Weak<dyn Source>) {
+        let at = Driver::after(RETRY_PAUSE);
+        self.retries.borrow_mut().push_back(Retry { source, at });
+    }
+
+    /// Calls the sources whose pause is over.
+    #[inline]
+    pub(super) fn retry_due(&self) {
+        if !self.retries.borrow().is_empty() {
+            self.retry_some();
+        }
+    }
+
+    #[cold]
+    fn retry_some(&self) {
+        let now = Driver::now();
+        loop {
+            let is_due = self.retries.borrow().front().is_some_and(|retry| retry.at <= now);
+            let due = if is_due { self.retries.borrow_mut().pop_front() } else { None };
+            let Some(due) = due else { break };
+            if let Some(source) = due.source.upgrade() {
+                source.retry(self);
+            }
+        }
     }
 
     /// Wakes `waker` when a descriptor of ours is closed, for those who found no free one.
@@ -172,11 +208,19 @@ impl Engine {
         result
     }
 
+    /// Sources that wait for a pause to be over and have something to send.
+    fn unsent_after_pause(&self) -> Vec<Rc<dyn Source>> {
+        let retries = self.retries.borrow();
+        let living = retries.iter().filter_map(|retry| retry.source.upgrade());
+        living.filter(|source| source.has_unsent()).collect()
+    }
+
     /// When the next timer is due, or a lingering socket's time is up.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let timer = self.timers.borrow().next();
         let lingering = self.lingering.borrow().iter().map(|socket| socket.until).min();
-        timer.into_iter().chain(lingering).min()
+        let retry = self.retries.borrow().front().map(|retry| retry.at);
+        timer.into_iter().chain(lingering).chain(retry).min()
     }
 
     /// Sends what is queued anywhere, for at most the time that the builder has set. Nobody is
@@ -185,7 +229,8 @@ impl Engine {
         self.flush_dirty();
         let until = Driver::after(self.settings.drain);
         loop {
-            let unsent = self.sources.borrow().unsent();
+            let mut unsent = self.sources.borrow().unsent();
+            unsent.extend(self.unsent_after_pause());
             if unsent.is_empty() {
                 break;
             }
@@ -195,6 +240,7 @@ impl Engine {
             }
             drop(unsent);
             self.fire_timers();
+            self.retry_due();
             self.look_after_lingering();
             self.read_inbox();
             self.tell_idle();

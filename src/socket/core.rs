@@ -48,6 +48,8 @@ pub(crate) trait Side: Default {
     const DIRECTION: Direction;
     /// This direction is ready, as far as anybody knows.
     fn refill(&mut self);
+    /// Whether it goes on after a pause, whatever the driver reports.
+    fn is_paused(&self) -> bool;
     /// A number that changes with each byte that moves without the verb's own doing.
     fn moved(&self) -> u32;
     fn half(core: &Core) -> RefMut<'_, Half<Self>>;
@@ -61,6 +63,9 @@ impl Side for ReadSide {
     const DIRECTION: Direction = Direction::Read;
     fn refill(&mut self) {
         ReadSide::refill(self);
+    }
+    fn is_paused(&self) -> bool {
+        ReadSide::is_paused(self)
     }
     fn moved(&self) -> u32 {
         0
@@ -80,6 +85,9 @@ impl Side for WriteSide {
     const DIRECTION: Direction = Direction::Write;
     fn refill(&mut self) {
         WriteSide::refill(self);
+    }
+    fn is_paused(&self) -> bool {
+        WriteSide::is_paused(self)
     }
     fn moved(&self) -> u32 {
         WriteSide::moved(self)
@@ -128,6 +136,8 @@ pub(crate) struct Core {
     pub(crate) handles: Cell<u32>,
     /// The scheduler keeps it until what is queued is sent.
     lingering: Cell<bool>,
+    /// The scheduler calls it after a pause.
+    retrying: Cell<bool>,
     life: Cell<Life>,
 }
 
@@ -164,6 +174,7 @@ impl Core {
             }),
             handles: Cell::new(0),
             lingering: Cell::new(false),
+            retrying: Cell::new(false),
             life: Cell::new(Life::Open),
         })
     }

@@ -69,7 +69,7 @@ impl AsyncSocket {
         current::expect("create_connection", |_| ());
         let target = address.to_target()?;
         let shown = target.to_string();
-        let connected = async { Race::new(resolve::target(target).await?).await }.await;
+        let connected = connection(target).await;
         connected.map_err(|error| error::context("create_connection", shown, error))
     }
 
@@ -80,6 +80,11 @@ impl AsyncSocket {
     pub async fn create_datagram(address: impl ToAddress) -> io::Result<AsyncSocket> {
         bound(&address, "create_datagram", Type::DGRAM).await
     }
+}
+
+/// Connects to the first address of a target that answers.
+pub(super) async fn connection(target: Target) -> io::Result<AsyncSocket> {
+    Race::new(resolve::target(target).await?).await
 }
 
 /// An address that is given in numbers, for calls that cannot wait.
@@ -93,12 +98,24 @@ pub(super) fn numeric(address: &impl ToAddress, verb: &str) -> io::Result<Addres
     }
 }
 
-/// The first address, resolved if need be.
-pub(super) async fn first(address: &impl ToAddress) -> io::Result<Address> {
-    match address.to_target()? {
+/// The address that a socket can use: the first of its family, resolved if need be.
+pub(super) async fn first(socket: &AsyncSocket, target: Target) -> io::Result<Address> {
+    match target {
         Target::Address(address) => Ok(address),
-        name => Ok(resolve::target(name).await?.swap_remove(0)),
+        name => {
+            let addresses = resolve::target(name).await?;
+            let domain = socket.core.with_sys(|sys| Ok(sys.domain()))?;
+            Ok(of_family(addresses, domain))
+        }
     }
+}
+
+/// The first address of a socket's family; where there is none, the first, of which the system will
+/// say what is wrong with it. There is at least one.
+pub(super) fn of_family(mut addresses: Vec<Address>, family: Option<Domain>) -> Address {
+    let fits = |address: &Address| family.is_none_or(|family| domain(address) == family);
+    let place = addresses.iter().position(fits).unwrap_or(0);
+    addresses.swap_remove(place)
 }
 
 /// Connects, and waits where a Unix listener's queue is full.
@@ -164,17 +181,20 @@ fn bind_one(address: &Address, kind: Type) -> io::Result<AsyncSocket> {
 
 /// A socket for an address, with the defaults.
 fn open(address: &Address, kind: Type) -> io::Result<Sys> {
-    let domain = match address {
-        Address::Inet(_) => Domain::IPV4,
-        Address::Inet6(_) => Domain::IPV6,
-        Address::Unix(_) => Domain::UNIX,
-    };
-    let sys = Sys::open(domain, kind)?;
+    let sys = Sys::open(domain(address), kind)?;
     if sys.kind().is_tcp() {
         // Accepted sockets inherit it.
         sys.options().set_tcp_nodelay(true)?;
     }
     Ok(sys)
+}
+
+fn domain(address: &Address) -> Domain {
+    match address {
+        Address::Inet(_) => Domain::IPV4,
+        Address::Inet6(_) => Domain::IPV6,
+        Address::Unix(_) => Domain::UNIX,
+    }
 }
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<AsyncSocket>>>>;
@@ -310,6 +330,18 @@ mod tests {
             let winner = Race::new(addresses).await.map(|socket| socket.peer_addr().unwrap());
             (winner, before.elapsed())
         })
+    }
+
+    #[test]
+    fn an_address_of_the_sockets_family_is_chosen() {
+        let all = ["[::1]:1", "127.0.0.1:1", "[::2]:1", "127.0.0.2:1"];
+        let all = || all.map(|text| text.parse::<Address>().unwrap()).to_vec();
+        let chosen = |family| of_family(all(), family).to_string();
+        assert_eq!(chosen(Some(Domain::IPV4)), "127.0.0.1:1");
+        assert_eq!(chosen(Some(Domain::IPV6)), "[::1]:1");
+        // Nothing fits, or nothing is known: the system says what is wrong with the first.
+        assert_eq!(chosen(Some(Domain::UNIX)), "[::1]:1");
+        assert_eq!(chosen(None), "[::1]:1");
     }
 
     #[test]

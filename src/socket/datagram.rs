@@ -34,7 +34,7 @@ impl AsyncSocket {
     /// Nothing has been sent.
     #[doc(alias = "sendto")]
     pub async fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
-        let to = create::first(&address).await?;
+        let to = create::first(self, address.to_target()?).await?;
         create::patiently(self, async || Verb::new(self, SendTo { buffer, to: &to }).await).await
     }
 

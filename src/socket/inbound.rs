@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::{
     hot::{self, HOT},
     step::Progress,
-    sys::Sys,
+    sys::{Call, Meaning, Sys, meaning},
 };
 use crate::{error, frame};
 
@@ -34,6 +34,8 @@ pub(crate) struct ReadSide {
     held: Option<Box<Held>>,
     /// No read call is made before the driver has reported again.
     drained: bool,
+    /// Reading goes on after a pause, whatever the driver reports.
+    paused: bool,
     /// The driver has seen a hang-up or urgent data: a short read no longer means "drained".
     pub(crate) suspicious: bool,
     /// The driver reports room to send as well. It stands here because there is a byte to spare.
@@ -139,9 +141,21 @@ fn whole_or_missing(bytes: &[u8], skip: usize, take: usize) -> Front {
 }
 
 impl ReadSide {
-    /// The driver has reported: a read may go on.
+    /// The driver has reported, or a pause is over: a read may go on.
     pub(crate) fn refill(&mut self) {
         self.drained = false;
+        self.paused = false;
+    }
+
+    /// Nothing is read before a pause is over.
+    pub(crate) fn pause(&mut self) {
+        self.drained = true;
+        self.paused = true;
+    }
+
+    /// Whether reading goes on after a pause.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Nothing is there before the driver reports.
@@ -241,6 +255,10 @@ impl ReadSide {
             }
             Err(Errno::AGAIN) => {
                 self.drained = true;
+                Progress::Wait
+            }
+            Err(error) if meaning(Call::Receive, error) == Meaning::Pause => {
+                self.pause();
                 Progress::Wait
             }
             Err(error) => Progress::Done(Err(sys.reason(error))),

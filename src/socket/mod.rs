@@ -17,6 +17,7 @@
 
 mod batch;
 mod blocking;
+mod connection;
 mod core;
 mod create;
 mod datagram;
@@ -206,10 +207,12 @@ impl AsyncSocket {
     /// Binds to a local address, as bind(2).
     ///
     /// # Errors
-    /// The system's; `InvalidInput` for a host name, which [`AsyncSocket::create_server`] resolves.
+    /// The system's, with the address in the text ([`error::os_code`] finds the code);
+    /// `InvalidInput` for a host name, which [`AsyncSocket::create_server`] resolves.
     pub fn bind(&self, address: impl ToAddress) -> io::Result<()> {
         let address = create::numeric(&address, "bind")?;
-        self.core.with_sys(|sys| Ok(sys.bind(&address)?))
+        let bound = self.core.with_sys(|sys| Ok(sys.bind(&address)?));
+        bound.map_err(|error| error::of_system("bind", address, error))
     }
 
     /// Starts listening, as listen(2): at most `backlog` connections wait to be accepted.
@@ -243,7 +246,7 @@ impl AsyncSocket {
     /// # Errors
     /// The system's, about asking.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.core.with_sys(|sys| sys.options().take_error())
+        self.core.with_sys(Sys::take_error)
     }
 
     /// Every option a socket has, see `socket2::SockRef`.

@@ -2,7 +2,8 @@
 //!
 //! Small messages are appended to a queue and leave together, in one gathered call, when the turn
 //! ends. Whoever sends anything else goes behind the queue, in the same call. A failure sticks:
-//! what could not be sent is gone, and each later verb says so.
+//! what could not be sent is gone, and each later verb says so. A lack of memory is none: the queue
+//! stays, and the call is made again after a pause.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,7 +14,11 @@ use std::{
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use super::{step::Progress, sys::Sys};
+use super::{
+    connection::Connection,
+    step::Progress,
+    sys::{Call, Meaning, Sys, meaning},
+};
 use crate::frame;
 
 /// Bytes that may be queued before a sender waits, and from which on a payload is not copied.
@@ -23,29 +28,58 @@ pub(crate) const QUEUE_LIMIT: usize = 64 << 10;
 #[derive(Default)]
 pub(crate) struct WriteSide {
     queue: Option<Box<SendQueue>>,
+    /// How far connecting has come.
+    pub(crate) connection: Connection,
+    /// Calls that have moved something queued, as far as they fit: only whether it changes between
+    /// two looks matters, and 2^32 calls do not fit between two looks.
+    moved: u32,
     failure: Option<Errno>,
-    /// No write call is made before the driver has reported again.
-    full: bool,
+    room: Room,
     /// The scheduler has been asked to flush at the end of this turn.
     pub(crate) marked: bool,
-    /// Calls that have moved something queued, as far as they fit: only whether it changes matters.
-    moved: u16,
+}
+
+/// Whether a write call is worth making.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Room {
+    /// As far as anybody knows.
+    #[default]
+    Some,
+    /// Not before the driver has reported again.
+    None,
+    /// Not before a pause is over: the system lacks memory, and does not tell when it has some.
+    Paused,
 }
 
 impl WriteSide {
-    /// The driver has reported: a write may go on.
+    /// The driver has reported, or a pause is over: a write may go on.
     pub(crate) fn refill(&mut self) {
-        self.full = false;
+        self.room = Room::Some;
     }
 
     /// Nothing more can be written before the driver reports.
     pub(crate) fn fill(&mut self) {
-        self.full = true;
+        self.room = Room::None;
     }
 
     /// Whether a write is known to find no room.
     pub(crate) fn is_full(&self) -> bool {
-        self.full
+        self.room != Room::Some
+    }
+
+    /// Whether writing goes on after a pause, whatever the driver reports.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.room == Room::Paused
+    }
+
+    /// Notes an error after which the same call may succeed later; `false` if it is none of those.
+    fn waits_out(&mut self, error: Errno) -> bool {
+        match meaning(Call::Send, error) {
+            Meaning::Wait => self.room = Room::None,
+            Meaning::Pause => self.room = Room::Paused,
+            _ => return false,
+        }
+        true
     }
 
     /// Bytes queued.
@@ -70,7 +104,12 @@ impl WriteSide {
 
     /// A number that changes when something queued leaves.
     pub(crate) fn moved(&self) -> u32 {
-        self.moved.into()
+        self.moved
+    }
+
+    /// Forgets the failure of a connection that another one has taken the place of.
+    pub(crate) fn forget_failure(&mut self) {
+        self.failure = None;
     }
 
     /// Gives up what is queued; [`drop_spent`] is to be called outside.
@@ -122,7 +161,7 @@ impl WriteSide {
 
     #[inline(never)]
     fn push_owed(&mut self, sys: &Sys) -> Progress<()> {
-        if self.full {
+        if self.is_full() {
             return Progress::Wait;
         }
         match sys.push() {
@@ -130,10 +169,7 @@ impl WriteSide {
                 self.moved = self.moved.wrapping_add(1);
                 Progress::Done(Ok(()))
             }
-            Err(Errno::AGAIN) => {
-                self.full = true;
-                Progress::Wait
-            }
+            Err(error) if self.waits_out(error) => Progress::Wait,
             Err(error) => {
                 self.failure = Some(error);
                 Progress::Done(Err(sys.reason(error)))
@@ -144,7 +180,7 @@ impl WriteSide {
     /// One call that sends `bytes` behind what is queued; how many of them have left.
     #[inline]
     pub(crate) fn write_bytes(&mut self, sys: &Sys, bytes: &[u8]) -> Progress<usize> {
-        if self.queue.is_some() || self.failure.is_some() || self.full {
+        if self.queue.is_some() || self.failure.is_some() || self.is_full() {
             return self.write(sys, &[bytes]);
         }
         match sys.send(bytes) {
@@ -160,7 +196,7 @@ impl WriteSide {
         if let Err(error) = self.check(sys) {
             return Progress::Done(Err(error));
         }
-        if self.full {
+        if self.is_full() {
             return Progress::Wait;
         }
         let (asked, sent) = match (self.queue.as_deref().map(SendQueue::single), parts) {
@@ -175,13 +211,12 @@ impl WriteSide {
     fn sent(&mut self, sys: &Sys, asked: usize, sent: Result<usize, Errno>) -> Progress<usize> {
         match sent {
             Ok(sent) => {
-                self.full |= sys.tells_full(sent, asked);
+                if sys.tells_full(sent, asked) {
+                    self.fill();
+                }
                 Progress::Done(Ok(self.advance(sent)))
             }
-            Err(Errno::AGAIN) => {
-                self.full = true;
-                Progress::Wait
-            }
+            Err(error) if self.waits_out(error) => Progress::Wait,
             Err(error) => {
                 if self.queue.is_some() {
                     self.failure = Some(error);
@@ -209,15 +244,13 @@ impl WriteSide {
         sys: &Sys,
         call: impl FnOnce(&Sys) -> Result<usize, Errno>,
     ) -> Progress<usize> {
-        if self.full {
+        if self.is_full() {
             return Progress::Wait;
         }
         match call(sys) {
             Ok(count) => Progress::Done(Ok(count)),
-            Err(Errno::AGAIN) if !sys.kind().is_unix() => {
-                self.full = true;
-                Progress::Wait
-            }
+            Err(Errno::AGAIN) if sys.kind().is_unix() => Progress::Done(Err(Errno::AGAIN.into())),
+            Err(error) if self.waits_out(error) => Progress::Wait,
             Err(error) => Progress::Done(Err(error.into())),
         }
     }

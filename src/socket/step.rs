@@ -48,6 +48,8 @@ pub(crate) enum Needs {
     Any,
     Stream,
     Datagram,
+    /// A socket of connections: streams, and Unix sockets that carry records on one.
+    Connections,
 }
 
 /// One operation on a socket.
@@ -69,6 +71,7 @@ pub(crate) trait Op {
             Needs::Any => true,
             Needs::Stream => kind.is_stream(),
             Needs::Datagram => !kind.is_stream(),
+            Needs::Connections => kind.is_connected(),
         };
         if fits { Ok(()) } else { Err(error::wrong_kind(Self::VERB, kind.name())) }
     }

@@ -23,7 +23,7 @@ use super::{
     step::Verb,
 };
 use crate::{
-    addr::{Address, ToAddress},
+    addr::{Address, Target, ToAddress},
     coro::current,
     driver::Driver,
     error,
@@ -34,27 +34,38 @@ use crate::{
 pub(super) const STARVED_PAUSE: Duration = Duration::from_millis(100);
 
 impl AsyncSocket {
-    /// Connects to an address; a host name is resolved, and its first address used.
+    /// Connects to an address; a host name is resolved, and its first address of the socket's
+    /// family used.
     ///
     /// [`AsyncSocket::create_connection`] makes the socket too, and tries all addresses. A socket
     /// that was given a TLS configuration (`with_tls`) shakes hands then, and verifies the host.
     ///
+    /// A datagram socket may be connected again and again. A stream may be once it has failed to,
+    /// or an earlier `connect` was dropped before it was done.
+    ///
     /// # Errors
-    /// The system's, untouched: `ConnectionRefused`, for example. With TLS those of
-    /// `create_tls_connection`, too.
+    /// The system's, with the address in the text ([`error::os_code`] finds the code). With TLS
+    /// those of `create_tls_connection`, too. Where several verbs wait for one connection to be
+    /// made, each is told why it has failed.
     ///
     /// # Cancel
-    /// The system goes on connecting; a later `connect` to the same address waits for it. With TLS
-    /// the socket is no longer usable.
+    /// The system goes on connecting. A later `connect` to the same address waits for that; one to
+    /// another address gives it up, even if it has succeeded meanwhile. With TLS the socket is no
+    /// longer usable.
     pub async fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let target = address.to_target()?;
+        let connected = self.connect_to(&target).await;
+        connected.map_err(|error| error::of_system("connect", target, error))
+    }
+
+    async fn connect_to(&self, target: &Target) -> io::Result<()> {
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls(Secure::intended).flatten() {
-            let connecting = Connecting::new(tls, &target)?;
-            create::connect(self, create::first(&target).await?).await?;
+            let connecting = Connecting::new(tls, target)?;
+            create::connect(self, create::first(self, target.clone()).await?).await?;
             return connecting.secure(self).await;
         }
-        create::connect(self, create::first(&target).await?).await
+        create::connect(self, create::first(self, target.clone()).await?).await
     }
 
     /// Waits for the next connection; gives its socket and the peer's address.
@@ -67,8 +78,8 @@ impl AsyncSocket {
     /// 100 ms have passed.
     ///
     /// # Errors
-    /// The system's, `EINVAL` for a socket that does not listen among them. A client that has left
-    /// before it was accepted is none.
+    /// The system's; `EINVAL` for a socket that does not listen, which the text says. A client that
+    /// has left before it was accepted is none, nor what the network or a firewall says of it.
     ///
     /// # Cancel
     /// No connection is lost; with TLS, handshakes that are under way go on.

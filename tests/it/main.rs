@@ -3,6 +3,7 @@
 
 mod attempts;
 mod chat;
+mod connect;
 mod corners;
 mod programs;
 mod tools;

@@ -234,7 +234,7 @@ fn s13_connect_well_and_refused() {
         drop(listener);
         let error = open().connect(address).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        assert_eq!(error.raw_os_error(), Some(111));
+        assert_eq!(os_code(&error), Some(111));
         let error = AsyncSocket::create_connection(address).await.unwrap_err();
         assert_eq!(os_code(&error), Some(111));
         assert_eq!(statistics().sockets, 0, "no registration is left");

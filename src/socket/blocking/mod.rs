@@ -189,7 +189,8 @@ impl BlockingSocket {
     /// As there.
     pub fn bind(&self, address: impl ToAddress) -> io::Result<()> {
         let address = create::numeric(&address, "bind")?;
-        self.with_sys(|sys| Ok(sys.bind(&address)?))
+        let bound = self.with_sys(|sys| Ok(sys.bind(&address)?));
+        bound.map_err(|error| error::of_system("bind", address, error))
     }
 
     /// Starts listening, see [`AsyncSocket::listen`].
@@ -221,7 +222,7 @@ impl BlockingSocket {
     /// # Errors
     /// The system's, about asking.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.with_sys(|sys| sys.options().take_error())
+        self.with_sys(Sys::take_error)
     }
 
     /// Every option a socket has, see `socket2::SockRef`; of a closed socket, each is an error.

@@ -5,13 +5,12 @@ use std::{
     ops::Deref,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
-
-use rustix::io::Errno;
 
 use super::interrupt;
 use crate::{
+    coro::RETRY_PAUSE,
     driver::Driver,
     error,
     primitives::{Mutex, lock},
@@ -25,7 +24,7 @@ use crate::{
         outbound::{self, WriteSide},
         settings::Settings,
         step::{Op, Progress},
-        sys::{Direction, Sys},
+        sys::{Call, Direction, Meaning, Sys, meaning},
     },
 };
 
@@ -156,7 +155,7 @@ impl Twin {
                         moved = now;
                         deadline = from_now();
                     }
-                    let waited = self.wait::<O>(deadline);
+                    let waited = self.wait::<O>(deadline, side.is_paused());
                     if matches!(waited, Ok(true)) {
                         continue;
                     }
@@ -169,11 +168,16 @@ impl Twin {
                 _ if self.is_closed() && !O::CLOSES => Err(error::closed()),
                 Ok(value) => {
                     // There is no scheduler that would send what TLS has taken and found no room.
-                    while O::Side::DIRECTION == Direction::Write
-                        && self.sys.owes()
-                        && self.sys.push() == Err(Errno::AGAIN)
-                        && self.wait::<O>(deadline)?
-                    {}
+                    while O::Side::DIRECTION == Direction::Write && self.sys.owes() {
+                        let meant = self.sys.push().map_err(|error| meaning(Call::Send, error));
+                        let is_paused = meant == Err(Meaning::Pause);
+                        if !is_paused && meant != Err(Meaning::Wait) {
+                            break;
+                        }
+                        if !self.wait::<O>(deadline, is_paused)? {
+                            break;
+                        }
+                    }
                     Ok(value)
                 }
                 Err(error) => Err(error),
@@ -227,14 +231,25 @@ impl Twin {
         side.take(deadline, ask)?.ok_or_else(|| error::timed_out(0, false))
     }
 
-    /// Waits until the operation's direction is ready; `false` when the deadline has come.
-    fn wait<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
+    /// Waits until the operation's direction is ready, or for a pause; `false` when the deadline
+    /// has come.
+    fn wait<O: Op>(&self, deadline: Option<Instant>, is_paused: bool) -> io::Result<bool> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
-        let Some(ready) = self.sys.wait(O::Side::DIRECTION, left)? else {
+        let is_left = || deadline.is_none_or(|deadline| Driver::now() < deadline);
+        if is_paused {
+            pause(left);
+            return interrupt::check().map(|()| is_left());
+        }
+        match self.sys.wait(O::Side::DIRECTION, left) {
+            Ok(Some(ready)) => Ok(ready || is_left()),
             // The caller looks at its deadline and comes back.
-            return interrupt::check().map(|()| true);
-        };
-        Ok(ready || deadline.is_none_or(|deadline| Driver::now() < deadline))
+            Ok(None) => interrupt::check().map(|()| true),
+            Err(error) if meaning(Call::Poll, error) == Meaning::Pause => {
+                pause(left);
+                Ok(is_left())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes one attempt, unless a verb has the turn.
@@ -253,4 +268,9 @@ impl Twin {
             Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
+}
+
+/// Waits where the system lacks memory, no longer than there is time left.
+fn pause(left: Option<Duration>) {
+    thread::sleep(left.map_or(RETRY_PAUSE, |left| left.min(RETRY_PAUSE)));
 }

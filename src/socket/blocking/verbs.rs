@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::super::secure::{Connecting, Secure};
 use super::{
     super::{
-        DatagramBatch,
+        DatagramBatch, create,
         ops::{
             Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
             RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll,
@@ -27,7 +27,7 @@ use super::{
     BlockingSocket,
 };
 use crate::{
-    addr::{Address, ToAddress},
+    addr::{Address, Target, ToAddress},
     driver::Driver,
     error, resolve,
 };
@@ -42,18 +42,35 @@ impl BlockingSocket {
     /// As there.
     pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let target = address.to_target()?;
+        let connected = self.connect_to(&target);
+        connected.map_err(|error| error::of_system("connect", target, error))
+    }
+
+    fn connect_to(&self, target: &Target) -> io::Result<()> {
         #[cfg(feature = "tls")]
         let connecting = match self.tls(Secure::intended).flatten() {
-            Some(tls) => Some(Connecting::new(tls, &target)?),
+            Some(tls) => Some(Connecting::new(tls, target)?),
             None => None,
         };
-        let address = resolve::target_blocking(target)?.swap_remove(0);
+        let address = self.first(target.clone())?;
         self.twin.patiently(|| Connect::To(address.clone()))?;
         #[cfg(feature = "tls")]
         if let Some(Connecting { tls, host }) = connecting {
             return self.shake_hands(&tls, host.as_deref());
         }
         Ok(())
+    }
+
+    /// The address that the socket can use: the first of its family, resolved if need be.
+    fn first(&self, target: Target) -> io::Result<Address> {
+        match target {
+            Target::Address(address) => Ok(address),
+            name => {
+                let addresses = resolve::target_blocking(name)?;
+                let domain = self.with_sys(|sys| Ok(sys.domain()))?;
+                Ok(create::of_family(addresses, domain))
+            }
+        }
     }
 
     /// Waits for the next connection, see [`AsyncSocket::accept`].
@@ -331,7 +348,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
-        let to = resolve::target_blocking(address.to_target()?)?.swap_remove(0);
+        let to = self.first(address.to_target()?)?;
         self.twin.patiently(|| SendTo { buffer, to: &to })
     }
 

@@ -6,6 +6,8 @@ use std::{
     rc::{Rc, Weak},
 };
 
+use rustix::io::Errno;
+
 use super::{Binding, Core, Side, State};
 use crate::{
     coro::{Waiter, current, engine::Engine, sources::Source},
@@ -14,21 +16,37 @@ use crate::{
     socket::{
         outbound::{self, WriteSide},
         step::Progress,
-        sys::{Direction, Sys},
+        sys::{Call, Direction, Meaning, Sys, meaning},
     },
 };
 
 impl Core {
     /// Has the driver report on this direction from now on, first of all what is ready already.
+    ///
+    /// Where the system lacks memory no event tells when it goes on: then the scheduler calls after
+    /// a pause.
     #[inline]
     pub(crate) fn watch(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
-        let is_watched = {
+        let (is_watched, is_paused) = {
             let state = self.state.borrow();
             let bound = state.binding.as_ref();
-            bound.is_some_and(|bound| std::ptr::eq(bound.engine.as_ptr(), engine))
-                && (direction == Direction::Read || state.read.side.hears_of_room)
+            let is_watched = bound.is_some_and(|bound| std::ptr::eq(bound.engine.as_ptr(), engine))
+                && (direction == Direction::Read || state.read.side.hears_of_room);
+            (is_watched, state.read.side.is_paused() || state.write.side.is_paused())
         };
+        if is_paused {
+            self.retry_later(engine);
+        }
         if is_watched && self.is_open() { Ok(()) } else { self.bind(engine, direction) }
+    }
+
+    /// Has the scheduler call after a pause, as if the driver had reported.
+    #[cold]
+    fn retry_later(self: &Rc<Self>, engine: &Engine) {
+        if !self.retrying.replace(true) {
+            let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
+            engine.retry_later(own);
+        }
     }
 
     /// Registers with the driver, or asks it for more.
@@ -129,6 +147,21 @@ impl Core {
     }
 }
 
+impl Core {
+    /// What becomes of a queue that the driver cannot watch.
+    #[cold]
+    fn flush_unwatched(self: &Rc<Self>, engine: &Engine, error: &io::Error) {
+        let code = Errno::from_io_error(error);
+        if code.is_some_and(|code| meaning(Call::Watch, code) == Meaning::Pause) {
+            self.retry_later(engine);
+        } else {
+            // The next verb tells the same error.
+            WriteSide::half(self).side.fail(error);
+            outbound::drop_spent();
+        }
+    }
+}
+
 impl Binding {
     /// Has the driver forget the socket; its engine, if it is still there.
     fn forget(self, sys: &Sys) -> Option<Rc<Engine>> {
@@ -154,6 +187,11 @@ impl Source for Core {
         }
     }
 
+    fn retry(self: Rc<Self>, engine: &Engine) {
+        self.retrying.set(false);
+        self.ready(Ready::READ.and(Ready::WRITE), engine);
+    }
+
     fn flush(self: Rc<Self>, engine: &Engine) {
         let mut progress = {
             let state = &mut *self.state.borrow_mut();
@@ -168,10 +206,8 @@ impl Source for Core {
             progress = self.say_goodbye();
         }
         if !matches!(progress, Progress::Done(_)) {
-            // What cannot be watched cannot be sent either; the next verb tells the same error.
             if let Err(error) = self.watch(engine, Direction::Write) {
-                WriteSide::half(&self).side.fail(&error);
-                outbound::drop_spent();
+                self.flush_unwatched(engine, &error);
             }
             if self.handles.get() == 0 {
                 self.linger_on(engine);

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSliceMut},
-    mem::{self, MaybeUninit},
+    mem::MaybeUninit,
     net::Shutdown,
 };
 
@@ -15,7 +15,7 @@ use super::super::{
     outbound::{PARTS, WriteSide},
     settings::Settings,
     step::{Needs, Op, Progress},
-    sys::Sys,
+    sys::{Call, Meaning, Sys, meaning},
 };
 use crate::{addr::Address, error};
 
@@ -398,85 +398,44 @@ impl Op for Accept {
     type Side = ReadSide;
     type Output = (Sys, Address);
     const VERB: &'static str = "accept";
-    const NEEDS: Needs = Needs::Stream;
+    const NEEDS: Needs = Needs::Connections;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<(Sys, Address)> {
-        let mut accepted = None;
-        loop {
-            let read = side.read(sys, 0, |sys| {
-                accepted = Some(sys.accept()?);
-                Ok(0)
-            });
-            match read {
-                // That client is gone already; the next one may be there.
-                Progress::Done(Err(error)) if is_of_client(&error) => {}
-                Progress::Done(Err(error)) => return Progress::Done(Err(error)),
-                Progress::Wait => return Progress::Wait,
-                Progress::Done(Ok(_)) => {
-                    return Progress::Done(Ok(accepted.expect("the call succeeded")));
+        if side.is_drained() {
+            return Progress::Wait;
+        }
+        for _ in 0..FAILED_IN_A_ROW {
+            let error = match sys.accept() {
+                Ok(accepted) => return Progress::Done(Ok(accepted)),
+                Err(error) => error,
+            };
+            match meaning(Call::Accept, error) {
+                Meaning::Wait => {
+                    side.drain();
+                    return Progress::Wait;
                 }
+                // That client is gone already; the next one may be there.
+                Meaning::Next if sys.is_listening() => {}
+                _ if error == Errno::INVAL && !sys.is_listening() => {
+                    return Progress::Done(Err(error::context(
+                        "accept",
+                        "without listen",
+                        error.into(),
+                    )));
+                }
+                _ => return Progress::Done(Err(error.into())),
             }
         }
+        // A flood of them, or something that fails each call: neither is worth a loop.
+        side.pause();
+        Progress::Wait
     }
 }
 
-/// Whether it is the network's error of that connection, which accept(2) passes on.
-fn is_of_client(error: &io::Error) -> bool {
-    let codes = [
-        Errno::CONNABORTED,
-        Errno::NETDOWN,
-        Errno::PROTO,
-        Errno::NOPROTOOPT,
-        Errno::HOSTDOWN,
-        Errno::HOSTUNREACH,
-        Errno::NETUNREACH,
-    ];
-    codes.iter().any(|code| is(error, *code))
-}
-
-fn is(error: &io::Error, code: Errno) -> bool {
-    error.raw_os_error() == Some(code.raw_os_error())
-}
+/// Connections that have failed before they were accepted, after which `accept` pauses.
+const FAILED_IN_A_ROW: usize = 64;
 
 /// Whether there was no descriptor left.
 pub(crate) fn is_starved(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|code| is(error, *code))
-}
-
-/// `connect`, to one address.
-pub(crate) enum Connect {
-    To(Address),
-    Begun,
-}
-
-impl Op for Connect {
-    type Side = WriteSide;
-    type Output = ();
-    const VERB: &'static str = "connect";
-    const NEEDS: Needs = Needs::Any;
-
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        if let Connect::To(address) = mem::replace(self, Connect::Begun) {
-            side.refill();
-            return match sys.connect(&address) {
-                Ok(()) => Progress::Done(Ok(())),
-                // Begun, by this call or by one that was dropped.
-                Err(Errno::INPROGRESS | Errno::ALREADY) => {
-                    side.fill();
-                    Progress::Wait
-                }
-                // A Unix socket whose listener's queue is full: there is no event for room in it.
-                Err(Errno::AGAIN) => Progress::Done(Err(Errno::AGAIN.into())),
-                Err(error) => Progress::Done(Err(error.into())),
-            };
-        }
-        match sys.connected() {
-            Ok(Some(())) => Progress::Done(Ok(())),
-            Ok(None) => {
-                side.fill();
-                Progress::Wait
-            }
-            Err(error) => Progress::Done(Err(error)),
-        }
-    }
+    Errno::from_io_error(error).is_some_and(|error| meaning(Call::Accept, error) == Meaning::Pause)
 }

@@ -11,7 +11,7 @@ use std::{
 use rustls::pki_types::CertificateDer;
 
 use super::{
-    super::{AsyncSocket, BlockingSocket, ops::Flush, step::Verb, sys::Sys},
+    super::{AsyncSocket, BlockingSocket, create, ops::Flush, step::Verb, sys::Sys},
     Gate, Secure,
     shake::shake,
 };
@@ -85,7 +85,8 @@ impl AsyncSocket {
         let (shown, connecting) = (target.to_string(), Connecting::new(tls.into(), &target));
         let made = async {
             let connecting = connecting?;
-            let socket = AsyncSocket::create_connection(target).await?;
+            // Not the public one, whose errors name the verb already.
+            let socket = create::connection(target).await?;
             connecting.secure(&socket).await?;
             Ok(socket)
         };

@@ -5,11 +5,14 @@
 #![allow(unsafe_code)]
 
 use std::{
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
-use super::{inert, replace};
+use rustix::io::Errno;
+
+use super::{Call, Meaning, inert, meaning, replace};
 
 /// See the module's page.
 ///
@@ -59,11 +62,25 @@ impl Descriptor {
         if self.is_owned() {
             // SAFETY: both numbers are open and ours; the call closes what this one stood for and
             // puts the inert one in its place, so this still owns an open descriptor.
-            return unsafe { replace(inert.as_raw_fd(), self.as_raw_fd()) >= 0 };
+            return again(|| unsafe { replace(inert.as_raw_fd(), self.as_raw_fd()) });
         }
         // Its owner closes it. The inert one is open for ever.
         self.number.store(inert.as_raw_fd(), Ordering::Relaxed);
         true
+    }
+}
+
+/// Makes a call that duplicates again while the table of descriptors is being changed, or a signal
+/// comes; whether it has succeeded.
+fn again(mut duplicate: impl FnMut() -> RawFd) -> bool {
+    loop {
+        if duplicate() >= 0 {
+            return true;
+        }
+        let error = Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::BADF);
+        if meaning(Call::Duplicate, error) != Meaning::Again {
+            return false;
+        }
     }
 }
 

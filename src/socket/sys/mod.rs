@@ -2,10 +2,12 @@
 //!
 //! Every call that moves data says `MSG_DONTWAIT | MSG_NOSIGNAL`, so that it never blocks whatever
 //! mode the descriptor is in: a converted descriptor may be shared with blocking code. Only
-//! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, once, and taken back
-//! when the descriptor is given away. Interrupted calls are made again; nothing else is hidden.
+//! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, and taken back on every
+//! way out: closed, dropped, given away. Interrupted calls are made again. The kernel tells the
+//! failure of a connection once, to whichever call comes first; here it is kept, so that everybody
+//! hears of it. Nothing else is hidden.
 //!
-//! Whose the descriptor is, is in `descriptor.rs`. Calls for many datagrams at once are in
+//! What an error means is in `errno.rs`. Whose the descriptor is, is in `descriptor.rs`. Calls for many datagrams at once are in
 //! `batch.rs`, which of them leave as one in `segments.rs`, the kernel's form of addresses in
 //! `address.rs`.
 //!
@@ -16,6 +18,7 @@
 mod address;
 mod batch;
 mod descriptor;
+mod errno;
 mod over;
 #[cfg(target_os = "linux")]
 mod segments;
@@ -30,7 +33,7 @@ use std::{
     },
     sync::{
         OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
     time::Duration,
 };
@@ -45,6 +48,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 pub(crate) use self::{
     address::unnamed,
     batch::{MANY, Received},
+    errno::{Call, Meaning, meaning},
 };
 use self::{
     address::{address, with_address},
@@ -64,8 +68,18 @@ pub(crate) enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     family: Family,
-    /// Whether bytes flow without borders.
-    stream: bool,
+    shape: Shape,
+}
+
+/// How a socket carries bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// On a connection, without borders.
+    Stream,
+    /// On a connection, in records.
+    Packets,
+    /// In datagrams, or whatever else there is.
+    Datagrams,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,26 +92,36 @@ enum Family {
 impl Kind {
     fn of(socket: &Socket) -> io::Result<Kind> {
         let kind = socket.r#type()?;
-        let usual = kind == Type::STREAM || kind == Type::DGRAM;
+        let usual = [Type::STREAM, Type::DGRAM].contains(&kind);
         let family = match domain(socket)? {
             Domain::IPV4 | Domain::IPV6 if kind == Type::STREAM && !speaks_tcp(socket) => {
                 Family::Other
             }
             Domain::IPV4 | Domain::IPV6 if usual => Family::Internet,
-            Domain::UNIX if usual => Family::Unix,
+            Domain::UNIX if usual || kind == Type::SEQPACKET => Family::Unix,
             _ => Family::Other,
         };
-        Ok(Kind { family, stream: kind == Type::STREAM })
+        let shape = match kind {
+            Type::STREAM => Shape::Stream,
+            Type::SEQPACKET => Shape::Packets,
+            _ => Shape::Datagrams,
+        };
+        Ok(Kind { family, shape })
     }
 
     /// Whether bytes flow without borders.
     pub(crate) fn is_stream(self) -> bool {
-        self.stream
+        self.shape == Shape::Stream
+    }
+
+    /// Whether there are connections, and so listeners.
+    pub(crate) fn is_connected(self) -> bool {
+        self.shape != Shape::Datagrams
     }
 
     /// Whether it is TCP, of which alone a short read means that the socket is drained.
     pub(crate) fn is_tcp(self) -> bool {
-        self.stream && self.family == Family::Internet
+        self.is_stream() && self.family == Family::Internet
     }
 
     /// Whether it is a Unix socket, of which the system does not always tell when there is room.
@@ -107,13 +131,15 @@ impl Kind {
 
     /// In words.
     pub(crate) fn name(self) -> &'static str {
-        match (self.family, self.stream) {
-            (Family::Internet, true) => "TCP socket",
-            (Family::Internet, false) => "UDP socket",
-            (Family::Unix, true) => "Unix stream socket",
-            (Family::Unix, false) => "Unix datagram socket",
-            (Family::Other, true) => "stream socket",
-            (Family::Other, false) => "socket of another kind",
+        match (self.family, self.shape) {
+            (Family::Internet, Shape::Stream) => "TCP socket",
+            (Family::Internet, _) => "UDP socket",
+            (Family::Unix, Shape::Stream) => "Unix stream socket",
+            (Family::Unix, Shape::Packets) => "Unix seqpacket socket",
+            (Family::Unix, Shape::Datagrams) => "Unix datagram socket",
+            (Family::Other, Shape::Stream) => "stream socket",
+            (Family::Other, Shape::Packets) => "seqpacket socket",
+            (Family::Other, Shape::Datagrams) => "socket of another kind",
         }
     }
 }
@@ -124,6 +150,8 @@ pub(crate) struct Sys {
     kind: Kind,
     /// Whether `O_NONBLOCK` was set in here, and not by whoever made the descriptor.
     set_nonblocking: AtomicBool,
+    /// The error that has ended its connection, which the kernel tells once; 0 while there is none.
+    failed: AtomicU16,
     /// What the kernel cuts into datagrams.
     #[cfg(target_os = "linux")]
     longest: segments::Longest,
@@ -161,6 +189,7 @@ impl Sys {
             fd,
             kind,
             set_nonblocking: AtomicBool::new(false),
+            failed: AtomicU16::new(0),
             #[cfg(target_os = "linux")]
             longest: segments::Longest::default(),
             tls: None,
@@ -243,7 +272,10 @@ impl Sys {
     /// recv(2) into `buffer`.
     #[inline]
     pub(crate) fn recv_raw(&self, buffer: &mut [u8]) -> Result<usize> {
-        again(|| net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(count, _)| count))
+        let got = again(|| {
+            net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(count, _)| count)
+        });
+        self.heard(got)
     }
 
     /// Receives into memory that is not initialised; so many of its first bytes are then.
@@ -256,7 +288,10 @@ impl Sys {
                 }
             });
         }
-        again(|| net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, count)| count))
+        let got = again(|| {
+            net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, count)| count)
+        });
+        self.heard(got)
     }
 
     /// Receives into the free capacity of `buffer`, at most `max` bytes.
@@ -273,10 +308,11 @@ impl Sys {
             buffer.truncate(before + *result.as_ref().unwrap_or(&0));
             return result;
         }
-        again(|| {
+        let got = again(|| {
             let spare = rustix::buffer::spare_capacity(&mut *buffer);
             net::recv(&self.fd, spare, RecvFlags::DONTWAIT).map(|(count, _)| count)
-        })
+        });
+        self.heard(got)
     }
 
     /// Receives, but leaves the bytes where they are.
@@ -285,7 +321,7 @@ impl Sys {
             return tls.peek(self, buffer);
         }
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
-        again(|| net::recv(&self.fd, &mut *buffer, flags).map(|(count, _)| count))
+        self.heard(again(|| net::recv(&self.fd, &mut *buffer, flags).map(|(count, _)| count)))
     }
 
     /// Receives into several buffers.
@@ -297,10 +333,10 @@ impl Sys {
                 bytes.iter().zip(&mut buffers).for_each(|(byte, place)| *place = *byte);
             });
         }
-        again(|| {
+        self.heard(again(|| {
             let control = &mut RecvAncillaryBuffer::default();
             net::recvmsg(&self.fd, buffers, control, RecvFlags::DONTWAIT).map(|got| got.bytes)
-        })
+        }))
     }
 
     /// Sends `buffer`.
@@ -312,7 +348,7 @@ impl Sys {
     /// send(2).
     #[inline]
     pub(crate) fn send_raw(&self, buffer: &[u8]) -> Result<usize> {
-        again(|| net::send(&self.fd, buffer, SEND))
+        self.told(again(|| net::send(&self.fd, buffer, SEND)))
     }
 
     /// Sends from several buffers.
@@ -320,7 +356,64 @@ impl Sys {
         if let Some(tls) = self.secure() {
             return tls.send_vectored(self, buffers);
         }
-        again(|| net::sendmsg(&self.fd, buffers, &mut SendAncillaryBuffer::default(), SEND))
+        let control = &mut SendAncillaryBuffer::default();
+        self.told(again(|| net::sendmsg(&self.fd, buffers, control, SEND)))
+    }
+
+    // ---- the failure of a connection
+
+    /// What a receive has given: an end that is none, since the connection has failed and another
+    /// call was told, is that failure.
+    #[inline]
+    fn heard(&self, got: Result<usize>) -> Result<usize> {
+        match got {
+            Ok(1..) | Err(Errno::AGAIN) => got,
+            _ => self.heard_end(got),
+        }
+    }
+
+    #[cold]
+    fn heard_end(&self, got: Result<usize>) -> Result<usize> {
+        match got {
+            Err(error) if error != Errno::NOTCONN => Err(self.note(Call::Receive, error)),
+            got => self.failure().map_or(got, Err),
+        }
+    }
+
+    /// What a send has given.
+    #[inline]
+    fn told(&self, sent: Result<usize>) -> Result<usize> {
+        sent.map_err(
+            |error| {
+                if error == Errno::AGAIN { error } else { self.note(Call::Send, error) }
+            },
+        )
+    }
+
+    /// Keeps the error of a call if it has ended the connection.
+    #[cold]
+    fn note(&self, call: Call, error: Errno) -> Errno {
+        if self.kind.is_connected() && meaning(call, error) == Meaning::Sticky {
+            let number = u16::try_from(error.raw_os_error()).unwrap_or(0);
+            // The first one: what is told later follows from it.
+            let _ = self.failed.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        error
+    }
+
+    /// The error that has ended the connection, if one has.
+    fn failure(&self) -> Option<Errno> {
+        let number = self.failed.load(Ordering::Relaxed);
+        (number != 0).then(|| Errno::from_raw_os_error(number.into()))
+    }
+
+    /// Takes `SO_ERROR`, and keeps it if it has ended the connection: others are told as well.
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let taken = self.options().take_error()?;
+        if let Some(error) = taken.as_ref().and_then(Errno::from_io_error) {
+            self.note(Call::Receive, error);
+        }
+        Ok(taken)
     }
 
     // ---- datagrams
@@ -371,21 +464,91 @@ impl Sys {
         Ok((Sys::of(Descriptor::own(fd), self.kind), from.as_ref().map_or_else(unnamed, address)))
     }
 
-    /// connect(2), begun; [`Sys::connected`] tells how it went on.
-    pub(crate) fn connect(&self, to: &Address) -> Result<()> {
-        self.make_nonblocking()?;
-        with_address(to, |to| net::connect(&self.fd, &to))?
+    /// Whether it listens.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.options().is_listener().unwrap_or(false)
     }
 
-    /// Whether a connection that was begun stands; `None` while it is still being made.
-    pub(crate) fn connected(&self) -> io::Result<Option<()>> {
-        if let Some(error) = self.options().take_error()? {
-            return Err(error);
+    /// The family of its addresses, if the system tells.
+    pub(crate) fn domain(&self) -> Option<Domain> {
+        domain(&self.options()).ok()
+    }
+
+    /// connect(2), begun anew; [`Sys::is_connected_to`] tells how it went on. No other attempt of
+    /// ours is under way.
+    ///
+    /// `EISCONN` on a stream that is connected already. The kernel says Ok where an attempt that
+    /// somebody else has begun, to whatever address, has succeeded meanwhile.
+    pub(crate) fn connect(&self, to: &Address) -> Result<()> {
+        self.make_nonblocking()?;
+        if self.kind.is_tcp() && self.peer_addr().is_ok_and(|peer| peer != *to) {
+            return Err(Errno::ISCONN);
+        }
+        let mut begun = self.connect_raw(to);
+        if begun == Err(Errno::ALREADY) {
+            // An attempt that was not begun here, who knows where to.
+            self.dissolve()?;
+            begun = self.connect_raw(to);
+        } else if begun == Err(Errno::CONNABORTED) && self.kind.is_tcp() {
+            // What an attempt that has failed before leaves behind, once.
+            begun = self.connect_raw(to);
+        }
+        if matches!(begun, Ok(()) | Err(Errno::INPROGRESS)) {
+            self.failed.store(0, Ordering::Relaxed);
+        }
+        begun
+    }
+
+    fn connect_raw(&self, to: &Address) -> Result<()> {
+        again(|| with_address(to, |to| net::connect(&self.fd, &to))?)
+    }
+
+    /// Gives up an attempt to connect, or the connection that it has made: the socket is one that
+    /// is not connected, with all its options.
+    pub(crate) fn dissolve(&self) -> Result<()> {
+        again(|| net::connect_unspec(&self.fd))?;
+        // Linux notes that the attempt was ended.
+        let _ = self.options().take_error();
+        self.failed.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the connection that was begun stands; `false` while it is still being made.
+    ///
+    /// An error that somebody else has taken off the socket is told here all the same.
+    pub(crate) fn is_connected_to(&self, to: &Address) -> Result<bool> {
+        let outcome = self.outcome(to);
+        outcome.map_err(|error| {
+            let first = self.failure().filter(|_| error == Errno::CONNABORTED);
+            self.note(Call::Connect, first.unwrap_or(error))
+        })
+    }
+
+    /// Where connect(2) itself tells: it says how the attempt is doing, and takes what it says off
+    /// the socket, so that the next attempt begins clean.
+    fn outcome(&self, to: &Address) -> Result<bool> {
+        if !(cfg!(target_os = "linux") && self.kind.is_tcp()) {
+            return self.outcome_by_options();
+        }
+        match self.connect_raw(to) {
+            Ok(()) | Err(Errno::ISCONN) => Ok(true),
+            Err(Errno::ALREADY | Errno::INPROGRESS) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn outcome_by_options(&self) -> Result<bool> {
+        if let Some(error) = self.options().take_error().ok().flatten() {
+            return Err(Errno::from_io_error(&error).unwrap_or(Errno::CONNABORTED));
         }
         match net::getpeername(&self.fd) {
-            Ok(_) => Ok(Some(())),
-            Err(Errno::NOTCONN) => Ok(None),
-            Err(error) => Err(error.into()),
+            Ok(_) => Ok(true),
+            Err(Errno::NOTCONN) => match self.wait(Direction::Write, Some(Duration::ZERO))? {
+                // It is over, and somebody else was told how.
+                Some(true) => Err(Errno::CONNABORTED),
+                _ => Ok(false),
+            },
+            Err(error) => Err(error),
         }
     }
 

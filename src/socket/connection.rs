@@ -1,0 +1,86 @@
+//! How far the connecting of a socket has come.
+//!
+//! The kernel knows whether a socket is connected and why an attempt has failed; what it does not
+//! tell is where to the attempt under way goes, and its connect(2) says Ok to any address once that
+//! one has succeeded. So that is kept here:
+//!
+//! | state | `connect(a)` | what else happens |
+//! | --- | --- | --- |
+//! | idle | begins an attempt | |
+//! | connecting to a, the verb waits | stands in line behind it | told of success: idle, the kernel has the connection; told of failure: idle |
+//! | connecting to a, nobody waits | goes on with the attempt, or begins anew if it has failed | |
+//! | connecting to b, nobody waits | gives that attempt up, even one that has succeeded, and begins | |
+//! | idle, connected | `EISCONN`, from the kernel | |
+//!
+//! What must stay true: no verb says Ok for a peer that it was not asked for.
+
+use super::sys::Sys;
+use crate::addr::Address;
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) enum Connection {
+    /// No attempt of ours is under way.
+    #[default]
+    Idle,
+    /// connect(2) has begun one to this address, and nobody was told how it has ended. In a box,
+    /// since most sockets are connected, or never are.
+    Connecting(Box<Address>),
+}
+
+/// What a connect finds that comes anew.
+pub(crate) enum Found {
+    /// Nothing in its way.
+    Nothing,
+    /// An attempt to the very address, which has not ended.
+    Same,
+    /// It has ended well.
+    Connected,
+}
+
+impl Connection {
+    /// Looks at what an earlier connect has left, and clears it away if it is of no use for one to
+    /// `to`.
+    pub(crate) fn clear_for(&mut self, sys: &Sys, to: &Address) -> rustix::io::Result<Found> {
+        let Connection::Connecting(earlier) = self else { return Ok(Found::Nothing) };
+        if **earlier == *to {
+            match sys.is_connected_to(to) {
+                Ok(true) => {
+                    self.succeed();
+                    return Ok(Found::Connected);
+                }
+                Ok(false) => return Ok(Found::Same),
+                // Told to nobody who asked for it; the new one may do better.
+                Err(_) => {}
+            }
+        } else {
+            sys.dissolve()?;
+        }
+        self.fail();
+        Ok(Found::Nothing)
+    }
+
+    /// An attempt has begun.
+    pub(crate) fn begin(&mut self, to: Address) {
+        debug_assert!(matches!(self, Connection::Idle), "one attempt at a time");
+        *self = Connection::Connecting(Box::new(to));
+    }
+
+    /// Where to the attempt under way goes.
+    pub(crate) fn target(&self) -> Option<&Address> {
+        match self {
+            Connection::Idle => None,
+            Connection::Connecting(to) => Some(to),
+        }
+    }
+
+    /// The attempt has ended well: the kernel has the connection.
+    pub(crate) fn succeed(&mut self) {
+        *self = Connection::Idle;
+    }
+
+    /// The attempt has failed, or was given up.
+    pub(crate) fn fail(&mut self) {
+        *self = Connection::Idle;
+    }
+}
