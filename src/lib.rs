@@ -258,6 +258,7 @@ pub mod coro;
 mod driver;
 pub mod error;
 mod frame;
+mod log;
 pub mod pool;
 mod primitives;
 pub mod resolve;

@@ -9,14 +9,14 @@ pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence},
+        atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence},
     },
 };
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence},
+    atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence},
 };
 
 /// `std`'s cell with loom's interface: the pointer is only lent to a closure.

@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::{self, Future},
     io,
+    panic::Location,
     sync::{Mutex, PoisonError, mpsc},
     task::Poll,
     thread::{self, JoinHandle},
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     driver::{DEFAULT_SPIN, Kind},
+    log,
     primitives::Arc,
 };
 
@@ -81,17 +83,20 @@ impl AsynCoro {
     /// Starts a coroutine in the scheduler's thread; `make` is sent there and makes the future.
     ///
     /// If the scheduler has ended, the handle says [`super::Ended::Terminated`].
+    #[track_caller]
     pub fn spawn<M, F>(&self, make: M) -> Coro<F::Output>
     where
         M: FnOnce() -> F + Send + 'static,
         F: Future + 'static,
         F::Output: Send,
     {
-        let (unstarted, joint) = cell::new_unstarted(make, Key::of_scheduler(self.slot).pack());
+        let key = Key::of_scheduler(self.slot).pack();
+        let (unstarted, joint) = cell::new_unstarted(make, key, Location::caller());
         if let Err(Post::Start(unstarted)) = self.inbox.send(Post::Start(unstarted)) {
             let mut body = unstarted.into_body();
             body.end();
-            body.finish("a coroutine that was never started");
+            let whose = body.who(None);
+            body.finish(whose);
         }
         Coro::new(joint)
     }
@@ -128,7 +133,7 @@ impl AsynCoro {
             // Held while waiting, so that whoever comes second waits for the same end.
             let mut handle = thread.handle.lock().unwrap_or_else(PoisonError::into_inner);
             if handle.take().is_some_and(|handle| handle.join().is_err()) {
-                tracing::error!("asyncoro: the scheduler's thread has panicked");
+                log::error(format_args!("the scheduler's thread has panicked"));
             }
         }
     }

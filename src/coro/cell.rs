@@ -14,8 +14,8 @@
 //!   there is no handle any more, the `Body` drops it.
 //! - **The waiter** (whoever awaits the handle) is a word in the state itself; the one who takes
 //!   it out there owns it.
-//! - **The log** is written by the `Joint` before it detaches, and read by the `Body` after it saw
-//!   that.
+//! - **The log** is an atomic that the `Joint` writes before it detaches, and that the `Body` reads
+//!   after it saw that. It is a function for the type of this cell's result.
 //! - **The memory** is freed by the `Joint` if it saw `DONE`, else by the `Body`, which then saw
 //!   `DETACHED`: each of them moves to its own word once, by a swap, and the second sees the first.
 //! - **The head** is the first field of each cell, whatever its future (`repr(C)`), so a pointer to
@@ -32,19 +32,22 @@ use std::{
     any::Any,
     fmt,
     future::Future,
-    mem::{self, ManuallyDrop},
-    panic::{self, AssertUnwindSafe},
+    io, mem,
+    panic::{self, AssertUnwindSafe, Location},
     pin::Pin,
     ptr::{self, NonNull},
     task::{Context, Poll},
 };
 
 use super::{
-    Ended, Waiter,
+    Ended, Waiter, Who,
     memory::Owned,
     state::{Completed, JoinState, Word},
 };
-use crate::primitives::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
+use crate::{
+    log,
+    primitives::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell, fence},
+};
 
 enum Stage<F: Future> {
     Running(F),
@@ -61,12 +64,41 @@ struct Cell<F: Future> {
 /// What both owners look at, whatever the future is.
 struct Head {
     join: JoinState,
-    terminate: AtomicBool,
+    mark: Mark,
     /// The key that wakes the coroutine; until the scheduler has given it a place, what names only
     /// the scheduler, or zero.
     key: AtomicUsize,
-    /// What an error of a detached coroutine is shown to.
-    log: UnsafeCell<Option<Log>>,
+    /// The [`Log`] that an error of a detached coroutine is shown to, or null.
+    log: AtomicPtr<()>,
+}
+
+/// Where a coroutine was spawned, and whether it is to end, in one word: a location's address is
+/// even.
+struct Mark(AtomicUsize);
+
+const TERMINATE: usize = 1;
+const _: () = assert!(align_of::<Location<'_>>() > TERMINATE, "there is a bit for TERMINATE");
+
+impl Mark {
+    fn new(spawned: &'static Location<'static>) -> Mark {
+        Mark(AtomicUsize::new(ptr::from_ref(spawned).expose_provenance()))
+    }
+
+    #[inline]
+    fn spawned(&self) -> &'static Location<'static> {
+        let address = self.0.load(Ordering::Relaxed) & !TERMINATE;
+        // SAFETY: `new` has exposed the address of a location that lives for ever.
+        unsafe { &*ptr::with_exposed_provenance(address) }
+    }
+
+    fn terminate(&self) {
+        self.0.fetch_or(TERMINATE, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn is_to_end(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & TERMINATE != 0
+    }
 }
 
 /// The scheduler's view of a cell.
@@ -91,7 +123,7 @@ trait Run {
     /// # Safety
     /// Only for the owner whom the state says the result belongs to; `log` was made for this cell's
     /// type of result.
-    unsafe fn unobserved(&self, log: Option<Log>, whose: &str) -> Option<Box<dyn Any + Send>>;
+    unsafe fn unobserved(&self, log: Option<Log>, whose: Who<'_>) -> Option<Box<dyn Any + Send>>;
 }
 
 /// The handle's view of a cell.
@@ -142,7 +174,7 @@ impl<F: Future> Run for Cell<F> {
         });
     }
 
-    unsafe fn unobserved(&self, log: Option<Log>, whose: &str) -> Option<Box<dyn Any + Send>> {
+    unsafe fn unobserved(&self, log: Option<Log>, whose: Who<'_>) -> Option<Box<dyn Any + Send>> {
         self.stage.with_mut(|stage| {
             // SAFETY: the caller owns the result, says the trait.
             let stage = unsafe { &mut *stage };
@@ -219,10 +251,10 @@ fn drop_caught<V>(value: V) {
 }
 
 /// Calls what is not ours; its panic goes to the log, since nobody else can be told.
-fn caught(what: &str, whose: &str, call: impl FnOnce()) {
+fn caught(what: &str, whose: Who<'_>, call: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(call)) {
         let text = super::panic_text(&*payload);
-        tracing::error!("asyncoro: {whose} has ended, and {what} panicked: {text}");
+        log::error(format_args!("{whose} has ended, and {what} panicked: {text}"));
         drop_caught(payload);
     }
 }
@@ -239,14 +271,17 @@ impl<F: Future> Join<F::Output> for Cell<F> {
     }
 }
 
-/// Makes the cell of a coroutine and gives each owner its end.
-pub(super) fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {
+/// Makes the cell of a coroutine and gives each owner its end. `spawned`: where, for the log.
+pub(super) fn new<F: Future + 'static>(
+    future: F,
+    spawned: &'static Location<'static>,
+) -> (Body, Joint<F::Output>) {
     let cell = Owned::new(Cell {
         head: Head {
             join: JoinState::new(),
-            terminate: AtomicBool::new(false),
+            mark: Mark::new(spawned),
             key: AtomicUsize::new(0),
-            log: UnsafeCell::new(None),
+            log: AtomicPtr::new(ptr::null_mut()),
         },
         stage: UnsafeCell::new(Stage::Running(future)),
     });
@@ -270,7 +305,7 @@ impl Body {
 
     /// Polls the coroutine, or ends it if that was asked for; `true` when it has ended.
     pub(super) fn resume(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.head().terminate.load(Ordering::Relaxed) {
+        if self.head().mark.is_to_end() {
             self.end();
             return true;
         }
@@ -290,6 +325,12 @@ impl Body {
         unsafe { self.cell().name_panic(name) };
     }
 
+    /// Who the log says it is: its name, or where it was spawned.
+    #[inline]
+    pub(super) fn who<'a>(&self, name: Option<&'a str>) -> Who<'a> {
+        name.map_or_else(|| Who::SpawnedAt(self.head().mark.spawned()), Who::Named)
+    }
+
     /// Says where the coroutine is to be woken.
     pub(super) fn place(&self, key: usize) {
         self.head().key.store(key, Ordering::Release);
@@ -297,7 +338,7 @@ impl Body {
 
     /// Hands the result to the handle and wakes whoever waits for it. Without a handle the cell is
     /// freed, and a panic that nobody saw is given back.
-    pub(super) fn finish(self, whose: &str) -> Option<Box<dyn Any + Send>> {
+    pub(super) fn finish(self, whose: Who<'_>) -> Option<Box<dyn Any + Send>> {
         // After the move to DONE the handle may free the cell while `complete` is still returning;
         // nothing behind &self is touched from there on, and everything it refers to is inside
         // UnsafeCells (atomics are).
@@ -314,10 +355,10 @@ impl Body {
                 None
             }
             Completed::Detached => {
-                // SAFETY: the handle has let go, so the log is the Body's alone.
-                let log = self.head().log.with_mut(|log| unsafe { (*log).take() });
-                // SAFETY: so is the result, and the log was left by this cell's own handle; the
-                // cell was made by `new` and is freed once, since this consumes the Body.
+                let log = self.head().log();
+                // SAFETY: the handle has let go, so the result is the Body's, and the log was left
+                // by this cell's own handle; the cell was made by `new` and is freed once, since
+                // this consumes the Body.
                 let unseen = unsafe { self.cell().unobserved(log, whose) };
                 // SAFETY: as above.
                 drop(unsafe { Owned::from_raw(self.0) });
@@ -335,41 +376,84 @@ fn waiter(word: Word) -> Waiter {
 }
 
 /// Shows a result, which is a `Result<Result<T, E>, Ended>`, to the log.
-type Log = fn(*const (), &str);
+type Log = fn(*const (), Who<'_>);
 
-fn show_error<T, E: fmt::Display>(result: *const (), whose: &str) {
-    // SAFETY: `detach_to_log` has left this function in a cell with this type of result, whose
-    // owner calls it while the result is in place.
-    match unsafe { &*result.cast::<Result<Result<T, E>, Ended>>() } {
+impl Head {
+    fn log(&self) -> Option<Log> {
+        let log = self.log.load(Ordering::Relaxed);
+        // SAFETY: null, which is none, or put there by `Joint::log_errors`.
+        unsafe { mem::transmute::<*mut (), Option<Log>>(log) }
+    }
+}
+
+fn show_error<T, E: fmt::Display>(result: *const (), whose: Who<'_>) {
+    // SAFETY: `log_errors` has left this function in a cell with this type of result, whose owner
+    // calls it while the result is in place.
+    show(unsafe { &*result.cast::<Result<Result<T, E>, Ended>>() }, whose, |_| Fault::Own);
+}
+
+/// [`show_error`] for an error that says whose fault it is.
+fn show_io_error<T>(result: *const (), whose: Who<'_>) {
+    // SAFETY: as in `show_error`.
+    show(unsafe { &*result.cast::<Result<io::Result<T>, Ended>>() }, whose, Fault::of);
+}
+
+fn show<T, E: fmt::Display>(
+    result: &Result<Result<T, E>, Ended>,
+    whose: Who<'_>,
+    fault: impl FnOnce(&E) -> Fault,
+) {
+    // The text is made here, since what makes it may panic.
+    match result {
         Ok(Ok(_)) | Err(Ended::Terminated) => {}
-        Ok(Err(error)) => tracing::error!("asyncoro: {whose} ended: {error}"),
-        Err(panicked) => tracing::error!("asyncoro: {whose}: {panicked}"),
+        Ok(Err(error)) => {
+            let (text, fault) = (error.to_string(), fault(error));
+            fault.log(format_args!("{whose} ended: {text}"));
+        }
+        Err(panicked) => log::error(format_args!("{whose}: {panicked}")),
+    }
+}
+
+/// Whose fault an error is, which decides how loud the log says it.
+enum Fault {
+    Own,
+    /// The peer has cut off what it had begun.
+    Peers,
+    /// The peer has gone, as peers do.
+    Nobodys,
+}
+
+impl Fault {
+    fn of(error: &io::Error) -> Fault {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Fault::Nobodys,
+            io::ErrorKind::UnexpectedEof => Fault::Peers,
+            _ => Fault::Own,
+        }
+    }
+
+    fn log(self, line: fmt::Arguments<'_>) {
+        match self {
+            Fault::Own => log::error(line),
+            Fault::Peers => log::info(line),
+            Fault::Nobodys => log::debug(line),
+        }
+    }
+}
+
+impl<T> Joint<io::Result<T>> {
+    /// As [`Joint::log_errors`], by the kind of the error.
+    pub(super) fn log_io_errors(&self) {
+        self.set_log(show_io_error::<T>);
     }
 }
 
 impl<T, E: fmt::Display> Joint<Result<T, E>> {
-    /// Lets go; an error that the coroutine ends with is shown to the log.
-    pub(super) fn detach_to_log(self) {
-        let joint = ManuallyDrop::new(self);
-        let log: Log = show_error::<T, E>;
-        // SAFETY: until it detaches, the log is the handle's.
-        joint.head().log.with_mut(|place| unsafe { *place = Some(log) });
-        let (done, waiter) = joint.detach();
-        drop_caught(waiter);
-        if !done {
-            return;
-        }
-        // SAFETY: the scheduler has let go, so the cell is the handle's alone; it was made by
-        // `new` and is freed once, since the handle's drop is forgone.
-        let cell = unsafe { Owned::from_raw(joint.0) };
-        // SAFETY: as above.
-        if let Some(mut result) = unsafe { cell.take() } {
-            let name = unname(&mut result);
-            let whose = name.as_deref().unwrap_or("a coroutine");
-            let shown = ptr::from_ref(&result).cast();
-            caught("showing its error", whose, || log(shown, whose));
-            drop_caught(result);
-        }
+    /// From now on an error that the coroutine ends with is shown to the log, if nobody awaits it.
+    pub(super) fn log_errors(&self) {
+        self.set_log(show_error::<T, E>);
     }
 }
 
@@ -396,12 +480,16 @@ impl Unstarted {
 
 /// Makes the cell of a coroutine whose future is made by `make` on the scheduler's thread; `key` is
 /// its key until it has a place there.
-pub(super) fn new_unstarted<M, F>(make: M, key: usize) -> (Unstarted, Joint<F::Output>)
+pub(super) fn new_unstarted<M, F>(
+    make: M,
+    key: usize,
+    spawned: &'static Location<'static>,
+) -> (Unstarted, Joint<F::Output>)
 where
     M: FnOnce() -> F + Send + 'static,
     F: Future + 'static,
 {
-    let (body, joint) = new(async move { make().await });
+    let (body, joint) = new(async move { make().await }, spawned);
     body.place(key);
     (Unstarted(body), joint)
 }
@@ -426,6 +514,11 @@ impl<T> Joint<T> {
         unsafe { self.0.cast::<Head>().as_ref() }
     }
 
+    /// `log` is one for this type of result. What detaches makes it known to the Body.
+    fn set_log(&self, log: Log) {
+        self.head().log.store(log as *mut (), Ordering::Relaxed);
+    }
+
     /// The key that wakes the coroutine, see [`Head`].
     pub(super) fn key(&self) -> usize {
         self.head().key.load(Ordering::Acquire)
@@ -438,7 +531,7 @@ impl<T> Joint<T> {
 
     /// Asks for the end of the coroutine; the caller then wakes it, if its key has a place.
     pub(super) fn ask_to_end(&self) {
-        self.head().terminate.store(true, Ordering::Relaxed);
+        self.head().mark.terminate();
         // Between the mark and the look at the key; see `publish_places`.
         fence(Ordering::SeqCst);
     }
@@ -498,18 +591,30 @@ impl<T> Drop for Joint<T> {
         // `new` and is freed once.
         let cell = unsafe { Owned::from_raw(self.0) };
         // SAFETY: as above.
-        if let Some(Err(Ended::Panicked(payload))) = unsafe { cell.take() } {
-            log_unseen(payload);
+        if let Some(result) = unsafe { cell.take() } {
+            self.show_unseen(result);
         }
     }
 }
 
-/// Tells the log of a panic whose handle was dropped.
-#[cold]
-fn log_unseen(mut payload: Box<dyn Any + Send>) {
-    let name = unname_payload(&mut payload);
-    let whose = name.as_deref().unwrap_or("a coroutine whose handle was dropped");
-    super::log_panic(whose, &*payload);
+impl<T> Joint<T> {
+    /// Shows the log, if it is to see it, what the coroutine ended with before the handle was
+    /// dropped.
+    #[inline(never)]
+    fn show_unseen(&self, mut result: Result<T, Ended>) {
+        let name = unname(&mut result);
+        let spawned = || Who::SpawnedAt(self.head().mark.spawned());
+        let whose = name.as_deref().map_or_else(spawned, Who::Named);
+        match (self.head().log(), result) {
+            (Some(log), result) => {
+                let shown = ptr::from_ref(&result).cast();
+                caught("showing its error", whose, || log(shown, whose));
+                drop_caught(result);
+            }
+            (None, Err(Ended::Panicked(payload))) => super::log_panic(whose, &*payload),
+            (None, _) => {}
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]

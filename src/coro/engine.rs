@@ -17,6 +17,7 @@ use std::{
     fmt,
     future::Future,
     io, mem,
+    panic::Location,
     rc::{Rc, Weak},
     task::Waker,
     time::{Duration, Instant},
@@ -194,15 +195,20 @@ impl Engine {
             if let Post::Start(unstarted) = post {
                 let mut body = unstarted.into_body();
                 body.end();
-                body.finish("a coroutine that was never started");
+                let whose = body.who(None);
+                body.finish(whose);
             }
         }
     }
 
     // ---- coroutines
 
-    pub(super) fn spawn<F: Future + 'static>(&self, future: F) -> Coro<F::Output> {
-        let (body, joint) = cell::new(future);
+    pub(super) fn spawn<F: Future + 'static>(
+        &self,
+        future: F,
+        spawned: &'static Location<'static>,
+    ) -> Coro<F::Output> {
+        let (body, joint) = cell::new(future, spawned);
         self.take_in(body);
         Coro::new(joint)
     }
@@ -293,12 +299,16 @@ impl Engine {
         self.names.borrow().get(&self.running_key().index).cloned()
     }
 
-    /// `name/id` of every coroutine that keeps `run` from returning.
+    /// `name/id` of every coroutine that keeps `run` from returning; without a name, the place.
     pub(super) fn stragglers(&self) -> Vec<String> {
         let (table, names) = (self.table.borrow(), self.names.borrow());
         let shown = |index: u32| {
-            let name = names.get(&index).map_or("coroutine", |name| name);
-            format!("{name}/{}", table.key(self.slot, index).pack())
+            let id = table.key(self.slot, index).pack();
+            match (names.get(&index), table.who(index)) {
+                (Some(name), _) => format!("{name}/{id}"),
+                (None, Some(who)) => format!("{who}/{id}"),
+                (None, None) => format!("a coroutine/{id}"),
+            }
         };
         table.non_daemons().into_iter().map(shown).collect()
     }

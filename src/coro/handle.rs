@@ -3,6 +3,8 @@
 use std::{
     fmt,
     future::Future,
+    io,
+    ops::Deref,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -25,16 +27,25 @@ use super::{Ended, cell::Joint, inbox, waker::Key};
 /// ```
 ///
 /// # Cancel
-/// Dropping the handle detaches the coroutine. If it then panics, the panic is logged through
-/// `tracing`, with its name.
+/// Dropping the handle detaches the coroutine. If it then panics, [the log](crate::coro#the-log)
+/// tells of it, with its name or the place where it was spawned.
 #[must_use = "dropping a Coro detaches the coroutine; say so with `drop`, or await it"]
 pub struct Coro<T> {
+    handle: Handle<T>,
+}
+
+/// What a [`Coro`] is beside its errors of type [`io::Error`]: it lends [`Handle::or_log`], for
+/// errors of any type.
+///
+/// It is a type of its own so that `spawn(async { ...?; Ok(()) }).or_log()` has one `or_log` to be
+/// about, that of `io::Error`, and needs no type to be written.
+pub struct Handle<T> {
     joint: Joint<T>,
 }
 
 impl<T> Coro<T> {
     pub(super) fn new(joint: Joint<T>) -> Coro<T> {
-        Coro { joint }
+        Coro { handle: Handle { joint } }
     }
 
     /// A number that no other living coroutine of this process has; 0 until its scheduler has taken
@@ -46,7 +57,7 @@ impl<T> Coro<T> {
 
     /// Whether the coroutine has ended, so that its value is there.
     pub fn is_finished(&self) -> bool {
-        self.joint.is_done()
+        self.handle.joint.is_done()
     }
 
     /// Ends the coroutine: its future is dropped by its own scheduler, soon, and not in here.
@@ -64,7 +75,7 @@ impl<T> Coro<T> {
     /// });
     /// ```
     pub fn terminate(&self) {
-        self.joint.ask_to_end();
+        self.handle.joint.ask_to_end();
         let key = self.key();
         // Without a place it has not been taken in yet, and will see the mark at its first resume.
         if key.has_place() && !self.is_finished() {
@@ -88,7 +99,7 @@ impl<T> Coro<T> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
         loop {
-            match self.joint.poll(&mut cx) {
+            match self.handle.joint.poll(&mut cx) {
                 Poll::Ready(result) => return result,
                 Poll::Pending => thread::park(),
             }
@@ -96,23 +107,74 @@ impl<T> Coro<T> {
     }
 
     fn key(&self) -> Key {
-        Key::unpack(self.joint.key())
+        Key::unpack(self.handle.joint.key())
     }
 }
 
-impl<T, E: fmt::Display> Coro<Result<T, E>> {
-    /// Detaches the coroutine, and has its error logged through `tracing` if it ends with one.
+impl<T> Coro<io::Result<T>> {
+    /// Detaches the coroutine, and has its error logged if it ends with one.
     ///
-    /// For connections that nobody waits for: what went wrong should still be told.
+    /// For connections that nobody waits for: what went wrong should still be told. The log calls
+    /// the coroutine by its name ([`super::Current::set_name`]; a good one tells the peer), or says
+    /// where it was spawned. A peer that resets the connection (`ConnectionReset`,
+    /// `ConnectionAborted`, `BrokenPipe`) is a line of level DEBUG, one that ends it within
+    /// something (`UnexpectedEof`) one of level INFO, and all else is an ERROR. Where lines go, and
+    /// how many in a second: [the log](crate::coro#the-log).
+    ///
+    /// Errors of other types than `io::Error` are logged by [`Handle::or_log`], to the same effect,
+    /// each as an ERROR.
     ///
     /// ```
     /// asyncoro::run(async {
-    ///     let connection = async { Err::<(), _>(std::io::Error::other("told to the log")) };
-    ///     asyncoro::spawn(connection).or_log();
+    ///     asyncoro::spawn(async {
+    ///         asyncoro::coro::current().set_name("greeter");
+    ///         let number: u32 = std::fs::read_to_string("/no/such/file")?.len() as u32;
+    ///         println!("{number}");
+    ///         Ok(()) // the error is an io::Error, which nobody has to say
+    ///     })
+    ///     .or_log(); // ERROR: greeter ended: No such file or directory
     /// });
     /// ```
     pub fn or_log(self) {
-        self.joint.detach_to_log();
+        self.handle.joint.log_io_errors();
+    }
+}
+
+impl<T, E: fmt::Display> Handle<Result<T, E>> {
+    /// Has the coroutine's error logged if it ends with one and the handle was dropped.
+    ///
+    /// Called on what [`crate::spawn`] gives it detaches the coroutine, as a dropped handle does.
+    ///
+    /// ```
+    /// #[derive(Debug)]
+    /// struct Refused;
+    ///
+    /// impl std::fmt::Display for Refused {
+    ///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    ///         f.write_str("no")
+    ///     }
+    /// }
+    ///
+    /// asyncoro::run(async {
+    ///     asyncoro::spawn(async { Err::<(), _>(Refused) }).or_log();
+    /// });
+    /// ```
+    pub fn or_log(&self) {
+        self.joint.log_errors();
+    }
+}
+
+impl<T> Deref for Coro<T> {
+    type Target = Handle<T>;
+
+    fn deref(&self) -> &Handle<T> {
+        &self.handle
+    }
+}
+
+impl<T> fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("ended", &self.joint.is_done()).finish()
     }
 }
 
@@ -120,7 +182,7 @@ impl<T> Future for Coro<T> {
     type Output = Result<T, Ended>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.joint.poll(cx)
+        self.handle.joint.poll(cx)
     }
 }
 

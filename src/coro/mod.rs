@@ -11,6 +11,17 @@
 //!
 //! A coroutine stays on the thread of its scheduler, so it needs no locks, and may hold what is not
 //! `Send`. Other threads reach a scheduler through its [`AsynCoro`] (`asyncoro.rs`).
+//!
+//! # The log
+//! What nobody else is told goes to the log: a panic that nobody awaits, what [`Coro::or_log`] is
+//! for, coroutines that [`run`] still waits for after a second, bytes that a closed socket could
+//! not send. The log is the thread's `tracing` subscriber. While there is none, errors and warnings
+//! go to standard error instead, a line each, unless the environment variable `ASYNCORO_LOG` is
+//! `off`. A program that has `tracing` write to the `log` crate (its feature `log`, without a
+//! subscriber) sees both, unless it sets that.
+//!
+//! Lines are of target `asyncoro`. Of each level at most 20 are written in a second, by all threads
+//! together, since peers may cause them; the next one tells how many were left out.
 
 mod alarm;
 mod asyncoro;
@@ -36,14 +47,17 @@ use std::{
     fmt,
     future::{self, Future},
     io,
+    panic::Location,
     rc::Rc,
     task::Poll,
 };
 
+use crate::log;
+
 pub(crate) use self::{alarm::Alarm, scheduler::aside, waiter::Waiter, watch::RETRY_PAUSE};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
-    handle::Coro,
+    handle::{Coro, Handle},
     scheduler::{Scheduler, run, run_until},
 };
 
@@ -126,7 +140,8 @@ pub struct Statistics {
 /// Outside a running scheduler; from another thread use [`AsynCoro::spawn`].
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> Coro<F::Output> {
-    current::expect("spawn", |engine| engine.spawn(future))
+    let spawned = Location::caller();
+    current::expect("spawn", |engine| engine.spawn(future, spawned))
 }
 
 /// Lets every other ready coroutine go first, once.
@@ -205,9 +220,25 @@ impl Current {
     }
 }
 
+/// A coroutine, as the log calls it.
+#[derive(Clone, Copy)]
+enum Who<'a> {
+    Named(&'a str),
+    SpawnedAt(&'static Location<'static>),
+}
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Named(name) => f.write_str(name),
+            Who::SpawnedAt(place) => write!(f, "the coroutine spawned at {place}"),
+        }
+    }
+}
+
 /// Tells the log of a panic that nobody else will see.
-fn log_panic(whose: &str, payload: &(dyn Any + Send)) {
-    tracing::error!("asyncoro: {whose} panicked: {}", panic_text(payload));
+fn log_panic(whose: Who<'_>, payload: &(dyn Any + Send)) {
+    log::error(format_args!("{whose} panicked: {}", panic_text(payload)));
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> &str {

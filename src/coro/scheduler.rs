@@ -21,7 +21,7 @@ use super::{
     AsynCoro, Builder, Statistics, current,
     engine::{Engine, count},
 };
-use crate::driver::Driver;
+use crate::{driver::Driver, log};
 
 /// Resumes between two questions to the driver.
 const RESUMES: usize = 61;
@@ -229,11 +229,11 @@ impl<T> Main<T> {
         if self.stragglers_at().is_some_and(|at| Driver::now() >= at) && engine.holding() > 0 {
             self.named = true;
             let names = engine.stragglers();
-            tracing::warn!(
-                "asyncoro: run waits for {} coroutines that have not ended: {}",
+            log::warn(format_args!(
+                "run waits for {} coroutines that have not ended: {}",
                 names.len(),
                 names[..names.len().min(20)].join(", ")
-            );
+            ));
         }
     }
 }
@@ -250,6 +250,7 @@ impl Drop for Scheduler {
         let _ = self.engine.drain();
         // What other threads have started meanwhile.
         self.engine.end_all();
+        log::settle();
     }
 }
 

@@ -7,6 +7,7 @@
 use std::mem;
 
 use super::{
+    Who,
     cell::Body,
     waker::{GENERATIONS, Key},
 };
@@ -263,6 +264,11 @@ impl Table {
     pub(super) fn key(&self, slot: u16, index: u32) -> Key {
         let generation = self.entries.get(index as usize).map_or(0, |entry| entry.generation);
         Key { slot, generation, index }
+    }
+
+    /// What the log calls a coroutine without a name, unless it is being resumed.
+    pub(super) fn who(&self, index: u32) -> Option<Who<'static>> {
+        self.entries.get(index as usize)?.body.as_ref().map(|body| body.who(None))
     }
 
     /// The places of all coroutines that are alive and no daemons.

@@ -17,7 +17,10 @@ use super::{
     sources::Source,
     waker,
 };
-use crate::driver::{Driver, Interest, Token};
+use crate::{
+    driver::{Driver, Interest, Token},
+    log,
+};
 
 /// A dropped socket that still has something to send.
 pub(super) struct Lingering {
@@ -256,6 +259,6 @@ impl Engine {
 fn abandon(source: &dyn Source) {
     if source.has_unsent() {
         let what = source.abandon();
-        tracing::warn!("asyncoro: {what}");
+        log::warn(format_args!("{what}"));
     }
 }

@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::primitives::Arc;
+use crate::{log, primitives::Arc};
 
 pub(crate) use self::doorbell::Doorbell;
 use self::idle::Idle;
@@ -57,7 +57,7 @@ impl Kind {
             Ok("poll") => Kind::Portable,
             Ok("epoll") | Err(_) => Kind::native(),
             Ok(other) => {
-                tracing::warn!("asyncoro: {DRIVER_VARIABLE}={other} names no driver; ignored");
+                log::warn(format_args!("{DRIVER_VARIABLE}={other} names no driver; ignored"));
                 Kind::native()
             }
         }

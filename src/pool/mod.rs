@@ -25,7 +25,10 @@ use std::{
 };
 
 use self::threads::Pool;
-use crate::primitives::{Mutex, lock};
+use crate::{
+    log,
+    primitives::{Mutex, lock},
+};
 
 /// Threads that the pool has at most, unless [`set_max_threads`] says otherwise.
 ///
@@ -213,7 +216,9 @@ fn finish<T>(slot: &Mutex<Slot<T>>, result: thread::Result<T>) {
 fn discard<T>(result: thread::Result<T>) {
     if let Err(panic) = result {
         let reason = panic_text(&*panic);
-        tracing::error!("a function of asyncoro::pool that nobody awaited panicked: {reason}");
+        log::error(format_args!(
+            "a function of asyncoro::pool that nobody awaited panicked: {reason}"
+        ));
     }
 }
 

@@ -21,7 +21,10 @@ use std::{
 };
 
 use super::{DEFAULT_MAX_THREADS, Statistics};
-use crate::primitives::{AtomicUsize, Mutex, MutexGuard, Ordering, lock};
+use crate::{
+    log,
+    primitives::{AtomicUsize, Mutex, MutexGuard, Ordering, lock},
+};
 
 /// How long a thread stays idle before it leaves.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
@@ -190,7 +193,9 @@ fn contained(job: Job) {
 }
 
 fn no_thread(error: &io::Error) {
-    tracing::warn!("asyncoro::pool cannot start a thread, functions wait or run in place: {error}");
+    log::warn(format_args!(
+        "asyncoro::pool cannot start a thread, functions wait or run in place: {error}"
+    ));
 }
 
 /// The pools of this process and of those it was forked from; only the last can be ours.

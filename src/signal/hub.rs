@@ -27,7 +27,7 @@ use signal_hook::{
     low_level::{pipe, unregister},
 };
 
-use crate::sync::line::Line;
+use crate::{log, sync::line::Line};
 
 /// What there is once in the process: the thread, its socket pair, and what they count.
 pub(super) struct Hub {
@@ -88,7 +88,9 @@ impl Hub {
             match ear.read(&mut [0; 64]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Neither an end nor an error can come while `bell` is open, and it stays open.
-                Ok(0) | Err(_) => return tracing::error!("signals are no longer received"),
+                Ok(0) | Err(_) => {
+                    return log::error(format_args!("signals are no longer received"));
+                }
                 Ok(_) => wake(self.locked(|state| state.count(self))),
             }
         }

@@ -34,7 +34,7 @@ use super::{
     sys::{Direction, Kind, Sys},
     turn::Turn,
 };
-use crate::{coro::engine::Engine, driver::Token, error};
+use crate::{coro::engine::Engine, driver::Token, error, log};
 
 /// One direction: its state and whose turn it is.
 #[derive(Default)]
@@ -232,7 +232,7 @@ impl Core {
     pub(crate) fn say_starved(&self, error: &io::Error) {
         let said = std::mem::replace(&mut ReadSide::half(self).side.said_starved, true);
         if !said {
-            tracing::warn!("asyncoro: accept waits for a free descriptor: {error}");
+            log::warn(format_args!("accept waits for a free descriptor: {error}"));
         }
     }
 

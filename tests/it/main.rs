@@ -15,6 +15,7 @@ mod endings;
 mod fork;
 mod hostile;
 mod idle;
+mod log;
 mod send_sync;
 mod threads;
 mod timers;

@@ -1,7 +1,8 @@
 //! What a cell's two owners find, whoever comes last.
 
 use std::{
-    future,
+    future::{self, Future},
+    panic::Location,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,7 +10,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Ended, new};
+use super::{Body, Ended, Joint, Who};
+
+#[track_caller]
+fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {
+    super::new(future, Location::caller())
+}
 
 fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
@@ -29,7 +35,7 @@ fn the_handle_finds_the_value_after_the_scheduler_has_let_go() {
     let (mut body, mut joint) = new(async { 7 });
     assert!(body.resume(&mut cx()));
     assert!(joint.poll(&mut cx()).is_pending());
-    assert!(body.finish("x").is_none());
+    assert!(body.finish(Who::Named("x")).is_none());
     assert!(joint.is_done());
     assert!(matches!(joint.poll(&mut cx()), Poll::Ready(Ok(7))));
 }
@@ -43,9 +49,9 @@ fn a_value_that_nobody_takes_is_dropped_once() {
         assert!(body.resume(&mut cx()));
         if handle_first {
             drop(joint);
-            body.finish("x");
+            body.finish(Who::Named("x"));
         } else {
-            body.finish("x");
+            body.finish(Who::Named("x"));
             drop(joint);
         }
         assert_eq!(drops.load(Ordering::Relaxed), 1);
@@ -63,7 +69,7 @@ fn ending_drops_the_future_and_tells_the_handle() {
     assert!(!body.resume(&mut cx()));
     body.end();
     assert_eq!(drops.load(Ordering::Relaxed), 1);
-    body.finish("x");
+    body.finish(Who::Named("x"));
     assert!(matches!(joint.poll(&mut cx()), Poll::Ready(Err(Ended::Terminated))));
 }
 
@@ -72,7 +78,7 @@ fn a_panic_nobody_sees_is_given_to_whoever_finishes() {
     let (mut body, joint) = new(async { panic!("unseen") });
     drop::<super::Joint<()>>(joint);
     assert!(body.resume(&mut cx()));
-    let payload = body.finish("x").expect("the panic's payload");
+    let payload = body.finish(Who::Named("x")).expect("the panic's payload");
     assert_eq!(*payload.downcast_ref::<&str>().expect("a text"), "unseen");
 }
 
@@ -91,7 +97,7 @@ fn a_panic_in_the_drop_of_a_future_stays_in_bounds() {
     });
     assert!(!body.resume(&mut cx()));
     body.end();
-    body.finish("x");
+    body.finish(Who::Named("x"));
     let result = joint.poll(&mut cx());
     assert!(matches!(result, Poll::Ready(Err(Ended::Panicked(_)))));
 }

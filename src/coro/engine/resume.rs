@@ -95,7 +95,7 @@ impl Engine {
     }
 
     pub(super) fn finish(&self, body: Body, name: Option<&str>) {
-        let whose = name.unwrap_or("a coroutine without a name");
+        let whose = body.who(name);
         if let Some(payload) = body.finish(whose) {
             log_panic(whose, &*payload);
         }

@@ -12,7 +12,7 @@ use super::interrupt;
 use crate::{
     coro::RETRY_PAUSE,
     driver::Driver,
-    error,
+    error, log,
     primitives::{Mutex, lock},
     socket::{
         GOODBYE,
@@ -69,15 +69,15 @@ impl Drop for Twin {
                 sys.drain_before_close();
             }
             _ if queued == 0 => {}
-            Progress::Done(Err(error)) => tracing::warn!(
-                "asyncoro: a BlockingSocket was dropped with {queued} bytes to send, and they are \
-                 lost: {error}"
-            ),
-            Progress::Wait => tracing::warn!(
-                "asyncoro: a BlockingSocket was dropped with {} bytes that could not be sent at \
-                 once, and they are lost; close() waits for them",
+            Progress::Done(Err(error)) => log::warn(format_args!(
+                "a BlockingSocket was dropped with {queued} bytes to send, and they are lost: \
+                 {error}"
+            )),
+            Progress::Wait => log::warn(format_args!(
+                "a BlockingSocket was dropped with {} bytes that could not be sent at once, and \
+                 they are lost; close() waits for them",
                 side.queued()
-            ),
+            )),
         }
     }
 }

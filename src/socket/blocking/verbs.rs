@@ -29,7 +29,7 @@ use super::{
 use crate::{
     addr::{Address, Target, ToAddress},
     driver::Driver,
-    error, resolve,
+    error, log, resolve,
 };
 
 #[cfg(doc)]
@@ -101,7 +101,7 @@ impl BlockingSocket {
                 }
                 Err(error) if is_starved(&error) => {
                     let since = *starved_since.get_or_insert_with(|| {
-                        tracing::warn!("asyncoro: accept waits for a free descriptor: {error}");
+                        log::warn(format_args!("accept waits for a free descriptor: {error}"));
                         Driver::now()
                     });
                     if self.timeout().is_some_and(|timeout| since.elapsed() >= timeout) {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::{Core, Life, Parts, Side, State};
 use crate::{
     coro::{Waiter, current, engine::Engine, sources::Source},
+    log,
     socket::{
         inbound::ReadSide,
         outbound::{self, WriteSide},
@@ -98,7 +99,7 @@ impl Core {
         }
         match self.engine() {
             Some(engine) => self.linger_on(&engine),
-            None => tracing::warn!("asyncoro: {}", self.abandon()),
+            None => log::warn(format_args!("{}", self.abandon())),
         }
     }
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     addr::Address,
     coro::{self, Coro},
-    error,
+    error, log,
     primitives::{Mutex, MutexGuard, lock},
     tls::Tls,
 };
@@ -109,7 +109,7 @@ impl Gate {
     pub(super) fn count(&self, why: &str, from: Option<&Address>) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let from = from.map_or_else(|| "a client".to_owned(), Address::to_string);
-        tracing::info!("asyncoro: the TLS handshake of {from} has failed: {why}");
+        log::info(format_args!("the TLS handshake of {from} has failed: {why}"));
     }
 
     fn wake_all(&self) {
