@@ -33,8 +33,9 @@ use std::{
     },
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicU16, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -148,8 +149,6 @@ impl Kind {
 pub(crate) struct Sys {
     fd: Descriptor,
     kind: Kind,
-    /// Whether `O_NONBLOCK` was set in here, and not by whoever made the descriptor.
-    set_nonblocking: AtomicBool,
     /// The error that has ended its connection, which the kernel tells once; 0 while there is none.
     failed: AtomicU16,
     /// What the kernel cuts into datagrams.
@@ -188,7 +187,6 @@ impl Sys {
         Sys {
             fd,
             kind,
-            set_nonblocking: AtomicBool::new(false),
             failed: AtomicU16::new(0),
             #[cfg(target_os = "linux")]
             longest: segments::Longest::default(),
@@ -224,7 +222,6 @@ impl Sys {
 
     /// Gives the descriptor away as it came; it must not be a borrowed one.
     pub(crate) fn into_socket(self) -> Socket {
-        self.reset_mode();
         self.fd.into_owned().expect("a borrowed socket is not taken apart").into()
     }
 
@@ -233,32 +230,10 @@ impl Sys {
     ///
     /// So whoever has borrowed the descriptor never holds a number that has become somebody else's.
     pub(crate) fn bury(&self) {
-        if !self.fd.is_owned() {
-            self.reset_mode();
-        }
         if !self.fd.bury() {
             // No descriptor was left: at least nobody hears of this one any more.
             let _ = self.shutdown(Shutdown::Both);
         }
-    }
-
-    /// Takes `O_NONBLOCK` back, if it was set in here.
-    fn reset_mode(&self) {
-        if self.set_nonblocking.swap(false, Ordering::Relaxed) {
-            // It cannot fail on a descriptor that is open.
-            let _ = self.options().set_nonblocking(false);
-        }
-    }
-
-    fn make_nonblocking(&self) -> Result<()> {
-        if !self.set_nonblocking.load(Ordering::Relaxed) {
-            let flags = rustix::fs::fcntl_getfl(&self.fd)?;
-            if !flags.contains(rustix::fs::OFlags::NONBLOCK) {
-                rustix::fs::fcntl_setfl(&self.fd, flags | rustix::fs::OFlags::NONBLOCK)?;
-                self.set_nonblocking.store(true, Ordering::Relaxed);
-            }
-        }
-        Ok(())
     }
 
     // ---- streams
@@ -459,7 +434,7 @@ impl Sys {
 
     /// accept4(2).
     pub(crate) fn accept(&self) -> Result<(Sys, Address)> {
-        self.make_nonblocking()?;
+        self.fd.make_nonblocking()?;
         let (fd, from) = again(|| net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC))?;
         Ok((Sys::of(Descriptor::own(fd), self.kind), from.as_ref().map_or_else(unnamed, address)))
     }
@@ -480,7 +455,7 @@ impl Sys {
     /// `EISCONN` on a stream that is connected already. The kernel says Ok where an attempt that
     /// somebody else has begun, to whatever address, has succeeded meanwhile.
     pub(crate) fn connect(&self, to: &Address) -> Result<()> {
-        self.make_nonblocking()?;
+        self.fd.make_nonblocking()?;
         if self.kind.is_tcp() && self.peer_addr().is_ok_and(|peer| peer != *to) {
             return Err(Errno::ISCONN);
         }
@@ -530,6 +505,7 @@ impl Sys {
         if !(cfg!(target_os = "linux") && self.kind.is_tcp()) {
             return self.outcome_by_options();
         }
+        self.fd.make_nonblocking()?;
         match self.connect_raw(to) {
             Ok(()) | Err(Errno::ISCONN) => Ok(true),
             Err(Errno::ALREADY | Errno::INPROGRESS) => Ok(false),
@@ -591,13 +567,46 @@ impl Sys {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        match rustix::event::poll(&mut [PollFd::new(&self.fd, flags)], time.as_ref()) {
+        let mut polled = [PollFd::new(&self.fd, flags)];
+        match rustix::event::poll(&mut polled, time.as_ref()) {
+            Ok(_) if polled[0].revents() == PollFlags::ERR => self.wait_beside_errors(timeout),
             Ok(count) => Ok(Some(count > 0)),
             Err(Errno::INTR) => Ok(None),
             Err(error) => Err(error),
         }
     }
+
+    /// What poll(2) tells while the error queue of the socket has something, whatever it is asked:
+    /// that is no readiness, and waiting would end at once. So the caller tries again, and not too
+    /// often.
+    #[cold]
+    fn wait_beside_errors(&self, timeout: Option<Duration>) -> Result<Option<bool>> {
+        if timeout == Some(Duration::ZERO) {
+            return Ok(Some(false));
+        }
+        thread::sleep(timeout.map_or(BESIDE_ERRORS, |timeout| timeout.min(BESIDE_ERRORS)));
+        Ok(None)
+    }
+
+    /// Whether a read would not wait, without TLS.
+    pub(crate) fn is_readable_raw(&self) -> Result<bool> {
+        let mut polled = [PollFd::new(&self.fd, PollFlags::IN | PollFlags::RDHUP)];
+        match rustix::event::poll(&mut polled, Some(&Timespec::default())) {
+            Ok(0) => Ok(false),
+            // An error that a read would tell, or something in the error queue, which none does.
+            Ok(_) if polled[0].revents() == PollFlags::ERR => match self.peek(&mut [0]) {
+                Ok(_) => Ok(true),
+                Err(Errno::AGAIN) => Ok(false),
+                Err(error) => Err(error),
+            },
+            Ok(_) | Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
 }
+
+/// How often a thread looks whether it can go on while the error queue has something.
+const BESIDE_ERRORS: Duration = Duration::from_millis(1);
 
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
