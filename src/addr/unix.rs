@@ -16,8 +16,8 @@ use super::invalid;
 /// The address of a Unix socket: a path, a Linux abstract name, or none.
 ///
 /// Shown as the path (after `unix:` when it does not begin with `/`, `./` or `../`), as `@name`, or
-/// as `unnamed`. An abstract name that is no printable text, or has a backslash in it, is shown with
-/// escapes (`\\`, `\x00`, those of [`u8::escape_ascii`]), which are read back.
+/// as `unnamed`. An abstract name that is no printable text, or has a backslash in it, is shown
+/// with escapes (`\\`, `\x00`, those of [`u8::escape_ascii`]), which are read back.
 ///
 /// ```
 /// use asyncoro::addr::UnixAddress;

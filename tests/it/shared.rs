@@ -81,8 +81,8 @@ fn a_socket_that_is_waited_for_is_not_taken_away_by_another_scheduler() {
         let (mut peer, near) = UnixStream::pair().unwrap();
         let socket = AsyncSocket::new(near).unwrap();
         let reader = socket.clone();
-        let reading = first
-            .enter(async move { started(async move { reader.recv_bytes(8).await }).await });
+        let reading =
+            first.enter(async move { started(async move { reader.recv_bytes(8).await }).await });
         // A verb that has to wait is refused there, one that has not goes on.
         second.enter(async {
             socket.send_all(b"goes").await.unwrap();
@@ -111,8 +111,7 @@ fn a_reader_of_a_second_scheduler_stands_in_line_behind_the_firsts() {
         let socket = AsyncSocket::new(near).unwrap();
         let reading = |scheduler: &Scheduler| {
             let reader = socket.clone();
-            scheduler
-                .enter(async move { started(async move { reader.recv_bytes(1).await }).await })
+            scheduler.enter(async move { started(async move { reader.recv_bytes(1).await }).await })
         };
         let (one, two) = (reading(&first), reading(&second));
         peer.write_all(b"ab").unwrap();

@@ -2,14 +2,14 @@
 //!
 //! Every call that moves data says `MSG_DONTWAIT | MSG_NOSIGNAL`, so that it never blocks whatever
 //! mode the descriptor is in: a converted descriptor may be shared with blocking code. Only
-//! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, and taken back on every
-//! way out: closed, dropped, given away. Interrupted calls are made again. The kernel tells the
-//! failure of a connection once, to whichever call comes first; here it is kept, so that everybody
-//! hears of it. Nothing else is hidden.
+//! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, and taken back on
+//! every way out: closed, dropped, given away. Interrupted calls are made again. The failure of a
+//! connection is kept, so that everybody hears of it. Nothing else is hidden.
 //!
-//! What an error means is in `errno.rs`. Whose the descriptor is, is in `descriptor.rs`. Calls for many datagrams at once are in
-//! `batch.rs`, which of them leave as one in `segments.rs`, the kernel's form of addresses in
-//! `address.rs`.
+//! What an error means is in `errno.rs`, how a failure is kept in `failure.rs`, how an attempt to
+//! connect is asked after in `connect.rs`. Whose the descriptor is, is in `descriptor.rs`. Calls
+//! for many datagrams at once are in `batch.rs`, which of them leave as one in `segments.rs`, the
+//! kernel's form of addresses in `address.rs`.
 //!
 //! Unsafe: dup3(2), with which a closed socket keeps its number (elsewhere dup2 and fcntl), and the
 //! way to `descriptor.rs`.
@@ -17,8 +17,10 @@
 
 mod address;
 mod batch;
+mod connect;
 mod descriptor;
 mod errno;
+mod failure;
 mod over;
 #[cfg(target_os = "linux")]
 mod segments;
@@ -31,10 +33,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
-    sync::{
-        OnceLock,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::{OnceLock, atomic::AtomicU16},
     thread,
     time::Duration,
 };
@@ -335,62 +334,6 @@ impl Sys {
         self.told(again(|| net::sendmsg(&self.fd, buffers, control, SEND)))
     }
 
-    // ---- the failure of a connection
-
-    /// What a receive has given: an end that is none, since the connection has failed and another
-    /// call was told, is that failure.
-    #[inline]
-    fn heard(&self, got: Result<usize>) -> Result<usize> {
-        match got {
-            Ok(1..) | Err(Errno::AGAIN) => got,
-            _ => self.heard_end(got),
-        }
-    }
-
-    #[cold]
-    fn heard_end(&self, got: Result<usize>) -> Result<usize> {
-        match got {
-            Err(error) if error != Errno::NOTCONN => Err(self.note(Call::Receive, error)),
-            got => self.failure().map_or(got, Err),
-        }
-    }
-
-    /// What a send has given.
-    #[inline]
-    fn told(&self, sent: Result<usize>) -> Result<usize> {
-        sent.map_err(
-            |error| {
-                if error == Errno::AGAIN { error } else { self.note(Call::Send, error) }
-            },
-        )
-    }
-
-    /// Keeps the error of a call if it has ended the connection.
-    #[cold]
-    fn note(&self, call: Call, error: Errno) -> Errno {
-        if self.kind.is_connected() && meaning(call, error) == Meaning::Sticky {
-            let number = u16::try_from(error.raw_os_error()).unwrap_or(0);
-            // The first one: what is told later follows from it.
-            let _ = self.failed.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        error
-    }
-
-    /// The error that has ended the connection, if one has.
-    fn failure(&self) -> Option<Errno> {
-        let number = self.failed.load(Ordering::Relaxed);
-        (number != 0).then(|| Errno::from_raw_os_error(number.into()))
-    }
-
-    /// Takes `SO_ERROR`, and keeps it if it has ended the connection: others are told as well.
-    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let taken = self.options().take_error()?;
-        if let Some(error) = taken.as_ref().and_then(Errno::from_io_error) {
-            self.note(Call::Receive, error);
-        }
-        Ok(taken)
-    }
-
     // ---- datagrams
 
     /// recvfrom(2), which costs less than recvmsg(2), a good 100 ns.
@@ -437,95 +380,6 @@ impl Sys {
         self.fd.make_nonblocking()?;
         let (fd, from) = again(|| net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC))?;
         Ok((Sys::of(Descriptor::own(fd), self.kind), from.as_ref().map_or_else(unnamed, address)))
-    }
-
-    /// Whether it listens.
-    pub(crate) fn is_listening(&self) -> bool {
-        self.options().is_listener().unwrap_or(false)
-    }
-
-    /// The family of its addresses, if the system tells.
-    pub(crate) fn domain(&self) -> Option<Domain> {
-        domain(&self.options()).ok()
-    }
-
-    /// connect(2), begun anew; [`Sys::is_connected_to`] tells how it went on. No other attempt of
-    /// ours is under way.
-    ///
-    /// `EISCONN` on a stream that is connected already. The kernel says Ok where an attempt that
-    /// somebody else has begun, to whatever address, has succeeded meanwhile.
-    pub(crate) fn connect(&self, to: &Address) -> Result<()> {
-        self.fd.make_nonblocking()?;
-        if self.kind.is_tcp() && self.peer_addr().is_ok_and(|peer| peer != *to) {
-            return Err(Errno::ISCONN);
-        }
-        let mut begun = self.connect_raw(to);
-        if begun == Err(Errno::ALREADY) {
-            // An attempt that was not begun here, who knows where to.
-            self.dissolve()?;
-            begun = self.connect_raw(to);
-        } else if begun == Err(Errno::CONNABORTED) && self.kind.is_tcp() {
-            // What an attempt that has failed before leaves behind, once.
-            begun = self.connect_raw(to);
-        }
-        if matches!(begun, Ok(()) | Err(Errno::INPROGRESS)) {
-            self.failed.store(0, Ordering::Relaxed);
-        }
-        begun
-    }
-
-    fn connect_raw(&self, to: &Address) -> Result<()> {
-        again(|| with_address(to, |to| net::connect(&self.fd, &to))?)
-    }
-
-    /// Gives up an attempt to connect, or the connection that it has made: the socket is one that
-    /// is not connected, with all its options.
-    pub(crate) fn dissolve(&self) -> Result<()> {
-        again(|| net::connect_unspec(&self.fd))?;
-        // Linux notes that the attempt was ended.
-        let _ = self.options().take_error();
-        self.failed.store(0, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Whether the connection that was begun stands; `false` while it is still being made.
-    ///
-    /// An error that somebody else has taken off the socket is told here all the same.
-    pub(crate) fn is_connected_to(&self, to: &Address) -> Result<bool> {
-        let outcome = self.outcome(to);
-        outcome.map_err(|error| {
-            let first = self.failure().filter(|_| error == Errno::CONNABORTED);
-            self.note(Call::Connect, first.unwrap_or(error))
-        })
-    }
-
-    /// Where connect(2) itself tells: it says how the attempt is doing, and takes what it says off
-    /// the socket, so that the next attempt begins clean.
-    fn outcome(&self, to: &Address) -> Result<bool> {
-        if !(cfg!(target_os = "linux") && self.kind.is_tcp()) {
-            return self.outcome_by_options();
-        }
-        self.fd.make_nonblocking()?;
-        match self.connect_raw(to) {
-            Ok(()) | Err(Errno::ISCONN) => Ok(true),
-            Err(Errno::ALREADY | Errno::INPROGRESS) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn outcome_by_options(&self) -> Result<bool> {
-        if let Some(error) = self.options().take_error().ok().flatten() {
-            return Err(Errno::from_io_error(&error).unwrap_or(Errno::CONNABORTED));
-        }
-        match net::getpeername(&self.fd) {
-            Ok(_) => Ok(true),
-            Err(Errno::NOTCONN) => match self.wait(Direction::Write, Some(Duration::ZERO))? {
-                // It is over, and somebody else was told how.
-                Some(true) => Err(Errno::CONNABORTED),
-                _ => Ok(false),
-            },
-            Err(error) => Err(error),
-        }
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> Result<()> {
