@@ -242,6 +242,12 @@ pub(crate) fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, Closed)
 }
 
+/// For a socket that is used on a second scheduler while it is waited for on the first.
+pub(crate) fn waits_elsewhere() -> io::Error {
+    let text = "the socket is waited for on another scheduler of this thread, which has not ended";
+    io::Error::new(io::ErrorKind::ResourceBusy, text)
+}
+
 pub(crate) fn incomplete(got: usize, expected: usize) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, Incomplete { got, expected })
 }

@@ -336,6 +336,10 @@ def test_a_message_of_another_coroutine_is_not_received():
 def test_a_conversion_that_would_have_to_wait_leaves_the_socket_as_it_is():
     sock, peer = async_pair()
 
+    # Where the system's buffers grow they may take all of it.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+
     def main(coro=None):
         sock.settimeout(0.2)
         yield sock.send_msg(bytes(4_000_000))  # its rest stays queued

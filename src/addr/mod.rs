@@ -5,8 +5,8 @@
 //! Nothing here asks the system: a host name stays a name until `resolve` looks it up.
 //!
 //! What must stay true: what is shown is read back as the same address (except an unnamed one,
-//! paths and names that are no text, and IPv6 flow labels, which text does not carry), and text
-//! that is no address is refused here, with what was expected, not later by the system. Next:
+//! paths that are no text, and IPv6 flow labels, which text does not carry), and text that is no
+//! address is refused here, with what was expected, not later by the system. Next:
 //! `crate::resolve`.
 
 mod target;

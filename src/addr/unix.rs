@@ -16,7 +16,8 @@ use super::invalid;
 /// The address of a Unix socket: a path, a Linux abstract name, or none.
 ///
 /// Shown as the path (after `unix:` when it does not begin with `/`, `./` or `../`), as `@name`, or
-/// as `unnamed`. An abstract name that is no printable text is shown with escapes.
+/// as `unnamed`. An abstract name that is no printable text, or has a backslash in it, is shown
+/// with escapes (`\\`, `\x00`, those of [`u8::escape_ascii`]), which are read back.
 ///
 /// ```
 /// use asyncoro::addr::UnixAddress;
@@ -136,7 +137,7 @@ impl UnixAddress {
         if let Some(path) = text.strip_prefix("unix:") {
             Some(Self::from_path(path))
         } else if let Some(name) = text.strip_prefix('@') {
-            Some(Self::from_abstract_name(name))
+            Some(Self::from_abstract_name(unescape(name)))
         } else if PATH_STARTS.iter().any(|start| text.starts_with(start)) {
             Some(Self::from_path(text))
         } else {
@@ -157,10 +158,45 @@ impl fmt::Display for UnixAddress {
                 path.display().fmt(f)
             }
             Name::Abstract(name) => match std::str::from_utf8(name) {
-                Ok(text) if !text.contains(char::is_control) => write!(f, "@{text}"),
+                Ok(text) if !text.contains(|c: char| c.is_control() || c == '\\') => {
+                    write!(f, "@{text}")
+                }
                 _ => write!(f, "@{}", name.escape_ascii()),
             },
         }
+    }
+}
+
+/// Reads what [`u8::escape_ascii`] has written; a backslash that begins no such escape is one.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let (byte, behind) = match (first, behind) {
+            (b'\\', [b'x', high, low, behind @ ..]) if both_hex(*high, *low) => {
+                (hex(*high) << 4 | hex(*low), behind)
+            }
+            (b'\\', [b'n', behind @ ..]) => (b'\n', behind),
+            (b'\\', [b'r', behind @ ..]) => (b'\r', behind),
+            (b'\\', [b't', behind @ ..]) => (b'\t', behind),
+            (b'\\', [byte @ (b'\\' | b'\'' | b'"'), behind @ ..]) => (*byte, behind),
+            _ => (*first, behind),
+        };
+        bytes.push(byte);
+        rest = behind;
+    }
+    bytes
+}
+
+fn both_hex(high: u8, low: u8) -> bool {
+    high.is_ascii_hexdigit() && low.is_ascii_hexdigit()
+}
+
+/// The value of a hexadecimal digit.
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
     }
 }
 
@@ -235,6 +271,39 @@ mod tests {
         assert_eq!(shown("größe".as_bytes()), "@größe");
         assert_eq!(shown(b"a\0b"), "@a\\x00b");
         assert_eq!(shown(b"\xff"), "@\\xff");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn any_abstract_name_is_read_back_from_its_text() {
+        use crate::addr::Address;
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        // Bytes of any kind, and those that escapes are made of.
+        let usual = b"\\\\\\xX09afAFgnrt'\"@:/ \0\n\xc3\xb6";
+        for round in 0..50_000 {
+            let name: Vec<u8> = (0..random(SUN_PATH as u64))
+                .map(|_| match round % 2 {
+                    0 => random(256) as u8,
+                    _ => usual[random(usual.len() as u64) as usize],
+                })
+                .collect();
+            let address = Address::from(UnixAddress::from_abstract_name(&name).unwrap());
+            let text = address.to_string();
+            assert!(!text.contains(char::is_control), "{text:?}");
+            assert_eq!(text.parse::<Address>().unwrap(), address, "{text}");
+        }
+        let name = |text: &str| match UnixAddress::from_text(text) {
+            Some(Ok(address)) => address.as_abstract_name().unwrap().to_vec(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(name(r"@a\\b"), br"a\b");
+        assert_eq!(name(r"@a\b\x4"), br"a\b\x4", "no escapes");
     }
 
     #[test]

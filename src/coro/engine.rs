@@ -17,6 +17,7 @@ use std::{
     fmt,
     future::Future,
     io, mem,
+    os::fd::OwnedFd,
     panic::Location,
     rc::{Rc, Weak},
     task::Waker,
@@ -89,6 +90,8 @@ pub(crate) struct Engine {
     pub(super) timers: RefCell<Timers>,
     pub(super) driver: RefCell<Driver>,
     pub(super) sources: RefCell<Sources>,
+    /// Descriptors of sources whose own was registered already, by token.
+    pub(super) duplicates: RefCell<HashMap<u64, OwnedFd>>,
     pub(super) tells_hangup: bool,
     pub(super) dirty: RefCell<Vec<Rc<dyn Source>>>,
     pub(super) lingering: RefCell<Vec<Lingering>>,
@@ -137,6 +140,7 @@ impl Engine {
             table: RefCell::new(Table::new()),
             timers: RefCell::new(Timers::new(Driver::now())),
             sources: RefCell::new(Sources::new()),
+            duplicates: RefCell::default(),
             tells_hangup: driver.tells_hangup(),
             driver: RefCell::new(driver),
             dirty: RefCell::default(),
@@ -163,7 +167,7 @@ impl Engine {
     }
 
     /// Whether this process is a child that inherited the scheduler by fork(2).
-    pub(super) fn is_inherited(&self) -> bool {
+    pub(crate) fn is_inherited(&self) -> bool {
         self.process.get() != super::fork::generation()
     }
 

@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::{Rc, Weak},
     task::Waker,
     time::{Duration, Instant},
@@ -47,6 +47,12 @@ impl Engine {
     ) -> io::Result<Token> {
         let token = self.sources.borrow_mut().insert(source);
         let added = self.driver.borrow().add(fd, interest, token);
+        let added = match added {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.register_duplicate(fd, interest, token)
+            }
+            added => added,
+        };
         match added {
             Ok(()) => Ok(token),
             Err(error) => {
@@ -56,6 +62,26 @@ impl Engine {
         }
     }
 
+    /// Registers the source of a descriptor that another source has registered, two sockets that
+    /// borrow it say: both hear of everything.
+    #[cold]
+    fn register_duplicate(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        let duplicate = fd.try_clone_to_owned()?;
+        self.driver.borrow().add(duplicate.as_fd(), interest, token)?;
+        self.duplicates.borrow_mut().insert(token.0, duplicate);
+        Ok(())
+    }
+
+    fn take_duplicate(&self, token: Token) -> Option<OwnedFd> {
+        let mut duplicates = self.duplicates.borrow_mut();
+        if duplicates.is_empty() { None } else { duplicates.remove(&token.0) }
+    }
+
     /// Changes a registered source's interest.
     pub(crate) fn reregister(
         &self,
@@ -63,11 +89,16 @@ impl Engine {
         interest: Interest,
         token: Token,
     ) -> io::Result<()> {
+        let duplicates = self.duplicates.borrow();
+        // Most often there are none, and nothing is looked up then.
+        let fd = duplicates.get(&token.0).map_or(fd, AsFd::as_fd);
         self.driver.borrow().modify(fd, interest, token)
     }
 
     /// Forgets a source, before its descriptor is closed or given away.
     pub(crate) fn deregister(&self, fd: BorrowedFd<'_>, token: Token) {
+        let duplicate = self.take_duplicate(token);
+        let fd = duplicate.as_ref().map_or(fd, AsFd::as_fd);
         // A child of fork shares the kernel's list with its parent and must leave it alone.
         if !self.is_inherited() {
             self.driver.borrow().remove(fd);
@@ -122,6 +153,8 @@ impl Engine {
                 source.retry(self);
             }
         }
+        // Now, since the driver may wait for long: what pauses again comes later than `now`.
+        self.flush_dirty();
     }
 
     /// Wakes `waker` when a descriptor of ours is closed, for those who found no free one.

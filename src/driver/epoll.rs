@@ -53,10 +53,7 @@ impl Epoll {
         token: Token,
     ) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token.0);
-        match epoll::add(&self.epoll, fd, data, flags(interest)) {
-            Err(Errno::EXIST) => Ok(epoll::modify(&self.epoll, fd, data, flags(interest))?),
-            result => Ok(result?),
-        }
+        Ok(epoll::add(&self.epoll, fd, data, flags(interest))?)
     }
 
     pub(super) fn modify(

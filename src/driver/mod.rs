@@ -6,6 +6,7 @@
 //!   is what the generation in it is for.
 //! - `add` reports what is ready *now* as a first event, so that registering after a call that
 //!   would have blocked loses nothing.
+//! - A descriptor is registered once; whoever wants it a second time registers a duplicate.
 //! - An event is a hint: the call it announces may still say that it would block.
 //! - `remove` is called before the descriptor is closed.
 //! - [`Doorbell::ring`] ends a sleep from any thread, also one that has not begun yet.
@@ -198,7 +199,7 @@ impl Driver {
         }
     }
 
-    /// Registers a source.
+    /// Registers a source; `AlreadyExists` if its descriptor is registered already.
     pub(crate) fn add(
         &self,
         fd: BorrowedFd<'_>,

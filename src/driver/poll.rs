@@ -51,15 +51,7 @@ impl Portable {
     ) -> io::Result<()> {
         // SAFETY: the contract in `driver/mod.rs` says that a source is removed before its
         // descriptor is closed; `socket/core.rs` and its drop keep it.
-        let added = unsafe {
-            self.poller.add_with_mode(fd.as_raw_fd(), event(interest, token), PollMode::Edge)
-        };
-        match added {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.poller.modify_with_mode(fd, event(interest, token), PollMode::Edge)
-            }
-            result => result,
-        }
+        unsafe { self.poller.add_with_mode(fd.as_raw_fd(), event(interest, token), PollMode::Edge) }
     }
 
     pub(super) fn modify(

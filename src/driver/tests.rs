@@ -85,11 +85,34 @@ fn interest_in_writing_can_be_added_later() {
 }
 
 #[test]
-fn registering_twice_and_modifying_what_is_not_there_both_work() {
+fn registering_twice_is_refused_and_a_duplicate_is_told_as_well() {
+    each(|mut driver| {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        driver.add(far.as_fd(), Interest::Read, Token(8)).unwrap();
+        let error = driver.add(far.as_fd(), Interest::Read, TOKEN).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+        let duplicate = far.try_clone().unwrap();
+        driver.add(duplicate.as_fd(), Interest::Read, TOKEN).unwrap();
+        near.write_all(b"x").unwrap();
+        let mut told = Vec::new();
+        while told.len() < 2 {
+            driver.idle(soon(), true).unwrap();
+            let events = driver.take_events();
+            told.extend(events.iter().map(|event| event.token.0));
+            driver.recycle(events);
+        }
+        told.sort_unstable();
+        assert_eq!(told, [7, 8]);
+        driver.remove(duplicate.as_fd());
+        driver.remove(far.as_fd());
+    });
+}
+
+#[test]
+fn modifying_what_is_not_there_works() {
     each(|mut driver| {
         let (_near, far) = UnixStream::pair().unwrap();
         driver.modify(far.as_fd(), Interest::Both, TOKEN).unwrap();
-        driver.add(far.as_fd(), Interest::Both, TOKEN).unwrap();
         driver.idle(soon(), true).unwrap();
         assert!(ready(&mut driver).unwrap().any(Ready::WRITE));
         driver.remove(far.as_fd());

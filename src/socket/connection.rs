@@ -4,13 +4,15 @@
 //! tell is where to the attempt under way goes, and its connect(2) says Ok to any address once that
 //! one has succeeded. So that is kept here:
 //!
-//! | state | `connect(a)` | what else happens |
-//! | --- | --- | --- |
-//! | idle | begins an attempt | |
-//! | connecting to a, the verb waits | stands in line behind it | told of success: idle, the kernel has the connection; told of failure: idle |
-//! | connecting to a, nobody waits | goes on with the attempt, or begins anew if it has failed | |
-//! | connecting to b, nobody waits | gives that attempt up, even one that has succeeded, and begins | |
-//! | idle, connected | `EISCONN`, from the kernel | |
+//! | state | `connect(a)` |
+//! | --- | --- |
+//! | idle | begins an attempt |
+//! | connecting to a, and its verb waits | stands in line behind that |
+//! | connecting to a, nobody waits | goes on with it, or begins anew if it has failed |
+//! | connecting to b, nobody waits | gives it up, even if it has succeeded, and begins |
+//! | idle, and connected | `EISCONN`, from the kernel |
+//!
+//! A verb that waits is told how its attempt has ended, and then the state is idle.
 //!
 //! What must stay true: no verb says Ok for a peer that it was not asked for.
 

@@ -8,12 +8,13 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
 use super::{
     AsyncSocket,
-    core::Side,
+    core::{Core, Side},
     settings::Settings,
     sys::{Direction, Kind, Sys},
     turn::{Left, Ticket},
@@ -84,6 +85,16 @@ pub(crate) trait Op {
         side: &mut Self::Side,
     ) -> Progress<Self::Output>;
 
+    /// Makes an attempt where `lend` steps it. An operation that calls code of the caller's does so
+    /// in here, between steps: nothing is borrowed or locked meanwhile.
+    #[inline]
+    fn attempt(&mut self, lend: &mut impl Lend<Self::Side>) -> Option<Progress<Self::Output>>
+    where
+        Self: Sized,
+    {
+        lend.step(self)
+    }
+
     /// Bytes moved so far. More of them restart the timeout.
     fn moved(&self) -> usize {
         0
@@ -93,6 +104,32 @@ pub(crate) trait Op {
     /// was queued and will still be sent.
     fn give_up(&mut self, _side: &mut Self::Side) -> bool {
         false
+    }
+}
+
+/// Steps operations, lending them the socket's state for as long as a step takes.
+pub(crate) trait Lend<S> {
+    /// Steps an operation; `None` if another verb has come to have the turn.
+    fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>>;
+    /// Whether the socket was closed, by the code of the caller's that was called meanwhile.
+    fn is_closed(&self) -> bool;
+}
+
+/// Steps an operation of a verb that has the turn, or comes anew.
+struct InTurn<'a> {
+    core: &'a Rc<Core>,
+    engine: &'a Engine,
+    comes_anew: bool,
+}
+
+impl<S: Side> Lend<S> for InTurn<'_> {
+    #[inline]
+    fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>> {
+        self.core.step_on(self.engine, op, self.comes_anew)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.core.is_closing()
     }
 }
 
@@ -142,7 +179,7 @@ impl<'a, O: Op> Verb<'a, O> {
         } else if self.stage != Stage::HasTurn && !self.is_called(cx) {
             return self.pend(engine, cx);
         }
-        match core.step_on(engine, &mut self.op, comes_anew) {
+        match self.op.attempt(&mut InTurn { core, engine, comes_anew }) {
             Some(Progress::Done(Ok(value))) if comes_anew => {
                 self.stage = Stage::Over;
                 Poll::Ready(Ok(value))
@@ -172,18 +209,14 @@ impl<'a, O: Op> Verb<'a, O> {
             panic!("{} was polled after it was ready", O::VERB)
         };
         let waiter = Waiter::of(cx.waker());
-        let called = O::Side::half(&self.socket.core).turn.called(ticket, waiter);
-        match called {
-            Ok(()) => {
-                self.stage = Stage::HasTurn;
-                self.alarm = None;
-                true
-            }
-            Err(old) => {
-                drop(old);
-                false
-            }
+        let (called, old) = O::Side::half(&self.socket.core).turn.called(ticket, waiter);
+        // It may be foreign code, and look at the socket.
+        drop(old);
+        if called {
+            self.stage = Stage::HasTurn;
+            self.alarm = None;
         }
+        called
     }
 
     /// Parks until the direction is ready.

@@ -72,17 +72,19 @@ impl Turn {
         ticket
     }
 
-    /// Whether the turn was passed to `ticket`, which then has it. If not, its waker is replaced
-    /// and the old one given back, to be dropped outside.
-    pub(crate) fn called(&mut self, ticket: Ticket, waiter: Waiter) -> Result<(), Option<Waiter>> {
-        let Some(line) = &mut self.line else { return Err(Some(waiter)) };
+    /// Whether the turn was passed to `ticket`, which then has it; else its waker is replaced. The
+    /// waker that is of no use is given back, to be dropped outside.
+    pub(crate) fn called(&mut self, ticket: Ticket, waiter: Waiter) -> (bool, Option<Waiter>) {
+        let Some(line) = &mut self.line else { return (false, Some(waiter)) };
         if line.called == Some(ticket) {
             line.called = None;
             self.forget_empty_line();
-            return Ok(());
+            return (true, Some(waiter));
         }
-        let place = line.waiting.iter_mut().find(|(waiting, _)| *waiting == ticket);
-        Err(place.map(|(_, old)| std::mem::replace(old, waiter)))
+        match line.waiting.iter_mut().find(|(waiting, _)| *waiting == ticket) {
+            Some((_, old)) => (false, Some(std::mem::replace(old, waiter))),
+            None => (false, Some(waiter)),
+        }
     }
 
     /// Leaves the line; if the turn had been passed to it, it is passed on. The wakers are to be

@@ -2,10 +2,14 @@
 #![allow(clippy::async_yields_async, reason = "tests hand handles out of a run on purpose")]
 
 mod attempts;
+mod callbacks;
 mod chat;
 mod connect;
 mod corners;
+mod failures;
+mod injected;
 mod programs;
+mod shared;
 mod tools;
 
 mod budget;

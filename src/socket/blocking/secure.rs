@@ -3,7 +3,7 @@
 use std::{io, sync::Weak};
 
 use super::{
-    BlockingSocket,
+    BlockingSocket, interrupt,
     twin::{Kept, Twin},
 };
 use crate::{
@@ -22,6 +22,9 @@ impl Twin {
         if !self.is_shaking() {
             return Ok(());
         }
+        // Where a signal has interrupted this thread's own handshake.
+        interrupt::refuse_below(&self.read)?;
+        interrupt::refuse_below(&self.write)?;
         let _one = lock(&self.shaking);
         if !self.is_shaking() {
             return Ok(());

@@ -23,7 +23,7 @@ use crate::{
         ops::Farewell,
         outbound::{self, WriteSide},
         settings::Settings,
-        step::{Op, Progress},
+        step::{Lend, Op, Progress},
         sys::{Call, Direction, Meaning, Sys, meaning},
     },
 };
@@ -194,14 +194,48 @@ impl Twin {
         }
     }
 
-    /// Attempts anew where the queue of another Unix socket is full, under the timeout.
-    pub(super) fn patiently<O: Op<Side: Kept>>(
+    /// Runs an operation that calls code of the caller's to its end. The turn is given back
+    /// meanwhile, and while `wait`, another verb, waits for readiness.
+    pub(super) fn drive_around<O: Op<Side: Kept>>(
         &self,
-        mut op: impl FnMut() -> O,
+        mut op: O,
+        wait: impl Fn() -> io::Result<()>,
     ) -> io::Result<O::Output> {
+        O::check(self.sys.kind())?;
         let mut deadline = None;
         loop {
-            match self.drive(op()) {
+            #[cfg(feature = "tls")]
+            self.shake_first()?;
+            let mut lend = Alone { twin: self, is_paused: false };
+            let attempt = op.attempt(&mut lend);
+            let is_paused = lend.is_paused;
+            outbound::drop_spent();
+            match attempt {
+                Some(Progress::Done(_)) if self.is_closed() => return Err(error::closed()),
+                Some(Progress::Done(result)) => return result,
+                _ if is_paused => {
+                    let now = Driver::now();
+                    let timeout = self.settings().timeout();
+                    let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
+                    let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+                    if left.is_some_and(|left| left.is_zero()) {
+                        return Err(error::timed_out(0, false));
+                    }
+                    pause(left);
+                }
+                _ => {
+                    wait()?;
+                    deadline = None;
+                }
+            }
+        }
+    }
+
+    /// Attempts anew where the queue of another Unix socket is full, under the timeout.
+    pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let mut deadline = None;
+        loop {
+            match attempt() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let now = Driver::now();
                     let timeout = self.stepping().timeout();
@@ -225,25 +259,32 @@ impl Twin {
         if let Some(taken) = side.try_take() {
             return Ok(taken);
         }
+        interrupt::refuse_below(side)?;
         let deadline = settings.timeout().map(|timeout| Driver::now() + timeout);
+        let check = || interrupt::check(side);
         let ask: Option<(_, &dyn Fn() -> io::Result<()>)> =
-            interrupt::is_set().then_some((interrupt::SLICE, &interrupt::check));
+            interrupt::is_set().then_some((interrupt::SLICE, &check));
         side.take(deadline, ask)?.ok_or_else(|| error::timed_out(0, false))
     }
 
     /// Waits until the operation's direction is ready, or for a pause; `false` when the deadline
     /// has come.
-    fn wait<O: Op>(&self, deadline: Option<Instant>, is_paused: bool) -> io::Result<bool> {
+    fn wait<O: Op<Side: Kept>>(
+        &self,
+        deadline: Option<Instant>,
+        is_paused: bool,
+    ) -> io::Result<bool> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
         let is_left = || deadline.is_none_or(|deadline| Driver::now() < deadline);
+        let check = || interrupt::check(O::Side::of(self));
         if is_paused {
             pause(left);
-            return interrupt::check().map(|()| is_left());
+            return check().map(|()| is_left());
         }
         match self.sys.wait(O::Side::DIRECTION, left) {
             Ok(Some(ready)) => Ok(ready || is_left()),
             // The caller looks at its deadline and comes back.
-            Ok(None) => interrupt::check().map(|()| true),
+            Ok(None) => check().map(|()| true),
             Err(error) if meaning(Call::Poll, error) == Meaning::Pause => {
                 pause(left);
                 Ok(is_left())
@@ -267,6 +308,31 @@ impl Twin {
             Progress::Done(result) => result,
             Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+}
+
+/// Steps operations one by one, each in a turn of its own.
+struct Alone<'a> {
+    twin: &'a Twin,
+    /// What was stepped last goes on after a pause.
+    is_paused: bool,
+}
+
+impl<S: Kept> Lend<S> for Alone<'_> {
+    fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>> {
+        let settings = self.twin.stepping();
+        let mut side = match self.twin.turn::<O>(settings) {
+            Ok(side) => side,
+            Err(error) => return Some(Progress::Done(Err(error))),
+        };
+        side.refill();
+        let progress = op.step(&self.twin.sys, settings, &mut side);
+        self.is_paused = side.is_paused();
+        Some(progress)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.twin.is_closed()
     }
 }
 

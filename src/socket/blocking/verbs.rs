@@ -53,7 +53,7 @@ impl BlockingSocket {
             None => None,
         };
         let address = self.first(target.clone())?;
-        self.twin.patiently(|| Connect::To(address.clone()))?;
+        self.twin.patiently(|| self.twin.drive(Connect::To(address.clone())))?;
         #[cfg(feature = "tls")]
         if let Some(Connecting { tls, host }) = connecting {
             return self.shake_hands(&tls, host.as_deref());
@@ -148,8 +148,8 @@ impl BlockingSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// Receives into memory that `make` gives, see [`AsyncSocket::recv_uninit`]. The turn is held
-    /// while it is called.
+    /// Receives into memory that `make` gives, see [`AsyncSocket::recv_uninit`]. The turn is given
+    /// back while it is called, and while nothing is there.
     ///
     /// # Errors
     /// As there.
@@ -157,7 +157,7 @@ impl BlockingSocket {
         &self,
         make: impl FnMut() -> B,
     ) -> io::Result<(B, usize)> {
-        self.twin.drive(RecvUninit(make))
+        self.twin.drive_around(RecvUninit(make), || self.readable())
     }
 
     /// Looks at what is there, see [`AsyncSocket::peek`].
@@ -349,7 +349,7 @@ impl BlockingSocket {
     /// As there.
     pub fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
         let to = self.first(address.to_target()?)?;
-        self.twin.patiently(|| SendTo { buffer, to: &to })
+        self.twin.patiently(|| self.twin.drive(SendTo { buffer, to: &to }))
     }
 
     /// Receives many datagrams, see [`AsyncSocket::recv_batch`].
@@ -365,6 +365,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
-        self.twin.patiently(|| SendBatch(datagrams))
+        let send = || self.twin.drive_around(SendBatch(datagrams), || self.writable());
+        self.twin.patiently(send)
     }
 }

@@ -63,6 +63,14 @@ impl Core {
             state.read.side.hears_of_room = true;
             return Ok(());
         }
+        let elsewhere = state.binding.as_ref().is_some_and(|bound| bound.is_alive());
+        let others = match direction {
+            Direction::Read => state.write.turn.is_taken(),
+            Direction::Write => state.read.turn.is_taken(),
+        };
+        if elsewhere && others {
+            return Err(error::waits_elsewhere());
+        }
         if let Some(bound) = state.binding.take() {
             bound.forget(sys);
         }
@@ -163,6 +171,11 @@ impl Core {
 }
 
 impl Binding {
+    /// Whether its scheduler has not ended.
+    fn is_alive(&self) -> bool {
+        self.engine.upgrade().is_some_and(|engine| !engine.is_inherited())
+    }
+
     /// Has the driver forget the socket; its engine, if it is still there.
     fn forget(self, sys: &Sys) -> Option<Rc<Engine>> {
         let engine = self.engine.upgrade()?;
@@ -206,6 +219,9 @@ impl Source for Core {
             progress = self.say_goodbye();
         }
         if !matches!(progress, Progress::Done(_)) {
+            // Where others wait: what is queued need not be sent by the scheduler that was asked.
+            let bound = self.engine();
+            let engine = bound.as_deref().unwrap_or(engine);
             if let Err(error) = self.watch(engine, Direction::Write) {
                 self.flush_unwatched(engine, &error);
             }

@@ -5,10 +5,10 @@ use super::super::{
     inbound::ReadSide,
     outbound::WriteSide,
     settings::Settings,
-    step::{Needs, Op, Progress},
-    sys::Sys,
+    step::{Lend, Needs, Op, Progress},
+    sys::{MANY, Sys},
 };
-use crate::addr::Address;
+use crate::{addr::Address, error};
 
 /// `recv_from`: one datagram and where it came from.
 pub(crate) struct RecvFrom<'a>(pub(crate) &'a mut [u8]);
@@ -70,10 +70,40 @@ impl<B: AsRef<[u8]>> Op for SendBatch<'_, B> {
     const VERB: &'static str = "send_batch";
     const NEEDS: Needs = Needs::Datagram;
 
+    fn step(&mut self, _: &Sys, _: Settings, _: &mut WriteSide) -> Progress<usize> {
+        unreachable!("its attempts are made of another step")
+    }
+
+    fn attempt(&mut self, lend: &mut impl Lend<WriteSide>) -> Option<Progress<usize>> {
+        let datagrams = &self.0[..self.0.len().min(MANY)];
+        let mut shown = [&[][..]; MANY];
+        for (place, (bytes, _)) in shown.iter_mut().zip(datagrams) {
+            // One call: a second one may show other bytes.
+            *place = bytes.as_ref();
+        }
+        if lend.is_closed() {
+            return Some(Progress::Done(Err(error::closed())));
+        }
+        lend.step(&mut SendShown { shown: &shown[..datagrams.len()], datagrams })
+    }
+}
+
+/// One call that sends what the datagrams of a batch have shown.
+struct SendShown<'a, B> {
+    shown: &'a [&'a [u8]],
+    datagrams: &'a [(B, Address)],
+}
+
+impl<B> Op for SendShown<'_, B> {
+    type Side = WriteSide;
+    type Output = usize;
+    const VERB: &'static str = "send_batch";
+    const NEEDS: Needs = Needs::Datagram;
+
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
-        if self.0.is_empty() {
+        if self.datagrams.is_empty() {
             return Progress::Done(Ok(0));
         }
-        side.write_datagram(sys, |sys| sys.send_many(self.0))
+        side.write_datagram(sys, |sys| sys.send_many(self.shown, self.datagrams))
     }
 }

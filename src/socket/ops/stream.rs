@@ -14,7 +14,7 @@ use super::super::{
     inbound::{Lent, Piece, ReadSide, Want},
     outbound::{PARTS, WriteSide},
     settings::Settings,
-    step::{Needs, Op, Progress},
+    step::{Lend, Needs, Op, Progress},
     sys::{Call, Meaning, Sys, meaning},
 };
 use crate::{addr::Address, error};
@@ -132,24 +132,64 @@ where
     const VERB: &'static str = "recv_uninit";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<(B, usize)> {
-        if side.held().is_empty() && side.is_drained() {
-            return Progress::Wait;
+    fn step(&mut self, _: &Sys, _: Settings, _: &mut ReadSide) -> Progress<(B, usize)> {
+        unreachable!("its attempts are made of other steps")
+    }
+
+    fn attempt(&mut self, lend: &mut impl Lend<ReadSide>) -> Option<Progress<(B, usize)>> {
+        match lend.step(&mut Look)? {
+            Progress::Done(Ok(())) => {}
+            Progress::Done(Err(error)) => return Some(Progress::Done(Err(error))),
+            Progress::Wait => return Some(Progress::Wait),
         }
         let mut made = (self.0)();
         let buffer = made.as_mut();
-        if buffer.is_empty() && sys.kind().is_stream() {
-            return Progress::Done(Ok((made, 0)));
+        if lend.is_closed() {
+            return Some(Progress::Done(Err(error::closed())));
         }
-        let held = side.take_front(buffer.len());
+        let filled = lend.step(&mut Fill(buffer))?;
+        Some(filled.map(|count| (made, count)))
+    }
+}
+
+/// Whether a read is worth making memory for.
+struct Look;
+
+impl Op for Look {
+    type Side = ReadSide;
+    type Output = ();
+    const VERB: &'static str = "recv_uninit";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, _: &Sys, _: Settings, side: &mut ReadSide) -> Progress<()> {
+        if side.held().is_empty() && side.is_drained() {
+            return Progress::Wait;
+        }
+        Progress::Done(Ok(()))
+    }
+}
+
+/// One read into memory that is not initialised.
+struct Fill<'a>(&'a mut [MaybeUninit<u8>]);
+
+impl Op for Fill<'_> {
+    type Side = ReadSide;
+    type Output = usize;
+    const VERB: &'static str = "recv_uninit";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        if self.0.is_empty() && sys.kind().is_stream() {
+            return Progress::Done(Ok(0));
+        }
+        let held = side.take_front(self.0.len());
         if !held.is_empty() {
-            for (place, byte) in buffer.iter_mut().zip(&held[..]) {
+            for (place, byte) in self.0.iter_mut().zip(&held[..]) {
                 place.write(*byte);
             }
-            return Progress::Done(Ok((made, held.len())));
+            return Progress::Done(Ok(held.len()));
         }
-        let read = side.read(sys, buffer.len(), |sys| sys.recv_uninit(buffer));
-        read.map(|count| (made, count))
+        side.read(sys, self.0.len(), |sys| sys.recv_uninit(self.0))
     }
 }
 

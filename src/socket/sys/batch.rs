@@ -82,19 +82,23 @@ impl Sys {
         Ok(got)
     }
 
-    /// sendmmsg(2): how many datagrams have left, at least one. Runs of datagrams of one length to
-    /// one address leave as one that the kernel cuts, where it does.
+    /// sendmmsg(2): how many datagrams have left, at least one, of at most [`MANY`]. Runs of
+    /// datagrams of one length to one address leave as one that the kernel cuts, where it does.
+    /// `shown` are their bytes.
     #[cfg(target_os = "linux")]
-    pub(crate) fn send_many<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> Result<usize> {
-        if let [(bytes, to)] = datagrams {
-            return self.send_to(bytes.as_ref(), to).map(|_| 1);
+    pub(crate) fn send_many<B>(
+        &self,
+        shown: &[&[u8]],
+        datagrams: &[(B, Address)],
+    ) -> Result<usize> {
+        if let ([bytes], [(_, to)]) = (shown, datagrams) {
+            return self.send_to(bytes, to).map(|_| 1);
         }
-        let datagrams = &datagrams[..datagrams.len().min(MANY)];
+        let count = shown.len().min(datagrams.len()).min(MANY);
+        let datagrams = &datagrams[..count];
         let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MANY];
         let mut lengths = [0; MANY];
-        for (index, (bytes, _)) in datagrams.iter().enumerate() {
-            // One call: a second one may show other bytes.
-            let bytes: &[u8] = bytes.as_ref();
+        for (index, bytes) in shown[..count].iter().enumerate() {
             lengths[index] = bytes.len();
             let start = bytes.as_ptr().cast_mut().cast();
             parts[index].write(libc::iovec { iov_base: start, iov_len: bytes.len() });
@@ -104,8 +108,8 @@ impl Sys {
             lengths[from..datagrams.len()].iter().copied().zip(to)
         };
         let longest = self.longest_segment();
-        // SAFETY: for each datagram there is a part, which is the slice of one call of `as_ref`,
-        // borrowed from `datagrams`, and that outlives the calls.
+        // SAFETY: for each datagram there is a part, which is a slice of `shown`, and those outlive
+        // the calls.
         let mut send = |longest| unsafe { self.send_runs(&mut parts, each, longest) };
         match send(longest) {
             Err(error) if is_refusal(error) && run(each(0), longest) > 1 => match send(longest) {
@@ -221,9 +225,15 @@ impl Sys {
 
     /// Where there is no sendmmsg: one datagram.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn send_many<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> Result<usize> {
-        let Some((bytes, to)) = datagrams.first() else { return Ok(0) };
-        self.send_to(bytes.as_ref(), to).map(|_| 1)
+    pub(crate) fn send_many<B>(
+        &self,
+        shown: &[&[u8]],
+        datagrams: &[(B, Address)],
+    ) -> Result<usize> {
+        let (Some(bytes), Some((_, to))) = (shown.first(), datagrams.first()) else {
+            return Ok(0);
+        };
+        self.send_to(bytes, to).map(|_| 1)
     }
 }
 
@@ -281,6 +291,11 @@ mod tests {
         Ok((sys, address))
     }
 
+    fn send<B: AsRef<[u8]>>(sys: &Sys, datagrams: &[(B, Address)]) -> Result<usize> {
+        let shown: Vec<&[u8]> = datagrams.iter().map(|(bytes, _)| bytes.as_ref()).collect();
+        sys.send_many(&shown, datagrams)
+    }
+
     fn lengths_received(sys: &Sys) -> Vec<usize> {
         let (mut memory, mut received) = (vec![0; MANY * 2000], Vec::new());
         sys.recv_many(&mut memory, 2000, &mut received).unwrap();
@@ -304,10 +319,10 @@ mod tests {
         let ((near, _), (far, to)) = (bound(None).unwrap(), bound(None).unwrap());
         send_no_checksums(&near);
         let datagrams = [900, 900, 900, 70].map(|len| (vec![7; len], to.clone()));
-        assert_eq!(near.send_many(&datagrams), Ok(4));
+        assert_eq!(send(&near, &datagrams), Ok(4));
         assert_eq!(lengths_received(&far), [900, 900, 900, 70]);
         assert!(near.longest_segment() < 900);
-        assert_eq!(near.send_many(&datagrams), Ok(4));
+        assert_eq!(send(&near, &datagrams), Ok(4));
         assert_eq!(lengths_received(&far), [900, 900, 900, 70]);
     }
 
@@ -317,7 +332,7 @@ mod tests {
         let before = near.longest_segment();
         let nowhere: Address = "127.0.0.1:0".parse().unwrap();
         let datagrams = [("one", nowhere.clone()), ("two", nowhere)];
-        assert_eq!(near.send_many(&datagrams), Err(Errno::INVAL));
+        assert_eq!(send(&near, &datagrams), Err(Errno::INVAL));
         assert_eq!(near.longest_segment(), before);
     }
 
@@ -326,7 +341,7 @@ mod tests {
         // Not every kernel has UDP-Lite; one that has refuses to cut with EIO.
         let Ok((near, _)) = bound(Some(Protocol::UDPLITE)) else { return };
         let (far, to) = bound(Some(Protocol::UDPLITE)).unwrap();
-        assert_eq!(near.send_many(&[("one", to.clone()), ("two", to)]), Ok(2));
+        assert_eq!(send(&near, &[("one", to.clone()), ("two", to)]), Ok(2));
         assert_eq!(lengths_received(&far), [3, 3]);
         assert_eq!(near.longest_segment(), 0);
     }
@@ -344,7 +359,7 @@ mod tests {
             return; // A kernel that cuts nothing.
         }
         let datagrams = [("seven b", to.clone()), ("seven b", to)];
-        assert_eq!(near.send_many(&datagrams), Ok(2));
+        assert_eq!(send(&near, &datagrams), Ok(2));
         assert_eq!(lengths_received(&far), [5, 2, 5, 2]);
     }
 }

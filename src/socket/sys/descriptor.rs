@@ -10,7 +10,10 @@ use std::{
     sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
-use rustix::io::Errno;
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+};
 
 use super::{Call, Meaning, inert, meaning, replace};
 
@@ -21,17 +24,27 @@ use super::{Call, Meaning, inert, meaning, replace};
 pub(super) struct Descriptor {
     number: AtomicI32,
     owned: AtomicBool,
+    /// Whether `O_NONBLOCK` was set in here, and not by whoever made the descriptor.
+    set_nonblocking: AtomicBool,
 }
 
 impl Descriptor {
     pub(super) fn own(fd: OwnedFd) -> Descriptor {
-        Descriptor { number: AtomicI32::new(fd.into_raw_fd()), owned: AtomicBool::new(true) }
+        Descriptor::of(fd.into_raw_fd(), true)
+    }
+
+    fn of(fd: RawFd, owned: bool) -> Descriptor {
+        Descriptor {
+            number: AtomicI32::new(fd),
+            owned: AtomicBool::new(owned),
+            set_nonblocking: AtomicBool::new(false),
+        }
     }
 
     /// # Safety
     /// `fd` is open, and stays so until this is buried, given away or dropped.
     pub(super) unsafe fn borrow(fd: RawFd) -> Descriptor {
-        Descriptor { number: AtomicI32::new(fd), owned: AtomicBool::new(false) }
+        Descriptor::of(fd, false)
     }
 
     pub(super) fn is_owned(&self) -> bool {
@@ -51,13 +64,38 @@ impl Descriptor {
 
     /// The descriptor for good; `None` if it is borrowed.
     pub(super) fn into_owned(self) -> Option<OwnedFd> {
+        self.reset_mode();
         // SAFETY: nobody borrows it any more, since `self` is taken.
         unsafe { self.disown() }
+    }
+
+    /// Sets `O_NONBLOCK`, which whoever shares the descriptor sees, until this lets go of it.
+    ///
+    /// Asked each time: another one who shares it may have taken it back. What is left is the
+    /// moment between this and the call that needs it.
+    pub(super) fn make_nonblocking(&self) -> rustix::io::Result<()> {
+        let flags = fcntl_getfl(self)?;
+        if !flags.contains(OFlags::NONBLOCK) {
+            fcntl_setfl(self, flags | OFlags::NONBLOCK)?;
+            self.set_nonblocking.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Takes `O_NONBLOCK` back, if it was set in here.
+    fn reset_mode(&self) {
+        if self.set_nonblocking.swap(false, Ordering::Relaxed)
+            // It cannot fail on a descriptor that is open.
+            && let Ok(flags) = fcntl_getfl(self)
+        {
+            let _ = fcntl_setfl(self, flags - OFlags::NONBLOCK);
+        }
     }
 
     /// Lets go of what it stands for but keeps a number that is open and inert; `false` if no
     /// descriptor was left for that.
     pub(super) fn bury(&self) -> bool {
+        self.reset_mode();
         let Some(inert) = inert() else { return false };
         if self.is_owned() {
             // SAFETY: both numbers are open and ours; the call closes what this one stood for and
@@ -101,6 +139,7 @@ impl AsFd for Descriptor {
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
+        self.reset_mode();
         // SAFETY: nobody borrows it any more.
         drop(unsafe { self.disown() });
     }

@@ -2,14 +2,14 @@
 //!
 //! Every call that moves data says `MSG_DONTWAIT | MSG_NOSIGNAL`, so that it never blocks whatever
 //! mode the descriptor is in: a converted descriptor may be shared with blocking code. Only
-//! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, and taken back on every
-//! way out: closed, dropped, given away. Interrupted calls are made again. The kernel tells the
-//! failure of a connection once, to whichever call comes first; here it is kept, so that everybody
-//! hears of it. Nothing else is hidden.
+//! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, and taken back on
+//! every way out: closed, dropped, given away. Interrupted calls are made again. The failure of a
+//! connection is kept, so that everybody hears of it. Nothing else is hidden.
 //!
-//! What an error means is in `errno.rs`. Whose the descriptor is, is in `descriptor.rs`. Calls for many datagrams at once are in
-//! `batch.rs`, which of them leave as one in `segments.rs`, the kernel's form of addresses in
-//! `address.rs`.
+//! What an error means is in `errno.rs`, how a failure is kept in `failure.rs`, how an attempt to
+//! connect is asked after in `connect.rs`. Whose the descriptor is, is in `descriptor.rs`. Calls
+//! for many datagrams at once are in `batch.rs`, which of them leave as one in `segments.rs`, the
+//! kernel's form of addresses in `address.rs`.
 //!
 //! Unsafe: dup3(2), with which a closed socket keeps its number (elsewhere dup2 and fcntl), and the
 //! way to `descriptor.rs`.
@@ -17,8 +17,10 @@
 
 mod address;
 mod batch;
+mod connect;
 mod descriptor;
 mod errno;
+mod failure;
 mod over;
 #[cfg(target_os = "linux")]
 mod segments;
@@ -31,10 +33,8 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU16, Ordering},
-    },
+    sync::{OnceLock, atomic::AtomicU16},
+    thread,
     time::Duration,
 };
 
@@ -148,8 +148,6 @@ impl Kind {
 pub(crate) struct Sys {
     fd: Descriptor,
     kind: Kind,
-    /// Whether `O_NONBLOCK` was set in here, and not by whoever made the descriptor.
-    set_nonblocking: AtomicBool,
     /// The error that has ended its connection, which the kernel tells once; 0 while there is none.
     failed: AtomicU16,
     /// What the kernel cuts into datagrams.
@@ -188,7 +186,6 @@ impl Sys {
         Sys {
             fd,
             kind,
-            set_nonblocking: AtomicBool::new(false),
             failed: AtomicU16::new(0),
             #[cfg(target_os = "linux")]
             longest: segments::Longest::default(),
@@ -224,7 +221,6 @@ impl Sys {
 
     /// Gives the descriptor away as it came; it must not be a borrowed one.
     pub(crate) fn into_socket(self) -> Socket {
-        self.reset_mode();
         self.fd.into_owned().expect("a borrowed socket is not taken apart").into()
     }
 
@@ -233,32 +229,10 @@ impl Sys {
     ///
     /// So whoever has borrowed the descriptor never holds a number that has become somebody else's.
     pub(crate) fn bury(&self) {
-        if !self.fd.is_owned() {
-            self.reset_mode();
-        }
         if !self.fd.bury() {
             // No descriptor was left: at least nobody hears of this one any more.
             let _ = self.shutdown(Shutdown::Both);
         }
-    }
-
-    /// Takes `O_NONBLOCK` back, if it was set in here.
-    fn reset_mode(&self) {
-        if self.set_nonblocking.swap(false, Ordering::Relaxed) {
-            // It cannot fail on a descriptor that is open.
-            let _ = self.options().set_nonblocking(false);
-        }
-    }
-
-    fn make_nonblocking(&self) -> Result<()> {
-        if !self.set_nonblocking.load(Ordering::Relaxed) {
-            let flags = rustix::fs::fcntl_getfl(&self.fd)?;
-            if !flags.contains(rustix::fs::OFlags::NONBLOCK) {
-                rustix::fs::fcntl_setfl(&self.fd, flags | rustix::fs::OFlags::NONBLOCK)?;
-                self.set_nonblocking.store(true, Ordering::Relaxed);
-            }
-        }
-        Ok(())
     }
 
     // ---- streams
@@ -360,62 +334,6 @@ impl Sys {
         self.told(again(|| net::sendmsg(&self.fd, buffers, control, SEND)))
     }
 
-    // ---- the failure of a connection
-
-    /// What a receive has given: an end that is none, since the connection has failed and another
-    /// call was told, is that failure.
-    #[inline]
-    fn heard(&self, got: Result<usize>) -> Result<usize> {
-        match got {
-            Ok(1..) | Err(Errno::AGAIN) => got,
-            _ => self.heard_end(got),
-        }
-    }
-
-    #[cold]
-    fn heard_end(&self, got: Result<usize>) -> Result<usize> {
-        match got {
-            Err(error) if error != Errno::NOTCONN => Err(self.note(Call::Receive, error)),
-            got => self.failure().map_or(got, Err),
-        }
-    }
-
-    /// What a send has given.
-    #[inline]
-    fn told(&self, sent: Result<usize>) -> Result<usize> {
-        sent.map_err(
-            |error| {
-                if error == Errno::AGAIN { error } else { self.note(Call::Send, error) }
-            },
-        )
-    }
-
-    /// Keeps the error of a call if it has ended the connection.
-    #[cold]
-    fn note(&self, call: Call, error: Errno) -> Errno {
-        if self.kind.is_connected() && meaning(call, error) == Meaning::Sticky {
-            let number = u16::try_from(error.raw_os_error()).unwrap_or(0);
-            // The first one: what is told later follows from it.
-            let _ = self.failed.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        error
-    }
-
-    /// The error that has ended the connection, if one has.
-    fn failure(&self) -> Option<Errno> {
-        let number = self.failed.load(Ordering::Relaxed);
-        (number != 0).then(|| Errno::from_raw_os_error(number.into()))
-    }
-
-    /// Takes `SO_ERROR`, and keeps it if it has ended the connection: others are told as well.
-    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let taken = self.options().take_error()?;
-        if let Some(error) = taken.as_ref().and_then(Errno::from_io_error) {
-            self.note(Call::Receive, error);
-        }
-        Ok(taken)
-    }
-
     // ---- datagrams
 
     /// recvfrom(2), which costs less than recvmsg(2), a good 100 ns.
@@ -459,97 +377,9 @@ impl Sys {
 
     /// accept4(2).
     pub(crate) fn accept(&self) -> Result<(Sys, Address)> {
-        self.make_nonblocking()?;
+        self.fd.make_nonblocking()?;
         let (fd, from) = again(|| net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC))?;
         Ok((Sys::of(Descriptor::own(fd), self.kind), from.as_ref().map_or_else(unnamed, address)))
-    }
-
-    /// Whether it listens.
-    pub(crate) fn is_listening(&self) -> bool {
-        self.options().is_listener().unwrap_or(false)
-    }
-
-    /// The family of its addresses, if the system tells.
-    pub(crate) fn domain(&self) -> Option<Domain> {
-        domain(&self.options()).ok()
-    }
-
-    /// connect(2), begun anew; [`Sys::is_connected_to`] tells how it went on. No other attempt of
-    /// ours is under way.
-    ///
-    /// `EISCONN` on a stream that is connected already. The kernel says Ok where an attempt that
-    /// somebody else has begun, to whatever address, has succeeded meanwhile.
-    pub(crate) fn connect(&self, to: &Address) -> Result<()> {
-        self.make_nonblocking()?;
-        if self.kind.is_tcp() && self.peer_addr().is_ok_and(|peer| peer != *to) {
-            return Err(Errno::ISCONN);
-        }
-        let mut begun = self.connect_raw(to);
-        if begun == Err(Errno::ALREADY) {
-            // An attempt that was not begun here, who knows where to.
-            self.dissolve()?;
-            begun = self.connect_raw(to);
-        } else if begun == Err(Errno::CONNABORTED) && self.kind.is_tcp() {
-            // What an attempt that has failed before leaves behind, once.
-            begun = self.connect_raw(to);
-        }
-        if matches!(begun, Ok(()) | Err(Errno::INPROGRESS)) {
-            self.failed.store(0, Ordering::Relaxed);
-        }
-        begun
-    }
-
-    fn connect_raw(&self, to: &Address) -> Result<()> {
-        again(|| with_address(to, |to| net::connect(&self.fd, &to))?)
-    }
-
-    /// Gives up an attempt to connect, or the connection that it has made: the socket is one that
-    /// is not connected, with all its options.
-    pub(crate) fn dissolve(&self) -> Result<()> {
-        again(|| net::connect_unspec(&self.fd))?;
-        // Linux notes that the attempt was ended.
-        let _ = self.options().take_error();
-        self.failed.store(0, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Whether the connection that was begun stands; `false` while it is still being made.
-    ///
-    /// An error that somebody else has taken off the socket is told here all the same.
-    pub(crate) fn is_connected_to(&self, to: &Address) -> Result<bool> {
-        let outcome = self.outcome(to);
-        outcome.map_err(|error| {
-            let first = self.failure().filter(|_| error == Errno::CONNABORTED);
-            self.note(Call::Connect, first.unwrap_or(error))
-        })
-    }
-
-    /// Where connect(2) itself tells: it says how the attempt is doing, and takes what it says off
-    /// the socket, so that the next attempt begins clean.
-    fn outcome(&self, to: &Address) -> Result<bool> {
-        if !(cfg!(target_os = "linux") && self.kind.is_tcp()) {
-            return self.outcome_by_options();
-        }
-        match self.connect_raw(to) {
-            Ok(()) | Err(Errno::ISCONN) => Ok(true),
-            Err(Errno::ALREADY | Errno::INPROGRESS) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn outcome_by_options(&self) -> Result<bool> {
-        if let Some(error) = self.options().take_error().ok().flatten() {
-            return Err(Errno::from_io_error(&error).unwrap_or(Errno::CONNABORTED));
-        }
-        match net::getpeername(&self.fd) {
-            Ok(_) => Ok(true),
-            Err(Errno::NOTCONN) => match self.wait(Direction::Write, Some(Duration::ZERO))? {
-                // It is over, and somebody else was told how.
-                Some(true) => Err(Errno::CONNABORTED),
-                _ => Ok(false),
-            },
-            Err(error) => Err(error),
-        }
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> Result<()> {
@@ -591,13 +421,46 @@ impl Sys {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        match rustix::event::poll(&mut [PollFd::new(&self.fd, flags)], time.as_ref()) {
+        let mut polled = [PollFd::new(&self.fd, flags)];
+        match rustix::event::poll(&mut polled, time.as_ref()) {
+            Ok(_) if polled[0].revents() == PollFlags::ERR => self.wait_beside_errors(timeout),
             Ok(count) => Ok(Some(count > 0)),
             Err(Errno::INTR) => Ok(None),
             Err(error) => Err(error),
         }
     }
+
+    /// What poll(2) tells while the error queue of the socket has something, whatever it is asked:
+    /// that is no readiness, and waiting would end at once. So the caller tries again, and not too
+    /// often.
+    #[cold]
+    fn wait_beside_errors(&self, timeout: Option<Duration>) -> Result<Option<bool>> {
+        if timeout == Some(Duration::ZERO) {
+            return Ok(Some(false));
+        }
+        thread::sleep(timeout.map_or(BESIDE_ERRORS, |timeout| timeout.min(BESIDE_ERRORS)));
+        Ok(None)
+    }
+
+    /// Whether a read would not wait, without TLS.
+    pub(crate) fn is_readable_raw(&self) -> Result<bool> {
+        let mut polled = [PollFd::new(&self.fd, PollFlags::IN | PollFlags::RDHUP)];
+        match rustix::event::poll(&mut polled, Some(&Timespec::default())) {
+            Ok(0) => Ok(false),
+            // An error that a read would tell, or something in the error queue, which none does.
+            Ok(_) if polled[0].revents() == PollFlags::ERR => match self.peek(&mut [0]) {
+                Ok(_) => Ok(true),
+                Err(Errno::AGAIN) => Ok(false),
+                Err(error) => Err(error),
+            },
+            Ok(_) | Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
 }
+
+/// How often a thread looks whether it can go on while the error queue has something.
+const BESIDE_ERRORS: Duration = Duration::from_millis(1);
 
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 

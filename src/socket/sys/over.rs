@@ -3,13 +3,13 @@
 //! Whoever drives operations asks here what they cannot know themselves: whether records are still
 //! to be sent, whether a short answer means that nothing is left, what a failure was.
 
-use std::{io, time::Duration};
+use std::io;
 
 use rustix::io::Errno;
 
 use super::{
     super::{hot, secure::Secure},
-    Direction, Result, Sys,
+    Result, Sys,
 };
 
 /// Most bytes that a closing socket throws away: tickets, and whatever crossed the close.
@@ -108,7 +108,7 @@ impl Sys {
     /// Whether a read would not wait.
     pub(crate) fn is_readable(&self) -> Result<bool> {
         match self.secure() {
-            None => Ok(self.wait(Direction::Read, Some(Duration::ZERO))?.unwrap_or(true)),
+            None => self.is_readable_raw(),
             Some(tls) => Ok(tls.is_readable(self)),
         }
     }

@@ -40,9 +40,12 @@ const UNSAFE_FILES: &[&str] = &[
     "src/socket/sys/batch.rs",
     "src/socket/sys/descriptor.rs",
     "src/socket/sys/mod.rs",
+    "tests/it/callbacks.rs",
     "tests/it/embed.rs",
+    "tests/it/failures.rs",
     "tests/it/fork.rs",
     "tests/it/hostile.rs",
+    "tests/it/shared.rs",
 ];
 
 /// Where a file opens with a module doc.

@@ -1,0 +1,102 @@
+//! Attempts to connect: begun, asked after, given up.
+//!
+//! Where to an attempt goes is kept above, in `../connection.rs`.
+
+use std::time::Duration;
+
+use rustix::{io::Errno, net};
+use socket2::Domain;
+
+use super::{Call, Direction, Result, Sys, again, domain, with_address};
+use crate::addr::Address;
+
+impl Sys {
+    /// Whether it listens.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.options().is_listener().unwrap_or(false)
+    }
+
+    /// The family of its addresses, if the system tells.
+    pub(crate) fn domain(&self) -> Option<Domain> {
+        domain(&self.options()).ok()
+    }
+
+    /// connect(2), begun anew; [`Sys::is_connected_to`] tells how it went on. No other attempt of
+    /// ours is under way.
+    ///
+    /// `EISCONN` on a stream that is connected already. The kernel says Ok where an attempt that
+    /// somebody else has begun, to whatever address, has succeeded meanwhile.
+    pub(crate) fn connect(&self, to: &Address) -> Result<()> {
+        self.fd.make_nonblocking()?;
+        if self.kind.is_tcp() && self.peer_addr().is_ok_and(|peer| peer != *to) {
+            return Err(Errno::ISCONN);
+        }
+        let mut begun = self.connect_raw(to);
+        if begun == Err(Errno::ALREADY) {
+            // An attempt that was not begun here, who knows where to.
+            self.dissolve()?;
+            begun = self.connect_raw(to);
+        } else if begun == Err(Errno::CONNABORTED) && self.kind.is_tcp() {
+            // What an attempt that has failed before leaves behind, once.
+            begun = self.connect_raw(to);
+        }
+        if matches!(begun, Ok(()) | Err(Errno::INPROGRESS)) {
+            self.forget_failure();
+        }
+        begun
+    }
+
+    fn connect_raw(&self, to: &Address) -> Result<()> {
+        again(|| with_address(to, |to| net::connect(&self.fd, &to))?)
+    }
+
+    /// Gives up an attempt to connect, or the connection that it has made: the socket is one that
+    /// is not connected, with all its options.
+    pub(crate) fn dissolve(&self) -> Result<()> {
+        again(|| net::connect_unspec(&self.fd))?;
+        // Linux notes that the attempt was ended.
+        let _ = self.options().take_error();
+        self.forget_failure();
+        Ok(())
+    }
+
+    /// Whether the connection that was begun stands; `false` while it is still being made.
+    ///
+    /// An error that somebody else has taken off the socket is told here all the same.
+    pub(crate) fn is_connected_to(&self, to: &Address) -> Result<bool> {
+        let outcome = self.outcome(to);
+        outcome.map_err(|error| {
+            let first = self.failure().filter(|_| error == Errno::CONNABORTED);
+            self.note(Call::Connect, first.unwrap_or(error))
+        })
+    }
+
+    /// Where connect(2) itself tells: it says how the attempt is doing, and takes what it says off
+    /// the socket, so that the next attempt begins clean.
+    fn outcome(&self, to: &Address) -> Result<bool> {
+        if !(cfg!(target_os = "linux") && self.kind.is_tcp()) {
+            return self.outcome_by_options();
+        }
+        self.fd.make_nonblocking()?;
+        match self.connect_raw(to) {
+            Ok(()) | Err(Errno::ISCONN) => Ok(true),
+            Err(Errno::ALREADY | Errno::INPROGRESS) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn outcome_by_options(&self) -> Result<bool> {
+        if let Some(error) = self.options().take_error().ok().flatten() {
+            return Err(Errno::from_io_error(&error).unwrap_or(Errno::CONNABORTED));
+        }
+        match net::getpeername(&self.fd) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOTCONN) => match self.wait(Direction::Write, Some(Duration::ZERO))? {
+                // It is over, and somebody else was told how.
+                Some(true) => Err(Errno::CONNABORTED),
+                _ => Ok(false),
+            },
+            Err(error) => Err(error),
+        }
+    }
+}

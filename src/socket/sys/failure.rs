@@ -1,0 +1,71 @@
+//! The failure of a connection, which the kernel tells once, to whichever call comes first.
+//!
+//! It is kept with the descriptor, so that everybody hears of it, in whatever direction and on
+//! whichever face. What must stay true: an end of stream behind a failure is told as that failure.
+
+use std::{io, sync::atomic::Ordering};
+
+use rustix::io::Errno;
+
+use super::{Call, Meaning, Result, Sys, meaning};
+
+impl Sys {
+    /// What a receive has given: an end that is none, since the connection has failed and another
+    /// call was told, is that failure.
+    #[inline]
+    pub(super) fn heard(&self, got: Result<usize>) -> Result<usize> {
+        match got {
+            Ok(1..) | Err(Errno::AGAIN) => got,
+            _ => self.heard_end(got),
+        }
+    }
+
+    #[cold]
+    fn heard_end(&self, got: Result<usize>) -> Result<usize> {
+        match got {
+            Err(error) if error != Errno::NOTCONN => Err(self.note(Call::Receive, error)),
+            got => self.failure().map_or(got, Err),
+        }
+    }
+
+    /// What a send has given.
+    #[inline]
+    pub(super) fn told(&self, sent: Result<usize>) -> Result<usize> {
+        sent.map_err(
+            |error| {
+                if error == Errno::AGAIN { error } else { self.note(Call::Send, error) }
+            },
+        )
+    }
+
+    /// Keeps the error of a call if it has ended the connection.
+    #[cold]
+    pub(super) fn note(&self, call: Call, error: Errno) -> Errno {
+        if self.kind.is_connected() && meaning(call, error) == Meaning::Sticky {
+            let number = u16::try_from(error.raw_os_error()).unwrap_or(0);
+            // The first one: what is told later follows from it.
+            let _ = self.failed.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        error
+    }
+
+    /// The error that has ended the connection, if one has.
+    pub(super) fn failure(&self) -> Option<Errno> {
+        let number = self.failed.load(Ordering::Relaxed);
+        (number != 0).then(|| Errno::from_raw_os_error(number.into()))
+    }
+
+    /// Takes `SO_ERROR`, and keeps it if it has ended the connection: others are told as well.
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let taken = self.options().take_error()?;
+        if let Some(error) = taken.as_ref().and_then(Errno::from_io_error) {
+            self.note(Call::Receive, error);
+        }
+        Ok(taken)
+    }
+
+    /// Forgets a failure: another connection takes the place of the one that has failed.
+    pub(super) fn forget_failure(&self) {
+        self.failed.store(0, Ordering::Relaxed);
+    }
+}
