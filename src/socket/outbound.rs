@@ -16,7 +16,8 @@ use rustix::io::Errno;
 use super::{step::Progress, sys::Sys};
 use crate::frame;
 
-/// Bytes that may be queued before a sender waits, and from which on a payload is not copied.
+/// Bytes that may be queued before a sender waits, unless its owner has set another limit, and
+/// from which on a payload is not copied.
 pub(crate) const QUEUE_LIMIT: usize = 64 << 10;
 
 /// See the module's page.

@@ -9,7 +9,7 @@ mod stream;
 
 pub(crate) use self::{
     datagram::{RecvBatch, RecvFrom, SendBatch, SendTo},
-    message::{RecvMsg, RecvMsgInto, SendMsg, try_queue},
+    message::{RecvMsg, RecvMsgInto, SendMsg, Tried, try_queue},
     readiness::{Readable, Writable},
     stream::{
         Accept, Connect, Farewell, Flush, Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent,
