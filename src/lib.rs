@@ -20,72 +20,15 @@
 //!
 //! # From threads to coroutines
 //!
-//! A server for any number of clients, with a thread for each of them:
-//!
-//! ```no_run
-//! use std::{
-//!     io::{self, Read, Write},
-//!     net::{TcpListener, TcpStream},
-//!     thread,
-//! };
-//!
-//! fn main() -> io::Result<()> {
-//!     let server = TcpListener::bind("127.0.0.1:7007")?;
-//!     loop {
-//!         let (client, _) = server.accept()?;
-//!         thread::spawn(move || echo(client));
-//!     }
-//! }
-//!
-//! fn echo(mut client: TcpStream) -> io::Result<()> {
-//!     let mut buffer = [0; 4096];
-//!     loop {
-//!         let count = client.read(&mut buffer)?;
-//!         if count == 0 {
-//!             return Ok(());
-//!         }
-//!         client.write_all(&buffer[..count])?;
-//!     }
-//! }
-//! ```
-//!
-//! The same with coroutines. Its steps:
+//! The repository's `README.md` shows an echo server twice, side by side: with a thread for each
+//! client, and with a coroutine for each. The steps from one to the other:
 //!
 //! 1. [`run`] is where a program enters asyncoro: it runs a future, and what that spawns, on this
 //!    thread.
 //! 2. [`AsyncSocket::new`] converts the listening socket; what it accepts is asynchronous, too.
 //! 3. A function that waits is `async`, and each call that would block is followed by `.await`.
 //! 4. A thread for each client becomes a coroutine, made by [`spawn`]. [`Coro::or_log`] lets it go
-//!    its way and tells the log (through `tracing`) what it failed with, if it did.
-//!
-//! ```no_run
-//! use std::{io, net::TcpListener};
-//!
-//! use asyncoro::AsyncSocket;
-//!
-//! fn main() -> io::Result<()> {
-//!     asyncoro::run(serve()) // 1
-//! }
-//!
-//! async fn serve() -> io::Result<()> {
-//!     let server = AsyncSocket::new(TcpListener::bind("127.0.0.1:7007")?)?; // 2
-//!     loop {
-//!         let (client, _) = server.accept().await?; // 3
-//!         asyncoro::spawn(echo(client)).or_log(); // 4
-//!     }
-//! }
-//!
-//! async fn echo(client: AsyncSocket) -> io::Result<()> {
-//!     let mut buffer = [0; 4096];
-//!     loop {
-//!         let count = client.recv(&mut buffer).await?; // 3
-//!         if count == 0 {
-//!             return Ok(());
-//!         }
-//!         client.send_all(&buffer[..count]).await?; // 3
-//!     }
-//! }
-//! ```
+//!    its way and tells [the log](coro#the-log) what it failed with, if it did.
 //!
 //! [`AsyncSocket::create_server`] does in one call what a server's socket needs (open, options,
 //! bind, listen); [`AsyncSocket::create_connection`] is its counterpart for clients, and

@@ -217,6 +217,7 @@ impl Builder {
             spin: DEFAULT_SPIN,
             drain: Duration::from_secs(1),
             linger: Duration::from_secs(5),
+            slow_resume: None,
             around_waits: None,
         };
         Builder { name: "asyncoro".to_owned(), settings }
@@ -257,6 +258,31 @@ impl Builder {
     #[must_use]
     pub fn linger(mut self, time: Duration) -> Builder {
         self.settings.linger = time;
+        self
+    }
+
+    /// Has [the log](crate::coro#the-log) warn of a coroutine that runs for longer than `bound` in
+    /// one go (default: it does not; zero, too, is for never).
+    ///
+    /// Such a coroutine, in a blocking call or a long computation, holds up all others of its
+    /// thread. The warning names it, or says where it was spawned. It costs two looks at the clock
+    /// for each resume, about 50 ns; without a bound, nothing.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use asyncoro::AsynCoro;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let builder = AsynCoro::builder().slow_resume(Duration::from_millis(10));
+    /// builder.build()?.run(async {
+    ///     std::thread::sleep(Duration::from_millis(20)); // WARN: the future of run ran for 20.1ms
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn slow_resume(mut self, bound: Duration) -> Builder {
+        self.settings.slow_resume = (!bound.is_zero()).then_some(bound);
         self
     }
 

@@ -61,6 +61,8 @@ pub(super) struct Settings {
     pub(super) drain: Duration,
     /// How long a dropped socket may go on sending what is queued.
     pub(super) linger: Duration,
+    /// How long a resume may take before the log names the coroutine; `None` for no such look.
+    pub(super) slow_resume: Option<Duration>,
     pub(super) around_waits: Option<AroundWaits>,
 }
 

@@ -236,6 +236,12 @@ impl Core {
         }
     }
 
+    /// Calls `f` with the descriptor, closed or not; `None` while the socket is in use, under a
+    /// verb that calls somebody else, and where it was taken apart.
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&Sys) -> R) -> Option<R> {
+        self.state.try_borrow().ok()?.sys.as_ref().map(f)
+    }
+
     /// Calls `f` with the descriptor, unless the socket is closed.
     pub(crate) fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
         match &self.state.borrow().sys {

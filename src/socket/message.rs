@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::{
     AsyncSocket,
-    ops::{self, RecvMsg, RecvMsgInto, SendMsg},
+    ops::{self, RecvMsg, RecvMsgInto, SendMsg, Tried},
     step::Verb,
 };
+#[cfg(doc)]
 use crate::error;
 
 impl AsyncSocket {
@@ -48,8 +49,9 @@ impl AsyncSocket {
     /// Sends a message.
     ///
     /// A small one is copied into the socket's queue and leaves with the others, in one call, at
-    /// the latest when the scheduler's turn ends. When 64 KiB are queued this waits for room; a
-    /// payload of 64 KiB and more goes out at once, behind the queue, without a copy.
+    /// the latest when the scheduler's turn ends. When 64 KiB are queued, or what
+    /// [`AsyncSocket::set_queue_limit`] says, this waits for room; a payload of 64 KiB and more, or
+    /// of more than that limit, goes out at once, behind the queue, without a copy.
     ///
     /// # Errors
     /// That of a send that failed before: a failure sticks, and each later verb, flush and close
@@ -77,21 +79,58 @@ impl AsyncSocket {
     /// Queues a message if that needs no waiting; usable outside a scheduler, too, where it is sent
     /// at once as far as it goes.
     ///
-    /// A payload of 64 KiB and more is not copied.
+    /// A payload of 64 KiB and more is not copied, which is why it is `Bytes`: one message for many
+    /// clients is in memory once. What [`AsyncSocket::send_msg`] takes becomes that by `into`:
+    ///
+    /// ```
+    /// # use asyncoro::AsyncSocket;
+    /// # let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    /// # let (near, far) = (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap());
+    /// # asyncoro::run(async move {
+    /// near.try_send_msg(&"a text".into())?;
+    /// near.try_send_msg(&vec![0; 100].into())?;
+    /// # assert_eq!(far.recv_msg().await?.unwrap(), "a text");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
-    /// `WouldBlock` if 64 KiB are queued and cannot leave now, or if a verb has this direction's
-    /// turn; otherwise as [`AsyncSocket::send_msg`].
+    /// `WouldBlock` if as much is queued as [`AsyncSocket::set_queue_limit`] allows and cannot
+    /// leave now, or if a verb has this direction's turn; otherwise as [`AsyncSocket::send_msg`].
     pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
-        if !self.core.kind().is_stream() {
-            return Err(error::wrong_kind("try_send_msg", self.core.kind().name()));
-        }
+        self.try_queue(Tried::Message(payload))
+    }
+
+    /// Queues raw bytes by the rules of [`AsyncSocket::try_send_msg`]: all of them or none. They
+    /// are copied.
+    ///
+    /// ```
+    /// # use asyncoro::AsyncSocket;
+    /// # let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    /// # let (near, far) = (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap());
+    /// # asyncoro::run(async move {
+    /// near.try_send_queued(b"HTTP/1.1 200 OK\r\n")?;
+    /// near.try_send_queued(b"\r\n")?; // leaves with the line before
+    /// # assert_eq!(far.recv_until(b"\r\n\r\n", 100).await?.len(), 19);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::try_send_msg`].
+    pub fn try_send_queued(&self, bytes: &[u8]) -> io::Result<()> {
+        self.try_queue(Tried::Raw(bytes))
+    }
+
+    fn try_queue(&self, tried: Tried<'_>) -> io::Result<()> {
+        tried.check(self.core.kind())?;
+        let settings = self.core.settings();
         let queued = self.core.with_writing(|sys, half| {
             if half.turn.is_taken() {
                 return Ok(false);
             }
             half.side.refill();
-            ops::try_queue(sys, &mut half.side, payload)
+            ops::try_queue(sys, settings, &mut half.side, tried)
         })?;
         if !queued {
             return Err(io::ErrorKind::WouldBlock.into());

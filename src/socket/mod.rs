@@ -102,6 +102,33 @@ use crate::{
 /// regular socket and convert it there. It binds to the scheduler that first waits on it, and to
 /// another one when that has ended.
 ///
+/// So this does not compile; `Rc<..>` "cannot be sent between threads safely", says the compiler:
+///
+/// ```compile_fail,E0277
+/// # async fn f(socket: asyncoro::AsyncSocket) -> std::io::Result<()> {
+/// std::thread::spawn(move || socket.try_send(b"from a thread"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// And this does:
+///
+/// ```
+/// # use asyncoro::AsyncSocket;
+/// # async fn f(socket: AsyncSocket) -> std::io::Result<()> {
+/// let socket = socket.into_blocking().await?;
+/// std::thread::spawn(move || socket.send_all(b"from a thread")); // the same verbs
+/// # Ok(())
+/// # }
+/// # let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+/// # asyncoro::run(async {
+/// #     f(AsyncSocket::new(near).unwrap()).await.unwrap();
+/// #     let mut bytes = [0; 13];
+/// #     AsyncSocket::new(far).unwrap().recv_all(&mut bytes).await.unwrap();
+/// #     assert_eq!(&bytes, b"from a thread");
+/// # });
+/// ```
+///
 /// # Cancel
 /// Dropping a verb's future, and a timeout, never loses received bytes, except those that
 /// [`AsyncSocket::recv_all`] has already put into the caller's buffer. `docs/cancel.md` says it for
@@ -277,6 +304,17 @@ impl AsyncSocket {
     /// Sets the longest payload, in bytes, that [`AsyncSocket::recv_msg`] takes (default 64 MiB).
     pub fn set_message_limit(&self, max: usize) {
         self.core.set(|settings| settings.set_message_limit(max));
+    }
+
+    /// Sets how many bytes the socket queues before [`AsyncSocket::send_msg`] waits and
+    /// [`AsyncSocket::try_send_msg`] is refused (default 64 KiB), in whole KiB, from 1 KiB to just
+    /// under 64 MiB. More takes more memory for a peer that does not read; less makes more system
+    /// calls.
+    ///
+    /// A message that is longer than the limit may still be queued alone, where nothing else is.
+    /// What is queued already stays. Connections that `accept` gives inherit it.
+    pub fn set_queue_limit(&self, max: usize) {
+        self.core.set(|settings| settings.set_queue_limit(max));
     }
 
     /// Whether small messages wait for the end of the turn to leave together (default), or each
@@ -460,23 +498,49 @@ impl AsFd for AsyncSocket {
 
 impl fmt::Debug for AsyncSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, "AsyncSocket", self.core.kind(), self.local_addr(), self.peer_addr())
+        let state = match (self.core.is_closing(), self.core.is_open()) {
+            (false, _) => "open",
+            (true, true) => "closing",
+            (true, false) => "closed",
+        };
+        // What writes the text may be foreign code, so that nothing is borrowed then.
+        let seen = self.core.look(Seen::of);
+        show(f, "AsyncSocket", self.core.kind(), state, seen)
     }
 }
 
+/// What the text form of a socket needs to ask the socket for.
+struct Seen {
+    local: Option<Address>,
+    peer: Option<Address>,
+    tls: bool,
+}
+
+impl Seen {
+    fn of(sys: &Sys) -> Seen {
+        Seen { local: sys.local_addr().ok(), peer: sys.peer_addr().ok(), tls: sys.is_secure() }
+    }
+}
+
+/// `seen` is `None` while the socket is in use, in a closure that is called by a verb of it.
 fn show(
     f: &mut fmt::Formatter<'_>,
     name: &str,
     kind: Kind,
-    local: io::Result<Address>,
-    peer: io::Result<Address>,
+    state: &str,
+    seen: Option<Seen>,
 ) -> fmt::Result {
-    let text = |address: io::Result<Address>| address.map_or("-".into(), |a| a.to_string());
-    f.debug_struct(name)
-        .field("kind", &kind.name())
-        .field("local", &text(local))
-        .field("peer", &text(peer))
-        .finish()
+    let mut text = f.debug_struct(name);
+    text.field("kind", &format_args!("{}", kind.name())).field("state", &format_args!("{state}"));
+    let Some(seen) = seen else { return text.finish_non_exhaustive() };
+    // A closed socket has an inert descriptor, of which there is nothing to say.
+    for (which, address) in [("local", &seen.local), ("peer", &seen.peer)] {
+        match address {
+            Some(address) if state != "closed" => text.field(which, &format_args!("{address}")),
+            _ => text.field(which, &format_args!("-")),
+        };
+    }
+    text.field("tls", &seen.tls).finish()
 }
 
 fn has_clones() -> io::Error {

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::frame;
 
-/// Bytes that may be queued before a sender waits, and from which on a payload is not copied.
+/// Bytes that may be queued before a sender waits, unless its owner has set another limit, and
+/// from which on a payload is not copied.
 pub(crate) const QUEUE_LIMIT: usize = 64 << 10;
 
 /// See the module's page.

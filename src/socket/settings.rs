@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use super::outbound::QUEUE_LIMIT;
 use crate::frame;
+
+const KIB: usize = 1 << 10;
+
+const _: () = assert!(size_of::<Settings>() == 16, "each socket keeps them");
 
 /// What a socket's owner has set.
 #[derive(Clone, Copy, Debug)]
@@ -10,15 +15,18 @@ pub(crate) struct Settings {
     /// Longest wait without progress, in nanoseconds; zero for as long as it takes.
     timeout_ns: u64,
     message_limit: u32,
+    /// Bytes that may be queued, in KiB: so it fits beside the others.
+    queue_limit_kib: u16,
     /// Whether small messages wait for the end of the turn.
     pub(crate) coalescing: bool,
 }
 
 impl Settings {
-    /// No timeout, messages of at most 64 MiB, coalescing.
+    /// No timeout, messages of at most 64 MiB, 64 KiB queued, coalescing.
     pub(crate) fn new() -> Settings {
         let message_limit = frame::DEFAULT_LIMIT as u32;
-        Settings { timeout_ns: 0, message_limit, coalescing: true }
+        let queue_limit_kib = (QUEUE_LIMIT / KIB) as u16;
+        Settings { timeout_ns: 0, message_limit, queue_limit_kib, coalescing: true }
     }
 
     /// What an accepted socket inherits: all but the timeout.
@@ -43,5 +51,16 @@ impl Settings {
     /// A header cannot tell more than 32 bits anyway.
     pub(crate) fn set_message_limit(&mut self, max: usize) {
         self.message_limit = u32::try_from(max).unwrap_or(u32::MAX);
+    }
+
+    #[inline]
+    pub(crate) fn queue_limit(self) -> usize {
+        usize::from(self.queue_limit_kib) * KIB
+    }
+
+    /// Whole KiB, from 1 KiB to just under 64 MiB.
+    pub(crate) fn set_queue_limit(&mut self, max: usize) {
+        let kib = max.div_ceil(KIB).max(1);
+        self.queue_limit_kib = u16::try_from(kib).unwrap_or(u16::MAX);
     }
 }

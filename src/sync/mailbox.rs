@@ -124,6 +124,20 @@ impl<T> Sender<T> {
         Ok(())
     }
 
+    /// Whether nothing can be sent any more: the receiver is gone or has closed the mailbox.
+    ///
+    /// `false` may be old: only sending tells for certain.
+    ///
+    /// ```
+    /// let (sender, receiver) = asyncoro::sync::mailbox::<u8>(1);
+    /// assert!(!sender.is_closed());
+    /// drop(receiver);
+    /// assert!(sender.is_closed());
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        self.shared.locked(|state| state.is_closed())
+    }
+
     /// Sends `value` from a plain thread, which sleeps until there is room.
     ///
     /// # Example

@@ -193,6 +193,7 @@ fn a_verb_on_the_wrong_kind_of_socket_names_both() {
             assert_wrong_kind(socket.send_queued(b"x").await, "send_queued", kind);
             let message = Bytes::from_static(b"x");
             assert_wrong_kind(socket.try_send_msg(&message), "try_send_msg", kind);
+            assert_wrong_kind(socket.try_send_queued(b"x"), "try_send_queued", kind);
             assert_wrong_kind(socket.recv_msg().await, "recv_msg", kind);
             assert_wrong_kind(socket.recv_msg_into(&mut vec![]).await, "recv_msg_into", kind);
         }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use asyncoro::{
-    AsyncSocket,
+    AsynCoro, AsyncSocket,
     coro::{current, yield_now},
     run, run_until,
     socket2::SockRef,
@@ -305,6 +305,43 @@ fn stragglers_without_a_name_are_called_by_their_place() {
             });
         });
         assert!(log.contains("ended: the coroutine spawned at tests/it/log.rs:"), "{log}");
+    });
+}
+
+#[test]
+fn a_coroutine_that_runs_for_longer_than_the_bound_is_named() {
+    within(|| {
+        let bound = Duration::from_millis(300);
+        let block = || std::thread::sleep(Duration::from_millis(400));
+        let log = logged(|| {
+            let scheduler = AsynCoro::builder().slow_resume(bound).build().unwrap();
+            scheduler.run(async {
+                drop(spawn(async move {
+                    current().set_name("the slow one");
+                    block();
+                    yield_now().await;
+                    current().set_name("the patient one");
+                    sleep(Duration::from_millis(400)).await;
+                }));
+                drop(spawn(async move { block() }));
+                yield_now().await;
+                block();
+            });
+        });
+        assert!(log.contains("WARN"), "{log}");
+        for who in ["the slow one ran for", "the coroutine spawned at tests/it/log.rs:"] {
+            assert_eq!(log.matches(who).count(), 1, "{who}: {log}");
+        }
+        assert_eq!(log.matches("the future of run ran for").count(), 1, "{log}");
+        assert!(!log.contains("the patient one"), "{log}");
+        for never in [None, Some(Duration::ZERO)] {
+            let log = logged(|| {
+                let builder = AsynCoro::builder();
+                let builder = never.into_iter().fold(builder, |all, zero| all.slow_resume(zero));
+                builder.build().unwrap().run(async move { block() });
+            });
+            assert_eq!(log, "");
+        }
     });
 }
 

@@ -37,6 +37,7 @@ mod pairs;
 mod pycos;
 mod race;
 mod scenarios;
+mod shown;
 mod socket;
 mod stream;
 #[cfg(feature = "tls")]

@@ -519,3 +519,122 @@ fn a_socket_binds_anew_when_its_scheduler_has_ended() {
         }
     });
 }
+
+// ---- how much is queued
+
+/// Fills what the kernel takes, then counts the messages of 1,000 bytes that are queued.
+fn queued(socket: &AsyncSocket) -> usize {
+    while socket.try_send(&[0; 1 << 16]).is_ok() {}
+    while socket.try_send(&[0]).is_ok() {}
+    (0..).take_while(|_| socket.try_send_msg(&pattern(1000).into()).is_ok()).count()
+}
+
+#[test]
+fn the_owner_says_how_much_a_socket_queues() {
+    crate::pairs::run(async || {
+        // A Unix pair, whose buffers have one size: what is full stays full.
+        for (limit, most) in [(None, 65), (Some(2048), 2), (Some(1), 1), (Some(1 << 20), 1044)] {
+            let (near, far) = pair(Kind::Unix);
+            limit.into_iter().for_each(|limit| near.set_queue_limit(limit));
+            let count = queued(&near);
+            assert_eq!(count, most, "{limit:?}");
+            assert!(poll_once(Box::pin(near.send_msg(&pattern(1000))).as_mut()).is_pending());
+            // More room at once, and nothing that was queued is lost.
+            near.set_queue_limit(2 << 20);
+            near.send_msg(b"last").await.unwrap();
+            drop(near);
+            let mut bytes = Vec::new();
+            let mut buffer = [0; 1 << 16];
+            loop {
+                let got = far.recv(&mut buffer).await.unwrap();
+                if got == 0 {
+                    break;
+                }
+                bytes.extend_from_slice(&buffer[..got]);
+            }
+            let mut expected = framed(&pattern(1000)).repeat(count);
+            expected.extend(framed(b"last"));
+            assert!(bytes.ends_with(&expected), "{limit:?}");
+        }
+    });
+}
+
+#[test]
+fn a_message_over_the_limit_of_the_queue_still_goes() {
+    each(async |kind| {
+        let (near, far) = pair(kind);
+        near.set_queue_limit(1);
+        for len in [0, 1000, 1024, 1025, 5000, 70_000] {
+            near.send_msg(&pattern(len)).await.unwrap();
+            near.try_send_msg(&pattern(len).into()).unwrap();
+            near.send_queued(&framed(b"raw")).await.unwrap();
+            for expected in [pattern(len), pattern(len), b"raw".to_vec()] {
+                assert_eq!(far.recv_msg().await.unwrap().unwrap(), expected, "{len}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_accepted_socket_inherits_the_limit_of_the_queue() {
+    bounded(|| {
+        asyncoro::run_until(async {
+            let path = std::env::temp_dir().join(format!("asyncoro-queue-{}", std::process::id()));
+            let _ = std::fs::remove_file(&path);
+            let server = AsyncSocket::create_server(path.as_path()).await.unwrap();
+            server.set_queue_limit(4096);
+            let _client = AsyncSocket::create_connection(path.as_path()).await.unwrap();
+            let (near, _) = server.accept().await.unwrap();
+            std::fs::remove_file(&path).unwrap();
+            assert_eq!(queued(&near), 4);
+        });
+    });
+}
+
+#[test]
+fn raw_bytes_are_queued_without_waiting_all_or_none() {
+    each(async |kind| {
+        let (near, far) = pair(kind);
+        near.try_send_queued(b"one ").unwrap();
+        near.try_send_queued(b"").unwrap();
+        near.try_send_queued(b"call.").unwrap();
+        near.try_send_queued(&pattern(100_000)).unwrap();
+        assert_eq!(far.recv_all_bytes(9).await.unwrap(), "one call.");
+        assert_eq!(far.recv_all_bytes(100_000).await.unwrap(), pattern(100_000));
+    });
+    bounded(|| {
+        let (near, far) = raw(Kind::Unix);
+        let (near, far) = (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap());
+        let count = queued(&near);
+        let refused = near.try_send_queued(&pattern(1000)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        asyncoro::run_until(async {
+            assert_closed({
+                far.close().await.unwrap();
+                far.try_send_queued(b"x")
+            });
+        });
+        assert_eq!(count, 65);
+    });
+}
+
+#[test]
+fn the_blocking_face_queues_by_the_same_limit() {
+    bounded(|| {
+        let (near, far) = raw(Kind::Unix);
+        let near = asyncoro::BlockingSocket::new(near).unwrap();
+        near.set_queue_limit(2048);
+        while near.try_send(&[0; 1 << 16]).is_ok() {}
+        while near.try_send(&[0]).is_ok() {}
+        let count = (0..).take_while(|_| near.try_send_queued(&[7; 1000]).is_ok()).count();
+        assert_eq!(count, 2);
+        let far = asyncoro::BlockingSocket::new(far).unwrap();
+        let reading = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut &far, &mut bytes).map(|_| bytes)
+        });
+        near.close().unwrap();
+        drop(near);
+        assert!(reading.join().unwrap().unwrap().ends_with(&[7; 2000]));
+    });
+}

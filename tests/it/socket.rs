@@ -300,6 +300,7 @@ fn close_acts_for_all_clones_and_every_verb_says_so() {
         assert_closed(near.try_recv(&mut [0]));
         assert_closed(near.try_send(b"x"));
         assert_closed(near.try_send_msg(&"x".into()));
+        assert_closed(near.try_send_queued(b"x"));
         assert_closed(near.local_addr());
         assert_closed(near.peer_addr());
         assert_closed(near.bind(to));

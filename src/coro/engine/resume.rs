@@ -1,15 +1,23 @@
 //! Who is resumed, how often, and what happens when one has ended: the hot loop of a scheduler.
 
-use std::{mem::ManuallyDrop, task::Context};
+use std::{fmt, mem::ManuallyDrop, task::Context, time::Instant};
 
 use super::{BUDGET, Engine, count};
-use crate::coro::{cell::Body, log_panic, table::Next, waker::Key};
+use crate::{
+    coro::{cell::Body, log_panic, table::Next, waker::Key},
+    driver::Driver,
+    log,
+};
 
 impl Engine {
     /// Calls `resume` for `run`'s own future, with a fresh budget.
     pub(in crate::coro) fn resume_main(&self, resume: impl FnOnce()) {
         self.begin(self.main_key());
+        let began = self.settings.slow_resume.map(|_| Driver::now());
         resume();
+        if let Some(began) = began {
+            self.blame_if_slow(began, self.main_key(), &"the future of run");
+        }
         self.running.set(0);
         if self.woken.get() {
             self.wake_main();
@@ -28,6 +36,21 @@ impl Engine {
     /// Resumes who is ready, in their order and at most so many times. If it becomes the turn of
     /// `run`'s own future it stops there, and says how many times are left behind that.
     pub(in crate::coro) fn resume_ready(&self, times: usize) -> Option<usize> {
+        if self.settings.slow_resume.is_some() {
+            return self.resume_ready_timed(times);
+        }
+        self.resume_ready_by::<false>(times)
+    }
+
+    /// The same with a look at the clock before and after each resume: a loop of its own, so that
+    /// the other one pays nothing for it.
+    #[cold]
+    fn resume_ready_timed(&self, times: usize) -> Option<usize> {
+        self.resume_ready_by::<true>(times)
+    }
+
+    #[inline(always)]
+    fn resume_ready_by<const TIMED: bool>(&self, times: usize) -> Option<usize> {
         let mut left = times;
         let mut mains_turn = None;
         while left > 0 {
@@ -35,7 +58,7 @@ impl Engine {
             let next = self.table.borrow_mut().next();
             match next {
                 Some(Next::Coroutine { index, generation, body }) => {
-                    left = self.resume(index, generation, body, left);
+                    left = self.resume::<TIMED>(index, generation, body, left);
                 }
                 Some(Next::Main) => {
                     mains_turn = Some(left);
@@ -52,14 +75,25 @@ impl Engine {
     /// Resumes a coroutine that was taken out; again and again, while it is the only one who is
     /// ready and there are times left. How many are then.
     #[inline(always)]
-    fn resume(&self, index: u32, generation: u16, mut body: Body, times: usize) -> usize {
+    fn resume<const TIMED: bool>(
+        &self,
+        index: u32,
+        generation: u16,
+        mut body: Body,
+        times: usize,
+    ) -> usize {
         let key = Key { slot: self.slot, generation, index };
         // A waker of ours owns nothing, and its drop is a call for nothing.
         let waker = ManuallyDrop::new(key.waker());
         let mut left = times;
         loop {
             self.begin(key);
-            if body.resume(&mut Context::from_waker(&waker)) {
+            let began = TIMED.then(Driver::now);
+            let has_ended = body.resume(&mut Context::from_waker(&waker));
+            if let Some(began) = began {
+                self.blame_if_slow(began, key, &body.who(None));
+            }
+            if has_ended {
                 // It may still be woken by what it drops, which then is nothing.
                 self.end(index, body);
                 self.running.set(0);
@@ -72,6 +106,19 @@ impl Engine {
                 return left;
             }
             left -= 1;
+        }
+    }
+
+    /// Warns of a resume that has taken longer than the bound.
+    fn blame_if_slow(&self, began: Instant, key: Key, unnamed: &dyn fmt::Display) {
+        let took = Driver::now().saturating_duration_since(began);
+        if self.settings.slow_resume.is_some_and(|bound| took > bound) {
+            let name = self.names.borrow().get(&key.index).cloned();
+            let who: &dyn fmt::Display = name.as_ref().map_or(unnamed, |name| name);
+            log::warn(format_args!(
+                "{who} ran for {took:.1?} without waiting, and nobody else could: blocking calls \
+                 belong into `asyncoro::pool::run`, long computations yield (`coro::yield_now`)"
+            ));
         }
     }
 

@@ -35,7 +35,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use self::twin::{Kernel, Twin};
 use super::{
-    AsyncSocket, core::Parts, create, exclusive::Exclusive, inbound::ReadSide, ops::Flush,
+    AsyncSocket, Seen, core::Parts, create, exclusive::Exclusive, inbound::ReadSide, ops::Flush,
     outbound::WriteSide, settings::Settings, sys::Sys,
 };
 use crate::{
@@ -245,6 +245,12 @@ impl BlockingSocket {
         lock(&self.twin.settings).set_message_limit(max);
     }
 
+    /// Sets how many bytes the socket queues, see [`AsyncSocket::set_queue_limit`]: here what
+    /// `try_send_msg` could not send at once.
+    pub fn set_queue_limit(&self, max: usize) {
+        lock(&self.twin.settings).set_queue_limit(max);
+    }
+
     /// Kept for the asynchronous face, see [`AsyncSocket::set_coalescing`]; a blocking socket sends
     /// each message at once.
     pub fn set_coalescing(&self, coalescing: bool) {
@@ -377,7 +383,9 @@ impl AsFd for BlockingSocket {
 
 impl fmt::Debug for BlockingSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::show(f, "BlockingSocket", self.twin.sys.kind(), self.local_addr(), self.peer_addr())
+        let state = if self.twin.is_closed() { "closed" } else { "open" };
+        let seen = Seen::of(&self.twin.sys);
+        super::show(f, "BlockingSocket", self.twin.sys.kind(), state, Some(seen))
     }
 }
 

@@ -19,7 +19,8 @@ use super::{
         ops::{
             Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
             RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll,
-            SendBatch, SendMsg, SendTo, SendVectored, ShutDown, Writable, is_starved, try_queue,
+            SendBatch, SendMsg, SendTo, SendVectored, ShutDown, Tried, Writable, is_starved,
+            try_queue,
         },
         step::Progress,
         stream::STARVED_PAUSE,
@@ -318,15 +319,26 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
-        if !self.twin.sys.kind().is_stream() {
-            return Err(error::wrong_kind("try_send_msg", self.twin.sys.kind().name()));
-        }
+        self.try_queue(Tried::Message(payload))
+    }
+
+    /// Sends raw bytes if that needs no waiting, see [`AsyncSocket::try_send_queued`]; what does
+    /// not go at once goes with the next verb.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_queued(&self, bytes: &[u8]) -> io::Result<()> {
+        self.try_queue(Tried::Raw(bytes))
+    }
+
+    fn try_queue(&self, tried: Tried<'_>) -> io::Result<()> {
+        tried.check(self.twin.sys.kind())?;
         if self.twin.is_closed() {
             return Err(error::closed());
         }
         let mut side = self.twin.write.try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
-        if !try_queue(&self.twin.sys, &mut side, payload)? {
+        if !try_queue(&self.twin.sys, self.twin.settings(), &mut side, tried)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         match side.flush(&self.twin.sys) {

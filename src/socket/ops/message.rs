@@ -13,9 +13,12 @@ use super::super::{
     outbound::{QUEUE_LIMIT, WriteSide},
     settings::Settings,
     step::{Needs, Op, Progress},
-    sys::Sys,
+    sys::{Kind, Sys},
 };
-use crate::frame::{self, HEADER};
+use crate::{
+    error,
+    frame::{self, HEADER},
+};
 
 /// `recv_msg`: the next payload, in memory of its own.
 #[derive(Default)]
@@ -140,9 +143,10 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
             Ok(header) => header,
             Err(error) => return Progress::Done(Err(error)),
         };
-        let small = settings.coalescing && self.payload.len() < QUEUE_LIMIT;
+        let limit = settings.queue_limit();
+        let small = settings.coalescing && self.payload.len() < limit.min(QUEUE_LIMIT);
         loop {
-            if small && self.sent == 0 && side.queued() + self.len() <= QUEUE_LIMIT + HEADER {
+            if small && self.sent == 0 && side.queued() + self.len() <= limit + HEADER {
                 side.append(&header[..self.header_len()], self.payload);
                 return Progress::Done(Ok(()));
             }
@@ -175,14 +179,53 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
     }
 }
 
-/// `try_send_msg`: queues a message if that needs no waiting; `false` if it would.
-pub(crate) fn try_queue(sys: &Sys, side: &mut WriteSide, payload: &Bytes) -> io::Result<bool> {
+/// What is queued without waiting.
+#[derive(Clone, Copy)]
+pub(crate) enum Tried<'a> {
+    /// A message.
+    Message(&'a Bytes),
+    /// Raw bytes.
+    Raw(&'a [u8]),
+}
+
+impl Tried<'_> {
+    fn verb(self) -> &'static str {
+        match self {
+            Tried::Message(_) => "try_send_msg",
+            Tried::Raw(_) => "try_send_queued",
+        }
+    }
+
+    /// Only streams have a queue.
+    pub(crate) fn check(self, kind: Kind) -> io::Result<()> {
+        if kind.is_stream() { Ok(()) } else { Err(error::wrong_kind(self.verb(), kind.name())) }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Tried::Message(payload) => payload.len(),
+            Tried::Raw(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// `try_send_msg` and `try_send_queued`: queues what needs no waiting; `false` if it would.
+pub(crate) fn try_queue(
+    sys: &Sys,
+    settings: Settings,
+    side: &mut WriteSide,
+    tried: Tried<'_>,
+) -> io::Result<bool> {
     side.check(sys)?;
-    let header = frame::header(payload.len())?;
+    // Before anything leaves, so that a message that is too long moves nothing.
+    let header = match tried {
+        Tried::Message(payload) => frame::header(payload.len())?,
+        Tried::Raw(_) => [0; HEADER],
+    };
     // A long queue means nothing yet: it may all be of this turn. It leaves first, as far as it
     // goes. An empty one takes a message of any length.
-    let has_room =
-        |side: &WriteSide| side.queued() == 0 || side.queued() + payload.len() <= QUEUE_LIMIT;
+    let limit = settings.queue_limit();
+    let has_room = |side: &WriteSide| side.queued() == 0 || side.queued() + tried.len() <= limit;
     if !has_room(side) {
         if let Progress::Done(Err(error)) = side.flush(sys) {
             return Err(error);
@@ -191,11 +234,13 @@ pub(crate) fn try_queue(sys: &Sys, side: &mut WriteSide, payload: &Bytes) -> io:
             return Ok(false);
         }
     }
-    if payload.len() < QUEUE_LIMIT {
-        side.append(&header, payload);
-    } else {
-        side.append(&header, &[]);
-        side.append_shared(payload.clone());
+    match tried {
+        Tried::Message(payload) if payload.len() < QUEUE_LIMIT => side.append(&header, payload),
+        Tried::Message(payload) => {
+            side.append(&header, &[]);
+            side.append_shared(payload.clone());
+        }
+        Tried::Raw(bytes) => side.append(&[], bytes),
     }
     Ok(true)
 }

@@ -11,7 +11,7 @@ mod stream;
 pub(crate) use self::{
     connect::Connect,
     datagram::{RecvBatch, RecvFrom, SendBatch, SendTo},
-    message::{RecvMsg, RecvMsgInto, SendMsg, try_queue},
+    message::{RecvMsg, RecvMsgInto, SendMsg, Tried, try_queue},
     readiness::{Readable, Writable},
     stream::{
         Accept, Farewell, Flush, Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent, RecvUninit,

@@ -80,6 +80,11 @@ impl<T> State<T> {
         }
     }
 
+    /// Whether nothing is taken in any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Queues `value` if there is room; returns the receiver to wake.
     pub(super) fn push(&mut self, value: T) -> Result<Option<Waker>, TrySendError<T>> {
         if self.closed {

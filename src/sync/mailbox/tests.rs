@@ -247,13 +247,25 @@ fn a_message_taken_out_of_turn_leaves_no_place_behind() {
 }
 
 #[test]
+fn a_sender_hears_that_the_receiver_has_gone() {
+    let (sender, receiver) = mailbox::<u8>(1);
+    let other = sender.clone();
+    sender.try_send(1).unwrap();
+    assert!(!sender.is_closed(), "a full mailbox is not a closed one");
+    drop(receiver);
+    assert!(sender.is_closed() && other.is_closed());
+}
+
+#[test]
 fn close_wakes_both_sides_and_leaves_what_is_queued() {
     let (sender, receiver) = mailbox(1);
     let (count, waker) = Count::new();
     sender.try_send(0).unwrap();
     let mut sending = sender.send(1);
     assert!(poll(&mut sending, &waker).is_pending());
+    assert!(!sender.is_closed());
     receiver.close();
+    assert!(sender.is_closed() && sender.clone().is_closed());
     assert_eq!(count.wakes(), 1);
     assert_eq!(receiver.try_receive(), Ok(0));
     assert_eq!(poll(&mut sending, &waker), Poll::Ready(Err(SendError(1))));
