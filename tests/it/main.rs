@@ -6,6 +6,7 @@ mod chat;
 mod corners;
 mod programs;
 mod tools;
+mod web;
 
 mod budget;
 mod coroutines;

@@ -38,7 +38,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
-    net::{self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags},
+    net::{self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags},
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -157,6 +157,9 @@ impl Sys {
     }
 
     fn of(fd: Descriptor, kind: Kind) -> Sys {
+        // It fails where the connection has ended already, and nothing can be sent.
+        #[cfg(target_vendor = "apple")]
+        let _ = SockRef::from(&fd).set_nosigpipe(true);
         Sys {
             fd,
             kind,
@@ -367,7 +370,7 @@ impl Sys {
     /// accept4(2).
     pub(crate) fn accept(&self) -> Result<(Sys, Address)> {
         self.make_nonblocking()?;
-        let (fd, from) = again(|| net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC))?;
+        let (fd, from) = again(|| accept_from(&self.fd))?;
         Ok((Sys::of(Descriptor::own(fd), self.kind), from.as_ref().map_or_else(unnamed, address)))
     }
 
@@ -421,7 +424,7 @@ impl Sys {
         timeout: Option<Duration>,
     ) -> Result<Option<bool>> {
         let flags = match direction {
-            Direction::Read => PollFlags::IN | PollFlags::RDHUP,
+            Direction::Read => READABLE,
             Direction::Write => PollFlags::OUT,
         };
         let time = timeout.map(|timeout| Timespec {
@@ -436,7 +439,33 @@ impl Sys {
     }
 }
 
+#[cfg(not(target_vendor = "apple"))]
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// Apple's systems have no such flag; [`Sys::of`] sets the option that does the same.
+#[cfg(target_vendor = "apple")]
+const SEND: SendFlags = SendFlags::DONTWAIT;
+
+#[cfg(not(target_vendor = "apple"))]
+const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
+
+/// Apple's systems report the end of a stream as readable, and have no other name for it.
+#[cfg(target_vendor = "apple")]
+const READABLE: PollFlags = PollFlags::IN;
+
+/// accept4(2), closed on exec.
+#[cfg(not(target_vendor = "apple"))]
+fn accept_from(listener: &Descriptor) -> Result<(OwnedFd, Option<net::SocketAddrAny>)> {
+    net::acceptfrom_with(listener, net::SocketFlags::CLOEXEC)
+}
+
+/// accept(2), then closed on exec, where there is no accept4.
+#[cfg(target_vendor = "apple")]
+fn accept_from(listener: &Descriptor) -> Result<(OwnedFd, Option<net::SocketAddrAny>)> {
+    let (fd, from) = net::acceptfrom(listener)?;
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok((fd, from))
+}
 
 /// What closed sockets stand for, all of them: nothing that a call can connect, bind or wait on.
 /// `None` if no descriptor is left; the next to ask tries again.
