@@ -10,22 +10,45 @@
 //! delimiter for the next call) and `send_queued` (answers to requests that came together leave
 //! together). With PEM files of a certificate chain and its key it speaks TLS. Ctrl-C and SIGTERM
 //! end it.
+//!
+//! What a client sends is read by `httparse` and judged by RFC 9112. Whatever two readers of one
+//! stream could take for different requests is refused and ends the connection: several lengths, a
+//! space before a colon, folded lines, line ends without CR, codings of the body. Everything has a
+//! bound: the bytes of a head and of a body, the time that all of each may take, the time between
+//! two requests. Not here: bodies in chunks (501), the header `Date`.
 
-use std::{env, io, time::Duration};
+use std::{env, io, net::Shutdown, time::Duration};
 
-use asyncoro::{AsyncSocket, error::Incomplete, signal};
+use asyncoro::{AsyncSocket, signal, time::timeout};
 
-const PONG: &[u8] =
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\nPong!\r\n";
-const BAD_REQUEST: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-
-/// Bytes that a request line with its headers, and a body, may have.
+/// Bytes and fields that a head may have, and bytes of a body.
 const LONGEST_HEAD: usize = 16 << 10;
+const MOST_FIELDS: usize = 64;
 const LONGEST_BODY: usize = 1 << 20;
 
-/// How long a connection may be silent.
+/// How long a connection may be silent: between two requests, or while it reads no answer.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How long all of a head, and all of a body, may take.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// How long a client that was refused may go on sending, and how much of it is read.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 << 10;
+
+/// An answer with these fields beside the usual ones, and this body.
+macro_rules! pong {
+    ($fields:literal, $body:literal) => {
+        concat!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n",
+            $fields,
+            "\r\n",
+            $body
+        )
+        .as_bytes()
+    };
+}
 
 fn main() -> io::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
@@ -60,60 +83,209 @@ async fn serve(server: AsyncSocket) -> io::Result<()> {
     loop {
         let (client, _) = server.accept().await?;
         client.set_timeout(Some(IDLE));
-        asyncoro::spawn(answer(client)).or_log();
+        asyncoro::spawn(async move {
+            match converse(&client).await {
+                Err(error) if has_left(&error) => Ok(()),
+                ended => ended,
+            }
+        })
+        .or_log();
     }
 }
 
-async fn answer(client: AsyncSocket) -> io::Result<()> {
+/// Whether it is the client who has gone, or is silent: no failure of this server.
+fn has_left(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | TimedOut | UnexpectedEof)
+}
+
+async fn converse(client: &AsyncSocket) -> io::Result<()> {
     loop {
-        let head = match client.recv_until(b"\r\n\r\n", LONGEST_HEAD).await {
-            Ok(head) => head,
-            Err(error) if is_end(&error) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => break,
-            Err(error) => return Err(error),
-        };
-        let Some(request) = Request::read(&head) else { break };
-        client.recv_all_bytes(request.body_length).await?;
-        client.send_queued(PONG).await?;
-        if request.is_last {
-            return client.close().await;
+        client.readable().await?;
+        match answer(client).await? {
+            Next::Request => {}
+            Next::Close => return client.close().await,
+            Next::Refuse(status) => return refuse(client, status).await,
         }
     }
-    client.send_queued(BAD_REQUEST).await?;
+}
+
+enum Next {
+    Request,
+    Close,
+    Refuse(Status),
+}
+
+/// Receives one request and queues its answer.
+async fn answer(client: &AsyncSocket) -> io::Result<Next> {
+    let head = match timeout(HEAD_TIME, client.recv_until(b"\r\n\r\n", LONGEST_HEAD)).await {
+        Ok(Ok(head)) => head,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            return Ok(Next::Refuse(FIELDS_TOO_LARGE));
+        }
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Ok(Next::Refuse(REQUEST_TIMEOUT)),
+    };
+    let request = match Request::read(&head) {
+        Ok(request) => request,
+        Err(status) => return Ok(Next::Refuse(status)),
+    };
+    if request.body_length > 0 {
+        if request.is_asked_to_go_on {
+            client.send_queued(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        match timeout(BODY_TIME, client.recv_all_bytes(request.body_length)).await {
+            Ok(body) => drop(body?),
+            Err(_) => return Ok(Next::Refuse(REQUEST_TIMEOUT)),
+        }
+    }
+    client.send_queued(request.pong()).await?;
+    Ok(if request.is_last { Next::Close } else { Next::Request })
+}
+
+/// Says why and ends the connection, for who knows where the next request begins.
+async fn refuse(client: &AsyncSocket, (code, reason): Status) -> io::Result<()> {
+    let answer =
+        format!("HTTP/1.1 {code} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    client.send_queued(answer.as_bytes()).await?;
+    client.shutdown(Shutdown::Write).await?;
+    // What is never read makes a reset of the close, which may overtake the answer (RFC 9112, 9.6).
+    let rest = async {
+        let (mut left, mut buffer) = (LINGER_BYTES, [0; 4096]);
+        while left > 0 {
+            match client.recv(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(count) => left = left.saturating_sub(count),
+            }
+        }
+    };
+    // Whoever still sends then may get a reset.
+    let _ = timeout(LINGER, rest).await;
     client.close().await
 }
 
+type Status = (u16, &'static str);
+const BAD_REQUEST: Status = (400, "Bad Request");
+const REQUEST_TIMEOUT: Status = (408, "Request Timeout");
+const CONTENT_TOO_LARGE: Status = (413, "Content Too Large");
+const EXPECTATION_FAILED: Status = (417, "Expectation Failed");
+const FIELDS_TOO_LARGE: Status = (431, "Request Header Fields Too Large");
+const NOT_IMPLEMENTED: Status = (501, "Not Implemented");
+const VERSION_NOT_SUPPORTED: Status = (505, "HTTP Version Not Supported");
+
 /// What matters of a request here.
 struct Request {
+    /// The answer to HEAD has no body.
+    is_head: bool,
     body_length: usize,
+    /// Before it sends the body, the client waits for `100 Continue`.
+    is_asked_to_go_on: bool,
     is_last: bool,
 }
 
 impl Request {
-    fn read(head: &[u8]) -> Option<Request> {
-        let mut lines = str::from_utf8(head).ok()?.trim_end().split("\r\n");
-        let is_last = match lines.next()?.rsplit_once(' ')?.1 {
-            "HTTP/1.1" => false,
-            "HTTP/1.0" => true,
-            _ => return None,
-        };
-        let mut request = Request { body_length: 0, is_last };
-        for line in lines {
-            let (name, value) = line.split_once(':')?;
-            match (name.to_ascii_lowercase().as_str(), value.trim()) {
-                ("content-length", length) => request.body_length = length.parse().ok()?,
-                ("connection", value) => request.is_last |= value.eq_ignore_ascii_case("close"),
-                ("transfer-encoding", _) => return None, // bodies in chunks: not here
-                _ => {}
-            }
+    /// Reads a head that ends with an empty line.
+    fn read(head: &[u8]) -> Result<Request, Status> {
+        // One empty line before a request is ignored (RFC 9112, 2.2).
+        let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+        // The parser takes a bare LF for the end of a line; others do not.
+        let is_bare = |(at, byte): (usize, &u8)| *byte == b'\n' && !head[..at].ends_with(b"\r");
+        if head.starts_with(b"\r\n") || head.iter().enumerate().any(is_bare) {
+            return Err(BAD_REQUEST);
         }
-        (request.body_length <= LONGEST_BODY).then_some(request)
+        let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+        let mut parsed = httparse::Request::new(&mut fields);
+        match parsed.parse(head) {
+            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+            Ok(_) => return Err(BAD_REQUEST),
+            Err(httparse::Error::TooManyHeaders) => return Err(FIELDS_TOO_LARGE),
+            Err(httparse::Error::Version) if names_a_version(head) => {
+                return Err(VERSION_NOT_SUPPORTED);
+            }
+            Err(_) => return Err(BAD_REQUEST),
+        }
+        let method = parsed.method.ok_or(BAD_REQUEST)?;
+        let is_old = parsed.version == Some(0);
+        let fields = Fields::read(parsed.headers)?;
+        if fields.hosts > 1 || (fields.hosts == 0 && !is_old) {
+            return Err(BAD_REQUEST);
+        }
+        if fields.has_coding {
+            // With a length beside it, or from an old client, nobody knows where it ends.
+            let is_faulty = fields.length.is_some() || is_old;
+            return Err(if is_faulty { BAD_REQUEST } else { NOT_IMPLEMENTED });
+        }
+        if !["GET", "HEAD", "POST", "PUT"].contains(&method) {
+            return Err(NOT_IMPLEMENTED);
+        }
+        Ok(Request {
+            is_head: method == "HEAD",
+            body_length: fields.length.unwrap_or(0),
+            is_asked_to_go_on: fields.expects && !is_old,
+            is_last: fields.closes || is_old,
+        })
+    }
+
+    fn pong(&self) -> &'static [u8] {
+        match (self.is_head, self.is_last) {
+            (false, false) => pong!("", "Pong!\r\n"),
+            (false, true) => pong!("Connection: close\r\n", "Pong!\r\n"),
+            (true, false) => pong!("", ""),
+            (true, true) => pong!("Connection: close\r\n", ""),
+        }
     }
 }
 
-/// Whether the client has ended the connection between two requests, or was silent for too long.
-fn is_end(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Incomplete>());
-    inner.is_some_and(|incomplete| incomplete.got == 0)
-        || matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut)
+/// The fields that say how a request ends and what follows.
+#[derive(Default)]
+struct Fields {
+    hosts: usize,
+    length: Option<usize>,
+    has_coding: bool,
+    expects: bool,
+    closes: bool,
+}
+
+impl Fields {
+    fn read(headers: &[httparse::Header<'_>]) -> Result<Fields, Status> {
+        let mut fields = Fields::default();
+        for header in headers {
+            let value = str::from_utf8(header.value).unwrap_or_default().trim_matches([' ', '\t']);
+            match header.name.to_ascii_lowercase().as_str() {
+                "host" => fields.hosts += 1,
+                "content-length" if fields.length.is_some() => return Err(BAD_REQUEST),
+                "content-length" => fields.length = Some(length(value)?),
+                "transfer-encoding" => fields.has_coding = true,
+                "expect" if value.eq_ignore_ascii_case("100-continue") => fields.expects = true,
+                "expect" => return Err(EXPECTATION_FAILED),
+                "connection" => {
+                    let mut options = value.split(',').map(str::trim);
+                    fields.closes |= options.any(|option| option.eq_ignore_ascii_case("close"));
+                }
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// Digits alone: what else `parse` takes, a sign, is no length.
+fn length(value: &str) -> Result<usize, Status> {
+    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(BAD_REQUEST);
+    }
+    // Digits that are no number are too many.
+    let length = value.parse().unwrap_or(usize::MAX);
+    if length > LONGEST_BODY { Err(CONTENT_TOO_LARGE) } else { Ok(length) }
+}
+
+/// Whether the first line ends with a version, of whatever number.
+fn names_a_version(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let is_number = |[major, dot, minor]: &[u8; 3]| {
+        major.is_ascii_digit() && *dot == b'.' && minor.is_ascii_digit()
+    };
+    let number = word.strip_prefix(b"HTTP/").and_then(|number| number.try_into().ok());
+    number.is_some_and(is_number)
 }

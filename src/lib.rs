@@ -94,8 +94,17 @@
 //! # }
 //! ```
 //!
-//! [`AsyncSocket::start_tls`] begins it in the middle of a conversation. [`ServerTls`] and
-//! [`ClientTls`] have what can be set: client certificates, ALPN, versions, pinned certificates.
+#![cfg_attr(
+    feature = "tls",
+    doc = "
+[`AsyncSocket::start_tls`] begins it in the middle of a conversation. [`ServerTls`] and
+[`ClientTls`] have what can be set: client certificates, ALPN, versions, pinned certificates."
+)]
+#![cfg_attr(
+    not(feature = "tls"),
+    doc = "
+This documentation was built without the feature `tls`, so what it adds is not in it."
+)]
 //!
 //! # Timeouts and cancelling
 //!
@@ -188,7 +197,8 @@
 //! - Files. [`pool::run`] is the way to them.
 //!
 //! Linux is what is tested. Other Unix systems go through the `polling` crate, which is tested on
-//! Linux too; they are not promised.
+//! Linux too; that the library compiles for macOS and FreeBSD, for musl and for 64-bit Arm is
+//! checked in CI, but nothing is run there, and nothing is promised.
 //!
 //! # Where to look
 //!

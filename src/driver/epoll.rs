@@ -122,7 +122,7 @@ impl Epoll {
 
     fn wait_ns(&mut self, time: Duration) -> io::Result<usize> {
         let timeout = libc::timespec {
-            tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
         };
         // SAFETY: as in `wait_ms`; `timeout` outlives the call, and there is no signal mask. Called

@@ -327,6 +327,7 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const EVENTS: usize = 256;
 
 /// The token of the doorbell; no source has it.
+#[cfg(target_os = "linux")]
 const BELL: Token = Token(u64::MAX - 1);
 
 #[cfg(all(test, not(loom)))]

@@ -156,3 +156,116 @@ pub(crate) struct Left {
     pub(crate) wake: Option<Waiter>,
     pub(crate) drop: Option<Waiter>,
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A waiter, its waker, and how often it was woken.
+    fn waiter() -> (Waiter, Waker, Arc<Count>) {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        (Waiter::of(&waker), waker, count)
+    }
+
+    fn is(found: Option<Waiter>, waker: &Waker) -> bool {
+        found.is_some_and(|found| found.will_wake(waker))
+    }
+
+    #[test]
+    fn a_turn_is_taken_passed_and_free_again() {
+        let mut turn = Turn::default();
+        assert!(!turn.is_taken() && !turn.is_seized());
+        turn.take();
+        assert!(turn.is_taken());
+        let (own, waker, _) = waiter();
+        assert!(turn.wait(own).is_none());
+        assert!(turn.wakes(&waker) && !turn.wakes(&waiter().1));
+        let (other, ..) = waiter();
+        assert!(is(turn.wait(other), &waker), "the one before is given back");
+        assert!(turn.waiter().is_some() && turn.waiter().is_none());
+        let (own, waker, _) = waiter();
+        turn.wait(own);
+        let left = turn.pass();
+        assert!(left.wake.is_none() && is(left.drop, &waker));
+        assert!(!turn.is_taken());
+    }
+
+    #[test]
+    fn those_in_line_are_called_in_their_order() {
+        let mut turn = Turn::default();
+        turn.take();
+        let ((first, first_waker, _), (second, second_waker, _)) = (waiter(), waiter());
+        let (first, second) = (turn.queue(first), turn.queue(second));
+        assert_ne!(first, second);
+        // Who asks before it is called leaves its new waker and gets the old one back.
+        let (new, new_waker, _) = waiter();
+        assert!(is(turn.called(second, new).unwrap_err(), &second_waker));
+        assert!(is(turn.pass().wake, &first_waker));
+        assert!(turn.is_taken(), "it is the turn of who was called");
+        assert!(turn.called(second, Waiter::of(&new_waker)).is_err());
+        assert!(turn.called(first, Waiter::of(&first_waker)).is_ok());
+        assert!(is(turn.pass().wake, &new_waker));
+        assert!(turn.called(second, Waiter::of(&new_waker)).is_ok());
+        assert!(turn.line.is_none(), "an empty line is forgotten");
+        assert!(turn.pass().wake.is_none() && !turn.is_taken());
+        // A ticket of a line that is no more gets its waker back.
+        assert!(is(turn.called(second, Waiter::of(&new_waker)).unwrap_err(), &new_waker));
+    }
+
+    #[test]
+    fn whoever_leaves_holds_up_nobody() {
+        let mut turn = Turn::default();
+        turn.take();
+        let [(a, a_waker, _), (b, b_waker, _), (c, c_waker, _)] = [waiter(), waiter(), waiter()];
+        let [a, b, c] = [a, b, c].map(|waiter| turn.queue(waiter));
+        let left = turn.leave(b);
+        assert!(left.wake.is_none() && is(left.drop, &b_waker));
+        assert!(is(turn.pass().wake, &a_waker));
+        // The called one leaves before it has looked: the turn goes on to the next.
+        assert!(is(turn.leave(a).wake, &c_waker));
+        assert!(turn.is_taken());
+        assert!(turn.leave(c).wake.is_none());
+        assert!(!turn.is_taken() && turn.line.is_none());
+        let left = turn.leave(c);
+        assert!(left.wake.is_none() && left.drop.is_none());
+    }
+
+    #[test]
+    fn the_close_takes_the_turn_and_everybody_who_waits() {
+        let mut turn = Turn::default();
+        turn.take();
+        let [(own, ..), (a, a_waker, _), (b, ..)] = [waiter(), waiter(), waiter()];
+        turn.wait(own);
+        let [a, _] = [a, b].map(|waiter| turn.queue(waiter));
+        assert!(is(turn.pass().wake, &a_waker));
+        assert_eq!(turn.all().len(), 1, "one in line; the called one has been woken");
+        assert!(turn.is_taken());
+        assert_eq!(turn.seize().len(), 0);
+        assert!(turn.is_seized() && !turn.is_taken());
+        assert!(turn.called(a, Waiter::of(&a_waker)).is_err(), "its call was taken away");
+        turn.take();
+        let (own, ..) = waiter();
+        turn.wait(own);
+        assert_eq!(turn.seize().len(), 0, "it is seized once");
+        assert!(turn.is_taken());
+        assert_eq!(turn.all().len(), 1);
+    }
+}

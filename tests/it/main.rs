@@ -11,6 +11,7 @@ mod injected;
 mod programs;
 mod shared;
 mod tools;
+mod web;
 
 mod budget;
 mod coroutines;

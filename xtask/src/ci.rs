@@ -1,14 +1,14 @@
 //! The steps of CI, in their order: the cheap and telling ones first.
 //!
 //! Each step prints the commands it runs, so that a failure can be repeated by hand. The first
-//! failure ends the run.
+//! failure ends the run. The summary says what was left out, and why.
 
 use std::time::{Duration, Instant};
 
 use crate::{
     Outcome,
     command::{Job, minutes},
-    examples, python, pythons, root, tidy,
+    examples, portable, python, pythons, root, skips, tidy,
 };
 
 struct Step {
@@ -21,6 +21,9 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", run: tidy::run },
     Step { name: "clippy", run: clippy },
     Step { name: "doc", run: doc },
+    Step { name: "minimal", run: portable::minimal },
+    Step { name: "msrv", run: portable::msrv },
+    Step { name: "targets", run: portable::targets },
     Step { name: "test-epoll", run: test_epoll },
     Step { name: "test-poll", run: test_poll },
     Step { name: "doctest", run: doctest },
@@ -78,6 +81,13 @@ fn summarize(done: &[(&str, bool, Duration)], planned: usize, total: Duration) {
         println!("not run: {} steps after the failure", planned - done.len());
     }
     println!("steps: {passed} passed, {} failed", done.len() - passed);
+    let skipped = skips::take();
+    if skipped.is_empty() {
+        println!("skipped: nothing");
+    } else {
+        println!("skipped:");
+        skipped.iter().for_each(|what| println!("  {what}"));
+    }
 }
 
 fn seconds(time: Duration) -> String {
@@ -96,14 +106,17 @@ fn clippy() -> Outcome {
 }
 
 fn doc() -> Outcome {
-    Job::cargo("doc --package asyncoro --lib --no-deps")
-        .variable("RUSTDOCFLAGS", "-D warnings")
-        .run()
+    for features in ["", " --no-default-features"] {
+        Job::cargo(&format!("doc --package asyncoro --lib --no-deps{features}"))
+            .variable("RUSTDOCFLAGS", "-D warnings")
+            .run()?;
+    }
+    Ok(())
 }
 
 /// On the driver of Linux, with the tests of `bench` and of xtask itself, which need no driver.
 fn test_epoll() -> Outcome {
-    for_python(test("test --workspace --tests")).variable("ASYNCORO_DRIVER", "epoll").run()
+    for_python(test("test --workspace --tests")).variable("ASYNCORO_DRIVER", "epoll").run_tests()
 }
 
 /// For commands on the whole workspace: pyo3 asks the CPython it finds what to build for. Where
@@ -120,7 +133,7 @@ const PYO3_CONFIG: &str = "xtask/pyo3.txt";
 
 /// On the driver of all other Unix systems.
 fn test_poll() -> Outcome {
-    test("test --package asyncoro --tests").variable("ASYNCORO_DRIVER", "poll").run()
+    test("test --package asyncoro --tests").variable("ASYNCORO_DRIVER", "poll").run_tests()
 }
 
 /// What the documentation shows, on one driver.

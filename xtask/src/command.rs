@@ -6,13 +6,13 @@
 use std::{
     collections::HashMap,
     fs,
-    io::Read,
+    io::{BufRead, BufReader, Read},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::{Outcome, root};
+use crate::{Outcome, root, skips};
 
 /// A command in the root of the workspace, with its deadline.
 pub(crate) struct Job {
@@ -69,6 +69,26 @@ impl Job {
         println!("$ {}", self.shown);
         let child = self.spawn()?;
         self.finish(child)
+    }
+
+    /// Runs tests with their output going on to ours, and keeps what they say to have skipped.
+    pub(crate) fn run_tests(mut self) -> Outcome {
+        println!("$ {}", self.shown);
+        let (from, to) = std::io::pipe().map_err(|error| error.to_string())?;
+        let both = to.try_clone().map_err(|error| error.to_string())?;
+        self.command.stdout(both).stderr(to);
+        let child = self.spawn()?;
+        self.command = Command::new("true"); // drops our ends of the pipe, so that reading it ends
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line);
+                println!("{line}");
+                skips::read(&line);
+            }
+        });
+        let outcome = self.finish(child);
+        reader.join().expect("the reader does not panic");
+        outcome
     }
 
     /// Runs and gives back what was written to standard output.

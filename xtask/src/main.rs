@@ -14,10 +14,12 @@ mod ci;
 mod command;
 mod examples;
 mod gate;
+mod portable;
 mod python;
 mod pythons;
 mod repeat;
 mod sanitize;
+mod skips;
 mod tidy;
 
 use std::{path::Path, process::ExitCode};

@@ -11,7 +11,7 @@ use crate::{
     Outcome,
     command::{Job, minutes},
     pythons::{self, Python},
-    root,
+    root, skips,
 };
 
 /// The oldest and the newest.
@@ -23,7 +23,7 @@ pub(crate) fn ends() -> Outcome {
             Err("there is no CPython 3.9 or later that can make a venv".to_owned())
         }
         (None, _) => {
-            println!("skipped: no CPython 3.9 or later that can make a venv");
+            skips::add("python: no CPython 3.9 or later that can make a venv");
             Ok(())
         }
     }
@@ -51,7 +51,7 @@ fn test(found: &Python) -> Outcome {
             if env::var_os("CI").is_some() {
                 return Err(format!("{name} is not set, and this is CI"));
             }
-            println!("{name} is not set: the tests that need it are skipped");
+            skips::add(&format!("python: the tests that need {name}, which is not set"));
         }
     }
     let folder = format!("target/python/{}", shown(found));
@@ -72,9 +72,9 @@ fn test(found: &Python) -> Outcome {
         .deadline(minutes(10))
         .run()?;
     // Not in the tree's folder `python`, whose package has no engine beside it.
-    Job::program(&python, "-m pytest -q -p no:cacheprovider python/tests")
+    Job::program(&python, "-m pytest -q -rs -p no:cacheprovider python/tests")
         .deadline(minutes(10))
-        .run()
+        .run_tests()
 }
 
 /// What the build and the tests need.

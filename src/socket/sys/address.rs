@@ -81,7 +81,7 @@ pub(super) fn with_address<R>(address: &Address, f: impl FnOnce(Argument<'_>) ->
     } else if let Some(name) = unix.as_abstract_name() {
         abstract_name(name)?
     } else {
-        SocketAddrUnix::new_unnamed()
+        no_name()?
     };
     Ok(f(Argument::Unix(&unix)))
 }
@@ -93,6 +93,18 @@ fn abstract_name(name: &[u8]) -> Result<SocketAddrUnix> {
 
 #[cfg(not(target_os = "linux"))]
 fn abstract_name(_: &[u8]) -> Result<SocketAddrUnix> {
+    Err(rustix::io::Errno::ADDRNOTAVAIL)
+}
+
+#[cfg(target_os = "linux")]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it fails")]
+fn no_name() -> Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new_unnamed())
+}
+
+/// Only Linux takes an address without a name, for bind(2), and chooses one.
+#[cfg(not(target_os = "linux"))]
+fn no_name() -> Result<SocketAddrUnix> {
     Err(rustix::io::Errno::ADDRNOTAVAIL)
 }
 

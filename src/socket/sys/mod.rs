@@ -41,7 +41,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
-    net::{self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags},
+    net::{self, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags},
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -183,6 +183,9 @@ impl Sys {
     }
 
     fn of(fd: Descriptor, kind: Kind) -> Sys {
+        // It fails where the connection has ended already, and nothing can be sent.
+        #[cfg(target_vendor = "apple")]
+        let _ = SockRef::from(&fd).set_nosigpipe(true);
         Sys {
             fd,
             kind,
@@ -378,7 +381,7 @@ impl Sys {
     /// accept4(2).
     pub(crate) fn accept(&self) -> Result<(Sys, Address)> {
         self.fd.make_nonblocking()?;
-        let (fd, from) = again(|| net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC))?;
+        let (fd, from) = again(|| accept_from(&self.fd))?;
         Ok((Sys::of(Descriptor::own(fd), self.kind), from.as_ref().map_or_else(unnamed, address)))
     }
 
@@ -414,7 +417,7 @@ impl Sys {
         timeout: Option<Duration>,
     ) -> Result<Option<bool>> {
         let flags = match direction {
-            Direction::Read => PollFlags::IN | PollFlags::RDHUP,
+            Direction::Read => READABLE,
             Direction::Write => PollFlags::OUT,
         };
         let time = timeout.map(|timeout| Timespec {
@@ -444,7 +447,7 @@ impl Sys {
 
     /// Whether a read would not wait, without TLS.
     pub(crate) fn is_readable_raw(&self) -> Result<bool> {
-        let mut polled = [PollFd::new(&self.fd, PollFlags::IN | PollFlags::RDHUP)];
+        let mut polled = [PollFd::new(&self.fd, READABLE)];
         match rustix::event::poll(&mut polled, Some(&Timespec::default())) {
             Ok(0) => Ok(false),
             // An error that a read would tell, or something in the error queue, which none does.
@@ -462,7 +465,33 @@ impl Sys {
 /// How often a thread looks whether it can go on while the error queue has something.
 const BESIDE_ERRORS: Duration = Duration::from_millis(1);
 
+#[cfg(not(target_vendor = "apple"))]
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// Apple's systems have no such flag; [`Sys::of`] sets the option that does the same.
+#[cfg(target_vendor = "apple")]
+const SEND: SendFlags = SendFlags::DONTWAIT;
+
+#[cfg(not(target_vendor = "apple"))]
+const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
+
+/// Apple's systems report the end of a stream as readable, and have no other name for it.
+#[cfg(target_vendor = "apple")]
+const READABLE: PollFlags = PollFlags::IN;
+
+/// accept4(2), closed on exec.
+#[cfg(not(target_vendor = "apple"))]
+fn accept_from(listener: &Descriptor) -> Result<(OwnedFd, Option<net::SocketAddrAny>)> {
+    net::acceptfrom_with(listener, net::SocketFlags::CLOEXEC)
+}
+
+/// accept(2), then closed on exec, where there is no accept4.
+#[cfg(target_vendor = "apple")]
+fn accept_from(listener: &Descriptor) -> Result<(OwnedFd, Option<net::SocketAddrAny>)> {
+    let (fd, from) = net::acceptfrom(listener)?;
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok((fd, from))
+}
 
 /// What closed sockets stand for, all of them: nothing that a call can connect, bind or wait on.
 /// `None` if no descriptor is left; the next to ask tries again.
