@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::{
     hot::{self, HOT},
     step::Progress,
-    sys::Sys,
+    sys::{LATER, Sys},
 };
 use crate::{error, frame};
 
@@ -243,6 +243,7 @@ impl ReadSide {
                 self.drained = true;
                 Progress::Wait
             }
+            Err(LATER) => Progress::Again,
             Err(error) => Progress::Done(Err(sys.reason(error))),
         }
     }
@@ -280,6 +281,7 @@ impl ReadSide {
                     Progress::Done(Ok(Read::Some(count))) => Progress::Done(Ok(count)),
                     Progress::Done(Err(error)) => Progress::Done(Err(error)),
                     Progress::Wait => Progress::Wait,
+                    Progress::Again => Progress::Again,
                 }
             };
             match read {
@@ -290,6 +292,7 @@ impl ReadSide {
                 Progress::Done(Ok(_)) => {}
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
             }
         }
     }
@@ -313,6 +316,7 @@ impl ReadSide {
             Progress::Done(Ok(got)) => got,
             Progress::Done(Err(error)) => return Progress::Done(Err(error)),
             Progress::Wait => return Progress::Wait,
+            Progress::Again => return Progress::Again,
         };
         let data = &hot[..have + got];
         match want.look(data) {

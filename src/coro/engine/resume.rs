@@ -28,7 +28,8 @@ impl Engine {
     /// Resumes who is ready, in their order and at most so many times. If it becomes the turn of
     /// `run`'s own future it stops there, and says how many times are left behind that.
     pub(in crate::coro) fn resume_ready(&self, times: usize) -> Option<usize> {
-        let mut left = times;
+        // `run`'s own future may have ended the turn.
+        let mut left = if self.ends_turn.take() { 0 } else { times };
         let mut mains_turn = None;
         while left > 0 {
             left -= 1;
@@ -69,7 +70,11 @@ impl Engine {
             let woken = self.woken.get();
             if !woken || !table.is_idle() || left == 0 || self.is_inherited() {
                 table.put_back(index, body, woken);
-                return left;
+                return if woken && self.ends_turn.take() { 0 } else { left };
+            }
+            if self.ends_turn.take() {
+                table.put_back(index, body, woken);
+                return 0;
             }
             left -= 1;
         }

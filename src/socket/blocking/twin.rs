@@ -74,7 +74,7 @@ impl Drop for Twin {
                 "asyncoro: a BlockingSocket was dropped with {queued} bytes to send, and they are \
                  lost: {error}"
             ),
-            Progress::Wait => tracing::warn!(
+            Progress::Wait | Progress::Again => tracing::warn!(
                 "asyncoro: a BlockingSocket was dropped with {} bytes that could not be sent at \
                  once, and they are lost; close() waits for them",
                 side.queued()
@@ -142,7 +142,9 @@ impl Twin {
             timeout.into_iter().chain(until).min()
         };
         let mut deadline = from_now();
-        let mut moved = (op.moved(), side.moved(), self.sys.moved());
+        let now =
+            |op: &O, side: &O::Side| (op.moved(), side.moved(), self.sys.moved(O::Side::DIRECTION));
+        let mut moved = now(&op, &side);
         loop {
             if self.is_closed() && !O::CLOSES {
                 return Err(error::closed());
@@ -150,13 +152,16 @@ impl Twin {
             side.refill();
             let result = match op.step(&self.sys, settings, &mut side) {
                 Progress::Done(result) => result,
-                Progress::Wait => {
-                    let now = (op.moved(), side.moved(), self.sys.moved());
+                progress => {
+                    let now = now(&op, &side);
                     if now != moved {
                         moved = now;
                         deadline = from_now();
                     }
-                    let waited = self.wait::<O>(deadline);
+                    let waited = match progress {
+                        Progress::Again => self.let_others_go_first(deadline),
+                        _ => self.wait::<O>(deadline),
+                    };
                     if matches!(waited, Ok(true)) {
                         continue;
                     }
@@ -237,6 +242,13 @@ impl Twin {
         Ok(ready || deadline.is_none_or(|deadline| Driver::now() < deadline))
     }
 
+    /// Goes on at once, unless the deadline has come.
+    #[cold]
+    fn let_others_go_first(&self, deadline: Option<Instant>) -> io::Result<bool> {
+        interrupt::check()?;
+        Ok(deadline.is_none_or(|deadline| Driver::now() < deadline))
+    }
+
     /// Makes one attempt, unless a verb has the turn.
     pub(super) fn attempt<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
         O::check(self.sys.kind())?;
@@ -250,7 +262,7 @@ impl Twin {
         match op.step(&self.sys, self.stepping(), &mut side) {
             Progress::Done(Err(_)) if self.is_closed() => Err(error::closed()),
             Progress::Done(result) => result,
-            Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
+            Progress::Wait | Progress::Again => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }

@@ -314,7 +314,7 @@ impl BlockingSocket {
         }
         match side.flush(&self.twin.sys) {
             Progress::Done(result) => result,
-            Progress::Wait => Ok(()),
+            Progress::Wait | Progress::Again => Ok(()),
         }
     }
 

@@ -195,6 +195,7 @@ impl Op for RecvAll<'_> {
                 Progress::Done(Ok(got)) => self.got += got,
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
             }
         }
         Progress::Done(Ok(()))
@@ -240,6 +241,7 @@ impl<const UNTIL: bool> Op for Gather<UNTIL> {
             Progress::Done(Ok(None)) => Progress::Done(Err(self.want.ended(&[]))),
             Progress::Done(Err(error)) => Progress::Done(Err(error)),
             Progress::Wait => Progress::Wait,
+            Progress::Again => Progress::Again,
         }
     }
 
@@ -312,6 +314,7 @@ impl Op for SendAll<'_> {
                 Progress::Done(Ok(sent)) => self.sent += sent,
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
             }
         }
         if self.buffer.is_empty() {
@@ -412,6 +415,7 @@ impl Op for Accept {
                 Progress::Done(Err(error)) if is_of_client(&error) => {}
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
                 Progress::Done(Ok(_)) => {
                     return Progress::Done(Ok(accepted.expect("the call succeeded")));
                 }
