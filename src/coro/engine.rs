@@ -113,6 +113,8 @@ pub(crate) struct Engine {
     running: Cell<usize>,
     /// Whether it was woken meanwhile.
     woken: Cell<bool>,
+    /// Whether the turn ends with whoever is resumed now, so that the driver is asked.
+    ends_turn: Cell<bool>,
     ending: Cell<bool>,
     /// Emptied vectors, kept for their memory.
     spare_waiters: RefCell<Vec<Waiter>>,
@@ -156,6 +158,7 @@ impl Engine {
             budget: Cell::new(BUDGET),
             running: Cell::new(0),
             woken: Cell::new(false),
+            ends_turn: Cell::new(false),
             ending: Cell::new(false),
             spare_waiters: RefCell::default(),
             spare_posts: RefCell::default(),
@@ -254,6 +257,12 @@ impl Engine {
             self.table.borrow_mut().wake(key);
         }
         own
+    }
+
+    /// Ends the turn with the coroutine that is resumed now: what it has done has taken long, and
+    /// the driver and the timers are asked before anybody else is resumed.
+    pub(crate) fn end_turn_now(&self) {
+        self.ends_turn.set(true);
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -332,7 +332,8 @@ impl Core {
 
     /// A number that changes with each byte that moves without the verb's own doing.
     pub(crate) fn moved<S: Side>(&self) -> u32 {
-        let records = self.state.borrow().sys.as_ref().map_or(0, Sys::moved);
+        let sys = |sys: &Sys| sys.moved(S::DIRECTION);
+        let records = self.state.borrow().sys.as_ref().map_or(0, sys);
         S::half(self).side.moved().wrapping_add(records)
     }
 

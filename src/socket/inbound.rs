@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::{
     hot::{self, HOT},
     step::Progress,
-    sys::{Call, Meaning, Sys, meaning},
+    sys::{Call, LATER, Meaning, Sys, meaning},
 };
 use crate::{error, frame};
 
@@ -257,6 +257,7 @@ impl ReadSide {
                 self.drained = true;
                 Progress::Wait
             }
+            Err(LATER) => Progress::Again,
             Err(error) if meaning(Call::Receive, error) == Meaning::Pause => {
                 self.pause();
                 Progress::Wait
@@ -298,6 +299,7 @@ impl ReadSide {
                     Progress::Done(Ok(Read::Some(count))) => Progress::Done(Ok(count)),
                     Progress::Done(Err(error)) => Progress::Done(Err(error)),
                     Progress::Wait => Progress::Wait,
+                    Progress::Again => Progress::Again,
                 }
             };
             match read {
@@ -308,6 +310,7 @@ impl ReadSide {
                 Progress::Done(Ok(_)) => {}
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
             }
         }
     }
@@ -331,6 +334,7 @@ impl ReadSide {
             Progress::Done(Ok(got)) => got,
             Progress::Done(Err(error)) => return Progress::Done(Err(error)),
             Progress::Wait => return Progress::Wait,
+            Progress::Again => return Progress::Again,
         };
         let data = &hot[..have + got];
         match want.look(data) {

@@ -449,7 +449,7 @@ impl AsyncSocket {
         }
         match progress {
             Progress::Done(result) => result,
-            Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
+            Progress::Wait | Progress::Again => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 

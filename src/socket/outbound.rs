@@ -146,6 +146,7 @@ impl WriteSide {
                 Progress::Done(Ok(_)) => {}
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
             }
         }
         match self.check(sys) {

@@ -31,6 +31,8 @@ pub(crate) enum Progress<T> {
     Done(io::Result<T>),
     /// It goes on when its direction is ready.
     Wait,
+    /// It can go on at once, and does when others have had their turn.
+    Again,
 }
 
 impl<T> Progress<T> {
@@ -39,6 +41,7 @@ impl<T> Progress<T> {
         match self {
             Progress::Done(result) => Progress::Done(result.map(f)),
             Progress::Wait => Progress::Wait,
+            Progress::Again => Progress::Again,
         }
     }
 }
@@ -186,6 +189,7 @@ impl<'a, O: Op> Verb<'a, O> {
             }
             Some(Progress::Done(result)) => self.end(result),
             Some(Progress::Wait) => self.wait(engine, cx),
+            Some(Progress::Again) => self.let_others_go_first(engine, cx),
             None => self.stand_in_line(engine, cx),
         }
     }
@@ -230,6 +234,25 @@ impl<'a, O: Op> Verb<'a, O> {
             return self.end(Err(error));
         }
         self.pend(engine, cx)
+    }
+
+    /// Goes on, in its turn, when the others have been resumed and the driver was asked.
+    #[cold]
+    fn let_others_go_first(
+        &mut self,
+        engine: &Engine,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<O::Output>> {
+        self.hold_turn(cx);
+        if self.socket.core.owes() {
+            self.socket.core.mark_dirty(engine);
+        }
+        let poll = self.pend(engine, cx);
+        if poll.is_pending() {
+            cx.waker().wake_by_ref();
+            engine.end_turn_now();
+        }
+        poll
     }
 
     fn hold_turn(&mut self, cx: &mut Context<'_>) {

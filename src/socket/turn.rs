@@ -217,17 +217,17 @@ mod tests {
         assert_ne!(first, second);
         // Who asks before it is called leaves its new waker and gets the old one back.
         let (new, new_waker, _) = waiter();
-        assert!(is(turn.called(second, new).unwrap_err(), &second_waker));
+        assert!(is(turn.called(second, new).1, &second_waker));
         assert!(is(turn.pass().wake, &first_waker));
         assert!(turn.is_taken(), "it is the turn of who was called");
-        assert!(turn.called(second, Waiter::of(&new_waker)).is_err());
-        assert!(turn.called(first, Waiter::of(&first_waker)).is_ok());
+        assert!(!turn.called(second, Waiter::of(&new_waker)).0);
+        assert!(turn.called(first, Waiter::of(&first_waker)).0);
         assert!(is(turn.pass().wake, &new_waker));
-        assert!(turn.called(second, Waiter::of(&new_waker)).is_ok());
+        assert!(turn.called(second, Waiter::of(&new_waker)).0);
         assert!(turn.line.is_none(), "an empty line is forgotten");
         assert!(turn.pass().wake.is_none() && !turn.is_taken());
         // A ticket of a line that is no more gets its waker back.
-        assert!(is(turn.called(second, Waiter::of(&new_waker)).unwrap_err(), &new_waker));
+        assert!(is(turn.called(second, Waiter::of(&new_waker)).1, &new_waker));
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
         assert!(turn.is_taken());
         assert_eq!(turn.seize().len(), 0);
         assert!(turn.is_seized() && !turn.is_taken());
-        assert!(turn.called(a, Waiter::of(&a_waker)).is_err(), "its call was taken away");
+        assert!(!turn.called(a, Waiter::of(&a_waker)).0, "its call was taken away");
         turn.take();
         let (own, ..) = waiter();
         turn.wait(own);

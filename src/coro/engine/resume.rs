@@ -51,7 +51,8 @@ impl Engine {
 
     #[inline(always)]
     fn resume_ready_by<const TIMED: bool>(&self, times: usize) -> Option<usize> {
-        let mut left = times;
+        // `run`'s own future may have ended the turn.
+        let mut left = if self.ends_turn.take() { 0 } else { times };
         let mut mains_turn = None;
         while left > 0 {
             left -= 1;
@@ -103,7 +104,11 @@ impl Engine {
             let woken = self.woken.get();
             if !woken || !table.is_idle() || left == 0 || self.is_inherited() {
                 table.put_back(index, body, woken);
-                return left;
+                return if woken && self.ends_turn.take() { 0 } else { left };
+            }
+            if self.ends_turn.take() {
+                table.put_back(index, body, woken);
+                return 0;
             }
             left -= 1;
         }

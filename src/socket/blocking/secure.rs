@@ -85,7 +85,7 @@ impl Twin {
         side.refill();
         match op.step(&self.sys, self.stepping(), &mut side) {
             Progress::Done(result) => result.map(Some),
-            Progress::Wait => Ok(None),
+            Progress::Wait | Progress::Again => Ok(None),
         }
     }
 

@@ -73,7 +73,7 @@ impl Drop for Twin {
                 "a BlockingSocket was dropped with {queued} bytes to send, and they are lost: \
                  {error}"
             )),
-            Progress::Wait => log::warn(format_args!(
+            Progress::Wait | Progress::Again => log::warn(format_args!(
                 "a BlockingSocket was dropped with {} bytes that could not be sent at once, and \
                  they are lost; close() waits for them",
                 side.queued()
@@ -141,7 +141,9 @@ impl Twin {
             timeout.into_iter().chain(until).min()
         };
         let mut deadline = from_now();
-        let mut moved = (op.moved(), side.moved(), self.sys.moved());
+        let now =
+            |op: &O, side: &O::Side| (op.moved(), side.moved(), self.sys.moved(O::Side::DIRECTION));
+        let mut moved = now(&op, &side);
         loop {
             if self.is_closed() && !O::CLOSES {
                 return Err(error::closed());
@@ -149,13 +151,16 @@ impl Twin {
             side.refill();
             let result = match op.step(&self.sys, settings, &mut side) {
                 Progress::Done(result) => result,
-                Progress::Wait => {
-                    let now = (op.moved(), side.moved(), self.sys.moved());
+                progress => {
+                    let now = now(&op, &side);
                     if now != moved {
                         moved = now;
                         deadline = from_now();
                     }
-                    let waited = self.wait::<O>(deadline, side.is_paused());
+                    let waited = match progress {
+                        Progress::Again => self.let_others_go_first::<O>(deadline),
+                        _ => self.wait::<O>(deadline, side.is_paused()),
+                    };
                     if matches!(waited, Ok(true)) {
                         continue;
                     }
@@ -293,6 +298,16 @@ impl Twin {
         }
     }
 
+    /// Goes on at once, unless the deadline has come.
+    #[cold]
+    fn let_others_go_first<O: Op<Side: Kept>>(
+        &self,
+        deadline: Option<Instant>,
+    ) -> io::Result<bool> {
+        interrupt::check(O::Side::of(self))?;
+        Ok(deadline.is_none_or(|deadline| Driver::now() < deadline))
+    }
+
     /// Makes one attempt, unless a verb has the turn.
     pub(super) fn attempt<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
         O::check(self.sys.kind())?;
@@ -306,7 +321,7 @@ impl Twin {
         match op.step(&self.sys, self.stepping(), &mut side) {
             Progress::Done(Err(_)) if self.is_closed() => Err(error::closed()),
             Progress::Done(result) => result,
-            Progress::Wait => Err(io::ErrorKind::WouldBlock.into()),
+            Progress::Wait | Progress::Again => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }

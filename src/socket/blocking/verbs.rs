@@ -343,7 +343,7 @@ impl BlockingSocket {
         }
         match side.flush(&self.twin.sys) {
             Progress::Done(result) => result,
-            Progress::Wait => Ok(()),
+            Progress::Wait | Progress::Again => Ok(()),
         }
     }
 

@@ -159,6 +159,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
                 Progress::Done(Ok(sent)) => self.sent += sent,
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
             }
         }
     }

@@ -7,7 +7,7 @@ use super::super::{
     outbound::WriteSide,
     settings::Settings,
     step::{Needs, Op, Progress},
-    sys::{Direction, Sys},
+    sys::{Direction, LATER, Sys},
 };
 
 /// `readable`: until a read would not wait.
@@ -32,6 +32,7 @@ impl Op for Readable {
                 side.drain();
                 Progress::Wait
             }
+            Err(LATER) => Progress::Again,
             Err(error) => Progress::Done(Err(io::Error::from(error))),
         }
     }

@@ -141,6 +141,7 @@ where
             Progress::Done(Ok(())) => {}
             Progress::Done(Err(error)) => return Some(Progress::Done(Err(error))),
             Progress::Wait => return Some(Progress::Wait),
+            Progress::Again => return Some(Progress::Again),
         }
         let mut made = (self.0)();
         let buffer = made.as_mut();
@@ -235,6 +236,7 @@ impl Op for RecvAll<'_> {
                 Progress::Done(Ok(got)) => self.got += got,
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
             }
         }
         Progress::Done(Ok(()))
@@ -280,6 +282,7 @@ impl<const UNTIL: bool> Op for Gather<UNTIL> {
             Progress::Done(Ok(None)) => Progress::Done(Err(self.want.ended(&[]))),
             Progress::Done(Err(error)) => Progress::Done(Err(error)),
             Progress::Wait => Progress::Wait,
+            Progress::Again => Progress::Again,
         }
     }
 
@@ -352,6 +355,7 @@ impl Op for SendAll<'_> {
                 Progress::Done(Ok(sent)) => self.sent += sent,
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
             }
         }
         if self.buffer.is_empty() {

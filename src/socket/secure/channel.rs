@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::super::{
     hot::{self, HOT, Hot},
-    sys::Sys,
+    sys::{LATER, Sys, is_transient},
 };
 use crate::tls::session::{FULL, PLAIN, RECORD, SEALED, Session};
 
@@ -27,6 +27,14 @@ thread_local! {
 
 /// Fewest bytes asked of the kernel, however much of a record is there already.
 const FEWEST: usize = 2 << 10;
+
+/// Bytes of records without content after which a read lets others go first: as many as one read
+/// of records asks for. So a peer that sends nothing else holds nobody up for longer than that.
+const BARREN: usize = 16 << 10;
+
+/// Bytes received without content that count as progress for a timeout: those of a record that
+/// comes in pieces, and of a few messages of TLS before it.
+const AWAITED: usize = 2 * RECORD;
 
 /// See the module's page.
 pub(super) struct Channel {
@@ -41,6 +49,15 @@ pub(super) struct Channel {
     sent: usize,
     /// The kernel had less than it was asked for.
     drained: bool,
+    /// Bytes received that brought little or no content, since others were last let go first.
+    barren: usize,
+    /// Bytes received since there was content.
+    awaited: usize,
+    /// Bytes received and bytes sent that count as progress, as far as they fit.
+    received: u32,
+    pushed: u32,
+    /// What ended sending; each later send says the same.
+    broken: Option<Errno>,
     /// The stream has ended.
     ended: bool,
     /// We have shut down reading.
@@ -72,6 +89,11 @@ impl Channel {
             records: Vec::new(),
             sent: 0,
             drained: false,
+            barren: 0,
+            awaited: 0,
+            received: 0,
+            pushed: 0,
+            broken: None,
             ended: false,
             stopped: false,
             timeout,
@@ -118,14 +140,25 @@ impl Channel {
         self.stopped = true;
     }
 
-    /// A number that changes with each byte of a record that comes or goes.
-    pub(super) fn moved(&self) -> u32 {
-        (self.unfinished.len() + self.records.len() - self.sent) as u32
+    /// A number that changes with each byte of a record that comes, unless none of them brings
+    /// content.
+    pub(super) fn received(&self) -> u32 {
+        self.received
     }
 
-    /// Whether the next read is known to find nothing.
+    /// A number that changes with each byte of a record that leaves.
+    pub(super) fn pushed(&self) -> u32 {
+        self.pushed
+    }
+
+    /// Whether the next read is known to find nothing: no content, no end and no failure.
     pub(super) fn is_drained(&self) -> bool {
-        self.drained && !self.has_said()
+        self.drained && !self.has_said() && !self.has_ended() && self.session.check().is_ok()
+    }
+
+    /// Whether the end of what the peer sends is known.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended || self.session.has_peer_closed()
     }
 
     /// Whether something was said and not taken.
@@ -157,6 +190,7 @@ impl Channel {
         }
         loop {
             self.check()?;
+            self.let_others_go_first()?;
             match self.receive(sys, max, put)? {
                 Came::Said(count) => return Ok(count),
                 Came::End => return Ok(0),
@@ -165,10 +199,20 @@ impl Channel {
         }
     }
 
+    /// Fails with [`LATER`] when much has come that brought no content.
+    fn let_others_go_first(&mut self) -> Result<(), Errno> {
+        if self.barren < BARREN {
+            return Ok(());
+        }
+        self.barren = 0;
+        Err(LATER)
+    }
+
     /// Receives until something is said; `false` if nothing is there yet.
     pub(super) fn fill(&mut self, sys: &Sys) -> Result<bool, Errno> {
         while !self.has_said() {
             self.check()?;
+            self.let_others_go_first()?;
             match self.receive(sys, 0, &mut |_| {}) {
                 Ok(Came::End) => return Ok(true),
                 Ok(_) => {}
@@ -204,7 +248,7 @@ impl Channel {
         max: usize,
         put: &mut dyn FnMut(&[u8]),
     ) -> Result<Came, Errno> {
-        if self.ended || self.session.has_peer_closed() {
+        if self.has_ended() {
             return Ok(Came::End);
         }
         let mut buffer = Hot::of(&RECORDS);
@@ -223,11 +267,17 @@ impl Channel {
             return Ok(Came::End);
         }
         self.drained = got < asked;
+        self.barren += got;
+        self.awaited = self.awaited.saturating_add(got);
+        if self.awaited <= AWAITED {
+            self.received = self.received.wrapping_add(got as u32);
+        }
         buffer[..before].copy_from_slice(&self.unfinished);
         let came = &mut buffer[..before + got];
 
-        let (said, mut given) = (&mut self.said, 0);
+        let (said, mut given, mut content) = (&mut self.said, 0, 0);
         let used = self.session.pull(came, &mut self.records, &mut |bytes| {
+            content += bytes.len();
             let (for_caller, rest) = bytes.split_at(bytes.len().min(max - given));
             if !for_caller.is_empty() {
                 put(for_caller);
@@ -235,6 +285,11 @@ impl Channel {
             }
             said.extend_from_slice(rest);
         });
+        // Whatever brings about as much as it costs is none of the concern.
+        self.barren = self.barren.saturating_sub(2 * content);
+        if content > 0 {
+            self.awaited = 0;
+        }
         if !self.records.is_empty() {
             // An answer to the peer, or an alert. If there is no room it leaves with the next send.
             let _ = self.push(sys);
@@ -290,11 +345,25 @@ impl Channel {
         let sealed = self.session.seal(&mut self.unfinished, &bytes[..taken], &mut buffer);
         let sealed = &buffer[..sealed.map_err(|_| Errno::PROTO)?];
         match sys.send_raw(sealed) {
-            Ok(sent) => self.records.extend_from_slice(&sealed[sent..]),
-            Err(Errno::AGAIN) => self.records.extend_from_slice(sealed),
-            Err(error) => return Err(error),
+            Ok(sent) => {
+                self.pushed = self.pushed.wrapping_add(sent as u32);
+                self.records.extend_from_slice(&sealed[sent..]);
+            }
+            // The session counts it among those that the peer has got: it must leave, if late.
+            Err(error) if error == Errno::AGAIN || is_transient(error) => {
+                self.records.extend_from_slice(sealed);
+            }
+            Err(error) => return Err(self.break_off(error)),
         }
         Ok(taken)
+    }
+
+    /// Nothing more can be sent: a record is lost, and the peer would miss it.
+    #[cold]
+    fn break_off(&mut self, error: Errno) -> Errno {
+        self.records = Vec::new();
+        self.sent = 0;
+        *self.broken.get_or_insert(error)
     }
 
     /// The same from several buffers.
@@ -323,8 +392,18 @@ impl Channel {
 
     /// Sends the records that found no room.
     pub(super) fn push(&mut self, sys: &Sys) -> Result<(), Errno> {
+        if let Some(error) = self.broken {
+            return Err(self.break_off(error));
+        }
         while self.owes() {
-            self.sent += sys.send_raw(&self.records[self.sent..])?;
+            match sys.send_raw(&self.records[self.sent..]) {
+                Ok(sent) => {
+                    self.pushed = self.pushed.wrapping_add(sent as u32);
+                    self.sent += sent;
+                }
+                Err(error) if error == Errno::AGAIN || is_transient(error) => return Err(error),
+                Err(error) => return Err(self.break_off(error)),
+            }
             if self.sent == self.records.len() {
                 self.records = Vec::new();
                 self.sent = 0;

@@ -34,7 +34,7 @@ pub(super) use self::{
     shake::{ShakeRecv, ShakeSend},
     verbs::Connecting,
 };
-use super::sys::Sys;
+use super::sys::{Direction, LATER, Sys};
 use crate::{
     addr::Address,
     driver::Driver,
@@ -199,8 +199,11 @@ impl Secure {
     }
 
     /// Whether a read would give something, be it the end.
-    pub(super) fn is_readable(&self, sys: &Sys) -> bool {
-        self.call(|channel| channel.fill(sys)).unwrap_or(true)
+    pub(super) fn is_readable(&self, sys: &Sys) -> Result<bool, Errno> {
+        match self.call(|channel| channel.fill(sys)) {
+            Err(LATER) => Err(LATER),
+            filled => Ok(filled.unwrap_or(true)),
+        }
     }
 
     pub(super) fn is_drained(&self) -> bool {
@@ -211,8 +214,12 @@ impl Secure {
         self.channel(|channel| channel.is_cut()).unwrap_or(false)
     }
 
-    pub(super) fn moved(&self) -> u32 {
-        self.channel(|channel| channel.moved()).unwrap_or(0)
+    pub(super) fn moved(&self, direction: Direction) -> u32 {
+        let moved = self.channel(|channel| match direction {
+            Direction::Read => channel.received(),
+            Direction::Write => channel.pushed(),
+        });
+        moved.unwrap_or(0)
     }
 
     /// The end of the stream will be our own doing.

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 
 use rustix::io::Errno;
 
-use super::sys::Sys;
+use super::sys::{Direction, Sys};
 
 /// See the module's page.
 pub(crate) enum Secure {}
@@ -26,7 +26,7 @@ impl Secure {
         match *self {}
     }
 
-    pub(super) fn is_readable(&self, _: &Sys) -> bool {
+    pub(super) fn is_readable(&self, _: &Sys) -> Result<bool, Errno> {
         match *self {}
     }
 
@@ -38,7 +38,7 @@ impl Secure {
         match *self {}
     }
 
-    pub(super) fn moved(&self) -> u32 {
+    pub(super) fn moved(&self, _: Direction) -> u32 {
         match *self {}
     }
 

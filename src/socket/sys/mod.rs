@@ -45,6 +45,9 @@ use rustix::{
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+pub(crate) use self::over::LATER;
+#[cfg(feature = "tls")]
+pub(crate) use self::over::is_transient;
 pub(crate) use self::{
     address::unnamed,
     batch::{MANY, Received},

@@ -9,8 +9,18 @@ use rustix::io::Errno;
 
 use super::{
     super::{hot, secure::Secure},
-    Result, Sys,
+    Direction, Result, Sys,
 };
+
+/// Says that a read has done as much as one step may without a result, and is to be made again
+/// when others have had their turn. No call fails with it: interrupted ones are made again.
+pub(crate) const LATER: Errno = Errno::INTR;
+
+/// Whether a failed send may succeed when it is made again: the system was short of memory.
+#[cfg(feature = "tls")]
+pub(crate) fn is_transient(error: Errno) -> bool {
+    matches!(error, Errno::NOBUFS | Errno::NOMEM)
+}
 
 /// Most bytes that a closing socket throws away: tickets, and whatever crossed the close.
 const MOST_DRAINED: usize = 256 << 10;
@@ -95,9 +105,9 @@ impl Sys {
         }
     }
 
-    /// A number that changes with each byte of a record that comes or goes.
-    pub(crate) fn moved(&self) -> u32 {
-        self.secure().map_or(0, Secure::moved)
+    /// A number that changes with each byte of a record that comes or goes in this direction.
+    pub(crate) fn moved(&self, direction: Direction) -> u32 {
+        self.secure().map_or(0, |tls| tls.moved(direction))
     }
 
     /// Whether the stream has ended without the peer's saying so, where it should have.
@@ -109,7 +119,7 @@ impl Sys {
     pub(crate) fn is_readable(&self) -> Result<bool> {
         match self.secure() {
             None => self.is_readable_raw(),
-            Some(tls) => Ok(tls.is_readable(self)),
+            Some(tls) => tls.is_readable(self),
         }
     }
 

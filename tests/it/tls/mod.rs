@@ -1,12 +1,15 @@
 //! TLS on the same sockets: what both faces promise beyond the verbs themselves.
 
+mod attacks;
 mod bad;
+mod behind;
 mod between;
 mod crowd;
 mod later;
 mod made;
 mod peers;
 mod pieces;
+mod records;
 mod scenarios;
 mod ways;
 

@@ -1,0 +1,244 @@
+//! What a hostile peer of TLS can do to the others of a scheduler; each in a process of its own.
+//! Bounds are in seconds, figures are printed: `cargo test tls::attacks -- --nocapture`.
+
+use std::{
+    env,
+    io::{ErrorKind, Write},
+    net::TcpListener,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use asyncoro::{AsyncSocket, BlockingSocket, coro, signal, time::timeout};
+use rustix::process::{Signal, getpid, kill_process};
+
+use super::{
+    echo, listening_blocking,
+    records::{Identity, Peer},
+};
+use crate::pairs::{LIMIT, bounded, run};
+
+/// Which test a process of this test binary is made for, if any.
+const PART: &str = "ASYNCORO_TEST_PART";
+
+/// Whether this is the process that a test is to run in; if not, it is started and waited for, and
+/// what it prints is printed.
+fn is_own_process(test: &str) -> bool {
+    if env::var(PART).is_ok_and(|own| own == test) {
+        return true;
+    }
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args([&format!("tls::attacks::{test}"), "--exact", "--nocapture"]).env(PART, test);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{text}\n{errors}", output.status);
+    assert!(text.contains("1 passed"), "no such test\n{text}");
+    text.lines().filter(|line| line.starts_with("figure")).for_each(|line| println!("{line}"));
+    false
+}
+
+/// Records without content, of which there is no end.
+#[derive(Clone, Copy, Debug)]
+enum Flood {
+    /// Empty ones and new keys in turn; rustls refuses many of either alone.
+    Keys,
+    /// Session tickets, which a server sends when it likes.
+    Tickets,
+}
+
+impl Flood {
+    /// A socket and the peer that will flood it.
+    fn ends(self, identity: &Arc<Identity>) -> (BlockingSocket, Peer) {
+        let (server, client) = identity.both();
+        let identity = Arc::clone(identity);
+        if matches!(self, Flood::Tickets) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let accepting = thread::spawn(move || identity.accept(&listener));
+            let socket = BlockingSocket::create_tls_connection(("localhost", port), &client);
+            return (socket.unwrap(), accepting.join().unwrap());
+        }
+        let (listener, port) = listening_blocking(&server);
+        let connecting = thread::spawn(move || identity.connect(port));
+        let socket = listener.accept().unwrap().0;
+        socket.flush().unwrap();
+        (socket, connecting.join().unwrap())
+    }
+
+    /// Some of it.
+    fn some(self, peer: &mut Peer) -> Vec<u8> {
+        let mut some = Vec::new();
+        while some.len() < 32 << 10 {
+            match self {
+                Flood::Keys => {
+                    some.extend(peer.sealer.data(b""));
+                    some.extend(peer.sealer.key_update());
+                }
+                Flood::Tickets => some.extend(peer.sealer.ticket()),
+            }
+        }
+        some
+    }
+
+    /// Begins it, until the other end is closed or this is told to stop.
+    fn begin(self, mut peer: Peer) -> Flooding {
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopping, counting) = (Arc::clone(&stop), Arc::clone(&sent));
+        let thread = thread::spawn(move || {
+            while !stopping.load(Ordering::Relaxed) {
+                let some = self.some(&mut peer);
+                if peer.stream.write_all(&some).is_err() {
+                    break;
+                }
+                counting.fetch_add(some.len() as u64, Ordering::Relaxed);
+            }
+        });
+        Flooding { stop, sent, thread: Some(thread), begun: Instant::now() }
+    }
+}
+
+struct Flooding {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+    begun: Instant,
+}
+
+impl Flooding {
+    /// Megabytes in a second, so far.
+    fn rate(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed) / self.begun.elapsed().as_millis().max(1) as u64 / 1000
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.thread.as_ref().unwrap().is_finished()
+    }
+}
+
+impl Drop for Flooding {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// How long 99 of 100 questions of an honest client take, and the slowest.
+fn honest(port: u16, questions: usize) -> (Duration, Duration) {
+    let socket = BlockingSocket::create_connection(("127.0.0.1", port)).unwrap();
+    socket.set_timeout(Some(LIMIT));
+    let mut times: Vec<Duration> = (0..questions)
+        .map(|_| {
+            let begun = Instant::now();
+            socket.send_msg(b"question").unwrap();
+            assert_eq!(socket.recv_msg().unwrap().unwrap(), "question");
+            begun.elapsed()
+        })
+        .collect();
+    socket.close().unwrap();
+    times.sort();
+    (times[questions * 99 / 100], times[questions - 1])
+}
+
+#[test]
+fn records_without_content_hold_up_nobody() {
+    const TEST: &str = "records_without_content_hold_up_nobody";
+    if !is_own_process(TEST) {
+        return;
+    }
+    for flood in [Flood::Keys, Flood::Tickets] {
+        run(async move || {
+            let identity = Arc::new(Identity::new());
+            let (socket, peer) = flood.ends(&identity);
+            let socket = socket.into_async().unwrap();
+            let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+            let port = server.local_addr().unwrap().port().unwrap();
+            let serving = coro::spawn(async move { echo(&server.accept().await.unwrap().0).await });
+
+            let flooding = flood.begin(peer);
+            let reader = socket.clone();
+            let reading = coro::spawn(async move { reader.recv(&mut [0; 99]).await });
+            let asking = thread::spawn(move || honest(port, 200));
+            while !asking.is_finished() {
+                asyncoro::time::sleep(Duration::from_millis(5)).await;
+            }
+            let (most, slowest) = asking.join().unwrap();
+            serving.await.unwrap().unwrap();
+
+            // A signal is heeded while it goes on.
+            let heeding = coro::spawn(async {
+                signal::terminate().await.unwrap();
+                Instant::now()
+            });
+            coro::yield_now().await;
+            let sent = Instant::now();
+            kill_process(getpid(), Signal::TERM).unwrap();
+            let heeded = heeding.await.unwrap() - sent;
+            assert!(!reading.is_finished() && flooding.goes_on());
+            reading.terminate();
+            let _ = reading.await;
+
+            // So are timeouts, a verb's own too.
+            let begun = Instant::now();
+            timeout(Duration::from_secs(1), socket.recv(&mut [0; 99])).await.unwrap_err();
+            let around = begun.elapsed();
+            let mut own = Vec::new();
+            socket.set_timeout(Some(Duration::from_millis(300)));
+            for verb in 0..4 {
+                let begun = Instant::now();
+                let error = match verb {
+                    0 => socket.recv(&mut [0; 99]).await.map(drop),
+                    1 => socket.recv_msg().await.map(drop),
+                    2 => socket.peek(&mut [0; 99]).await.map(drop),
+                    _ => socket.readable().await,
+                };
+                let error = error.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::TimedOut, "{flood:?}: {error:?}");
+                own.push(begun.elapsed());
+            }
+            println!(
+                "figure: flood {flood:?}, {} MB/s: honest p99 {most:?}, slowest {slowest:?}, \
+                 SIGTERM heeded after {heeded:?}, timeout(1 s) after {around:?}, own 300 ms after \
+                 {own:?}",
+                flooding.rate(),
+            );
+            assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+            assert!(heeded < Duration::from_secs(1), "{heeded:?}");
+            assert!(around < Duration::from_secs(3), "{around:?}");
+            assert!(own.iter().all(|own| *own < Duration::from_secs(3)), "{own:?}");
+            socket.set_timeout(None);
+            drop(socket);
+            drop(flooding);
+        });
+    }
+}
+
+#[test]
+fn a_threads_timeout_does_not_count_records_without_content() {
+    bounded(|| {
+        let identity = Arc::new(Identity::new());
+        for flood in [Flood::Keys, Flood::Tickets] {
+            let (socket, peer) = flood.ends(&identity);
+            let flooding = flood.begin(peer);
+            socket.set_timeout(Some(Duration::from_millis(300)));
+            for verb in 0..3 {
+                let begun = Instant::now();
+                let error = match verb {
+                    0 => socket.recv(&mut [0; 99]).map(drop),
+                    1 => socket.recv_msg().map(drop),
+                    _ => socket.readable(),
+                };
+                let error = error.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::TimedOut, "{flood:?}: {error:?}");
+                assert!(begun.elapsed() < Duration::from_secs(3));
+            }
+            drop(socket);
+            drop(flooding);
+        }
+    });
+}

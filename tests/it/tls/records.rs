@@ -1,0 +1,203 @@
+//! A peer that speaks TLS 1.3 record by record: rustls shakes hands, and with the secret that it
+//! logs a test seals what no library would send.
+
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+};
+
+use asyncoro::{ClientTls, ServerTls};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, ContentType, KeyLog, ProtocolVersion,
+    RootCertStore, ServerConfig, ServerConnection, SupportedCipherSuite, Tls13CipherSuite,
+    crypto::{
+        CryptoProvider,
+        cipher::{AeadKey, Iv, MessageEncrypter, OutboundChunks, OutboundPlainMessage},
+        ring::{self, cipher_suite::TLS13_AES_256_GCM_SHA384},
+        tls13::OkmBlock,
+    },
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use super::{
+    both,
+    made::{Made, params},
+};
+use crate::pairs::LIMIT;
+
+/// A certificate for `localhost`, for peers as for sockets.
+pub(super) struct Identity {
+    made: Made,
+}
+
+impl Identity {
+    pub(super) fn new() -> Identity {
+        Identity { made: Made::self_signed(&params("localhost")) }
+    }
+
+    /// The configurations of sockets.
+    pub(super) fn both(&self) -> (ServerTls, ClientTls) {
+        both(&self.made.chain, &self.made.key)
+    }
+
+    fn chain(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.made.chain.as_bytes()).unwrap()
+    }
+
+    /// A client whose handshake is done. What the server sends from then on it leaves unread.
+    pub(super) fn connect(&self, port: u16) -> Peer {
+        self.shake_as_client(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    /// The same on a connection that stands.
+    pub(super) fn shake_as_client(&self, stream: TcpStream) -> Peer {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.chain()).unwrap();
+        let log = Arc::new(Log::new("CLIENT_TRAFFIC_SECRET_0"));
+        let config = ClientConfig::builder_with_provider(provider());
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.key_log = Arc::<Log>::clone(&log);
+        let name = "localhost".try_into().unwrap();
+        let session = ClientConnection::new(Arc::new(config), name).unwrap();
+        Peer::shake(stream, session.into(), &log)
+    }
+
+    /// A server that sends no ticket, when it has shaken hands with the next client.
+    pub(super) fn accept(&self, listener: &TcpListener) -> Peer {
+        let key = PrivateKeyDer::from_pem_slice(self.made.key.as_bytes()).unwrap();
+        let log = Arc::new(Log::new("SERVER_TRAFFIC_SECRET_0"));
+        let config = ServerConfig::builder_with_provider(provider());
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let mut config = config.with_single_cert(vec![self.chain()], key).unwrap();
+        config.key_log = Arc::<Log>::clone(&log);
+        config.send_tls13_tickets = 0;
+        let session = ServerConnection::new(Arc::new(config)).unwrap();
+        Peer::shake(listener.accept().unwrap().0, session.into(), &log)
+    }
+}
+
+/// One whose keys are 32 bytes long, as [`AeadKey`] is made of them.
+fn provider() -> Arc<CryptoProvider> {
+    let cipher_suites = vec![TLS13_AES_256_GCM_SHA384];
+    Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() })
+}
+
+fn suite() -> &'static Tls13CipherSuite {
+    match TLS13_AES_256_GCM_SHA384 {
+        SupportedCipherSuite::Tls13(suite) => suite,
+        _ => unreachable!("it is one of TLS 1.3"),
+    }
+}
+
+/// Keeps one secret of a handshake.
+#[derive(Debug)]
+struct Log {
+    label: &'static str,
+    secret: Mutex<Vec<u8>>,
+}
+
+impl Log {
+    fn new(label: &'static str) -> Log {
+        Log { label, secret: Mutex::default() }
+    }
+}
+
+impl KeyLog for Log {
+    fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
+        if label == self.label {
+            *self.secret.lock().unwrap() = secret.to_vec();
+        }
+    }
+}
+
+/// A connection after its handshake: what is sent is up to the test, what comes stays unread.
+pub(super) struct Peer {
+    pub(super) stream: TcpStream,
+    pub(super) sealer: Sealer,
+}
+
+impl Peer {
+    fn shake(mut stream: TcpStream, mut session: Connection, log: &Log) -> Peer {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut stream).unwrap();
+        }
+        let sealer = Sealer::new(log.secret.lock().unwrap().clone());
+        Peer { stream, sealer }
+    }
+
+    /// Sends records in one call.
+    pub(super) fn send(&mut self, records: &[Vec<u8>]) {
+        self.stream.write_all(&records.concat()).unwrap();
+    }
+}
+
+/// Makes records, one after the other.
+pub(super) struct Sealer {
+    secret: Vec<u8>,
+    encrypter: Box<dyn MessageEncrypter>,
+    count: u64,
+}
+
+impl Sealer {
+    fn new(secret: Vec<u8>) -> Sealer {
+        let (mut key, mut iv) = ([0; 32], [0; 12]);
+        expand(&secret, b"key", &mut key);
+        expand(&secret, b"iv", &mut iv);
+        let encrypter = suite().aead_alg.encrypter(AeadKey::from(key), Iv::from(iv));
+        Sealer { secret, encrypter, count: 0 }
+    }
+
+    fn record(&mut self, typ: ContentType, payload: &[u8]) -> Vec<u8> {
+        let (version, payload) = (ProtocolVersion::TLSv1_2, OutboundChunks::Single(payload));
+        let plain = OutboundPlainMessage { typ, version, payload };
+        let sealed = self.encrypter.encrypt(plain, self.count).unwrap();
+        self.count += 1;
+        sealed.encode()
+    }
+
+    pub(super) fn data(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.record(ContentType::ApplicationData, bytes)
+    }
+
+    pub(super) fn close_notify(&mut self) -> Vec<u8> {
+        self.record(ContentType::Alert, &[1, 0])
+    }
+
+    /// New keys from the next record on; the peer keeps its own.
+    pub(super) fn key_update(&mut self) -> Vec<u8> {
+        let record = self.record(ContentType::Handshake, &[24, 0, 0, 1, 0]);
+        let mut next = vec![0; self.secret.len()];
+        expand(&self.secret, b"traffic upd", &mut next);
+        *self = Sealer::new(next);
+        record
+    }
+
+    /// A session ticket, which servers send when they like.
+    pub(super) fn ticket(&mut self) -> Vec<u8> {
+        let mut body = vec![0, 0, 0x1c, 0x20, 1, 2, 3, 4, 1, 0, 0, 32];
+        body.extend_from_slice(&[7; 32]);
+        body.extend_from_slice(&[0, 0]);
+        let mut message = vec![4, 0, 0, body.len() as u8];
+        message.extend_from_slice(&body);
+        self.record(ContentType::Handshake, &message)
+    }
+}
+
+/// A record that nobody can decrypt.
+pub(super) fn broken() -> Vec<u8> {
+    let mut record = vec![7; 37];
+    record[..5].copy_from_slice(&[23, 3, 3, 0, 32]);
+    record
+}
+
+/// HKDF-Expand-Label of RFC 8446, 7.1, with an empty context.
+fn expand(secret: &[u8], label: &[u8], to: &mut [u8]) {
+    let expander = suite().hkdf_provider.expander_for_okm(&OkmBlock::new(secret));
+    let length = (to.len() as u16).to_be_bytes();
+    let label_length = [b"tls13 ".len() as u8 + label.len() as u8];
+    expander.expand_slice(&[&length, &label_length, b"tls13 ", label, &[0]], to).unwrap();
+}
