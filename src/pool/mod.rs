@@ -18,14 +18,16 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    process,
     sync::Arc,
     task::{Context, Poll, Waker},
     thread,
 };
 
 use self::threads::Pool;
-use crate::primitives::{Mutex, lock};
+use crate::{
+    fork,
+    primitives::{Mutex, lock},
+};
 
 /// Threads that the pool has at most, unless [`set_max_threads`] says otherwise.
 ///
@@ -169,7 +171,7 @@ impl<T> Drop for Call<T> {
 
 impl<T> Call<T> {
     fn is_ours(&self) -> bool {
-        self.pool.process == process::id()
+        self.pool.process == fork::generation()
     }
 }
 
@@ -239,7 +241,7 @@ mod tests {
     use super::{threads::tests::eventually, *};
 
     fn pool(max_threads: usize) -> Arc<Pool> {
-        Pool::new(process::id(), max_threads, Duration::from_millis(200))
+        Pool::new(fork::generation(), max_threads, Duration::from_millis(200))
     }
 
     /// An executor that is not ours.
