@@ -49,7 +49,8 @@ mod hub;
 /// if a signal came since it resolved last, however many came.
 ///
 /// # Platform
-/// Unix. In a child made by fork(2) without exec the thread is missing: nothing resolves there.
+/// Unix. In a child made by fork(2) a call of its own works as here; one that it has inherited
+/// counts from its first poll there.
 pub fn ctrl_c() -> Signal {
     Signal::new(&[Kind::Interrupt])
 }
@@ -127,6 +128,9 @@ impl Future for Signal {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let kinds = self.kinds;
+        if self.watch.as_ref().is_ok_and(|watch| watch.hub.is_inherited()) {
+            self.watch = Watch::new(kinds);
+        }
         match &mut self.watch {
             Ok(watch) => watch.poll(kinds, context.waker()).map(Ok),
             failed => {
@@ -179,7 +183,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
+        if let Some(ticket) = self.ticket
+            && !self.hub.is_inherited()
+        {
             drop(self.hub.locked(|state| state.waiting.leave(ticket)));
         }
     }

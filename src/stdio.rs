@@ -14,7 +14,10 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::sync::{Receiver, Sender, mailbox};
+use crate::{
+    fork::{self, Global},
+    sync::{Receiver, Sender, mailbox},
+};
 
 /// The lines of standard input.
 ///
@@ -37,13 +40,15 @@ use crate::sync::{Receiver, Sender, mailbox};
 /// # }
 /// ```
 pub fn lines() -> Lines {
-    Lines { input: None }
+    Lines { input: None, process: fork::generation() }
 }
 
 /// What [`lines`] returns: takes lines of standard input.
 #[derive(Debug)]
 pub struct Lines {
     input: Option<&'static Receiver<Line>>,
+    /// The process whose input that is: a child must not touch the mailbox of its parent.
+    process: u32,
 }
 
 impl Lines {
@@ -75,11 +80,17 @@ impl Lines {
     /// Dropped, it has taken no line.
     ///
     /// # Platform
-    /// In a child made by fork(2) without exec the thread is missing: no line comes there.
+    /// In a child made by fork(2) without exec no line comes if the parent has asked for one: its
+    /// thread holds `std::io::stdin`.
     pub async fn next(&mut self) -> io::Result<Option<String>> {
         let input = match self.input {
-            Some(input) => input,
-            None => *self.input.insert(standard_input()?),
+            Some(input) if self.process == fork::generation() => input,
+            _ => {
+                let input = *self.input.insert(standard_input()?);
+                // Now that it is counted.
+                self.process = fork::generation();
+                input
+            }
         };
         input.receive().await.transpose()
     }
@@ -89,8 +100,9 @@ type Line = io::Result<String>;
 
 /// The mailbox of the process, made at first use together with the thread that fills it.
 fn standard_input() -> io::Result<&'static Receiver<Line>> {
-    static INPUT: Mutex<Option<&'static Receiver<Line>>> = Mutex::new(None);
-    let mut input = INPUT.lock().unwrap_or_else(PoisonError::into_inner);
+    static INPUT: Global<Mutex<Option<&'static Receiver<Line>>>> = Global::new();
+    let input = INPUT.of_this_process(|_| Mutex::default());
+    let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(input) = *input {
         return Ok(input);
     }
@@ -290,7 +302,9 @@ mod tests {
     fn lines_of(reader: impl Read + Send + 'static) -> (Lines, thread::JoinHandle<()>) {
         let (sender, receiver) = mailbox(AHEAD);
         let read = move || pump(BufReader::new(reader), || Ok(()), LONGEST, &sender);
-        (Lines { input: Some(Box::leak(Box::new(receiver))) }, thread::spawn(read))
+        let input = Some(&*Box::leak(Box::new(receiver)));
+        let lines = Lines { input, process: fork::generation() };
+        (lines, thread::spawn(read))
     }
 
     #[test]

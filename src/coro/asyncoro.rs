@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::{self, Future},
-    io,
+    io, mem,
     panic::Location,
     sync::{Mutex, PoisonError, mpsc},
     task::Poll,
@@ -129,7 +129,10 @@ impl AsynCoro {
             }
             done(());
         });
-        if let Some(thread) = &self.thread {
+        // In a child of fork(2) there is no such thread.
+        if let Some(thread) = &self.thread
+            && !self.inbox.is_inherited()
+        {
             // Held while waiting, so that whoever comes second waits for the same end.
             let mut handle = thread.handle.lock().unwrap_or_else(PoisonError::into_inner);
             if handle.take().is_some_and(|handle| handle.join().is_err()) {
@@ -186,6 +189,10 @@ impl fmt::Debug for AsynCoro {
 
 impl Drop for Background {
     fn drop(&mut self) {
+        if self.inbox.is_inherited() {
+            // The thread is the parent's alone: there is none to be detached.
+            return mem::forget(mem::take(&mut self.handle));
+        }
         let _ = self.inbox.send(Post::Call(Box::new(Engine::stop)));
     }
 }

@@ -5,9 +5,10 @@
 //! when it is dropped.
 #![allow(unsafe_code)]
 
-use std::{cell::Cell, ptr, rc::Rc};
+use std::{cell::Cell, ptr, rc::Rc, sync::atomic::AtomicBool};
 
 use super::{engine::Engine, waker::Key};
+use crate::fork;
 
 thread_local! {
     static CURRENT: Cell<*const Engine> = const { Cell::new(ptr::null()) };
@@ -83,7 +84,12 @@ impl Drop for Entered {
     }
 }
 
-/// In the child of a fork: forgets the scheduler, which stays the parent's.
-pub(super) fn forget() {
+/// Has the child of each fork forget the scheduler, which stays the parent's.
+pub(super) fn forget_in_children() {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    fork::in_each_child(&REGISTERED, forget);
+}
+
+extern "C" fn forget() {
     CURRENT.set(ptr::null());
 }

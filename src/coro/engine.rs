@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     driver::{Driver, Kind},
+    fork,
     primitives::Arc,
 };
 
@@ -119,7 +120,7 @@ pub(crate) struct Engine {
     /// Emptied vectors, kept for their memory.
     spare_waiters: RefCell<Vec<Waiter>>,
     spare_posts: RefCell<Vec<Post>>,
-    process: Cell<u32>,
+    process: u32,
 }
 
 /// How another thread is told what it has asked for.
@@ -130,7 +131,8 @@ const BUDGET: u32 = 128;
 
 impl Engine {
     pub(super) fn new(settings: Settings) -> io::Result<Rc<Engine>> {
-        super::fork::watch();
+        fork::watch();
+        super::current::forget_in_children();
         let driver = Driver::new(settings.driver, settings.spin)?;
         let inbox = Arc::new(Inbox::new(driver.bell()));
         let slot = inbox::register(&inbox)
@@ -162,7 +164,7 @@ impl Engine {
             ending: Cell::new(false),
             spare_waiters: RefCell::default(),
             spare_posts: RefCell::default(),
-            process: Cell::new(super::fork::generation()),
+            process: fork::generation(),
         }))
     }
 
@@ -173,7 +175,7 @@ impl Engine {
 
     /// Whether this process is a child that inherited the scheduler by fork(2).
     pub(crate) fn is_inherited(&self) -> bool {
-        self.process.get() != super::fork::generation()
+        self.process != fork::generation()
     }
 
     /// Ends the loop in the child of a fork that a coroutine has made: it would take the parent's
@@ -190,10 +192,10 @@ impl Engine {
         );
     }
 
-    /// Lets go of a scheduler in the child of a fork. The memory stays, and with it the driver, the
-    /// end of which would take things out of the kernel's list that the parent still needs.
+    /// Lets go of a scheduler in the child of a fork. The memory stays, and with it the inbox,
+    /// whose lock another thread may have held at the fork, and the driver, the end of which would
+    /// take things out of the kernel's list that the parent still needs.
     pub(super) fn leave_to_parent(own: &Rc<Engine>) {
-        own.close_inbox();
         mem::forget(Rc::clone(own));
     }
 

@@ -9,14 +9,18 @@
 
 use std::{
     collections::HashSet,
-    mem,
-    sync::{PoisonError, RwLock},
+    iter, mem,
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, ThreadId},
 };
 
 use super::{cell::Unstarted, engine::Engine, waker::Key};
 use crate::{
     driver::Doorbell,
+    fork::{self, Global},
     primitives::{Arc, Mutex, lock},
 };
 
@@ -43,22 +47,34 @@ pub(crate) struct Inbox {
     bell: Arc<Doorbell>,
     /// The thread of the scheduler.
     owner: ThreadId,
+    /// The process of the scheduler. In a child of it the inbox is closed, and its lock, which
+    /// another thread may have held at the fork, is left alone.
+    process: u32,
 }
 
 impl Inbox {
     pub(super) fn new(bell: Arc<Doorbell>) -> Inbox {
         let mail = Mail { open: true, posts: Vec::new(), woken: HashSet::new() };
-        Inbox { mail: Mutex::new(mail), bell, owner: thread::current().id() }
+        let (owner, process) = (thread::current().id(), fork::generation());
+        Inbox { mail: Mutex::new(mail), bell, owner, process }
+    }
+
+    /// Whether this process is a child that inherited the inbox by fork(2).
+    pub(super) fn is_inherited(&self) -> bool {
+        self.process != fork::generation()
     }
 
     /// Whether waiting in this thread for an answer would be waiting for oneself: the scheduler is
     /// this thread's, entered now or not, and has not ended.
     pub(super) fn is_own(&self) -> bool {
-        self.owner == thread::current().id() && lock(&self.mail).open
+        !self.is_inherited() && self.owner == thread::current().id() && lock(&self.mail).open
     }
 
     /// Puts a post in and rings; gives it back if the scheduler has ended.
     pub(super) fn send(&self, post: Post) -> Result<(), Post> {
+        if self.is_inherited() {
+            return Err(post);
+        }
         let mut mail = lock(&self.mail);
         if !mail.open {
             return Err(post);
@@ -105,14 +121,26 @@ struct Slots {
     next: usize,
 }
 
-static SLOTS: RwLock<Slots> = RwLock::new(Slots { inboxes: Vec::new(), next: 0 });
+static SLOTS: Global<RwLock<Slots>> = Global::new();
+
+/// Slots that were given out, in this process and those that it was forked from: a child begins
+/// behind them, so that a waker of its parent's finds nobody there.
+static GIVEN: AtomicUsize = AtomicUsize::new(0);
+
+fn slots() -> &'static RwLock<Slots> {
+    SLOTS.of_this_process(|_| {
+        let given = GIVEN.load(Ordering::Relaxed);
+        let inboxes = iter::repeat_with(|| None).take(given).collect();
+        RwLock::new(Slots { inboxes, next: given })
+    })
+}
 
 /// Slots in a round, if no more schedulers than that run at once: 32 KiB in a long-lived process.
 const ROUND: usize = 4096;
 
 /// Gives an inbox a slot, from 1 on; `None` when 65,535 schedulers run in this process.
 pub(super) fn register(inbox: &Arc<Inbox>) -> Option<u16> {
-    let mut slots = SLOTS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut slots = slots().write().unwrap_or_else(PoisonError::into_inner);
     let Slots { inboxes, next } = &mut *slots;
     let mut round = (*next..inboxes.len()).chain(0..*next);
     let free = if inboxes.len() < ROUND { None } else { round.find(|&at| inboxes[at].is_none()) };
@@ -120,6 +148,7 @@ pub(super) fn register(inbox: &Arc<Inbox>) -> Option<u16> {
     let slot = u16::try_from(place + 1).ok()?;
     if place == inboxes.len() {
         inboxes.push(None);
+        GIVEN.store(inboxes.len(), Ordering::Relaxed);
     }
     inboxes[place] = Some(Arc::clone(inbox));
     *next = place + 1;
@@ -128,20 +157,20 @@ pub(super) fn register(inbox: &Arc<Inbox>) -> Option<u16> {
 
 /// Frees a slot.
 pub(super) fn unregister(slot: u16) {
-    let mut slots = SLOTS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut slots = slots().write().unwrap_or_else(PoisonError::into_inner);
     slots.inboxes[usize::from(slot) - 1] = None;
 }
 
 /// [`Inbox::is_own`] for the scheduler that has this slot now.
 pub(super) fn is_own(slot: u16) -> bool {
-    let slots = SLOTS.read().unwrap_or_else(PoisonError::into_inner);
+    let slots = slots().read().unwrap_or_else(PoisonError::into_inner);
     let inbox = slots.inboxes.get(usize::from(slot).wrapping_sub(1));
     inbox.and_then(Option::as_ref).is_some_and(|inbox| inbox.is_own())
 }
 
 /// Wakes a coroutine of a scheduler on another thread, or of one that is not running now.
 pub(super) fn wake(key: Key) {
-    let slots = SLOTS.read().unwrap_or_else(PoisonError::into_inner);
+    let slots = slots().read().unwrap_or_else(PoisonError::into_inner);
     if let Some(Some(inbox)) = slots.inboxes.get(usize::from(key.slot).wrapping_sub(1)) {
         let _ = inbox.send(Post::Wake(key));
     }

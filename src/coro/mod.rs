@@ -28,7 +28,6 @@ mod asyncoro;
 mod cell;
 pub(crate) mod current;
 pub(crate) mod engine;
-mod fork;
 mod handle;
 mod inbox;
 mod memory;

@@ -12,7 +12,9 @@
 //!
 //! Pure logic over durations given in; `driver/mod.rs` reads the clock.
 
-use std::{fs, sync::OnceLock, thread, time::Duration};
+use std::{fs, thread, time::Duration};
+
+use crate::fork::Global;
 
 /// Sleeps in a row that must end quickly before the first poll.
 const FIRST_PRICE: u32 = 4;
@@ -31,8 +33,8 @@ pub(super) struct Idle {
 
 impl Idle {
     pub(super) fn new(limit: Duration) -> Idle {
-        static SEVERAL: OnceLock<bool> = OnceLock::new();
-        let several = *SEVERAL.get_or_init(has_several_cpus);
+        static SEVERAL: Global<bool> = Global::new();
+        let several = *SEVERAL.get_or_make(has_several_cpus);
         Idle::with_limit(if several { limit } else { Duration::ZERO })
     }
 

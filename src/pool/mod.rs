@@ -18,7 +18,6 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    process,
     sync::Arc,
     task::{Context, Poll, Waker},
     thread,
@@ -26,7 +25,7 @@ use std::{
 
 use self::threads::Pool;
 use crate::{
-    log,
+    fork, log,
     primitives::{Mutex, lock},
 };
 
@@ -172,7 +171,7 @@ impl<T> Drop for Call<T> {
 
 impl<T> Call<T> {
     fn is_ours(&self) -> bool {
-        self.pool.process == process::id()
+        self.pool.process == fork::generation()
     }
 }
 
@@ -244,7 +243,7 @@ mod tests {
     use super::{threads::tests::eventually, *};
 
     fn pool(max_threads: usize) -> Arc<Pool> {
-        Pool::new(process::id(), max_threads, Duration::from_millis(200))
+        Pool::new(fork::generation(), max_threads, Duration::from_millis(200))
     }
 
     /// An executor that is not ours.

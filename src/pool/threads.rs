@@ -14,14 +14,14 @@ use std::{
     collections::BTreeMap,
     io, mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    process,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     thread::{self, Thread},
     time::{Duration, Instant},
 };
 
 use super::{DEFAULT_MAX_THREADS, Statistics};
 use crate::{
+    fork::{self, Global},
     log,
     primitives::{AtomicUsize, Mutex, MutexGuard, Ordering, lock},
 };
@@ -32,7 +32,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 pub(super) struct Pool {
-    /// The process that has the threads; a child that it forks has none of them.
+    /// The process that has the threads, by its number; a child that it forks has none of them.
     pub(super) process: u32,
     idle_after: Duration,
     start: fn(Arc<Pool>) -> io::Result<()>,
@@ -51,7 +51,8 @@ struct State {
 
 /// The pool of the process that asks; made when it is first asked for, and again after a fork.
 pub(super) fn of_this_process() -> Arc<Pool> {
-    of_process(&FIRST, process::id())
+    fork::watch();
+    of_process(&POOLS, fork::generation())
 }
 
 impl Pool {
@@ -198,32 +199,15 @@ fn no_thread(error: &io::Error) {
     ));
 }
 
-/// The pools of this process and of those it was forked from; only the last can be ours.
-///
-/// A list that only grows, and no lock around one pool: a child inherits locks that nobody will
-/// ever release if another thread held them at the fork. Here that takes a fork while the parent
-/// makes its very first call.
-static FIRST: OnceLock<Box<Generation>> = OnceLock::new();
+static POOLS: Global<Arc<Pool>> = Global::new();
 
-struct Generation {
-    pool: Arc<Pool>,
-    next: OnceLock<Box<Generation>>,
-}
-
-fn of_process(first: &OnceLock<Box<Generation>>, process: u32) -> Arc<Pool> {
-    let mut link = first;
-    let mut max_threads = DEFAULT_MAX_THREADS;
-    loop {
-        let generation = link.get_or_init(|| {
-            let pool = Pool::new(process, max_threads, IDLE_AFTER);
-            Box::new(Generation { pool, next: OnceLock::new() })
-        });
-        if generation.next.get().is_none() && generation.pool.process == process {
-            return Arc::clone(&generation.pool);
-        }
-        max_threads = generation.pool.max_threads();
-        link = &generation.next;
-    }
+/// The pool of a process; the first call of a child makes one with the bound of its parent's.
+fn of_process(pools: &Global<Arc<Pool>>, process: u32) -> Arc<Pool> {
+    let pool = pools.of_generation(process, |parent| {
+        let max_threads = parent.map_or(DEFAULT_MAX_THREADS, |pool| pool.max_threads());
+        Pool::new(process, max_threads, IDLE_AFTER)
+    });
+    Arc::clone(pool)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -246,7 +230,7 @@ pub(super) mod tests {
     }
 
     fn pool(max_threads: usize) -> Arc<Pool> {
-        Pool::new(process::id(), max_threads, LONG)
+        Pool::new(fork::generation(), max_threads, LONG)
     }
 
     /// A job that is running: it tells its thread, and ends when its gate is opened (or dropped).
@@ -317,7 +301,7 @@ pub(super) mod tests {
 
     #[test]
     fn idle_threads_leave_and_new_ones_come() {
-        let pool = Pool::new(process::id(), 4, Duration::from_millis(10));
+        let pool = Pool::new(fork::generation(), 4, Duration::from_millis(10));
         let jobs: Vec<_> = (0..4).map(|_| stuck(&pool)).collect();
         assert_eq!(pool.statistics().threads, 4);
         drop(jobs);
@@ -364,7 +348,7 @@ pub(super) mod tests {
     #[test]
     fn without_any_thread_a_job_runs_in_place() {
         let none = |_| Err(io::ErrorKind::WouldBlock.into());
-        let pool = Pool::with_start(process::id(), 4, LONG, none);
+        let pool = Pool::with_start(fork::generation(), 4, LONG, none);
         assert_eq!(quick(&pool), thread::current().id());
         let now = pool.statistics();
         assert_eq!((now.threads, now.queued), (0, 0));
@@ -377,7 +361,7 @@ pub(super) mod tests {
             0 => start(pool),
             _ => Err(io::ErrorKind::WouldBlock.into()),
         };
-        let pool = Pool::with_start(process::id(), 4, LONG, one);
+        let pool = Pool::with_start(fork::generation(), 4, LONG, one);
         let (open, began) = stuck(&pool);
         let its_thread = began.recv().unwrap();
         let (sender, receiver) = mpsc::channel();
@@ -389,15 +373,13 @@ pub(super) mod tests {
 
     #[test]
     fn a_forked_child_has_a_pool_of_its_own_with_the_bound_of_its_parent() {
-        let first = OnceLock::new();
-        let parent = of_process(&first, 1);
-        assert!(Arc::ptr_eq(&parent, &of_process(&first, 1)));
+        let pools = Global::new();
+        let parent = of_process(&pools, 1);
+        assert!(Arc::ptr_eq(&parent, &of_process(&pools, 1)));
         parent.set_max_threads(5);
-        let child = of_process(&first, 2);
+        let child = of_process(&pools, 2);
         assert!(!Arc::ptr_eq(&parent, &child));
         assert_eq!((child.process, child.max_threads()), (2, 5));
-        assert!(Arc::ptr_eq(&child, &of_process(&first, 2)));
-        // A grandchild whose number is that of its grandparent, which has ended.
-        assert!(!Arc::ptr_eq(&parent, &of_process(&first, 1)));
+        assert!(Arc::ptr_eq(&child, &of_process(&pools, 2)));
     }
 }

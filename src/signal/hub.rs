@@ -6,7 +6,8 @@
 //! - whoever makes a new future counts first what the thread has not come to yet, so that an
 //!   earlier signal is never taken for the next one;
 //! - the flags, not the bytes, say which signal it was, so that one which a fork(2)ed child gets
-//!   and rings with in the shared pair is not ours.
+//!   and rings with in the shared pair is not ours;
+//! - a child has a hub of its own, and leaves its parent's alone, lock and all.
 
 use std::{
     io::{self, Read},
@@ -27,10 +28,16 @@ use signal_hook::{
     low_level::{pipe, unregister},
 };
 
-use crate::{log, sync::line::Line};
+use crate::{
+    fork::{self, Global},
+    log,
+    sync::line::Line,
+};
 
 /// What there is once in the process: the thread, its socket pair, and what they count.
 pub(super) struct Hub {
+    /// The process that has the thread.
+    process: u32,
     /// Set by the handler of each kind.
     caught: [Arc<AtomicBool>; Kind::ALL.len()],
     /// Where the handlers write a byte to wake the thread.
@@ -65,17 +72,24 @@ impl Kind {
 
 impl Hub {
     pub(super) fn of_the_process() -> io::Result<Arc<Hub>> {
-        static HUB: Mutex<Option<Arc<Hub>>> = Mutex::new(None);
-        let mut hub = HUB.lock().unwrap_or_else(PoisonError::into_inner);
+        static HUB: Global<Mutex<Option<Arc<Hub>>>> = Global::new();
+        let hub = HUB.of_this_process(|_| Mutex::default());
+        let mut hub = hub.lock().unwrap_or_else(PoisonError::into_inner);
         match &*hub {
             Some(hub) => Ok(hub.clone()),
             None => Ok(hub.insert(Hub::start()?).clone()),
         }
     }
 
+    /// Whether it is that of a process that this one was forked from.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.process != fork::generation()
+    }
+
     fn start() -> io::Result<Arc<Hub>> {
         let (ear, bell) = UnixStream::pair()?;
-        let hub = Arc::new(Hub { caught: Default::default(), bell, state: Mutex::default() });
+        let (process, caught, state) = (fork::generation(), Default::default(), Mutex::default());
+        let hub = Arc::new(Hub { process, caught, bell, state });
         let listener = hub.clone();
         let thread = thread::Builder::new().name("asyncoro-signal".to_owned());
         thread.spawn(move || listener.listen(&ear))?;

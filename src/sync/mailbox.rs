@@ -10,7 +10,10 @@ use std::{fmt, task::Waker};
 
 use self::state::{State, Taken};
 use super::block_on::{block_on, check_thread};
-use crate::primitives::{Arc, AtomicUsize, Mutex, Ordering, lock};
+use crate::{
+    fork,
+    primitives::{Arc, AtomicUsize, Mutex, Ordering, lock},
+};
 
 mod error;
 mod future;
@@ -50,10 +53,16 @@ pub use self::{
 ///
 /// # Panics
 /// If `capacity` is 0: a message needs room to wait in.
+///
+/// # Platform
+/// A child made by fork(2) makes mailboxes of its own. One that it has inherited may be dropped
+/// there and not used: a thread of the parent's may have been in the middle of it.
 pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a mailbox needs room for one message at least: its capacity is 0");
     let state = Mutex::new(State::new(capacity));
-    let shared = Arc::new(Shared { state, queued: AtomicUsize::new(0), capacity });
+    fork::watch();
+    let (queued, process) = (AtomicUsize::new(0), fork::generation());
+    let shared = Arc::new(Shared { state, queued, capacity, process });
     (Sender { shared: shared.clone() }, Receiver { shared })
 }
 
@@ -294,13 +303,13 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        wake(self.shared.locked(State::remove_sender));
+        wake(self.shared.locked_at_end(State::remove_sender));
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let (_messages, waiting) = self.shared.locked(State::abandon);
+        let (_messages, waiting) = self.shared.locked_at_end(State::abandon);
         wake(waiting);
     }
 }
@@ -323,6 +332,8 @@ struct Shared<T> {
     /// right; nothing depends on it.
     queued: AtomicUsize,
     capacity: usize,
+    /// The process that has made it.
+    process: u32,
 }
 
 impl<T> Shared<T> {
@@ -333,6 +344,16 @@ impl<T> Shared<T> {
         let made = make(&mut state);
         self.queued.store(state.queue.len(), Ordering::Relaxed);
         made
+    }
+
+    /// Makes the move of an end that is dropped. In a child that inherited it by fork(2) the lock
+    /// may be that of a thread which there is not: then it is left alone.
+    #[inline]
+    fn locked_at_end<R: Default>(&self, make: impl FnOnce(&mut State<T>) -> R) -> R {
+        if self.process != fork::generation() && self.state.try_lock().is_err() {
+            return R::default();
+        }
+        self.locked(make)
     }
 
     fn probably_empty(&self) -> bool {

@@ -3,10 +3,7 @@
 //! The choice is made here and when compiling. It is handed to rustls with each configuration, so
 //! that a program may install another provider for its own use, or none.
 
-use std::{
-    io,
-    sync::{Arc, OnceLock},
-};
+use std::{io, sync::Arc};
 
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as chosen;
@@ -15,11 +12,12 @@ use rustls::crypto::ring as chosen;
 use rustls::{SupportedProtocolVersion, crypto::CryptoProvider, server::ProducesTickets};
 
 use super::{TlsVersion, invalid_input};
+use crate::fork::Global;
 
 /// One for the process: its tables are the same for all.
 pub(super) fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(chosen::default_provider())).clone()
+    static PROVIDER: Global<Arc<CryptoProvider>> = Global::new();
+    PROVIDER.get_or_make(|| Arc::new(chosen::default_provider())).clone()
 }
 
 /// Seals session tickets; its keys rotate.

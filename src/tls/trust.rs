@@ -3,13 +3,13 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use rustls::{RootCertStore, pki_types::CertificateDer};
 
 use super::{invalid_data, pem};
-use crate::error::context;
+use crate::{error::context, fork::Global};
 
 /// The certificates of one CA file, or of bytes.
 #[derive(Clone)]
@@ -51,12 +51,12 @@ pub(super) fn add(roots: &mut RootCertStore, given: &[Authorities]) -> io::Resul
 /// The roots of the system, read once per process. The environment's `SSL_CERT_FILE` and
 /// `SSL_CERT_DIR` go before the system's own places.
 pub(super) fn system_roots() -> io::Result<Arc<RootCertStore>> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    static ROOTS: Global<Arc<RootCertStore>> = Global::new();
     if let Some(roots) = ROOTS.get() {
         return Ok(roots.clone());
     }
     let roots = Arc::new(read_system_roots()?);
-    Ok(ROOTS.get_or_init(|| roots).clone())
+    Ok(ROOTS.get_or_make(|| roots).clone())
 }
 
 /// Roots that cannot be read or parsed are left out, as long as there are others.

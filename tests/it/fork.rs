@@ -10,15 +10,22 @@
 use std::{
     env,
     future::pending,
+    io::Write,
     panic,
     process::{self, Command},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
 use asyncoro::{
     AsynCoro, AsyncSocket,
-    coro::{Scheduler, yield_now},
-    spawn,
+    coro::{Ended, Scheduler, yield_now},
+    pool, resolve, signal, spawn,
+    sync::mailbox,
     time::sleep,
 };
 
@@ -147,5 +154,112 @@ fn starting_a_program_inside_of_run_leaves_the_scheduler_as_it_was() {
         assert!(output.success());
         sleep(Duration::from_millis(1)).await;
         assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
+    });
+}
+
+/// Threads that do `what` again and again until they are told to stop.
+struct Busy {
+    stop: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Busy {
+    fn new() -> Busy {
+        Busy { stop: Arc::default(), threads: Vec::new() }
+    }
+
+    fn with(mut self, mut what: impl FnMut() + Send + 'static) -> Busy {
+        let stop = Arc::clone(&self.stop);
+        self.threads.push(thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                what();
+            }
+        }));
+        self
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+/// All that a child may do: a scheduler of its own and what belongs to it.
+fn uses_everything() {
+    asyncoro::run(async {
+        assert_eq!(pool::run(|| 7).await, 7);
+        assert!(!resolve::resolve("localhost", 1).await.unwrap().is_empty());
+        let (sender, receiver) = mailbox(1);
+        let handle = AsynCoro::current();
+        let thread = thread::spawn(move || {
+            sender.send_blocking(1).unwrap();
+            handle.spawn(|| async { 2 }).value().unwrap()
+        });
+        assert_eq!(receiver.receive().await, Some(1));
+        let value = pool::run(move || thread.join().unwrap()).await;
+        assert_eq!(value, 2);
+    });
+}
+
+#[test]
+fn a_child_needs_no_lock_that_another_thread_held_at_1000_forks() {
+    alone("fork::a_child_needs_no_lock_that_another_thread_held_at_1000_forks", || {
+        let other = AsynCoro::start().unwrap();
+        let (sender, receiver) = mailbox(2);
+        asyncoro::run_until(async {
+            let (own, twin) = (AsynCoro::current(), other.clone());
+            let inner = sender.clone();
+            // The registry of inboxes, two inboxes, the pool, a mailbox.
+            let busy = Busy::new()
+                .with(|| drop(Scheduler::new().unwrap()))
+                .with(move || drop(own.spawn(|| async {}).value()))
+                .with(move || twin.spawn(|| pool::run(|| ())).value().unwrap())
+                .with(move || {
+                    let _ = inner.try_send(());
+                    let _ = receiver.try_receive();
+                });
+            for round in 0..1000 {
+                pool::run(|| ()).await;
+                let (mut inherited, sender) = (signal::terminate(), sender.clone());
+                let call = pool::run(|| ());
+                let well = well_in_child(|| {
+                    // SAFETY: has the system end a child that hangs.
+                    unsafe { libc::alarm(30) };
+                    // What belongs to the parent ends, or says so, and waits for nobody.
+                    let gone = other.spawn(|| async {}).value();
+                    assert!(matches!(gone, Err(Ended::Terminated)));
+                    other.terminate();
+                    drop((sender, call));
+                    if round % 10 == 0 {
+                        asyncoro::run(async {
+                            let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+                            let far = AsyncSocket::new(far).unwrap();
+                            near.write_all(b"x").unwrap();
+                            far.recv_all(&mut [0]).await.unwrap();
+                            let raised = signal::terminate();
+                            let first = std::future::poll_fn(|cx| {
+                                std::task::Poll::Ready(
+                                    std::pin::Pin::new(&mut inherited).poll(cx).is_pending(),
+                                )
+                            });
+                            assert!(first.await);
+                            rustix::process::kill_process(
+                                rustix::process::getpid(),
+                                rustix::process::Signal::TERM,
+                            )
+                            .unwrap();
+                            raised.await.unwrap();
+                            inherited.await.unwrap();
+                        });
+                    } else {
+                        drop(inherited);
+                    }
+                    uses_everything();
+                });
+                assert!(well, "the child of fork {round}");
+            }
+            // One of the threads waits for this scheduler.
+            pool::run(|| busy.stop()).await;
+        });
     });
 }

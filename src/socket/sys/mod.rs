@@ -33,7 +33,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
-    sync::{OnceLock, atomic::AtomicU16},
+    sync::atomic::AtomicU16,
     thread,
     time::Duration,
 };
@@ -58,7 +58,7 @@ use self::{
     descriptor::Descriptor,
 };
 use super::secure::Secure;
-use crate::addr::Address;
+use crate::{addr::Address, fork::Global};
 
 /// Which direction a verb uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -499,10 +499,10 @@ fn accept_from(listener: &Descriptor) -> Result<(OwnedFd, Option<net::SocketAddr
 /// What closed sockets stand for, all of them: nothing that a call can connect, bind or wait on.
 /// `None` if no descriptor is left; the next to ask tries again.
 fn inert() -> Option<&'static OwnedFd> {
-    static INERT: OnceLock<OwnedFd> = OnceLock::new();
+    static INERT: Global<OwnedFd> = Global::new();
     match INERT.get() {
         Some(inert) => Some(inert),
-        None => make_inert().map(|made| INERT.get_or_init(|| made)).ok(),
+        None => make_inert().map(|made| INERT.get_or_make(|| made)).ok(),
     }
 }
 

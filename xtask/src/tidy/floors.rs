@@ -7,7 +7,7 @@ use super::{Complaint, File, source};
 
 /// The house from the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["error", "addr", "frame", "log", "tls", "primitives"],
+    &["error", "addr", "frame", "tls", "primitives", "fork", "log"],
     &["driver"],
     &["coro", "time"],
     &["pool"],
