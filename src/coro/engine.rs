@@ -109,6 +109,9 @@ pub(crate) struct Engine {
     /// Whether it was woken meanwhile.
     woken: Cell<bool>,
     ending: Cell<bool>,
+    /// With a bound for slow resumes: when the turn began, and how long coroutines took in it.
+    turn_began: Cell<Option<Instant>>,
+    others_took: Cell<Duration>,
     /// Emptied vectors, kept for their memory.
     spare_waiters: RefCell<Vec<Waiter>>,
     spare_posts: RefCell<Vec<Post>>,
@@ -150,6 +153,8 @@ impl Engine {
             running: Cell::new(0),
             woken: Cell::new(false),
             ending: Cell::new(false),
+            turn_began: Cell::new(None),
+            others_took: Cell::new(Duration::ZERO),
             spare_waiters: RefCell::default(),
             spare_posts: RefCell::default(),
             process: Cell::new(super::fork::generation()),
