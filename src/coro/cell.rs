@@ -582,7 +582,10 @@ impl<T> Drop for Joint<T> {
         // A handle that has seen the end needs no move any more.
         if !self.is_done() {
             let (done, waiter) = self.detach();
-            drop(waiter);
+            if let Some(waiter) = waiter {
+                // It may be foreign.
+                drop_caught(waiter);
+            }
             if !done {
                 return;
             }

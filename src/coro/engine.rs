@@ -117,6 +117,9 @@ pub(crate) struct Engine {
     /// Whether the turn ends with whoever is resumed now, so that the driver is asked.
     ends_turn: Cell<bool>,
     ending: Cell<bool>,
+    /// With a bound for slow resumes: when the turn began, and how long coroutines took in it.
+    turn_began: Cell<Option<Instant>>,
+    others_took: Cell<Duration>,
     /// Emptied vectors, kept for their memory.
     spare_waiters: RefCell<Vec<Waiter>>,
     spare_posts: RefCell<Vec<Post>>,
@@ -162,6 +165,8 @@ impl Engine {
             woken: Cell::new(false),
             ends_turn: Cell::new(false),
             ending: Cell::new(false),
+            turn_began: Cell::new(None),
+            others_took: Cell::new(Duration::ZERO),
             spare_waiters: RefCell::default(),
             spare_posts: RefCell::default(),
             process: fork::generation(),

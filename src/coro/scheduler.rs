@@ -145,6 +145,7 @@ impl Scheduler {
         loop {
             count(&engine.counters.turns, 1);
             main.resume_ready(engine, &mut future, until);
+            engine.look_at_main();
             engine.flush_dirty();
             if main.may_return(engine, until) {
                 break;
@@ -177,9 +178,10 @@ impl<T> Main<T> {
     where
         F: Future<Output = T>,
     {
+        let resume_ready = engine.way_to_resume();
         let mut times = RESUMES;
         while !engine.is_idle()
-            && let Some(left) = engine.resume_ready(times)
+            && let Some(left) = resume_ready(engine, times)
         {
             times = left;
             self.resume(engine, future.as_mut());

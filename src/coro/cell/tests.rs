@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Body, Ended, Joint, Who};
+use super::{Body, Ended, Head, Joint, Who};
 
 #[track_caller]
 fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {
@@ -28,6 +28,21 @@ impl Drop for Tracked {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+#[test]
+fn where_a_coroutine_was_spawned_costs_no_memory() {
+    assert_eq!(size_of::<Head>(), 4 * size_of::<usize>());
+}
+
+#[test]
+fn a_coroutine_that_is_to_end_still_says_where_it_was_spawned() {
+    let (body, joint) = new(future::pending::<()>());
+    let before = body.who(None).to_string();
+    joint.ask_to_end();
+    assert_eq!(body.who(None).to_string(), before);
+    assert!(before.contains("src/coro/cell/tests.rs:"), "{before}");
+    body.finish(Who::Named("x"));
 }
 
 #[test]

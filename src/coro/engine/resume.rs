@@ -1,10 +1,15 @@
 //! Who is resumed, how often, and what happens when one has ended: the hot loop of a scheduler.
 
-use std::{fmt, mem::ManuallyDrop, task::Context, time::Instant};
+use std::{fmt, mem::ManuallyDrop, task::Context, time::Duration};
 
 use super::{BUDGET, Engine, count};
 use crate::{
-    coro::{cell::Body, log_panic, table::Next, waker::Key},
+    coro::{
+        cell::Body,
+        log_panic,
+        table::{MAIN, Next},
+        waker::Key,
+    },
     driver::Driver,
     log,
 };
@@ -13,11 +18,7 @@ impl Engine {
     /// Calls `resume` for `run`'s own future, with a fresh budget.
     pub(in crate::coro) fn resume_main(&self, resume: impl FnOnce()) {
         self.begin(self.main_key());
-        let began = self.settings.slow_resume.map(|_| Driver::now());
         resume();
-        if let Some(began) = began {
-            self.blame_if_slow(began, self.main_key(), &"the future of run");
-        }
         self.running.set(0);
         if self.woken.get() {
             self.wake_main();
@@ -36,17 +37,37 @@ impl Engine {
     /// Resumes who is ready, in their order and at most so many times. If it becomes the turn of
     /// `run`'s own future it stops there, and says how many times are left behind that.
     pub(in crate::coro) fn resume_ready(&self, times: usize) -> Option<usize> {
-        if self.settings.slow_resume.is_some() {
-            return self.resume_ready_timed(times);
-        }
         self.resume_ready_by::<false>(times)
     }
 
     /// The same with a look at the clock before and after each resume: a loop of its own, so that
     /// the other one pays nothing for it.
     #[cold]
+    #[inline(never)]
     fn resume_ready_timed(&self, times: usize) -> Option<usize> {
-        self.resume_ready_by::<true>(times)
+        let began = Driver::now();
+        let mains_turn = self.resume_ready_by::<true>(times);
+        self.others_took.set(self.others_took.get() + Driver::now().duration_since(began));
+        mains_turn
+    }
+
+    /// The loop that a turn resumes with.
+    pub(in crate::coro) fn way_to_resume(&self) -> fn(&Engine, usize) -> Option<usize> {
+        if self.settings.slow_resume.is_some() {
+            self.others_took.set(Duration::ZERO);
+            self.turn_began.set(Some(Driver::now()));
+            return Engine::resume_ready_timed;
+        }
+        Engine::resume_ready
+    }
+
+    /// After the resumes of a turn: warns of `run`'s own future, if a bound is set and it has taken
+    /// longer, which is what the turn took without the others.
+    pub(in crate::coro) fn look_at_main(&self) {
+        if let Some(began) = self.turn_began.take() {
+            let took = Driver::now().duration_since(began).saturating_sub(self.others_took.get());
+            self.blame_if_slow(took, MAIN, &"the future of run");
+        }
     }
 
     #[inline(always)]
@@ -92,7 +113,8 @@ impl Engine {
             let began = TIMED.then(Driver::now);
             let has_ended = body.resume(&mut Context::from_waker(&waker));
             if let Some(began) = began {
-                self.blame_if_slow(began, key, &body.who(None));
+                let took = Driver::now().duration_since(began);
+                self.blame_if_slow(took, index, &body.who(None));
             }
             if has_ended {
                 // It may still be woken by what it drops, which then is nothing.
@@ -115,10 +137,11 @@ impl Engine {
     }
 
     /// Warns of a resume that has taken longer than the bound.
-    fn blame_if_slow(&self, began: Instant, key: Key, unnamed: &dyn fmt::Display) {
-        let took = Driver::now().saturating_duration_since(began);
+    #[cold]
+    #[inline(never)]
+    fn blame_if_slow(&self, took: Duration, index: u32, unnamed: &dyn fmt::Display) {
         if self.settings.slow_resume.is_some_and(|bound| took > bound) {
-            let name = self.names.borrow().get(&key.index).cloned();
+            let name = self.names.borrow().get(&index).cloned();
             let who: &dyn fmt::Display = name.as_ref().map_or(unnamed, |name| name);
             log::warn(format_args!(
                 "{who} ran for {took:.1?} without waiting, and nobody else could: blocking calls \
