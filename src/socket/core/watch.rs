@@ -34,10 +34,13 @@ impl Core {
                 && (direction == Direction::Read || state.read.side.hears_of_room);
             (is_watched, state.read.side.is_paused() || state.write.side.is_paused())
         };
+        if !(is_watched && self.is_open()) {
+            self.bind(engine, direction)?;
+        }
         if is_paused {
             self.retry_later(engine);
         }
-        if is_watched && self.is_open() { Ok(()) } else { self.bind(engine, direction) }
+        Ok(())
     }
 
     /// Has the scheduler call after a pause, as if the driver had reported.
@@ -82,6 +85,8 @@ impl Core {
         let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
         let token = engine.register(sys.fd(), interest, own)?;
         state.binding = Some(Binding { engine: engine.weak(), token });
+        // Whatever another scheduler was asked for.
+        self.retrying.set(false);
         state.read.side.hears_of_room = interest == Interest::Both;
         if !engine.tells_hangup() {
             state.read.side.suspicious = true;
