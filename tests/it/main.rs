@@ -13,6 +13,7 @@ mod coroutines;
 mod embed;
 mod endings;
 mod fork;
+mod fuzzed;
 mod hostile;
 mod idle;
 mod send_sync;
