@@ -20,7 +20,8 @@ pub(crate) fn run(files: &[&str]) -> Outcome<String> {
     let files = if files.is_empty() { FILES } else { files };
     let mut words =
         "mutants --package asyncoro --no-shuffle --colors never --output target/mutants \
-                     --minimum-test-timeout 120 --cargo-arg=--no-default-features"
+                     --minimum-test-timeout 120 --exclude-re tests:: \
+                     --cargo-arg=--no-default-features"
             .to_owned();
     for file in files {
         words += &format!(" --file {file}");
