@@ -80,6 +80,11 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_is_64_mib_unless_set() {
+        assert_eq!(DEFAULT_LIMIT, 67_108_864);
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         for len in [0, 1, 255, 256, 65_536, 3 << 20] {
             assert_eq!(parse(&header(len).unwrap(), len).unwrap(), Frame::Payload(len));

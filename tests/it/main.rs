@@ -18,6 +18,7 @@ mod coroutines;
 mod embed;
 mod endings;
 mod fork;
+mod fuzzed;
 mod hostile;
 mod idle;
 mod log;

@@ -147,17 +147,22 @@ fn test(words: &str) -> Job {
 
 /// The models of what crosses threads: unit tests `loom_*` of the library, in a build of their own.
 pub(crate) fn loom() -> Outcome {
+    loom_with(3, minutes(20))
+}
+
+/// The same with so many preemptions, in so long at most.
+pub(crate) fn loom_with(preemptions: u32, deadline: Duration) -> Outcome {
     if !tidy::source_has("fn loom_")? {
         println!("src holds no loom model yet (a unit test whose name begins with loom_)");
         return Ok(());
     }
     Job::cargo("test --package asyncoro --lib --release --target-dir target/loom loom_")
         .variable("RUSTFLAGS", "--cfg loom")
-        .variable("LOOM_MAX_PREEMPTIONS", "3")
+        .variable("LOOM_MAX_PREEMPTIONS", &preemptions.to_string())
         // Halves the build; the models run as fast.
         .variable("CARGO_PROFILE_RELEASE_LTO", "off")
         .variable("CARGO_PROFILE_RELEASE_DEBUG", "0")
-        .deadline(minutes(20))
+        .deadline(deadline)
         .run()
 }
 

@@ -4,8 +4,10 @@
 //! [`tidy`] (the habits of this house, checked), [`examples`] (each example started, talked to and
 //! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks;
 //! [`bench_venv`] their Python), [`python`] (the Python package; [`pythons`] which there are),
-//! [`gate`] (instruction counts) and [`sanitize`] (the same tests under a sanitizer). It uses `std`
-//! alone, so that it builds in two seconds.
+//! [`gate`] (instruction counts), [`sanitize`] (the same tests under a sanitizer), [`portable`]
+//! (other systems, the oldest Rust and dependencies) and [`nightly`] with what takes long
+//! ([`fuzz`], [`inject`], [`mutants`], [`soak`]). It uses `std` alone, so that it builds in two
+//! seconds.
 
 mod artifacts;
 mod bench;
@@ -13,14 +15,20 @@ mod bench_venv;
 mod ci;
 mod command;
 mod examples;
+mod fuzz;
 mod gate;
+mod inject;
+mod mutants;
+mod nightly;
 mod portable;
 mod python;
 mod pythons;
 mod repeat;
 mod sanitize;
 mod skips;
+mod soak;
 mod tidy;
+mod tools;
 
 use std::{path::Path, process::ExitCode};
 
@@ -40,7 +48,15 @@ cargo xtask COMMAND
   repeat N [ARG...]            tests/it N times; ARGs go to the test binary, a filter for example
   sanitize [--thread] [--leaks] [--repeat N] [ARG...]
                                unit tests and tests/it under AddressSanitizer (nightly),
-                               with --thread under ThreadSanitizer";
+                               with --thread under ThreadSanitizer
+  nightly [--minutes N] [STEP...]
+                               what takes long: sanitizers, loom, fuzzing, injected failures, the
+                               model-based test, a soak, cargo deny, mutants; N for each that is a
+                               matter of time (10)
+  fuzz SECONDS [TARGET...]     the fuzz targets, each so long (nightly)
+  inject [ERROR...]            failing system calls under the tour and the tests (strace)
+  soak SECONDS                 a server and its clients: does anything grow?
+  mutants [FILE...]            small faults in the code: which does no unit test see?";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,12 +81,27 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["loom"] => ci::loom(),
         ["repeat", times, rest @ ..] => repeat::run(times, rest),
         ["sanitize", rest @ ..] => sanitize::run(rest),
+        ["nightly", rest @ ..] => nightly::run(rest),
+        ["fuzz", seconds, names @ ..] => shown(fuzz::run(count(seconds)?, names)),
+        ["inject", errors @ ..] => shown(inject::run(errors)),
+        ["soak", seconds] => shown(soak::run(count(seconds)?)),
+        ["mutants", files @ ..] => shown(mutants::run(files)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())
         }
         _ => Err(format!("what shall be done?\n{USAGE}")),
     }
+}
+
+fn count(text: &str) -> Outcome<u64> {
+    text.parse().map_err(|_| format!("{text} is no count of seconds"))
+}
+
+/// Prints a figure.
+fn shown(figure: Outcome<String>) -> Outcome {
+    println!("{}", figure?);
+    Ok(())
 }
 
 /// The root of the workspace.

@@ -148,6 +148,11 @@ pub(crate) fn rustup_cargo(words: &str) -> Job {
         .deadline(minutes(20))
 }
 
+/// A program that calls cargo by itself, on the nightly toolchain.
+pub(crate) fn with_nightly(program: &str, words: &str) -> Job {
+    Job::program(program, words).without_variable("CARGO").variable("RUSTUP_TOOLCHAIN", "nightly")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,11 @@
+//! `cargo +nightly fuzz run pem`: what an input means, and what must hold, stands in
+//! `tests/it/fuzzed/pem.rs`.
+
+#![no_main]
+
+#[path = "../../tests/it/fuzzed/pem.rs"]
+mod subject;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| subject::feed(input));

@@ -1,0 +1,186 @@
+//! What takes too long for each change: `cargo xtask nightly`, all of it or the steps that are
+//! named.
+//!
+//! Each step gives a figure, and a failure of one does not keep the others from running. The end is
+//! a table: step, outcome, time, and the figure or why it was skipped. `--minutes N` says how long
+//! each fuzz target, the soak and the model-based test run (10 unless said).
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Outcome, ci,
+    command::{Job, minutes},
+    fuzz, inject, mutants, portable, root, sanitize, soak, tools,
+};
+
+struct Step {
+    name: &'static str,
+    /// Why it cannot run here, if so.
+    lacks: fn() -> Option<String>,
+    /// Runs for so many seconds, if it is a matter of time; the figure.
+    run: fn(u64) -> Outcome<String>,
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "address", lacks: nightly, run: |_| sanitized(&[]) },
+    Step { name: "thread", lacks: nightly, run: |_| sanitized(&["--thread"]) },
+    Step { name: "loom", lacks: nothing, run: |_| loom() },
+    Step { name: "fuzz", lacks: nightly, run: |seconds| fuzz::run(seconds, &[]) },
+    Step { name: "inject", lacks: strace, run: |_| inject::run(&[]) },
+    Step { name: "model", lacks: model_test, run: model },
+    Step { name: "soak", lacks: nothing, run: soak::run },
+    Step { name: "deny", lacks: nothing, run: |_| deny() },
+    Step { name: "advisories", lacks: database, run: |_| advisories() },
+    Step { name: "mutants", lacks: nothing, run: |_| mutants::run(&[]) },
+];
+
+/// How a step ended, and what there is to say.
+enum Ended {
+    Well(String),
+    Badly(String),
+    Skipped(String),
+}
+
+/// Runs the steps with these names, all of them when none is given.
+pub(crate) fn run(words: &[&str]) -> Outcome {
+    let (seconds, names) = parse(words)?;
+    let mut rows = Vec::new();
+    for step in STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)) {
+        println!("\n=== {}", step.name);
+        let begun = Instant::now();
+        let ended = match (step.lacks)() {
+            Some(why) => Ended::Skipped(why),
+            None => match (step.run)(seconds) {
+                Ok(figure) => Ended::Well(figure),
+                Err(sentence) => Ended::Badly(sentence),
+            },
+        };
+        if let Ended::Badly(sentence) = &ended {
+            println!("{sentence}");
+        }
+        rows.push((step.name, ended, begun.elapsed()));
+    }
+    println!("\n=== summary\n{:<11} {:<8} {:>9}  figure", "step", "outcome", "time");
+    rows.iter().for_each(|(name, ended, time)| println!("{}", line(name, ended, *time)));
+    let failed: Vec<&str> = rows
+        .iter()
+        .filter(|(_, ended, _)| matches!(ended, Ended::Badly(_)))
+        .map(|(name, ..)| *name)
+        .collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("nightly: failed: {}", failed.join(", "))) }
+}
+
+/// The seconds for what is a matter of time, and the names of steps.
+fn parse<'a>(words: &[&'a str]) -> Outcome<(u64, Vec<&'a str>)> {
+    let (mut length, mut names) = (10, Vec::new());
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        match word {
+            "--minutes" => {
+                let count = words.next().and_then(|count| count.parse().ok());
+                length = count.filter(|count| *count > 0).ok_or("--minutes needs a count")?;
+            }
+            name if STEPS.iter().any(|step| step.name == name) => names.push(name),
+            name => {
+                let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+                return Err(format!("there is no step {name}; there are {}", known.join(", ")));
+            }
+        }
+    }
+    Ok((60 * length, names))
+}
+
+/// A row of the table; of a failure its first line.
+fn line(name: &str, ended: &Ended, time: Duration) -> String {
+    let (outcome, figure) = match ended {
+        Ended::Well(figure) => ("ok", figure),
+        Ended::Badly(sentence) => ("FAILED", sentence),
+        Ended::Skipped(why) => ("skipped", why),
+    };
+    let figure = figure.lines().next().unwrap_or_default();
+    format!("{name:<11} {outcome:<8} {:>7.0} s  {figure}", time.as_secs_f64())
+}
+
+fn nothing() -> Option<String> {
+    None
+}
+
+fn nightly() -> Option<String> {
+    let lacks = !portable::has_toolchain("nightly");
+    lacks.then(|| "no nightly toolchain (rustup toolchain install nightly)".to_owned())
+}
+
+fn strace() -> Option<String> {
+    inject::needs_strace().err()
+}
+
+fn model_test() -> Option<String> {
+    let has_it = ["tests/it/model.rs", "tests/it/model/mod.rs"]
+        .iter()
+        .any(|path| Path::new(root()).join(path).exists());
+    (!has_it).then(|| "tests/it has no model-based test".to_owned())
+}
+
+/// cargo-deny reads a clone of the RustSec database, which it fetches if it can.
+fn database() -> Option<String> {
+    let program = match tools::get("cargo-deny") {
+        Ok(program) => program,
+        Err(sentence) => return Some(sentence),
+    };
+    let fetched = Job::program(&program, "fetch db").deadline(minutes(2)).observe();
+    let why = "the RustSec database cannot be fetched here";
+    (!matches!(fetched, Ok((true, _)))).then(|| why.to_owned())
+}
+
+fn sanitized(words: &[&str]) -> Outcome<String> {
+    sanitize::run(words).map(|()| "unit tests and tests/it, no report".to_owned())
+}
+
+/// The models with more preemptions than CI takes.
+fn loom() -> Outcome<String> {
+    ci::loom_with(PREEMPTIONS, minutes(120))?;
+    Ok(format!("all interleavings of {PREEMPTIONS} preemptions"))
+}
+
+const PREEMPTIONS: u32 = 4;
+
+fn model(seconds: u64) -> Outcome<String> {
+    Job::cargo("test --package asyncoro --release --test it model -- --nocapture")
+        .variable("ASYNCORO_MODEL_SECONDS", &seconds.to_string())
+        .deadline(Duration::from_secs(2 * seconds) + minutes(30))
+        .run()?;
+    Ok(format!("{seconds} s without a finding"))
+}
+
+fn deny() -> Outcome<String> {
+    let program = tools::get("cargo-deny")?;
+    Job::program(&program, "--all-features check bans licenses sources").run()?;
+    Ok("bans, licences and sources as deny.toml has them".to_owned())
+}
+
+fn advisories() -> Outcome<String> {
+    let program = tools::get("cargo-deny")?;
+    Job::program(&program, "--all-features check --disable-fetch advisories").run()?;
+    Ok("no advisory against a dependency".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_and_minutes_may_stand_in_any_order() {
+        assert_eq!(parse(&[]), Ok((600, vec![])));
+        assert_eq!(parse(&["fuzz", "--minutes", "1", "soak"]), Ok((60, vec!["fuzz", "soak"])));
+        assert!(parse(&["--minutes", "0"]).is_err() && parse(&["fuz"]).is_err());
+    }
+
+    #[test]
+    fn a_row_has_one_line() {
+        let row = line("fuzz", &Ended::Badly("one\ntwo".to_owned()), Duration::from_secs(61));
+        assert_eq!(row, "fuzz        FAILED        61 s  one");
+    }
+}
