@@ -13,7 +13,7 @@ mod resume;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{BinaryHeap, HashMap},
     fmt,
     future::Future,
     io, mem,
@@ -26,6 +26,7 @@ use super::{
     Coro, Statistics, Waiter,
     cell::{self, Body},
     inbox::{self, Inbox, Post},
+    settle::Settling,
     sources::{Source, Sources},
     table::{MAIN, Table},
     timer::{TimerKey, Timers},
@@ -91,6 +92,7 @@ pub(crate) struct Engine {
     pub(super) tells_hangup: bool,
     pub(super) dirty: RefCell<Vec<Rc<dyn Source>>>,
     pub(super) lingering: RefCell<Vec<Lingering>>,
+    pub(super) settling: RefCell<BinaryHeap<Settling>>,
     /// Whether somebody has tried to send since the last wait.
     pub(super) sent: Cell<bool>,
     /// Who waits for a descriptor of ours to be closed.
@@ -140,6 +142,7 @@ impl Engine {
             driver: RefCell::new(driver),
             dirty: RefCell::default(),
             lingering: RefCell::default(),
+            settling: RefCell::default(),
             sent: Cell::new(false),
             starved: RefCell::default(),
             names: RefCell::default(),
@@ -395,6 +398,7 @@ impl Engine {
     pub(super) fn end_turn(&self, limit: Option<Instant>) {
         self.fire_timers();
         self.look_after_lingering();
+        self.look_after_settling();
         self.read_inbox();
         // After the inbox, where the question comes from: the driver may sleep for long.
         self.tell_idle();

@@ -176,7 +176,7 @@ impl Engine {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let timer = self.timers.borrow().next();
         let lingering = self.lingering.borrow().iter().map(|socket| socket.until).min();
-        timer.into_iter().chain(lingering).min()
+        timer.into_iter().chain(lingering).chain(self.next_look()).min()
     }
 
     /// Sends what is queued anywhere, for at most the time that the builder has set. Nobody is
@@ -186,7 +186,7 @@ impl Engine {
         let until = Driver::after(self.settings.drain);
         loop {
             let unsent = self.sources.borrow().unsent();
-            if unsent.is_empty() {
+            if unsent.is_empty() && self.next_look().is_none() {
                 break;
             }
             if Driver::now() >= until {
@@ -196,6 +196,7 @@ impl Engine {
             drop(unsent);
             self.fire_timers();
             self.look_after_lingering();
+            self.look_after_settling();
             self.read_inbox();
             self.tell_idle();
             self.ask_driver(Some(until), true)?;
@@ -203,6 +204,7 @@ impl Engine {
         }
         let lingering = self.lingering.take();
         lingering.into_iter().for_each(|socket| abandon(&*socket.source));
+        self.give_up_settling();
         Ok(())
     }
 }
