@@ -13,7 +13,7 @@ mod resume;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::{BinaryHeap, HashMap, VecDeque},
     fmt,
     future::Future,
     io, mem,
@@ -28,6 +28,7 @@ use super::{
     Coro, Statistics, Waiter,
     cell::{self, Body},
     inbox::{self, Inbox, Post},
+    settle::Settling,
     sources::{Source, Sources},
     table::{MAIN, Table},
     timer::{TimerKey, Timers},
@@ -100,6 +101,7 @@ pub(crate) struct Engine {
     pub(super) lingering: RefCell<Vec<Lingering>>,
     /// Sources that go on after a pause, in the order of time.
     pub(super) retries: RefCell<VecDeque<Retry>>,
+    pub(super) settling: RefCell<BinaryHeap<Settling>>,
     /// Whether somebody has tried to send since the last wait.
     pub(super) sent: Cell<bool>,
     /// Who waits for a descriptor of ours to be closed.
@@ -155,6 +157,7 @@ impl Engine {
             dirty: RefCell::default(),
             lingering: RefCell::default(),
             retries: RefCell::default(),
+            settling: RefCell::default(),
             sent: Cell::new(false),
             starved: RefCell::default(),
             names: RefCell::default(),
@@ -422,6 +425,7 @@ impl Engine {
         self.fire_timers();
         self.retry_due();
         self.look_after_lingering();
+        self.look_after_settling();
         self.read_inbox();
         // After the inbox, where the question comes from: the driver may sleep for long.
         self.tell_idle();

@@ -32,6 +32,7 @@ mod handle;
 mod inbox;
 mod memory;
 mod scheduler;
+pub(crate) mod settle;
 pub(crate) mod sources;
 mod state;
 mod table;

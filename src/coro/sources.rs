@@ -21,6 +21,8 @@ pub(crate) trait Source {
     fn flush(self: Rc<Self>, engine: &Engine);
     /// Whether something is queued that could still be sent.
     fn has_unsent(&self) -> bool;
+    /// Looks whether what was sent by a dropped socket has arrived, so that it can be closed.
+    fn settle(&self) -> bool;
     /// Gives up what is queued, and closes; says what it was for the log.
     fn abandon(&self) -> String;
 }

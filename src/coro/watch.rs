@@ -256,7 +256,7 @@ impl Engine {
         let timer = self.timers.borrow().next();
         let lingering = self.lingering.borrow().iter().map(|socket| socket.until).min();
         let retry = self.retries.borrow().front().map(|retry| retry.at);
-        timer.into_iter().chain(lingering).chain(retry).min()
+        timer.into_iter().chain(lingering).chain(retry).chain(self.next_look()).min()
     }
 
     /// Sends what is queued anywhere, for at most the time that the builder has set. Nobody is
@@ -267,7 +267,7 @@ impl Engine {
         loop {
             let mut unsent = self.sources.borrow().unsent();
             unsent.extend(self.unsent_after_pause());
-            if unsent.is_empty() {
+            if unsent.is_empty() && self.next_look().is_none() {
                 break;
             }
             if Driver::now() >= until {
@@ -278,6 +278,7 @@ impl Engine {
             self.fire_timers();
             self.retry_due();
             self.look_after_lingering();
+            self.look_after_settling();
             self.read_inbox();
             self.tell_idle();
             self.ask_driver(Some(until), true)?;
@@ -285,6 +286,7 @@ impl Engine {
         }
         let lingering = self.lingering.take();
         lingering.into_iter().for_each(|socket| abandon(&*socket.source));
+        self.give_up_settling();
         Ok(())
     }
 }

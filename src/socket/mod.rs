@@ -37,6 +37,7 @@ mod turn;
 
 use std::{
     fmt, io,
+    net::Shutdown,
     os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
     rc::Rc,
     time::Duration,
@@ -60,9 +61,13 @@ use self::{
 };
 use crate::{
     addr::{Address, ToAddress},
-    coro::{self, current, engine::Engine},
+    coro::{
+        self, current,
+        engine::Engine,
+        settle::{FIRST_PAUSE, LAST_PAUSE},
+    },
     error,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// A socket for coroutines: the verbs of a blocking socket, with `.await` where they would block.
@@ -351,9 +356,9 @@ impl AsyncSocket {
             coro::yield_now().await;
         }
         self.core.seize_writing();
-        let flushed = Verb::new(self, Flush::<true>).await;
+        let mut flushed = Verb::new(self, Flush::<true>).await;
         if flushed.is_ok() {
-            self.end_tls::<true>().await;
+            flushed = self.end_tls::<true>().await;
         }
         self.core.close();
         match flushed {
@@ -362,13 +367,37 @@ impl AsyncSocket {
         }
     }
 
-    /// Tells the peer that nothing follows, if there is TLS to say it in. One that does not read
-    /// cannot hold this up for long.
-    async fn end_tls<const CLOSES: bool>(&self) {
-        if self.core.is_secure() {
-            let told = timeout(GOODBYE, Verb::new(self, Farewell::<CLOSES>));
-            let _ = told.await;
+    /// Tells the peer that nothing follows, if there is TLS to say it in, and, if this closes the
+    /// socket, waits until all of it has arrived. One that does not read cannot hold this up for
+    /// long.
+    async fn end_tls<const CLOSES: bool>(&self) -> io::Result<()> {
+        if !self.core.is_secure() {
+            return Ok(());
         }
+        let told = async {
+            // If it cannot be said, what was sent before may have arrived all the same.
+            let told = Verb::new(self, Farewell::<CLOSES>).await;
+            if CLOSES { self.settle().await } else { told }
+        };
+        timeout(GOODBYE, told).await.unwrap_or_else(|_| Err(not_acknowledged()))
+    }
+
+    /// Waits until what was sent has arrived, see `Sys::settle`.
+    async fn settle(&self) -> io::Result<()> {
+        let mut pause = FIRST_PAUSE;
+        while !self.core.settle()? {
+            sleep(pause).await;
+            pause = (2 * pause).min(LAST_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// The rest of a shutdown of both directions over TLS: the stream's end, once all of it has
+    /// arrived.
+    async fn end_both(&self) -> io::Result<()> {
+        let settled = timeout(GOODBYE, self.settle()).await;
+        let ended = self.core.with_sys(|sys| Ok(sys.shutdown_raw(Shutdown::Write)?));
+        settled.unwrap_or_else(|_| Err(not_acknowledged())).and(ended)
     }
 
     fn is_open(&self) -> bool {
@@ -418,7 +447,8 @@ impl AsyncSocket {
             return Err(Refused { socket: self, error });
         }
         if LAST {
-            self.end_tls::<false>().await;
+            // Whoever cannot be told has at least all that was sent before.
+            let _ = self.end_tls::<false>().await;
         }
         match self.core.take_parts() {
             Some(parts) => Ok(parts),
@@ -471,6 +501,12 @@ impl AsyncSocket {
 
 /// How long the end of a socket waits for room to say goodbye; as long as a dropped one lingers.
 const GOODBYE: Duration = Duration::from_secs(5);
+
+/// For a peer that has not taken in that time what was sent to it.
+fn not_acknowledged() -> io::Error {
+    let text = "the peer has not acknowledged all that was sent within 5 s, and may not get it";
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
 
 /// Resumes of others that `close` waits for a verb to leave its turn.
 const PATIENCE: usize = 8;

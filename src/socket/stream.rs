@@ -389,7 +389,11 @@ impl AsyncSocket {
             current::expect("shutdown", |_| ());
             return self.core.with_sys(|sys| Ok(sys.shutdown(how)?));
         }
-        Verb::new(self, ShutDown(how)).await
+        Verb::new(self, ShutDown(how)).await?;
+        if how == Shutdown::Both && self.core.is_secure() {
+            return self.end_both().await;
+        }
+        Ok(())
     }
 
     /// Waits until a read would not wait, for system calls that asyncoro does not offer.

@@ -13,6 +13,8 @@
 
 mod interrupt;
 #[cfg(feature = "tls")]
+mod late;
+#[cfg(feature = "tls")]
 mod secure;
 mod twin;
 mod verbs;
@@ -76,7 +78,9 @@ use crate::{
 /// ```
 ///
 /// Dropping the last handle waits for nothing: what a verb that timed out has left queued is sent
-/// as far as it goes at once, and what is lost is told to the log. [`BlockingSocket::close`] waits.
+/// as far as it goes at once, and what is lost is told to the log. Over TLS a thread of the process
+/// goes on with it for at most 5 s, until the peer has all of it; the end of the process ends that,
+/// too. [`BlockingSocket::close`] waits.
 ///
 /// In a coroutine it would hold up all others; use [`BlockingSocket::into_async`] there.
 #[derive(Clone)]
@@ -276,15 +280,12 @@ impl BlockingSocket {
                 let sys = &self.twin.sys;
                 let (unsent, checked) = (side.has_unsent(sys), side.check(sys));
                 drop(side);
-                if unsent || sys.is_secure() {
+                if self.twin.read.try_take().is_none() && (unsent || sys.is_secure()) {
                     // Readers are woken now, and not when the peer has taken all of it.
                     let _ = sys.shutdown(Shutdown::Read);
                 }
                 let flushed = if unsent { self.twin.drive(Flush::<true>) } else { checked };
-                if flushed.is_ok() {
-                    self.twin.end_tls::<true>();
-                }
-                flushed
+                flushed.and_then(|()| self.twin.end_tls::<true>())
             }
             None => Ok(()),
         };
@@ -325,7 +326,8 @@ impl BlockingSocket {
             return Err(BlockingRefused { socket: self, error });
         }
         if LAST {
-            self.twin.end_tls::<false>();
+            // Whoever cannot be told has at least all that was sent before.
+            let _ = self.twin.end_tls::<false>();
         }
         match Arc::try_unwrap(self.twin) {
             Ok(mut twin) => Ok(Parts {

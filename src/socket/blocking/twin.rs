@@ -1,7 +1,7 @@
 //! What the handles of a blocking socket share, and how an operation is driven on it.
 
 use std::{
-    io,
+    io, mem,
     ops::Deref,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -9,8 +9,13 @@ use std::{
 };
 
 use super::interrupt;
+#[cfg(feature = "tls")]
+use super::late;
 use crate::{
-    coro::RETRY_PAUSE,
+    coro::{
+        RETRY_PAUSE,
+        settle::{FIRST_PAUSE, LAST_PAUSE},
+    },
     driver::Driver,
     error, log,
     primitives::{Mutex, lock},
@@ -20,6 +25,7 @@ use crate::{
         create,
         exclusive::{Exclusive, Taken},
         inbound::ReadSide,
+        not_acknowledged,
         ops::Farewell,
         outbound::{self, WriteSide},
         settings::Settings,
@@ -51,7 +57,8 @@ impl Deref for Kernel {
     }
 }
 
-/// Sends what is still queued as far as it goes, and tells the log what is lost.
+/// Sends what is still queued as far as it goes, and tells the log what is lost. Over TLS, where the
+/// peer is to be told that nothing follows, a thread of the process goes on with it.
 impl Drop for Twin {
     fn drop(&mut self) {
         let Some(sys) = self.sys.0.take() else { return };
@@ -60,14 +67,14 @@ impl Drop for Twin {
         }
         let Some(mut side) = self.write.try_take() else { return };
         side.refill();
+        #[cfg(feature = "tls")]
+        if sys.is_secure() {
+            return late::finish(sys, mem::take(&mut *side));
+        }
         let queued = side.queued();
         match side.flush(&sys) {
-            Progress::Done(Ok(())) => {
-                // The peer of a socket without TLS is told by the end of the stream itself.
-                sys.say_goodbye();
-                let _ = side.push(&sys);
-                sys.drain_before_close();
-            }
+            // The peer of a socket without TLS is told by the end of the stream itself.
+            Progress::Done(Ok(())) => {}
             _ if queued == 0 => {}
             Progress::Done(Err(error)) => log::warn(format_args!(
                 "a BlockingSocket was dropped with {queued} bytes to send, and they are lost: \
@@ -192,11 +199,29 @@ impl Twin {
 
     /// Tells the peer that nothing follows, if there is TLS to say it in. One that does not read
     /// cannot hold this up for long.
-    pub(super) fn end_tls<const CLOSES: bool>(&self) {
-        if self.sys.is_secure() {
-            let until = Driver::now() + GOODBYE;
-            let _ = self.drive_in_turn(Farewell::<CLOSES>, Some(until));
+    pub(super) fn end_tls<const CLOSES: bool>(&self) -> io::Result<()> {
+        if !self.sys.is_secure() {
+            return Ok(());
         }
+        let until = Driver::now() + GOODBYE;
+        let told = self.drive_in_turn(Farewell::<CLOSES>, Some(until));
+        // If it cannot be said, what was sent before may have arrived all the same.
+        if CLOSES { self.settled(until) } else { told }
+    }
+
+    /// Waits until what was sent has arrived, see `Sys::settle`.
+    pub(super) fn settled(&self, until: Instant) -> io::Result<()> {
+        let mut pause = FIRST_PAUSE;
+        while !self.sys.settle()? {
+            let left = until.saturating_duration_since(Driver::now());
+            if left.is_zero() {
+                return Err(not_acknowledged());
+            }
+            thread::sleep(pause.min(left));
+            interrupt::check(&self.write)?;
+            pause = (2 * pause).min(LAST_PAUSE);
+        }
+        Ok(())
     }
 
     /// Runs an operation that calls code of the caller's to its end. The turn is given back

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::super::secure::{Connecting, Secure};
 use super::{
     super::{
-        DatagramBatch, create,
+        DatagramBatch, GOODBYE, create,
         ops::{
             Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
             RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll,
@@ -246,7 +246,13 @@ impl BlockingSocket {
         if how == Shutdown::Read {
             return self.with_sys(|sys| Ok(sys.shutdown(how)?));
         }
-        self.twin.drive(ShutDown(how))
+        self.twin.drive(ShutDown(how))?;
+        if how == Shutdown::Both && self.twin.sys.is_secure() {
+            let settled = self.twin.settled(Driver::now() + GOODBYE);
+            let ended = self.with_sys(|sys| Ok(sys.shutdown_raw(Shutdown::Write)?));
+            return settled.and(ended);
+        }
+        Ok(())
     }
 
     /// Waits until a read would not wait, see [`AsyncSocket::readable`].

@@ -1,6 +1,6 @@
 //! How a socket ends: closed, taken apart, or dropped with something still to be sent.
 
-use std::rc::Rc;
+use std::{io, rc::Rc};
 
 use super::{Core, Life, Parts, Side, State};
 use crate::{
@@ -75,8 +75,44 @@ impl Core {
         let left = self.handles.get() - 1;
         self.handles.set(left);
         if left == 0 && !self.state.borrow().write.side.marked {
-            self.say_goodbye();
-            self.linger();
+            match self.say_goodbye() {
+                Progress::Done(Ok(())) if !self.has_unsent() => self.settle_alone(),
+                Progress::Done(_) => self.linger(),
+                // The flush at the end of the turn has the driver tell when there is room.
+                _ => self.linger_on_or_give_up(),
+            }
+        }
+    }
+
+    /// Whether the socket can be closed and nothing that was sent be lost; see [`Sys::settle`].
+    pub(crate) fn settle(&self) -> io::Result<bool> {
+        match &self.state.borrow().sys {
+            Some(sys) if self.is_open() => sys.settle(),
+            _ => Ok(true),
+        }
+    }
+
+    /// Has the scheduler keep a dropped socket until what it has sent has arrived.
+    pub(super) fn settle_alone(self: &Rc<Self>) {
+        match self.settle() {
+            Ok(true) => {}
+            Ok(false) => match self.engine() {
+                Some(engine) => engine.settle(Rc::<Core>::clone(self)),
+                None => tracing::warn!("asyncoro: {}", self.abandon()),
+            },
+            Err(error) => self.tell_of_loss(&error),
+        }
+    }
+
+    #[cold]
+    pub(super) fn tell_of_loss(&self, error: &io::Error) {
+        tracing::debug!("asyncoro: a dropped socket's peer has not got all of it: {error}");
+    }
+
+    fn linger_on_or_give_up(self: &Rc<Self>) {
+        match self.engine() {
+            Some(engine) => self.mark_dirty(&engine),
+            None => self.linger(),
         }
     }
 

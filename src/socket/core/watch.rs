@@ -235,6 +235,9 @@ impl Source for Core {
             }
             return;
         }
+        if self.handles.get() == 0 {
+            self.settle_alone();
+        }
         let writer = WriteSide::half(&self).turn.waiter();
         writer.into_iter().for_each(Waiter::wake);
     }
@@ -245,11 +248,22 @@ impl Source for Core {
         self.is_open() && unsent
     }
 
+    fn settle(&self) -> bool {
+        self.settle().unwrap_or_else(|error| {
+            self.tell_of_loss(&error);
+            true
+        })
+    }
+
     fn abandon(&self) -> String {
+        let unsent = self.has_unsent();
         let bytes = WriteSide::half(self).side.abandon();
         let peer = self.with_sys(|sys| Ok(sys.peer_addr()?));
         let peer = peer.map_or_else(|_| "its peer".to_owned(), |peer| peer.to_string());
         self.close();
+        if !unsent {
+            return format!("a socket was closed before {peer} had acknowledged all of it");
+        }
         format!("a socket was closed with {bytes} bytes for {peer} unsent")
     }
 }

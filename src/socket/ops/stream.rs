@@ -427,7 +427,10 @@ impl Op for ShutDown {
             Progress::Done(Ok(())) => {}
             progress => return progress,
         }
-        Progress::Done(sys.shutdown(self.0).map_err(io::Error::from))
+        // Over TLS the stream's end follows when what was sent has arrived: behind a shutdown of
+        // both, the system answers what comes with a reset.
+        let how = if self.0 == Shutdown::Both && sys.is_secure() { Shutdown::Read } else { self.0 };
+        Progress::Done(sys.shutdown(how).map_err(io::Error::from))
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {

@@ -9,6 +9,7 @@ use std::{
     cell::Cell,
     io::{self, IoSlice},
     mem,
+    net::Shutdown,
     time::{Duration, Instant},
 };
 
@@ -27,6 +28,9 @@ thread_local! {
 
 /// Fewest bytes asked of the kernel, however much of a record is there already.
 const FEWEST: usize = 2 << 10;
+
+/// Most bytes that one look at a closing socket throws away.
+const MOST_DISCARDED: usize = 256 << 10;
 
 /// Bytes of records without content after which a read lets others go first: as many as one read
 /// of records asks for. So a peer that sends nothing else holds nobody up for longer than that.
@@ -62,6 +66,10 @@ pub(super) struct Channel {
     ended: bool,
     /// We have shut down reading.
     stopped: bool,
+    /// Nothing that was sent can be lost by closing, or it is lost already and was told.
+    settled: bool,
+    /// The stream's end (FIN) follows what was sent.
+    half_closed: bool,
     /// What the handshake may take.
     timeout: Duration,
     /// So it has to be done by then.
@@ -96,6 +104,8 @@ impl Channel {
             broken: None,
             ended: false,
             stopped: false,
+            settled: false,
+            half_closed: false,
             timeout,
             deadline: None,
             given_up: false,
@@ -410,6 +420,66 @@ impl Channel {
             }
         }
         Ok(())
+    }
+
+    /// Looks, without waiting, whether the socket can be closed and nothing that was sent be lost;
+    /// ends the stream behind it, and throws away what comes.
+    ///
+    /// A close is answered to whatever comes later with a reset, and so is data that was not read;
+    /// a reset takes back what has not arrived. So either nothing follows from the peer, or its
+    /// system has acknowledged all of it.
+    ///
+    /// # Errors
+    /// What has broken the connection before all of it was acknowledged; once.
+    pub(super) fn settle(&mut self, sys: &Sys) -> Result<bool, Errno> {
+        if !self.settled {
+            let settled = self.look_whether_settled(sys);
+            self.settled = settled != Ok(false);
+            return settled;
+        }
+        Ok(true)
+    }
+
+    fn look_whether_settled(&mut self, sys: &Sys) -> Result<bool, Errno> {
+        if self.has_ended() || self.session.is_handshaking() || !sys.kind().is_tcp() {
+            return Ok(true);
+        }
+        // Behind a shutdown of reading, the system would answer what comes then with a reset.
+        if !self.stopped && !self.half_closed {
+            if sys.shutdown_raw(Shutdown::Write).is_err() {
+                return self.if_acknowledged(sys, self.broken.unwrap_or(Errno::CONNRESET));
+            }
+            self.half_closed = true;
+        }
+        let mut hot = hot::take();
+        let mut left = MOST_DISCARDED;
+        while left > 0 {
+            match sys.recv_raw(&mut hot) {
+                Ok(0) if self.stopped => break,
+                Ok(0) => {
+                    self.ended = true;
+                    return Ok(true);
+                }
+                Ok(got) => left = left.saturating_sub(got),
+                Err(Errno::AGAIN) => break,
+                Err(error) => return self.if_acknowledged(sys, error),
+            }
+        }
+        if let Some(error) = self.broken {
+            return self.if_acknowledged(sys, error);
+        }
+        Ok(self.is_acknowledged(sys) == Some(true))
+    }
+
+    /// Whether the peer's system has everything; `None` where ours does not tell.
+    fn is_acknowledged(&self, sys: &Sys) -> Option<bool> {
+        // The end itself counts as one byte; whether it has arrived does not matter.
+        Some(sys.unacknowledged()? <= u32::from(self.half_closed))
+    }
+
+    /// What the end of the connection by `error` means for what was sent.
+    fn if_acknowledged(&self, sys: &Sys, error: Errno) -> Result<bool, Errno> {
+        if self.is_acknowledged(sys) == Some(false) { Err(error) } else { Ok(true) }
     }
 
     /// Puts close_notify behind everything else that is to be sent.

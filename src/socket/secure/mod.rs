@@ -255,6 +255,11 @@ impl Secure {
         self.channel(Channel::say_goodbye);
     }
 
+    /// Whether the socket can be closed and nothing that was sent be lost.
+    pub(super) fn settle(&self, sys: &Sys) -> Result<bool, Errno> {
+        self.channel(|channel| channel.settle(sys)).unwrap_or(Ok(true))
+    }
+
     /// One read of the handshake; `false` once it is done.
     fn shake(&self, sys: &Sys) -> Result<bool, Errno> {
         let more = self.call(|channel| channel.shake(sys));

@@ -74,6 +74,10 @@ impl Secure {
         match *self {}
     }
 
+    pub(super) fn settle(&self, _: &Sys) -> Result<bool, Errno> {
+        match *self {}
+    }
+
     pub(super) fn reason(&self, _: Errno) -> io::Error {
         match *self {}
     }

@@ -392,6 +392,36 @@ impl Sys {
         if let (Shutdown::Read | Shutdown::Both, Some(tls)) = (how, self.secure()) {
             tls.stop_reading();
         }
+        self.shutdown_raw(how)
+    }
+
+    /// Bytes that were sent and that the peer's system has not acknowledged, the end among them;
+    /// `None` where the system does not tell.
+    #[cfg(feature = "tls")]
+    pub(crate) fn unacknowledged(&self) -> Option<u32> {
+        #[cfg(target_os = "linux")]
+        {
+            let mut count: libc::c_int = 0;
+            let number = std::os::fd::AsRawFd::as_raw_fd(&self.fd);
+            // SAFETY: the call writes an int (tcp(7), SIOCOUTQ, which is the same number).
+            let answer = unsafe { libc::ioctl(number, libc::TIOCOUTQ, &raw mut count) };
+            (answer == 0).then_some(count.unsigned_abs())
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    /// Makes it own its descriptor, a duplicate if it has borrowed it.
+    #[cfg(feature = "tls")]
+    pub(crate) fn into_own(mut self) -> io::Result<Sys> {
+        if self.is_borrowed() {
+            self.fd = Descriptor::own(self.fd().try_clone_to_owned()?);
+        }
+        Ok(self)
+    }
+
+    /// shutdown(2).
+    pub(crate) fn shutdown_raw(&self, how: Shutdown) -> Result<()> {
         net::shutdown(
             &self.fd,
             match how {

@@ -130,6 +130,15 @@ impl Sys {
         }
     }
 
+    /// Whether the socket can be closed and nothing that was sent be lost, as far as TLS is
+    /// concerned: a plain socket always can. Does not wait; see `secure/channel.rs`.
+    ///
+    /// # Errors
+    /// What has broken the connection before the peer had all; once.
+    pub(crate) fn settle(&self) -> io::Result<bool> {
+        Ok(self.secure().map_or(Ok(true), |tls| tls.settle(self))?)
+    }
+
     /// Throws away what the kernel has received, if TLS is spoken, before the socket is closed.
     ///
     /// A server's session tickets come unasked. Left unread by a client that only sends, they would

@@ -1,0 +1,147 @@
+//! TLS sockets of threads that were dropped before their peers had all: what is queued, the
+//! close_notify, what waits for its acknowledgement.
+//!
+//! A drop waits for nothing, and there is no scheduler that would go on. So one thread of the
+//! process does, for all of them, each for at most 5 s; it is there while there are any. A child of
+//! fork(2) has no such thread and starts its own.
+
+use std::{
+    io, mem, process,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    coro::settle::{FIRST_PAUSE, LAST_PAUSE},
+    driver::Driver,
+    socket::{
+        GOODBYE, not_acknowledged,
+        outbound::{self, WriteSide},
+        step::Progress,
+        sys::Sys,
+    },
+};
+
+/// A dropped socket.
+struct Late {
+    sys: Sys,
+    side: WriteSide,
+    until: Instant,
+    look: Instant,
+    pause: Duration,
+}
+
+/// Those that wait for the thread, of the process that has it; `None` while there is none.
+static LATE: Mutex<Option<(u32, Vec<Late>)>> = Mutex::new(None);
+
+fn list() -> MutexGuard<'static, Option<(u32, Vec<Late>)>> {
+    LATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Goes on with a dropped socket: at once, as far as it goes, then in the thread.
+pub(super) fn finish(sys: Sys, side: WriteSide) {
+    let now = Driver::now();
+    let (until, pause) = (now + GOODBYE, FIRST_PAUSE);
+    let mut late = Late { sys, side, until, look: now + pause, pause };
+    if late.is_done() {
+        return;
+    }
+    match late.sys.into_own() {
+        Ok(sys) => hand_over(Late { sys, ..late }),
+        Err(error) => lost(&error),
+    }
+}
+
+fn hand_over(late: Late) {
+    let mut list = list();
+    match &mut *list {
+        Some((process, list)) if *process == process::id() => list.push(late),
+        other => {
+            // What a child of fork has inherited belongs to the parent.
+            mem::forget(other.replace((process::id(), vec![late])));
+            let thread = thread::Builder::new().name("asyncoro-late".into());
+            if let Err(error) = thread.spawn(work) {
+                let left = list.take();
+                lost(&error);
+                drop(list);
+                drop(left);
+            }
+        }
+    }
+}
+
+fn work() {
+    let mut kept = Vec::new();
+    loop {
+        {
+            let mut list = list();
+            if let Some((_, list)) = &mut *list {
+                kept.append(list);
+            }
+            if kept.is_empty() {
+                *list = None;
+                return;
+            }
+        }
+        let now = Driver::now();
+        kept.retain_mut(|late| late.look > now || !late.is_done_by(now));
+        let next = kept.iter().map(|late| late.look).min();
+        // Whoever comes meanwhile has been looked at just before.
+        let pause = next.map_or(FIRST_PAUSE, |next| next.saturating_duration_since(now));
+        thread::sleep(pause.clamp(FIRST_PAUSE, LAST_PAUSE));
+    }
+}
+
+impl Late {
+    fn is_done_by(&mut self, now: Instant) -> bool {
+        if self.is_done() {
+            return true;
+        }
+        if now >= self.until {
+            lost(&not_acknowledged());
+            return true;
+        }
+        self.pause = (2 * self.pause).min(LAST_PAUSE);
+        self.look = now + self.pause;
+        false
+    }
+
+    /// Whether nothing is left to be done: all has arrived, or is lost, and the log was told.
+    fn is_done(&mut self) -> bool {
+        let progress = self.go_on();
+        outbound::drop_spent();
+        match progress {
+            Progress::Done(Ok(settled)) => {
+                if settled {
+                    self.sys.drain_before_close();
+                }
+                settled
+            }
+            Progress::Done(Err(error)) => {
+                lost(&error);
+                true
+            }
+            Progress::Wait | Progress::Again => false,
+        }
+    }
+
+    fn go_on(&mut self) -> Progress<bool> {
+        self.side.refill();
+        match self.side.flush(&self.sys) {
+            Progress::Done(Ok(())) => {}
+            progress => return progress.map(|()| true),
+        }
+        self.sys.say_goodbye();
+        match self.side.push(&self.sys) {
+            // If it cannot be said, what was sent before may have arrived all the same.
+            Progress::Done(_) => Progress::Done(self.sys.settle()),
+            progress => progress.map(|()| true),
+        }
+    }
+}
+
+#[cold]
+fn lost(error: &io::Error) {
+    tracing::warn!("asyncoro: the peer of a dropped BlockingSocket may miss bytes: {error}");
+}
