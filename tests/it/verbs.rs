@@ -86,7 +86,10 @@ pub(crate) const UNIT: usize = 6;
 
 /// The two faces of one call: a verb, what it needs, and what comes of it.
 macro_rules! verb {
-    ($name:ident($socket:ident, $bytes:ident) [$($setup:tt)*] $call:expr => $got:pat => $gives:expr) => {
+    (
+        $name:ident($socket:ident, $bytes:ident)
+        [$($setup:tt)*] $call:expr => $got:pat => $gives:expr
+    ) => {
         Verb {
             name: stringify!($name),
             call: |socket, bytes| {
@@ -114,7 +117,9 @@ pub(crate) const READERS: &[Verb] = &[
     verb!(recv_bytes(s, _b) [] s.recv_bytes(UNIT) => got => got.to_vec()),
     verb!(recv_with(s, _b) [] s.recv_with(<[u8]>::to_vec) => got => got),
     verb!(recv_with_limit(s, _b) [] s.recv_with_limit(UNIT, <[u8]>::to_vec) => got => got),
-    verb!(recv_uninit(s, _b) [] s.recv_uninit(|| Box::<[u8]>::new_uninit_slice(UNIT)) => got => taken(got)),
+    verb!(recv_uninit(s, _b)
+        [let make = || Box::<[u8]>::new_uninit_slice(UNIT);]
+        s.recv_uninit(make) => got => taken(got)),
     verb!(peek(s, _b) [let mut to = [0; UNIT];] s.peek(&mut to) => got => to[..got].to_vec()),
     verb!(readable(s, _b) [] s.readable() => () => Vec::new()),
     verb!(recv_vectored(s, _b)
