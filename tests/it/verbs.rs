@@ -398,4 +398,4 @@ pub(crate) fn assert_timed_out(result: Received, verb: Verb, sees_queue: bool) {
 }
 
 /// Bytes of the message that [`full`] leaves half sent.
-pub(crate) const FILLING: usize = 4 << 20;
+pub(crate) const FILLING: usize = 1 << 20;
