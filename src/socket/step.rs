@@ -313,13 +313,11 @@ impl<'a, O: Op> Verb<'a, O> {
 
     /// Ends without a result: gives up, then passes the turn on.
     fn leave(&mut self) -> bool {
-        let mut queued = false;
-        if self.stage == Stage::HasTurn {
-            queued = self.op.give_up(&mut O::Side::half(&self.socket.core).side);
-            // Readiness may have been told to this verb alone, and the queue waits for it, too.
-            if O::Side::DIRECTION == Direction::Write {
-                self.socket.core.mark_dirty_where_bound();
-            }
+        let waits = matches!(self.stage, Stage::InLine(_) | Stage::HasTurn);
+        let queued = waits && self.op.give_up(&mut O::Side::half(&self.socket.core).side);
+        // Readiness may have been told to this verb alone, and the queue waits for it, too.
+        if self.stage == Stage::HasTurn && O::Side::DIRECTION == Direction::Write {
+            self.socket.core.mark_dirty_where_bound();
         }
         self.pass_turn();
         queued

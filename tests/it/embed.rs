@@ -28,6 +28,7 @@ use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, time::sleep};
 
 use crate::{
     pairs::{each, half, poll_once},
+    verbs::{READERS, Verb, WRITERS},
     within::{run_within, within},
 };
 
@@ -147,6 +148,26 @@ fn a_signal_ends_a_blocking_verb_if_whoever_is_asked_says_so() {
 }
 
 #[test]
+fn a_signal_ends_each_blocking_verb_if_whoever_is_asked_says_so() {
+    for &verb in READERS {
+        ends_by_signal(move |socket| (verb.block)(socket, &[]).unwrap_err());
+    }
+    // These two wait for nothing but what is queued.
+    let waits = |verb: &&Verb| !["flush", "shutdown"].contains(&verb.name);
+    for &verb in WRITERS.iter().filter(waits) {
+        ends_by_signal(move |socket| {
+            loop {
+                while socket.try_send(&[0; 4096]).is_ok() {}
+                // Some more room may come by itself.
+                if let Err(error) = (verb.block)(socket, &[0; 4096]) {
+                    break error;
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn a_thread_in_line_for_its_turn_is_asked_too() {
     ends_by_signal(|socket| {
         let other = socket.clone();
@@ -164,7 +185,7 @@ fn a_thread_in_line_for_its_turn_is_asked_too() {
 }
 
 /// What `recv_uninit` has given, as far as it is initialised.
-fn taken((memory, count): (Box<[MaybeUninit<u8>]>, usize)) -> Vec<u8> {
+pub(crate) fn taken((memory, count): (Box<[MaybeUninit<u8>]>, usize)) -> Vec<u8> {
     // SAFETY: so says the verb.
     memory[..count].iter().map(|byte| unsafe { byte.assume_init() }).collect()
 }

@@ -31,16 +31,28 @@ mod within;
 // Streams and messages.
 mod blocking;
 mod bounded;
+mod closing;
+mod conversions;
 mod datagrams;
+mod exchange;
+mod given_up;
+mod in_line;
+mod leaving;
 mod loads;
 mod message;
+mod misplaced;
 mod names;
 mod pairs;
 mod pycos;
 mod race;
+mod read_ahead;
 mod scenarios;
 mod shown;
 mod socket;
+mod states;
 mod stream;
+mod termination;
 #[cfg(feature = "tls")]
 mod tls;
+mod verbs;
+mod woken;

@@ -24,9 +24,12 @@ pub(crate) enum Kind {
     Tcp4,
     Tcp6,
     Unix,
-    /// TLS over TCP.
+    /// TLS 1.3 over TCP.
     #[cfg(feature = "tls")]
     Tls,
+    /// TLS 1.2 over TCP.
+    #[cfg(feature = "tls")]
+    Tls12,
 }
 
 /// All of them: what a verb promises it promises for each.
@@ -36,7 +39,21 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::Unix,
     #[cfg(feature = "tls")]
     Kind::Tls,
+    #[cfg(feature = "tls")]
+    Kind::Tls12,
 ];
+
+#[cfg(feature = "tls")]
+impl Kind {
+    /// The version of TLS that it speaks.
+    pub(crate) fn tls(self) -> Option<asyncoro::TlsVersion> {
+        match self {
+            Kind::Tls => Some(asyncoro::TlsVersion::V1_3),
+            Kind::Tls12 => Some(asyncoro::TlsVersion::V1_2),
+            _ => None,
+        }
+    }
+}
 
 /// Runs `test` in a thread of its own; fails if it takes too long, even if it blocks.
 pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
@@ -108,8 +125,8 @@ pub(crate) fn pair(kind: Kind) -> (AsyncSocket, AsyncSocket) {
 
 fn converted(kind: Kind, (near, far): (Socket, Socket)) -> (AsyncSocket, AsyncSocket) {
     #[cfg(feature = "tls")]
-    if kind == Kind::Tls {
-        let (near, far) = crate::tls::secured(near, far);
+    if let Some(version) = kind.tls() {
+        let (near, far) = crate::tls::secured_by(version, near, far);
         return (near.into_async().unwrap(), far.into_async().unwrap());
     }
     let _ = kind;
@@ -120,8 +137,8 @@ fn converted(kind: Kind, (near, far): (Socket, Socket)) -> (AsyncSocket, AsyncSo
 pub(crate) fn half(kind: Kind) -> (AsyncSocket, Socket) {
     let (near, far) = raw(kind);
     #[cfg(feature = "tls")]
-    if kind == Kind::Tls {
-        let (near, far) = crate::tls::secured(near, far);
+    if let Some(version) = kind.tls() {
+        let (near, far) = crate::tls::secured_by(version, near, far);
         return (near.into_async().unwrap(), crate::tls::relayed(far));
     }
     (AsyncSocket::new(near).unwrap(), far)
@@ -152,9 +169,10 @@ pub(crate) async fn server(kind: Kind) -> AsyncSocket {
     match kind {
         Kind::Tcp4 => AsyncSocket::create_server("127.0.0.1:0").await.unwrap(),
         #[cfg(feature = "tls")]
-        Kind::Tls => {
+        Kind::Tls | Kind::Tls12 => {
             let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
-            server.with_tls(crate::tls::localhost().0).unwrap()
+            let tls = crate::tls::localhost().0.versions(&[kind.tls().unwrap()]).unwrap();
+            server.with_tls(tls).unwrap()
         }
         Kind::Tcp6 => AsyncSocket::create_server("[::1]:0").await.unwrap(),
         Kind::Unix => {

@@ -240,6 +240,8 @@ impl Channel {
         if self.taken == self.said.len() {
             self.said = Vec::new();
             self.taken = 0;
+            // The kernel was asked before these were taken, and may have told of more meanwhile.
+            self.drained = false;
         }
         count
     }

@@ -34,8 +34,17 @@ fn both(chain: &str, key: &str) -> (ServerTls, ClientTls) {
 
 /// Two connected regular sockets, after their handshake.
 pub(crate) fn secured(near: Socket, far: Socket) -> (BlockingSocket, BlockingSocket) {
+    secured_by(TlsVersion::V1_3, near, far)
+}
+
+/// As [`secured`], by this version of TLS.
+pub(crate) fn secured_by(
+    version: TlsVersion,
+    near: Socket,
+    far: Socket,
+) -> (BlockingSocket, BlockingSocket) {
     let (server, client) = localhost();
-    let client = client.server_name("localhost").unwrap();
+    let client = client.server_name("localhost").unwrap().versions(&[version]).unwrap();
     let serving = thread::spawn(move || {
         let far = BlockingSocket::new(far).unwrap();
         far.start_tls(server).map(|()| far)

@@ -1,0 +1,162 @@
+//! What is queued when nobody is left to send it: at each end of a scheduler, and behind a dropped
+//! socket, on each kind of stream. And a socket that outlives its scheduler.
+
+use std::{future::pending, thread, time::Duration};
+
+use asyncoro::{
+    AsynCoro, AsyncSocket, BlockingSocket,
+    coro::{Scheduler, current},
+    spawn,
+};
+
+use crate::{
+    pairs::{BIG, KINDS, Kind, bounded, narrow, pair, pattern, settle},
+    verbs::{self, Face, READERS, datagram_readers, full, receive_filling, unit},
+    within::logged,
+};
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Run,
+    RunUntil,
+    /// Entered, and dropped later.
+    Drop,
+    /// By its handle, from another thread.
+    Terminate,
+}
+
+const ENDS: [End; 4] = [End::Run, End::RunUntil, End::Drop, End::Terminate];
+
+/// Two ends that little fits between.
+fn ends(kind: Kind) -> (BlockingSocket, BlockingSocket) {
+    let (near, far) = narrow(kind);
+    asyncoro::run(async {
+        (near.into_blocking().await.unwrap(), far.into_blocking().await.unwrap())
+    })
+}
+
+/// Queues more than there is room for; the socket is kept by a coroutine, or dropped at once.
+async fn queue(near: BlockingSocket, is_kept: bool) {
+    let near = near.into_async().unwrap();
+    near.try_send_msg(&pattern(BIG).into()).unwrap();
+    near.send_msg(b"last").await.ok();
+    if is_kept {
+        drop(spawn(async move {
+            current().set_daemon(true);
+            let _near = near;
+            pending::<()>().await;
+        }));
+        asyncoro::coro::yield_now().await;
+    }
+}
+
+#[test]
+fn what_is_queued_leaves_at_each_end_of_a_scheduler() {
+    for kind in KINDS.iter().copied() {
+        for end in ENDS {
+            for is_kept in [true, false] {
+                bounded(move || {
+                    let (near, far) = ends(kind);
+                    let what = (kind, end, is_kept);
+                    let reading = thread::spawn(move || {
+                        assert_eq!(far.recv_msg().unwrap().unwrap(), pattern(BIG), "{what:?}");
+                        assert_eq!(far.recv_msg().unwrap().unwrap(), "last", "{what:?}");
+                    });
+                    let builder = AsynCoro::builder().drain(Duration::from_secs(20));
+                    match end {
+                        End::Run => builder.build().unwrap().run(queue(near, is_kept)),
+                        End::RunUntil => builder.build().unwrap().run_until(queue(near, is_kept)),
+                        End::Drop => {
+                            let scheduler: Scheduler = builder.build().unwrap();
+                            scheduler.enter(queue(near, is_kept));
+                            drop(scheduler);
+                        }
+                        End::Terminate => {
+                            let scheduler = builder.start().unwrap();
+                            scheduler.spawn(move || queue(near, is_kept)).value().unwrap();
+                            scheduler.terminate();
+                        }
+                    }
+                    reading.join().unwrap();
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn each_end_of_a_scheduler_waits_for_a_deaf_peer_only_as_long_as_set() {
+    for kind in KINDS.iter().copied() {
+        for is_kept in [true, false] {
+            bounded(move || {
+                let (near, far) = ends(kind);
+                let short = Duration::from_millis(5);
+                let log = logged(|| {
+                    let builder = AsynCoro::builder().drain(short).linger(short);
+                    builder.build().unwrap().run(async {
+                        let near = near.into_async().unwrap();
+                        near.try_send_msg(&pattern(8 * BIG).into()).unwrap();
+                        if is_kept {
+                            drop(spawn(async move {
+                                current().set_daemon(true);
+                                let _near = near;
+                                pending::<()>().await;
+                            }));
+                            asyncoro::coro::yield_now().await;
+                        }
+                    });
+                });
+                assert!(log.contains("WARN"), "{kind:?} {is_kept}: what is lost is told: {log}");
+                far.recv_msg().unwrap_err();
+            });
+        }
+    }
+}
+
+#[test]
+fn a_dropped_socket_of_each_kind_sends_its_queue_and_then_its_end() {
+    for kind in KINDS.iter().copied() {
+        bounded(move || {
+            asyncoro::run(async {
+                let (end, far) = full(kind, Face::Asynchronous).await;
+                drop(end);
+                receive_filling(&far).await;
+                assert_eq!(far.recv_msg().await.unwrap(), None, "{kind:?}");
+                far.close().await.unwrap();
+            });
+        });
+    }
+}
+
+/// Each verb waits in one scheduler, which ends, and then in the next.
+#[test]
+fn a_socket_waits_again_in_the_next_scheduler_in_each_verb() {
+    let wait = async |end: &verbs::End, far: &AsyncSocket, verb: verbs::Verb| {
+        let waiting = end.begin(verb, &[]).await;
+        assert!(!waiting.is_over());
+        far.send(&unit(1)).await.unwrap();
+        waiting.result().await.unwrap();
+        if verb.only_looks() {
+            end.call(READERS[0], &[]).await.unwrap();
+        }
+        settle().await;
+    };
+    for kind in KINDS.iter().copied() {
+        bounded(move || {
+            let (near, far) = pair(kind);
+            for &verb in READERS {
+                let end = verbs::End::Asynchronous(near.clone());
+                asyncoro::run_until(async { wait(&end, &far, verb).await });
+            }
+        });
+    }
+    bounded(move || {
+        let pairs = asyncoro::run(verbs::datagram_pairs("again"));
+        for (near, far) in pairs {
+            for verb in datagram_readers() {
+                let end = verbs::End::Asynchronous(near.clone());
+                asyncoro::run_until(async { wait(&end, &far, verb).await });
+            }
+        }
+    });
+}
