@@ -26,6 +26,7 @@ mod bounded;
 mod datagrams;
 mod loads;
 mod message;
+mod model;
 mod names;
 mod pairs;
 mod pycos;

@@ -4,8 +4,8 @@
 //! [`tidy`] (the habits of this house, checked), [`examples`] (each example started, talked to and
 //! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks;
 //! [`bench_venv`] their Python), [`python`] (the Python package; [`pythons`] which there are),
-//! [`gate`] (instruction counts) and [`sanitize`] (the same tests under a sanitizer). It uses `std`
-//! alone, so that it builds in two seconds.
+//! [`gate`] (instruction counts), [`model`] (the model-based test) and [`sanitize`] (the same tests
+//! under a sanitizer). It uses `std` alone, so that it builds in two seconds.
 
 mod artifacts;
 mod bench;
@@ -14,6 +14,7 @@ mod ci;
 mod command;
 mod examples;
 mod gate;
+mod model;
 mod python;
 mod pythons;
 mod repeat;
@@ -35,6 +36,9 @@ cargo xtask COMMAND
   loom                         every interleaving of what crosses threads
   bench [GROUP...] [--quick]   asyncoro and its peers, side by side
   gate [--record]              instruction counts of the hot paths against the recorded ones
+  model [--seconds N] [--seed N]
+                               the model-based test for N seconds on each driver, or one seed
+  model --planted [NAME...]    the same against bugs planted in a copy of the tree
   repeat N [ARG...]            tests/it N times; ARGs go to the test binary, a filter for example
   sanitize [--thread] [--leaks] [--repeat N] [ARG...]
                                unit tests and tests/it under AddressSanitizer (nightly),
@@ -61,6 +65,7 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["examples", names @ ..] => examples::run(names),
         ["python", versions @ ..] => python::run(versions),
         ["loom"] => ci::loom(),
+        ["model", words @ ..] => model::run(words),
         ["repeat", times, rest @ ..] => repeat::run(times, rest),
         ["sanitize", rest @ ..] => sanitize::run(rest),
         ["help" | "--help" | "-h"] => {

@@ -43,6 +43,7 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/it/embed.rs",
     "tests/it/fork.rs",
     "tests/it/hostile.rs",
+    "tests/it/model/uninit.rs",
 ];
 
 /// Where a file opens with a module doc.
