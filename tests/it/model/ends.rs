@@ -171,15 +171,13 @@ impl Actor {
                 How::whole(&mut self.rng)
             };
             self.say(format!("shutdown(Write){}", how.text()));
-            match on!(socket, how, shutdown(Shutdown::Write)) {
+            let error = match on!(socket, how, shutdown(Shutdown::Write)) {
                 Some(Ok(())) => return self.shared.went_on(),
-                None => {}
-                Some(Err(error)) => {
-                    if !self.goes_on_after("shutdown", &error) {
-                        let text = format!("shutdown told {error:?}");
-                        return self.shared.excuse(self.end, text);
-                    }
-                }
+                Some(Err(error)) => error,
+                None => continue,
+            };
+            if !self.goes_on_after("shutdown", &error) {
+                return self.shared.excuse(self.end, format!("shutdown told {error:?}"));
             }
         }
     }
