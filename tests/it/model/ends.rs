@@ -15,7 +15,7 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket, coro, coro::Ended, error, pool, spawn, time::sleep};
 
 use super::{
-    Shared, TLS_END_BEHIND_DATA,
+    Shared, TLS_END_BEHIND_DATA, TLS_TICKETS_MAY_FAIL,
     fickle::{How, fickle},
     plan::{Carries, Ending, Face, Last, Rng, Segment},
     receive, send,
@@ -199,6 +199,10 @@ impl Actor {
             }
             self.shared.excuse(self.end, format!("start_tls told {error:?}"));
             self.shared.stream(1 - self.end).failed = true;
+            if !TLS_TICKETS_MAY_FAIL {
+                let text = format!("the peer's start_tls told {error:?}");
+                self.shared.excuse(1 - self.end, text);
+            }
         }
     }
 

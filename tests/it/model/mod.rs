@@ -64,6 +64,9 @@ const RESET_IS_TOLD: bool = false;
 /// What was sent over TLS arrives, or the closer is told, though the peer's tickets, or more, come
 /// after the close.
 const TLS_CLOSE_OUTLIVES_TICKETS: bool = false;
+/// A server whose tickets find nobody any more has shaken hands all the same, and receives what the
+/// client has sent.
+const TLS_TICKETS_MAY_FAIL: bool = false;
 /// close_notify that comes with data, while TCP stays open, is told by the next verb.
 const TLS_END_BEHIND_DATA: bool = false;
 
