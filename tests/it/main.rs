@@ -41,6 +41,7 @@ mod leaving;
 mod loads;
 mod message;
 mod misplaced;
+mod model;
 mod names;
 mod pairs;
 mod pycos;

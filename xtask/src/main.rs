@@ -4,10 +4,10 @@
 //! [`tidy`] (the habits of this house, checked), [`examples`] (each example started, talked to and
 //! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks;
 //! [`bench_venv`] their Python), [`python`] (the Python package; [`pythons`] which there are),
-//! [`gate`] (instruction counts), [`sanitize`] (the same tests under a sanitizer), [`portable`]
-//! (other systems, the oldest Rust and dependencies) and [`nightly`] with what takes long
-//! ([`fuzz`], [`inject`], [`mutants`], [`soak`]). It uses `std` alone, so that it builds in two
-//! seconds.
+//! [`gate`] (instruction counts), [`model`] (the model-based test), [`sanitize`] (the same tests
+//! under a sanitizer), [`portable`] (other systems, the oldest Rust and dependencies) and
+//! [`nightly`] with what takes long ([`fuzz`], [`inject`], [`mutants`], [`soak`]). It uses `std`
+//! alone, so that it builds in two seconds.
 
 mod artifacts;
 mod bench;
@@ -18,6 +18,7 @@ mod examples;
 mod fuzz;
 mod gate;
 mod inject;
+mod model;
 mod mutants;
 mod nightly;
 mod portable;
@@ -45,6 +46,9 @@ cargo xtask COMMAND
   loom                         every interleaving of what crosses threads
   bench [GROUP...] [--quick]   asyncoro and its peers, side by side
   gate [--record]              instruction counts of the hot paths against the recorded ones
+  model [--seconds N] [--seed N]
+                               the model-based test for N seconds on each driver, or one seed
+  model --planted [NAME...]    the same against bugs planted in a copy of the tree
   repeat N [ARG...]            tests/it N times; ARGs go to the test binary, a filter for example
   sanitize [--thread] [--leaks] [--repeat N] [ARG...]
                                unit tests and tests/it under AddressSanitizer (nightly),
@@ -79,6 +83,7 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["examples", names @ ..] => examples::run(names),
         ["python", versions @ ..] => python::run(versions),
         ["loom"] => ci::loom(),
+        ["model", words @ ..] => model::run(words),
         ["repeat", times, rest @ ..] => repeat::run(times, rest),
         ["sanitize", rest @ ..] => sanitize::run(rest),
         ["nightly", rest @ ..] => nightly::run(rest),

@@ -169,14 +169,16 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
-        let begun = self.sent > 0 && self.sent < self.len() && !side.has_failed();
-        // What has begun to leave had a header.
-        if let (true, Ok(header)) = (begun, self.header()) {
+        if self.sent == 0 || side.has_failed() {
+            return false;
+        }
+        // What has begun to leave had a header. If TLS has all of it, its records are the rest.
+        if let (true, Ok(header)) = (self.sent < self.len(), self.header()) {
             let [header, payload] = self.rest(&header);
             side.append(header, payload);
             self.sent = self.len();
         }
-        begun
+        true
     }
 }
 

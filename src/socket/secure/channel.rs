@@ -196,6 +196,8 @@ impl Channel {
         put: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, Errno> {
         if self.has_said() {
+            // The system is not asked; what is known of it may be older than the driver's report.
+            self.drained = false;
             return Ok(self.hand_out(max, put));
         }
         loop {

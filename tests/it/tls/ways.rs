@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use asyncoro::{AsyncSocket, Tls, coro};
+use asyncoro::{AsyncSocket, Tls, coro, error};
 
-use super::{listening, listening_blocking, localhost};
-use crate::pairs::{Kind, bounded, narrow, pair, poll_once, run};
+use super::{listening, listening_blocking, localhost, secured};
+use crate::pairs::{Kind, bounded, inner, narrow, pair, poll_once, raw, run, settle, started};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -165,6 +165,63 @@ fn timeouts_count_without_progress_and_lose_nothing() {
         near.set_timeout(None);
         near.send_msg(b"on").await.unwrap();
         assert_eq!(far.recv_msg().await.unwrap().unwrap(), "on");
+    });
+}
+
+/// The driver's report of a later record comes while an earlier one is taken in parts.
+#[test]
+fn a_record_that_comes_while_another_one_is_taken_in_parts_is_not_missed() {
+    run(async || {
+        let (near, far) = pair(Kind::Tls);
+        let mut part = [0; 3];
+        let first = started({
+            let far = far.clone();
+            async move {
+                let mut part = [0; 3];
+                far.recv_all(&mut part).await.unwrap();
+                part
+            }
+        })
+        .await;
+        near.send_all(b"abcdef").await.unwrap();
+        assert_eq!(&first.await.unwrap(), b"abc");
+        near.send_all(b"ghi").await.unwrap();
+        settle().await;
+        far.recv_all(&mut part).await.unwrap();
+        assert_eq!(&part, b"def");
+        far.recv_all(&mut part).await.unwrap();
+        assert_eq!(&part, b"ghi");
+    });
+}
+
+/// A message that TLS has taken whole, and the system not yet, is neither withdrawn nor cut off.
+#[test]
+fn a_message_of_which_only_records_are_left_says_that_its_rest_is_queued() {
+    bounded(|| {
+        let (near, far) = raw(Kind::Tls);
+        near.set_send_buffer_size(32 << 10).unwrap();
+        let (near, far) = secured(near, far);
+        near.set_timeout(Some(SHORT));
+        let mut accepted = 0;
+        let error = loop {
+            match near.send_msg(&[7; 30_000]) {
+                Ok(()) => accepted += 1,
+                Err(error) => break error,
+            }
+        };
+        let timed_out = *inner::<error::TimedOut>(&error).unwrap();
+        assert_eq!(timed_out, error::TimedOut { done: 30_004, rest_queued: true });
+        near.set_timeout(None);
+        let reading = thread::spawn(move || {
+            let mut came = 0;
+            while let Some(message) = far.recv_msg().unwrap() {
+                assert_eq!(message.len(), 30_000);
+                came += 1;
+            }
+            came
+        });
+        near.close().unwrap();
+        assert_eq!(reading.join().unwrap(), accepted + 1);
     });
 }
 

@@ -45,6 +45,7 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/it/failures.rs",
     "tests/it/fork.rs",
     "tests/it/hostile.rs",
+    "tests/it/model/uninit.rs",
     "tests/it/shared.rs",
 ];
 
