@@ -250,6 +250,13 @@ fn drop_caught<V>(value: V) {
     let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
+/// Drops a waiter, which may be foreign.
+#[cold]
+#[inline(never)]
+fn drop_waiter(waiter: Waiter) {
+    drop_caught(waiter);
+}
+
 /// Calls what is not ours; its panic goes to the log, since nobody else can be told.
 fn caught(what: &str, whose: Who<'_>, call: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(call)) {
@@ -583,8 +590,7 @@ impl<T> Drop for Joint<T> {
         if !self.is_done() {
             let (done, waiter) = self.detach();
             if let Some(waiter) = waiter {
-                // It may be foreign.
-                drop_caught(waiter);
+                drop_waiter(waiter);
             }
             if !done {
                 return;
@@ -603,6 +609,7 @@ impl<T> Drop for Joint<T> {
 impl<T> Joint<T> {
     /// Shows the log, if it is to see it, what the coroutine ended with before the handle was
     /// dropped.
+    #[cold]
     #[inline(never)]
     fn show_unseen(&self, mut result: Result<T, Ended>) {
         let name = unname(&mut result);

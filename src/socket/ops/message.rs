@@ -144,7 +144,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
             Err(error) => return Progress::Done(Err(error)),
         };
         let limit = settings.queue_limit();
-        let small = settings.coalescing && self.payload.len() < limit.min(QUEUE_LIMIT);
+        let small = settings.coalescing && self.payload.len() < QUEUE_LIMIT;
         loop {
             if small && self.sent == 0 && side.queued() + self.len() <= limit + HEADER {
                 side.append(&header[..self.header_len()], self.payload);
@@ -153,8 +153,10 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
             if self.sent == self.len() {
                 return if settings.coalescing { Progress::Done(Ok(())) } else { side.push(sys) };
             }
-            // A small message waits for room in the queue; a long one goes out behind it.
-            let parts = if small && self.sent == 0 { [&[][..], &[]] } else { self.rest(&header) };
+            // A small message waits for room in the queue; a long one goes out behind it, and one
+            // that is longer than the queue may be, behind all that was queued.
+            let waits = small && self.sent == 0 && side.queued() > 0;
+            let parts = if waits { [&[][..], &[]] } else { self.rest(&header) };
             match side.write(sys, &parts) {
                 Progress::Done(Ok(sent)) => self.sent += sent,
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
