@@ -56,6 +56,11 @@ impl How {
         How { until, ..How::whole(rng) }
     }
 
+    /// Whether nothing but a time that is over drops it.
+    pub(super) fn is_bound_by_time(self) -> bool {
+        matches!(self.until, Until::Over(time) if !time.is_zero())
+    }
+
     /// In few words.
     pub(super) fn text(self) -> String {
         match self.until {

@@ -113,6 +113,8 @@ async fn step(actor: &mut Actor, socket: &Socket, until: Until, alone: bool) -> 
     let how = if drops { How::dropped(&mut actor.rng) } else { How::whole(&mut actor.rng) };
     let text = format!("{verb:?}({len}){}", how.text());
     let peer = 1 - actor.end;
+    let takes_any = SOME.contains(&verb) && verb != Verb::TryRecv;
+    let at_hand = alone && takes_any && now!(socket, has_received());
     let outcome = match verb {
         Verb::Recv | Verb::TryRecv | Verb::Peek => {
             let mut buffer = vec![UNTOUCHED; len];
@@ -238,6 +240,14 @@ async fn step(actor: &mut Actor, socket: &Socket, until: Until, alone: bool) -> 
             message(actor, outcome)
         }
     };
+    let has_waited = match &outcome {
+        Some(Err(error)) => inner::<error::TimedOut>(error).is_some(),
+        None => how.is_bound_by_time(),
+        Some(Ok(_)) => false,
+    };
+    if at_hand && has_waited {
+        actor.blame(format!("{text} waited in vain, with bytes at hand"));
+    }
     judged(actor, &text, outcome)
 }
 
