@@ -36,6 +36,9 @@ use super::{
 };
 use crate::{coro::engine::Engine, driver::Token, error, log};
 
+/// Odd, and far from every small number times any other.
+const SPREAD: u32 = 0x9e37_79b1;
+
 /// One direction: its state and whose turn it is.
 #[derive(Default)]
 pub(crate) struct Half<S> {
@@ -334,7 +337,8 @@ impl Core {
     pub(crate) fn moved<S: Side>(&self) -> u32 {
         let sys = |sys: &Sys| sys.moved(S::DIRECTION);
         let records = self.state.borrow().sys.as_ref().map_or(0, sys);
-        S::half(self).side.moved().wrapping_add(records)
+        // Spread out, so that a call more and some bytes less are no standstill.
+        S::half(self).side.moved().wrapping_mul(SPREAD).wrapping_add(records)
     }
 
     /// Whether TLS is spoken on it.

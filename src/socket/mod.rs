@@ -163,7 +163,7 @@ impl AsyncSocket {
     /// # Errors
     /// `ENOTSOCK` if the descriptor is no socket.
     pub fn new(socket: impl Into<Socket>) -> io::Result<AsyncSocket> {
-        Ok(AsyncSocket::from_sys(Sys::new(socket.into())?, Settings::new()))
+        Ok(AsyncSocket::from_sys(Sys::new(socket)?, Settings::new()))
     }
 
     /// Makes a new socket, as socket(2) does: closed on exec, not bound, not connected.

@@ -446,3 +446,24 @@ impl SendQueue {
         beyond
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::unix::net::UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn any_number_of_writes_is_progress() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let sys = Sys::new(near).unwrap();
+        let mut side = WriteSide::default();
+        let before = side.moved();
+        for _ in 0..1 << 16 {
+            side.append(b"", b"x");
+            assert!(matches!(side.flush(&sys), Progress::Done(Ok(()))));
+            far.read_exact(&mut [0]).unwrap();
+        }
+        assert_ne!(side.moved(), before, "65,536 calls");
+    }
+}

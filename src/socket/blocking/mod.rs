@@ -94,7 +94,7 @@ impl BlockingSocket {
     /// # Errors
     /// `ENOTSOCK` if the descriptor is no socket.
     pub fn new(socket: impl Into<Socket>) -> io::Result<BlockingSocket> {
-        Ok(BlockingSocket::from_sys(Sys::new(socket.into())?, Settings::new()))
+        Ok(BlockingSocket::from_sys(Sys::new(socket)?, Settings::new()))
     }
 
     /// Makes a new socket, see [`AsyncSocket::open`].

@@ -164,7 +164,8 @@ type Result<T> = std::result::Result<T, Errno>;
 
 impl Sys {
     /// Takes a descriptor that must be a socket.
-    pub(crate) fn new(socket: Socket) -> io::Result<Sys> {
+    pub(crate) fn new(socket: impl Into<Socket>) -> io::Result<Sys> {
+        let socket = socket.into();
         let kind = Kind::of(&socket)?;
         Ok(Sys::of(Descriptor::own(socket.into()), kind))
     }
