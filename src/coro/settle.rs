@@ -1,6 +1,6 @@
-//! Dropped sockets that have sent everything and are not closed yet: whether it has arrived is looked
-//! at now and then, with pauses that grow, since no event tells. Who is to be looked at next stands
-//! first, so that a turn costs the same however many there are.
+//! Dropped sockets that have sent everything and are not closed yet: whether it has arrived is
+//! looked at now and then, with pauses that grow, since no event tells. Who is to be looked at next
+//! stands first, so that a turn costs the same however many there are.
 
 use std::{
     cmp::Ordering,

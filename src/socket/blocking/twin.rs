@@ -56,8 +56,8 @@ impl Deref for Kernel {
     }
 }
 
-/// Sends what is still queued as far as it goes, and tells the log what is lost. Over TLS, where the
-/// peer is to be told that nothing follows, a thread of the process goes on with it.
+/// Sends what is still queued as far as it goes, and tells the log what is lost. Over TLS, where
+/// the peer is to be told that nothing follows, a thread of the process goes on with it.
 impl Drop for Twin {
     fn drop(&mut self) {
         let Some(sys) = self.sys.0.take() else { return };
