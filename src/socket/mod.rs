@@ -329,14 +329,16 @@ impl AsyncSocket {
     }
 
     /// Closes the socket for all its handles, after what is queued has left. With TLS the peer is
-    /// told that nothing follows; one that does not read is waited for no longer than 5 s then.
+    /// told that nothing follows, and the socket is closed when the peer has ended, too, or its
+    /// system has acknowledged all that was sent: a moment as a rule, and at most 5 s.
     ///
     /// Everybody who waits on it is woken at once and gets `NotConnected` (inner error
     /// [`error::Closed`]), as does any verb from now on.
     ///
     /// # Errors
     /// That of a send that failed since the last verb, or `TimedOut` if the queue did not move for
-    /// the socket's timeout. The socket is closed all the same.
+    /// the socket's timeout. With TLS also `TimedOut`, or what has broken the connection, if the
+    /// peer may not get all of it. The socket is closed all the same.
     ///
     /// # Cancel
     /// A dropped `close` leaves the socket closed to all verbs; what is queued is then sent as if

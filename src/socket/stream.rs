@@ -102,6 +102,14 @@ impl AsyncSocket {
                 }
                 Err(error) if is_starved(&error) => {
                     self.core.say_starved(&error);
+                    #[cfg(feature = "tls")]
+                    if let Some(gate) = self.tls(Secure::gate).flatten()
+                        && (gate.make_room() || gate.has_new())
+                    {
+                        // Its descriptor is free when the others have been resumed.
+                        crate::coro::yield_now().await;
+                        continue;
+                    }
                     let since = *starved_since.get_or_insert_with(Driver::now);
                     self.wait_for_descriptor(since).await?;
                 }
@@ -379,7 +387,8 @@ impl AsyncSocket {
     /// receiving, nothing has to leave.
     ///
     /// # Errors
-    /// As [`AsyncSocket::flush`]; `ENOTCONN` if there is no connection.
+    /// As [`AsyncSocket::flush`]; `ENOTCONN` if there is no connection. With TLS, of both
+    /// directions, also those of [`AsyncSocket::close`].
     ///
     /// # Cancel
     /// What is queued is sent all the same; the direction stays open.

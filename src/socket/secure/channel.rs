@@ -36,6 +36,9 @@ const MOST_DISCARDED: usize = 256 << 10;
 /// of records asks for. So a peer that sends nothing else holds nobody up for longer than that.
 const BARREN: usize = 16 << 10;
 
+/// The same for a peer that has sent much of the kind already.
+const FLOODED: usize = 4 << 10;
+
 /// Bytes received without content that count as progress for a timeout: those of a record that
 /// comes in pieces, and of a few messages of TLS before it.
 const AWAITED: usize = 2 * RECORD;
@@ -211,9 +214,15 @@ impl Channel {
         }
     }
 
+    /// Whether more has come without content than a peer that means well would send.
+    fn is_flooded(&self) -> bool {
+        self.awaited > AWAITED
+    }
+
     /// Fails with [`LATER`] when much has come that brought no content.
     fn let_others_go_first(&mut self) -> Result<(), Errno> {
-        if self.barren < BARREN {
+        let bearable = if self.is_flooded() { FLOODED } else { BARREN };
+        if self.barren < bearable {
             return Ok(());
         }
         self.barren = 0;
@@ -268,7 +277,7 @@ impl Channel {
         let mut buffer = Hot::of(&RECORDS);
         let before = self.unfinished.len();
         // As much as the caller takes, in records, and no less than one.
-        let wanted = (max + max / 64 + 64).max(RECORD);
+        let wanted = if self.is_flooded() { FLOODED } else { (max + max / 64 + 64).max(RECORD) };
         let room = buffer.len().saturating_sub(before);
         let asked = wanted.saturating_sub(before).max(FEWEST).min(room);
         if asked == 0 {

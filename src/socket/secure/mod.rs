@@ -260,6 +260,16 @@ impl Secure {
         self.channel(|channel| channel.settle(sys)).unwrap_or(Ok(true))
     }
 
+    /// How far a server's handshake has come.
+    fn stage_of_handshake(&self) -> u8 {
+        let stage = self.channel(|channel| match (channel.pushed(), channel.received()) {
+            (0, 0) => shake::SILENT,
+            (0, _) => shake::BEGUN,
+            _ => shake::ANSWERED,
+        });
+        stage.unwrap_or(shake::ANSWERED)
+    }
+
     /// One read of the handshake; `false` once it is done.
     fn shake(&self, sys: &Sys) -> Result<bool, Errno> {
         let more = self.call(|channel| channel.shake(sys));

@@ -3,7 +3,13 @@
 //! A handshake is two operations in turns: what we have to say leaves, then what the peer says is
 //! read. It is over when the session says so and our last records have left.
 
-use std::{io, time::Duration};
+use std::{
+    future::{self, Future},
+    io,
+    pin::Pin,
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
 
 use rustix::io::Errno;
 
@@ -67,12 +73,37 @@ impl Op for ShakeRecv {
     }
 }
 
+/// How far a server's handshake has come, in the order in which they make room for others: the
+/// client has sent nothing; something, but not its whole first message; it was not looked at yet;
+/// it was answered.
+pub(super) const SILENT: u8 = 0;
+pub(super) const BEGUN: u8 = 1;
+pub(super) const NEW: u8 = 2;
+pub(super) const ANSWERED: u8 = 3;
+
 /// Shakes hands on a connected socket whose channel has begun, within the configuration's time.
-pub(super) async fn shake(socket: &AsyncSocket, timeout: Duration) -> io::Result<()> {
+/// How far it has come stands in `stage` while it waits.
+pub(super) async fn shake(
+    socket: &AsyncSocket,
+    timeout: Duration,
+    stage: Option<&AtomicU8>,
+) -> io::Result<()> {
+    let note = || {
+        let now = stage.map(|stage| (stage, socket.core.tls(Secure::stage_of_handshake)));
+        if let Some((stage, Some(now))) = now {
+            stage.store(now, Ordering::Relaxed);
+        }
+    };
     let shaken = time::timeout(timeout, async {
         loop {
             Verb::new(socket, ShakeSend).await?;
-            if !Verb::new(socket, ShakeRecv).await? {
+            let mut receiving = Verb::new(socket, ShakeRecv);
+            let more = future::poll_fn(|cx| {
+                let poll = Pin::new(&mut receiving).poll(cx);
+                note();
+                poll
+            });
+            if !more.await? {
                 return Verb::new(socket, ShakeSend).await;
             }
         }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     addr::{Address, Target, ToAddress},
-    coro::current,
+    coro::{current, engine::Engine},
     error::{self, invalid_input},
     time,
     tls::{ClientTls, Tls, TlsVersion, session::Session},
@@ -111,7 +111,7 @@ impl AsyncSocket {
         self.core.with_sys(may_begin)?;
         refuse_leftover(self.has_received())?;
         begin(self, &tls, None)?;
-        shake(self, tls.handshake_timeout()).await
+        shake(self, tls.handshake_timeout(), None).await
     }
 
     /// The next connection whose handshake is done.
@@ -131,15 +131,24 @@ impl AsyncSocket {
 
     async fn wait_at_gate(&self, tls: Tls, gate: Arc<Gate>) -> io::Result<(AsyncSocket, Address)> {
         let mut accepting: Option<Accepting<'_>> = None;
+        let waiting = gate.waiting();
         future::poll_fn(|cx| {
+            let mut begun = 0;
             loop {
                 if let Some((parts, from)) = gate.take() {
                     return Poll::Ready(Ok((AsyncSocket::from_parts(parts), from)));
+                }
+                if begun == MOST_BEGUN {
+                    // A crowd: whoever is in a handshake already goes first, and the timers.
+                    current::with(Engine::end_turn_now);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 let next = accepting.get_or_insert_with(|| Box::pin(self.accept_plain()));
                 match next.as_mut().poll(cx) {
                     Poll::Ready(Ok((socket, from))) => {
                         accepting = None;
+                        begun += 1;
                         match begin(&socket, &tls, None) {
                             Ok(()) => gate.begin(socket, from, &tls),
                             Err(error) => return Poll::Ready(Err(error)),
@@ -147,7 +156,7 @@ impl AsyncSocket {
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
-                        gate.wait(cx.waker());
+                        waiting.wait(cx.waker());
                         return Poll::Pending;
                     }
                 }
@@ -156,6 +165,9 @@ impl AsyncSocket {
         .await
     }
 }
+
+/// Most handshakes that one step of `accept` begins.
+const MOST_BEGUN: u32 = 16;
 
 type Accepting<'a> = Pin<Box<dyn Future<Output = io::Result<(AsyncSocket, Address)>> + 'a>>;
 
@@ -184,7 +196,7 @@ impl Connecting {
     /// Shakes hands on a socket that is connected now.
     pub(in super::super) async fn secure(self, socket: &AsyncSocket) -> io::Result<()> {
         begin(socket, &self.tls, self.host.as_deref())?;
-        shake(socket, self.tls.handshake_timeout()).await
+        shake(socket, self.tls.handshake_timeout(), None).await
     }
 }
 

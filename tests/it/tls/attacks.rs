@@ -2,9 +2,10 @@
 //! Bounds are in seconds, figures are printed: `cargo test tls::attacks -- --nocapture`.
 
 use std::{
+    collections::VecDeque,
     env,
-    io::{ErrorKind, Write},
-    net::TcpListener,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -14,14 +15,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use asyncoro::{AsyncSocket, BlockingSocket, coro, signal, time::timeout};
-use rustix::process::{Signal, getpid, kill_process};
+use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, Tls, coro, signal, time::timeout};
+use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
+use socket2::SockRef;
 
 use super::{
-    echo, listening_blocking,
+    echo, listening, listening_blocking,
     records::{Identity, Peer},
 };
-use crate::pairs::{LIMIT, bounded, run};
+use crate::{
+    pairs::{LIMIT, bounded, run},
+    programs::Program,
+};
 
 /// Which test a process of this test binary is made for, if any.
 const PART: &str = "ASYNCORO_TEST_PART";
@@ -163,7 +168,7 @@ fn records_without_content_hold_up_nobody() {
             let flooding = flood.begin(peer);
             let reader = socket.clone();
             let reading = coro::spawn(async move { reader.recv(&mut [0; 99]).await });
-            let asking = thread::spawn(move || honest(port, 200));
+            let asking = thread::spawn(move || honest(port, 40));
             while !asking.is_finished() {
                 asyncoro::time::sleep(Duration::from_millis(5)).await;
             }
@@ -240,5 +245,208 @@ fn a_threads_timeout_does_not_count_records_without_content() {
             drop(socket);
             drop(flooding);
         }
+    });
+}
+
+/// Descriptors of this process.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn connections_that_are_reset_give_their_descriptors_back_at_once() {
+    const TEST: &str = "connections_that_are_reset_give_their_descriptors_back_at_once";
+    const RESETS: usize = 400;
+    if !is_own_process(TEST) {
+        return;
+    }
+    run(async || {
+        let identity = Arc::new(Identity::new());
+        let (listener, port) = listening(&identity.both().0).await;
+        let before = descriptors();
+        let resetting = thread::spawn(move || {
+            for _ in 0..RESETS {
+                let mut peer = identity.connect(port);
+                let data = peer.sealer.data(b"\0\0\0\x04ping");
+                peer.send(&[data]);
+                SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        });
+        let mut serving = Vec::new();
+        for _ in 0..RESETS {
+            let socket = listener.accept().await.unwrap().0;
+            serving.push(coro::spawn(async move {
+                let _ = echo(&socket).await;
+            }));
+        }
+        for served in serving {
+            served.await.unwrap();
+        }
+        let begun = Instant::now();
+        while !resetting.is_finished() || descriptors() > before + 8 {
+            assert!(begun.elapsed() < Duration::from_secs(3), "{} descriptors", descriptors());
+            asyncoro::time::sleep(Duration::from_millis(10)).await;
+        }
+        println!(
+            "figure: {RESETS} resets: {} descriptors more after {:?}",
+            descriptors() as i64 - before as i64,
+            begun.elapsed()
+        );
+        resetting.join().unwrap();
+    });
+}
+
+/// Opens connections that say nothing, so many in a second, until this is dropped.
+fn silent(port: u16, in_a_second: u32) -> Silent {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopping, opened) = (Arc::clone(&stop), Arc::new(AtomicU64::new(0)));
+    let counting = Arc::clone(&opened);
+    let thread = thread::spawn(move || {
+        let (begun, mut open) = (Instant::now(), VecDeque::new());
+        while !stopping.load(Ordering::Relaxed) {
+            let due = (begun.elapsed().as_secs_f64() * f64::from(in_a_second)) as u64;
+            while counting.load(Ordering::Relaxed) < due {
+                if let Ok(socket) = TcpStream::connect(("127.0.0.1", port)) {
+                    open.push_back(socket);
+                }
+                counting.fetch_add(1, Ordering::Relaxed);
+                if open.len() > 300 {
+                    open.pop_front();
+                }
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    Silent { stop, opened, thread: Some(thread) }
+}
+
+struct Silent {
+    stop: Arc<AtomicBool>,
+    opened: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Passes one connection on to `port`, each byte 50 ms late, and back: a round trip of 100 ms.
+fn far_away(port: u16) -> u16 {
+    const LATE: Duration = Duration::from_millis(50);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let near = listener.accept().unwrap().0;
+        thread::sleep(LATE);
+        let far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let pass_on = |mut from: TcpStream, mut to: TcpStream| {
+            let mut buffer = [0; 9999];
+            while let Ok(count @ 1..) = from.read(&mut buffer) {
+                thread::sleep(LATE);
+                if to.write_all(&buffer[..count]).is_err() {
+                    break;
+                }
+            }
+            let _ = to.shutdown(Shutdown::Both);
+        };
+        let (back, forth) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        thread::spawn(move || pass_on(far, back));
+        pass_on(near, forth);
+    });
+    own
+}
+
+/// Clients far away, one after the other: how many were served, and how long each took.
+fn far_clients(client: &ClientTls, port: u16, count: usize) -> (usize, Vec<Duration>) {
+    let served = (0..count).filter_map(|_| {
+        let begun = Instant::now();
+        let to = ("localhost", far_away(port));
+        let socket = BlockingSocket::create_tls_connection(to, client).ok()?;
+        socket.set_timeout(Some(LIMIT / 2));
+        socket.send_msg(b"question").ok()?;
+        (socket.recv_msg().ok()?? == "question").then(|| begun.elapsed())
+    });
+    let times: Vec<_> = served.collect();
+    (times.len(), times)
+}
+
+async fn serve(listener: AsyncSocket) {
+    loop {
+        let socket = listener.accept().await.unwrap().0;
+        drop(coro::spawn(async move {
+            let _ = echo(&socket).await;
+        }));
+    }
+}
+
+#[test]
+fn silent_connections_keep_no_client_out_however_far_away_it_is() {
+    const TEST: &str = "silent_connections_keep_no_client_out_however_far_away_it_is";
+    // What the release build is to bear; the other one is slower than such a crowd.
+    const RATE: u32 = if cfg!(debug_assertions) { 100 } else { 2000 };
+    const CLIENTS: usize = if cfg!(debug_assertions) { 3 } else { 10 };
+    if !is_own_process(TEST) {
+        return;
+    }
+    run(async || {
+        let (server, client) = Identity::new().both();
+        // So few at once that a round trip takes longer than all of them.
+        let server = if cfg!(debug_assertions) { server.handshakes(16) } else { server };
+        let (listener, port) = listening(&server).await;
+        let serving = coro::spawn(serve(listener.clone()));
+        let silent = silent(port, RATE);
+        let asking = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(500));
+            far_clients(&client, port, CLIENTS)
+        });
+        while !asking.is_finished() {
+            asyncoro::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (served, times) = asking.join().unwrap();
+        println!(
+            "figure: {} silent connections, {} made room: {served} of {CLIENTS} served, {times:?}",
+            silent.opened.load(Ordering::Relaxed),
+            listener.failed_handshakes(),
+        );
+        assert_eq!(served, CLIENTS);
+        serving.terminate();
+        let _ = serving.await;
+        drop((silent, listener));
+    });
+}
+
+#[test]
+fn silent_connections_keep_no_client_out_when_descriptors_run_out() {
+    const TEST: &str = "silent_connections_keep_no_client_out_when_descriptors_run_out";
+    const CLIENTS: usize = 3;
+    if env::var(PART).is_err() {
+        // The server is a process of its own, with 64 descriptors; here are its clients.
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args([&format!("tls::attacks::{TEST}"), "--exact", "--nocapture"]).env(PART, TEST);
+        let server = Program::start(&mut command);
+        let port = server.line_with("port ");
+        let port = port.rsplit(' ').next().unwrap().parse().unwrap();
+        let silent = silent(port, 500);
+        thread::sleep(Duration::from_millis(500));
+        let client = Tls::client().unwrap().danger_accept_any_certificate();
+        let (served, times) = far_clients(&client, port, CLIENTS);
+        println!(
+            "figure: 64 descriptors, {} silent connections: {served} of {CLIENTS}, {times:?}",
+            silent.opened.load(Ordering::Relaxed),
+        );
+        assert_eq!(served, CLIENTS);
+        return;
+    }
+    bounded(|| {
+        asyncoro::run_until(async {
+            let limits = getrlimit(Resource::Nofile);
+            setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..limits }).unwrap();
+            let (listener, port) = listening(&Identity::new().both().0).await;
+            println!("port {port}");
+            serve(listener).await;
+        });
     });
 }

@@ -4,6 +4,7 @@ mod attacks;
 mod bad;
 mod behind;
 mod between;
+mod closing;
 mod crowd;
 mod later;
 mod made;

@@ -2,7 +2,7 @@
 //! logs a test seals what no library would send.
 
 use std::{
-    io::Write,
+    io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
 };
@@ -112,10 +112,11 @@ impl KeyLog for Log {
     }
 }
 
-/// A connection after its handshake: what is sent is up to the test, what comes stays unread.
+/// A connection after its handshake: what is sent is up to the test, what comes is rustls's.
 pub(super) struct Peer {
     pub(super) stream: TcpStream,
     pub(super) sealer: Sealer,
+    session: Connection,
 }
 
 impl Peer {
@@ -126,12 +127,25 @@ impl Peer {
             session.complete_io(&mut stream).unwrap();
         }
         let sealer = Sealer::new(log.secret.lock().unwrap().clone());
-        Peer { stream, sealer }
+        Peer { stream, sealer, session }
     }
 
     /// Sends records in one call.
     pub(super) fn send(&mut self, records: &[Vec<u8>]) {
         self.stream.write_all(&records.concat()).unwrap();
+    }
+
+    /// What the other end sends, up to its close_notify.
+    pub(super) fn read_to_end(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            match self.session.reader().read_to_end(&mut all) {
+                Ok(_) => return all,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error:?}"),
+            }
+            self.session.read_tls(&mut self.stream).unwrap();
+            self.session.process_new_packets().unwrap();
+        }
     }
 }
 

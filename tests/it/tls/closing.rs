@@ -1,0 +1,218 @@
+//! What was sent before an end arrives, whatever the peer sends late; and how long an end takes.
+
+use std::{
+    io::ErrorKind,
+    net::{Shutdown, TcpListener, TcpStream},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use asyncoro::{AsyncSocket, BlockingSocket, ClientTls};
+
+use super::{listening, localhost, records::Identity};
+use crate::pairs::{BIG, bounded, pattern, run};
+
+/// Fits between two sockets, but only partly into what the peer's system takes at once.
+const SIZE: usize = 300_000;
+
+/// Long, and less than what an end that gives up takes.
+const SOON: Duration = Duration::from_secs(4);
+
+/// A server that sends tickets after `pause`, when the client's end has begun, and then reads
+/// slowly: what has come, once it has come to its end.
+fn late_tickets(pause: Duration) -> (u16, ClientTls, JoinHandle<usize>) {
+    let identity = Identity::new();
+    let client = identity.both().1;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = thread::spawn(move || {
+        let mut peer = identity.accept(&listener);
+        thread::sleep(pause);
+        let tickets = [peer.sealer.ticket(), peer.sealer.ticket()];
+        peer.send(&tickets);
+        peer.read_to_end().len()
+    });
+    (port, client, serving)
+}
+
+#[test]
+fn what_was_sent_arrives_though_tickets_come_after_the_end() {
+    const PAUSE: Duration = Duration::from_millis(100);
+    for end in 0..5 {
+        bounded(move || {
+            let (port, client, serving) = late_tickets(PAUSE);
+            asyncoro::run_until(async move {
+                let to = ("localhost", port);
+                let socket = AsyncSocket::create_tls_connection(to, &client).await.unwrap();
+                socket.send_all(&pattern(SIZE)).await.unwrap();
+                match end {
+                    0 => socket.close().await.unwrap(),
+                    1 => socket.shutdown(Shutdown::Both).await.unwrap(),
+                    2 => {
+                        socket.shutdown(Shutdown::Write).await.unwrap();
+                        socket.close().await.unwrap();
+                    }
+                    // Dropped, before the end of the scheduler and by it.
+                    3 => {
+                        drop(socket);
+                        asyncoro::time::sleep(3 * PAUSE).await;
+                    }
+                    _ => drop(socket),
+                }
+            });
+            assert_eq!(serving.join().unwrap(), SIZE, "end {end}");
+        });
+    }
+    for end in 0..4 {
+        bounded(move || {
+            let (port, client, serving) = late_tickets(PAUSE);
+            let to = ("localhost", port);
+            let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
+            socket.send_all(&pattern(SIZE)).unwrap();
+            match end {
+                0 => socket.close().unwrap(),
+                1 => socket.shutdown(Shutdown::Both).unwrap(),
+                2 => {
+                    // Somebody reads, and has to be woken.
+                    let reader = socket.clone();
+                    let reading = thread::spawn(move || reader.recv(&mut [0]));
+                    thread::sleep(PAUSE / 2);
+                    socket.close().unwrap();
+                    reading.join().unwrap().unwrap_err();
+                }
+                _ => drop(socket),
+            }
+            assert_eq!(serving.join().unwrap(), SIZE, "end {end} of a thread's");
+        });
+    }
+}
+
+#[test]
+fn close_takes_no_long_time_whether_the_peer_closes_too_or_stays() {
+    for stays in [true, false] {
+        run(async move || {
+            let identity = Arc::new(Identity::new());
+            let (listener, port) = listening(&identity.both().0).await;
+            let connecting = thread::spawn(move || {
+                let mut peer = identity.connect(port);
+                assert_eq!(peer.read_to_end(), b"all");
+                stays.then_some(peer)
+            });
+            let socket = listener.accept().await.unwrap().0;
+            socket.send_all(b"all").await.unwrap();
+            let begun = Instant::now();
+            socket.close().await.unwrap();
+            println!("figure: close with a peer that stays ({stays}) took {:?}", begun.elapsed());
+            assert!(begun.elapsed() < SOON);
+            drop(connecting.join().unwrap());
+        });
+    }
+}
+
+/// A connected client whose peer takes a little and then nothing; the peer, which must be kept.
+fn deaf(client: &ClientTls, identity: Identity) -> (BlockingSocket, TcpStream) {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let listener = listener.unwrap();
+    listener.set_recv_buffer_size(4 << 10).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(1).unwrap();
+    let listener = TcpListener::from(listener);
+    let port = listener.local_addr().unwrap().port();
+    let accepting = thread::spawn(move || identity.accept(&listener).stream);
+    let socket = BlockingSocket::create_tls_connection(("localhost", port), client).unwrap();
+    (socket, accepting.join().unwrap())
+}
+
+#[test]
+fn close_tells_when_the_peer_has_not_taken_all_of_it() {
+    bounded(|| {
+        let identity = Identity::new();
+        let client = identity.both().1;
+        let (socket, peer) = deaf(&client, identity);
+        socket.send_all(&pattern(100_000)).unwrap();
+        let begun = Instant::now();
+        let error = socket.close().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
+        assert!(error.to_string().contains("acknowledged"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        drop(peer);
+    });
+    run(async || {
+        let identity = Identity::new();
+        let client = identity.both().1;
+        let (socket, peer) = deaf(&client, identity);
+        let socket = socket.into_async().unwrap();
+        socket.send_all(&pattern(100_000)).await.unwrap();
+        let error = socket.close().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
+        drop(peer);
+    });
+}
+
+#[test]
+fn a_drop_whose_close_notify_finds_no_room_ends_cleanly_when_there_is_room() {
+    for blocking in [false, true] {
+        bounded(move || {
+            let identity = Identity::new();
+            let client = identity.both().1;
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let accepting = thread::spawn(move || identity.accept(&listener));
+            let to = ("localhost", port);
+            let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
+            let mut peer = accepting.join().unwrap();
+            socket.set_timeout(Some(Duration::from_millis(100)));
+            let error = socket.send_all(&pattern(32 * BIG)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            let begun = Instant::now();
+            let reading = move || {
+                thread::sleep(Duration::from_millis(200));
+                assert!(!peer.read_to_end().is_empty());
+                begun.elapsed()
+            };
+            let took = if blocking {
+                drop(socket);
+                thread::spawn(reading).join().unwrap()
+            } else {
+                asyncoro::run_until(async move {
+                    drop(socket.into_async());
+                    asyncoro::pool::run(reading).await
+                })
+            };
+            assert!(took < SOON, "{took:?}");
+        });
+    }
+}
+
+struct Counted(AtomicUsize);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_accept_that_is_dropped_leaves_no_waker() {
+    run(async || {
+        let (listener, _) = listening(&localhost().0).await;
+        let mut wakers = Vec::new();
+        for _ in 0..1000 {
+            let counted = Arc::new(Counted(AtomicUsize::new(0)));
+            let waker = Waker::from(Arc::clone(&counted));
+            let mut accepting = pin!(listener.accept());
+            let polled = accepting.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(matches!(polled, Poll::Pending));
+            wakers.push(counted);
+        }
+        let kept = wakers.iter().filter(|counted| Arc::strong_count(counted) > 1).count();
+        assert_eq!(kept, 0, "wakers of dropped futures");
+    });
+}
