@@ -257,6 +257,7 @@ pub mod addr;
 pub mod coro;
 mod driver;
 pub mod error;
+mod foreign;
 mod fork;
 mod frame;
 pub mod pool;

@@ -89,9 +89,7 @@ impl AsynCoro {
     {
         let (unstarted, joint) = cell::new_unstarted(make, Key::of_scheduler(self.slot).pack());
         if let Err(Post::Start(unstarted)) = self.inbox.send(Post::Start(unstarted)) {
-            let mut body = unstarted.into_body();
-            body.end();
-            body.finish("a coroutine that was never started");
+            unstarted.refuse();
         }
         Coro::new(joint)
     }
@@ -266,7 +264,7 @@ impl Builder {
     /// as soon as it has. Not called for what is ready already.
     ///
     /// For embedders that have something to let go of meanwhile: the lock of an interpreter, say.
-    /// Neither may panic, and no coroutine of this scheduler is running then.
+    /// No coroutine of this scheduler is running then. A panic of theirs goes to the log.
     ///
     /// ```
     /// use asyncoro::AsynCoro;

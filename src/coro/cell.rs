@@ -23,9 +23,9 @@
 //! - **Threads**: what the `Joint` touches from another thread is the state, the atomics, the log
 //!   and the result, which is why `Coro<T>` is `Send` only if `T` is. A waiter is `Send`, as wakers
 //!   are. When the `Joint` frees a cell, the future is long gone.
-//! - **Panics** of the future's `poll` and `drop` are caught here, and so are those of the waker
-//!   that the end wakes and of an error that is shown to the log. No user code runs between a move
-//!   of the state and the writes it protects.
+//! - **Panics** of the future's `poll` and `drop` are caught here, and so are those of the drop of
+//!   a result that nobody takes, and of an error that is shown to the log. No user code runs between
+//!   a move of the state and the writes it protects.
 #![allow(unsafe_code)]
 
 use std::{
@@ -44,7 +44,10 @@ use super::{
     memory::Owned,
     state::{Completed, JoinState, Word},
 };
-use crate::primitives::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
+use crate::{
+    foreign,
+    primitives::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence},
+};
 
 enum Stage<F: Future> {
     Running(F),
@@ -208,22 +211,32 @@ fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
 #[cold]
 fn panicked_in_drop<T>(payload: Box<dyn Any + Send>, result: Result<T, Ended>) -> Result<T, Ended> {
     match result {
-        Err(Ended::Panicked(_)) => result,
-        Ok(_) | Err(Ended::Terminated) => Err(Ended::Panicked(payload)),
+        Err(Ended::Panicked(_)) => {
+            foreign::discard(payload);
+            result
+        }
+        Ok(_) | Err(Ended::Terminated) => {
+            drop_caught(result);
+            Err(Ended::Panicked(payload))
+        }
     }
 }
 
-/// Drops a value whose drop may panic; there is nobody left to tell.
+/// Drops a value whose drop may panic; there is nobody but the log to tell.
 fn drop_caught<V>(value: V) {
-    let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
+    if mem::needs_drop::<V>() {
+        foreign::contain("the drop of a coroutine's value", || drop(value));
+    }
 }
 
 /// Calls what is not ours; its panic goes to the log, since nobody else can be told.
 fn caught(what: &str, whose: &str, call: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(call)) {
-        let text = super::panic_text(&*payload);
-        tracing::error!("asyncoro: {whose} has ended, and {what} panicked: {text}");
-        drop_caught(payload);
+        let text = foreign::panic_text(&*payload);
+        foreign::log(|| {
+            tracing::error!("asyncoro: {whose} has ended, and {what} panicked: {text}");
+        });
+        foreign::discard(payload);
     }
 }
 
@@ -304,13 +317,7 @@ impl Body {
         match self.head().join.complete() {
             Completed::Held(None) => None,
             Completed::Held(Some(word)) => {
-                let waiter = waiter(word);
-                if waiter.is_key() {
-                    // A coroutine's: nothing foreign is called.
-                    waiter.wake();
-                    return None;
-                }
-                caught("waking who awaits it", whose, || waiter.wake());
+                waiter(word).wake();
                 None
             }
             Completed::Detached => {
@@ -392,6 +399,15 @@ impl Unstarted {
     pub(super) fn into_body(self) -> Body {
         self.0
     }
+
+    /// Ends it, since there is no scheduler any more, so that whoever waits for it hears of it.
+    pub(super) fn refuse(self) {
+        let mut body = self.0;
+        body.end();
+        if let Some(payload) = body.finish("a coroutine that was never started") {
+            foreign::discard(payload);
+        }
+    }
 }
 
 /// Makes the cell of a coroutine whose future is made by `make` on the scheduler's thread; `key` is
@@ -401,7 +417,11 @@ where
     M: FnOnce() -> F + Send + 'static,
     F: Future + 'static,
 {
-    let (body, joint) = new(async move { make().await });
+    let (body, joint) = if size_of::<F>() > super::LARGE {
+        new(async move { Box::pin(make()).await })
+    } else {
+        new(async move { make().await })
+    };
     body.place(key);
     (Unstarted(body), joint)
 }
@@ -510,6 +530,7 @@ fn log_unseen(mut payload: Box<dyn Any + Send>) {
     let name = unname_payload(&mut payload);
     let whose = name.as_deref().unwrap_or("a coroutine whose handle was dropped");
     super::log_panic(whose, &*payload);
+    foreign::discard(payload);
 }
 
 #[cfg(all(test, not(loom)))]

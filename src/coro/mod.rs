@@ -46,6 +46,8 @@ pub use self::{
     scheduler::{Scheduler, run, run_until},
 };
 
+use crate::foreign::{self, panic_text};
+
 /// Why a coroutine has no value.
 #[non_exhaustive]
 pub enum Ended {
@@ -125,8 +127,18 @@ pub struct Statistics {
 /// Outside a running scheduler; from another thread use [`AsynCoro::spawn`].
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> Coro<F::Output> {
+    if size_of::<F>() > LARGE { spawn_small(Box::pin(future)) } else { spawn_small(future) }
+}
+
+#[track_caller]
+#[inline]
+fn spawn_small<F: Future + 'static>(future: F) -> Coro<F::Output> {
     current::expect("spawn", |engine| engine.spawn(future))
 }
+
+/// Futures of more bytes go into a box before all else: on their way to the heap they are moved,
+/// and where nothing is optimized each move costs so much of the stack.
+const LARGE: usize = 4 << 10;
 
 /// Lets every other ready coroutine go first, once.
 ///
@@ -206,10 +218,5 @@ impl Current {
 
 /// Tells the log of a panic that nobody else will see.
 fn log_panic(whose: &str, payload: &(dyn Any + Send)) {
-    tracing::error!("asyncoro: {whose} panicked: {}", panic_text(payload));
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+    foreign::log(|| tracing::error!("asyncoro: {whose} panicked: {}", panic_text(payload)));
 }

@@ -34,7 +34,7 @@ use super::{
     sys::{Direction, Kind, Sys},
     turn::Turn,
 };
-use crate::{coro::engine::Engine, driver::Token, error};
+use crate::{coro::engine::Engine, driver::Token, error, foreign};
 
 /// One direction: its state and whose turn it is.
 #[derive(Default)]
@@ -48,6 +48,8 @@ pub(crate) trait Side: Default {
     const DIRECTION: Direction;
     /// This direction is ready, as far as anybody knows.
     fn refill(&mut self);
+    /// Whether this direction is known not to be ready, so that the driver will report.
+    fn is_stopped(&self) -> bool;
     /// A number that changes with each byte that moves without the verb's own doing.
     fn moved(&self) -> u32;
     fn half(core: &Core) -> RefMut<'_, Half<Self>>;
@@ -61,6 +63,9 @@ impl Side for ReadSide {
     const DIRECTION: Direction = Direction::Read;
     fn refill(&mut self) {
         ReadSide::refill(self);
+    }
+    fn is_stopped(&self) -> bool {
+        self.is_drained()
     }
     fn moved(&self) -> u32 {
         0
@@ -80,6 +85,9 @@ impl Side for WriteSide {
     const DIRECTION: Direction = Direction::Write;
     fn refill(&mut self) {
         WriteSide::refill(self);
+    }
+    fn is_stopped(&self) -> bool {
+        self.is_full()
     }
     fn moved(&self) -> u32 {
         WriteSide::moved(self)
@@ -221,7 +229,9 @@ impl Core {
     pub(crate) fn say_starved(&self, error: &io::Error) {
         let said = std::mem::replace(&mut ReadSide::half(self).side.said_starved, true);
         if !said {
-            tracing::warn!("asyncoro: accept waits for a free descriptor: {error}");
+            foreign::log(|| {
+                tracing::warn!("asyncoro: accept waits for a free descriptor: {error}");
+            });
         }
     }
 

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::{
     hot::{self, HOT},
-    step::Progress,
+    step::{Progress, Share},
     sys::Sys,
 };
 use crate::{error, frame};
@@ -255,6 +255,7 @@ impl ReadSide {
         want: &mut Want,
         done: &mut dyn FnMut(Piece<'_>) -> R,
     ) -> Progress<Option<R>> {
+        let (mut share, mut goes_on) = (Share::new(), true);
         loop {
             let front = match want.look(self.held()) {
                 Ok(front) => front,
@@ -265,7 +266,8 @@ impl ReadSide {
                     let piece = self.split_piece(skip, take);
                     return Progress::Done(Ok(Some(done(Piece::Own(piece)))));
                 }
-                Front::Missing { total } => total,
+                Front::Missing { total } if goes_on => total,
+                Front::Missing { .. } => return Progress::Wait,
             };
             let have = self.held().len();
             let missing = total.map_or(0, |total| total - have);
@@ -287,7 +289,7 @@ impl ReadSide {
                     return Progress::Done(Ok(None));
                 }
                 Progress::Done(Ok(0)) => return Progress::Done(Err(want.ended(self.held()))),
-                Progress::Done(Ok(_)) => {}
+                Progress::Done(Ok(got)) => goes_on = share.goes_on(got),
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
             }
@@ -349,7 +351,7 @@ impl ReadSide {
             // At least doubling, so that each byte is moved a bounded number of times.
             growing.reserve_exact(missing.min(AHEAD.max(have)));
         }
-        let asked = missing.min(growing.capacity() - have);
+        let asked = missing.min(growing.capacity() - have).min(Share::BYTES);
         let read = self.read(sys, asked, |sys| sys.recv_spare(&mut growing, asked));
         if !growing.is_empty() {
             self.held = Some(Box::new(Held::Growing(growing)));

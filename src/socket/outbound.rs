@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::{step::Progress, sys::Sys};
-use crate::frame;
+use crate::{foreign, frame};
 
 /// Bytes that may be queued before a sender waits, and from which on a payload is not copied.
 pub(crate) const QUEUE_LIMIT: usize = 64 << 10;
@@ -335,7 +335,9 @@ pub(crate) fn drop_spent() {
 #[cold]
 fn drop_all_spent() {
     let spent = SPENT.try_with(RefCell::take).unwrap_or_default();
-    drop(spent);
+    for bytes in spent {
+        foreign::contain("the drop of sent bytes", || drop(bytes));
+    }
 }
 
 /// Emptied queues that a thread keeps.

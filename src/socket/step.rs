@@ -28,8 +28,35 @@ use crate::{
 pub(crate) enum Progress<T> {
     /// It is over.
     Done(io::Result<T>),
-    /// It goes on when its direction is ready.
+    /// It goes on when its direction is ready. If that is not known to be stopped
+    /// ([`Side::is_stopped`]), it could go on at once, and has had its [`Share`] for now.
     Wait,
+}
+
+/// What one step may do at most before it lets others have their turn.
+pub(crate) struct Share {
+    bytes: usize,
+    calls: u32,
+}
+
+impl Share {
+    /// Bytes of a step, and so of one system call: a peer that keeps up can keep a call going for
+    /// as long as there is room to put what it sends.
+    pub(crate) const BYTES: usize = 256 << 10;
+
+    /// System calls of a step, for who sends byte by byte.
+    const CALLS: u32 = 64;
+
+    pub(crate) fn new() -> Share {
+        Share { bytes: Share::BYTES, calls: Share::CALLS }
+    }
+
+    /// Counts a call that has moved so many bytes; whether another one may follow.
+    pub(crate) fn goes_on(&mut self, moved: usize) -> bool {
+        self.bytes = self.bytes.saturating_sub(moved);
+        self.calls -= 1;
+        self.bytes > 0 && self.calls > 0
+    }
 }
 
 impl<T> Progress<T> {
@@ -86,6 +113,12 @@ pub(crate) trait Op {
         0
     }
 
+    /// Bytes that it has moved all in all, now that it is done, for who may be many: the turn of
+    /// the scheduler has a bound.
+    fn weight(&self, _output: &Self::Output) -> usize {
+        0
+    }
+
     /// Called when it will not be stepped again though it is not done; `true` if what is left of it
     /// was queued and will still be sent.
     fn give_up(&mut self, _side: &mut Self::Side) -> bool {
@@ -110,6 +143,8 @@ pub(crate) struct Verb<'a, O: Op> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Fresh,
+    /// It has let others go first.
+    SteppedBack,
     InLine(Ticket),
     HasTurn,
     Over,
@@ -128,11 +163,10 @@ impl<'a, O: Op> Verb<'a, O> {
         if core.refuses::<O>() {
             return self.end(Err(error::closed()));
         }
-        let comes_anew = self.stage == Stage::Fresh;
+        let comes_anew = matches!(self.stage, Stage::Fresh | Stage::SteppedBack);
         if comes_anew {
             // Before the system call, so that nothing is lost when it runs out.
-            if !engine.spend() {
-                cx.waker().wake_by_ref();
+            if !engine.spend() && self.steps_back(cx) {
                 return Poll::Pending;
             }
             O::check(core.kind())?;
@@ -142,12 +176,25 @@ impl<'a, O: Op> Verb<'a, O> {
         match core.step_on(engine, &mut self.op, comes_anew) {
             Some(Progress::Done(Ok(value))) if comes_anew => {
                 self.stage = Stage::Over;
+                engine.charge(self.op.weight(&value));
                 Poll::Ready(Ok(value))
             }
             Some(Progress::Done(result)) => self.end(result),
             Some(Progress::Wait) => self.wait(engine, cx),
             None => self.stand_in_line(engine, cx),
         }
+    }
+
+    /// Lets others go first, once. Who polls again before the scheduler has come round, as an
+    /// executor inside of a coroutine does, would else spin for ever.
+    #[cold]
+    fn steps_back(&mut self, cx: &mut Context<'_>) -> bool {
+        let steps_back = self.stage == Stage::Fresh;
+        if steps_back {
+            self.stage = Stage::SteppedBack;
+            cx.waker().wake_by_ref();
+        }
+        steps_back
     }
 
     #[cold]
@@ -186,6 +233,13 @@ impl<'a, O: Op> Verb<'a, O> {
     /// Parks until the direction is ready.
     fn wait(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         self.hold_turn(cx);
+        if !O::Side::half(&self.socket.core).side.is_stopped() {
+            // It has had its share, and so have the timeout and its progress.
+            engine.charge(Share::BYTES);
+            self.alarm = None;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if O::Side::DIRECTION == Direction::Read && self.socket.core.owes() {
             // TLS may have to answer what it reads, and had no room to.
             self.socket.core.mark_dirty(engine);
@@ -199,7 +253,7 @@ impl<'a, O: Op> Verb<'a, O> {
     fn hold_turn(&mut self, cx: &mut Context<'_>) {
         let waker = cx.waker();
         let mut half = O::Side::half(&self.socket.core);
-        if self.stage == Stage::Fresh {
+        if matches!(self.stage, Stage::Fresh | Stage::SteppedBack) {
             half.turn.take();
             self.stage = Stage::HasTurn;
         }
@@ -268,7 +322,7 @@ impl<'a, O: Op> Verb<'a, O> {
 
     fn pass_turn(&mut self) {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        if matches!(stage, Stage::Fresh | Stage::Over) {
+        if matches!(stage, Stage::Fresh | Stage::SteppedBack | Stage::Over) {
             return;
         }
         let mut half = O::Side::half(&self.socket.core);

@@ -11,6 +11,8 @@ mod budget;
 mod coroutines;
 mod embed;
 mod endings;
+mod fairness;
+mod foreign;
 mod fork;
 mod hostile;
 mod idle;

@@ -6,6 +6,7 @@
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use super::BlockingSocket;
+use crate::foreign;
 
 type Check = Rc<dyn Fn() -> io::Result<()>>;
 
@@ -22,7 +23,8 @@ impl BlockingSocket {
     /// it ends the verb. It replaces the one before.
     ///
     /// A signal that comes between two waits is found at the next one's end. A thread that waits
-    /// for its turn asks every 50 ms, since a signal does not end that wait.
+    /// for its turn asks every 50 ms, since a signal does not end that wait. A panic of `check`
+    /// goes to the log and ends the verb with an error.
     ///
     /// ```
     /// use asyncoro::BlockingSocket;
@@ -39,7 +41,10 @@ impl BlockingSocket {
 /// Asks what this thread has been told to ask.
 pub(crate) fn check() -> io::Result<()> {
     let check = CHECK.with_borrow(Clone::clone);
-    check.map_or(Ok(()), |check| check())
+    let Some(check) = check else { return Ok(()) };
+    // An error and no panic, so that a message which has begun to leave is queued whole.
+    foreign::contain("the function of on_interrupt", || check())
+        .unwrap_or_else(|| Err(io::Error::other("the function of on_interrupt has panicked")))
 }
 
 /// Whether this thread asks anybody.

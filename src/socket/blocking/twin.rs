@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::interrupt;
 use crate::{
     driver::Driver,
-    error,
+    error, foreign,
     primitives::{Mutex, lock},
     socket::{
         GOODBYE,
@@ -70,15 +70,19 @@ impl Drop for Twin {
                 sys.drain_before_close();
             }
             _ if queued == 0 => {}
-            Progress::Done(Err(error)) => tracing::warn!(
-                "asyncoro: a BlockingSocket was dropped with {queued} bytes to send, and they are \
-                 lost: {error}"
-            ),
-            Progress::Wait => tracing::warn!(
-                "asyncoro: a BlockingSocket was dropped with {} bytes that could not be sent at \
-                 once, and they are lost; close() waits for them",
-                side.queued()
-            ),
+            Progress::Done(Err(error)) => foreign::log(|| {
+                tracing::warn!(
+                    "asyncoro: a BlockingSocket was dropped with {queued} bytes to send, and they \
+                     are lost: {error}"
+                );
+            }),
+            Progress::Wait => foreign::log(|| {
+                tracing::warn!(
+                    "asyncoro: a BlockingSocket was dropped with {} bytes that could not be sent \
+                     at once, and they are lost; close() waits for them",
+                    side.queued()
+                );
+            }),
         }
     }
 }
@@ -143,6 +147,7 @@ impl Twin {
         };
         let mut deadline = from_now();
         let mut moved = (op.moved(), side.moved(), self.sys.moved());
+        let mut failed = None;
         loop {
             if self.is_closed() && !O::CLOSES {
                 return Err(error::closed());
@@ -150,13 +155,24 @@ impl Twin {
             side.refill();
             let result = match op.step(&self.sys, settings, &mut side) {
                 Progress::Done(result) => result,
+                // It has had its share of this thread's time, and could go on: signals are heeded.
+                Progress::Wait
+                    if !side.is_stopped()
+                        && until.is_none_or(|until| Driver::now() < until)
+                        && interrupt::check().map_err(|error| failed = Some(error)).is_ok() =>
+                {
+                    continue;
+                }
                 Progress::Wait => {
                     let now = (op.moved(), side.moved(), self.sys.moved());
                     if now != moved {
                         moved = now;
                         deadline = from_now();
                     }
-                    let waited = self.wait::<O>(deadline);
+                    let waited = match failed.take() {
+                        None => self.wait::<O>(deadline),
+                        Some(error) => Err(error),
+                    };
                     if matches!(waited, Ok(true)) {
                         continue;
                     }

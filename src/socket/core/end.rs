@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::{Core, Life, Parts, Side, State};
 use crate::{
     coro::{Waiter, current, engine::Engine, sources::Source},
+    foreign,
     socket::{
         inbound::ReadSide,
         outbound::{self, WriteSide},
@@ -98,7 +99,10 @@ impl Core {
         }
         match self.engine() {
             Some(engine) => self.linger_on(&engine),
-            None => tracing::warn!("asyncoro: {}", self.abandon()),
+            None => {
+                let what = self.abandon();
+                foreign::log(|| tracing::warn!("asyncoro: {what}"));
+            }
         }
     }
 

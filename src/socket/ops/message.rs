@@ -12,7 +12,7 @@ use super::super::{
     inbound::{Piece, ReadSide, Want},
     outbound::{QUEUE_LIMIT, WriteSide},
     settings::Settings,
-    step::{Needs, Op, Progress},
+    step::{Needs, Op, Progress, Share},
     sys::Sys,
 };
 use crate::frame::{self, HEADER};
@@ -51,6 +51,10 @@ impl Op for RecvMsg {
     fn moved(&self) -> usize {
         self.have as usize
     }
+
+    fn weight(&self, got: &Option<Bytes>) -> usize {
+        got.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// `recv_msg_into`: the next payload, in the caller's vector.
@@ -87,6 +91,10 @@ impl Op for RecvMsgInto<'_> {
 
     fn moved(&self) -> usize {
         self.have
+    }
+
+    fn weight(&self, got: &Option<usize>) -> usize {
+        got.unwrap_or(0)
     }
 }
 
@@ -141,6 +149,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
             Err(error) => return Progress::Done(Err(error)),
         };
         let small = settings.coalescing && self.payload.len() < QUEUE_LIMIT;
+        let mut share = Share::new();
         loop {
             if small && self.sent == 0 && side.queued() + self.len() <= QUEUE_LIMIT + HEADER {
                 side.append(&header[..self.header_len()], self.payload);
@@ -150,9 +159,16 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
                 return if settings.coalescing { Progress::Done(Ok(())) } else { side.push(sys) };
             }
             // A small message waits for room in the queue; a long one goes out behind it.
-            let parts = if small && self.sent == 0 { [&[][..], &[]] } else { self.rest(&header) };
-            match side.write(sys, &parts) {
-                Progress::Done(Ok(sent)) => self.sent += sent,
+            let [header, payload] =
+                if small && self.sent == 0 { [&[][..], &[]] } else { self.rest(&header) };
+            let payload = &payload[..payload.len().min(Share::BYTES)];
+            match side.write(sys, &[header, payload]) {
+                Progress::Done(Ok(sent)) => {
+                    self.sent += sent;
+                    if !share.goes_on(sent) && self.sent < self.len() {
+                        return Progress::Wait;
+                    }
+                }
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
             }
@@ -161,6 +177,10 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
 
     fn moved(&self) -> usize {
         self.sent
+    }
+
+    fn weight(&self, (): &()) -> usize {
+        self.payload.len()
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {

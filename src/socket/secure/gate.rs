@@ -114,7 +114,7 @@ impl Gate {
 
     fn wake_all(&self) {
         let waiting = mem::take(&mut self.state().waiting);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(coro::waker::wake);
     }
 }
 

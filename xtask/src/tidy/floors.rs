@@ -7,7 +7,7 @@ use super::{Complaint, File, source};
 
 /// The house from the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["error", "addr", "frame", "tls", "primitives", "fork"],
+    &["error", "addr", "frame", "tls", "primitives", "fork", "foreign"],
     &["driver"],
     &["coro", "time"],
     &["pool"],
