@@ -24,8 +24,8 @@
 //!   and the result, which is why `Coro<T>` is `Send` only if `T` is. A waiter is `Send`, as wakers
 //!   are. When the `Joint` frees a cell, the future is long gone.
 //! - **Panics** of the future's `poll` and `drop` are caught here, and so are those of the drop of
-//!   a result that nobody takes, and of an error that is shown to the log. No user code runs between
-//!   a move of the state and the writes it protects.
+//!   a result that nobody takes, and of an error that is shown to the log. No user code runs in
+//!   between a move of the state and the writes it protects.
 #![allow(unsafe_code)]
 
 use std::{
