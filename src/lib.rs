@@ -210,6 +210,7 @@ pub mod addr;
 pub mod coro;
 mod driver;
 pub mod error;
+mod foreign;
 mod fork;
 mod frame;
 mod log;

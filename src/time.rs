@@ -6,6 +6,7 @@
 
 use std::{
     future::Future,
+    num::NonZeroU32,
     pin::Pin,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -21,8 +22,8 @@ use crate::{
 
 /// Waits until `duration` has passed.
 ///
-/// Polled for the first time it waits, unless `duration` is zero: should the time be over already,
-/// the end of the turn or the wheel's next tick tells.
+/// Polled for the first time it waits, even if `duration` is zero: then until the others that are
+/// ready have run and the kernel was asked what has come.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -37,18 +38,21 @@ use crate::{
 /// When polled outside a running scheduler.
 pub fn sleep(duration: Duration) -> Sleep {
     // The clock was just read, and says that it is not over.
-    Sleep { until: after(duration), alarm: None, is_ahead: !duration.is_zero() }
+    Sleep { until: after(duration), alarm: None, over_in: None, is_ahead: !duration.is_zero() }
 }
 
-/// Waits until `deadline` has come; ready at once if it has.
+/// Waits until `deadline` has come; if it has, as `sleep(Duration::ZERO)`.
 ///
 /// # Panics
 /// When polled outside a running scheduler.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { until: Some(deadline), alarm: None, is_ahead: false }
+    Sleep { until: Some(deadline), alarm: None, over_in: None, is_ahead: false }
 }
 
 /// Gives `future` at most `duration`, counted from when it first has to wait.
+///
+/// With no time at all, too, the others that are ready run first and the kernel is asked what has
+/// come: `future` is given up only after a second look.
 ///
 /// ```
 /// use std::{future::pending, time::Duration};
@@ -90,6 +94,8 @@ pub struct Sleep {
     /// `None`: so far in the future that no clock gets there.
     until: Option<Instant>,
     alarm: Option<Alarm>,
+    /// The turn in which its time was found to be over, with no alarm having told it.
+    over_in: Option<NonZeroU32>,
     /// Whether the first poll may arm it without a look at the clock; if that comes late, the wheel
     /// finds it due, a tick later at most.
     is_ahead: bool,
@@ -104,12 +110,25 @@ impl Sleep {
                 return Poll::Pending;
             }
             _ if !std::mem::take(&mut self.is_ahead) && Driver::now() >= until => {
-                self.alarm = None;
-                return Poll::Ready(());
+                // An alarm fires where the driver is asked next.
+                let told = self.alarm.take().is_some_and(|alarm| alarm.is_on(engine));
+                return if told { Poll::Ready(()) } else { self.let_others_go_first(engine, cx) };
             }
             _ => {}
         }
         self.alarm = Some(Alarm::arm(engine, until, cx.waker()));
+        Poll::Pending
+    }
+
+    /// Ready in the turn after the one in which this was first asked.
+    #[cold]
+    fn let_others_go_first(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<()> {
+        let turn = engine.turn();
+        if self.over_in.is_some_and(|over_in| over_in != turn) {
+            return Poll::Ready(());
+        }
+        self.over_in = Some(turn);
+        engine.wake_after_turn(cx.waker());
         Poll::Pending
     }
 }

@@ -93,10 +93,7 @@ impl AsynCoro {
         let key = Key::of_scheduler(self.slot).pack();
         let (unstarted, joint) = cell::new_unstarted(make, key, Location::caller());
         if let Err(Post::Start(unstarted)) = self.inbox.send(Post::Start(unstarted)) {
-            let mut body = unstarted.into_body();
-            body.end();
-            let whose = body.who(None);
-            body.finish(whose);
+            unstarted.refuse();
         }
         Coro::new(joint)
     }
@@ -297,7 +294,7 @@ impl Builder {
     /// as soon as it has. Not called for what is ready already.
     ///
     /// For embedders that have something to let go of meanwhile: the lock of an interpreter, say.
-    /// Neither may panic, and no coroutine of this scheduler is running then.
+    /// No coroutine of this scheduler is running then. A panic of theirs goes to the log.
     ///
     /// ```
     /// use asyncoro::AsynCoro;

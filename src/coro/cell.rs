@@ -23,9 +23,9 @@
 //! - **Threads**: what the `Joint` touches from another thread is the state, the atomics, the log
 //!   and the result, which is why `Coro<T>` is `Send` only if `T` is. A waiter is `Send`, as wakers
 //!   are. When the `Joint` frees a cell, the future is long gone.
-//! - **Panics** of the future's `poll` and `drop` are caught here, and so are those of the waker
-//!   that the end wakes and of an error that is shown to the log. No user code runs between a move
-//!   of the state and the writes it protects.
+//! - **Panics** of the future's `poll` and `drop` are caught here, and so are those of the drop of
+//!   a result that nobody takes, and of an error that is shown to the log. No user code runs in
+//!   between a move of the state and the writes it protects.
 #![allow(unsafe_code)]
 
 use std::{
@@ -45,7 +45,7 @@ use super::{
     state::{Completed, JoinState, Word},
 };
 use crate::{
-    log,
+    foreign, log,
     primitives::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell, fence},
 };
 
@@ -240,14 +240,22 @@ fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
 #[cold]
 fn panicked_in_drop<T>(payload: Box<dyn Any + Send>, result: Result<T, Ended>) -> Result<T, Ended> {
     match result {
-        Err(Ended::Panicked(_)) => result,
-        Ok(_) | Err(Ended::Terminated) => Err(Ended::Panicked(payload)),
+        Err(Ended::Panicked(_)) => {
+            foreign::discard(payload);
+            result
+        }
+        Ok(_) | Err(Ended::Terminated) => {
+            drop_caught(result);
+            Err(Ended::Panicked(payload))
+        }
     }
 }
 
-/// Drops a value whose drop may panic; there is nobody left to tell.
+/// Drops a value whose drop may panic; there is nobody but the log to tell.
 fn drop_caught<V>(value: V) {
-    let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
+    if mem::needs_drop::<V>() {
+        foreign::contain("the drop of a coroutine's value", || drop(value));
+    }
 }
 
 /// Drops a waiter, which may be foreign.
@@ -260,9 +268,9 @@ fn drop_waiter(waiter: Waiter) {
 /// Calls what is not ours; its panic goes to the log, since nobody else can be told.
 fn caught(what: &str, whose: Who<'_>, call: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(call)) {
-        let text = super::panic_text(&*payload);
+        let text = foreign::panic_text(&*payload);
         log::error(format_args!("{whose} has ended, and {what} panicked: {text}"));
-        drop_caught(payload);
+        foreign::discard(payload);
     }
 }
 
@@ -352,13 +360,7 @@ impl Body {
         match self.head().join.complete() {
             Completed::Held(None) => None,
             Completed::Held(Some(word)) => {
-                let waiter = waiter(word);
-                if waiter.is_key() {
-                    // A coroutine's: nothing foreign is called.
-                    waiter.wake();
-                    return None;
-                }
-                caught("waking who awaits it", whose, || waiter.wake());
+                waiter(word).wake();
                 None
             }
             Completed::Detached => {
@@ -483,6 +485,16 @@ impl Unstarted {
     pub(super) fn into_body(self) -> Body {
         self.0
     }
+
+    /// Ends it, since there is no scheduler any more, so that whoever waits for it hears of it.
+    pub(super) fn refuse(self) {
+        let mut body = self.0;
+        body.end();
+        let whose = body.who(None);
+        if let Some(payload) = body.finish(whose) {
+            foreign::discard(payload);
+        }
+    }
 }
 
 /// Makes the cell of a coroutine whose future is made by `make` on the scheduler's thread; `key` is
@@ -496,7 +508,11 @@ where
     M: FnOnce() -> F + Send + 'static,
     F: Future + 'static,
 {
-    let (body, joint) = new(async move { make().await }, spawned);
+    let (body, joint) = if size_of::<F>() > super::LARGE {
+        new(async move { Box::pin(make()).await }, spawned)
+    } else {
+        new(async move { make().await }, spawned)
+    };
     body.place(key);
     (Unstarted(body), joint)
 }
@@ -621,8 +637,11 @@ impl<T> Joint<T> {
                 caught("showing its error", whose, || log(shown, whose));
                 drop_caught(result);
             }
-            (None, Err(Ended::Panicked(payload))) => super::log_panic(whose, &*payload),
-            (None, _) => {}
+            (None, Err(Ended::Panicked(payload))) => {
+                super::log_panic(whose, &*payload);
+                foreign::discard(payload);
+            }
+            (None, value) => drop_caught(value),
         }
     }
 }

@@ -17,6 +17,7 @@ use std::{
     fmt,
     future::Future,
     io, mem,
+    num::NonZeroU32,
     os::fd::OwnedFd,
     panic::Location,
     rc::{Rc, Weak},
@@ -98,7 +99,7 @@ pub(crate) struct Engine {
     pub(super) duplicates: RefCell<HashMap<u64, OwnedFd>>,
     pub(super) tells_hangup: bool,
     pub(super) dirty: RefCell<Vec<Rc<dyn Source>>>,
-    pub(super) lingering: RefCell<Vec<Lingering>>,
+    pub(super) lingering: RefCell<Lingering>,
     /// Sources that go on after a pause, in the order of time.
     pub(super) retries: RefCell<VecDeque<Retry>>,
     pub(super) settling: RefCell<BinaryHeap<Settling>>,
@@ -111,6 +112,8 @@ pub(crate) struct Engine {
     idle_listeners: RefCell<Vec<Answer>>,
     stopped: Cell<bool>,
     budget: Cell<u32>,
+    /// Bytes that verbs may still move in this turn before it ends early.
+    bytes_left: Cell<usize>,
     /// The key, as a waker's word, of the coroutine that is being resumed; zero while nobody is.
     /// Between two resumes, where no foreign code runs, it may still be the last one's.
     running: Cell<usize>,
@@ -122,6 +125,8 @@ pub(crate) struct Engine {
     /// With a bound for slow resumes: when the turn began, and how long coroutines took in it.
     turn_began: Cell<Option<Instant>>,
     others_took: Cell<Duration>,
+    /// Who has found its time over, and is woken at the end of this turn.
+    overdue: RefCell<Vec<Waiter>>,
     /// Emptied vectors, kept for their memory.
     spare_waiters: RefCell<Vec<Waiter>>,
     spare_posts: RefCell<Vec<Post>>,
@@ -133,6 +138,13 @@ pub(super) type Answer = Box<dyn FnOnce(()) + Send>;
 
 /// Immediate completions that a coroutine may have in one resume before others get their turn.
 const BUDGET: u32 = 128;
+
+/// Bytes that verbs may move in a turn: a millisecond or two, so that timers and other threads do
+/// not wait longer for who moves much.
+const TURN_BYTES: usize = 2 << 20;
+
+/// What moves less is counted as a verb alone.
+const MANY_BYTES: usize = 16 << 10;
 
 impl Engine {
     pub(super) fn new(settings: Settings) -> io::Result<Rc<Engine>> {
@@ -164,12 +176,14 @@ impl Engine {
             idle_listeners: RefCell::default(),
             stopped: Cell::new(false),
             budget: Cell::new(BUDGET),
+            bytes_left: Cell::new(TURN_BYTES),
             running: Cell::new(0),
             woken: Cell::new(false),
             ends_turn: Cell::new(false),
             ending: Cell::new(false),
             turn_began: Cell::new(None),
             others_took: Cell::new(Duration::ZERO),
+            overdue: RefCell::default(),
             spare_waiters: RefCell::default(),
             spare_posts: RefCell::default(),
             process: fork::generation(),
@@ -210,12 +224,8 @@ impl Engine {
     fn close_inbox(&self) {
         inbox::unregister(self.slot);
         for post in self.inbox.close() {
-            // Coroutines that never started end here, so that whoever waits for them hears of it.
             if let Post::Start(unstarted) = post {
-                let mut body = unstarted.into_body();
-                body.end();
-                let whose = body.who(None);
-                body.finish(whose);
+                unstarted.refuse();
             }
         }
     }
@@ -385,8 +395,23 @@ impl Engine {
         }
     }
 
+    /// The number of this turn, as far as it fits: only whether it changes matters.
+    pub(crate) fn turn(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.counters.turns.get() as u32).unwrap_or(NonZeroU32::MAX)
+    }
+
+    /// Wakes `waker` at the end of this turn, before the driver is asked: for those whose time is
+    /// over already, so that others have run, and what has come has been seen, when they go on.
+    pub(crate) fn wake_after_turn(&self, waker: &Waker) {
+        let waiter = Waiter::of(waker);
+        self.overdue.borrow_mut().push(waiter);
+    }
+
     /// Wakes whoever's timer is due.
     pub(super) fn fire_timers(&self) {
+        if !self.overdue.borrow().is_empty() {
+            self.overdue.take().into_iter().for_each(Waiter::wake);
+        }
         if self.timers.borrow().armed() == 0 {
             return;
         }
@@ -422,6 +447,7 @@ impl Engine {
     /// If the driver fails: its descriptor was closed by somebody else, or the kernel is out of
     /// memory. No coroutine could go on after that.
     pub(super) fn end_turn(&self, limit: Option<Instant>) {
+        self.bytes_left.set(TURN_BYTES);
         self.fire_timers();
         self.retry_due();
         self.look_after_lingering();

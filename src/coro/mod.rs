@@ -52,14 +52,14 @@ use std::{
     task::Poll,
 };
 
-use crate::log;
-
 pub(crate) use self::{alarm::Alarm, scheduler::aside, waiter::Waiter, watch::RETRY_PAUSE};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
     handle::{Coro, Handle},
     scheduler::{Scheduler, run, run_until},
 };
+
+use crate::{foreign::panic_text, log};
 
 /// Why a coroutine has no value.
 #[non_exhaustive]
@@ -140,9 +140,19 @@ pub struct Statistics {
 /// Outside a running scheduler; from another thread use [`AsynCoro::spawn`].
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> Coro<F::Output> {
+    if size_of::<F>() > LARGE { spawn_small(Box::pin(future)) } else { spawn_small(future) }
+}
+
+#[track_caller]
+#[inline]
+fn spawn_small<F: Future + 'static>(future: F) -> Coro<F::Output> {
     let spawned = Location::caller();
     current::expect("spawn", |engine| engine.spawn(future, spawned))
 }
+
+/// Futures of more bytes go into a box before all else: on their way to the heap they are moved,
+/// and where nothing is optimized each move costs so much of the stack.
+const LARGE: usize = 4 << 10;
 
 /// Lets every other ready coroutine go first, once.
 ///
@@ -239,9 +249,4 @@ impl fmt::Display for Who<'_> {
 /// Tells the log of a panic that nobody else will see.
 fn log_panic(whose: Who<'_>, payload: &(dyn Any + Send)) {
     log::error(format_args!("{whose} panicked: {}", panic_text(payload)));
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::{
-    AsynCoro, Builder, Statistics, current,
+    AsynCoro, Builder, LARGE, Statistics, current,
     engine::{Engine, count},
 };
 use crate::{driver::Driver, log};
@@ -85,7 +85,7 @@ impl Scheduler {
     /// If a scheduler is running on this thread already; with `future`'s own panic, after
     /// everything else has been ended; if the driver fails, which it has no reason to.
     pub fn run<F: Future>(&self, future: F) -> F::Output {
-        self.drive(future, Until::AllEnded)
+        self.drive_any(future, Until::AllEnded)
     }
 
     /// Runs `future`, returns its value when it has ended, and ends all other coroutines.
@@ -93,7 +93,7 @@ impl Scheduler {
     /// # Panics
     /// As [`Scheduler::run`].
     pub fn run_until<F: Future>(&self, future: F) -> F::Output {
-        self.drive(future, Until::Ended)
+        self.drive_any(future, Until::Ended)
     }
 
     /// Runs `future`, returns its value when it has ended, and leaves the other coroutines as they
@@ -102,7 +102,7 @@ impl Scheduler {
     /// # Panics
     /// As [`Scheduler::run`].
     pub fn enter<F: Future>(&self, future: F) -> F::Output {
-        self.drive(future, Until::Left)
+        self.drive_any(future, Until::Left)
     }
 
     /// A handle to this scheduler that other threads can use.
@@ -113,6 +113,17 @@ impl Scheduler {
     /// What the scheduler has done and holds.
     pub fn statistics(&self) -> Statistics {
         self.engine.statistics()
+    }
+
+    /// A large future goes into a box first, as in [`super::spawn`].
+    #[track_caller]
+    #[inline]
+    fn drive_any<F: Future>(&self, future: F, until: Until) -> F::Output {
+        if size_of::<F>() > LARGE {
+            self.drive(Box::pin(future), until)
+        } else {
+            self.drive(future, until)
+        }
     }
 
     #[track_caller]
@@ -275,7 +286,7 @@ impl Drop for Scheduler {
 /// left.
 #[track_caller]
 pub fn run<F: Future>(future: F) -> F::Output {
-    fresh().drive(future, Until::AllEnded)
+    fresh().drive_any(future, Until::AllEnded)
 }
 
 /// Runs `future`, returns its value when it has ended, and ends all other coroutines.
@@ -292,7 +303,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// As [`run`].
 #[track_caller]
 pub fn run_until<F: Future>(future: F) -> F::Output {
-    fresh().drive(future, Until::Ended)
+    fresh().drive_any(future, Until::Ended)
 }
 
 #[track_caller]

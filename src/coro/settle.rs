@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{engine::Engine, sources::Source};
-use crate::driver::Driver;
+use crate::{driver::Driver, log};
 
 /// The first pause between two looks; each is twice as long as the one before.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_micros(500);
@@ -93,5 +93,5 @@ impl Engine {
 
 fn give_up(source: &dyn Source) {
     let what = source.abandon();
-    tracing::warn!("asyncoro: {what}");
+    log::warn(format_args!("{what}"));
 }

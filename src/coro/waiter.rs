@@ -17,6 +17,7 @@ use super::{
     engine::Engine,
     waker::{Key, wake_word},
 };
+use crate::foreign;
 
 /// See the module's page.
 pub(crate) struct Waiter(NonNull<()>);
@@ -58,7 +59,7 @@ impl Waiter {
         Waiter(unsafe { NonNull::new_unchecked(word) })
     }
 
-    /// Wakes.
+    /// Wakes; a foreign waker's panic goes to the log.
     pub(crate) fn wake(self) {
         let word = self.0;
         mem::forget(self);
@@ -66,7 +67,7 @@ impl Waiter {
             wake_word(word.addr().get());
         } else {
             // SAFETY: the word is a box that `of` leaked; forgetting `self` leaves it to us.
-            unsafe { Box::from_raw(word.cast::<Waker>().as_ptr()) }.wake();
+            wake_foreign(unsafe { Box::from_raw(word.cast::<Waker>().as_ptr()) });
         }
     }
 
@@ -99,9 +100,19 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         if !is_key(self.0) {
             // SAFETY: as in `wake`, which forgets `self` and so does not come here.
-            drop(unsafe { Box::from_raw(self.0.cast::<Waker>().as_ptr()) });
+            drop_foreign(unsafe { Box::from_raw(self.0.cast::<Waker>().as_ptr()) });
         }
     }
+}
+
+#[inline(never)]
+fn wake_foreign(waker: Box<Waker>) {
+    foreign::contain("a waker", || waker.wake());
+}
+
+#[inline(never)]
+fn drop_foreign(waker: Box<Waker>) {
+    foreign::contain("the drop of a waker", || drop(waker));
 }
 
 // A box's address is even.

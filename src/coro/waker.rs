@@ -20,6 +20,7 @@ use std::{
 };
 
 use super::{current, inbox};
+use crate::foreign;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("a waker of asyncoro is a 64-bit number; 32-bit systems are not supported");
@@ -62,11 +63,6 @@ impl Key {
         }
     }
 
-    /// The key in a waker of ours.
-    pub(crate) fn of_waker(waker: &Waker) -> Option<Key> {
-        Key::word_of_waker(waker).map(Key::unpack)
-    }
-
     /// The packed key in a waker of ours.
     #[inline]
     pub(super) fn word_of_waker(waker: &Waker) -> Option<usize> {
@@ -103,12 +99,19 @@ fn wake_another(word: usize) {
     }
 }
 
-/// Wakes `waker`, which costs a look-up less for coroutines of ours.
+/// Wakes `waker`, which costs a look-up less for coroutines of ours; a foreign one's panic goes to
+/// the log.
+#[inline]
 pub(crate) fn wake(waker: Waker) {
-    match Key::of_waker(&waker) {
-        Some(key) => key.wake(),
-        None => waker.wake(),
+    match Key::word_of_waker(&waker) {
+        Some(word) => wake_word(word),
+        None => wake_foreign(waker),
     }
+}
+
+#[inline(never)]
+fn wake_foreign(waker: Waker) {
+    foreign::contain("a waker", || waker.wake());
 }
 
 /// Generations of a place before they begin again.

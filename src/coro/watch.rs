@@ -5,6 +5,7 @@
 //! after it was taken out of the list it stood in.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::{Rc, Weak},
@@ -19,13 +20,55 @@ use super::{
 };
 use crate::{
     driver::{Driver, Interest, Token},
-    log,
+    foreign, log,
 };
 
-/// A dropped socket that still has something to send.
+/// Dropped sockets that still have something to send. A turn costs the same however many there are:
+/// they are looked at when an event or a flush has been theirs, and the first when its time is up.
+#[derive(Default)]
 pub(super) struct Lingering {
-    source: Rc<dyn Source>,
-    until: Instant,
+    by_time: BTreeMap<(Instant, Address), Rc<dyn Source>>,
+    until: HashMap<Address, Instant>,
+}
+
+/// Where a source lies in memory.
+type Address = usize;
+
+fn address(source: &Rc<dyn Source>) -> Address {
+    Rc::as_ptr(source).cast::<()>().addr()
+}
+
+impl Lingering {
+    fn is_empty(&self) -> bool {
+        self.until.is_empty()
+    }
+
+    fn insert(&mut self, source: Rc<dyn Source>, until: Instant) {
+        let address = address(&source);
+        if let Some(before) = self.until.insert(address, until) {
+            self.by_time.remove(&(before, address));
+        }
+        self.by_time.insert((until, address), source);
+    }
+
+    fn remove(&mut self, source: &Rc<dyn Source>) -> Option<Rc<dyn Source>> {
+        let address = address(source);
+        let until = self.until.remove(&address)?;
+        self.by_time.remove(&(until, address))
+    }
+
+    /// When the first one's time is up.
+    fn first(&self) -> Option<Instant> {
+        self.by_time.first_key_value().map(|((until, _), _)| *until)
+    }
+
+    /// Takes out one whose time is up.
+    fn pop(&mut self, now: Instant) -> Option<Rc<dyn Source>> {
+        let first = self.by_time.first_entry().filter(|first| first.key().0 <= now)?;
+        let ((_, address), source) = first.remove_entry();
+        self.until.remove(&address);
+        Some(source)
+    }
 }
 
 /// A source that goes on after a pause.
@@ -124,8 +167,10 @@ impl Engine {
 
     /// Keeps a dropped socket until what it has queued is sent, or its time is up.
     pub(crate) fn linger(&self, source: Rc<dyn Source>) {
-        let until = Driver::after(self.settings.linger);
-        self.lingering.borrow_mut().push(Lingering { source, until });
+        if source.has_unsent() {
+            let until = Driver::after(self.settings.linger);
+            self.lingering.borrow_mut().insert(source, until);
+        }
     }
 
     /// Has `source` called ([`Source::retry`]) after [`RETRY_PAUSE`].
@@ -179,7 +224,14 @@ impl Engine {
             let mut dirty = self.dirty.take();
             count(&self.counters.flushes, dirty.len());
             self.note_sent();
-            dirty.drain(..).for_each(|source| source.flush(self));
+            for source in dirty.drain(..) {
+                if self.lingering.borrow().is_empty() {
+                    source.flush(self);
+                } else {
+                    Rc::clone(&source).flush(self);
+                    self.look_after(&source);
+                }
+            }
             let mut place = self.dirty.borrow_mut();
             if place.is_empty() {
                 *place = dirty;
@@ -187,20 +239,25 @@ impl Engine {
         }
     }
 
-    /// Lets go of dropped sockets that have sent everything, or whose time is up.
+    /// Lets go of a dropped socket that has sent everything; called after it was told something.
+    #[cold]
+    fn look_after(&self, source: &Rc<dyn Source>) {
+        if !source.has_unsent() {
+            let done = self.lingering.borrow_mut().remove(source);
+            drop(done);
+        }
+    }
+
+    /// Lets go of dropped sockets whose time is up.
     pub(super) fn look_after_lingering(&self) {
         if self.lingering.borrow().is_empty() {
             return;
         }
         let now = Driver::now();
-        let (done, rest) = self
-            .lingering
-            .take()
-            .into_iter()
-            .partition(|socket| !socket.source.has_unsent() || socket.until <= now);
-        self.lingering.borrow_mut().extend::<Vec<_>>(rest);
-        let done: Vec<Lingering> = done;
-        done.into_iter().for_each(|socket| abandon(&*socket.source));
+        loop {
+            let Some(late) = self.lingering.borrow_mut().pop(now) else { break };
+            abandon(&*late);
+        }
     }
 
     /// Asks the driver: until something happens if it `may_wait` and there is no mail, else
@@ -220,8 +277,12 @@ impl Engine {
         count(&self.counters.events, events.len());
         for event in &events {
             let source = self.sources.borrow().get(event.token);
-            if let Some(source) = source {
+            let Some(source) = source else { continue };
+            if self.lingering.borrow().is_empty() {
                 source.ready(event.ready, self);
+            } else {
+                Rc::clone(&source).ready(event.ready, self);
+                self.look_after(&source);
             }
         }
         self.driver.borrow_mut().recycle(events);
@@ -238,9 +299,9 @@ impl Engine {
         if driver.has_events() || self.inbox.has_mail() {
             return Ok(());
         }
-        (around.before)();
+        foreign::contain("the function before a wait", || (around.before)());
         let result = driver.idle(deadline, asked);
-        (around.after)();
+        foreign::contain("the function after a wait", || (around.after)());
         result
     }
 
@@ -254,7 +315,7 @@ impl Engine {
     /// When the next timer is due, or a lingering socket's time is up.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let timer = self.timers.borrow().next();
-        let lingering = self.lingering.borrow().iter().map(|socket| socket.until).min();
+        let lingering = self.lingering.borrow().first();
         let retry = self.retries.borrow().front().map(|retry| retry.at);
         timer.into_iter().chain(lingering).chain(retry).chain(self.next_look()).min()
     }
@@ -285,7 +346,7 @@ impl Engine {
             self.flush_dirty();
         }
         let lingering = self.lingering.take();
-        lingering.into_iter().for_each(|socket| abandon(&*socket.source));
+        lingering.by_time.into_values().for_each(|source| abandon(&*source));
         self.give_up_settling();
         Ok(())
     }

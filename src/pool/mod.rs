@@ -12,7 +12,6 @@
 mod threads;
 
 use std::{
-    any::Any,
     fmt,
     future::Future,
     mem,
@@ -25,6 +24,8 @@ use std::{
 
 use self::threads::Pool;
 use crate::{
+    coro,
+    foreign::{self, panic_text},
     fork, log,
     primitives::{Mutex, lock},
 };
@@ -201,7 +202,7 @@ fn finish<T>(slot: &Mutex<Slot<T>>, result: thread::Result<T>) {
             *guard = Slot::Ended(result);
             drop(guard);
             if let Some(waker) = waker {
-                waker.wake();
+                coro::waker::wake(waker);
             }
         }
         Slot::Closed => {
@@ -212,20 +213,19 @@ fn finish<T>(slot: &Mutex<Slot<T>>, result: thread::Result<T>) {
     }
 }
 
+/// Drops what nobody takes, on behalf of nobody.
 fn discard<T>(result: thread::Result<T>) {
-    if let Err(panic) = result {
-        let reason = panic_text(&*panic);
-        log::error(format_args!(
-            "a function of asyncoro::pool that nobody awaited panicked: {reason}"
-        ));
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "(its value is no text)",
+    match result {
+        Ok(value) => {
+            foreign::contain("the drop of a value of asyncoro::pool", || drop(value));
+        }
+        Err(panic) => {
+            let reason = panic_text(&*panic);
+            log::error(format_args!(
+                "a function of asyncoro::pool that nobody awaited panicked: {reason}"
+            ));
+            foreign::discard(panic);
+        }
     }
 }
 

@@ -12,8 +12,7 @@
 
 use std::{
     collections::BTreeMap,
-    io, mem,
-    panic::{AssertUnwindSafe, catch_unwind},
+    io,
     sync::Arc,
     thread::{self, Thread},
     time::{Duration, Instant},
@@ -21,6 +20,7 @@ use std::{
 
 use super::{DEFAULT_MAX_THREADS, Statistics};
 use crate::{
+    foreign,
     fork::{self, Global},
     log,
     primitives::{AtomicUsize, Mutex, MutexGuard, Ordering, lock},
@@ -184,13 +184,9 @@ fn start(pool: Arc<Pool>) -> io::Result<()> {
     thread::Builder::new().name("asyncoro-pool".to_owned()).spawn(move || pool.work()).map(drop)
 }
 
-/// Runs a job that has seen to the panic of its function; what may still panic are wakers and
-/// destructors. The panic hook has told of it, and the destructor of the panic's value might be
-/// next.
+/// Runs a job that has seen to the panic of its function; what may still panic are destructors.
 fn contained(job: Job) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
-        mem::forget(panic);
-    }
+    foreign::contain("a job of asyncoro::pool", job);
 }
 
 fn no_thread(error: &io::Error) {

@@ -13,7 +13,6 @@ use std::{
     io::{self, Read},
     mem,
     os::unix::net::UnixStream,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -29,6 +28,7 @@ use signal_hook::{
 };
 
 use crate::{
+    coro,
     fork::{self, Global},
     log,
     sync::line::Line,
@@ -161,6 +161,6 @@ fn handle(kind: Kind, caught: &Arc<AtomicBool>, bell: &UnixStream) -> io::Result
 /// on.
 pub(super) fn wake(waiting: Vec<Waker>) {
     for waker in waiting {
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        coro::waker::wake(waker);
     }
 }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::{
     hot::{self, HOT},
-    step::Progress,
+    step::{Progress, Share},
     sys::{Call, LATER, Meaning, Sys, meaning},
 };
 use crate::{error, frame};
@@ -274,6 +274,7 @@ impl ReadSide {
         want: &mut Want,
         done: &mut dyn FnMut(Piece<'_>) -> R,
     ) -> Progress<Option<R>> {
+        let (mut share, mut goes_on) = (Share::new(), true);
         loop {
             let front = match want.look(self.held()) {
                 Ok(front) => front,
@@ -284,7 +285,8 @@ impl ReadSide {
                     let piece = self.split_piece(skip, take);
                     return Progress::Done(Ok(Some(done(Piece::Own(piece)))));
                 }
-                Front::Missing { total } => total,
+                Front::Missing { total } if goes_on => total,
+                Front::Missing { .. } => return Progress::Again,
             };
             let have = self.held().len();
             let missing = total.map_or(0, |total| total - have);
@@ -307,7 +309,7 @@ impl ReadSide {
                     return Progress::Done(Ok(None));
                 }
                 Progress::Done(Ok(0)) => return Progress::Done(Err(want.ended(self.held()))),
-                Progress::Done(Ok(_)) => {}
+                Progress::Done(Ok(got)) => goes_on = share.goes_on(got),
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
                 Progress::Again => return Progress::Again,
@@ -371,7 +373,7 @@ impl ReadSide {
             // At least doubling, so that each byte is moved a bounded number of times.
             growing.reserve_exact(missing.min(AHEAD.max(have)));
         }
-        let asked = missing.min(growing.capacity() - have);
+        let asked = missing.min(growing.capacity() - have).min(Share::BYTES);
         let read = self.read(sys, asked, |sys| sys.recv_spare(&mut growing, asked));
         if !growing.is_empty() {
             self.held = Some(Box::new(Held::Growing(growing)));

@@ -19,7 +19,7 @@ use super::{
     step::Progress,
     sys::{Call, Meaning, Sys, meaning},
 };
-use crate::frame;
+use crate::{foreign, frame};
 
 /// Bytes that may be queued before a sender waits, unless its owner has set another limit, and
 /// from which on a payload is not copied.
@@ -370,7 +370,9 @@ pub(crate) fn drop_spent() {
 #[cold]
 fn drop_all_spent() {
     let spent = SPENT.try_with(RefCell::take).unwrap_or_default();
-    drop(spent);
+    for bytes in spent {
+        foreign::contain("the drop of sent bytes", || drop(bytes));
+    }
 }
 
 /// Emptied queues that a thread keeps.

@@ -31,8 +31,34 @@ pub(crate) enum Progress<T> {
     Done(io::Result<T>),
     /// It goes on when its direction is ready.
     Wait,
-    /// It can go on at once, and does when others have had their turn.
+    /// It can go on at once, but has had its [`Share`]: it does when others have had their turn.
     Again,
+}
+
+/// What one step may do at most before it lets others have their turn.
+pub(crate) struct Share {
+    bytes: usize,
+    calls: u32,
+}
+
+impl Share {
+    /// Bytes of a step, and so of one system call: a peer that keeps up can keep a call going for
+    /// as long as there is room to put what it sends.
+    pub(crate) const BYTES: usize = 256 << 10;
+
+    /// System calls of a step, for who sends byte by byte.
+    const CALLS: u32 = 64;
+
+    pub(crate) fn new() -> Share {
+        Share { bytes: Share::BYTES, calls: Share::CALLS }
+    }
+
+    /// Counts a call that has moved so many bytes; whether another one may follow.
+    pub(crate) fn goes_on(&mut self, moved: usize) -> bool {
+        self.bytes = self.bytes.saturating_sub(moved);
+        self.calls -= 1;
+        self.bytes > 0 && self.calls > 0
+    }
 }
 
 impl<T> Progress<T> {
@@ -103,6 +129,12 @@ pub(crate) trait Op {
         0
     }
 
+    /// Bytes that it has moved all in all, now that it is done, for who may be many: the turn of
+    /// the scheduler has a bound.
+    fn weight(&self, _output: &Self::Output) -> usize {
+        0
+    }
+
     /// Called when it will not be stepped again though it is not done; `true` if what is left of it
     /// was queued and will still be sent.
     fn give_up(&mut self, _side: &mut Self::Side) -> bool {
@@ -153,6 +185,8 @@ pub(crate) struct Verb<'a, O: Op> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Fresh,
+    /// It has let others go first.
+    SteppedBack,
     InLine(Ticket),
     HasTurn,
     Over,
@@ -171,11 +205,10 @@ impl<'a, O: Op> Verb<'a, O> {
         if core.refuses::<O>() {
             return self.end(Err(error::closed()));
         }
-        let comes_anew = self.stage == Stage::Fresh;
+        let comes_anew = matches!(self.stage, Stage::Fresh | Stage::SteppedBack);
         if comes_anew {
             // Before the system call, so that nothing is lost when it runs out.
-            if !engine.spend() {
-                cx.waker().wake_by_ref();
+            if !engine.spend() && self.steps_back(cx) {
                 return Poll::Pending;
             }
             O::check(core.kind())?;
@@ -185,6 +218,7 @@ impl<'a, O: Op> Verb<'a, O> {
         match self.op.attempt(&mut InTurn { core, engine, comes_anew }) {
             Some(Progress::Done(Ok(value))) if comes_anew => {
                 self.stage = Stage::Over;
+                engine.charge(self.op.weight(&value));
                 Poll::Ready(Ok(value))
             }
             Some(Progress::Done(result)) => self.end(result),
@@ -192,6 +226,18 @@ impl<'a, O: Op> Verb<'a, O> {
             Some(Progress::Again) => self.let_others_go_first(engine, cx),
             None => self.stand_in_line(engine, cx),
         }
+    }
+
+    /// Lets others go first, once. Who polls again before the scheduler has come round, as an
+    /// executor inside of a coroutine does, would else spin for ever.
+    #[cold]
+    fn steps_back(&mut self, cx: &mut Context<'_>) -> bool {
+        let steps_back = self.stage == Stage::Fresh;
+        if steps_back {
+            self.stage = Stage::SteppedBack;
+            cx.waker().wake_by_ref();
+        }
+        steps_back
     }
 
     #[cold]
@@ -258,7 +304,7 @@ impl<'a, O: Op> Verb<'a, O> {
     fn hold_turn(&mut self, cx: &mut Context<'_>) {
         let waker = cx.waker();
         let mut half = O::Side::half(&self.socket.core);
-        if self.stage == Stage::Fresh {
+        if matches!(self.stage, Stage::Fresh | Stage::SteppedBack) {
             half.turn.take();
             self.stage = Stage::HasTurn;
         }
@@ -325,7 +371,7 @@ impl<'a, O: Op> Verb<'a, O> {
 
     fn pass_turn(&mut self) {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        if matches!(stage, Stage::Fresh | Stage::Over) {
+        if matches!(stage, Stage::Fresh | Stage::SteppedBack | Stage::Over) {
             return;
         }
         let mut half = O::Side::half(&self.socket.core);

@@ -7,6 +7,7 @@
 
 use std::task::Waker;
 
+use super::TrySendError;
 use crate::coro::current;
 
 /// Of one future; it steps back once at most, so that an executor inside a coroutine, whose polls
@@ -27,6 +28,14 @@ impl Courtesy {
         self.shown = true;
         waker.wake_by_ref();
         false
+    }
+}
+
+/// There was no room: whoever takes messages gets a turn before the next verb of this coroutine.
+#[cold]
+pub(super) fn no_room<T>(error: &TrySendError<T>) {
+    if matches!(error, TrySendError::Full(_)) {
+        current::with(|engine| engine.exhaust());
     }
 }
 

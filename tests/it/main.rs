@@ -17,6 +17,8 @@ mod budget;
 mod coroutines;
 mod embed;
 mod endings;
+mod fairness;
+mod foreign;
 mod fork;
 mod fuzzed;
 mod hostile;

@@ -39,12 +39,17 @@ fn a_sleep_never_ends_early() {
 }
 
 #[test]
-fn a_sleep_until_a_past_instant_is_ready_at_once() {
+fn a_sleep_whose_time_is_over_arms_nothing_and_ends_in_the_next_turn() {
     run_within(|| async {
         let past = Instant::now();
-        assert!(poll_once(pin!(sleep_until(past))).is_ready());
-        assert!(poll_once(pin!(sleep(Duration::ZERO))).is_ready());
-        assert_eq!(armed(), 0);
+        for mut sleep in [sleep_until(past), sleep(Duration::ZERO)].map(Box::pin) {
+            assert!(poll_once(sleep.as_mut()).is_pending());
+            assert!(poll_once(sleep.as_mut()).is_pending());
+            assert_eq!(armed(), 0);
+            let before = asyncoro::AsynCoro::current().statistics().turns;
+            sleep.await;
+            assert_eq!(asyncoro::AsynCoro::current().statistics().turns, before + 1);
+        }
     });
 }
 

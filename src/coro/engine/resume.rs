@@ -2,7 +2,7 @@
 
 use std::{fmt, mem::ManuallyDrop, task::Context, time::Duration};
 
-use super::{BUDGET, Engine, count};
+use super::{BUDGET, Engine, MANY_BYTES, count};
 use crate::{
     coro::{
         cell::Body,
@@ -11,7 +11,7 @@ use crate::{
         waker::Key,
     },
     driver::Driver,
-    log,
+    foreign, log,
 };
 
 impl Engine {
@@ -81,6 +81,9 @@ impl Engine {
             match next {
                 Some(Next::Coroutine { index, generation, body }) => {
                     left = self.resume::<TIMED>(index, generation, body, left);
+                    if self.bytes_left.get() == 0 {
+                        left = 0;
+                    }
                 }
                 Some(Next::Main) => {
                     mains_turn = Some(left);
@@ -124,7 +127,8 @@ impl Engine {
             }
             let mut table = self.table.borrow_mut();
             let woken = self.woken.get();
-            if !woken || !table.is_idle() || left == 0 || self.is_inherited() {
+            let is_over = left == 0 || self.bytes_left.get() == 0;
+            if !woken || !table.is_idle() || is_over || self.is_inherited() {
                 table.put_back(index, body, woken);
                 return if woken && self.ends_turn.take() { 0 } else { left };
             }
@@ -173,6 +177,7 @@ impl Engine {
         let whose = body.who(name);
         if let Some(payload) = body.finish(whose) {
             log_panic(whose, &*payload);
+            foreign::discard(payload);
         }
     }
 
@@ -201,5 +206,27 @@ impl Engine {
         let left = self.budget.get();
         self.budget.set(left.saturating_sub(1));
         left > 0
+    }
+
+    /// Charges what a verb has moved; with all bytes of the turn spent, the turn ends.
+    #[inline]
+    pub(crate) fn charge(&self, bytes: usize) {
+        if bytes >= MANY_BYTES {
+            self.charge_many(bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn charge_many(&self, bytes: usize) {
+        let left = self.bytes_left.get().saturating_sub(bytes);
+        self.bytes_left.set(left);
+        if left == 0 {
+            self.budget.set(0);
+        }
+    }
+
+    /// Has the coroutine let others go first at its next verb.
+    pub(crate) fn exhaust(&self) {
+        self.budget.set(0);
     }
 }

@@ -6,6 +6,7 @@
 use std::{cell::RefCell, io, ptr, rc::Rc, time::Duration};
 
 use super::BlockingSocket;
+use crate::foreign;
 
 type Check = Rc<dyn Fn() -> io::Result<()>>;
 
@@ -27,7 +28,8 @@ impl BlockingSocket {
     /// error of kind `Deadlock`.
     ///
     /// A signal that comes between two waits is found at the next one's end. A thread that waits
-    /// for its turn asks every 50 ms, since a signal does not end that wait.
+    /// for its turn asks every 50 ms, since a signal does not end that wait. A panic of `check`
+    /// goes to the log and ends the verb with an error.
     ///
     /// ```
     /// use asyncoro::BlockingSocket;
@@ -52,7 +54,9 @@ pub(crate) fn check<T>(turn: &T) -> io::Result<()> {
     let Some(check) = CHECK.with_borrow(Clone::clone) else { return Ok(()) };
     BELOW.with_borrow_mut(|below| below.push(ptr::from_ref(turn).addr()));
     let _above = Above;
-    check()
+    // An error and no panic, so that a message which has begun to leave is queued whole.
+    foreign::contain("the function of on_interrupt", || check())
+        .unwrap_or_else(|| Err(io::Error::other("the function of on_interrupt has panicked")))
 }
 
 /// Refuses to wait for a turn that this very thread has, or waits for, below: it would do so for

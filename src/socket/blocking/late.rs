@@ -6,15 +6,16 @@
 //! fork(2) has no such thread and starts its own.
 
 use std::{
-    io, mem, process,
-    sync::{Mutex, MutexGuard, PoisonError},
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     coro::settle::{FIRST_PAUSE, LAST_PAUSE},
     driver::Driver,
+    fork::Global,
+    log,
+    primitives::{Mutex, MutexGuard, lock},
     socket::{
         GOODBYE, not_acknowledged,
         outbound::{self, WriteSide},
@@ -32,11 +33,11 @@ struct Late {
     pause: Duration,
 }
 
-/// Those that wait for the thread, of the process that has it; `None` while there is none.
-static LATE: Mutex<Option<(u32, Vec<Late>)>> = Mutex::new(None);
+/// Those that wait for the thread of this process; `None` while there is no thread.
+static LATE: Global<Mutex<Option<Vec<Late>>>> = Global::new();
 
-fn list() -> MutexGuard<'static, Option<(u32, Vec<Late>)>> {
-    LATE.lock().unwrap_or_else(PoisonError::into_inner)
+fn list() -> MutexGuard<'static, Option<Vec<Late>>> {
+    lock(LATE.of_this_process(|_| Mutex::default()))
 }
 
 /// Goes on with a dropped socket: at once, as far as it goes, then in the thread.
@@ -55,19 +56,16 @@ pub(super) fn finish(sys: Sys, side: WriteSide) {
 
 fn hand_over(late: Late) {
     let mut list = list();
-    match &mut *list {
-        Some((process, list)) if *process == process::id() => list.push(late),
-        other => {
-            // What a child of fork has inherited belongs to the parent.
-            mem::forget(other.replace((process::id(), vec![late])));
-            let thread = thread::Builder::new().name("asyncoro-late".into());
-            if let Err(error) = thread.spawn(work) {
-                let left = list.take();
-                lost(&error);
-                drop(list);
-                drop(left);
-            }
-        }
+    if let Some(list) = &mut *list {
+        return list.push(late);
+    }
+    *list = Some(vec![late]);
+    let thread = thread::Builder::new().name("asyncoro-late".into());
+    if let Err(error) = thread.spawn(work) {
+        let left = list.take();
+        drop(list);
+        lost(&error);
+        drop(left);
     }
 }
 
@@ -76,7 +74,7 @@ fn work() {
     loop {
         {
             let mut list = list();
-            if let Some((_, list)) = &mut *list {
+            if let Some(list) = &mut *list {
                 kept.append(list);
             }
             if kept.is_empty() {
@@ -143,5 +141,5 @@ impl Late {
 
 #[cold]
 fn lost(error: &io::Error) {
-    tracing::warn!("asyncoro: the peer of a dropped BlockingSocket may miss bytes: {error}");
+    log::warn(format_args!("the peer of a dropped BlockingSocket may miss bytes: {error}"));
 }

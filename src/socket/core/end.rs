@@ -98,7 +98,7 @@ impl Core {
             Ok(true) => {}
             Ok(false) => match self.engine() {
                 Some(engine) => engine.settle(Rc::<Core>::clone(self)),
-                None => tracing::warn!("asyncoro: {}", self.abandon()),
+                None => log::warn(format_args!("{}", self.abandon())),
             },
             Err(error) => self.tell_of_loss(&error),
         }
@@ -106,7 +106,7 @@ impl Core {
 
     #[cold]
     pub(super) fn tell_of_loss(&self, error: &io::Error) {
-        tracing::debug!("asyncoro: a dropped socket's peer has not got all of it: {error}");
+        log::debug(format_args!("a dropped socket's peer has not got all of it: {error}"));
     }
 
     fn linger_on_or_give_up(self: &Rc<Self>) {

@@ -12,7 +12,7 @@ use super::super::{
     inbound::{Piece, ReadSide, Want},
     outbound::{QUEUE_LIMIT, WriteSide},
     settings::Settings,
-    step::{Needs, Op, Progress},
+    step::{Needs, Op, Progress, Share},
     sys::{Kind, Sys},
 };
 use crate::{
@@ -54,6 +54,10 @@ impl Op for RecvMsg {
     fn moved(&self) -> usize {
         self.have as usize
     }
+
+    fn weight(&self, got: &Option<Bytes>) -> usize {
+        got.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// `recv_msg_into`: the next payload, in the caller's vector.
@@ -90,6 +94,10 @@ impl Op for RecvMsgInto<'_> {
 
     fn moved(&self) -> usize {
         self.have
+    }
+
+    fn weight(&self, got: &Option<usize>) -> usize {
+        got.unwrap_or(0)
     }
 }
 
@@ -145,6 +153,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
         };
         let limit = settings.queue_limit();
         let small = settings.coalescing && self.payload.len() < QUEUE_LIMIT;
+        let mut share = Share::new();
         loop {
             if small && self.sent == 0 && side.queued() + self.len() <= limit + HEADER {
                 side.append(&header[..self.header_len()], self.payload);
@@ -156,9 +165,15 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
             // A small message waits for room in the queue; a long one goes out behind it, and one
             // that is longer than the queue may be, behind all that was queued.
             let waits = small && self.sent == 0 && side.queued() > 0;
-            let parts = if waits { [&[][..], &[]] } else { self.rest(&header) };
-            match side.write(sys, &parts) {
-                Progress::Done(Ok(sent)) => self.sent += sent,
+            let [header, payload] = if waits { [&[][..], &[]] } else { self.rest(&header) };
+            let payload = &payload[..payload.len().min(Share::BYTES)];
+            match side.write(sys, &[header, payload]) {
+                Progress::Done(Ok(sent)) => {
+                    self.sent += sent;
+                    if !share.goes_on(sent) && self.sent < self.len() {
+                        return Progress::Again;
+                    }
+                }
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
                 Progress::Again => return Progress::Again,
@@ -168,6 +183,10 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
 
     fn moved(&self) -> usize {
         self.sent
+    }
+
+    fn weight(&self, (): &()) -> usize {
+        self.payload.len()
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {

@@ -14,7 +14,7 @@ use super::super::{
     inbound::{Lent, Piece, ReadSide, Want},
     outbound::{PARTS, WriteSide},
     settings::Settings,
-    step::{Lend, Needs, Op, Progress},
+    step::{Lend, Needs, Op, Progress, Share},
     sys::{Call, Meaning, Sys, meaning},
 };
 use crate::{addr::Address, error};
@@ -40,7 +40,14 @@ impl Op for Recv<'_> {
         if held > 0 || (self.0.is_empty() && sys.kind().is_stream()) {
             return Progress::Done(Ok(held));
         }
-        side.read(sys, self.0.len(), |sys| sys.recv(self.0))
+        // A part of a stream is as good as all of it, and one call must not go on for ever.
+        let asked = if sys.kind().is_stream() { Share::BYTES } else { usize::MAX };
+        let asked = asked.min(self.0.len());
+        side.read(sys, asked, |sys| sys.recv(&mut self.0[..asked]))
+    }
+
+    fn weight(&self, got: &usize) -> usize {
+        *got
     }
 }
 
@@ -96,6 +103,10 @@ impl Op for RecvBytes {
             // time.
             if got < max / 2 { Bytes::copy_from_slice(&own) } else { Bytes::from(own) }
         })
+    }
+
+    fn weight(&self, got: &Bytes) -> usize {
+        got.len()
     }
 }
 
@@ -227,13 +238,21 @@ impl Op for RecvAll<'_> {
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<()> {
         self.got += side.copy_front(&mut self.buffer[self.got..]);
+        let mut share = Share::new();
         while self.got < self.buffer.len() {
             let rest = &mut self.buffer[self.got..];
+            let asked = rest.len().min(Share::BYTES);
+            let rest = &mut rest[..asked];
             match side.read(sys, rest.len(), |sys| sys.recv(rest)) {
                 Progress::Done(Ok(0)) => {
                     return Progress::Done(Err(error::incomplete(self.got, self.buffer.len())));
                 }
-                Progress::Done(Ok(got)) => self.got += got,
+                Progress::Done(Ok(got)) => {
+                    self.got += got;
+                    if !share.goes_on(got) && self.got < self.buffer.len() {
+                        return Progress::Again;
+                    }
+                }
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
                 Progress::Again => return Progress::Again,
@@ -243,6 +262,10 @@ impl Op for RecvAll<'_> {
     }
 
     fn moved(&self) -> usize {
+        self.got
+    }
+
+    fn weight(&self, (): &()) -> usize {
         self.got
     }
 }
@@ -289,6 +312,10 @@ impl<const UNTIL: bool> Op for Gather<UNTIL> {
     fn moved(&self) -> usize {
         self.have
     }
+
+    fn weight(&self, got: &Bytes) -> usize {
+        got.len()
+    }
 }
 
 /// `send`: one write of the caller's bytes, behind what is queued.
@@ -301,7 +328,13 @@ impl Op for Send<'_> {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
-        send_some(sys, side, &[self.0], self.0.is_empty())
+        let most = if sys.kind().is_stream() { Share::BYTES } else { usize::MAX };
+        let some = &self.0[..self.0.len().min(most)];
+        send_some(sys, side, &[some], some.is_empty())
+    }
+
+    fn weight(&self, sent: &usize) -> usize {
+        *sent
     }
 }
 
@@ -350,9 +383,16 @@ impl Op for SendAll<'_> {
     const NEEDS: Needs = Needs::Stream;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        let mut share = Share::new();
         while self.sent < self.buffer.len() {
-            match side.write_bytes(sys, &self.buffer[self.sent..]) {
-                Progress::Done(Ok(sent)) => self.sent += sent,
+            let rest = &self.buffer[self.sent..];
+            match side.write_bytes(sys, &rest[..rest.len().min(Share::BYTES)]) {
+                Progress::Done(Ok(sent)) => {
+                    self.sent += sent;
+                    if !share.goes_on(sent) && self.sent < self.buffer.len() {
+                        return Progress::Again;
+                    }
+                }
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
                 Progress::Again => return Progress::Again,
@@ -365,6 +405,10 @@ impl Op for SendAll<'_> {
     }
 
     fn moved(&self) -> usize {
+        self.sent
+    }
+
+    fn weight(&self, (): &()) -> usize {
         self.sent
     }
 }

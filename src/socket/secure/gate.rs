@@ -137,7 +137,7 @@ impl Gate {
 
     fn wake_all(&self) {
         let waiting = mem::take(&mut self.state().waiting);
-        waiting.into_values().for_each(Waker::wake);
+        waiting.into_values().for_each(coro::waker::wake);
     }
 }
 

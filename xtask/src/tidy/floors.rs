@@ -7,7 +7,7 @@ use super::{Complaint, File, source};
 
 /// The house from the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["error", "addr", "frame", "tls", "primitives", "fork", "log"],
+    &["error", "addr", "frame", "tls", "primitives", "fork", "foreign", "log"],
     &["driver"],
     &["coro", "time"],
     &["pool"],

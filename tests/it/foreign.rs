@@ -1,0 +1,437 @@
+//! Code of others that panics where it is called on behalf of many: it is caught there, told to the
+//! log, and the others go on. The places are those of the table in `docs/design.md`.
+
+use std::{
+    cell::Cell,
+    env,
+    future::{Future, pending},
+    io::{self, Write},
+    mem,
+    os::unix::net::UnixStream,
+    panic::{self, AssertUnwindSafe, panic_any},
+    pin::Pin,
+    process::Command,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Wake, Waker},
+    thread,
+    time::Duration,
+};
+
+use asyncoro::{
+    AsynCoro, AsyncSocket, BlockingSocket, bytes::Bytes, pool, spawn, sync::mailbox, time::sleep,
+};
+
+use crate::within::{logged, run_within, within};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// A waker that panics: when it wakes, or when it is dropped.
+struct Bad {
+    wakes: bool,
+}
+
+impl Bad {
+    fn wakers() -> [Waker; 2] {
+        [true, false].map(|wakes| Waker::from(Arc::new(Bad { wakes })))
+    }
+}
+
+impl Wake for Bad {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.wakes, "the waker's own");
+    }
+}
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        assert!(self.wakes || thread::panicking(), "the waker's drop");
+    }
+}
+
+struct Good(AtomicUsize);
+
+impl Wake for Good {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn good() -> (Arc<Good>, Waker) {
+    let good = Arc::new(Good(AtomicUsize::new(0)));
+    (Arc::clone(&good), Waker::from(good))
+}
+
+fn poll_once(future: Pin<&mut (impl Future + ?Sized)>, waker: &Waker) {
+    assert!(future.poll(&mut Context::from_waker(waker)).is_pending());
+}
+
+/// Polls `wait` with a waker that panics, drops the other references to it, has `happen` happen,
+/// and sees that whoever is beside it goes on.
+async fn contained<'a, F, H>(mut wait: impl FnMut() -> F, mut happen: impl FnMut() -> H)
+where
+    F: Future + 'a,
+    H: Future<Output = ()>,
+{
+    for waker in Bad::wakers() {
+        let mut waiting = Box::pin(wait());
+        poll_once(waiting.as_mut(), &waker);
+        let mut behind = Box::pin(wait());
+        let (woken, good) = good();
+        poll_once(behind.as_mut(), &good);
+        // From now on the wait has the only one.
+        drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
+        let bystander = spawn(sleep(Duration::from_millis(1)));
+        happen().await;
+        bystander.await.unwrap();
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(waiting)));
+        while woken.0.load(Ordering::SeqCst) == 0 {
+            happen().await;
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[test]
+fn wakers_that_panic_harm_nobody_behind_them_at_timers() {
+    run_within(|| async {
+        let nothing = || async {};
+        contained(|| sleep(Duration::from_millis(1)), nothing).await;
+        contained(|| sleep(Duration::ZERO), nothing).await;
+        // One that is disarmed, and one that is replaced.
+        for waker in Bad::wakers() {
+            let mut timer = Box::pin(sleep(LONG));
+            poll_once(timer.as_mut(), &waker);
+            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
+            poll_once(timer.as_mut(), Waker::noop());
+            drop(timer);
+        }
+    });
+}
+
+#[test]
+fn wakers_that_panic_harm_nobody_behind_them_at_sockets() {
+    run_within(|| async {
+        for waker in Bad::wakers() {
+            let (near, far) = UnixStream::pair().unwrap();
+            let (near, far) = (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap());
+            let (mut first, mut second) = ([0; 1], [0; 1]);
+            let mut first = Box::pin(near.recv(&mut first));
+            let mut second = Box::pin(near.recv(&mut second));
+            let (woken, good) = good();
+            poll_once(first.as_mut(), &waker);
+            poll_once(second.as_mut(), &good);
+            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
+            let bystander = spawn(sleep(Duration::from_millis(1)));
+            // An event wakes the first, and its end passes the turn on to the second.
+            far.send_all(b"x").await.unwrap();
+            bystander.await.unwrap();
+            drop(first);
+            assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+            assert_eq!(second.await.unwrap(), 1);
+        }
+        for waker in Bad::wakers() {
+            let (near, _far) = UnixStream::pair().unwrap();
+            let near = AsyncSocket::new(near).unwrap();
+            let mut waits: Vec<Pin<Box<dyn Future<Output = ()>>>> = (0..3)
+                .map(|_| {
+                    let near = near.clone();
+                    Box::pin(async move { drop(near.recv(&mut [0; 1]).await) }) as Pin<Box<_>>
+                })
+                .collect();
+            let (woken, good) = good();
+            poll_once(waits[0].as_mut(), &waker);
+            poll_once(waits[1].as_mut(), &good);
+            poll_once(waits[2].as_mut(), &good);
+            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
+            // The close wakes all.
+            near.close().await.unwrap();
+            assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+        }
+    });
+}
+
+#[test]
+fn wakers_that_panic_harm_nobody_behind_them_at_mailboxes() {
+    run_within(|| async {
+        for round in 0..3 {
+            for waker in Bad::wakers() {
+                let (sender, receiver) = mailbox::<u8>(1);
+                if round == 2 {
+                    sender.try_send(0).unwrap();
+                }
+                let (woken, good) = good();
+                {
+                    let mut receives: Vec<_> =
+                        (0..3).map(|_| Box::pin(receiver.receive())).collect();
+                    let mut sends: Vec<_> = (0..3).map(|n| Box::pin(sender.send(n))).collect();
+                    for n in 0..3 {
+                        let waker = if n == 0 { &waker } else { &good };
+                        if round == 2 {
+                            poll_once(sends[n].as_mut(), waker);
+                        } else {
+                            poll_once(receives[n].as_mut(), waker);
+                        }
+                    }
+                    if round == 0 {
+                        (0..3).for_each(|n| {
+                            let _ = sender.try_send(n);
+                        });
+                        assert!(receiver.try_receive().is_ok());
+                    }
+                    receiver.close();
+                    assert!(woken.0.load(Ordering::SeqCst) >= 2);
+                }
+                drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
+            }
+        }
+        // The last sender's end wakes all who wait for a message.
+        let (sender, receiver) = mailbox::<u8>(1);
+        let mut waits: Vec<_> = (0..3).map(|_| Box::pin(receiver.receive())).collect();
+        let (woken, good) = good();
+        let [bad, _] = Bad::wakers().map(mem::ManuallyDrop::new);
+        for (n, wait) in waits.iter_mut().enumerate() {
+            poll_once(wait.as_mut(), if n == 0 { &bad } else { &good });
+        }
+        drop(sender);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn wakers_that_panic_harm_nobody_at_handles_and_the_pool() {
+    run_within(|| async {
+        for waker in Bad::wakers() {
+            let (open, gate) = std::sync::mpsc::channel::<()>();
+            let mut call = Box::pin(pool::run(move || gate.recv().is_err()));
+            poll_once(call.as_mut(), &waker);
+            let mut coro = Box::pin(spawn(sleep(Duration::from_millis(1))));
+            poll_once(coro.as_mut(), &waker);
+            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
+            drop(open);
+            sleep(Duration::from_millis(5)).await;
+            pool::run(|| ()).await;
+            assert!(call.await);
+            coro.await.unwrap();
+        }
+    });
+}
+
+/// One whose drop panics with another one, and that with a text.
+struct Charge(u32);
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        match self.0 {
+            0 => {}
+            left => panic_any(Charge(left - 1)),
+        }
+    }
+}
+
+#[test]
+fn values_and_payloads_whose_drop_panics_end_no_scheduler() {
+    within(|| {
+        let scheduler = AsynCoro::start().unwrap();
+        let bystander = scheduler.spawn(|| sleep(Duration::from_millis(50)));
+        let started = [
+            scheduler.spawn(|| async { panic_any(Charge(3)) }),
+            scheduler.spawn(|| async {
+                let _held = Charge(2);
+                pending::<()>().await;
+            }),
+        ];
+        started[1].terminate();
+        started.into_iter().for_each(drop);
+        // Its handle has gone when it ends: on the other side the value is the handle's owner's.
+        scheduler.spawn(|| async { drop(spawn(async { Charge(2) })) }).value().unwrap();
+        let held = Charge(2);
+        drop(scheduler.spawn(move || async move { drop(held) }));
+        scheduler.spawn(|| async { Err::<(), _>(Shown) }).or_log();
+        drop(pool::run(|| panic_any(Charge(3))));
+        drop(pool::run(|| Charge(3)));
+        bystander.value().unwrap();
+        scheduler.join();
+        scheduler.terminate();
+        // One that is too late.
+        let held = Charge(2);
+        let late = scheduler.spawn(move || async move { drop(held) });
+        // The payload is ours now.
+        let late = mem::ManuallyDrop::new(late.value());
+        assert!(late.is_err());
+        assert_eq!(asyncoro::run(pool::run(|| 7)), 7);
+    });
+}
+
+/// An error that cannot be shown.
+struct Shown;
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic_any(Charge(2))
+    }
+}
+
+#[test]
+fn messages_whose_drop_panics_are_all_dropped_with_their_mailbox() {
+    run_within(|| async {
+        struct Counts(Rc<Cell<u32>>);
+        impl Drop for Counts {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 1);
+                panic!("the message's own");
+            }
+        }
+        let dropped = Rc::new(Cell::new(0));
+        let (sender, receiver) = mailbox(8);
+        (0..5).for_each(|_| drop(sender.try_send(Counts(Rc::clone(&dropped)))));
+        drop(receiver);
+        assert_eq!(dropped.get(), 5);
+    });
+}
+
+#[test]
+fn owners_of_sent_bytes_whose_drop_panics_end_no_scheduler() {
+    struct Owner(Vec<u8>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            panic!("the owner's own");
+        }
+    }
+    run_within(|| async {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (near, far) = (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap());
+        let bystander = spawn(async move {
+            for _ in 0..4 {
+                assert_eq!(far.recv_msg().await.unwrap().unwrap().len(), 100_000);
+            }
+        });
+        for _ in 0..4 {
+            let payload = Bytes::from_owner(Owner(vec![1; 100_000]));
+            near.flush().await.unwrap();
+            near.try_send_msg(&payload).unwrap();
+            drop(payload);
+        }
+        near.flush().await.unwrap();
+        bystander.await.unwrap();
+    });
+}
+
+#[test]
+fn functions_around_waits_that_panic_end_no_scheduler() {
+    within(|| {
+        let builder = AsynCoro::builder().around_waits(|| panic!("before"), || panic!("after"));
+        let text = logged(|| {
+            let scheduler = builder.build().unwrap();
+            scheduler.run(sleep(Duration::from_millis(2)));
+            scheduler.run(sleep(Duration::from_millis(2)));
+        });
+        assert!(text.contains("the function before a wait panicked: before"), "{text}");
+        assert!(text.contains("the function after a wait panicked: after"), "{text}");
+    });
+}
+
+#[test]
+fn a_function_of_on_interrupt_that_panics_cuts_no_message() {
+    within(|| {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (near, far) = (BlockingSocket::new(near).unwrap(), BlockingSocket::new(far).unwrap());
+        BlockingSocket::on_interrupt(|| panic!("the function's own"));
+        let message = vec![1; 16 << 20];
+        let reader = thread::spawn(move || {
+            let first = far.recv_msg().unwrap().unwrap();
+            (first.len(), far.recv_msg().unwrap().unwrap())
+        });
+        // A share of it is sent, then the function is asked.
+        let sent = near.send_msg(&message);
+        BlockingSocket::on_interrupt(|| Ok(()));
+        if let Err(error) = sent {
+            assert_eq!(error.kind(), io::ErrorKind::Other, "{error}");
+        }
+        near.send_msg(b"behind it").unwrap();
+        let (first, second) = reader.join().unwrap();
+        assert_eq!((first, &second[..]), (message.len(), &b"behind it"[..]));
+    });
+}
+
+/// A subscriber that panics at each line.
+struct Panics;
+
+impl Write for Panics {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        panic!("the subscriber's own")
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_subscriber_that_panics_ends_no_scheduler() {
+    within(|| {
+        let subscriber = tracing_subscriber::fmt().with_writer(|| Panics).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            asyncoro::run(async {
+                drop(spawn(async { panic!("nobody's") }));
+                let seen = spawn(async { panic!("whose handle is dropped") });
+                spawn(async { Err::<(), _>("shown") }).or_log();
+                sleep(Duration::from_millis(1)).await;
+                let seen: asyncoro::Coro<()> = seen;
+                drop(seen);
+                drop(pool::run(|| panic!("the pool's")));
+                let (near, _far) = UnixStream::pair().unwrap();
+                let near = AsyncSocket::new(near).unwrap();
+                while near.try_send(&[0; 1 << 16]).is_ok() {}
+                near.try_send_msg(&Bytes::from_static(b"never sent")).unwrap();
+            });
+        });
+    });
+}
+
+#[test]
+fn sockets_in_thread_locals_are_dropped_with_a_subscriber_installed() {
+    const ALONE: &str = "ASYNCORO_TEST_LOCALS";
+    const NAME: &str = "foreign::sockets_in_thread_locals_are_dropped_with_a_subscriber_installed";
+    type Kept = Cell<Option<(AsyncSocket, UnixStream)>>;
+    type Twins = Cell<Option<(BlockingSocket, UnixStream)>>;
+    thread_local! {
+        static ONE: Kept = const { Cell::new(None) };
+        static TWO: Kept = const { Cell::new(None) };
+        static TWIN: Twins = const { Cell::new(None) };
+    }
+    if env::var_os(ALONE).is_none() {
+        let binary = env::current_exe().unwrap();
+        let output = within(move || {
+            Command::new(binary).env(ALONE, "1").args(["--exact", NAME]).output().unwrap()
+        });
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    tracing_subscriber::fmt().with_writer(io::sink).init();
+    let unsent = || {
+        let (near, far) = UnixStream::pair().unwrap();
+        let near = AsyncSocket::new(near).unwrap();
+        while near.try_send(&[0; 1 << 16]).is_ok() {}
+        near.try_send_msg(&vec![0; 1000].into()).unwrap();
+        (near, far)
+    };
+    let ended = thread::spawn(move || {
+        ONE.set(Some(unsent()));
+        TWO.set(Some(unsent()));
+        let (near, far) = UnixStream::pair().unwrap();
+        let near = BlockingSocket::new(near).unwrap();
+        near.set_timeout(Some(Duration::from_millis(1)));
+        near.send_msg(&vec![0; 10 << 20]).unwrap_err();
+        TWIN.set(Some((near, far)));
+    });
+    ended.join().unwrap();
+}
