@@ -1,7 +1,7 @@
 //! What the handles of a blocking socket share, and how an operation is driven on it.
 
 use std::{
-    io, mem,
+    io,
     ops::Deref,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -69,7 +69,7 @@ impl Drop for Twin {
         side.refill();
         #[cfg(feature = "tls")]
         if sys.is_secure() {
-            return late::finish(sys, mem::take(&mut *side));
+            return late::finish(sys, std::mem::take(&mut *side));
         }
         let queued = side.queued();
         match side.flush(&sys) {

@@ -97,7 +97,11 @@ impl Core {
         match self.settle() {
             Ok(true) => {}
             Ok(false) => match self.engine() {
-                Some(engine) => engine.settle(Rc::<Core>::clone(self)),
+                Some(engine) => {
+                    // It is looked at by the clock, and what comes is nobody's concern any more.
+                    self.unbind();
+                    engine.settle(Rc::<Core>::clone(self));
+                }
                 None => log::warn(format_args!("{}", self.abandon())),
             },
             Err(error) => self.tell_of_loss(&error),
