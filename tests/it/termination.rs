@@ -141,8 +141,9 @@ fn whatever_else_is_awaited_can_be_terminated() {
         }
         // What was given up is not done, and what it waited for goes on for others.
         assert!(sender.try_send(1).is_err(), "the receiver has gone with its coroutine");
-        go.send(()).unwrap();
-        let inner = spawn(async move { time::sleep(Duration::from_millis(20)).await });
+        // Where the function had begun it still has to end.
+        go.send(()).ok();
+        let inner = spawn(time::sleep(long));
         ends(async move { inner.await.unwrap() }, &"a handle").await;
         // A look-up may be over at once; whether or not, its caller ends.
         let looking = spawn(resolve::resolve("localhost", 1));

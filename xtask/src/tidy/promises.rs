@@ -1,6 +1,6 @@
 //! Each promise in `tests/PROMISES.md` names a test that exists.
 //!
-//! A row is `| id | promise | test |`; the third column holds names in backticks:
+//! A row is `| id | promise | ranges over | test |`; the last column holds names in backticks:
 //!
 //! | name | where it must stand |
 //! | --- | --- |
@@ -11,14 +11,33 @@
 //! | `example: tour` | `examples/tour.rs`, which `cargo xtask examples` runs |
 //!
 //! A test counts as existing when its name stands in the code of the file: a macro may make it.
+//!
+//! The third column holds words of [`RANGES`]. A word in brackets is a range that no test goes
+//! through; of some others a test of the row has to show a sign.
 
 use super::{Complaint, File, source};
 
 const TABLE: &str = "tests/PROMISES.md";
 
+/// What a promise may range over, and what in one of its tests shows that it goes through it; any
+/// test will do where there is no sign.
+const RANGES: &[(&str, &[&str])] = &[
+    ("faces", &["each_face(", "FACES", "BlockingSocket", "_blocking("]),
+    ("kinds", &["each(", "each_face(", "each_kind(", "KINDS", "STREAMS"]),
+    ("plain", &["each_plain(", "Kind::Tcp6", "[::1]"]),
+    ("datagrams", &["on_each_family(", "datagram_pairs("]),
+    ("verbs", &["READERS", "WRITERS", "DATAGRAMS", "datagram_readers(", "verbs(", "in VERBS"]),
+    ("versions", &[]),
+    ("states", &[]),
+    ("ends", &[]),
+    ("waits", &[]),
+    ("threads", &[]),
+];
+
 struct Row<'a> {
     id: &'a str,
     promise: &'a str,
+    ranges: &'a str,
     tests: &'a str,
 }
 
@@ -39,7 +58,7 @@ pub(super) fn rows(files: &[File]) -> Vec<Complaint> {
                 ids.push(row.id);
                 judge(&row, is_new, files)
             }
-            None => vec!["a row has three columns: id, promise, test".to_owned()],
+            None => vec!["a row has four columns: id, promise, ranges over, test".to_owned()],
         };
         complaints.extend(sentences.into_iter().map(|sentence| table.complaint(line, sentence)));
     }
@@ -66,7 +85,7 @@ pub(super) fn test_files(files: &[File]) -> Vec<Complaint> {
     complaints
 }
 
-/// The rows behind the head of the table; `None` for one that has not three columns.
+/// The rows behind the head of the table; `None` for one that has not four columns.
 fn table_rows(text: &str) -> impl Iterator<Item = (usize, Option<Row<'_>>)> {
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let rows = lines.filter(|(_, line)| line.starts_with('|') && !is_head(line));
@@ -74,15 +93,18 @@ fn table_rows(text: &str) -> impl Iterator<Item = (usize, Option<Row<'_>>)> {
 }
 
 fn is_head(row: &str) -> bool {
-    row.replace(' ', "") == "|id|promise|test|" || row.chars().all(|c| " |:-".contains(c))
+    row.replace(' ', "") == "|id|promise|rangesover|test|"
+        || row.chars().all(|c| " |:-".contains(c))
 }
 
 fn parse(row: &str) -> Option<Row<'_>> {
     let cells = row.strip_prefix('|')?.strip_suffix('|')?;
     let (id, rest) = cells.split_once('|')?;
     // Only the promise may hold a bar of its own.
-    let (promise, tests) = rest.rsplit_once('|')?;
-    Some(Row { id: id.trim(), promise: promise.trim(), tests: tests.trim() })
+    let (rest, tests) = rest.rsplit_once('|')?;
+    let (promise, ranges) = rest.rsplit_once('|')?;
+    let [id, promise, ranges, tests] = [id, promise, ranges, tests].map(str::trim);
+    Some(Row { id, promise, ranges, tests })
 }
 
 fn judge(row: &Row, is_new: bool, files: &[File]) -> Vec<String> {
@@ -96,11 +118,45 @@ fn judge(row: &Row, is_new: bool, files: &[File]) -> Vec<String> {
     }
     let names: Vec<&str> = row.tests.split('`').skip(1).step_by(2).collect();
     if names.is_empty() {
-        sentences.push(format!("{id} names no test (in backticks, in the third column)"));
+        sentences.push(format!("{id} names no test (in backticks, in the last column)"));
+    }
+    let code: String = names.iter().filter_map(|name| body(name, files)).collect();
+    let ranges = row.ranges.split_whitespace().filter_map(|word| misused(word, &code));
+    sentences.extend(ranges.map(|sentence| format!("{id}: {sentence}")));
+    if row.ranges.is_empty() {
+        sentences.push(format!("{id} does not say what it ranges over (`-` for one thing)"));
     }
     let wrong = names.into_iter().filter_map(|name| find(name, files).err());
     sentences.extend(wrong.map(|sentence| format!("{id}: {sentence}")));
     sentences
+}
+
+/// What is wrong about a word of the third column, for a row whose tests are `code`.
+fn misused(word: &str, code: &str) -> Option<String> {
+    let bare = word.strip_prefix('(').and_then(|word| word.strip_suffix(')'));
+    let known = |word| RANGES.iter().find(|(range, _)| *range == word);
+    match (known(bare.unwrap_or(word)), bare) {
+        (None, None) if word == "-" => None,
+        (None, _) => Some(format!("{word} is no word for what a promise ranges over")),
+        (Some(_), Some(_)) => None,
+        (Some((_, signs)), None) => {
+            let goes_through = signs.is_empty() || signs.iter().any(|sign| code.contains(sign));
+            (!goes_through).then(|| format!("none of its tests goes through all {word}"))
+        }
+    }
+}
+
+/// The code of a test in a file of its own name; up to the next function, which is enough.
+fn body<'a>(name: &str, files: &'a [File]) -> Option<&'a str> {
+    let (modules, test) = name.rsplit_once("::")?;
+    let path = modules.replace("::", "/");
+    let path =
+        path.strip_prefix("it/").map_or(format!("src/{path}"), |it| format!("tests/it/{it}"));
+    let candidates = [format!("{path}.rs"), format!("{path}/mod.rs")];
+    let file = files.iter().find(|file| candidates.contains(&file.path))?;
+    let begin = file.code.find(&format!("fn {test}("))?;
+    let code = &file.code[begin..];
+    Some(&code[..code.find("\n}\n").unwrap_or(code.len())])
 }
 
 /// Whether the test with this name exists; if not, a sentence says where it was looked for.
@@ -198,7 +254,7 @@ fn has_word(file: &File, name: &str) -> bool {
 mod tests {
     use super::{super::complaints, *};
 
-    const HEAD: &str = "| id | promise | test |\n| --- | --- | --- |\n";
+    const HEAD: &str = "| id | promise | ranges over | test |\n| --- | --- | --- | --- |\n";
     const LIBRARY: &[(&str, &str)] = &[
         ("src/frame.rs", "mod tests { fn reads() {} }\n// fn gone() {}"),
         ("src/coro/inbox.rs", "//! ```\n//! x\n//! ```\nfn loom_wake() {} fn other() {}"),
@@ -207,8 +263,9 @@ mod tests {
             "impl AsyncSocket {\n  /// ```\n  /// x\n  /// ```\n  #[inline]\n  \
                                pub fn recv() {}\n  /// Bare.\n  pub fn send() {}\n}",
         ),
-        ("tests/it/main.rs", "mod stream;\n// mod lost;"),
+        ("tests/it/main.rs", "mod stream;\nmod faces;\n// mod lost;"),
         ("tests/it/stream.rs", "suite!(echoes);\nmod tcp { fn half_close() {} }"),
+        ("tests/it/faces.rs", "fn both() {\n each_face(1);\n}\nfn one() {}\n"),
         ("src/coro/cell/loom_tests.rs", "fn loom_drop() {}"),
         ("examples/tour.rs", ""),
     ];
@@ -219,7 +276,7 @@ mod tests {
     }
 
     fn is_known(test: &str) -> bool {
-        about(&format!("| A1 | it does | `{test}` |")).is_empty()
+        about(&format!("| A1 | it does | - | `{test}` |")).is_empty()
     }
 
     #[test]
@@ -261,18 +318,29 @@ mod tests {
 
     #[test]
     fn a_complaint_tells_row_and_place() {
-        let found = about("| A1 | a or | b | `frame::tests::reads`, `it::stream::nothing` |");
+        let found = about("| A1 | a or | b | - | `frame::tests::reads`, `it::stream::nothing` |");
         assert_eq!(found, ["tests/PROMISES.md:3: A1: tests/it/stream.rs has no test nothing"]);
     }
 
     #[test]
     fn a_row_is_whole_and_its_id_its_own() {
-        assert!(about("| A1 | promise |")[0].contains("three columns"));
-        assert!(about("| A1 | promise | none yet |")[0].contains("names no test"));
-        assert!(about("| A1 | | `frame::tests::reads` |")[0].contains("needs an id"));
-        let twice = "| A1 | a | `frame::tests::reads` |\n".repeat(2);
+        assert!(about("| A1 | promise |")[0].contains("four columns"));
+        assert!(about("| A1 | promise | - | none yet |")[0].contains("names no test"));
+        assert!(about("| A1 | | - | `frame::tests::reads` |")[0].contains("needs an id"));
+        assert!(about("| A1 | a | | `frame::tests::reads` |")[0].contains("does not say"));
+        let twice = "| A1 | a | - | `frame::tests::reads` |\n".repeat(2);
         assert!(about(&twice)[0].contains("a second time"));
         assert!(complaints(rows, &[])[0].contains("is missing"));
+    }
+
+    #[test]
+    fn what_a_row_ranges_over_is_a_known_word_and_shows_in_its_tests() {
+        let ranges = |words: &str, test: &str| about(&format!("| A1 | a | {words} | `{test}` |"));
+        assert!(ranges("faces kinds threads (verbs)", "it::faces::both").is_empty());
+        assert!(ranges("faces", "it::faces::one")[0].contains("goes through all faces"));
+        assert!(ranges("?", "it::faces::both")[0].contains("is no word"));
+        assert!(ranges("(faces)", "it::faces::one").is_empty());
+        assert!(ranges("(-)", "it::faces::one")[0].contains("is no word"));
     }
 
     #[test]
