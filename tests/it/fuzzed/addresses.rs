@@ -20,8 +20,8 @@ fn text(text: &str) {
     match text.parse::<Target>() {
         Ok(Target::Address(address)) => {
             assert_eq!(text.parse::<Address>().ok().as_ref(), Some(&address));
-            // An abstract name in a text is taken as it is, and shown with escapes.
-            if !text.contains(char::is_control) {
+            // A path is shown as it is.
+            if is_abstract(&address) || !text.contains(char::is_control) {
                 is_read_back(&address);
             }
         }
@@ -40,11 +40,16 @@ fn unix(made: std::io::Result<UnixAddress>, bytes: &[u8]) {
     let is_path = unix.as_path().is_some();
     let is_text = str::from_utf8(bytes).is_ok_and(|text| !text.contains(char::is_control));
     let address = Address::Unix(unix);
-    if is_text {
-        is_read_back(&address);
-    } else if !is_path {
+    if !is_path {
         is_one_line(&address.to_string());
     }
+    if is_text || !is_path {
+        is_read_back(&address);
+    }
+}
+
+fn is_abstract(address: &Address) -> bool {
+    matches!(address, Address::Unix(unix) if unix.as_abstract_name().is_some())
 }
 
 fn is_read_back(address: &Address) {
