@@ -99,6 +99,8 @@ pub(crate) struct Engine {
     pub(super) duplicates: RefCell<HashMap<u64, OwnedFd>>,
     pub(super) tells_hangup: bool,
     pub(super) dirty: RefCell<Vec<Rc<dyn Source>>>,
+    /// Sources that have had their share of this turn.
+    pub(super) unfinished: RefCell<Vec<Rc<dyn Source>>>,
     pub(super) lingering: RefCell<Lingering>,
     /// Sources that go on after a pause, in the order of time.
     pub(super) retries: RefCell<VecDeque<Retry>>,
@@ -167,6 +169,7 @@ impl Engine {
             tells_hangup: driver.tells_hangup(),
             driver: RefCell::new(driver),
             dirty: RefCell::default(),
+            unfinished: RefCell::default(),
             lingering: RefCell::default(),
             retries: RefCell::default(),
             settling: RefCell::default(),
@@ -455,7 +458,7 @@ impl Engine {
         self.read_inbox();
         // After the inbox, where the question comes from: the driver may sleep for long.
         self.tell_idle();
-        let is_idle = self.is_idle();
+        let is_idle = self.is_idle() && !self.has_unfinished();
         // While there is no source, all that the driver could tell is a ring, and mail was looked
         // for just now.
         if is_idle || self.sources.borrow().registered() > 0 {

@@ -218,8 +218,22 @@ impl Engine {
         }
     }
 
+    /// Has `source`, which has had its share of this turn, flushed at the end of the next one.
+    pub(crate) fn flush_next_turn(&self, source: Rc<dyn Source>) {
+        self.unfinished.borrow_mut().push(source);
+    }
+
+    /// Whether sockets are to be flushed without an event that would tell so.
+    pub(super) fn has_unfinished(&self) -> bool {
+        !self.unfinished.borrow().is_empty()
+    }
+
     /// Sends what the turn has queued: one call for each dirty socket.
     pub(super) fn flush_dirty(&self) {
+        if !self.unfinished.borrow().is_empty() {
+            let mut unfinished = self.unfinished.take();
+            self.dirty.borrow_mut().append(&mut unfinished);
+        }
         while !self.dirty.borrow().is_empty() {
             let mut dirty = self.dirty.take();
             count(&self.counters.flushes, dirty.len());
@@ -328,6 +342,7 @@ impl Engine {
         loop {
             let mut unsent = self.sources.borrow().unsent();
             unsent.extend(self.unsent_after_pause());
+            unsent.extend(self.unfinished.borrow().iter().cloned());
             if unsent.is_empty() && self.next_look().is_none() {
                 break;
             }
@@ -342,7 +357,7 @@ impl Engine {
             self.look_after_settling();
             self.read_inbox();
             self.tell_idle();
-            self.ask_driver(Some(until), true)?;
+            self.ask_driver(Some(until), !self.has_unfinished())?;
             self.flush_dirty();
         }
         let lingering = self.lingering.take();

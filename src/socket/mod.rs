@@ -475,7 +475,14 @@ impl AsyncSocket {
         if O::Side::DIRECTION == Direction::Write {
             current::with(Engine::note_sent);
         }
-        let progress = self.core.step(&mut op);
+        let mut progress = self.core.step(&mut op);
+        // What is queued here nobody would go on with.
+        while matches!(progress, Progress::Again)
+            && O::Side::DIRECTION == Direction::Write
+            && current::with(|_| ()).is_none()
+        {
+            progress = self.core.step(&mut op);
+        }
         if self.core.owes() {
             current::with(|engine| self.core.mark_dirty(engine));
         }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::{
     connection::Connection,
-    step::Progress,
+    step::{Progress, Share},
     sys::{Call, Meaning, Sys, meaning},
 };
 use crate::{foreign, frame};
@@ -139,11 +139,15 @@ impl WriteSide {
         self.queue.get_or_insert_with(SendQueue::take).append_shared(bytes);
     }
 
-    /// Sends what is queued, as far as it goes.
+    /// Sends what is queued, as far as it goes and a step may.
     pub(crate) fn flush(&mut self, sys: &Sys) -> Progress<()> {
+        let mut share = Share::new();
         while self.queued() > 0 {
+            let before = self.queued();
             match self.write(sys, &[]) {
-                Progress::Done(Ok(_)) => {}
+                Progress::Done(Ok(_)) if self.queued() == 0 => break,
+                Progress::Done(Ok(_)) if share.goes_on(before - self.queued()) => {}
+                Progress::Done(Ok(_)) => return Progress::Again,
                 Progress::Done(Err(error)) => return Progress::Done(Err(error)),
                 Progress::Wait => return Progress::Wait,
                 Progress::Again => return Progress::Again,
@@ -152,6 +156,16 @@ impl WriteSide {
         match self.check(sys) {
             Ok(()) => self.push(sys),
             Err(error) => Progress::Done(Err(error)),
+        }
+    }
+
+    /// Sends what is queued, as far as it goes: for those that nobody could go on for.
+    pub(crate) fn flush_all(&mut self, sys: &Sys) -> Progress<()> {
+        loop {
+            match self.flush(sys) {
+                Progress::Again => {}
+                progress => return progress,
+            }
         }
     }
 
@@ -203,7 +217,10 @@ impl WriteSide {
         }
         let (asked, sent) = match (self.queue.as_deref().map(SendQueue::single), parts) {
             (None, [part]) => (part.len(), sys.send(part)),
-            (Some(Some(bytes)), []) => (bytes.len(), sys.send(bytes)),
+            (Some(Some(bytes)), []) => {
+                let bytes = &bytes[..bytes.len().min(Share::BYTES)];
+                (bytes.len(), sys.send(bytes))
+            }
             _ => self.write_gathered(sys, parts),
         };
         self.sent(sys, asked, sent)
@@ -291,9 +308,15 @@ fn fill<'a>(
         count += 1;
     };
     if let Some(queue) = queue {
-        let mut skip = queue.sent;
+        let (mut skip, mut left) = (queue.sent, Share::BYTES);
         for chunk in queue.chunks.iter().take(SLICES - PARTS) {
-            put(&chunk.bytes()[skip..]);
+            let bytes = &chunk.bytes()[skip..];
+            if bytes.len() >= left {
+                put(&bytes[..left]);
+                return count;
+            }
+            put(bytes);
+            left -= bytes.len();
             skip = 0;
         }
         if queue.chunks.len() > SLICES - PARTS {

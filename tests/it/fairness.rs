@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use asyncoro::{
     AsyncSocket, BlockingSocket, spawn,
     sync::{TrySendError, mailbox},
@@ -162,6 +164,54 @@ fn who_moves_much_lets_others_have_their_turn() {
         near.close().await.unwrap();
         peer.join().unwrap();
     });
+}
+
+#[test]
+fn a_long_queue_leaves_in_the_turns_of_others() {
+    let reads = |mut far: UnixStream, same: Bytes| {
+        thread::spawn(move || {
+            let mut read = vec![0; MUCH];
+            far.read_exact(&mut read[..4]).unwrap();
+            far.read_exact(&mut read).unwrap();
+            assert!(read == same);
+        })
+    };
+    let payload: Bytes = (0..MUCH).map(|n| ((n * 31) >> 7) as u8).collect();
+    let (near, far) = UnixStream::pair().unwrap();
+    let (same, peer) = (payload.clone(), reads(far, payload.clone()));
+    run_within(|| async move {
+        let near = AsyncSocket::new(near).unwrap();
+        let writer = near.clone();
+        let turns = turns_beside(async move {
+            writer.try_send_msg(&same).unwrap();
+            writer.flush().await.unwrap();
+        });
+        // However fast the peer reads, a flush ends after 256 KiB and what it has begun with.
+        assert!(turns.await >= (MUCH >> 21) - 1);
+        near.close().await.unwrap();
+    });
+    peer.join().unwrap();
+    // The end of a scheduler sends it, too, and so does a socket that nobody holds any more.
+    for drops in [false, true] {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (same, peer) = (payload.clone(), reads(far, payload.clone()));
+        run_within(move || async move {
+            let near = AsyncSocket::new(near).unwrap();
+            near.try_send_msg(&same).unwrap();
+            if drops {
+                drop(near);
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        peer.join().unwrap();
+    }
+    // Where no scheduler runs, and on the other face, nobody would go on.
+    let (near, far) = UnixStream::pair().unwrap();
+    let peer = reads(far, payload.clone());
+    let near = BlockingSocket::new(near).unwrap();
+    near.try_send_msg(&payload).unwrap();
+    near.close().unwrap();
+    peer.join().unwrap();
 }
 
 #[test]

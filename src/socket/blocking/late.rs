@@ -126,7 +126,7 @@ impl Late {
 
     fn go_on(&mut self) -> Progress<bool> {
         self.side.refill();
-        match self.side.flush(&self.sys) {
+        match self.side.flush_all(&self.sys) {
             Progress::Done(Ok(())) => {}
             progress => return progress.map(|()| true),
         }

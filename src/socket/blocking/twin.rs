@@ -72,7 +72,7 @@ impl Drop for Twin {
             return late::finish(sys, std::mem::take(&mut *side));
         }
         let queued = side.queued();
-        match side.flush(&sys) {
+        match side.flush_all(&sys) {
             // The peer of a socket without TLS is told by the end of the stream itself.
             Progress::Done(Ok(())) => {}
             _ if queued == 0 => {}

@@ -347,7 +347,7 @@ impl BlockingSocket {
         if !try_queue(&self.twin.sys, self.twin.settings(), &mut side, tried)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        match side.flush(&self.twin.sys) {
+        match side.flush_all(&self.twin.sys) {
             Progress::Done(result) => result,
             Progress::Wait | Progress::Again => Ok(()),
         }

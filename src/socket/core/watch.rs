@@ -223,6 +223,13 @@ impl Source for Core {
         if self.handles.get() == 0 && matches!(progress, Progress::Done(Ok(()))) {
             progress = self.say_goodbye();
         }
+        if matches!(progress, Progress::Again) {
+            WriteSide::half(&self).side.marked = true;
+            if self.handles.get() == 0 {
+                self.linger_on(engine);
+            }
+            return engine.flush_next_turn(self);
+        }
         if !matches!(progress, Progress::Done(_)) {
             // Where others wait: what is queued need not be sent by the scheduler that was asked.
             let bound = self.engine();
