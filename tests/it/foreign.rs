@@ -1,5 +1,8 @@
 //! Code of others that panics where it is called on behalf of many: it is caught there, told to the
 //! log, and the others go on. The places are those of the table in `docs/design.md`.
+//!
+//! Unsafe: a waker whose `clone` panics, which no safe interface makes.
+#![allow(unsafe_code)]
 
 use std::{
     cell::Cell,
@@ -16,14 +19,16 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Wake, Waker},
+    task::{Context, RawWaker, RawWakerVTable, Wake, Waker},
     thread,
     time::Duration,
 };
 
 use asyncoro::{
-    AsynCoro, AsyncSocket, BlockingSocket, bytes::Bytes, pool, spawn, sync::mailbox, time::sleep,
+    AsynCoro, AsyncSocket, BlockingSocket, bytes::Bytes, pool, signal, spawn, sync::mailbox,
+    time::sleep,
 };
+use rustix::process::{Resource, Rlimit};
 
 use crate::within::{logged, run_within, within};
 
@@ -220,6 +225,130 @@ fn wakers_that_panic_harm_nobody_at_handles_and_the_pool() {
     });
 }
 
+/// Whether this is a process of its own for a test; if not, the test is run in one.
+fn is_alone(name: &'static str) -> bool {
+    const ALONE: &str = "ASYNCORO_TEST_FOREIGN";
+    if env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let binary = env::current_exe().unwrap();
+    let output =
+        within(move || Command::new(binary).env(ALONE, "1").args(["--exact", name]).output());
+    let output = output.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    false
+}
+
+#[test]
+fn wakers_that_panic_harm_nobody_behind_them_at_signals() {
+    if !is_alone("foreign::wakers_that_panic_harm_nobody_behind_them_at_signals") {
+        return;
+    }
+    run_within(|| async {
+        let raise = || async {
+            let own = rustix::process::getpid();
+            rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+        };
+        contained(signal::terminate, raise).await;
+    });
+}
+
+#[test]
+fn wakers_that_panic_harm_nobody_behind_them_where_a_descriptor_is_missing() {
+    let name = "foreign::wakers_that_panic_harm_nobody_behind_them_where_a_descriptor_is_missing";
+    if !is_alone(name) {
+        return;
+    }
+    run_within(|| async {
+        let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+        let to = server.local_addr().unwrap().socket_addr().unwrap();
+        let _clients = [(); 8].map(|()| std::net::TcpStream::connect(to).unwrap());
+        let all = rustix::process::getrlimit(Resource::Nofile);
+        let (kept, other) = UnixStream::pair().unwrap();
+        let mut kept = Some(AsyncSocket::new(kept).unwrap());
+        // No descriptor is left until `kept` is closed.
+        let highest = std::os::fd::AsRawFd::as_raw_fd(&other) as u64 + 1;
+        let none = Rlimit { current: Some(highest), maximum: all.maximum };
+        rustix::process::setrlimit(Resource::Nofile, none).unwrap();
+        let mut filling = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            filling.push(file);
+        }
+        let [bad, _] = Bad::wakers().map(mem::ManuallyDrop::new);
+        let mut first = Box::pin(server.accept());
+        poll_once(first.as_mut(), &bad);
+        let bystander = spawn(sleep(Duration::from_millis(1)));
+        drop(kept.take());
+        bystander.await.unwrap();
+        drop(first);
+        server.accept().await.unwrap();
+        rustix::process::setrlimit(Resource::Nofile, all).unwrap();
+    });
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn wakers_that_panic_harm_nobody_behind_them_at_a_listener_with_tls() {
+    run_within(|| async {
+        let (server, client) = crate::tls::localhost();
+        let listener = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port().unwrap();
+        let listener = listener.with_tls(&server).unwrap();
+        contained(
+            || listener.accept(),
+            || {
+                let client = client.clone();
+                // Its handshake is done when `accept` gives the other end; then it has left.
+                async move {
+                    drop(spawn(async move {
+                        let to = ("localhost", port);
+                        drop(AsyncSocket::create_tls_connection(to, &client).await);
+                    }));
+                }
+            },
+        )
+        .await;
+    });
+}
+
+#[test]
+fn a_waker_whose_clone_panics_harms_whoever_polls_and_nobody_else() {
+    const VTABLE: RawWakerVTable =
+        RawWakerVTable::new(|_| panic!("the waker's clone"), |_| {}, |_| {}, |_| {});
+    run_within(|| async {
+        // SAFETY: no function of the table looks at the pointer.
+        let bad = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
+        let (near, far) = UnixStream::pair().unwrap();
+        let (near, far) = (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap());
+        let (sender, receiver) = mailbox::<u8>(1);
+        let mut buffer = [0; 1];
+        {
+            let mut waits: [Pin<Box<dyn Future<Output = ()>>>; 5] = [
+                Box::pin(async { assert_eq!(near.recv(&mut buffer).await.unwrap(), 1) }),
+                Box::pin(async { assert_eq!(receiver.receive().await.unwrap(), 7) }),
+                Box::pin(sleep(Duration::from_millis(1))),
+                Box::pin(async { spawn(sleep(Duration::from_millis(1))).await.unwrap() }),
+                Box::pin(pool::run(|| thread::sleep(Duration::from_millis(1)))),
+            ];
+            for wait in &mut waits {
+                let poll = || wait.as_mut().poll(&mut Context::from_waker(&bad)).is_pending();
+                let polled = panic::catch_unwind(AssertUnwindSafe(poll));
+                assert!(polled.is_err());
+            }
+        }
+        // Nothing is borrowed, locked or left in a line behind it.
+        let reader = near.clone();
+        let reading = spawn(async move { reader.recv(&mut [0; 1]).await });
+        far.send_all(b"x").await.unwrap();
+        assert_eq!(reading.await.unwrap().unwrap(), 1);
+        sender.send(7).await.unwrap();
+        assert_eq!(receiver.receive().await.unwrap(), 7);
+        sleep(Duration::from_millis(1)).await;
+        pool::run(|| ()).await;
+    });
+}
+
 /// One whose drop panics with another one, and that with a text.
 struct Charge(u32);
 
@@ -398,8 +527,6 @@ fn a_subscriber_that_panics_ends_no_scheduler() {
 
 #[test]
 fn sockets_in_thread_locals_are_dropped_with_a_subscriber_installed() {
-    const ALONE: &str = "ASYNCORO_TEST_LOCALS";
-    const NAME: &str = "foreign::sockets_in_thread_locals_are_dropped_with_a_subscriber_installed";
     type Kept = Cell<Option<(AsyncSocket, UnixStream)>>;
     type Twins = Cell<Option<(BlockingSocket, UnixStream)>>;
     thread_local! {
@@ -407,13 +534,7 @@ fn sockets_in_thread_locals_are_dropped_with_a_subscriber_installed() {
         static TWO: Kept = const { Cell::new(None) };
         static TWIN: Twins = const { Cell::new(None) };
     }
-    if env::var_os(ALONE).is_none() {
-        let binary = env::current_exe().unwrap();
-        let output = within(move || {
-            Command::new(binary).env(ALONE, "1").args(["--exact", NAME]).output().unwrap()
-        });
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    if !is_alone("foreign::sockets_in_thread_locals_are_dropped_with_a_subscriber_installed") {
         return;
     }
     tracing_subscriber::fmt().with_writer(io::sink).init();

@@ -43,6 +43,7 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/it/callbacks.rs",
     "tests/it/embed.rs",
     "tests/it/failures.rs",
+    "tests/it/foreign.rs",
     "tests/it/fork.rs",
     "tests/it/hostile.rs",
     "tests/it/model/uninit.rs",
