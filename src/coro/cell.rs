@@ -353,7 +353,8 @@ impl Body {
 
     /// Hands the result to the handle and wakes whoever waits for it. Without a handle the cell is
     /// freed, and a panic that nobody saw is given back.
-    pub(super) fn finish(self, whose: Who<'_>) -> Option<Box<dyn Any + Send>> {
+    #[inline]
+    pub(super) fn finish(self, name: Option<&str>) -> Option<(Who<'_>, Box<dyn Any + Send>)> {
         // After the move to DONE the handle may free the cell while `complete` is still returning;
         // nothing behind &self is touched from there on, and everything it refers to is inside
         // UnsafeCells (atomics are).
@@ -363,17 +364,21 @@ impl Body {
                 waiter(word).wake();
                 None
             }
-            Completed::Detached => {
-                let log = self.head().log();
-                // SAFETY: the handle has let go, so the result is the Body's, and the log was left
-                // by this cell's own handle; the cell was made by `new` and is freed once, since
-                // this consumes the Body.
-                let unseen = unsafe { self.cell().unobserved(log, whose) };
-                // SAFETY: as above.
-                drop(unsafe { Owned::from_raw(self.0) });
-                unseen
-            }
+            Completed::Detached => self.finish_unseen(name),
         }
+    }
+
+    /// After the state said that there is no handle.
+    #[inline(never)]
+    fn finish_unseen(self, name: Option<&str>) -> Option<(Who<'_>, Box<dyn Any + Send>)> {
+        let (whose, log) = (self.who(name), self.head().log());
+        // SAFETY: the handle has let go, so the result is the Body's, and the log was left by this
+        // cell's own handle; the cell was made by `new` and is freed once, since this consumes the
+        // Body.
+        let unseen = unsafe { self.cell().unobserved(log, whose) };
+        // SAFETY: as above.
+        drop(unsafe { Owned::from_raw(self.0) });
+        unseen.map(|payload| (whose, payload))
     }
 }
 
@@ -490,8 +495,7 @@ impl Unstarted {
     pub(super) fn refuse(self) {
         let mut body = self.0;
         body.end();
-        let whose = body.who(None);
-        if let Some(payload) = body.finish(whose) {
+        if let Some((_, payload)) = body.finish(None) {
             foreign::discard(payload);
         }
     }

@@ -102,6 +102,9 @@ pub(crate) struct Engine {
     /// Sources that have had their share of this turn.
     pub(super) unfinished: RefCell<Vec<Rc<dyn Source>>>,
     pub(super) lingering: RefCell<Lingering>,
+    /// Whether somebody may be in one of the four lists of those who are looked after at the end of
+    /// a turn: `overdue`, `lingering`, `retries` and `settling`. Mostly nobody is.
+    pub(super) chores: Cell<bool>,
     /// Sources that go on after a pause, in the order of time.
     pub(super) retries: RefCell<VecDeque<Retry>>,
     pub(super) settling: RefCell<BinaryHeap<Settling>>,
@@ -121,8 +124,9 @@ pub(crate) struct Engine {
     running: Cell<usize>,
     /// Whether it was woken meanwhile.
     woken: Cell<bool>,
-    /// Whether the turn ends with whoever is resumed now, so that the driver is asked.
-    ends_turn: Cell<bool>,
+    /// Resumes that the turn has left: with none, it ends with whoever is resumed now, and the
+    /// driver is asked.
+    times_left: Cell<usize>,
     ending: Cell<bool>,
     /// With a bound for slow resumes: when the turn began, and how long coroutines took in it.
     turn_began: Cell<Option<Instant>>,
@@ -171,6 +175,7 @@ impl Engine {
             dirty: RefCell::default(),
             unfinished: RefCell::default(),
             lingering: RefCell::default(),
+            chores: Cell::new(false),
             retries: RefCell::default(),
             settling: RefCell::default(),
             sent: Cell::new(false),
@@ -182,7 +187,7 @@ impl Engine {
             bytes_left: Cell::new(TURN_BYTES),
             running: Cell::new(0),
             woken: Cell::new(false),
-            ends_turn: Cell::new(false),
+            times_left: Cell::new(0),
             ending: Cell::new(false),
             turn_began: Cell::new(None),
             others_took: Cell::new(Duration::ZERO),
@@ -285,7 +290,7 @@ impl Engine {
     /// Ends the turn with the coroutine that is resumed now: what it has done has taken long, and
     /// the driver and the timers are asked before anybody else is resumed.
     pub(crate) fn end_turn_now(&self) {
-        self.ends_turn.set(true);
+        self.times_left.set(0);
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -408,13 +413,11 @@ impl Engine {
     pub(crate) fn wake_after_turn(&self, waker: &Waker) {
         let waiter = Waiter::of(waker);
         self.overdue.borrow_mut().push(waiter);
+        self.chores.set(true);
     }
 
     /// Wakes whoever's timer is due.
     pub(super) fn fire_timers(&self) {
-        if !self.overdue.borrow().is_empty() {
-            self.overdue.take().into_iter().for_each(Waiter::wake);
-        }
         if self.timers.borrow().armed() == 0 {
             return;
         }
@@ -425,6 +428,24 @@ impl Engine {
     }
 
     // ---- turns
+
+    /// Does what is seldom to be done at the end of a turn, if there is any of it.
+    #[inline]
+    pub(super) fn do_chores(&self) {
+        if self.chores.get() {
+            self.do_some_chores();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn do_some_chores(&self) {
+        self.overdue.take().into_iter().for_each(Waiter::wake);
+        self.retry_due();
+        self.look_after_lingering();
+        self.look_after_settling();
+        self.chores.set(!self.overdue.borrow().is_empty() || self.next_chore().is_some());
+    }
 
     /// Reads what other threads sent.
     pub(super) fn read_inbox(&self) {
@@ -451,10 +472,8 @@ impl Engine {
     /// memory. No coroutine could go on after that.
     pub(super) fn end_turn(&self, limit: Option<Instant>) {
         self.bytes_left.set(TURN_BYTES);
+        self.do_chores();
         self.fire_timers();
-        self.retry_due();
-        self.look_after_lingering();
-        self.look_after_settling();
         self.read_inbox();
         // After the inbox, where the question comes from: the driver may sleep for long.
         self.tell_idle();

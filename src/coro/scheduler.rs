@@ -17,10 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    AsynCoro, Builder, LARGE, Statistics, current,
-    engine::{Engine, count},
-};
+use super::{AsynCoro, Builder, LARGE, Statistics, current, engine::Engine};
 use crate::{driver::Driver, log};
 
 /// Resumes between two questions to the driver.
@@ -154,7 +151,7 @@ impl Scheduler {
         let mut main = Main::new(engine);
         engine.begin_main();
         loop {
-            count(&engine.counters.turns, 1);
+            engine.begin_turn(RESUMES);
             main.resume_ready(engine, &mut future, until);
             engine.look_at_main();
             engine.flush_dirty();
@@ -189,12 +186,7 @@ impl<T> Main<T> {
     where
         F: Future<Output = T>,
     {
-        let resume_ready = engine.way_to_resume();
-        let mut times = RESUMES;
-        while !engine.is_idle()
-            && let Some(left) = resume_ready(engine, times)
-        {
-            times = left;
+        while !engine.is_idle() && engine.resume_ready() {
             self.resume(engine, future.as_mut());
             match &self.result {
                 Some(Ok(_)) if until == Until::AllEnded => {}

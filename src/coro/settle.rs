@@ -52,6 +52,7 @@ impl Engine {
         let until = Driver::after(self.settings.linger);
         let look = Driver::now() + FIRST_PAUSE;
         self.settling.borrow_mut().push(Settling { source, look, pause: FIRST_PAUSE, until });
+        self.chores.set(true);
     }
 
     /// When the next one is to be looked at.

@@ -170,6 +170,7 @@ impl Engine {
         if source.has_unsent() {
             let until = Driver::after(self.settings.linger);
             self.lingering.borrow_mut().insert(source, until);
+            self.chores.set(true);
         }
     }
 
@@ -177,18 +178,14 @@ impl Engine {
     pub(crate) fn retry_later(&self, source: Weak<dyn Source>) {
         let at = Driver::after(RETRY_PAUSE);
         self.retries.borrow_mut().push_back(Retry { source, at });
+        self.chores.set(true);
     }
 
     /// Calls the sources whose pause is over.
-    #[inline]
     pub(super) fn retry_due(&self) {
-        if !self.retries.borrow().is_empty() {
-            self.retry_some();
+        if self.retries.borrow().is_empty() {
+            return;
         }
-    }
-
-    #[cold]
-    fn retry_some(&self) {
         let now = Driver::now();
         loop {
             let is_due = self.retries.borrow().front().is_some_and(|retry| retry.at <= now);
@@ -239,11 +236,11 @@ impl Engine {
             count(&self.counters.flushes, dirty.len());
             self.note_sent();
             for source in dirty.drain(..) {
-                if self.lingering.borrow().is_empty() {
-                    source.flush(self);
-                } else {
+                if self.chores.get() {
                     Rc::clone(&source).flush(self);
                     self.look_after(&source);
+                } else {
+                    source.flush(self);
                 }
             }
             let mut place = self.dirty.borrow_mut();
@@ -256,7 +253,7 @@ impl Engine {
     /// Lets go of a dropped socket that has sent everything; called after it was told something.
     #[cold]
     fn look_after(&self, source: &Rc<dyn Source>) {
-        if !source.has_unsent() {
+        if !self.lingering.borrow().is_empty() && !source.has_unsent() {
             let done = self.lingering.borrow_mut().remove(source);
             drop(done);
         }
@@ -292,11 +289,11 @@ impl Engine {
         for event in &events {
             let source = self.sources.borrow().get(event.token);
             let Some(source) = source else { continue };
-            if self.lingering.borrow().is_empty() {
-                source.ready(event.ready, self);
-            } else {
+            if self.chores.get() {
                 Rc::clone(&source).ready(event.ready, self);
                 self.look_after(&source);
+            } else {
+                source.ready(event.ready, self);
             }
         }
         self.driver.borrow_mut().recycle(events);
@@ -326,12 +323,18 @@ impl Engine {
         living.filter(|source| source.has_unsent()).collect()
     }
 
-    /// When the next timer is due, or a lingering socket's time is up.
+    /// When the next timer is due, or a socket is to be looked after.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let timer = self.timers.borrow().next();
+        if self.chores.get() { timer.into_iter().chain(self.next_chore()).min() } else { timer }
+    }
+
+    /// When the next socket is to be looked after.
+    #[cold]
+    pub(super) fn next_chore(&self) -> Option<Instant> {
         let lingering = self.lingering.borrow().first();
         let retry = self.retries.borrow().front().map(|retry| retry.at);
-        timer.into_iter().chain(lingering).chain(retry).chain(self.next_look()).min()
+        lingering.into_iter().chain(retry).chain(self.next_look()).min()
     }
 
     /// Sends what is queued anywhere, for at most the time that the builder has set. Nobody is
@@ -351,10 +354,8 @@ impl Engine {
                 break;
             }
             drop(unsent);
+            self.do_chores();
             self.fire_timers();
-            self.retry_due();
-            self.look_after_lingering();
-            self.look_after_settling();
             self.read_inbox();
             self.tell_idle();
             self.ask_driver(Some(until), !self.has_unfinished())?;

@@ -301,6 +301,7 @@ impl<'a, O: Op> Verb<'a, O> {
         poll
     }
 
+    #[inline(always)]
     fn hold_turn(&mut self, cx: &mut Context<'_>) {
         let waker = cx.waker();
         let mut half = O::Side::half(&self.socket.core);

@@ -102,6 +102,7 @@ impl Turn {
     }
 
     /// Gives the turn back: to the first in line, else to nobody.
+    #[inline]
     pub(crate) fn pass(&mut self) -> Left {
         debug_assert!(self.taken, "who passes the turn has it");
         let mut left = Left { wake: None, drop: self.waiter.take() };

@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use loom::thread;
 
-use super::{Body, Context, Ended, Future, Joint, Location, Poll, Who, publish_places};
+use super::{Body, Context, Ended, Future, Joint, Location, Poll, publish_places};
 
 #[track_caller]
 fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {
@@ -21,7 +21,7 @@ fn loom_a_handle_dropped_elsewhere_leaves_nothing_behind() {
         let (mut body, joint) = new(async { loom::sync::Arc::new(1) });
         let other = thread::spawn(move || drop(joint));
         assert!(body.resume(&mut cx()));
-        body.finish(Who::Named("x"));
+        body.finish(Some("x"));
         other.join().expect("the handle's thread");
     });
 }
@@ -39,7 +39,7 @@ fn loom_a_handle_polled_elsewhere_gets_the_value_or_is_woken() {
             }
         });
         assert!(body.resume(&mut cx()));
-        body.finish(Who::Named("x"));
+        body.finish(Some("x"));
         assert_eq!(other.join().expect("the handle's thread"), 7);
     });
 }
@@ -52,7 +52,7 @@ fn loom_a_handle_polled_and_dropped_elsewhere_frees_the_cell_once() {
             let _ = joint.poll(&mut cx());
         });
         assert!(body.resume(&mut cx()));
-        body.finish(Who::Named("x"));
+        body.finish(Some("x"));
         other.join().expect("the handle's thread");
     });
 }
@@ -66,7 +66,7 @@ fn loom_a_termination_from_elsewhere_is_seen_or_comes_too_late() {
             joint
         });
         assert!(body.resume(&mut cx()));
-        body.finish(Who::Named("x"));
+        body.finish(Some("x"));
         let mut joint = other.join().expect("the handle's thread");
         let result = joint.poll(&mut cx());
         assert!(matches!(result, Poll::Ready(Ok(3) | Err(Ended::Terminated))));
@@ -87,7 +87,7 @@ fn loom_a_termination_finds_the_place_or_the_first_resume_finds_the_mark() {
         let (wakes, joint) = other.join().expect("the handle's thread");
         assert!(ended || wakes);
         assert!(ended || body.resume(&mut cx()));
-        body.finish(Who::Named("x"));
+        body.finish(Some("x"));
         drop(joint);
     });
 }

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Body, Ended, Head, Joint, Who};
+use super::{Body, Ended, Head, Joint};
 
 #[track_caller]
 fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {
@@ -42,7 +42,7 @@ fn a_coroutine_that_is_to_end_still_says_where_it_was_spawned() {
     joint.ask_to_end();
     assert_eq!(body.who(None).to_string(), before);
     assert!(before.contains("src/coro/cell/tests.rs:"), "{before}");
-    body.finish(Who::Named("x"));
+    body.finish(Some("x"));
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn the_handle_finds_the_value_after_the_scheduler_has_let_go() {
     let (mut body, mut joint) = new(async { 7 });
     assert!(body.resume(&mut cx()));
     assert!(joint.poll(&mut cx()).is_pending());
-    assert!(body.finish(Who::Named("x")).is_none());
+    assert!(body.finish(Some("x")).is_none());
     assert!(joint.is_done());
     assert!(matches!(joint.poll(&mut cx()), Poll::Ready(Ok(7))));
 }
@@ -64,9 +64,9 @@ fn a_value_that_nobody_takes_is_dropped_once() {
         assert!(body.resume(&mut cx()));
         if handle_first {
             drop(joint);
-            body.finish(Who::Named("x"));
+            body.finish(Some("x"));
         } else {
-            body.finish(Who::Named("x"));
+            body.finish(Some("x"));
             drop(joint);
         }
         assert_eq!(drops.load(Ordering::Relaxed), 1);
@@ -84,7 +84,7 @@ fn ending_drops_the_future_and_tells_the_handle() {
     assert!(!body.resume(&mut cx()));
     body.end();
     assert_eq!(drops.load(Ordering::Relaxed), 1);
-    body.finish(Who::Named("x"));
+    body.finish(Some("x"));
     assert!(matches!(joint.poll(&mut cx()), Poll::Ready(Err(Ended::Terminated))));
 }
 
@@ -93,7 +93,7 @@ fn a_panic_nobody_sees_is_given_to_whoever_finishes() {
     let (mut body, joint) = new(async { panic!("unseen") });
     drop::<super::Joint<()>>(joint);
     assert!(body.resume(&mut cx()));
-    let payload = body.finish(Who::Named("x")).expect("the panic's payload");
+    let (_, payload) = body.finish(Some("x")).expect("the panic's payload");
     assert_eq!(*payload.downcast_ref::<&str>().expect("a text"), "unseen");
 }
 
@@ -112,7 +112,7 @@ fn a_panic_in_the_drop_of_a_future_stays_in_bounds() {
     });
     assert!(!body.resume(&mut cx()));
     body.end();
-    body.finish(Who::Named("x"));
+    body.finish(Some("x"));
     let result = joint.poll(&mut cx());
     assert!(matches!(result, Poll::Ready(Err(Ended::Panicked(_)))));
 }

@@ -28,65 +28,77 @@ impl Engine {
     /// A fresh budget for the coroutine of `key`, which is resumed now.
     #[inline]
     fn begin(&self, key: Key) {
+        self.running.set(key.pack());
+        self.begin_again();
+    }
+
+    /// The same for the one that was resumed last.
+    #[inline]
+    fn begin_again(&self) {
         count(&self.counters.resumes, 1);
         self.budget.set(BUDGET);
-        self.running.set(key.pack());
         self.woken.set(false);
     }
 
-    /// Resumes who is ready, in their order and at most so many times. If it becomes the turn of
-    /// `run`'s own future it stops there, and says how many times are left behind that.
-    pub(in crate::coro) fn resume_ready(&self, times: usize) -> Option<usize> {
-        self.resume_ready_by::<false>(times)
+    /// Begins a turn, in which coroutines are resumed at most so many times.
+    pub(in crate::coro) fn begin_turn(&self, times: usize) {
+        count(&self.counters.turns, 1);
+        self.times_left.set(times);
+        if self.settings.slow_resume.is_some() {
+            self.others_took.set(Duration::ZERO);
+            self.turn_began.set(Some(Driver::now()));
+        }
+    }
+
+    /// Resumes who is ready, in their order and as often as the turn allows. If it becomes the turn
+    /// of `run`'s own future it stops there; whether it is.
+    pub(in crate::coro) fn resume_ready(&self) -> bool {
+        if self.settings.slow_resume.is_some() {
+            return self.resume_ready_timed();
+        }
+        self.resume_ready_by(|body, cx, _| body.resume(cx))
     }
 
     /// The same with a look at the clock before and after each resume: a loop of its own, so that
     /// the other one pays nothing for it.
     #[cold]
     #[inline(never)]
-    fn resume_ready_timed(&self, times: usize) -> Option<usize> {
+    fn resume_ready_timed(&self) -> bool {
         let began = Driver::now();
-        let mains_turn = self.resume_ready_by::<true>(times);
+        let is_mains_turn = self.resume_ready_by(|body, cx, index| {
+            let began = Driver::now();
+            let has_ended = body.resume(cx);
+            let took = Driver::now().duration_since(began);
+            self.blame_if_slow(took, index, &body.who(None));
+            has_ended
+        });
         self.others_took.set(self.others_took.get() + Driver::now().duration_since(began));
-        mains_turn
-    }
-
-    /// The loop that a turn resumes with.
-    pub(in crate::coro) fn way_to_resume(&self) -> fn(&Engine, usize) -> Option<usize> {
-        if self.settings.slow_resume.is_some() {
-            self.others_took.set(Duration::ZERO);
-            self.turn_began.set(Some(Driver::now()));
-            return Engine::resume_ready_timed;
-        }
-        Engine::resume_ready
+        is_mains_turn
     }
 
     /// After the resumes of a turn: warns of `run`'s own future, if a bound is set and it has taken
     /// longer, which is what the turn took without the others.
     pub(in crate::coro) fn look_at_main(&self) {
-        if let Some(began) = self.turn_began.take() {
+        if self.settings.slow_resume.is_some()
+            && let Some(began) = self.turn_began.take()
+        {
             let took = Driver::now().duration_since(began).saturating_sub(self.others_took.get());
             self.blame_if_slow(took, MAIN, &"the future of run");
         }
     }
 
+    /// `resume` resumes a body, whose place it is told; `true` when it has ended.
     #[inline(always)]
-    fn resume_ready_by<const TIMED: bool>(&self, times: usize) -> Option<usize> {
-        // `run`'s own future may have ended the turn.
-        let mut left = if self.ends_turn.take() { 0 } else { times };
-        let mut mains_turn = None;
-        while left > 0 {
-            left -= 1;
+    fn resume_ready_by(&self, resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool) -> bool {
+        let mut is_mains_turn = false;
+        while self.takes_a_time() {
             let next = self.table.borrow_mut().next();
             match next {
                 Some(Next::Coroutine { index, generation, body }) => {
-                    left = self.resume::<TIMED>(index, generation, body, left);
-                    if self.bytes_left.get() == 0 {
-                        left = 0;
-                    }
+                    self.resume(index, generation, body, &resume);
                 }
                 Some(Next::Main) => {
-                    mains_turn = Some(left);
+                    is_mains_turn = true;
                     break;
                 }
                 None => break,
@@ -94,49 +106,47 @@ impl Engine {
             self.refuse_in_child();
         }
         self.running.set(0);
-        mains_turn
+        is_mains_turn
+    }
+
+    /// Takes one of the times that the turn has left; `false` if there is none.
+    #[inline]
+    fn takes_a_time(&self) -> bool {
+        let left = self.times_left.get();
+        if left > 0 {
+            self.times_left.set(left - 1);
+        }
+        left > 0
     }
 
     /// Resumes a coroutine that was taken out; again and again, while it is the only one who is
-    /// ready and there are times left. How many are then.
+    /// ready and the turn has times left.
     #[inline(always)]
-    fn resume<const TIMED: bool>(
+    fn resume(
         &self,
         index: u32,
         generation: u16,
         mut body: Body,
-        times: usize,
-    ) -> usize {
+        resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool,
+    ) {
         let key = Key { slot: self.slot, generation, index };
         // A waker of ours owns nothing, and its drop is a call for nothing.
         let waker = ManuallyDrop::new(key.waker());
-        let mut left = times;
+        self.running.set(key.pack());
         loop {
-            self.begin(key);
-            let began = TIMED.then(Driver::now);
-            let has_ended = body.resume(&mut Context::from_waker(&waker));
-            if let Some(began) = began {
-                let took = Driver::now().duration_since(began);
-                self.blame_if_slow(took, index, &body.who(None));
-            }
-            if has_ended {
+            self.begin_again();
+            if resume(&mut body, &mut Context::from_waker(&waker), index) {
                 // It may still be woken by what it drops, which then is nothing.
                 self.end(index, body);
                 self.running.set(0);
-                return left;
+                return;
             }
             let mut table = self.table.borrow_mut();
             let woken = self.woken.get();
-            let is_over = left == 0 || self.bytes_left.get() == 0;
-            if !woken || !table.is_idle() || is_over || self.is_inherited() {
+            if !woken || !table.is_idle() || self.is_inherited() || !self.takes_a_time() {
                 table.put_back(index, body, woken);
-                return if woken && self.ends_turn.take() { 0 } else { left };
+                return;
             }
-            if self.ends_turn.take() {
-                table.put_back(index, body, woken);
-                return 0;
-            }
-            left -= 1;
         }
     }
 
@@ -173,9 +183,9 @@ impl Engine {
         self.finish(body, name.as_deref());
     }
 
+    #[inline]
     pub(super) fn finish(&self, body: Body, name: Option<&str>) {
-        let whose = body.who(name);
-        if let Some(payload) = body.finish(whose) {
+        if let Some((whose, payload)) = body.finish(name) {
             log_panic(whose, &*payload);
             foreign::discard(payload);
         }
@@ -204,7 +214,9 @@ impl Engine {
     /// Spends one immediate completion; `false` when the coroutine must let others go first.
     pub(crate) fn spend(&self) -> bool {
         let left = self.budget.get();
-        self.budget.set(left.saturating_sub(1));
+        if left > 0 {
+            self.budget.set(left - 1);
+        }
         left > 0
     }
 
@@ -216,12 +228,14 @@ impl Engine {
         }
     }
 
+    #[cold]
     #[inline(never)]
     fn charge_many(&self, bytes: usize) {
         let left = self.bytes_left.get().saturating_sub(bytes);
         self.bytes_left.set(left);
         if left == 0 {
             self.budget.set(0);
+            self.end_turn_now();
         }
     }
 

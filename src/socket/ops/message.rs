@@ -138,25 +138,40 @@ impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
     fn header(&self) -> io::Result<[u8; HEADER]> {
         if FRAMED { frame::header(self.payload.len()) } else { Ok([0; HEADER]) }
     }
-}
 
-impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
-    type Side = WriteSide;
-    type Output = ();
-    const VERB: &'static str = if FRAMED { "send_msg" } else { "send_queued" };
-    const NEEDS: Needs = Needs::Stream;
+    /// Whether it may be copied.
+    fn is_small(&self, settings: Settings) -> bool {
+        settings.coalescing && self.payload.len() < QUEUE_LIMIT
+    }
 
-    fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {
-        let header = match side.check(sys).and_then(|()| self.header()) {
-            Ok(header) => header,
-            Err(error) => return Progress::Done(Err(error)),
-        };
-        let limit = settings.queue_limit();
-        let small = settings.coalescing && self.payload.len() < QUEUE_LIMIT;
+    /// Queues it, if it may be copied and there is room for it: what most messages need.
+    #[inline]
+    fn queue_if_small(
+        &self,
+        settings: Settings,
+        side: &mut WriteSide,
+        header: &[u8; HEADER],
+    ) -> bool {
+        let fits = || side.queued() + self.len() <= settings.queue_limit() + HEADER;
+        let queues = self.is_small(settings) && self.sent == 0 && fits();
+        if queues {
+            side.append(&header[..self.header_len()], self.payload);
+        }
+        queues
+    }
+
+    /// Sends until it has left or fits into the queue.
+    #[inline(never)]
+    fn send(
+        &mut self,
+        sys: &Sys,
+        settings: Settings,
+        side: &mut WriteSide,
+        header: &[u8; HEADER],
+    ) -> Progress<()> {
         let mut share = Share::new();
         loop {
-            if small && self.sent == 0 && side.queued() + self.len() <= limit + HEADER {
-                side.append(&header[..self.header_len()], self.payload);
+            if self.queue_if_small(settings, side, header) {
                 return Progress::Done(Ok(()));
             }
             if self.sent == self.len() {
@@ -164,8 +179,8 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
             }
             // A small message waits for room in the queue; a long one goes out behind it, and one
             // that is longer than the queue may be, behind all that was queued.
-            let waits = small && self.sent == 0 && side.queued() > 0;
-            let [header, payload] = if waits { [&[][..], &[]] } else { self.rest(&header) };
+            let waits = self.is_small(settings) && self.sent == 0 && side.queued() > 0;
+            let [header, payload] = if waits { [&[][..], &[]] } else { self.rest(header) };
             let payload = &payload[..payload.len().min(Share::BYTES)];
             match side.write(sys, &[header, payload]) {
                 Progress::Done(Ok(sent)) => {
@@ -179,6 +194,24 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
                 Progress::Again => return Progress::Again,
             }
         }
+    }
+}
+
+impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = if FRAMED { "send_msg" } else { "send_queued" };
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {
+        let header = match side.check(sys).and_then(|()| self.header()) {
+            Ok(header) => header,
+            Err(error) => return Progress::Done(Err(error)),
+        };
+        if self.queue_if_small(settings, side, &header) {
+            return Progress::Done(Ok(()));
+        }
+        self.send(sys, settings, side, &header)
     }
 
     fn moved(&self) -> usize {

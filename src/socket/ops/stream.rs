@@ -41,9 +41,11 @@ impl Op for Recv<'_> {
             return Progress::Done(Ok(held));
         }
         // A part of a stream is as good as all of it, and one call must not go on for ever.
-        let asked = if sys.kind().is_stream() { Share::BYTES } else { usize::MAX };
-        let asked = asked.min(self.0.len());
-        side.read(sys, asked, |sys| sys.recv(&mut self.0[..asked]))
+        let buffer = match self.0.split_at_mut_checked(Share::BYTES) {
+            Some((part, _)) if sys.kind().is_stream() => part,
+            _ => &mut *self.0,
+        };
+        side.read(sys, buffer.len(), |sys| sys.recv(buffer))
     }
 
     fn weight(&self, got: &usize) -> usize {
@@ -328,8 +330,10 @@ impl Op for Send<'_> {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
-        let most = if sys.kind().is_stream() { Share::BYTES } else { usize::MAX };
-        let some = &self.0[..self.0.len().min(most)];
+        let some = match self.0.split_at_checked(Share::BYTES) {
+            Some((part, _)) if sys.kind().is_stream() => part,
+            _ => self.0,
+        };
         send_some(sys, side, &[some], some.is_empty())
     }
 
