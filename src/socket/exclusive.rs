@@ -9,6 +9,7 @@ use std::{
     io,
     ops::{Deref, DerefMut},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
@@ -23,8 +24,20 @@ pub(super) struct Exclusive<S> {
 struct State<S> {
     /// `None` while a thread has it.
     side: Option<S>,
+    /// Nobody but this thread takes the turn, which it has and does not use.
+    reserved: Option<ThreadId>,
     last: u64,
     line: VecDeque<u64>,
+}
+
+impl<S> State<S> {
+    /// Whether who comes now need not stand in line.
+    fn is_free(&self) -> bool {
+        match self.reserved {
+            None => self.line.is_empty(),
+            Some(thread) => thread == thread::current().id(),
+        }
+    }
 }
 
 /// The turn; dropping it passes it on.
@@ -33,16 +46,24 @@ pub(super) struct Taken<'a, S> {
     side: Option<S>,
 }
 
+/// The turn of a thread that runs other code for a moment, which may use the turn in this thread;
+/// dropping it passes it on.
+pub(super) struct Reserved<'a, S> {
+    lock: &'a Exclusive<S>,
+    /// The reservation of whoever has called that code.
+    before: Option<ThreadId>,
+}
+
 impl<S> Exclusive<S> {
     pub(super) fn new(side: S) -> Exclusive<S> {
-        let state = State { side: Some(side), last: 0, line: VecDeque::new() };
+        let state = State { side: Some(side), reserved: None, last: 0, line: VecDeque::new() };
         Exclusive { state: Mutex::new(state), passed: Condvar::new() }
     }
 
     /// Takes the turn if nobody has it or waits for it.
     pub(super) fn try_take(&self) -> Option<Taken<'_, S>> {
         let mut state = self.state();
-        let side = if state.line.is_empty() { state.side.take() } else { None };
+        let side = if state.is_free() { state.side.take() } else { None };
         drop(state);
         side.map(|side| Taken { lock: self, side: Some(side) })
     }
@@ -60,6 +81,7 @@ impl<S> Exclusive<S> {
         state.line.push_back(ticket);
         loop {
             if state.line.front() == Some(&ticket)
+                && state.reserved.is_none()
                 && let Some(side) = state.side.take()
             {
                 state.line.pop_front();
@@ -107,8 +129,44 @@ impl<S> Exclusive<S> {
     }
 }
 
+impl<'a, S> Taken<'a, S> {
+    /// Lends the turn to this thread alone; the line waits on.
+    pub(super) fn reserve(mut self) -> Reserved<'a, S> {
+        let mut state = self.lock.state();
+        state.side = self.side.take();
+        let before = state.reserved.replace(thread::current().id());
+        drop(state);
+        Reserved { lock: self.lock, before }
+    }
+}
+
+impl<'a, S> Reserved<'a, S> {
+    /// Goes on with the turn.
+    pub(super) fn resume(self) -> Taken<'a, S> {
+        let side = self.lock.state().side.take();
+        let side = side.expect("this thread alone takes it, and has given it back");
+        Taken { lock: self.lock, side: Some(side) }
+    }
+}
+
+impl<S> Drop for Reserved<'_, S> {
+    fn drop(&mut self) {
+        let mut state = self.lock.state();
+        state.reserved = self.before;
+        let waiting = !state.line.is_empty();
+        drop(state);
+        if waiting {
+            self.lock.passed.notify_all();
+        }
+    }
+}
+
 impl<S> Drop for Taken<'_, S> {
     fn drop(&mut self) {
+        // Given back already.
+        if self.side.is_none() {
+            return;
+        }
         let mut state = self.lock.state();
         state.side = self.side.take();
         let waiting = !state.line.is_empty();
@@ -154,6 +212,27 @@ mod tests {
         });
         assert_eq!(*lock.take(soon(), None).unwrap().unwrap(), 1);
         assert_eq!(lock.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_reserved_turn_is_for_its_thread_alone_and_the_line_waits_on() {
+        let lock = Exclusive::new(Vec::new());
+        let reserved = lock.try_take().unwrap().reserve();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(lock.try_take().is_none());
+                lock.take(None, None).unwrap().unwrap().push(3);
+            });
+            while lock.state().line.is_empty() {
+                thread::yield_now();
+            }
+            let inner = lock.try_take().unwrap().reserve();
+            lock.try_take().unwrap().push(1);
+            drop(inner.resume());
+            let mut taken = reserved.resume();
+            taken.push(2);
+        });
+        assert_eq!(lock.into_inner(), [1, 2, 3]);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use super::{
     ops::{self, RecvMsg, RecvMsgInto, SendMsg, Tried},
     step::Verb,
 };
-#[cfg(doc)]
 use crate::error;
 
 impl AsyncSocket {
@@ -123,6 +122,9 @@ impl AsyncSocket {
     }
 
     fn try_queue(&self, tried: Tried<'_>) -> io::Result<()> {
+        if self.core.is_closing() {
+            return Err(error::closed());
+        }
         tried.check(self.core.kind())?;
         let settings = self.core.settings();
         let queued = self.core.with_writing(|sys, half| {

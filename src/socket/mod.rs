@@ -460,10 +460,10 @@ impl AsyncSocket {
 
     /// Makes one attempt, out of turn if nobody has it, without waiting.
     fn attempt<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
-        O::check(self.core.kind())?;
         if self.core.is_closing() {
             return Err(error::closed());
         }
+        O::check(self.core.kind())?;
         {
             let mut half = O::Side::half(&self.core);
             if half.turn.is_taken() {

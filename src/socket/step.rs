@@ -135,6 +135,12 @@ pub(crate) trait Op {
         0
     }
 
+    /// Whether nobody misses the output: the end of the stream, which may be our own doing where
+    /// another thread closes the socket, or readiness of what is no more.
+    fn is_nothing(&self, _output: &Self::Output) -> bool {
+        false
+    }
+
     /// Called when it will not be stepped again though it is not done; `true` if what is left of it
     /// was queued and will still be sent.
     fn give_up(&mut self, _side: &mut Self::Side) -> bool {

@@ -186,7 +186,8 @@ impl AsyncSocket {
     /// # Cancel
     /// Nothing is lost. `f` has then not been called.
     pub async fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        self.recv_with_limit(usize::MAX, f).await
+        let lent = Verb::new(self, RecvLent::<false>(usize::MAX)).await?;
+        Ok(f(lent.bytes()))
     }
 
     /// As [`AsyncSocket::recv_with`], but receives at most `max` bytes and leaves what follows
@@ -202,7 +203,7 @@ impl AsyncSocket {
         max: usize,
         f: impl FnOnce(&[u8]) -> R,
     ) -> io::Result<R> {
-        let lent = Verb::new(self, RecvLent(max)).await?;
+        let lent = Verb::new(self, RecvLent::<true>(max)).await?;
         Ok(f(lent.bytes()))
     }
 

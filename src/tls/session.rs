@@ -183,6 +183,13 @@ impl Session {
         self.common().is_handshaking()
     }
 
+    /// Whether this is a server's, and nothing of the handshake is left but tickets.
+    pub(crate) fn has_been_answered(&self) -> bool {
+        matches!(self.connection, Connection::Server(_))
+            && self.version() == Some(TlsVersion::V1_3)
+            && !self.is_handshaking()
+    }
+
     /// Whether the peer has said that nothing follows.
     pub(crate) fn has_peer_closed(&self) -> bool {
         self.peer_closed

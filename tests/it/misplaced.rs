@@ -10,7 +10,7 @@ use std::{
 use asyncoro::{AsyncSocket, error::WrongKind};
 
 use crate::{
-    pairs::{KINDS, Kind, bounded, inner, pair, poll_once, run},
+    pairs::{KINDS, Kind, assert_closed, bounded, inner, pair, poll_once, run},
     verbs::{
         ACCEPT, CONNECT, DATAGRAMS, End, FACES, READERS, Verb, WRITERS, datagram_pairs,
         datagram_readers, each_face, named, unit,
@@ -68,6 +68,31 @@ fn each_verb_of_streams_is_refused_by_each_kind_of_datagram_socket() {
     });
 }
 
+/// Closed comes before everything else that could be wrong.
+#[test]
+fn each_verb_of_another_kind_says_closed_on_a_closed_socket() {
+    each_face(async |kind, face| {
+        let (near, _far) = pair(kind);
+        let end = End::new(face, near).await;
+        end.close().await.unwrap();
+        for &verb in DATAGRAMS {
+            assert_closed(end.call(verb, b"127.0.0.1:1").await);
+        }
+    });
+    run(async || {
+        for face in FACES {
+            for (near, _far) in datagram_pairs("misplaced-closed").await {
+                let end = End::new(face, near).await;
+                end.close().await.unwrap();
+                for verb in READERS.iter().chain(WRITERS).chain(&[ACCEPT]).copied() {
+                    assert_closed(end.call(verb, &unit(1)).await);
+                }
+                assert_closed(end.try_send_msg(b"x"));
+            }
+        }
+    });
+}
+
 /// The text of the panic that polling the verb ends with.
 fn panic_of(socket: &AsyncSocket, verb: Verb, bytes: &[u8]) -> String {
     let mut call = (verb.call)(socket.clone(), bytes.to_vec());
@@ -84,9 +109,8 @@ fn each_verb_polled_outside_a_scheduler_panics_and_does_nothing() {
             assert_eq!(far.try_send(&unit(1)).unwrap(), unit(1).len());
             for &verb in READERS.iter().chain(WRITERS).chain(&[ACCEPT]) {
                 let text = panic_of(&near, verb, &unit(2));
-                // One operation serves two verbs.
-                let name = verb.name.trim_end_matches("_limit");
-                assert!(text.contains(name) && text.contains("asyncoro::run"), "{verb:?}: {text}");
+                let name = format!("{} ", verb.name);
+                assert!(text.contains(&name) && text.contains("asyncoro::run"), "{verb:?}: {text}");
             }
             assert!(panic_of(&near, CONNECT, b"127.0.0.1:1").contains("asyncoro::run"));
             // Nothing was taken, nothing was sent, and nobody has the turn.

@@ -65,8 +65,8 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "pending-plaintext-is-not-ready",
         file: "src/socket/secure/channel.rs",
-        right: "        self.drained && !self.has_said()\n",
-        wrong: "        self.drained\n",
+        right: "        self.drained && !self.has_said() && !self.has_ended()",
+        wrong: "        self.drained && !self.has_ended()",
     },
     Bug {
         name: "conversion-loses-held-bytes",

@@ -23,7 +23,7 @@ use crate::{
         GOODBYE,
         core::Side,
         create,
-        exclusive::{Exclusive, Taken},
+        exclusive::{Exclusive, Reserved, Taken},
         inbound::ReadSide,
         not_acknowledged,
         ops::Farewell,
@@ -123,6 +123,14 @@ impl Twin {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Refuses a closed socket, and then one of the wrong kind.
+    fn check<O: Op>(&self) -> io::Result<()> {
+        if self.is_closed() && !O::CLOSES {
+            return Err(error::closed());
+        }
+        O::check(self.sys.kind())
+    }
+
     /// Runs an operation to its end, waiting in poll(2). If a handshake is due, that goes first.
     pub(super) fn drive<O: Op<Side: Kept>>(&self, op: O) -> io::Result<O::Output> {
         #[cfg(feature = "tls")]
@@ -140,7 +148,7 @@ impl Twin {
         mut op: O,
         until: Option<Instant>,
     ) -> io::Result<O::Output> {
-        O::check(self.sys.kind())?;
+        self.check::<O>()?;
         let settings = self.stepping();
         let mut side = self.turn::<O>(settings)?;
         let from_now = || {
@@ -175,26 +183,41 @@ impl Twin {
                     return Err(waited.err().unwrap_or_else(|| error::timed_out(moved.0, queued)));
                 }
             };
-            return match result {
-                // A close in another thread makes itself known as whatever the system says then.
-                _ if self.is_closed() && !O::CLOSES => Err(error::closed()),
-                Ok(value) => {
-                    // There is no scheduler that would send what TLS has taken and found no room.
-                    while O::Side::DIRECTION == Direction::Write && self.sys.owes() {
-                        let meant = self.sys.push().map_err(|error| meaning(Call::Send, error));
-                        let is_paused = meant == Err(Meaning::Pause);
-                        if !is_paused && meant != Err(Meaning::Wait) {
-                            break;
-                        }
-                        if !self.wait::<O>(deadline, is_paused)? {
-                            break;
-                        }
-                    }
-                    Ok(value)
-                }
-                Err(error) => Err(error),
-            };
+            if result.is_ok() && O::Side::DIRECTION == Direction::Write {
+                self.push_owed::<O>(deadline)?;
+            }
+            return self.unless_closed(&op, result);
         }
+    }
+
+    /// What a verb has come to, though the socket is being closed: a close in another thread makes
+    /// itself known as whatever the system says then. What was received or sent before is not lost.
+    fn unless_closed<O: Op>(&self, op: &O, result: io::Result<O::Output>) -> io::Result<O::Output> {
+        match result {
+            Ok(value) if O::CLOSES || !op.is_nothing(&value) => Ok(value),
+            Err(error) if O::CLOSES => Err(error),
+            _ if self.is_closed() => Err(error::closed()),
+            result => result,
+        }
+    }
+
+    /// Waits until what TLS has taken and found no room has left: there is no scheduler that would
+    /// send it. A failure is told by the next verb.
+    fn push_owed<O: Op<Side: Kept>>(&self, deadline: Option<Instant>) -> io::Result<()> {
+        while self.sys.owes() {
+            let meant = self.sys.push().map_err(|error| meaning(Call::Send, error));
+            let is_paused = meant == Err(Meaning::Pause);
+            if !is_paused && meant != Err(Meaning::Wait) {
+                break;
+            }
+            if self.is_closed() && !O::CLOSES {
+                return Err(error::closed());
+            }
+            if !self.wait::<O>(deadline, is_paused)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Tells the peer that nothing follows, if there is TLS to say it in. One that does not read
@@ -224,40 +247,42 @@ impl Twin {
         Ok(())
     }
 
-    /// Runs an operation that calls code of the caller's to its end. The turn is given back
-    /// meanwhile, and while `wait`, another verb, waits for readiness.
-    pub(super) fn drive_around<O: Op<Side: Kept>>(
-        &self,
-        mut op: O,
-        wait: impl Fn() -> io::Result<()>,
-    ) -> io::Result<O::Output> {
-        O::check(self.sys.kind())?;
+    /// Runs an operation that calls code of the caller's to its end. Meanwhile the turn is lent to
+    /// that code, and to nobody else.
+    pub(super) fn drive_around<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+        self.check::<O>()?;
+        #[cfg(feature = "tls")]
+        self.shake_first()?;
+        let settings = self.stepping();
+        let mut lend = Alone { twin: self, settings, turn: None, is_paused: false };
+        let from_now = || settings.timeout().map(|timeout| Driver::now() + timeout);
         let mut deadline = None;
+        let mut moved = 0;
         loop {
-            #[cfg(feature = "tls")]
-            self.shake_first()?;
-            let mut lend = Alone { twin: self, is_paused: false };
-            let attempt = op.attempt(&mut lend);
-            let is_paused = lend.is_paused;
-            outbound::drop_spent();
-            match attempt {
-                Some(Progress::Done(_)) if self.is_closed() => return Err(error::closed()),
-                Some(Progress::Done(result)) => return result,
-                _ if is_paused => {
-                    let now = Driver::now();
-                    let timeout = self.settings().timeout();
-                    let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
-                    let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-                    if left.is_some_and(|left| left.is_zero()) {
-                        return Err(error::timed_out(0, false));
-                    }
-                    pause(left);
-                }
-                _ => {
-                    wait()?;
-                    deadline = None;
-                }
+            if self.is_closed() {
+                return Err(error::closed());
             }
+            let attempt = op.attempt(&mut lend);
+            outbound::drop_spent();
+            let progress = match attempt {
+                Some(Progress::Done(result)) => return self.unless_closed(&op, result),
+                Some(progress) => progress,
+                None => unreachable!("who steps alone has the turn"),
+            };
+            // Not lent while it waits: code that a signal has run here would wait for itself.
+            let turn = lend.turn.take().map(Reserved::resume);
+            let now = self.sys.moved(O::Side::DIRECTION);
+            if deadline.is_none() || now != moved {
+                (deadline, moved) = (from_now(), now);
+            }
+            let waited = match progress {
+                Progress::Again => self.let_others_go_first::<O>(deadline),
+                _ => self.wait::<O>(deadline, lend.is_paused),
+            };
+            if !waited? {
+                return Err(error::timed_out(0, false));
+            }
+            lend.turn = turn.map(Taken::reserve);
         }
     }
 
@@ -335,39 +360,41 @@ impl Twin {
 
     /// Makes one attempt, unless a verb has the turn.
     pub(super) fn attempt<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
-        O::check(self.sys.kind())?;
-        if self.is_closed() {
-            return Err(error::closed());
-        }
+        self.check::<O>()?;
         #[cfg(feature = "tls")]
         self.try_shake_first()?;
         let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
         match op.step(&self.sys, self.stepping(), &mut side) {
-            Progress::Done(Err(_)) if self.is_closed() => Err(error::closed()),
-            Progress::Done(result) => result,
+            Progress::Done(result) => self.unless_closed(&op, result),
             Progress::Wait | Progress::Again => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
 
-/// Steps operations one by one, each in a turn of its own.
-struct Alone<'a> {
+/// Steps operations one by one, all in one turn.
+struct Alone<'a, S> {
     twin: &'a Twin,
+    settings: Settings,
+    turn: Option<Reserved<'a, S>>,
     /// What was stepped last goes on after a pause.
     is_paused: bool,
 }
 
-impl<S: Kept> Lend<S> for Alone<'_> {
+impl<S: Kept> Lend<S> for Alone<'_, S> {
     fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>> {
-        let settings = self.twin.stepping();
-        let mut side = match self.twin.turn::<O>(settings) {
+        let turn = match self.turn.take() {
+            Some(turn) => Ok(turn.resume()),
+            None => self.twin.turn::<O>(self.settings),
+        };
+        let mut side = match turn {
             Ok(side) => side,
             Err(error) => return Some(Progress::Done(Err(error))),
         };
         side.refill();
-        let progress = op.step(&self.twin.sys, settings, &mut side);
+        let progress = op.step(&self.twin.sys, self.settings, &mut side);
         self.is_paused = side.is_paused();
+        self.turn = Some(side.reserve());
         Some(progress)
     }
 
@@ -379,4 +406,48 @@ impl<S: Kept> Lend<S> for Alone<'_> {
 /// Waits where the system lacks memory, no longer than there is time left.
 fn pause(left: Option<Duration>) {
     thread::sleep(left.map_or(RETRY_PAUSE, |left| left.min(RETRY_PAUSE)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::{BlockingSocket, socket::step::Needs};
+
+    /// A read during which another thread closes the socket.
+    struct Overtaken<'a>(&'a BlockingSocket, io::Result<usize>);
+
+    impl Op for Overtaken<'_> {
+        type Side = ReadSide;
+        type Output = usize;
+        const VERB: &'static str = "recv";
+        const NEEDS: Needs = Needs::Any;
+
+        fn step(&mut self, _: &Sys, _: Settings, _: &mut ReadSide) -> Progress<usize> {
+            self.0.close().unwrap();
+            Progress::Done(std::mem::replace(&mut self.1, Ok(0)))
+        }
+
+        fn is_nothing(&self, got: &usize) -> bool {
+            *got == 0
+        }
+    }
+
+    #[test]
+    fn a_verb_that_has_moved_bytes_gives_them_though_the_socket_is_closed_meanwhile() {
+        let outcome = |step: io::Result<usize>, tries: bool| {
+            let (near, _far) = UnixStream::pair().unwrap();
+            let near = BlockingSocket::new(near).unwrap();
+            let op = Overtaken(&near, step);
+            if tries { near.twin.attempt(op) } else { near.twin.drive(op) }
+        };
+        for tries in [false, true] {
+            assert_eq!(outcome(Ok(5), tries).unwrap(), 5);
+            let reset = io::ErrorKind::ConnectionReset;
+            for step in [Ok(0), Err(reset.into())] {
+                assert!(error::is_closed(&outcome(step, tries).unwrap_err()));
+            }
+        }
+    }
 }

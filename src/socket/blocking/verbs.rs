@@ -137,7 +137,8 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        self.recv_with_limit(usize::MAX, f)
+        let lent = self.twin.drive(RecvLent::<false>(usize::MAX))?;
+        Ok(f(lent.bytes()))
     }
 
     /// The same of at most `max` bytes, see [`AsyncSocket::recv_with_limit`].
@@ -145,7 +146,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn recv_with_limit<R>(&self, max: usize, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let lent = self.twin.drive(RecvLent(max))?;
+        let lent = self.twin.drive(RecvLent::<true>(max))?;
         Ok(f(lent.bytes()))
     }
 
@@ -158,7 +159,7 @@ impl BlockingSocket {
         &self,
         make: impl FnMut() -> B,
     ) -> io::Result<(B, usize)> {
-        self.twin.drive_around(RecvUninit(make), || self.readable())
+        self.twin.drive_around(RecvUninit(make))
     }
 
     /// Looks at what is there, see [`AsyncSocket::peek`].
@@ -338,10 +339,10 @@ impl BlockingSocket {
     }
 
     fn try_queue(&self, tried: Tried<'_>) -> io::Result<()> {
-        tried.check(self.twin.sys.kind())?;
         if self.twin.is_closed() {
             return Err(error::closed());
         }
+        tried.check(self.twin.sys.kind())?;
         let mut side = self.twin.write.try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
         if !try_queue(&self.twin.sys, self.twin.settings(), &mut side, tried)? {
@@ -383,7 +384,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
-        let send = || self.twin.drive_around(SendBatch(datagrams), || self.writable());
+        let send = || self.twin.drive_around(SendBatch(datagrams));
         self.twin.patiently(send)
     }
 }

@@ -271,6 +271,9 @@ impl Source for Core {
         if !unsent {
             return format!("a socket was closed before {peer} had acknowledged all of it");
         }
+        if bytes == 0 {
+            return format!("a socket was closed with TLS records for {peer} unsent");
+        }
         format!("a socket was closed with {bytes} bytes for {peer} unsent")
     }
 }

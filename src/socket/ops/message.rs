@@ -58,6 +58,10 @@ impl Op for RecvMsg {
     fn weight(&self, got: &Option<Bytes>) -> usize {
         got.as_ref().map_or(0, Bytes::len)
     }
+
+    fn is_nothing(&self, got: &Option<Bytes>) -> bool {
+        got.is_none()
+    }
 }
 
 /// `recv_msg_into`: the next payload, in the caller's vector.
@@ -98,6 +102,10 @@ impl Op for RecvMsgInto<'_> {
 
     fn weight(&self, got: &Option<usize>) -> usize {
         got.unwrap_or(0)
+    }
+
+    fn is_nothing(&self, got: &Option<usize>) -> bool {
+        got.is_none()
     }
 }
 

@@ -36,6 +36,10 @@ impl Op for Readable {
             Err(error) => Progress::Done(Err(io::Error::from(error))),
         }
     }
+
+    fn is_nothing(&self, (): &()) -> bool {
+        true
+    }
 }
 
 /// `writable`: until a write would not wait.
@@ -63,5 +67,9 @@ impl Op for Writable {
             }
             Err(error) => Progress::Done(Err(io::Error::from(error))),
         }
+    }
+
+    fn is_nothing(&self, (): &()) -> bool {
+        true
     }
 }

@@ -51,6 +51,10 @@ impl Op for Recv<'_> {
     fn weight(&self, got: &usize) -> usize {
         *got
     }
+
+    fn is_nothing(&self, got: &usize) -> bool {
+        *got == 0 && !self.0.is_empty()
+    }
 }
 
 /// `peek`: what `recv` would get, left where it is.
@@ -71,6 +75,10 @@ impl Op for Peek<'_> {
         }
         // Nothing is taken, so a short answer says nothing about what is left.
         side.read(sys, 0, |sys| sys.peek(self.0))
+    }
+
+    fn is_nothing(&self, got: &usize) -> bool {
+        *got == 0 && !self.0.is_empty()
     }
 }
 
@@ -110,15 +118,19 @@ impl Op for RecvBytes {
     fn weight(&self, got: &Bytes) -> usize {
         got.len()
     }
+
+    fn is_nothing(&self, got: &Bytes) -> bool {
+        got.is_empty() && self.0 > 0
+    }
 }
 
 /// `recv_with`: one read of at most so many bytes into the hot buffer, which is lent.
-pub(crate) struct RecvLent(pub(crate) usize);
+pub(crate) struct RecvLent<const LIMITED: bool>(pub(crate) usize);
 
-impl Op for RecvLent {
+impl<const LIMITED: bool> Op for RecvLent<LIMITED> {
     type Side = ReadSide;
     type Output = Lent;
-    const VERB: &'static str = "recv_with";
+    const VERB: &'static str = if LIMITED { "recv_with_limit" } else { "recv_with" };
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Lent> {
@@ -129,6 +141,10 @@ impl Op for RecvLent {
         let mut hot = hot::take();
         let max = self.0.min(HOT);
         side.read(sys, max, |sys| sys.recv(&mut hot[..max])).map(|got| Lent::Hot(hot, got))
+    }
+
+    fn is_nothing(&self, got: &Lent) -> bool {
+        got.bytes().is_empty() && self.0 > 0
     }
 }
 
@@ -163,6 +179,10 @@ where
         }
         let filled = lend.step(&mut Fill(buffer))?;
         Some(filled.map(|count| (made, count)))
+    }
+
+    fn is_nothing(&self, (_, got): &(B, usize)) -> bool {
+        *got == 0
     }
 }
 
@@ -223,6 +243,10 @@ impl Op for RecvVectored<'_, '_> {
         }
         let asked = self.0.iter().map(|buffer| buffer.len()).sum();
         side.read(sys, asked, |sys| sys.recv_vectored(self.0))
+    }
+
+    fn is_nothing(&self, got: &usize) -> bool {
+        *got == 0
     }
 }
 

@@ -73,6 +73,8 @@ pub(super) struct Channel {
     settled: bool,
     /// The stream's end (FIN) follows what was sent.
     half_closed: bool,
+    /// What `pushed` is when all but our close_notify has left.
+    all_but_end: Option<u32>,
     /// What the handshake may take.
     timeout: Duration,
     /// So it has to be done by then.
@@ -109,6 +111,7 @@ impl Channel {
             stopped: false,
             settled: false,
             half_closed: false,
+            all_but_end: None,
             timeout,
             deadline: None,
             given_up: false,
@@ -490,13 +493,22 @@ impl Channel {
         Some(sys.unacknowledged()? <= u32::from(self.half_closed))
     }
 
-    /// What the end of the connection by `error` means for what was sent.
+    /// What the end of the connection by `error` means for what was sent. Our close_notify brings
+    /// nothing: a peer that has closed before us need not have it.
     fn if_acknowledged(&self, sys: &Sys, error: Errno) -> Result<bool, Errno> {
-        if self.is_acknowledged(sys) == Some(false) { Err(error) } else { Ok(true) }
+        let Some(left) = sys.unacknowledged() else { return Ok(true) };
+        let behind = self.all_but_end.map_or(0, |all| self.pushed.wrapping_sub(all));
+        // Where not even all the rest has left, the difference is below zero.
+        let behind = u32::try_from(behind.cast_signed()).unwrap_or(0);
+        if left <= behind + u32::from(self.half_closed) { Ok(true) } else { Err(error) }
     }
 
     /// Puts close_notify behind everything else that is to be sent.
     pub(super) fn say_goodbye(&mut self) {
+        if self.all_but_end.is_none() {
+            let left = self.records.len() - self.sent;
+            self.all_but_end = Some(self.pushed.wrapping_add(left as u32));
+        }
         self.session.close(&mut self.unfinished, &mut self.records);
     }
 }

@@ -270,6 +270,11 @@ impl Secure {
         stage.unwrap_or(shake::ANSWERED)
     }
 
+    /// Whether the client has finished its handshake, so that only tickets are still to be sent.
+    fn has_been_answered(&self) -> bool {
+        self.channel(|channel| channel.session().has_been_answered()).unwrap_or(false)
+    }
+
     /// One read of the handshake; `false` once it is done.
     fn shake(&self, sys: &Sys) -> Result<bool, Errno> {
         let more = self.call(|channel| channel.shake(sys));

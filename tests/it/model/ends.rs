@@ -15,7 +15,7 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket, coro, coro::Ended, error, pool, spawn, time::sleep};
 
 use super::{
-    Shared, TLS_END_BEHIND_DATA, TLS_TICKETS_MAY_FAIL,
+    Shared,
     fickle::{How, fickle},
     plan::{Carries, Ending, Face, Last, Rng, Segment},
     receive, send,
@@ -199,10 +199,6 @@ impl Actor {
             }
             self.shared.excuse(self.end, format!("start_tls told {error:?}"));
             self.shared.stream(1 - self.end).failed = true;
-            if !TLS_TICKETS_MAY_FAIL {
-                let text = format!("the peer's start_tls told {error:?}");
-                self.shared.excuse(1 - self.end, text);
-            }
         }
     }
 
@@ -425,6 +421,11 @@ impl End {
             Ok((socket, received)) => {
                 self.say(format!("came apart with {} bytes", received.len()));
                 self.shared.stream(1 - self.end).got(&received);
+                if self.shared.stream(self.end).excuse.is_some() {
+                    // The system tells a failure once, and a regular socket keeps none.
+                    let text = "the peer came apart after a failure".to_owned();
+                    self.shared.excuse(1 - self.end, text);
+                }
                 Socket::Async(AsyncSocket::new(socket).expect("it is a socket"))
             }
             Err(socket) => socket,
@@ -478,7 +479,7 @@ async fn go(last: Last, socket: AsyncSocket, shared: &Shared, end: usize) -> io:
         Last::Parts => {
             let (regular, received) = socket.into_parts().await?;
             shared.stream(1 - end).got(&received);
-            if shared.is_secure(end) && TLS_END_BEHIND_DATA {
+            if shared.is_secure(end) {
                 while !shared.is_over_for(1 - end) {
                     sleep(Duration::from_millis(2)).await;
                 }

@@ -11,7 +11,7 @@ use std::{
 
 use asyncoro::time::timeout;
 
-use super::{ZERO_TIMEOUTS, plan::Rng};
+use super::plan::Rng;
 
 /// How a verb's future is treated.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl How {
         let until = match rng.below(8) {
             0..3 => Until::Polled(1 + rng.below(3)),
             3..5 => Until::Woken(1 + rng.below(3)),
-            5 if ZERO_TIMEOUTS => Until::Over(Duration::ZERO),
+            5 => Until::Over(Duration::ZERO),
             _ => Until::Over(rng.moment(12)),
         };
         How { until, ..How::whole(rng) }

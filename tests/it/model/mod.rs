@@ -55,21 +55,6 @@ use self::{
 };
 use crate::pairs::{self, Kind};
 
-// Faults that are known and not mended yet; each is switched on with its mend.
-
-/// A `timeout` of zero lets others run, and asks the driver.
-const ZERO_TIMEOUTS: bool = false;
-/// A reset is never told as the clean end of a stream.
-const RESET_IS_TOLD: bool = false;
-/// What was sent over TLS arrives, or the closer is told, though the peer's tickets, or more, come
-/// after the close.
-const TLS_CLOSE_OUTLIVES_TICKETS: bool = false;
-/// A server whose tickets find nobody any more has shaken hands all the same, and receives what the
-/// client has sent.
-const TLS_TICKETS_MAY_FAIL: bool = false;
-/// close_notify that comes with data, while TCP stays open, is told by the next verb.
-const TLS_END_BEHIND_DATA: bool = false;
-
 /// How long the test plays if nobody says otherwise.
 const SECONDS: u64 = 30;
 
@@ -205,7 +190,7 @@ impl Shared {
             let fault = |fault| format!("{sender} -> {}: {fault}", 1 - sender);
             stream.judge(whole).map_err(fault)?;
             let told = stream.excuse.is_some();
-            if RESET_IS_TOLD && stream.ended && !told && stream.judge(true).is_err() {
+            if stream.ended && !told && stream.judge(true).is_err() {
                 return Err(fault_of_end(sender));
             }
         }
@@ -225,8 +210,7 @@ impl Shared {
         }
         if self.plan.security != Security::Plain {
             // A regular socket that came out of it is dropped by the system's rules.
-            let is_ours = !matches!(self.plan.ends[sender].ending, Ending::Early(Last::Parts));
-            return TLS_CLOSE_OUTLIVES_TICKETS && is_ours;
+            return !matches!(self.plan.ends[sender].ending, Ending::Early(Last::Parts));
         }
         // The system answers a close over bytes that nobody has read with a reset.
         let other = self.stream(1 - sender);

@@ -7,10 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use asyncoro::{error, time::timeout};
+use asyncoro::{AsyncSocket, error, time::timeout};
 
 use super::{
-    ZERO_TIMEOUTS,
     ends::{Actor, Socket, Until, now, on},
     fickle::{How, fickle},
     plan::Carries,
@@ -119,10 +118,12 @@ async fn step(actor: &mut Actor, socket: &Socket, until: Until, alone: bool) -> 
         Verb::Recv | Verb::TryRecv | Verb::Peek => {
             let mut buffer = vec![UNTOUCHED; len];
             let outcome = match verb {
-                Verb::Recv if ZERO_TIMEOUTS && actor.rng.one_in(30) => {
-                    impatient(socket, &mut buffer).await
-                }
-                Verb::Recv => on!(socket, how, recv(&mut buffer)),
+                Verb::Recv => match socket {
+                    Socket::Async(socket) if actor.rng.one_in(30) => {
+                        impatient(socket, &mut buffer).await
+                    }
+                    _ => on!(socket, how, recv(&mut buffer)),
+                },
                 Verb::Peek => on!(socket, how, peek(&mut buffer)),
                 _ => match now!(socket, try_recv(&mut buffer)) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => None,
@@ -252,8 +253,7 @@ async fn step(actor: &mut Actor, socket: &Socket, until: Until, alone: bool) -> 
 }
 
 /// Receives by attempts that have no time at all. They see what comes, and let others run.
-async fn impatient(socket: &Socket, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-    let Socket::Async(socket) = socket else { return None };
+async fn impatient(socket: &AsyncSocket, buffer: &mut [u8]) -> Option<io::Result<usize>> {
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
         let outcome = timeout(Duration::ZERO, socket.recv(buffer)).await;

@@ -1,7 +1,7 @@
 //! What was sent before an end arrives, whatever the peer sends late; and how long an end takes.
 
 use std::{
-    io::ErrorKind,
+    io::{ErrorKind, Write},
     net::{Shutdown, TcpListener, TcpStream},
     pin::pin,
     sync::{
@@ -14,9 +14,10 @@ use std::{
 };
 
 use asyncoro::{AsyncSocket, BlockingSocket, ClientTls};
+use rustls::ClientConnection;
 
 use super::{listening, localhost, records::Identity};
-use crate::pairs::{BIG, bounded, pattern, run};
+use crate::pairs::{BIG, Kind, bounded, pair, pattern, run, started};
 
 /// Fits between two sockets, but only partly into what the peer's system takes at once.
 const SIZE: usize = 300_000;
@@ -89,6 +90,108 @@ fn what_was_sent_arrives_though_tickets_come_after_the_end() {
                 _ => drop(socket),
             }
             assert_eq!(serving.join().unwrap(), SIZE, "end {end} of a thread's");
+        });
+    }
+}
+
+/// A client that says hello, and what it does when the server has answered: it sends all that it
+/// has and its end, and is gone before the server reads a byte of that.
+struct Hasty {
+    stream: TcpStream,
+    session: ClientConnection,
+}
+
+impl Hasty {
+    fn new(identity: &Identity, port: u16) -> Hasty {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let mut hasty = Hasty { stream, session: identity.client_session() };
+        hasty.write();
+        hasty
+    }
+
+    fn write(&mut self) {
+        while self.session.wants_write() {
+            self.session.write_tls(&mut self.stream).unwrap();
+        }
+    }
+
+    fn finish(mut self, bytes: &[u8]) {
+        while self.session.is_handshaking() {
+            if self.session.wants_write() {
+                self.write();
+            } else {
+                self.session.read_tls(&mut self.stream).unwrap();
+                self.session.process_new_packets().unwrap();
+            }
+        }
+        self.session.writer().write_all(bytes).unwrap();
+        self.session.send_close_notify();
+        self.write();
+        self.stream.shutdown(Shutdown::Write).unwrap();
+        // A reset follows the end, so that whatever the server sends fails at once.
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+#[test]
+fn a_server_whose_tickets_find_nobody_receives_what_the_client_has_sent() {
+    run(async || {
+        let identity = Identity::new();
+        let (server, _) = identity.both();
+        let listener = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port().unwrap();
+        let hasty = Hasty::new(&identity, port);
+        let (socket, _) = listener.accept().await.unwrap();
+        let shaking = started({
+            let (socket, server) = (socket.clone(), server.clone());
+            async move { socket.start_tls(&server).await }
+        })
+        .await;
+        hasty.finish(b"all of it");
+        shaking.await.unwrap().unwrap();
+        assert_eq!(socket.recv_all_bytes(9).await.unwrap(), "all of it");
+        assert_eq!(socket.recv_bytes(9).await.unwrap(), "");
+        socket.send_all(b"nobody").await.unwrap_err();
+    });
+    bounded(|| {
+        let identity = Identity::new();
+        let (server, _) = identity.both();
+        let listener = BlockingSocket::create_server("127.0.0.1:0").unwrap();
+        let listener = listener.with_tls(server).unwrap();
+        let port = listener.local_addr().unwrap().port().unwrap();
+        let hasty = Hasty::new(&identity, port);
+        let (socket, _) = listener.accept().unwrap();
+        let error = socket.try_recv(&mut [0; 9]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        hasty.finish(b"all of it");
+        assert_eq!(socket.recv_all_bytes(9).unwrap(), "all of it");
+        assert_eq!(socket.recv_bytes(9).unwrap(), "");
+        socket.send_all(b"nobody").unwrap_err();
+    });
+}
+
+/// Whose peer has ended and gone has lost nothing but its own close_notify.
+#[test]
+fn who_closes_after_its_peer_is_told_of_no_loss() {
+    for kind in [Kind::Tls, Kind::Tls12] {
+        run(async move || {
+            let (near, far) = pair(kind);
+            near.send_all(b"all").await.unwrap();
+            assert_eq!(far.recv_all_bytes(3).await.unwrap(), "all");
+            far.send_all(b"all").await.unwrap();
+            assert_eq!(near.recv_all_bytes(3).await.unwrap(), "all");
+            near.close().await.unwrap();
+            far.close().await.unwrap();
+        });
+        run(async move || {
+            let (near, far) = pair(kind);
+            let (near, far) =
+                (near.into_blocking().await.unwrap(), far.into_blocking().await.unwrap());
+            near.send_all(b"all").unwrap();
+            assert_eq!(far.recv_all_bytes(3).unwrap(), "all");
+            near.close().unwrap();
+            far.close().unwrap();
         });
     }
 }

@@ -52,6 +52,16 @@ impl Identity {
 
     /// The same on a connection that stands.
     pub(super) fn shake_as_client(&self, stream: TcpStream) -> Peer {
+        let (session, log) = self.client();
+        Peer::shake(stream, session.into(), &log)
+    }
+
+    /// A client's session, of which nothing has been sent.
+    pub(super) fn client_session(&self) -> ClientConnection {
+        self.client().0
+    }
+
+    fn client(&self) -> (ClientConnection, Arc<Log>) {
         let mut roots = RootCertStore::empty();
         roots.add(self.chain()).unwrap();
         let log = Arc::new(Log::new("CLIENT_TRAFFIC_SECRET_0"));
@@ -60,8 +70,7 @@ impl Identity {
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.key_log = Arc::<Log>::clone(&log);
         let name = "localhost".try_into().unwrap();
-        let session = ClientConnection::new(Arc::new(config), name).unwrap();
-        Peer::shake(stream, session.into(), &log)
+        (ClientConnection::new(Arc::new(config), name).unwrap(), log)
     }
 
     /// A server that sends no ticket, when it has shaken hands with the next client.
