@@ -29,6 +29,10 @@ class _Hooks:
         logger.warning('%s', text)
 
     @staticmethod
+    def debug(text):
+        logger.debug('%s', text)
+
+    @staticmethod
     def report(label, error):
         logger.error('uncaught exception in %s:\n%s', label, _status.text_of(error))
 

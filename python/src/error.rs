@@ -29,7 +29,7 @@ pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
     if is_timeout(error) {
         return named(py, "timed_out", ());
     }
-    if let Some(unresolved) = inner::<Unresolved>(error) {
+    if let Some(unresolved) = find::<Unresolved>(error) {
         return named(py, "unresolved", (unresolved.code, unresolved.reason.clone()));
     }
     if let Some(tls) = find::<rustls::Error>(error) {

@@ -29,6 +29,11 @@ pub(crate) fn warn(py: Python<'_>, text: &str) {
     call(py, "warn", (text,));
 }
 
+/// Has what happens every day logged, for those who ask.
+pub(crate) fn debug(py: Python<'_>, text: &str) {
+    call(py, "debug", (text,));
+}
+
 /// Has an exception that nobody has caught logged, with its traceback.
 pub(crate) fn report(py: Python<'_>, name: &str, error: &PyErr) {
     call(py, "report", (name, error.value(py)));

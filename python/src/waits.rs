@@ -39,10 +39,9 @@ impl Timer {
 }
 
 /// `sleep` and `receive` with a limit: until what the coroutine waits for is there, or for a time.
+/// With no time at all, too, the others run first, and the kernel is asked what has come.
 pub(crate) struct Limited {
     coro: Py<Coro>,
-    what: Wait,
-    limit: Duration,
     timer: Timer,
     alarm: Option<Py<PyAny>>,
 }
@@ -50,22 +49,7 @@ pub(crate) struct Limited {
 impl Limited {
     pub(crate) fn new(coro: Py<Coro>, what: Wait, limit: Duration, alarm: Py<PyAny>) -> Limited {
         coro.get().wait_for(py(), what);
-        Limited { coro, what, limit, timer: Timer(None), alarm: Some(alarm) }
-    }
-
-    /// Whether the time is over. A sleep of no time lets the others have a turn even so.
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.timer.0.is_none() {
-            if self.limit.is_zero() && self.what == Wait::Message {
-                return true;
-            }
-            self.timer = Timer::new(Some(self.limit));
-            if self.limit.is_zero() {
-                cx.waker().wake_by_ref();
-                return false;
-            }
-        }
-        self.timer.is_due(cx)
+        Limited { coro, timer: Timer::new(Some(limit)), alarm: Some(alarm) }
     }
 }
 
@@ -77,7 +61,7 @@ impl Future for Limited {
         if let Some(kept) = own.coro.get().take_kept(py()) {
             return Poll::Ready(Ok(kept));
         }
-        if own.is_over(cx) {
+        if own.timer.is_due(cx) {
             return Poll::Ready(Ok(own.alarm.take().expect("it is polled until it is ready")));
         }
         Poll::Pending

@@ -7,9 +7,14 @@ use std::{
 };
 
 use asyncoro::AsyncSocket;
-use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyTuple};
+use pyo3::{
+    exceptions::{PyConnectionError, PyRuntimeError},
+    intern,
+    prelude::*,
+    types::PyTuple,
+};
 
-use super::{Face, PySocket};
+use super::{Face, PySocket, shared};
 use crate::{call, engine, error::raised, hooks};
 
 impl PySocket {
@@ -21,26 +26,39 @@ impl PySocket {
         }
         let face = inner.face.replace(Face::Closed);
         let regular = inner.regular.take();
+        if let Some(regular) = &regular {
+            shared::leave(py, regular, self);
+        }
+        let mut others = match &regular {
+            Some(regular) if closes => shared::end_others(py, regular),
+            _ => Vec::new(),
+        };
         let given = if closes { None } else { regular.as_ref().map(|it| it.clone_ref(py)) };
         let kept = if closes { regular } else { None };
-        match face {
-            Face::Closed => {}
+        let mut result = Ok(());
+        let own = match face {
+            Face::Closed => None,
             Face::Blocking(socket) => {
-                let closed = if closes {
+                let ended = if closes {
                     py.detach(|| socket.close())
                 } else {
                     py.detach(|| socket.flush())
                 };
+                result = ended.map_err(|error| raised(py, &error));
                 drop(socket);
-                close_regular(py, kept)?;
-                closed.map_err(|error| raised(py, &error))?;
+                None
             }
             Face::Asynchronous(socket) if !inner.bound.get() => {
                 drop(socket);
-                close_regular(py, kept)?;
+                None
             }
-            Face::Asynchronous(socket) => end_asynchronous(py, socket, kept, given.as_ref())?,
+            Face::Asynchronous(socket) => Some(socket),
+        };
+        match own.or_else(|| others.pop()) {
+            Some(socket) => end_asynchronous(py, socket, others, kept, given.as_ref())?,
+            None => close_regular(py, kept)?,
         }
+        result?;
         Ok(given)
     }
 
@@ -62,6 +80,17 @@ impl PySocket {
     }
 }
 
+/// Logs that a socket could not be closed well, which nobody waits for: a peer that has gone is no
+/// fault of this program's.
+#[cold]
+fn tell_of_failed_close(py: Python<'_>, error: &PyErr) {
+    let text = format!("closing a socket: {error}");
+    match error.is_instance_of::<PyConnectionError>(py) {
+        true => hooks::debug(py, &text),
+        false => hooks::warn(py, &text),
+    }
+}
+
 fn close_regular(py: Python<'_>, regular: Option<Py<PyAny>>) -> PyResult<()> {
     match regular {
         Some(regular) => regular.call_method0(py, intern!(py, "close")).map(drop),
@@ -69,23 +98,29 @@ fn close_regular(py: Python<'_>, regular: Option<Py<PyAny>>) -> PyResult<()> {
     }
 }
 
-/// Closes a face of the scheduler's, after what is queued has left, and then the regular socket.
-/// In the scheduler's thread most of that is done on return; `given` lives on meanwhile.
+/// Closes a face of the scheduler's, after what is queued has left, then `others` over the same
+/// regular socket, and then that. In the scheduler's thread most of it is done on return; `given`
+/// lives on meanwhile.
 fn end_asynchronous(
     py: Python<'_>,
     socket: AsyncSocket,
+    others: Vec<AsyncSocket>,
     kept: Option<Py<PyAny>>,
     given: Option<&Py<PyAny>>,
 ) -> PyResult<()> {
     if !engine::is_here() && !engine::is_running(py) {
         // Its scheduler has ended, and with it everybody who waited.
-        drop(socket);
+        drop((socket, others));
         return close_regular(py, kept);
     }
     let held = given.map(|given| given.clone_ref(py));
     let closing = async move {
         let closed = socket.close().await;
         drop(socket);
+        for other in others {
+            // Whoever waits on it is told; its close is nobody's.
+            drop(other.close().await);
+        }
         let py = call::py();
         let regular_closed = close_regular(py, kept);
         drop(held);
@@ -94,7 +129,7 @@ fn end_asynchronous(
     };
     let log = |result: PyResult<()>| {
         if let Err(error) = result {
-            hooks::warn(call::py(), &format!("closing a socket: {error}"));
+            tell_of_failed_close(call::py(), &error);
         }
     };
     if !engine::is_here() {
@@ -111,6 +146,9 @@ impl Drop for PySocket {
     fn drop(&mut self) {
         Python::attach(|py| {
             let inner = self.inner.get(py);
+            if let Some(regular) = inner.known_regular(py) {
+                shared::leave(py, &regular, self);
+            }
             match inner.face.replace(Face::Closed) {
                 // Queued bytes still leave, and only then the regular socket is let go of.
                 Face::Asynchronous(socket) if inner.bound.get() => {
@@ -136,7 +174,7 @@ fn drop_asynchronous(
         drop(socket);
         return Ok(());
     }
-    end_asynchronous(py, socket, None, regular.as_ref())
+    end_asynchronous(py, socket, Vec::new(), None, regular.as_ref())
 }
 
 #[pymethods]

@@ -7,7 +7,7 @@
 //!
 //! - this file: making one, and the regular socket under it;
 //! - `mode.rs`: from one mode to the other; `settings.rs`: timeout and message limit;
-//! - `end.rs`: closing, dropping, giving the regular socket back;
+//! - `end.rs`: closing, dropping, giving the regular socket back; `shared.rs`: others over the same one;
 //! - `verbs.rs`: the calls that are yielded or awaited, or wait in a thread, by mode;
 //! - `asynchronous.rs` and `blocking.rs`: what they do in either mode;
 //! - `quick.rs`: the short ways into them;
@@ -22,6 +22,7 @@ mod end;
 mod mode;
 mod quick;
 mod settings;
+mod shared;
 mod tls;
 mod verbs;
 
@@ -166,7 +167,7 @@ impl PySocket {
         sock.call_method1(intern!(py, "setblocking"), (blocking,))?;
         let fails = |error: std::io::Error| raised(py, &error);
         // SAFETY: the regular socket is kept for as long as the crate's is, and `close` and
-        // `unwrap` end that one first.
+        // `unwrap` end that one first; `close` also those of others over the same one.
         let (face, is_stream) = unsafe {
             let borrowed = AsyncSocket::borrow_raw(fd).map_err(fails)?;
             let is_stream =
@@ -181,11 +182,13 @@ impl PySocket {
         let inner = Inner::new(face, regular, is_stream, Settings::of_new(py, blocking));
         inner.said.set(said.is_any().then(|| Rc::new(said)));
         let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
-        if is_stream {
-            return Py::new(py, base);
-        }
-        let datagrams = Py::new(py, base.add_subclass(PyDatagramSocket))?;
-        Ok(datagrams.into_bound(py).into_super().unbind())
+        let made = if is_stream {
+            Bound::new(py, base)?
+        } else {
+            Bound::new(py, base.add_subclass(PyDatagramSocket))?.into_super()
+        };
+        shared::enter(sock, &made)?;
+        Ok(made.unbind())
     }
 
     /// The asynchronous face, for a verb.
