@@ -110,8 +110,11 @@ impl Drop for Written {
 
 fn tell_left_out(level: Level, to_subscriber: bool, left_out: u64) {
     if left_out > 0 {
-        let line = format_args!("{left_out} lines were left out, of more than {MOST} in a second");
-        put(level, to_subscriber, line);
+        put(
+            level,
+            to_subscriber,
+            format_args!("{left_out} lines were left out, of more than {MOST} in a second"),
+        );
     }
 }
 
