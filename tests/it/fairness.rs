@@ -116,7 +116,7 @@ async fn turns_beside<F: Future<Output = ()> + 'static>(moving: F) -> usize {
 #[test]
 fn who_moves_much_lets_others_have_their_turn() {
     run_within(|| async {
-        let payload: Vec<u8> = (0..MUCH).map(|n| (n * 31 >> 7) as u8).collect();
+        let payload: Vec<u8> = (0..MUCH).map(|n| ((n * 31) >> 7) as u8).collect();
         let (near, far) = UnixStream::pair().unwrap();
         let near = AsyncSocket::new(near).unwrap();
         let mut writer = far.try_clone().unwrap();
