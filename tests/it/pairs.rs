@@ -242,6 +242,7 @@ pub(crate) fn read_now(socket: &Socket) -> Vec<u8> {
         match rustix::net::recv(socket, &mut buffer[..], flags) {
             Ok((0, _)) | Err(rustix::io::Errno::AGAIN) => return all,
             Ok((count, _)) => all.extend_from_slice(&buffer[..count]),
+            Err(rustix::io::Errno::INTR) => {}
             Err(error) => panic!("{error}"),
         }
     }

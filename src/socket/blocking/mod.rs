@@ -37,12 +37,13 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use self::twin::{Kernel, Twin};
 use super::{
-    AsyncSocket, Seen, core::Parts, create, exclusive::Exclusive, inbound::ReadSide, ops::Flush,
-    outbound::WriteSide, settings::Settings, sys::Sys,
+    AsyncSocket, GOODBYE, Seen, core::Parts, create, exclusive::Exclusive, inbound::ReadSide,
+    ops::Flush, outbound::WriteSide, settings::Settings, sys::Sys,
 };
 use crate::{
     addr::{Address, ToAddress},
     coro::aside,
+    driver::Driver,
     error,
     primitives::{Mutex, lock},
 };
@@ -286,6 +287,11 @@ impl BlockingSocket {
                 }
                 let flushed = if unsent { self.twin.drive(Flush::<true>) } else { checked };
                 flushed.and_then(|()| self.twin.end_tls::<true>())
+            }
+            // The writer is woken and told; what was sent before it has to arrive all the same.
+            None if self.twin.sys.is_secure() => {
+                let _ = self.twin.sys.shutdown_raw(Shutdown::Write);
+                self.twin.settled(Driver::now() + GOODBYE)
             }
             None => Ok(()),
         };

@@ -150,8 +150,8 @@ impl BlockingSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// Receives into memory that `make` gives, see [`AsyncSocket::recv_uninit`]. The turn is given
-    /// back while it is called, and while nothing is there.
+    /// Receives into memory that `make` gives, see [`AsyncSocket::recv_uninit`]. `make` may receive
+    /// from the socket in this thread; other threads wait meanwhile, so it must not wait for them.
     ///
     /// # Errors
     /// As there.
@@ -379,7 +379,8 @@ impl BlockingSocket {
         self.twin.drive(RecvBatch(batch))
     }
 
-    /// Sends many datagrams, see [`AsyncSocket::send_batch`].
+    /// Sends many datagrams, see [`AsyncSocket::send_batch`]. While they are asked for their bytes
+    /// other threads that send wait.
     ///
     /// # Errors
     /// As there.

@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     task::{Context, Poll, Wake, Waker},
     thread::{self, JoinHandle},
@@ -17,7 +18,10 @@ use asyncoro::{AsyncSocket, BlockingSocket, ClientTls};
 use rustls::ClientConnection;
 
 use super::{listening, localhost, records::Identity};
-use crate::pairs::{BIG, Kind, bounded, pair, pattern, run, started};
+use crate::{
+    bounded::Watched,
+    pairs::{BIG, Kind, assert_closed, bounded, pair, pattern, run, started},
+};
 
 /// Fits between two sockets, but only partly into what the peer's system takes at once.
 const SIZE: usize = 300_000;
@@ -92,6 +96,33 @@ fn what_was_sent_arrives_though_tickets_come_after_the_end() {
             assert_eq!(serving.join().unwrap(), SIZE, "end {end} of a thread's");
         });
     }
+}
+
+#[test]
+fn what_was_sent_arrives_though_another_thread_sends_when_the_socket_is_closed() {
+    bounded(|| {
+        let identity = Identity::new();
+        let client = identity.both().1;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = ("localhost", listener.local_addr().unwrap().port());
+        let (closes, closed) = mpsc::channel();
+        let serving = thread::spawn(move || {
+            let mut peer = identity.accept(&listener);
+            closed.recv().unwrap();
+            thread::sleep(Duration::from_millis(50));
+            let tickets = [peer.sealer.ticket(), peer.sealer.ticket()];
+            peer.send(&tickets);
+            peer.read_what_comes().len()
+        });
+        let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
+        socket.send_all(&pattern(SIZE)).unwrap();
+        let writer = socket.clone();
+        let writing = Watched::spawn(move || writer.send_all(&vec![0; 64 << 20])).asleep();
+        closes.send(()).unwrap();
+        socket.close().unwrap();
+        assert_closed(writing.join());
+        assert!(serving.join().unwrap() >= SIZE);
+    });
 }
 
 /// A client that says hello, and what it does when the server has answered: it sends all that it

@@ -144,6 +144,17 @@ impl Peer {
         self.stream.write_all(&records.concat()).unwrap();
     }
 
+    /// What the other end sends, up to whatever ends it.
+    pub(super) fn read_what_comes(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        while self.session.read_tls(&mut self.stream).is_ok_and(|got| got > 0) {
+            self.session.process_new_packets().unwrap();
+            // No more for now, or an end without close_notify.
+            let _ = self.session.reader().read_to_end(&mut all);
+        }
+        all
+    }
+
     /// What the other end sends, up to its close_notify.
     pub(super) fn read_to_end(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
