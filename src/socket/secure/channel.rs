@@ -73,6 +73,8 @@ pub(super) struct Channel {
     settled: bool,
     /// The stream's end (FIN) follows what was sent.
     half_closed: bool,
+    /// The last so many bytes say that nothing follows, and nothing else.
+    farewell: u32,
     /// What the handshake may take.
     timeout: Duration,
     /// So it has to be done by then.
@@ -109,6 +111,7 @@ impl Channel {
             stopped: false,
             settled: false,
             half_closed: false,
+            farewell: 0,
             timeout,
             deadline: None,
             given_up: false,
@@ -490,13 +493,20 @@ impl Channel {
         Some(sys.unacknowledged()? <= u32::from(self.half_closed))
     }
 
-    /// What the end of the connection by `error` means for what was sent.
+    /// What the end of the connection by `error` means for what was sent. A peer that has closed
+    /// before is not told that nothing follows, and has missed nothing by that.
     fn if_acknowledged(&self, sys: &Sys, error: Errno) -> Result<bool, Errno> {
-        if self.is_acknowledged(sys) == Some(false) { Err(error) } else { Ok(true) }
+        let said_last = u32::from(self.half_closed) + self.farewell;
+        match sys.unacknowledged() {
+            Some(left) if left > said_last => Err(error),
+            _ => Ok(true),
+        }
     }
 
     /// Puts close_notify behind everything else that is to be sent.
     pub(super) fn say_goodbye(&mut self) {
+        let before = self.records.len();
         self.session.close(&mut self.unfinished, &mut self.records);
+        self.farewell += (self.records.len() - before) as u32;
     }
 }
