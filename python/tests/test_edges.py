@@ -1,5 +1,5 @@
-"""Where two features meet: times that are over, two sockets of one descriptor, resets, connects that
-were given up, TLS closes with a peer that sends late, forks, and what is written to standard error.
+"""Where two features meet: times that are over, two sockets of one descriptor, resets, connects
+that were given up, TLS closes with a peer that sends late, forks, lines on standard error.
 """
 
 import errno
@@ -681,7 +681,7 @@ print("and the parent's")
 
 
 def test_what_peers_do_every_day_is_no_line_on_standard_error(certificates):
-    """Resets, refused handshakes, sockets that are left behind: none of it is this program's fault."""
+    """Resets, failed handshakes, sockets left behind: none of it is this program's fault."""
     source = """
 import struct, gc
 certificate, key = sys.argv[1:]
