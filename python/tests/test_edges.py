@@ -735,3 +735,28 @@ one.sendall(b"left behind")
     program = run_program(source, certificates.chain, certificates.key)
     assert program.process.returncode == 0
     assert program.stderr == ""
+
+
+def test_a_close_in_the_background_whose_peer_has_gone_is_no_line_on_standard_error():
+    source = """
+import struct
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    plain = socket.create_connection(listener.getsockname())
+    peer, _ = listener.accept()
+plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
+
+def main(coro=None):
+    sock = asyncoro.AsyncSocket(plain)
+    sock.settimeout(0.1)
+    yield sock.send_msg(bytes(16_000_000))  # its rest stays queued
+    sock.close()
+    yield coro.sleep(0.05)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    yield coro.sleep(0.2)
+
+asyncoro.Coro(main).value(10)
+"""
+    program = run_program(source)
+    assert program.process.returncode == 0
+    assert program.stderr == ""
