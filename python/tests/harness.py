@@ -284,9 +284,6 @@ class Program:
             raise AssertionError(f"the program hangs\n{self._said()}") from None
         for reader in self._readers:
             reader.result()
-        lines = self.stderr.splitlines()
-        noise = [line for line in lines if line.startswith("asyncoro: ")]
-        assert not noise, f"the engine has written to standard error: {noise}"
         return self.process.returncode
 
     def _said(self):
