@@ -236,7 +236,8 @@ class AsyncSocket:
     def close(self) -> None:
         """Closes the socket, after what was queued is sent; whoever waits on it is woken.
 
-        A second close does nothing. Those who wait get OSError (EBADF).
+        A second close does nothing. Those who wait get OSError (EBADF), also on another AsyncSocket
+        over the same plain socket, which is closed with it.
         Errors: those of sending what was queued, if known at once; later ones are logged.
 
             sock.close()
@@ -514,7 +515,7 @@ class Coro(Generic[_T]):
     def receive(self, timeout: float | None = None, alarm_value: Any = None) -> Call[Any]:
         """Waits for the earliest message of `send`; after `timeout` seconds gives `alarm_value`.
 
-        0 polls, None waits for ever.
+        0 gives what is there once the others have run, None waits for ever.
         Errors: RuntimeError for another coroutine's messages.
 
             message = yield coro.receive(timeout=5)

@@ -1,5 +1,5 @@
-"""Where two features meet: times that are over, two sockets of one descriptor, resets, connects that
-were given up, TLS closes with a peer that sends late, forks, and what is written to standard error.
+"""Where two features meet: times that are over, two sockets of one descriptor, resets, connects
+that were given up, TLS closes with a peer that sends late, forks, lines on standard error.
 """
 
 import errno
@@ -681,7 +681,7 @@ print("and the parent's")
 
 
 def test_what_peers_do_every_day_is_no_line_on_standard_error(certificates):
-    """Resets, refused handshakes, sockets that are left behind: none of it is this program's fault."""
+    """Resets, failed handshakes, sockets left behind: none of it is this program's fault."""
     source = """
 import struct, gc
 certificate, key = sys.argv[1:]
@@ -733,5 +733,30 @@ one.connect(("localhost", secure.getsockname()[1]))
 one.sendall(b"left behind")
 """
     program = run_program(source, certificates.chain, certificates.key)
+    assert program.process.returncode == 0
+    assert program.stderr == ""
+
+
+def test_a_close_in_the_background_whose_peer_has_gone_is_no_line_on_standard_error():
+    source = """
+import struct
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    plain = socket.create_connection(listener.getsockname())
+    peer, _ = listener.accept()
+plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
+
+def main(coro=None):
+    sock = asyncoro.AsyncSocket(plain)
+    sock.settimeout(0.1)
+    yield sock.send_msg(bytes(16_000_000))  # its rest stays queued
+    sock.close()
+    yield coro.sleep(0.05)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    yield coro.sleep(0.2)
+
+asyncoro.Coro(main).value(10)
+"""
+    program = run_program(source)
     assert program.process.returncode == 0
     assert program.stderr == ""

@@ -152,8 +152,8 @@ impl Coro {
         call::done(py, "deliver", code(py, if sent == 0 { 1 } else { -1 }))
     }
 
-    /// The earliest message; waits `timeout` seconds for one (None: for ever, 0: not at all), then
-    /// gives `alarm_value`.
+    /// The earliest message; waits `timeout` seconds for one (None: for ever, 0: for the others'
+    /// turn), then gives `alarm_value`.
     #[pyo3(signature = (timeout = None, alarm_value = None))]
     pub(super) fn receive(
         slf: &Bound<'_, Self>,

@@ -85,7 +85,8 @@ impl PySocket {
 #[cold]
 fn tell_of_failed_close(py: Python<'_>, error: &PyErr) {
     let text = format!("closing a socket: {error}");
-    match error.is_instance_of::<PyConnectionError>(py) {
+    // Before CPython 3.12 the error itself knows only of the class that it was made with.
+    match error.value(py).is_instance_of::<PyConnectionError>() {
         true => hooks::debug(py, &text),
         false => hooks::warn(py, &text),
     }

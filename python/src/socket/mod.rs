@@ -7,7 +7,8 @@
 //!
 //! - this file: making one, and the regular socket under it;
 //! - `mode.rs`: from one mode to the other; `settings.rs`: timeout and message limit;
-//! - `end.rs`: closing, dropping, giving the regular socket back; `shared.rs`: others over the same one;
+//! - `end.rs`: closing, dropping, giving the regular socket back;
+//! - `shared.rs`: others over the same regular socket;
 //! - `verbs.rs`: the calls that are yielded or awaited, or wait in a thread, by mode;
 //! - `asynchronous.rs` and `blocking.rs`: what they do in either mode;
 //! - `quick.rs`: the short ways into them;

@@ -6,7 +6,8 @@
 //! fork(2) has no such thread and starts its own.
 
 use std::{
-    io, thread,
+    io::{self, ErrorKind},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -141,5 +142,12 @@ impl Late {
 
 #[cold]
 fn lost(error: &io::Error) {
-    log::warn(format_args!("the peer of a dropped BlockingSocket may miss bytes: {error}"));
+    let what = format_args!("the peer of a dropped BlockingSocket may miss bytes: {error}");
+    match error.kind() {
+        // The peer has gone, as peers do.
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+            log::debug(what);
+        }
+        _ => log::warn(what),
+    }
 }

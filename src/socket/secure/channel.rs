@@ -73,8 +73,8 @@ pub(super) struct Channel {
     settled: bool,
     /// The stream's end (FIN) follows what was sent.
     half_closed: bool,
-    /// What `pushed` is when all but our close_notify has left.
-    all_but_end: Option<u32>,
+    /// The last so many bytes say that nothing follows, and nothing else.
+    farewell: u32,
     /// What the handshake may take.
     timeout: Duration,
     /// So it has to be done by then.
@@ -111,7 +111,7 @@ impl Channel {
             stopped: false,
             settled: false,
             half_closed: false,
-            all_but_end: None,
+            farewell: 0,
             timeout,
             deadline: None,
             given_up: false,
@@ -493,22 +493,20 @@ impl Channel {
         Some(sys.unacknowledged()? <= u32::from(self.half_closed))
     }
 
-    /// What the end of the connection by `error` means for what was sent. Our close_notify brings
-    /// nothing: a peer that has closed before us need not have it.
+    /// What the end of the connection by `error` means for what was sent. A peer that has closed
+    /// before is not told that nothing follows, and has missed nothing by that.
     fn if_acknowledged(&self, sys: &Sys, error: Errno) -> Result<bool, Errno> {
-        let Some(left) = sys.unacknowledged() else { return Ok(true) };
-        let behind = self.all_but_end.map_or(0, |all| self.pushed.wrapping_sub(all));
-        // Where not even all the rest has left, the difference is below zero.
-        let behind = u32::try_from(behind.cast_signed()).unwrap_or(0);
-        if left <= behind + u32::from(self.half_closed) { Ok(true) } else { Err(error) }
+        let said_last = u32::from(self.half_closed) + self.farewell;
+        match sys.unacknowledged() {
+            Some(left) if left > said_last => Err(error),
+            _ => Ok(true),
+        }
     }
 
     /// Puts close_notify behind everything else that is to be sent.
     pub(super) fn say_goodbye(&mut self) {
-        if self.all_but_end.is_none() {
-            let left = self.records.len() - self.sent;
-            self.all_but_end = Some(self.pushed.wrapping_add(left as u32));
-        }
+        let before = self.records.len();
         self.session.close(&mut self.unfinished, &mut self.records);
+        self.farewell += (self.records.len() - before) as u32;
     }
 }

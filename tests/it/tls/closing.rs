@@ -249,6 +249,47 @@ fn close_takes_no_long_time_whether_the_peer_closes_too_or_stays() {
     }
 }
 
+#[test]
+fn a_close_is_well_though_a_peer_that_has_all_has_closed_before() {
+    /// A client whose peer answered and closed without a word, so that it is reset by what comes.
+    fn answered<T>(connect: impl FnOnce(u16, ClientTls) -> T) -> T {
+        let identity = Identity::new();
+        let client = identity.both().1;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = thread::spawn(move || {
+            let mut peer = identity.accept(&listener);
+            assert_eq!(peer.read_exact(7), b"request");
+            let response = peer.sealer.data(b"response");
+            peer.send(&[response]);
+        });
+        let socket = connect(port, client);
+        serving.join().unwrap();
+        socket
+    }
+
+    bounded(|| {
+        let socket = answered(|port, client| {
+            let to = ("localhost", port);
+            let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
+            socket.send_all(b"request").unwrap();
+            socket.recv_all(&mut [0; 8]).unwrap();
+            socket
+        });
+        socket.close().unwrap();
+        let socket = answered(|port, client| {
+            asyncoro::run(async move {
+                let to = ("localhost", port);
+                let socket = AsyncSocket::create_tls_connection(to, &client).await.unwrap();
+                socket.send_all(b"request").await.unwrap();
+                socket.recv_all(&mut [0; 8]).await.unwrap();
+                socket.into_blocking().await.unwrap()
+            })
+        });
+        asyncoro::run(async move { socket.into_async().unwrap().close().await.unwrap() });
+    });
+}
+
 /// A connected client whose peer takes a little and then nothing; the peer, which must be kept.
 fn deaf(client: &ClientTls, identity: Identity) -> (BlockingSocket, TcpStream) {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);

@@ -155,6 +155,19 @@ impl Peer {
         all
     }
 
+    /// What the other end sends, so much of it.
+    pub(super) fn read_exact(&mut self, count: usize) -> Vec<u8> {
+        let mut got = vec![0; count];
+        loop {
+            match self.session.reader().read_exact(&mut got) {
+                Ok(()) => return got,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error:?}"),
+            }
+            self.session.read_tls(&mut self.stream).unwrap();
+            self.session.process_new_packets().unwrap();
+        }
+    }
+
     /// What the other end sends, up to its close_notify.
     pub(super) fn read_to_end(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
