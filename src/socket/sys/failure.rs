@@ -15,8 +15,9 @@ impl Sys {
     #[inline]
     pub(super) fn heard(&self, got: Result<usize>) -> Result<usize> {
         match got {
-            Ok(1..) | Err(Errno::AGAIN) => got,
-            _ => self.heard_end(got),
+            Ok(count @ 1..) => Ok(count),
+            Err(Errno::AGAIN) => Err(Errno::AGAIN),
+            end => self.heard_end(end),
         }
     }
 
@@ -31,11 +32,11 @@ impl Sys {
     /// What a send has given.
     #[inline]
     pub(super) fn told(&self, sent: Result<usize>) -> Result<usize> {
-        sent.map_err(
-            |error| {
-                if error == Errno::AGAIN { error } else { self.note(Call::Send, error) }
-            },
-        )
+        match sent {
+            Ok(count) => Ok(count),
+            Err(Errno::AGAIN) => Err(Errno::AGAIN),
+            Err(error) => Err(self.note(Call::Send, error)),
+        }
     }
 
     /// Keeps the error of a call if it has ended the connection.
