@@ -44,16 +44,16 @@ impl Op for Recv<'_> {
         if held > 0 {
             return Progress::Done(Ok(held));
         }
-        let mut asked = self.0.len();
-        if !is_usual(asked) && sys.kind().is_stream() {
+        let mut buffer = &mut *self.0;
+        if !is_usual(buffer.len()) && sys.kind().is_stream() {
             // Nothing asked for is there at once, on a stream; an empty datagram has to come.
-            if asked == 0 {
+            if buffer.is_empty() {
                 return Progress::Done(Ok(0));
             }
             // A part of a stream is as good as all of it, and one call must not go on for ever.
-            asked = Share::BYTES;
+            buffer = &mut buffer[..Share::BYTES];
         }
-        side.read(sys, asked, |sys| sys.recv(&mut self.0[..asked]))
+        side.read(sys, buffer.len(), |sys| sys.recv(buffer))
     }
 
     fn weight(&self, got: &usize) -> usize {

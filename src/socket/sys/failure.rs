@@ -15,17 +15,24 @@ impl Sys {
     #[inline]
     pub(super) fn heard(&self, got: Result<usize>) -> Result<usize> {
         match got {
-            Ok(count @ 1..) => Ok(count),
+            Ok(0) => self.heard_nothing(),
+            Ok(count) => Ok(count),
             Err(Errno::AGAIN) => Err(Errno::AGAIN),
-            end => self.heard_end(end),
+            Err(error) => Err(self.heard_error(error)),
         }
     }
 
     #[cold]
-    fn heard_end(&self, got: Result<usize>) -> Result<usize> {
-        match got {
-            Err(error) if error != Errno::NOTCONN => Err(self.note(Call::Receive, error)),
-            got => self.failure().map_or(got, Err),
+    fn heard_nothing(&self) -> Result<usize> {
+        self.failure().map_or(Ok(0), Err)
+    }
+
+    #[cold]
+    fn heard_error(&self, error: Errno) -> Errno {
+        if error == Errno::NOTCONN {
+            self.failure().unwrap_or(error)
+        } else {
+            self.note(Call::Receive, error)
         }
     }
 
