@@ -215,23 +215,22 @@ impl<'a, O: Op> Verb<'a, O> {
         } else if self.stage != Stage::HasTurn && !self.is_called(cx) {
             return self.pend(engine, cx);
         }
-        let mut attempted = self.op.attempt(&mut InTurn { core, engine, comes_anew });
-        // On its own, so that the usual way has this one look at what has come out.
-        if comes_anew {
-            attempted = match attempted {
-                Some(Progress::Done(Ok(value))) => {
-                    self.stage = Stage::Over;
-                    engine.charge(self.op.weight(&value));
-                    return Poll::Ready(Ok(value));
+        match self.op.attempt(&mut InTurn { core, engine, comes_anew }) {
+            // The usual way looks once at what has come out, and then at this.
+            Some(Progress::Done(Ok(value))) => {
+                if !comes_anew {
+                    return self.end(Ok(value));
                 }
-                other => other,
-            };
-        }
-        match attempted {
-            Some(Progress::Done(result)) => self.end(result),
-            Some(Progress::Wait) => self.wait(engine, cx),
-            Some(Progress::Again) => self.let_others_go_first(engine, cx),
-            None => self.stand_in_line(engine, cx),
+                self.stage = Stage::Over;
+                engine.charge(self.op.weight(&value));
+                Poll::Ready(Ok(value))
+            }
+            attempted => match attempted {
+                Some(Progress::Done(result)) => self.end(result),
+                Some(Progress::Wait) => self.wait(engine, cx),
+                Some(Progress::Again) => self.let_others_go_first(engine, cx),
+                None => self.stand_in_line(engine, cx),
+            },
         }
     }
 
