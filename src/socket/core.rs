@@ -310,7 +310,7 @@ impl Core {
         let (progress, flush) = {
             let state = &mut *self.state.borrow_mut();
             let (sys, half) = O::Side::parts(state);
-            if comes_anew && half.turn.is_taken() {
+            if half.turn.is_taken() && comes_anew {
                 return None;
             }
             match sys {

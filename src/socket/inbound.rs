@@ -248,7 +248,7 @@ impl ReadSide {
         }
         match call(sys) {
             Ok(got) => {
-                if got > 0 && !self.suspicious && sys.tells_drained(got, asked) {
+                if !self.suspicious && sys.tells_drained(got, asked) && got > 0 {
                     self.drained = true;
                 }
                 Progress::Done(Ok(got))

@@ -222,15 +222,21 @@ impl<'a, O: Op> Verb<'a, O> {
             return self.pend(engine, cx);
         }
         match self.op.attempt(&mut InTurn { core, engine, comes_anew }) {
-            Some(Progress::Done(Ok(value))) if comes_anew => {
+            // The usual way looks once at what has come out, and then at this.
+            Some(Progress::Done(Ok(value))) => {
+                if !comes_anew {
+                    return self.end(Ok(value));
+                }
                 self.stage = Stage::Over;
                 engine.charge(self.op.weight(&value));
                 Poll::Ready(Ok(value))
             }
-            Some(Progress::Done(result)) => self.end(result),
-            Some(Progress::Wait) => self.wait(engine, cx),
-            Some(Progress::Again) => self.let_others_go_first(engine, cx),
-            None => self.stand_in_line(engine, cx),
+            attempted => match attempted {
+                Some(Progress::Done(result)) => self.end(result),
+                Some(Progress::Wait) => self.wait(engine, cx),
+                Some(Progress::Again) => self.let_others_go_first(engine, cx),
+                None => self.stand_in_line(engine, cx),
+            },
         }
     }
 

@@ -141,10 +141,10 @@ impl Engine {
                 self.running.set(0);
                 return;
             }
-            let mut table = self.table.borrow_mut();
             let woken = self.woken.get();
-            if !woken || !table.is_idle() || self.is_inherited() || !self.takes_a_time() {
-                table.put_back(index, body, woken);
+            let goes_on = woken && self.table.borrow_mut().is_idle() && !self.is_inherited();
+            if !goes_on || !self.takes_a_time() {
+                self.table.borrow_mut().put_back(index, body, woken);
                 return;
             }
         }

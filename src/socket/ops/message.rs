@@ -23,7 +23,7 @@ use crate::{
 /// `recv_msg`: the next payload, in memory of its own.
 #[derive(Default)]
 pub(crate) struct RecvMsg {
-    /// Bytes gathered so far; a message has no more than fit.
+    /// Bytes gathered so far, or of the message; it has no more than fit.
     have: u32,
 }
 
@@ -40,6 +40,7 @@ impl Op for RecvMsg {
         side: &mut ReadSide,
     ) -> Progress<Option<Bytes>> {
         if let Some(message) = side.take_message(settings.message_limit()) {
+            self.have = message.len() as u32;
             return Progress::Done(Ok(Some(message)));
         }
         let mut want = Want::Message { limit: settings.message_limit() };
@@ -47,7 +48,10 @@ impl Op for RecvMsg {
             Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
             Piece::Own(bytes) => bytes,
         });
-        self.have = side.held().len() as u32;
+        self.have = match &progress {
+            Progress::Done(Ok(Some(message))) => message.len() as u32,
+            _ => side.held().len() as u32,
+        };
         progress
     }
 
@@ -55,8 +59,8 @@ impl Op for RecvMsg {
         self.have as usize
     }
 
-    fn weight(&self, got: &Option<Bytes>) -> usize {
-        got.as_ref().map_or(0, Bytes::len)
+    fn weight(&self, _: &Option<Bytes>) -> usize {
+        self.have as usize
     }
 
     fn is_nothing(&self, got: &Option<Bytes>) -> bool {

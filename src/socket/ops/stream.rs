@@ -25,6 +25,11 @@ const DIRECT_BYTES: usize = 4 << 10;
 /// Most bytes that one `recv_bytes` takes.
 const LONGEST_BYTES: usize = 1 << 20;
 
+/// Whether so many bytes are neither none nor more than one step's share: one look for both.
+fn is_usual(bytes: usize) -> bool {
+    bytes.wrapping_sub(1) < Share::BYTES
+}
+
 /// `recv`: one read into the caller's buffer.
 pub(crate) struct Recv<'a>(pub(crate) &'a mut [u8]);
 
@@ -36,15 +41,18 @@ impl Op for Recv<'_> {
 
     fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
         let held = side.copy_front(self.0);
-        // Nothing asked for is there at once, on a stream; an empty datagram has to come.
-        if held > 0 || (self.0.is_empty() && sys.kind().is_stream()) {
+        if held > 0 {
             return Progress::Done(Ok(held));
         }
-        // A part of a stream is as good as all of it, and one call must not go on for ever.
-        let buffer = match self.0.split_at_mut_checked(Share::BYTES) {
-            Some((part, _)) if sys.kind().is_stream() => part,
-            _ => &mut *self.0,
-        };
+        let mut buffer = &mut *self.0;
+        if !is_usual(buffer.len()) && sys.kind().is_stream() {
+            // Nothing asked for is there at once, on a stream; an empty datagram has to come.
+            if buffer.is_empty() {
+                return Progress::Done(Ok(0));
+            }
+            // A part of a stream is as good as all of it, and one call must not go on for ever.
+            buffer = &mut buffer[..Share::BYTES];
+        }
         side.read(sys, buffer.len(), |sys| sys.recv(buffer))
     }
 

@@ -15,27 +15,35 @@ impl Sys {
     #[inline]
     pub(super) fn heard(&self, got: Result<usize>) -> Result<usize> {
         match got {
-            Ok(1..) | Err(Errno::AGAIN) => got,
-            _ => self.heard_end(got),
+            Ok(0) => self.heard_nothing(),
+            Ok(count) => Ok(count),
+            Err(Errno::AGAIN) => Err(Errno::AGAIN),
+            Err(error) => Err(self.heard_error(error)),
         }
     }
 
     #[cold]
-    fn heard_end(&self, got: Result<usize>) -> Result<usize> {
-        match got {
-            Err(error) if error != Errno::NOTCONN => Err(self.note(Call::Receive, error)),
-            got => self.failure().map_or(got, Err),
+    fn heard_nothing(&self) -> Result<usize> {
+        self.failure().map_or(Ok(0), Err)
+    }
+
+    #[cold]
+    fn heard_error(&self, error: Errno) -> Errno {
+        if error == Errno::NOTCONN {
+            self.failure().unwrap_or(error)
+        } else {
+            self.note(Call::Receive, error)
         }
     }
 
     /// What a send has given.
     #[inline]
     pub(super) fn told(&self, sent: Result<usize>) -> Result<usize> {
-        sent.map_err(
-            |error| {
-                if error == Errno::AGAIN { error } else { self.note(Call::Send, error) }
-            },
-        )
+        match sent {
+            Ok(count) => Ok(count),
+            Err(Errno::AGAIN) => Err(Errno::AGAIN),
+            Err(error) => Err(self.note(Call::Send, error)),
+        }
     }
 
     /// Keeps the error of a call if it has ended the connection.
