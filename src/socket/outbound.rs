@@ -231,7 +231,7 @@ impl WriteSide {
         match sent {
             Ok(sent) => {
                 if sys.tells_full(sent, asked) {
-                    self.fill();
+                    self.room = if sys.is_starved() { Room::Paused } else { Room::None };
                 }
                 Progress::Done(Ok(self.advance(sent)))
             }

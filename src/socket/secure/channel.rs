@@ -63,6 +63,8 @@ pub(super) struct Channel {
     /// Bytes received and bytes sent that count as progress, as far as they fit.
     received: u32,
     pushed: u32,
+    /// What is to be sent waits for memory of the system, and not for room: no driver reports it.
+    starved: bool,
     /// What ended sending; each later send says the same.
     broken: Option<Errno>,
     /// The stream has ended.
@@ -106,6 +108,7 @@ impl Channel {
             awaited: 0,
             received: 0,
             pushed: 0,
+            starved: false,
             broken: None,
             ended: false,
             stopped: false,
@@ -372,11 +375,13 @@ impl Channel {
         let sealed = &buffer[..sealed.map_err(|_| Errno::PROTO)?];
         match sys.send_raw(sealed) {
             Ok(sent) => {
+                self.starved = false;
                 self.pushed = self.pushed.wrapping_add(sent as u32);
                 self.records.extend_from_slice(&sealed[sent..]);
             }
             // The session counts it among those that the peer has got: it must leave, if late.
             Err(error) if error == Errno::AGAIN || is_transient(error) => {
+                self.starved = error != Errno::AGAIN;
                 self.records.extend_from_slice(sealed);
             }
             Err(error) => return Err(self.break_off(error)),
@@ -409,6 +414,11 @@ impl Channel {
             count += part;
         }
         self.send(sys, &plain[..count])
+    }
+
+    /// Whether the last call of [`Channel::send`] found no memory.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved
     }
 
     /// Whether records are still to be sent.

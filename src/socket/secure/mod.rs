@@ -247,6 +247,11 @@ impl Secure {
         self.owes.load(Ordering::Acquire)
     }
 
+    /// Whether what is owed waits for memory of the system.
+    pub(super) fn is_starved(&self) -> bool {
+        self.channel(|channel| channel.is_starved()).unwrap_or(false)
+    }
+
     pub(super) fn push(&self, sys: &Sys) -> Result<(), Errno> {
         self.call(|channel| channel.push(sys))
     }

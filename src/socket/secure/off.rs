@@ -62,6 +62,10 @@ impl Secure {
         match *self {}
     }
 
+    pub(super) fn is_starved(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn owes(&self) -> bool {
         match *self {}
     }

@@ -105,6 +105,12 @@ impl Sys {
         }
     }
 
+    /// Whether what TLS owes waits for memory of the system, of which no driver tells.
+    #[cold]
+    pub(crate) fn is_starved(&self) -> bool {
+        self.secure().is_some_and(Secure::is_starved)
+    }
+
     /// A number that changes with each byte of a record that comes or goes in this direction.
     pub(crate) fn moved(&self, direction: Direction) -> u32 {
         self.secure().map_or(0, |tls| tls.moved(direction))
