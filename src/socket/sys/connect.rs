@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use rustix::{io::Errno, net};
-use socket2::Domain;
+use socket2::{Domain, SockRef};
 
 use super::{Call, Direction, Result, Sys, again, domain, with_address};
 use crate::addr::Address;
@@ -13,7 +13,7 @@ use crate::addr::Address;
 impl Sys {
     /// Whether it listens.
     pub(crate) fn is_listening(&self) -> bool {
-        self.options().is_listener().unwrap_or(false)
+        is_listening(&self.options())
     }
 
     /// The family of its addresses, if the system tells.
@@ -99,4 +99,15 @@ impl Sys {
             Err(error) => Err(error),
         }
     }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn is_listening(socket: &SockRef<'_>) -> bool {
+    socket.is_listener().unwrap_or(false)
+}
+
+/// Apple's systems do not tell.
+#[cfg(target_vendor = "apple")]
+fn is_listening(_: &SockRef<'_>) -> bool {
+    true
 }
