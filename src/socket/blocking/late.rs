@@ -142,12 +142,12 @@ impl Late {
 
 #[cold]
 fn lost(error: &io::Error) {
-    let what = format_args!("the peer of a dropped BlockingSocket may miss bytes: {error}");
+    let what = format!("the peer of a dropped BlockingSocket may miss bytes: {error}");
     match error.kind() {
         // The peer has gone, as peers do.
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
-            log::debug(what);
+            log::debug(format_args!("{what}"));
         }
-        _ => log::warn(what),
+        _ => log::warn(format_args!("{what}")),
     }
 }
