@@ -186,6 +186,36 @@ fn a_send_that_finds_no_memory_or_a_signal_is_made_again_by_every_verb() {
     injected(name, SENDS, &["ENOBUFS", "ENOMEM", "EINTR"], "1+2", move_bytes);
 }
 
+/// TLS has sealed what the system then has no memory for, and no driver tells of memory.
+#[cfg(feature = "tls")]
+#[test]
+fn a_record_that_finds_no_memory_leaves_at_the_end_of_a_pause() {
+    use crate::pairs::{Kind, pair};
+    let name = "injected::a_record_that_finds_no_memory_leaves_at_the_end_of_a_pause";
+    injected(name, SENDS, &["ENOBUFS", "ENOMEM"], "5+3", || {
+        for kind in [Kind::Tls, Kind::Tls12] {
+            run(async move || {
+                let (near, far) = pair(kind);
+                let sending = asyncoro::spawn(async move {
+                    near.send_all(&[7; 300_000]).await.unwrap();
+                    near.send_msg(&[7; 300_000]).await.unwrap();
+                    near
+                });
+                assert_eq!(far.recv_all_bytes(300_000).await.unwrap().len(), 300_000);
+                assert_eq!(far.recv_msg().await.unwrap().unwrap().len(), 300_000);
+                let near = sending.await.unwrap().into_blocking().await.unwrap();
+                let sending = thread::spawn(move || {
+                    near.send_all(&[7; 300_000]).unwrap();
+                    near.send_msg(&[7; 300_000]).unwrap();
+                });
+                assert_eq!(far.recv_all_bytes(300_000).await.unwrap().len(), 300_000);
+                assert_eq!(far.recv_msg().await.unwrap().unwrap().len(), 300_000);
+                sending.join().unwrap();
+            });
+        }
+    });
+}
+
 #[test]
 fn a_receive_that_finds_no_memory_or_a_signal_is_made_again_by_every_verb() {
     let name = "injected::a_receive_that_finds_no_memory_or_a_signal_is_made_again_by_every_verb";
