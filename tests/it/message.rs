@@ -184,6 +184,8 @@ fn a_timeout_never_desynchronises() {
         let bytes = framed(b"hello");
         for cut in 1..bytes.len() {
             peer.write_all(&bytes[..cut]).unwrap();
+            // What was written may still be on its way.
+            socket.readable().await.unwrap();
             socket.set_timeout(Some(Duration::from_millis(2)));
             let error = socket.recv_msg().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
