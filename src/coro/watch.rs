@@ -343,6 +343,8 @@ impl Engine {
         self.flush_dirty();
         let until = Driver::after(self.settings.drain);
         loop {
+            // First, since it may let go of the last one, and then nothing would end the wait.
+            self.do_chores();
             let mut unsent = self.sources.borrow().unsent();
             unsent.extend(self.unsent_after_pause());
             unsent.extend(self.unfinished.borrow().iter().cloned());
@@ -354,7 +356,6 @@ impl Engine {
                 break;
             }
             drop(unsent);
-            self.do_chores();
             self.fire_timers();
             self.read_inbox();
             self.tell_idle();

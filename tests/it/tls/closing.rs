@@ -14,13 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use asyncoro::{AsyncSocket, BlockingSocket, ClientTls};
+use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, ClientTls};
 use rustls::ClientConnection;
 
-use super::{listening, localhost, records::Identity};
+use super::{listening, localhost, records::Identity, secured};
 use crate::{
     bounded::Watched,
-    pairs::{BIG, Kind, assert_closed, bounded, pair, pattern, run, started},
+    pairs::{BIG, Kind, assert_closed, bounded, pair, pattern, raw, run, started},
 };
 
 /// Fits between two sockets, but only partly into what the peer's system takes at once.
@@ -389,5 +389,31 @@ fn an_accept_that_is_dropped_leaves_no_waker() {
         }
         let kept = wakers.iter().filter(|counted| Arc::strong_count(counted) > 1).count();
         assert_eq!(kept, 0, "wakers of dropped futures");
+    });
+}
+
+#[test]
+fn the_end_of_a_scheduler_waits_no_longer_than_the_peer_takes() {
+    bounded(|| {
+        for _ in 0..10 {
+            let (near, far) = raw(Kind::Tcp4);
+            let (near, far) = secured(near, far);
+            let (ends, ended) = mpsc::channel::<()>();
+            let reader = thread::spawn(move || {
+                // The socket is dropped by then, and not all of it has arrived.
+                let _ = ended.recv();
+                let mut all = vec![0; SIZE];
+                far.recv_all(&mut all).unwrap();
+                far
+            });
+            let scheduler = AsynCoro::builder().drain(Duration::MAX).build().unwrap();
+            scheduler.run_until(async move {
+                let near = near.into_async().unwrap();
+                near.send_all(&pattern(SIZE)).await.unwrap();
+                drop(near);
+                drop(ends);
+            });
+            drop(reader.join().unwrap());
+        }
     });
 }
