@@ -497,20 +497,19 @@ impl Channel {
         Ok(self.is_acknowledged(sys) == Some(true))
     }
 
-    /// Whether the peer's system has everything; `None` where ours does not tell.
+    /// Whether the peer's system has all that says something; `None` where ours does not tell.
+    ///
+    /// Whether the close_notify and the end have arrived does not matter: the system goes on
+    /// sending them after the close, and a peer that is reset before it reads them has missed no
+    /// content.
     fn is_acknowledged(&self, sys: &Sys) -> Option<bool> {
-        // The end itself counts as one byte; whether it has arrived does not matter.
-        Some(sys.unacknowledged()? <= u32::from(self.half_closed))
+        let without_content = u32::from(self.half_closed) + self.farewell;
+        Some(sys.unacknowledged()? <= without_content)
     }
 
-    /// What the end of the connection by `error` means for what was sent. A peer that has closed
-    /// before is not told that nothing follows, and has missed nothing by that.
+    /// What the end of the connection by `error` means for what was sent.
     fn if_acknowledged(&self, sys: &Sys, error: Errno) -> Result<bool, Errno> {
-        let said_last = u32::from(self.half_closed) + self.farewell;
-        match sys.unacknowledged() {
-            Some(left) if left > said_last => Err(error),
-            _ => Ok(true),
-        }
+        if self.is_acknowledged(sys) == Some(false) { Err(error) } else { Ok(true) }
     }
 
     /// Puts close_notify behind everything else that is to be sent.

@@ -1,6 +1,7 @@
 //! What was sent before an end arrives, whatever the peer sends late; and how long an end takes.
 
 use std::{
+    future::Future,
     io::{ErrorKind, Write},
     net::{Shutdown, TcpListener, TcpStream},
     pin::pin,
@@ -245,6 +246,25 @@ fn close_takes_no_long_time_whether_the_peer_closes_too_or_stays() {
             println!("figure: close with a peer that stays ({stays}) took {:?}", begun.elapsed());
             assert!(begun.elapsed() < SOON);
             drop(connecting.join().unwrap());
+        });
+    }
+}
+
+/// The peer's answer has acknowledged all that was sent; that it also acknowledges the close_notify
+/// takes the 40 ms of a delayed acknowledgement, for which nobody needs to wait.
+#[test]
+fn a_close_does_not_wait_when_only_its_close_notify_is_not_acknowledged() {
+    for kind in [Kind::Tls, Kind::Tls12] {
+        run(async move || {
+            let (near, far) = pair(kind);
+            near.send_all(b"question").await.unwrap();
+            assert_eq!(far.recv_all_bytes(8).await.unwrap(), "question");
+            far.send_all(b"answer").await.unwrap();
+            assert_eq!(near.recv_all_bytes(6).await.unwrap(), "answer");
+            let closed = pin!(near.close()).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(closed, Poll::Ready(Ok(()))), "{kind:?}: {closed:?}");
+            assert_eq!(far.recv(&mut [0]).await.unwrap(), 0, "{kind:?}");
+            assert!(far.peer_closed_cleanly(), "{kind:?}");
         });
     }
 }
