@@ -241,7 +241,9 @@ fn a_header_of_ffffffff_is_an_error_and_grows_nothing() {
             let inner = error.get_ref().unwrap().downcast_ref::<Incomplete>().unwrap();
             assert_eq!(*inner, Incomplete { got: 996, expected: 0xffff_ffff });
             let grown = most_memory() - before;
-            assert!(grown < 2 << 20, "memory has grown by {grown} bytes");
+            // AddressSanitizer keeps what was freed for a while.
+            let bound = if cfg!(asan) { 64 << 20 } else { 2 << 20 };
+            assert!(grown < bound, "memory has grown by {grown} bytes");
         });
     });
 }

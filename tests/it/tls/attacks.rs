@@ -256,7 +256,8 @@ fn descriptors() -> usize {
 #[test]
 fn connections_that_are_reset_give_their_descriptors_back_at_once() {
     const TEST: &str = "connections_that_are_reset_give_their_descriptors_back_at_once";
-    const RESETS: usize = 400;
+    // Under AddressSanitizer handshakes take long.
+    const RESETS: usize = if cfg!(asan) { 50 } else { 400 };
     if !is_own_process(TEST) {
         return;
     }
