@@ -202,16 +202,19 @@ impl Twin {
     }
 
     /// Waits until what TLS has taken and found no room has left: there is no scheduler that would
-    /// send it. A failure is told by the next verb.
+    /// send it. A failure is told by the next verb, and here, if the socket is closed meanwhile.
     fn push_owed<O: Op<Side: Kept>>(&self, deadline: Option<Instant>) -> io::Result<()> {
         while self.sys.owes() {
             let meant = self.sys.push().map_err(|error| meaning(Call::Send, error));
             let is_paused = meant == Err(Meaning::Pause);
-            if !is_paused && meant != Err(Meaning::Wait) {
+            if meant.is_ok() {
                 break;
             }
             if self.is_closed() && !O::CLOSES {
                 return Err(error::closed());
+            }
+            if !is_paused && meant != Err(Meaning::Wait) {
+                break;
             }
             if !self.wait::<O>(deadline, is_paused)? {
                 break;

@@ -15,10 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, ClientTls};
+use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, ClientTls, error::is_closed};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustls::ClientConnection;
 
-use super::{listening, localhost, records::Identity, secured};
+use super::{listening, localhost, records::Identity, secured, secured_by};
 use crate::{
     bounded::Watched,
     pairs::{BIG, Kind, assert_closed, bounded, pair, pattern, raw, run, started},
@@ -124,6 +125,44 @@ fn what_was_sent_arrives_though_another_thread_sends_when_the_socket_is_closed()
         assert_closed(writing.join());
         assert!(serving.join().unwrap() >= SIZE);
     });
+}
+
+/// A close in another thread ends a send whose last records find no room: these cannot leave any
+/// more, and so the send must not say that they have.
+#[test]
+fn a_send_that_is_closed_under_says_no_more_than_arrives() {
+    for kind in [Kind::Tls, Kind::Tls12] {
+        bounded(move || {
+            let (near, far) = raw(kind);
+            near.set_send_buffer_size(32 << 10).unwrap();
+            let (near, far) = secured_by(kind.tls().unwrap(), near, far);
+            let sender = near.clone();
+            let sending = thread::spawn(move || {
+                let (bytes, mut said) = (pattern(64 << 10), 0);
+                loop {
+                    match sender.send(&bytes) {
+                        Ok(count) => said += count,
+                        Err(error) => return (said, error),
+                    }
+                }
+            });
+            let has_room = || {
+                let mut polled = [PollFd::new(&near, PollFlags::OUT)];
+                rustix::event::poll(&mut polled, Some(&Timespec::default())).unwrap() > 0
+            };
+            while has_room() {
+                thread::yield_now();
+            }
+            near.close().ok();
+            let (said, error) = sending.join().unwrap();
+            assert!(is_closed(&error), "{kind:?}: {error:?}");
+            let mut came = 0;
+            while let Ok(count @ 1..) = far.recv(&mut [0; 4096]) {
+                came += count;
+            }
+            assert!(came >= said, "{kind:?}: {said} bytes were said to be sent, and {came} came");
+        });
+    }
 }
 
 /// A client that says hello, and what it does when the server has answered: it sends all that it
