@@ -55,14 +55,20 @@ impl Rng {
 
     /// The length of something: mostly short, at times around the bounds that the library knows.
     pub(super) fn len(&mut self) -> usize {
-        let len = match self.below(20) {
-            0..7 => self.below(24),
-            7..12 => self.below(700),
-            12..15 => (4 << 10) - 8 + self.below(16),
-            15..17 => (16 << 10) - 40 + self.below(80),
-            17..19 => (64 << 10) - 8 + self.below(16),
-            _ => self.below(300_000),
-        };
+        self.len_above(0)
+    }
+
+    /// The same and `more`.
+    pub(super) fn len_above(&mut self, more: usize) -> usize {
+        let len = more
+            + match self.below(20) {
+                0..7 => self.below(24),
+                7..12 => self.below(700),
+                12..15 => (4 << 10) - 8 + self.below(16),
+                15..17 => (16 << 10) - 40 + self.below(80),
+                17..19 => (64 << 10) - 8 + self.below(16),
+                _ => self.below(300_000),
+            };
         // No byte of a header may look like memory that nobody has written to.
         (0..=len).rev().find(|len| !(*len as u32).to_be_bytes().contains(&0xFF)).unwrap_or(0)
     }

@@ -100,7 +100,7 @@ async fn step(actor: &mut Actor, socket: &Socket, alone: bool) -> bool {
     let how =
         if actor.rng.one_in(3) { How::dropped(&mut actor.rng) } else { How::whole(&mut actor.rng) };
     let len = match actor.shared.plan.ends[actor.end].deaf {
-        true => 50_000 + actor.rng.len(),
+        true => actor.rng.len_above(50_000),
         false => actor.rng.len(),
     };
     let payload = actor.rng.bytes(len);
