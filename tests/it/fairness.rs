@@ -26,6 +26,7 @@ use crate::{
         BIG, KINDS, Kind, blocking, each, half, narrow, pair, pattern, settle, statistics,
         wait_for_bytes,
     },
+    verbs::each_kind,
     within::{run_within, within},
 };
 
@@ -104,7 +105,7 @@ fn no_time_is_enough_for_what_is_ready() {
 
 /// Bytes that take many shares and many turns.
 fn much(kind: Kind) -> Vec<u8> {
-    let count = if kind == Kind::Unix { 32 << 20 } else { 4 << 20 };
+    let count = if kind == Kind::Unix { 8 << 20 } else { 4 << 20 };
     (0..count).map(|n| ((n * 31) >> 7) as u8).collect()
 }
 
@@ -125,7 +126,7 @@ async fn turns_beside<F: Future<Output = ()> + 'static>(moving: F) -> usize {
 
 #[test]
 fn who_moves_much_lets_others_have_their_turn() {
-    each(async |kind| {
+    each_kind(async |kind| {
         let payload = much(kind);
         let len = payload.len();
         let (near, far) = half(kind);
@@ -205,7 +206,10 @@ fn a_long_queue_leaves_in_the_turns_of_others() {
         for drops in [false, true] {
             let same = payload.clone();
             let peer = within(move || {
-                asyncoro::run(async move {
+                // As long as it takes on a slow machine.
+                let time = Duration::from_secs(30);
+                let builder = asyncoro::AsynCoro::builder().drain(time).linger(time);
+                builder.build().unwrap().run(async move {
                     let (near, far) = half(kind);
                     let peer = reads(far, same.clone());
                     near.try_send_msg(&same).unwrap();
