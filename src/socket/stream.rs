@@ -152,7 +152,8 @@ impl AsyncSocket {
 
     /// Receives at most `max` bytes into memory of their own; empty at the end of the stream.
     ///
-    /// From 4 KiB on the bytes are received straight into it.
+    /// From 4 KiB on the bytes are received straight into it. Receiving none of a stream is over
+    /// at once.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv`].

@@ -1,11 +1,14 @@
 //! `try_` verbs: they say `WouldBlock` only when the system would.
 
-use std::{io::ErrorKind, os::unix::net::UnixStream, time::Duration};
+use std::{io::ErrorKind, os::unix::net::UnixStream, thread, time::Duration};
 
-use asyncoro::{
-    AsyncSocket, BlockingSocket, coro::yield_now, error::TimedOut, run, spawn, time::sleep,
-};
+use asyncoro::{AsyncSocket, coro::yield_now, error::TimedOut, run, spawn, time::sleep};
 use bytes::Bytes;
+
+use crate::{
+    pairs::{self, KINDS, blocking_pair, bounded, each, take_now},
+    verbs::{End, each_face},
+};
 
 fn pair() -> (AsyncSocket, AsyncSocket) {
     let (near, far) = UnixStream::pair().unwrap();
@@ -53,8 +56,8 @@ fn a_try_verb_asks_the_system_again_in_a_later_turn() {
 
 #[test]
 fn try_send_msg_takes_more_in_one_turn_than_the_queue_holds() {
-    asyncoro::run(async {
-        let (near, far) = pair();
+    each(async |kind| {
+        let (near, far) = pairs::pair(kind);
         near.options().set_send_buffer_size(200 << 10).unwrap();
         let message = Bytes::from(vec![7; 1 << 10]);
         for _ in 0..100 {
@@ -68,26 +71,36 @@ fn try_send_msg_takes_more_in_one_turn_than_the_queue_holds() {
 
 #[test]
 fn try_send_msg_goes_on_once_the_peer_has_read() {
-    let message = Bytes::from(vec![7; 1 << 10]);
-    let (near, far) = UnixStream::pair().unwrap();
-    let (near, far) = (BlockingSocket::new(near).unwrap(), BlockingSocket::new(far).unwrap());
-    let mut sent = 0;
-    while near.try_send_msg(&message).is_ok() {
-        sent += 1;
-    }
-    while far.try_recv(&mut [0; 65536]).is_ok() {}
-    assert!(sent > 64);
-    near.try_send_msg(&message).unwrap();
+    bounded(|| {
+        let message = Bytes::from(vec![7; 1 << 10]);
+        for kind in KINDS.iter().copied() {
+            let (near, far) = blocking_pair(kind);
+            let mut sent = 0;
+            while near.try_send_msg(&message).is_ok() {
+                sent += 1;
+            }
+            assert!(sent > 64, "{kind:?}");
+            let messages = sent + 1;
+            let reading = thread::spawn(move || {
+                for _ in 0..messages {
+                    assert_eq!(far.recv_msg().unwrap().unwrap().len(), 1 << 10);
+                }
+            });
+            near.writable().unwrap();
+            near.try_send_msg(&message).expect("the queue can leave");
+            near.flush().unwrap();
+            reading.join().unwrap();
+        }
+    });
 }
 
 #[test]
 fn without_coalescing_a_tried_message_leaves_at_once() {
-    run(async {
-        let (near, far) = pair();
+    each(async |kind| {
+        let (near, far) = pairs::pair(kind);
         near.set_coalescing(false);
         near.try_send_msg(&Bytes::from_static(b"now")).unwrap();
-        let mut buffer = [0; 16];
-        assert_eq!(far.try_recv(&mut buffer).unwrap(), 7, "no turn has ended in between");
+        assert_eq!(take_now(&far, 7), b"\0\0\0\x03now", "no turn has ended in between");
     });
 }
 
@@ -110,9 +123,39 @@ fn a_flush_that_times_out_says_that_the_rest_still_leaves() {
 
 #[test]
 fn receiving_into_nothing_is_over_at_once() {
-    run(async {
-        let (near, _far) = pair();
-        assert_eq!(near.recv(&mut []).await.unwrap(), 0);
+    each_face(async |kind, face| {
+        let (near, far) = pairs::pair(kind);
+        // With nothing to receive, and with something, which stays.
+        match End::new(face, near).await {
+            End::Asynchronous(near) => {
+                for sent in ["", "x"] {
+                    far.send(sent.as_bytes()).await.unwrap();
+                    assert_eq!(near.recv(&mut []).await.unwrap(), 0);
+                    assert_eq!(near.try_recv(&mut []).unwrap(), 0);
+                    assert_eq!(near.peek(&mut []).await.unwrap(), 0);
+                    assert_eq!(near.recv_bytes(0).await.unwrap(), "");
+                    assert_eq!(near.recv_with_limit(0, <[u8]>::len).await.unwrap(), 0);
+                    assert_eq!(near.recv_vectored(&mut []).await.unwrap(), 0);
+                    near.recv_all(&mut []).await.unwrap();
+                    assert_eq!(near.recv_all_bytes(0).await.unwrap(), "");
+                }
+                assert_eq!(near.recv_bytes(9).await.unwrap(), "x");
+            }
+            End::Blocking(near) => {
+                for sent in ["", "x"] {
+                    far.send(sent.as_bytes()).await.unwrap();
+                    assert_eq!(near.recv(&mut []).unwrap(), 0);
+                    assert_eq!(near.try_recv(&mut []).unwrap(), 0);
+                    assert_eq!(near.peek(&mut []).unwrap(), 0);
+                    assert_eq!(near.recv_bytes(0).unwrap(), "");
+                    assert_eq!(near.recv_with_limit(0, <[u8]>::len).unwrap(), 0);
+                    assert_eq!(near.recv_vectored(&mut []).unwrap(), 0);
+                    near.recv_all(&mut []).unwrap();
+                    assert_eq!(near.recv_all_bytes(0).unwrap(), "");
+                }
+                assert_eq!(near.recv_bytes(9).unwrap(), "x");
+            }
+        }
     });
 }
 
@@ -133,10 +176,13 @@ impl Drop for Explosive {
 
 #[test]
 fn a_panic_of_bytes_that_have_left_holds_up_nothing_behind_them() {
-    crate::pairs::run(|| async {
-        let (near, far) = pair();
+    each(async |kind| {
+        let (near, far) = pairs::pair(kind);
         near.options().set_send_buffer_size(1 << 20).unwrap();
-        fill(&near);
+        let mut filled = 0;
+        while let Ok(count) = near.try_send(&[0; 4096]) {
+            filled += count;
+        }
         let long = Bytes::from_owner(Explosive(vec![7; 128 << 10]));
         near.try_send_msg(&long).unwrap();
         drop(long);
@@ -146,7 +192,7 @@ fn a_panic_of_bytes_that_have_left_holds_up_nothing_behind_them() {
         for _ in 0..3 {
             yield_now().await;
         }
-        empty(&far);
+        far.recv_all_bytes(filled).await.unwrap();
         sending.await.expect("the panic is nobody's but the log's").unwrap();
         near.send_msg(b"after").await.unwrap();
         assert_eq!(far.recv_msg().await.unwrap().unwrap().len(), 128 << 10);

@@ -6,60 +6,92 @@ use asyncoro::{
     AsynCoro, AsyncSocket, coro::current, coro::yield_now, spawn, sync::mailbox, time::sleep,
 };
 
-use crate::within::run_within;
+use crate::{
+    pairs::{each, pair, wait_for_bytes},
+    verbs::{READERS, UNIT, Verb, WRITERS, unit},
+    within::run_within,
+};
 
-/// A socket with this many bytes to read, and its peer.
-fn filled(count: usize) -> (AsyncSocket, UnixStream) {
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let bytes: Vec<u8> = (0..count).map(|number| number as u8).collect();
-    theirs.write_all(&bytes).unwrap();
-    (AsyncSocket::new(ours).unwrap(), theirs)
+/// Counts how often another coroutine has run, which is always ready.
+fn other() -> Rc<Cell<usize>> {
+    let others = Rc::new(Cell::new(0));
+    let inner = Rc::clone(&others);
+    drop(spawn(async move {
+        current().set_daemon(true);
+        loop {
+            inner.set(inner.get() + 1);
+            yield_now().await;
+        }
+    }));
+    others
 }
+
+/// Asserts of the calls of a verb that no more than 128 are made before others run.
+struct Watch {
+    others: Rc<Cell<usize>>,
+    seen: usize,
+    since: usize,
+}
+
+impl Watch {
+    fn new(others: &Rc<Cell<usize>>) -> Watch {
+        Watch { others: Rc::clone(others), seen: others.get(), since: 0 }
+    }
+
+    #[track_caller]
+    fn called(&mut self, verb: Verb) {
+        self.since = if self.seen == self.others.get() { self.since + 1 } else { 1 };
+        self.seen = self.others.get();
+        // The call that has let them run, by waiting perhaps, and 128 more.
+        assert!(self.since <= 129, "{verb:?}");
+    }
+}
+
+/// More than a budget of calls, and no more than what they send has room for.
+const CALLS: usize = 200;
 
 #[test]
 fn a_reader_that_never_waits_lets_others_go_first_every_128_verbs() {
-    run_within(|| async {
-        let (socket, _theirs) = filled(10_000);
-        let others = Rc::new(Cell::new(0));
-        let inner = Rc::clone(&others);
-        drop(spawn(async move {
-            current().set_daemon(true);
-            loop {
-                inner.set(inner.get() + 1);
-                yield_now().await;
+    each(async |kind| {
+        let (near, far) = pair(kind);
+        let others = other();
+        for &verb in READERS {
+            let mut watch = Watch::new(&others);
+            for number in 0..CALLS {
+                let unit = unit(100 + (number % 100) as u8);
+                far.try_send(&unit).unwrap();
+                wait_for_bytes(&near);
+                let got = (verb.call)(near.clone(), Vec::new()).await.unwrap();
+                watch.called(verb);
+                // Nothing is lost when the budget runs out.
+                match verb.name {
+                    "readable" => assert!(got.is_empty()),
+                    _ => assert_eq!(got, unit, "{verb:?}"),
+                }
+                if verb.only_looks() {
+                    assert_eq!(near.try_recv(&mut [0; UNIT]).unwrap(), UNIT, "{verb:?}");
+                }
             }
-        }));
-        let mut byte = [0];
-        let mut since_other = (0, 0);
-        for number in 0..10_000 {
-            assert_eq!(socket.recv(&mut byte).await.unwrap(), 1);
-            assert_eq!(byte[0], number as u8, "nothing is lost when the budget runs out");
-            since_other = match since_other {
-                (count, seen) if seen == others.get() => (count + 1, seen),
-                _ => (1, others.get()),
-            };
-            assert!(since_other.0 <= 128);
         }
-        assert!(others.get() >= 10_000 / 128);
     });
 }
 
 #[test]
 fn a_writer_that_never_waits_lets_others_go_first_too() {
-    run_within(|| async {
-        let (socket, theirs) = filled(0);
-        let drain = std::thread::spawn(move || {
-            let mut theirs = theirs;
-            std::io::copy(&mut theirs, &mut std::io::sink()).unwrap()
-        });
-        let before = AsynCoro::current().statistics().resumes;
-        for _ in 0..1000 {
-            socket.send(b"x").await.unwrap();
+    each(async |kind| {
+        let (near, far) = pair(kind);
+        let others = other();
+        for &verb in WRITERS.iter().filter(|verb| verb.name != "shutdown") {
+            let mut watch = Watch::new(&others);
+            for number in 0..CALLS {
+                let unit = unit(100 + (number % 100) as u8);
+                (verb.call)(near.clone(), unit.to_vec()).await.unwrap();
+                watch.called(verb);
+            }
+            if verb.name.starts_with("send") {
+                far.recv_all_bytes(CALLS * UNIT).await.unwrap();
+            }
         }
-        let after = AsynCoro::current().statistics().resumes;
-        assert!(after - before >= 1000 / 128);
-        socket.close().await.unwrap();
-        assert_eq!(drain.join().unwrap(), 1000);
     });
 }
 
@@ -81,7 +113,8 @@ fn who_yields_for_ever_and_alone_holds_up_no_timer_no_thread_and_no_socket() {
         });
         assert_eq!(receiver.receive().await, Some(7));
         sends.join().unwrap();
-        let (socket, mut theirs) = filled(0);
+        let (socket, mut theirs) = UnixStream::pair().unwrap();
+        let socket = AsyncSocket::new(socket).unwrap();
         let writes = thread::spawn(move || {
             thread::sleep(soon);
             theirs.write_all(b"x").unwrap();
@@ -93,9 +126,11 @@ fn who_yields_for_ever_and_alone_holds_up_no_timer_no_thread_and_no_socket() {
 
 #[test]
 fn a_budget_is_fresh_at_each_resume() {
-    run_within(|| async {
-        let (socket, _theirs) = filled(1000);
+    each(async |kind| {
+        let (socket, peer) = pair(kind);
         let mut byte = [0];
+        peer.send_all(&[7; 1000]).await.unwrap();
+        socket.readable().await.unwrap();
         for _ in 0..10 {
             yield_now().await;
             let before = AsynCoro::current().statistics().resumes;

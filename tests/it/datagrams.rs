@@ -29,101 +29,145 @@ async fn bound(address: &str) -> (AsyncSocket, Address) {
     (socket, address)
 }
 
+/// Where two sockets of each family can be bound.
+fn families(name: &str) -> [[String; 2]; 3] {
+    let own = std::process::id();
+    let unix = ["a", "b"].map(|end| format!("@asyncoro-datagrams-{own}-{name}-{end}"));
+    let [four, six] = ["127.0.0.1:0", "[::1]:0"].map(|any| [any.to_owned(), any.to_owned()]);
+    [unix, four, six]
+}
+
 /// Runs a test on each family: two sockets and their addresses.
 fn on_each_family<F: Future<Output = ()>>(
     name: &str,
     test: impl Fn([(AsyncSocket, Address); 2]) -> F,
 ) {
-    let unix = ["a", "b"].map(|end| format!("@asyncoro-datagrams-{name}-{end}"));
-    let ip = ["127.0.0.1:0", "[::1]:0"].map(|any| [any.to_owned(), any.to_owned()]);
-    for [near, far] in [unix].into_iter().chain(ip) {
+    for [near, far] in families(name) {
+        println!("{near}");
         run(async { test([bound(&near).await, bound(&far).await]).await });
     }
 }
 
+/// The same on the blocking face.
+fn on_each_family_blocking(name: &str, test: impl Fn([(BlockingSocket, Address); 2])) {
+    let bound = |address: &String| {
+        let socket = BlockingSocket::create_datagram(address).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    };
+    for ends in families(name) {
+        println!("blocking {ends:?}");
+        test([bound(&ends[0]), bound(&ends[1])]);
+    }
+}
+
+/// Runs one text on each family and on both faces: `$wait!` waits for what a verb gives.
+macro_rules! on_each_face {
+    ($name:literal, $wait:ident, $ends:pat => $body:block) => {
+        on_each_family($name, |$ends| async move {
+            macro_rules! $wait {
+                ($call:expr) => {
+                    $call.await
+                };
+            }
+            $body
+        });
+        crate::within::within(|| {
+            on_each_family_blocking($name, |$ends| {
+                macro_rules! $wait {
+                    ($call:expr) => {
+                        $call
+                    };
+                }
+                $body
+            });
+        });
+    };
+}
+
 #[test]
 fn a_datagram_goes_to_its_address_and_tells_where_it_came_from() {
-    on_each_family("address", |[(near, from), (far, to)]| async move {
-        assert_eq!(near.send_to(b"there", &to).await.unwrap(), 5);
+    on_each_face!("address", wait, [(near, from), (far, to)] => {
+        assert_eq!(wait!(near.send_to(b"there", &to)).unwrap(), 5);
         let mut buffer = [0; 10];
-        assert_eq!(far.recv_from(&mut buffer).await.unwrap(), (5, from.clone()));
+        assert_eq!(wait!(far.recv_from(&mut buffer)).unwrap(), (5, from.clone()));
         assert_eq!(&buffer[..5], b"there");
-        assert_eq!(far.send_to(b"back", &from).await.unwrap(), 4);
-        assert_eq!(near.recv_from(&mut buffer).await.unwrap(), (4, to));
+        assert_eq!(wait!(far.send_to(b"back", &from)).unwrap(), 4);
+        assert_eq!(wait!(near.recv_from(&mut buffer)).unwrap(), (4, to));
     });
 }
 
 #[test]
 fn connected_sockets_send_and_recv() {
-    on_each_family("connected", |[(near, from), (far, to)]| async move {
-        near.connect(&to).await.unwrap();
-        far.connect(&from).await.unwrap();
+    on_each_face!("connected", wait, [(near, from), (far, to)] => {
+        wait!(near.connect(&to)).unwrap();
+        wait!(far.connect(&from)).unwrap();
         assert_eq!(near.peer_addr().unwrap(), to);
-        assert_eq!(near.send(b"one").await.unwrap(), 3);
-        assert_eq!(near.send_vectored(&[b"t", b"", b"wo"]).await.unwrap(), 3);
+        assert_eq!(wait!(near.send(b"one")).unwrap(), 3);
+        assert_eq!(wait!(near.send_vectored(&[b"t", b"", b"wo"])).unwrap(), 3);
         assert_eq!(near.try_send(b"three").unwrap(), 5);
         let mut buffer = [0; 10];
-        assert_eq!(far.peek(&mut buffer).await.unwrap(), 3);
-        assert_eq!(far.recv(&mut buffer).await.unwrap(), 3);
-        assert_eq!(far.recv_bytes(10).await.unwrap(), "two");
-        assert_eq!(far.recv_with(<[u8]>::len).await.unwrap(), 5);
-        near.send(b"four").await.unwrap();
+        assert_eq!(wait!(far.peek(&mut buffer)).unwrap(), 3);
+        assert_eq!(wait!(far.recv(&mut buffer)).unwrap(), 3);
+        assert_eq!(wait!(far.recv_bytes(10)).unwrap(), "two");
+        assert_eq!(wait!(far.recv_with(<[u8]>::len)).unwrap(), 5);
+        wait!(near.send(b"four")).unwrap();
         let (mut first, mut second) = ([0; 1], [0; 9]);
         let parts = &mut [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
-        assert_eq!(far.recv_vectored(parts).await.unwrap(), 4);
+        assert_eq!(wait!(far.recv_vectored(parts)).unwrap(), 4);
         assert_eq!((&first, &second[..3]), (b"f", &b"our"[..]));
     });
 }
 
 #[test]
 fn an_empty_datagram_is_one() {
-    on_each_family("empty", |[(near, from), (far, to)]| async move {
-        assert_eq!(near.send_to(b"", &to).await.unwrap(), 0);
-        assert_eq!(far.recv_from(&mut [0; 9]).await.unwrap(), (0, from.clone()));
-        near.connect(&to).await.unwrap();
-        assert_eq!(near.send(b"").await.unwrap(), 0);
-        assert_eq!(near.send_batch(&[("", to)]).await.unwrap(), 1);
-        assert_eq!(far.recv(&mut [0; 9]).await.unwrap(), 0);
-        assert_eq!(far.recv_from(&mut []).await.unwrap().0, 0);
+    on_each_face!("empty", wait, [(near, from), (far, to)] => {
+        assert_eq!(wait!(near.send_to(b"", &to)).unwrap(), 0);
+        assert_eq!(wait!(far.recv_from(&mut [0; 9])).unwrap(), (0, from.clone()));
+        wait!(near.connect(&to)).unwrap();
+        assert_eq!(wait!(near.send(b"")).unwrap(), 0);
+        assert_eq!(wait!(near.send_batch(&[("", to)])).unwrap(), 1);
+        assert_eq!(wait!(far.recv(&mut [0; 9])).unwrap(), 0);
+        assert_eq!(wait!(far.recv_from(&mut [])).unwrap().0, 0);
         assert_eq!(far.try_recv(&mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
     });
 }
 
 #[test]
 fn a_datagram_that_is_too_long_for_the_buffer_loses_its_end() {
-    on_each_family("truncated", |[(near, from), (far, to)]| async move {
+    on_each_face!("truncated", wait, [(near, from), (far, to)] => {
         for _ in 0..3 {
-            near.send_to(b"0123456789", &to).await.unwrap();
+            wait!(near.send_to(b"0123456789", &to)).unwrap();
         }
         let mut four = [0; 4];
-        assert_eq!(far.recv_from(&mut four).await.unwrap(), (4, from));
+        assert_eq!(wait!(far.recv_from(&mut four)).unwrap(), (4, from));
         assert_eq!(&four, b"0123");
         let mut batch = DatagramBatch::new(2, 4);
         let mut seen = 0;
         while seen < 2 {
-            seen += far.recv_batch(&mut batch).await.unwrap();
+            seen += wait!(far.recv_batch(&mut batch)).unwrap();
             assert!(batch.iter().all(|one| one.truncated && one.bytes == b"0123"));
         }
-        near.send_to(b"fits", &to).await.unwrap();
-        assert_eq!(far.recv_batch(&mut batch).await.unwrap(), 1);
+        wait!(near.send_to(b"fits", &to)).unwrap();
+        assert_eq!(wait!(far.recv_batch(&mut batch)).unwrap(), 1);
         assert!(batch.iter().all(|one| !one.truncated && one.bytes == b"fits"));
     });
 }
 
 #[test]
 fn a_datagram_that_is_too_long_to_send_is_an_error() {
-    on_each_family("too-long", |[(near, _), (far, to)]| async move {
+    on_each_face!("too-long", wait, [(near, _), (far, to)] => {
         let long = vec![0; 2 << 20];
         let too_long = Some(Errno::MSGSIZE.raw_os_error());
-        let error = near.send_to(&long, &to).await.unwrap_err();
+        let error = wait!(near.send_to(&long, &to)).unwrap_err();
         assert_eq!(error.raw_os_error(), too_long);
-        near.connect(&to).await.unwrap();
-        assert_eq!(near.send(&long).await.unwrap_err().raw_os_error(), too_long);
+        wait!(near.connect(&to)).unwrap();
+        assert_eq!(wait!(near.send(&long)).unwrap_err().raw_os_error(), too_long);
         let many = [(&long, to.clone())];
-        assert_eq!(near.send_batch(&many).await.unwrap_err().raw_os_error(), too_long);
+        assert_eq!(wait!(near.send_batch(&many)).unwrap_err().raw_os_error(), too_long);
         // The socket goes on.
-        near.send(b"short").await.unwrap();
-        assert_eq!(far.recv_bytes(9).await.unwrap(), "short");
+        wait!(near.send(b"short")).unwrap();
+        assert_eq!(wait!(far.recv_bytes(9)).unwrap(), "short");
     });
 }
 
@@ -241,16 +285,16 @@ fn a_refusal_wakes_a_waiting_recv_on_a_connected_udp_socket() {
 
 #[test]
 fn waiting_for_a_datagram_times_out() {
-    on_each_family("timeout", |[(near, _), (far, to)]| async move {
+    on_each_face!("timeout", wait, [(near, _), (far, to)] => {
         far.set_timeout(Some(SHORT));
         let before = Instant::now();
         let mut batch = DatagramBatch::new(1, 1);
-        assert_eq!(far.recv_from(&mut [0]).await.unwrap_err().kind(), ErrorKind::TimedOut);
-        assert_eq!(far.recv(&mut [0]).await.unwrap_err().kind(), ErrorKind::TimedOut);
-        assert_eq!(far.recv_batch(&mut batch).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(wait!(far.recv_from(&mut [0])).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(wait!(far.recv(&mut [0])).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(wait!(far.recv_batch(&mut batch)).unwrap_err().kind(), ErrorKind::TimedOut);
         assert!(before.elapsed() >= SHORT * 3);
-        near.send_to(b"x", &to).await.unwrap();
-        assert_eq!(far.recv_batch(&mut batch).await.unwrap(), 1);
+        wait!(near.send_to(b"x", &to)).unwrap();
+        assert_eq!(wait!(far.recv_batch(&mut batch)).unwrap(), 1);
     });
 }
 
@@ -283,7 +327,7 @@ fn sending_much_makes_no_busy_loop() {
 #[test]
 fn a_full_unix_queue_makes_the_sender_wait_without_a_busy_loop() {
     run(async {
-        let (far, to) = bound("@asyncoro-datagrams-full").await;
+        let (far, to) = bound(&format!("@asyncoro-datagrams-full-{}", std::process::id())).await;
         // Connected or not: the system tells only the one of them when there is room again.
         let connected = AsyncSocket::new(UnixDatagram::unbound().unwrap()).unwrap();
         connected.connect(&to).await.unwrap();
@@ -327,16 +371,16 @@ fn a_full_unix_queue_makes_the_sender_wait_without_a_busy_loop() {
 #[test]
 fn a_full_unix_queue_makes_a_blocking_sender_wait_and_sleep() {
     within(|| {
-        let path = "@asyncoro-datagrams-full-blocking";
-        let far = BlockingSocket::create_datagram(path).unwrap();
+        let path = format!("@asyncoro-datagrams-full-blocking-{}", std::process::id());
+        let far = BlockingSocket::create_datagram(&path).unwrap();
         let near = BlockingSocket::new(UnixDatagram::unbound().unwrap()).unwrap();
-        near.connect(path).unwrap();
+        near.connect(&path).unwrap();
         while near.try_send(b"x").is_ok() {}
         let near = BlockingSocket::new(UnixDatagram::unbound().unwrap()).unwrap();
         near.set_timeout(Some(SHORT));
-        assert_eq!(near.send_to(b"y", path).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(near.send_to(b"y", &path).unwrap_err().kind(), ErrorKind::TimedOut);
         near.set_timeout(None);
-        let sender = Watched::spawn(move || near.send_to(b"y", path).unwrap()).asleep();
+        let sender = Watched::spawn(move || near.send_to(b"y", &path).unwrap()).asleep();
         while far.recv_bytes(9).unwrap() != "y" {}
         assert_eq!(sender.join(), 1);
     });
@@ -387,10 +431,10 @@ fn many_coroutines_share_a_datagram_socket() {
 
 #[test]
 fn send_vectored_of_many_parts_is_one_datagram() {
-    on_each_family("parts", |[(near, _), (far, to)]| async move {
-        near.connect(&to).await.unwrap();
-        assert_eq!(near.send_vectored(&[&b"x"[..]; 40]).await.unwrap(), 40);
-        assert_eq!(far.recv_bytes(99).await.unwrap().len(), 40);
+    on_each_face!("parts", wait, [(near, _), (far, to)] => {
+        wait!(near.connect(&to)).unwrap();
+        assert_eq!(wait!(near.send_vectored(&[&b"x"[..]; 40])).unwrap(), 40);
+        assert_eq!(wait!(far.recv_bytes(99)).unwrap().len(), 40);
     });
 }
 
@@ -445,7 +489,7 @@ fn a_batch_keeps_borders_order_and_senders_whatever_the_lengths() {
 fn a_batch_for_many_addresses_brings_each_its_own() {
     on_each_family("addresses", |[(near, to_near), (far, to_far)]| async move {
         let (third, to_third) = match to_near.ip() {
-            None => bound("@asyncoro-datagrams-addresses-c").await,
+            None => bound(&format!("@asyncoro-addresses-c-{}", std::process::id())).await,
             Some(ip) if ip.is_ipv4() => bound("127.0.0.1:0").await,
             Some(_) => bound("[::1]:0").await,
         };

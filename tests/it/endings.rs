@@ -7,6 +7,7 @@ use std::{
     os::unix::net::UnixStream,
     pin::Pin,
     rc::Rc,
+    sync::mpsc,
     task::{Context, Poll},
     thread,
     time::Duration,
@@ -19,7 +20,10 @@ use asyncoro::{
     time::sleep,
 };
 
-use crate::within::{Drops, block_on, logged, panic_of, within};
+use crate::{
+    leaving::ENDS,
+    within::{Drops, block_on, logged, panic_of, within},
+};
 
 fn pair() -> (AsyncSocket, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -451,27 +455,46 @@ async fn fill(socket: &AsyncSocket) {
 
 #[test]
 fn times_without_end_are_taken_as_such() {
-    within(|| {
-        let lingering = AsynCoro::builder().linger(Duration::MAX).build().unwrap();
-        lingering.run(async {
-            let (near, far) = pair();
-            fill(&near).await;
-            sleep(Duration::from_millis(5)).await;
-            drop((near, far));
+    for end in ENDS {
+        within(move || {
+            println!("{end:?}");
+            let builder = AsynCoro::builder;
+            end.of(builder().linger(Duration::MAX), || async {
+                let (near, far) = pair();
+                fill(&near).await;
+                sleep(Duration::from_millis(5)).await;
+                drop((near, far));
+            });
+            end.of(builder().drain(Duration::MAX), || async {
+                let (near, far) = pair();
+                fill(&near).await;
+                drop(far);
+            });
+            end.of(builder().spin(Duration::MAX), || async {
+                for _ in 0..20 {
+                    sleep(Duration::from_micros(100)).await;
+                }
+            });
         });
-        let draining = AsynCoro::builder().drain(Duration::MAX).build().unwrap();
-        draining.run(async {
-            let (near, far) = pair();
-            fill(&near).await;
-            drop(far);
+    }
+    // Each lasts, whatever the way to end: the peer begins to read late.
+    for end in ENDS {
+        within(move || {
+            println!("{end:?}");
+            let (near, far) = UnixStream::pair().unwrap();
+            let reader = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                let far = BlockingSocket::new(far).unwrap();
+                far.recv_msg().unwrap().unwrap().len()
+            });
+            let builder = AsynCoro::builder().linger(Duration::MAX).drain(Duration::MAX);
+            end.of(builder, || async move {
+                let near = AsyncSocket::new(near).unwrap();
+                near.try_send_msg(&vec![7; 1 << 20].into()).unwrap();
+            });
+            assert_eq!(reader.join().unwrap(), 1 << 20);
         });
-        let spinning = AsynCoro::builder().spin(Duration::MAX).build().unwrap();
-        spinning.run(async {
-            for _ in 0..20 {
-                sleep(Duration::from_micros(100)).await;
-            }
-        });
-    });
+    }
 }
 
 /// Processor time of this thread.
@@ -480,29 +503,63 @@ fn worked() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Tells how much its thread has worked since, when the thread ends.
+struct Work {
+    before: Duration,
+    tell: mpsc::Sender<Duration>,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.tell.send(worked() - self.before).unwrap();
+    }
+}
+
+thread_local! {
+    static WORK: RefCell<Option<Work>> = const { RefCell::new(None) };
+}
+
 #[test]
 fn a_drain_sleeps_whatever_other_threads_send_and_ends_what_they_start() {
-    within(|| {
-        let scheduler = AsynCoro::builder().build().unwrap();
-        let handle = scheduler.handle();
-        let (near, far) = pair();
-        let (tell, told) = std::sync::mpsc::channel();
-        let other = thread::spawn(move || {
-            told.recv().unwrap();
-            thread::sleep(Duration::from_millis(100));
-            handle.join();
-            handle.spawn(|| async {})
-        });
-        let before = worked();
-        scheduler.run(async {
-            fill(&near).await;
-            tell.send(()).unwrap();
-        });
-        let used = worked() - before;
-        let started = other.join().unwrap();
-        assert!(used < Duration::from_millis(400), "{used:?} of a second spent spinning");
-        drop(scheduler);
-        assert!(matches!(started.value(), Err(Ended::Terminated)));
-        drop((near, far));
+    // Each takes the second that a drain lasts.
+    let threads = ENDS.map(|end| {
+        let drains = move || {
+            let (near, far) = UnixStream::pair().unwrap();
+            let (tell, told) = mpsc::channel::<AsynCoro>();
+            let other = thread::spawn(move || {
+                let handle = told.recv().unwrap();
+                thread::sleep(Duration::from_millis(100));
+                handle.join();
+                handle.spawn(|| async {})
+            });
+            let (tell_work, work) = mpsc::channel();
+            // The end is in a thread of its own, or in that of the scheduler.
+            let ended = thread::spawn(move || {
+                end.of(AsynCoro::builder(), move || async move {
+                    let near = AsyncSocket::new(near).unwrap();
+                    fill(&near).await;
+                    let keeping = near.clone();
+                    drop(spawn(async move {
+                        current().set_daemon(true);
+                        let _near = keeping;
+                        pending::<()>().await;
+                    }));
+                    yield_now().await;
+                    WORK.set(Some(Work { before: worked(), tell: tell_work }));
+                    tell.send(AsynCoro::current()).unwrap();
+                });
+            });
+            ended.join().unwrap();
+            let used = work.recv().unwrap();
+            assert!(used < Duration::from_millis(400), "{used:?} of a second spent spinning");
+            let started = other.join().unwrap();
+            assert!(matches!(started.value(), Err(Ended::Terminated)), "{end:?}");
+            drop(far);
+        };
+        thread::spawn(move || within(drains))
     });
+    for (thread, end) in threads.into_iter().zip(ENDS) {
+        println!("{end:?}");
+        thread.join().unwrap();
+    }
 }

@@ -15,7 +15,10 @@ use asyncoro::{AsyncSocket, BlockingSocket, time::timeout};
 use rustix::fs::{OFlags, fcntl_getfl};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::pairs::{bounded, run, settle, started};
+use crate::{
+    pairs::{KINDS, blocking, bounded, each, pair, reset, run, settle, started, wait_for_end},
+    verbs::{End, FACES, READERS, each_face, named, unit},
+};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -25,17 +28,6 @@ fn tcp() -> (TcpStream, TcpStream) {
     (near, listener.accept().unwrap().0)
 }
 
-/// Ends a connection with a reset.
-fn reset(socket: TcpStream) {
-    SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
-}
-
-/// Waits until the system knows of the end of a connection.
-fn wait_for_end(socket: impl AsFd) {
-    let flags = rustix::event::PollFlags::RDHUP;
-    rustix::event::poll(&mut [rustix::event::PollFd::new(&socket, flags)], None).unwrap();
-}
-
 #[track_caller]
 fn assert_reset<T: std::fmt::Debug>(result: io::Result<T>) {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -43,13 +35,12 @@ fn assert_reset<T: std::fmt::Debug>(result: io::Result<T>) {
 
 #[test]
 fn a_reset_that_a_flush_meets_first_is_no_clean_end() {
-    run(async || {
-        for _ in 0..50 {
-            let (near, far) = tcp();
-            let near = AsyncSocket::new(near).unwrap();
+    each(async |kind| {
+        for _ in 0..10 {
+            let (near, far) = pair(kind);
             let reader = near.clone();
             let reading = started(async move { reader.recv_msg().await }).await;
-            reset(far);
+            reset(kind, &near, far);
             wait_for_end(&near);
             let _ = near.send_msg(b"of this turn").await;
             let _ = near.flush().await;
@@ -61,62 +52,55 @@ fn a_reset_that_a_flush_meets_first_is_no_clean_end() {
 
 #[test]
 fn a_reset_is_told_to_everybody_in_line_by_every_verb() {
-    run(async || {
-        let (near, far) = tcp();
-        let near = AsyncSocket::new(near).unwrap();
-        let mut readers = Vec::new();
-        for _ in 0..3 {
-            let reader = near.clone();
-            readers.push(started(async move { reader.recv_msg().await.map(|_| ()) }).await);
-            let reader = near.clone();
-            readers.push(started(async move { reader.recv(&mut [0; 8]).await.map(|_| ()) }).await);
+    each_face(async |kind, face| {
+        let (near, far) = pair(kind);
+        let end = End::new(face, near).await;
+        // What is ready to be read is the reset, which `readable` leaves to the next verb.
+        let readers = || READERS.iter().copied().filter(|verb| verb.name != "readable");
+        let mut line = Vec::new();
+        for verb in readers() {
+            line.push((verb, end.begin(verb, &[]).await));
         }
-        reset(far);
-        for reader in readers {
-            assert_reset(reader.await.unwrap());
+        reset(kind, &end, far);
+        for (verb, waiting) in line {
+            let error = waiting.result().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{verb:?}");
         }
-        assert_reset(near.recv_bytes(8).await);
-        assert_reset(near.recv_bytes(8 << 10).await);
-        assert_reset(near.recv_with(<[u8]>::len).await);
-        assert_reset(near.recv_all(&mut [0; 8]).await);
-        assert_reset(near.recv_all_bytes(8).await);
-        assert_reset(near.recv_until(b"\n", 8).await);
-        assert_reset(near.peek(&mut [0; 8]).await);
-        assert_reset(near.recv_vectored(&mut [io::IoSliceMut::new(&mut [0; 8])]).await);
-        let make = || Box::<[u8]>::new_uninit_slice(8);
-        assert_reset(near.recv_uninit(make).await.map(|_| ()));
-        assert_reset(near.recv_msg_into(&mut Vec::new()).await);
-        assert_reset(near.try_recv(&mut [0; 8]));
-        let near = near.into_blocking().await.unwrap();
-        assert_reset(near.recv(&mut [0; 8]));
+        for verb in readers().chain(readers()) {
+            let error = end.call(verb, &[]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{verb:?}, later");
+        }
+        assert_reset(end.try_recv());
     });
 }
 
 #[test]
 fn a_reset_is_told_to_every_thread_that_reads() {
-    bounded(|| {
-        let (near, far) = tcp();
-        let near = BlockingSocket::new(near).unwrap();
-        let readers = [0; 3].map(|_| {
-            let reader = near.clone();
-            thread::spawn(move || reader.recv_msg())
+    for kind in KINDS.iter().copied() {
+        bounded(move || {
+            println!("{kind:?}");
+            let (near, far) = pair(kind);
+            let near = blocking(near);
+            let readers = [0; 3].map(|_| {
+                let reader = near.clone();
+                thread::spawn(move || reader.recv_msg())
+            });
+            reset(kind, &near, far);
+            for reader in readers {
+                assert_reset(reader.join().unwrap());
+            }
+            assert_reset(near.recv(&mut [0; 8]));
+            assert_reset(near.recv_all_bytes(8));
+            assert_reset(near.try_recv(&mut [0; 8]));
         });
-        reset(far);
-        for reader in readers {
-            assert_reset(reader.join().unwrap());
-        }
-        assert_reset(near.recv(&mut [0; 8]));
-        assert_reset(near.recv_all_bytes(8));
-        assert_reset(near.try_recv(&mut [0; 8]));
-    });
+    }
 }
 
 #[test]
 fn a_reset_that_was_taken_off_the_socket_is_no_clean_end() {
-    run(async || {
-        let (near, far) = tcp();
-        let near = AsyncSocket::new(near).unwrap();
-        reset(far);
+    each(async |kind| {
+        let (near, far) = pair(kind);
+        reset(kind, &near, far);
         wait_for_end(&near);
         let taken = near.take_error().unwrap().unwrap();
         assert_eq!(taken.kind(), ErrorKind::ConnectionReset);
@@ -127,13 +111,12 @@ fn a_reset_that_was_taken_off_the_socket_is_no_clean_end() {
 
 #[test]
 fn what_has_come_before_a_reset_is_received_first() {
-    run(async || {
-        let (near, mut far) = tcp();
-        let near = AsyncSocket::new(near).unwrap();
-        far.write_all(b"before").unwrap();
+    each(async |kind| {
+        let (near, far) = pair(kind);
+        far.send_all(b"before").await.unwrap();
         // It has come once it can be looked at.
         near.peek(&mut [0; 8]).await.unwrap();
-        reset(far);
+        reset(kind, &near, far);
         wait_for_end(&near);
         let _ = near.send(b"meets the reset").await;
         assert_eq!(near.recv_bytes(8).await.unwrap(), "before");
@@ -144,35 +127,21 @@ fn what_has_come_before_a_reset_is_received_first() {
 #[test]
 fn an_end_before_a_reset_stays_an_end() {
     run(async || {
-        let (near, mut far) = tcp();
-        let near = AsyncSocket::new(near).unwrap();
-        far.write_all(b"all").unwrap();
-        drop(far);
-        wait_for_end(&near);
-        // The peer answers with a reset, since nobody is there to read it; this says EPIPE then.
-        while near.send(b"too late").await.is_ok() {
-            settle().await;
-        }
-        assert_eq!(near.recv_all_bytes(3).await.unwrap(), "all");
-        assert_eq!(near.recv_bytes(8).await.unwrap(), "");
-        assert!(near.recv_msg().await.unwrap().is_none());
-    });
-}
-
-#[test]
-fn a_unix_peer_that_leaves_with_something_unread_is_told_to_all() {
-    run(async || {
-        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-        let near = AsyncSocket::new(near).unwrap();
-        near.send_all(b"unread").await.unwrap();
-        let mut readers = Vec::new();
-        for _ in 0..3 {
-            let reader = near.clone();
-            readers.push(started(async move { reader.recv_msg().await }).await);
-        }
-        drop(far);
-        for reader in readers {
-            assert_reset(reader.await.unwrap());
+        for face in FACES {
+            let (near, mut far) = tcp();
+            let end = End::new(face, AsyncSocket::new(near).unwrap()).await;
+            far.write_all(&unit(7)).unwrap();
+            drop(far);
+            wait_for_end(&end);
+            // The peer answers with a reset, since nobody is there to read it; this says EPIPE
+            // then.
+            while end.call(named("send"), b"too late").await.is_ok() {
+                settle().await;
+            }
+            assert_eq!(end.call(named("recv_all_bytes"), &[]).await.unwrap(), unit(7), "{face:?}");
+            for verb in ["recv_bytes", "recv_msg"].map(named) {
+                assert!(end.call(verb, &[]).await.unwrap().is_empty(), "{verb:?}, {face:?}");
+            }
         }
     });
 }
@@ -180,18 +149,24 @@ fn a_unix_peer_that_leaves_with_something_unread_is_told_to_all() {
 #[test]
 fn an_error_of_a_datagram_is_told_once() {
     run(async || {
-        let near = AsyncSocket::create_datagram("127.0.0.1:0").await.unwrap();
-        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = far.local_addr().unwrap();
-        drop(far);
-        near.connect(to).await.unwrap();
-        near.send(b"to nobody").await.unwrap();
-        let error = near.recv(&mut [0; 8]).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        timeout(SHORT, near.recv(&mut [0; 8])).await.unwrap_err();
-        near.send(b"to nobody").await.unwrap();
-        let error = near.readable().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        for face in FACES {
+            let near = AsyncSocket::create_datagram("127.0.0.1:0").await.unwrap();
+            let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let to = far.local_addr().unwrap();
+            drop(far);
+            near.connect(to).await.unwrap();
+            let end = End::new(face, near).await;
+            end.call(named("send"), b"to nobody").await.unwrap();
+            let error = end.call(named("recv"), &[]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{face:?}");
+            end.set_timeout(Some(SHORT));
+            let error = end.call(named("recv"), &[]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{face:?}");
+            end.set_timeout(None);
+            end.call(named("send"), b"to nobody").await.unwrap();
+            let error = end.call(named("readable"), &[]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{face:?}");
+        }
     });
 }
 

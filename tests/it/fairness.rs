@@ -1,7 +1,7 @@
 //! Nobody holds up the others: with times that are over, with much to move, with large futures.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     env,
     future::Future,
     io::{Read, Write},
@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use socket2::Socket;
 
 use asyncoro::{
     AsyncSocket, BlockingSocket, spawn,
@@ -20,7 +21,14 @@ use asyncoro::{
     time::{deadline, sleep, sleep_until, timeout},
 };
 
-use crate::within::{run_within, within};
+use crate::{
+    pairs::{
+        BIG, KINDS, Kind, blocking, each, half, narrow, pair, pattern, settle, statistics,
+        wait_for_bytes,
+    },
+    verbs::each_kind,
+    within::{run_within, within},
+};
 
 /// Runs `again` in a loop until another coroutine has run.
 async fn lets_others_run<F: Future<Output = ()>>(mut again: impl FnMut() -> F) {
@@ -47,9 +55,12 @@ fn times_that_are_over_let_others_run() {
 
 #[test]
 fn times_that_are_over_have_the_kernel_asked() {
-    run_within(|| async {
-        let (near, mut far) = UnixStream::pair().unwrap();
-        let near = AsyncSocket::new(near).unwrap();
+    each(async |kind| {
+        let (near, far) = pair(kind);
+        let come = || {
+            assert_eq!(far.try_send(b"x").unwrap(), 1);
+            wait_for_bytes(&near);
+        };
         let mut buffer = [0; 1];
         let past = Instant::now();
         // Nothing is there: the socket is known to be drained.
@@ -58,26 +69,21 @@ fn times_that_are_over_have_the_kernel_asked() {
         }
         for _ in 0..100 {
             // What has come before is seen by the first that asks.
-            far.write_all(b"x").unwrap();
+            come();
             assert_eq!(timeout(Duration::ZERO, near.recv(&mut buffer)).await.unwrap().unwrap(), 1);
-            far.write_all(b"x").unwrap();
+            come();
             assert_eq!(deadline(past, near.recv(&mut buffer)).await.unwrap().unwrap(), 1);
-        }
-        near.set_timeout(Some(Duration::ZERO));
-        for _ in 0..100 {
-            far.write_all(b"x").unwrap();
-            assert_eq!(near.recv(&mut buffer).await.unwrap(), 1);
         }
         // A loop of sleeps has it asked, too.
         let received = Rc::new(Cell::new(false));
         let mark = Rc::clone(&received);
-        near.set_timeout(None);
+        let reading = near.clone();
         let reader = spawn(async move {
-            near.recv(&mut [0; 1]).await.unwrap();
+            reading.recv(&mut [0; 1]).await.unwrap();
             mark.set(true);
         });
         sleep(Duration::ZERO).await;
-        far.write_all(b"x").unwrap();
+        come();
         while !received.get() {
             sleep(Duration::ZERO).await;
         }
@@ -98,7 +104,10 @@ fn no_time_is_enough_for_what_is_ready() {
 }
 
 /// Bytes that take many shares and many turns.
-const MUCH: usize = 32 << 20;
+fn much(kind: Kind) -> Vec<u8> {
+    let count = if kind == Kind::Unix { 8 << 20 } else { 4 << 20 };
+    (0..count).map(|n| ((n * 31) >> 7) as u8).collect()
+}
 
 /// Counts the turns that a timer of no time gets while `moving` runs.
 async fn turns_beside<F: Future<Output = ()> + 'static>(moving: F) -> usize {
@@ -117,10 +126,10 @@ async fn turns_beside<F: Future<Output = ()> + 'static>(moving: F) -> usize {
 
 #[test]
 fn who_moves_much_lets_others_have_their_turn() {
-    run_within(|| async {
-        let payload: Vec<u8> = (0..MUCH).map(|n| ((n * 31) >> 7) as u8).collect();
-        let (near, far) = UnixStream::pair().unwrap();
-        let near = AsyncSocket::new(near).unwrap();
+    each_kind(async |kind| {
+        let payload = much(kind);
+        let len = payload.len();
+        let (near, far) = half(kind);
         let mut writer = far.try_clone().unwrap();
         let sent = payload.clone();
         let peer = thread::spawn(move || {
@@ -134,21 +143,21 @@ fn who_moves_much_lets_others_have_their_turn() {
         });
         let (same, reader) = (payload.clone(), near.clone());
         let turns = turns_beside(async move {
-            let mut buffer = vec![0; MUCH];
+            let mut buffer = vec![0; len];
             reader.recv_all(&mut buffer).await.unwrap();
             assert!(buffer == same, "recv_all");
-            assert!(reader.recv_all_bytes(MUCH).await.unwrap() == same, "recv_all_bytes");
+            assert!(reader.recv_all_bytes(len).await.unwrap() == same, "recv_all_bytes");
             assert!(reader.recv_msg().await.unwrap().unwrap() == same, "recv_msg");
             buffer.clear();
             reader.recv_msg_into(&mut buffer).await.unwrap();
             assert!(buffer == same, "recv_msg_into");
         });
         // However fast the peer is, each step ends after 256 KiB and each turn after 2 MiB.
-        assert!(turns.await >= 4 * (MUCH >> 21) - 1);
+        assert!(turns.await >= 4 * (len >> 21) - 1);
         peer.join().unwrap();
         let (same, writer, mut reader) = (payload.clone(), near.clone(), far);
         let peer = thread::spawn(move || {
-            let mut read = vec![0; MUCH];
+            let mut read = vec![0; len];
             reader.read_exact(&mut read).unwrap();
             assert!(read == same, "send_all");
             reader.read_exact(&mut read[..4]).unwrap();
@@ -160,7 +169,7 @@ fn who_moves_much_lets_others_have_their_turn() {
             writer.send_msg(&payload).await.unwrap();
             writer.flush().await.unwrap();
         });
-        assert!(turns.await >= 2 * (MUCH >> 21) - 1);
+        assert!(turns.await >= 2 * (len >> 21) - 1);
         near.close().await.unwrap();
         peer.join().unwrap();
     });
@@ -168,73 +177,87 @@ fn who_moves_much_lets_others_have_their_turn() {
 
 #[test]
 fn a_long_queue_leaves_in_the_turns_of_others() {
-    let reads = |mut far: UnixStream, same: Bytes| {
+    let reads = |mut far: Socket, same: Bytes| {
         thread::spawn(move || {
-            let mut read = vec![0; MUCH];
+            let mut read = vec![0; same.len()];
             far.read_exact(&mut read[..4]).unwrap();
             far.read_exact(&mut read).unwrap();
             assert!(read == same);
         })
     };
-    let payload: Bytes = (0..MUCH).map(|n| ((n * 31) >> 7) as u8).collect();
-    let (near, far) = UnixStream::pair().unwrap();
-    let (same, peer) = (payload.clone(), reads(far, payload.clone()));
-    run_within(|| async move {
-        let near = AsyncSocket::new(near).unwrap();
-        let writer = near.clone();
-        let turns = turns_beside(async move {
-            writer.try_send_msg(&same).unwrap();
-            writer.flush().await.unwrap();
-        });
-        // However fast the peer reads, a flush ends after 256 KiB and what it has begun with.
-        assert!(turns.await >= (MUCH >> 21) - 1);
-        near.close().await.unwrap();
-    });
-    peer.join().unwrap();
-    // The end of a scheduler sends it, too, and so does a socket that nobody holds any more.
-    for drops in [false, true] {
-        let (near, far) = UnixStream::pair().unwrap();
-        let (same, peer) = (payload.clone(), reads(far, payload.clone()));
+    for kind in KINDS.iter().copied() {
+        println!("{kind:?}");
+        let payload = Bytes::from(much(kind));
+        let same = payload.clone();
         run_within(move || async move {
-            let near = AsyncSocket::new(near).unwrap();
-            near.try_send_msg(&same).unwrap();
-            if drops {
-                drop(near);
-                sleep(Duration::from_millis(1)).await;
-            }
+            let (near, far) = half(kind);
+            let peer = reads(far, same.clone());
+            let (writer, len) = (near.clone(), same.len());
+            let turns = turns_beside(async move {
+                writer.try_send_msg(&same).unwrap();
+                writer.flush().await.unwrap();
+            });
+            // However fast the peer reads, a flush ends after 256 KiB and what it has begun with.
+            assert!(turns.await >= (len >> 21) - 1);
+            near.close().await.unwrap();
+            peer.join().unwrap();
         });
-        peer.join().unwrap();
+        // The end of a scheduler sends it, too, and so does a socket that nobody holds any more.
+        for drops in [false, true] {
+            let same = payload.clone();
+            let peer = within(move || {
+                // As long as it takes on a slow machine.
+                let time = Duration::from_secs(30);
+                let builder = asyncoro::AsynCoro::builder().drain(time).linger(time);
+                builder.build().unwrap().run(async move {
+                    let (near, far) = half(kind);
+                    let peer = reads(far, same.clone());
+                    near.try_send_msg(&same).unwrap();
+                    if drops {
+                        drop(near);
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                    peer
+                })
+            });
+            peer.join().unwrap();
+        }
+        // Where no scheduler runs, and on the other face, nobody would go on.
+        within(move || {
+            let (near, far) = half(kind);
+            let peer = reads(far, payload.clone());
+            let near = blocking(near);
+            near.try_send_msg(&payload).unwrap();
+            near.close().unwrap();
+            peer.join().unwrap();
+        });
     }
-    // Where no scheduler runs, and on the other face, nobody would go on.
-    let (near, far) = UnixStream::pair().unwrap();
-    let peer = reads(far, payload.clone());
-    let near = BlockingSocket::new(near).unwrap();
-    near.try_send_msg(&payload).unwrap();
-    near.close().unwrap();
-    peer.join().unwrap();
 }
 
 #[test]
 fn a_blocking_verb_that_moves_much_heeds_who_asks() {
-    within(|| {
-        let (near, mut far) = UnixStream::pair().unwrap();
-        let near = BlockingSocket::new(near).unwrap();
-        let peer = thread::spawn(move || {
-            let piece = vec![7; 1 << 20];
-            while far.write_all(&piece).is_ok() {}
+    for kind in KINDS.iter().copied() {
+        println!("{kind:?}");
+        within(move || {
+            let (near, mut far) = half(kind);
+            let near = blocking(near);
+            let peer = thread::spawn(move || {
+                let piece = vec![7; 1 << 20];
+                while far.write_all(&piece).is_ok() {}
+            });
+            let asked = Rc::new(Cell::new(0));
+            let count = Rc::clone(&asked);
+            BlockingSocket::on_interrupt(move || {
+                count.set(count.get() + 1);
+                if count.get() < 3 { Ok(()) } else { Err(std::io::ErrorKind::Interrupted.into()) }
+            });
+            let error = near.recv_all(&mut vec![0; 1 << 30]).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::Interrupted, "{error}");
+            drop(near);
+            peer.join().unwrap();
+            BlockingSocket::on_interrupt(|| Ok(()));
         });
-        let asked = Rc::new(Cell::new(0));
-        let count = Rc::clone(&asked);
-        BlockingSocket::on_interrupt(move || {
-            count.set(count.get() + 1);
-            if count.get() < 3 { Ok(()) } else { Err(std::io::ErrorKind::Interrupted.into()) }
-        });
-        let error = near.recv_all(&mut vec![0; 1 << 30]).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::Interrupted, "{error}");
-        drop(near);
-        peer.join().unwrap();
-        BlockingSocket::on_interrupt(|| Ok(()));
-    });
+    }
 }
 
 #[test]
@@ -341,55 +364,56 @@ fn a_large_future_fits_a_stack_of_2_mib() {
 }
 
 /// A dropped socket with something unsent, and its peer.
-fn lingering() -> UnixStream {
-    let (near, far) = UnixStream::pair().unwrap();
-    let near = AsyncSocket::new(near).unwrap();
-    while near.try_send(&[0; 1 << 16]).is_ok() {}
+fn lingering(kind: Kind) -> AsyncSocket {
+    let (near, far) = narrow(kind);
+    near.set_queue_limit(2 * BIG);
+    near.try_send_msg(&pattern(BIG).into()).unwrap();
     near.try_send_msg(&b"the last".as_slice().into()).unwrap();
     far
 }
 
+const LINGERING: usize = 3;
+
+async fn sockets() -> usize {
+    settle().await;
+    statistics().sockets
+}
+
 #[test]
 fn lingering_sockets_end_as_each_has_sent_its_last() {
-    run_within(|| async {
-        let peers: Vec<_> = (0..20).map(|_| lingering()).collect();
-        sleep(Duration::from_millis(1)).await;
-        let sockets = || asyncoro::AsynCoro::current().statistics().sockets;
-        assert_eq!(sockets(), 20);
-        let left = RefCell::new(20);
-        for peer in peers.into_iter().rev() {
-            let peer = AsyncSocket::new(peer).unwrap();
-            let mut all = Vec::new();
-            loop {
-                let got = peer.recv_bytes(1 << 20).await.unwrap();
-                if got.is_empty() {
-                    break;
-                }
-                all.extend_from_slice(&got);
-            }
-            assert!(all.ends_with(b"the last"));
+    each(async |kind| {
+        let peers: Vec<_> = (0..LINGERING).map(|_| lingering(kind)).collect();
+        assert_eq!(sockets().await, LINGERING);
+        for (left, peer) in peers.into_iter().enumerate().rev() {
+            assert_eq!(peer.recv_msg().await.unwrap().unwrap(), pattern(BIG));
+            assert_eq!(peer.recv_msg().await.unwrap().unwrap(), "the last");
+            assert_eq!(peer.recv_msg().await.unwrap(), None);
             peer.close().await.unwrap();
-            *left.borrow_mut() -= 1;
-            assert_eq!(sockets(), *left.borrow());
+            // TLS waits for a moment until what it has sent has arrived.
+            while sockets().await > left {
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(sockets().await, left, "the others linger");
         }
     });
 }
 
 #[test]
 fn lingering_sockets_whose_time_is_up_are_closed() {
-    within(|| {
-        let builder = asyncoro::AsynCoro::builder().linger(Duration::from_millis(20));
-        builder.build().unwrap().run(async {
-            let peers: Vec<_> = (0..20).map(|_| lingering()).collect();
-            sleep(Duration::from_millis(1)).await;
-            for mut peer in peers {
-                while asyncoro::AsynCoro::current().statistics().sockets > 0 {
+    for kind in KINDS.iter().copied() {
+        println!("{kind:?}");
+        within(move || {
+            let builder = asyncoro::AsynCoro::builder().linger(Duration::from_millis(20));
+            builder.build().unwrap().run(async {
+                let peers: Vec<_> = (0..LINGERING).map(|_| lingering(kind)).collect();
+                while sockets().await > 0 {
                     sleep(Duration::from_millis(1)).await;
                 }
-                let mut all = Vec::new();
-                peer.read_to_end(&mut all).unwrap();
-                assert!(!all.ends_with(b"the last"));
-            }
+                for peer in peers {
+                    // Cut within the first.
+                    peer.recv_msg().await.unwrap_err();
+                }
+            });
         });
-    });
+    }
 }

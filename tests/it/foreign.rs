@@ -30,7 +30,10 @@ use asyncoro::{
 };
 use rustix::process::{Resource, Rlimit};
 
-use crate::within::{logged, run_within, within};
+use crate::{
+    pairs::{BIG, KINDS, blocking, narrow, pattern},
+    within::{logged, run_within, within},
+};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -527,8 +530,8 @@ fn a_subscriber_that_panics_ends_no_scheduler() {
 
 #[test]
 fn sockets_in_thread_locals_are_dropped_with_a_subscriber_installed() {
-    type Kept = Cell<Option<(AsyncSocket, UnixStream)>>;
-    type Twins = Cell<Option<(BlockingSocket, UnixStream)>>;
+    type Kept = Cell<Option<(AsyncSocket, AsyncSocket)>>;
+    type Twins = Cell<Option<(BlockingSocket, BlockingSocket)>>;
     thread_local! {
         static ONE: Kept = const { Cell::new(None) };
         static TWO: Kept = const { Cell::new(None) };
@@ -538,21 +541,22 @@ fn sockets_in_thread_locals_are_dropped_with_a_subscriber_installed() {
         return;
     }
     tracing_subscriber::fmt().with_writer(io::sink).init();
-    let unsent = || {
-        let (near, far) = UnixStream::pair().unwrap();
-        let near = AsyncSocket::new(near).unwrap();
-        while near.try_send(&[0; 1 << 16]).is_ok() {}
-        near.try_send_msg(&vec![0; 1000].into()).unwrap();
-        (near, far)
-    };
-    let ended = thread::spawn(move || {
-        ONE.set(Some(unsent()));
-        TWO.set(Some(unsent()));
-        let (near, far) = UnixStream::pair().unwrap();
-        let near = BlockingSocket::new(near).unwrap();
-        near.set_timeout(Some(Duration::from_millis(1)));
-        near.send_msg(&vec![0; 10 << 20]).unwrap_err();
-        TWIN.set(Some((near, far)));
-    });
-    ended.join().unwrap();
+    for kind in KINDS.iter().copied() {
+        println!("{kind:?}");
+        let unsent = move || {
+            let (near, far) = narrow(kind);
+            near.try_send_msg(&pattern(BIG).into()).unwrap();
+            (near, far)
+        };
+        let ended = thread::spawn(move || {
+            ONE.set(Some(unsent()));
+            TWO.set(Some(unsent()));
+            let (near, far) = narrow(kind);
+            let (near, far) = (blocking(near), blocking(far));
+            near.set_timeout(Some(Duration::from_millis(1)));
+            near.send_msg(&pattern(BIG)).unwrap_err();
+            TWIN.set(Some((near, far)));
+        });
+        ended.join().unwrap();
+    }
 }

@@ -1,11 +1,15 @@
 //! What is queued when nobody is left to send it: at each end of a scheduler, and behind a dropped
 //! socket, on each kind of stream. And a socket that outlives its scheduler.
 
-use std::{future::pending, thread, time::Duration};
+use std::{
+    future::{Future, pending},
+    thread,
+    time::Duration,
+};
 
 use asyncoro::{
     AsynCoro, AsyncSocket, BlockingSocket,
-    coro::{Scheduler, current},
+    coro::{Builder, Scheduler, current},
     spawn,
 };
 
@@ -15,8 +19,9 @@ use crate::{
     within::logged,
 };
 
+/// How a scheduler ends.
 #[derive(Clone, Copy, Debug)]
-enum End {
+pub(crate) enum End {
     Run,
     RunUntil,
     /// Entered, and dropped later.
@@ -25,7 +30,31 @@ enum End {
     Terminate,
 }
 
-const ENDS: [End; 4] = [End::Run, End::RunUntil, End::Drop, End::Terminate];
+pub(crate) const ENDS: [End; 4] = [End::Run, End::RunUntil, End::Drop, End::Terminate];
+
+impl End {
+    /// Runs a coroutine in a scheduler that ends in this way.
+    pub(crate) fn of<F: Future<Output = ()> + 'static>(
+        self,
+        builder: Builder,
+        work: impl FnOnce() -> F + Send + 'static,
+    ) {
+        match self {
+            End::Run => builder.build().unwrap().run(work()),
+            End::RunUntil => builder.build().unwrap().run_until(work()),
+            End::Drop => {
+                let scheduler: Scheduler = builder.build().unwrap();
+                scheduler.enter(work());
+                drop(scheduler);
+            }
+            End::Terminate => {
+                let scheduler = builder.start().unwrap();
+                scheduler.spawn(work).value().unwrap();
+                scheduler.terminate();
+            }
+        }
+    }
+}
 
 /// Two ends that little fits between.
 fn ends(kind: Kind) -> (BlockingSocket, BlockingSocket) {
@@ -63,20 +92,7 @@ fn what_is_queued_leaves_at_each_end_of_a_scheduler() {
                         assert_eq!(far.recv_msg().unwrap().unwrap(), "last", "{what:?}");
                     });
                     let builder = AsynCoro::builder().drain(Duration::from_secs(20));
-                    match end {
-                        End::Run => builder.build().unwrap().run(queue(near, is_kept)),
-                        End::RunUntil => builder.build().unwrap().run_until(queue(near, is_kept)),
-                        End::Drop => {
-                            let scheduler: Scheduler = builder.build().unwrap();
-                            scheduler.enter(queue(near, is_kept));
-                            drop(scheduler);
-                        }
-                        End::Terminate => {
-                            let scheduler = builder.start().unwrap();
-                            scheduler.spawn(move || queue(near, is_kept)).value().unwrap();
-                            scheduler.terminate();
-                        }
-                    }
+                    end.of(builder, move || queue(near, is_kept));
                     reading.join().unwrap();
                 });
             }

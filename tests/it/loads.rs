@@ -20,7 +20,12 @@ use asyncoro::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{bounded::run, programs::skipped, within::within};
+use crate::{
+    bounded::run,
+    pairs::{KINDS, Kind, each, half, inner, pair, pattern, reset, settle},
+    programs::skipped,
+    within::within,
+};
 
 /// Which part a process of this test binary plays, if any.
 const PART: &str = "ASYNCORO_TEST_PART";
@@ -55,30 +60,28 @@ async fn server() -> (AsyncSocket, SocketAddr) {
 
 #[test]
 fn full_duplex_100_mb_each_way() {
-    const TOTAL: usize = 100_000_000;
-    let pattern: Arc<[u8]> = (0..TOTAL).map(|index| (index % 251) as u8).collect();
-    let theirs = Arc::clone(&pattern);
-    run(async move {
-        let (server, address) = server().await;
+    each(async |kind| {
+        let total = if kind == Kind::Tcp4 { 100_000_000 } else { 5_000_000 };
+        let pattern: Arc<[u8]> = pattern(total).into();
+        let theirs = Arc::clone(&pattern);
+        let (socket, mut reader) = half(kind);
         let peer = thread::spawn(move || {
-            let mut reader = TcpStream::connect(address).unwrap();
             let mut writer = reader.try_clone().unwrap();
             let bytes = Arc::clone(&theirs);
             let writing = thread::spawn(move || writer.write_all(&bytes).unwrap());
             let mut buffer = vec![0; 1 << 18];
             let mut got = 0;
-            while got < TOTAL {
+            while got < total {
                 let count = reader.read(&mut buffer).unwrap();
                 assert!(count > 0 && buffer[..count] == theirs[got..got + count], "after {got}");
                 got += count;
             }
             writing.join().unwrap();
         });
-        let (socket, _) = server.accept().await.unwrap();
         let (writer, bytes) = (socket.clone(), Arc::clone(&pattern));
         let writing = asyncoro::spawn(async move { writer.send_all(&bytes).await });
         let mut got = 0;
-        while got < TOTAL {
+        while got < total {
             let right = |bytes: &[u8]| {
                 (bytes.len(), !bytes.is_empty() && *bytes == pattern[got..got + bytes.len()])
             };
@@ -93,13 +96,12 @@ fn full_duplex_100_mb_each_way() {
 
 #[test]
 fn two_coroutines_send_10000_messages_each_on_one_socket() {
-    const COUNT: u32 = 10_000;
-    run(async {
-        let (server, address) = server().await;
+    each(async |kind| {
+        let count = if kind == Kind::Tcp4 { 10_000 } else { 2_000 };
+        let (socket, mut far) = half(kind);
         let peer = thread::spawn(move || {
-            let mut socket = TcpStream::connect(address).unwrap();
             let mut bytes = Vec::new();
-            socket.read_to_end(&mut bytes).unwrap();
+            far.read_to_end(&mut bytes).unwrap();
             let mut next = [0, 0];
             let mut rest = &bytes[..];
             while let Some((header, after)) = rest.split_first_chunk::<4>() {
@@ -113,13 +115,12 @@ fn two_coroutines_send_10000_messages_each_on_one_socket() {
                 next[who] += 1;
                 rest = after;
             }
-            assert_eq!((rest.len(), next), (0, [COUNT; 2]));
+            assert_eq!((rest.len(), next), (0, [count; 2]));
         });
-        let (socket, _) = server.accept().await.unwrap();
         let senders = [0, 1].map(|who| {
             let socket = socket.clone();
             asyncoro::spawn(async move {
-                for number in 0..COUNT {
+                for number in 0..count {
                     let mut message = vec![who];
                     message.extend_from_slice(&number.to_be_bytes());
                     message.resize(5 + length(number), who);
@@ -223,26 +224,27 @@ fn connect_many(server: SocketAddr) {
 #[test]
 fn a_header_of_ffffffff_is_an_error_and_grows_nothing() {
     in_own_process("a_header_of_ffffffff_is_an_error_and_grows_nothing", || {
-        run(async {
-            let (server, address) = server().await;
-            let mut peer = TcpStream::connect(address).unwrap();
-            let (socket, _) = server.accept().await.unwrap();
+        each(async |kind| {
+            let (socket, mut peer) = half(kind);
+            // The buffers that every receive uses are there.
+            peer.write_all(b"\0\0\0\x01x").unwrap();
+            assert_eq!(socket.recv_msg().await.unwrap().unwrap(), "x");
             let before = most_memory();
             peer.write_all(&[0xff; 1000]).unwrap();
             for _ in 0..100 {
                 let error = socket.recv_msg().await.unwrap_err();
-                let inner = error.get_ref().unwrap().downcast_ref::<MessageTooLong>().unwrap();
-                assert_eq!(*inner, MessageTooLong { len: 0xffff_ffff, limit: 64 << 20 });
+                let told = inner::<MessageTooLong>(&error);
+                assert_eq!(told, Some(&MessageTooLong { len: 0xffff_ffff, limit: 64 << 20 }));
             }
             // Where the limit allows it, too, memory grows with what has come and not before.
             socket.set_message_limit(usize::MAX);
             peer.shutdown(Shutdown::Write).unwrap();
             let error = socket.recv_msg().await.unwrap_err();
-            let inner = error.get_ref().unwrap().downcast_ref::<Incomplete>().unwrap();
-            assert_eq!(*inner, Incomplete { got: 996, expected: 0xffff_ffff });
-            let grown = most_memory() - before;
+            let told = inner::<Incomplete>(&error);
+            assert_eq!(told, Some(&Incomplete { got: 996, expected: 0xffff_ffff }));
+            let grown = most_memory().saturating_sub(before);
             // AddressSanitizer keeps what was freed for a while.
-            let bound = if cfg!(asan) { 64 << 20 } else { 2 << 20 };
+            let bound = if cfg!(asan) { 64 << 20 } else { 4 << 20 };
             assert!(grown < bound, "memory has grown by {grown} bytes");
         });
     });
@@ -260,22 +262,23 @@ fn most_memory() -> usize {
 fn a_connection_reset_while_idle_costs_nothing() {
     in_own_process("a_connection_reset_while_idle_costs_nothing", || {
         run(async {
-            let (server, address) = server().await;
             let mut idle = Vec::new();
-            for is_reset in [true, false] {
-                let peer = TcpStream::connect(address).unwrap();
-                let (socket, _) = server.accept().await.unwrap();
-                // The driver watches it from here on, and nobody waits any more.
-                let waiting = timeout(Duration::from_millis(1), socket.recv_msg()).await;
-                waiting.unwrap_err();
-                if is_reset {
-                    socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
-                } else {
-                    socket.shutdown(Shutdown::Write).await.unwrap();
+            for kind in KINDS.iter().copied() {
+                for is_reset in [true, false] {
+                    let (socket, peer) = pair(kind);
+                    // The driver watches it from here on, and nobody waits any more.
+                    let waiting = timeout(Duration::from_millis(1), socket.recv_msg()).await;
+                    waiting.unwrap_err();
+                    if is_reset {
+                        reset(kind, &socket, peer);
+                    } else {
+                        socket.shutdown(Shutdown::Write).await.unwrap();
+                        drop(peer);
+                    }
+                    idle.push((kind, is_reset, socket));
                 }
-                drop(peer);
-                idle.push(socket);
             }
+            settle().await;
             let (turns, time) = (AsynCoro::current().statistics().turns, processor_time());
             sleep(Duration::from_millis(300)).await;
             let turns = AsynCoro::current().statistics().turns - turns;
@@ -283,9 +286,15 @@ fn a_connection_reset_while_idle_costs_nothing() {
             assert!(turns < 100, "{turns} turns while nothing was to be done");
             // A loop that is busy takes all 300 ms.
             assert!(time < Duration::from_millis(100), "{time:?} of processor time");
-            let error = idle[0].recv_msg().await.unwrap_err();
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-            assert_eq!(idle[1].recv_msg().await.unwrap(), None);
+            for (kind, is_reset, socket) in idle {
+                match socket.recv_msg().await {
+                    Ok(end) => assert!(!is_reset && end.is_none(), "{kind:?}"),
+                    Err(error) => {
+                        let code = std::io::ErrorKind::ConnectionReset;
+                        assert!(is_reset && error.kind() == code, "{kind:?}: {error}");
+                    }
+                }
+            }
         });
     });
 }
@@ -300,18 +309,14 @@ fn processor_time() -> Duration {
 
 #[test]
 fn a_message_of_many_megabytes_in_small_pieces_arrives() {
-    run(async {
-        let (server, address) = server().await;
-        let payload: Vec<u8> = (0..3 << 20).map(|index| (index % 253) as u8).collect();
-        let expected = payload.clone();
+    each(async |kind| {
+        let (socket, mut far) = half(kind);
         let peer = thread::spawn(move || {
-            let mut socket = TcpStream::connect(address).unwrap();
-            socket.set_nodelay(true).unwrap();
-            socket.write_all(&(payload.len() as u32).to_be_bytes()).unwrap();
-            payload.chunks(1447).for_each(|piece| socket.write_all(piece).unwrap());
+            let payload = pattern(3 << 20);
+            far.write_all(&(payload.len() as u32).to_be_bytes()).unwrap();
+            payload.chunks(1447).for_each(|piece| far.write_all(piece).unwrap());
         });
-        let (socket, _) = server.accept().await.unwrap();
-        assert!(socket.recv_msg().await.unwrap().unwrap() == expected);
+        assert!(socket.recv_msg().await.unwrap().unwrap() == pattern(3 << 20));
         assert_eq!(socket.recv_msg().await.unwrap(), None);
         asyncoro::pool::run(move || peer.join().unwrap()).await;
     });
@@ -319,10 +324,8 @@ fn a_message_of_many_megabytes_in_small_pieces_arrives() {
 
 #[test]
 fn send_vectored_of_more_parts_than_one_call_takes_goes_on() {
-    run(async {
-        let (server, address) = server().await;
-        let near = AsyncSocket::create_connection(address).await.unwrap();
-        let (far, _) = server.accept().await.unwrap();
+    each(async |kind| {
+        let (near, far) = pair(kind);
         let parts = [&b"x"[..]; 40];
         assert_eq!(near.send_vectored(&parts).await.unwrap(), 16);
         assert_eq!(near.send_vectored(&parts).await.unwrap(), 16);

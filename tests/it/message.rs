@@ -17,8 +17,9 @@ use asyncoro::{
 };
 
 use crate::pairs::{
-    BIG, Kind, assert_closed, bounded, each, each_plain, half, inner, narrow, pair, pattern,
-    poll_once, raw, read_now, settle, started, statistics,
+    BIG, KINDS, Kind, Server, assert_closed, blocking, bounded, each, each_at_once, fill_up, half,
+    inner, narrow, pair, pattern, poll_once, raw, read_now, settle, started, statistics, take_now,
+    wait_for_bytes,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -218,8 +219,8 @@ fn raw_verbs_after_an_unfinished_recv_msg_read_its_header_too() {
 
 #[test]
 fn messages_of_one_turn_leave_in_one_call() {
-    each_plain(async |kind| {
-        let (near, far) = half(kind);
+    each(async |kind| {
+        let (near, far) = pair(kind);
         let before = statistics().flushes;
         let mut wire = Vec::new();
         for number in 0..16 {
@@ -227,13 +228,15 @@ fn messages_of_one_turn_leave_in_one_call() {
             near.send_msg(payload.as_bytes()).await.unwrap();
             wire.extend(framed(payload.as_bytes()));
         }
-        assert_eq!(read_now(&far), b"", "nothing leaves before the end of the turn");
+        let mut buffer = vec![0; 10_000];
+        let error = far.try_recv(&mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "nothing leaves before the turn ends");
         coro::yield_now().await;
         while statistics().flushes == before {
             coro::yield_now().await;
         }
-        let mut buffer = vec![0; 10_000];
-        let got = std::io::Read::read(&mut &far, &mut buffer).unwrap();
+        wait_for_bytes(&far);
+        let got = far.try_recv(&mut buffer).unwrap();
         assert_eq!(buffer[..got], wire, "one read gives them all");
         settle().await;
         assert_eq!(statistics().flushes, before + 1);
@@ -242,71 +245,70 @@ fn messages_of_one_turn_leave_in_one_call() {
 
 #[test]
 fn without_coalescing_each_message_leaves_at_once() {
-    each_plain(async |kind| {
-        let (near, far) = half(kind);
+    each(async |kind| {
+        let (near, far) = pair(kind);
         near.send_msg(b"queued").await.unwrap();
         near.set_coalescing(false);
         near.send_msg(b"at once").await.unwrap();
         let mut wire = framed(b"queued");
         wire.extend(framed(b"at once"));
-        assert_eq!(read_now(&far), wire);
+        assert_eq!(take_now(&far, wire.len()), wire);
         near.send_msg(b"").await.unwrap();
         near.send_queued(b"raw").await.unwrap();
-        assert_eq!(read_now(&far), b"\0\0\0\0raw");
+        assert_eq!(take_now(&far, 7), b"\0\0\0\0raw");
     });
 }
 
 #[test]
 fn flush_sends_what_is_queued_before_the_turn_ends() {
-    each_plain(async |kind| {
-        let (near, far) = half(kind);
+    each(async |kind| {
+        let (near, far) = pair(kind);
         near.send_msg(b"a").await.unwrap();
         near.flush().await.unwrap();
-        assert_eq!(read_now(&far), framed(b"a"));
+        assert_eq!(take_now(&far, 5), framed(b"a"));
         near.flush().await.unwrap();
     });
 }
 
 #[test]
 fn close_into_parts_and_the_end_of_run_send_what_is_queued() {
-    bounded(|| {
-        for kind in [Kind::Tcp4, Kind::Tcp6, Kind::Unix] {
-            let (near, far) = half(kind);
+    for kind in KINDS.iter().copied() {
+        bounded(move || {
+            println!("{kind:?}");
+            let (near, far) = pair(kind);
             asyncoro::run(async move {
                 near.send_msg(b"closed").await.unwrap();
                 near.close().await.unwrap();
             });
-            assert_eq!(read_now(&far), framed(b"closed"));
-            let (near, far) = half(kind);
+            assert_eq!(take_now(&far, 10), framed(b"closed"));
+            let (near, far) = pair(kind);
             let parts = asyncoro::run(async move {
                 near.send_msg(b"apart").await.unwrap();
                 near.into_parts().await.unwrap()
             });
-            assert_eq!(read_now(&far), framed(b"apart"));
+            assert_eq!(take_now(&far, 9), framed(b"apart"));
             drop(parts);
-            let (near, far) = half(kind);
+            let (near, far) = pair(kind);
             asyncoro::run(async move {
                 near.send_msg(b"dropped").await.unwrap();
             });
-            assert_eq!(read_now(&far), framed(b"dropped"));
+            assert_eq!(take_now(&far, 11), framed(b"dropped"));
             // More than the system takes: the end of run waits for the reader.
-            let (near, far) = raw(kind);
-            near.set_send_buffer_size(32 << 10).unwrap();
-            let reader = crate::pairs::read_in_thread(far, 1_000_000);
-            asyncoro::run(async move {
-                let near = AsyncSocket::new(near).unwrap();
-                near.try_send_msg(&pattern(1_000_000 - 4).into()).unwrap();
-            });
-            assert_eq!(reader.join().unwrap(), framed(&pattern(1_000_000 - 4)));
-        }
-    });
+            let (near, far) = narrow(kind);
+            let far = blocking(far);
+            let reader = std::thread::spawn(move || far.recv_msg().unwrap().unwrap());
+            asyncoro::run(async move { near.try_send_msg(&pattern(BIG).into()).unwrap() });
+            assert_eq!(reader.join().unwrap(), pattern(BIG));
+        });
+    }
 }
 
 #[test]
 fn a_dropped_socket_is_given_up_when_its_time_is_over() {
     bounded(|| {
         let scheduler = asyncoro::AsynCoro::builder().linger(SHORT).build().unwrap();
-        for kind in [Kind::Tcp4, Kind::Tcp6, Kind::Unix] {
+        for kind in KINDS.iter().copied() {
+            println!("{kind:?}");
             scheduler.run(async {
                 let (near, far) = narrow(kind);
                 near.try_send_msg(&pattern(BIG * 8).into()).unwrap();
@@ -524,40 +526,38 @@ fn a_socket_binds_anew_when_its_scheduler_has_ended() {
 
 // ---- how much is queued
 
-/// Fills what the kernel takes, then counts the messages of 1,000 bytes that are queued.
+/// The messages of 1,000 bytes that a socket queues whose way to the peer is full.
 fn queued(socket: &AsyncSocket) -> usize {
-    while socket.try_send(&[0; 1 << 16]).is_ok() {}
-    while socket.try_send(&[0]).is_ok() {}
     (0..).take_while(|_| socket.try_send_msg(&pattern(1000).into()).is_ok()).count()
 }
 
 #[test]
 fn the_owner_says_how_much_a_socket_queues() {
-    crate::pairs::run(async || {
-        // A Unix pair, whose buffers have one size: what is full stays full.
-        for (limit, most) in [(None, 65), (Some(2048), 2), (Some(1), 1), (Some(1 << 20), 1044)] {
-            let (near, far) = pair(Kind::Unix);
-            limit.into_iter().for_each(|limit| near.set_queue_limit(limit));
-            let count = queued(&near);
+    each_at_once(async |kind| {
+        let (near, far) = narrow(kind);
+        let filled = fill_up(&near, |bytes| near.try_send(bytes));
+        let mut count = 0;
+        let limits = [(Some(1), 1), (Some(2048), 2), (None, 65), (Some(1 << 20), 1044)];
+        for (limit, most) in limits {
+            near.set_queue_limit(limit.unwrap_or(64 << 10));
+            count += queued(&near);
             assert_eq!(count, most, "{limit:?}");
             assert!(poll_once(Box::pin(near.send_msg(&pattern(1000))).as_mut()).is_pending());
-            // More room at once, and nothing that was queued is lost.
-            near.set_queue_limit(2 << 20);
-            near.send_msg(b"last").await.unwrap();
-            drop(near);
-            let mut bytes = Vec::new();
-            let mut buffer = [0; 1 << 16];
-            loop {
-                let got = far.recv(&mut buffer).await.unwrap();
-                if got == 0 {
-                    break;
-                }
-                bytes.extend_from_slice(&buffer[..got]);
-            }
-            let mut expected = framed(&pattern(1000)).repeat(count);
-            expected.extend(framed(b"last"));
-            assert!(bytes.ends_with(&expected), "{limit:?}");
         }
+        // More room at once, and nothing that was queued is lost.
+        near.set_queue_limit(2 << 20);
+        near.send_msg(b"last").await.unwrap();
+        drop(near);
+        far.recv_all_bytes(filled).await.unwrap();
+        for _ in 0..count {
+            assert_eq!(far.recv_msg().await.unwrap().unwrap(), pattern(1000));
+        }
+        assert_eq!(far.recv_msg().await.unwrap().unwrap(), "last");
+        assert_eq!(far.recv_msg().await.unwrap(), None);
+        // What nobody has set.
+        let (near, _far) = narrow(kind);
+        fill_up(&near, |bytes| near.try_send(bytes));
+        assert_eq!(queued(&near), 65);
     });
 }
 
@@ -579,23 +579,18 @@ fn a_message_over_the_limit_of_the_queue_still_goes() {
 
 #[test]
 fn an_accepted_socket_inherits_the_limit_of_the_queue() {
-    bounded(|| {
-        asyncoro::run_until(async {
-            let path = std::env::temp_dir().join(format!("asyncoro-queue-{}", std::process::id()));
-            let _ = std::fs::remove_file(&path);
-            let server = AsyncSocket::create_server(path.as_path()).await.unwrap();
-            server.set_queue_limit(4096);
-            let _client = AsyncSocket::create_connection(path.as_path()).await.unwrap();
-            let (near, _) = server.accept().await.unwrap();
-            std::fs::remove_file(&path).unwrap();
-            assert_eq!(queued(&near), 4);
-        });
+    each_at_once(async |kind| {
+        let server = Server::new(kind).await;
+        server.socket.set_queue_limit(4096);
+        let (near, _far) = server.accept().await;
+        fill_up(&near, |bytes| near.try_send(bytes));
+        assert_eq!(queued(&near), 4);
     });
 }
 
 #[test]
 fn raw_bytes_are_queued_without_waiting_all_or_none() {
-    each(async |kind| {
+    each_at_once(async |kind| {
         let (near, far) = pair(kind);
         near.try_send_queued(b"one ").unwrap();
         near.try_send_queued(b"").unwrap();
@@ -603,40 +598,39 @@ fn raw_bytes_are_queued_without_waiting_all_or_none() {
         near.try_send_queued(&pattern(100_000)).unwrap();
         assert_eq!(far.recv_all_bytes(9).await.unwrap(), "one call.");
         assert_eq!(far.recv_all_bytes(100_000).await.unwrap(), pattern(100_000));
-    });
-    bounded(|| {
-        let (near, far) = raw(Kind::Unix);
-        let (near, far) = (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap());
-        let count = queued(&near);
-        let refused = near.try_send_queued(&pattern(1000)).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
-        asyncoro::run_until(async {
-            assert_closed({
-                far.close().await.unwrap();
-                far.try_send_queued(b"x")
-            });
-        });
+        let (near, far) = narrow(kind);
+        let filled = fill_up(&near, |bytes| near.try_send(bytes));
+        let piece = pattern(1000);
+        let count = (0..).take_while(|_| near.try_send_queued(&piece).is_ok()).count();
         assert_eq!(count, 65);
+        let refused = near.try_send_queued(&piece).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        drop(near);
+        far.recv_all_bytes(filled).await.unwrap();
+        assert_eq!(far.recv_all_bytes(65_000).await.unwrap(), piece.repeat(65), "and no more");
+        assert_eq!(far.recv_bytes(1).await.unwrap(), "");
+        far.close().await.unwrap();
+        assert_closed(far.try_send_queued(b"x"));
     });
 }
 
 #[test]
 fn the_blocking_face_queues_by_the_same_limit() {
-    bounded(|| {
-        let (near, far) = raw(Kind::Unix);
-        let near = asyncoro::BlockingSocket::new(near).unwrap();
+    each_at_once(async |kind| {
+        let (near, far) = narrow(kind);
+        let near = near.into_blocking().await.unwrap();
+        let far = far.into_blocking().await.unwrap();
         near.set_queue_limit(2048);
-        while near.try_send(&[0; 1 << 16]).is_ok() {}
-        while near.try_send(&[0]).is_ok() {}
+        let filled = fill_up(&near, |bytes| near.try_send(bytes));
         let count = (0..).take_while(|_| near.try_send_queued(&[7; 1000]).is_ok()).count();
         assert_eq!(count, 2);
-        let far = asyncoro::BlockingSocket::new(far).unwrap();
         let reading = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut &far, &mut bytes).map(|_| bytes)
+            far.recv_all_bytes(filled).unwrap();
+            let rest = far.recv_all_bytes(2000).unwrap();
+            assert_eq!(far.recv_bytes(1).unwrap(), "");
+            rest
         });
         near.close().unwrap();
-        drop(near);
-        assert!(reading.join().unwrap().unwrap().ends_with(&[7; 2000]));
+        assert_eq!(reading.join().unwrap(), [7; 2000][..]);
     });
 }

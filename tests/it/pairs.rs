@@ -5,14 +5,17 @@ use std::{
     future::Future,
     io::{self, ErrorKind},
     net::TcpListener,
-    os::unix::net::UnixStream,
+    os::{fd::AsFd, unix::net::UnixStream},
     sync::mpsc,
     task::{Context, Poll, Waker},
     thread,
     time::Duration,
 };
 
-use asyncoro::{AsynCoro, AsyncSocket, Coro, coro, coro::Statistics, error, time::timeout};
+use asyncoro::{
+    AsynCoro, AsyncSocket, BlockingSocket, Coro, coro, coro::Statistics, error, time::timeout,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 /// Longest time that a coroutine of a test may take; a test that blocks gets twice as long.
@@ -43,9 +46,31 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::Tls12,
 ];
 
-#[cfg(feature = "tls")]
 impl Kind {
+    pub(crate) fn is_plain(self) -> bool {
+        [Kind::Tcp4, Kind::Tcp6, Kind::Unix].contains(&self)
+    }
+
+    pub(crate) fn domain(self) -> Domain {
+        match self {
+            Kind::Unix => Domain::UNIX,
+            Kind::Tcp6 => Domain::IPV6,
+            _ => Domain::IPV4,
+        }
+    }
+
+    /// Where a socket can be bound, without a choice.
+    pub(crate) fn any(self) -> SockAddr {
+        match self {
+            // An empty name: the kernel gives one that is free, in its abstract space.
+            Kind::Unix => SockAddr::unix("").unwrap(),
+            Kind::Tcp6 => std::net::SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0)).into(),
+            _ => std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)).into(),
+        }
+    }
+
     /// The version of TLS that it speaks.
+    #[cfg(feature = "tls")]
     pub(crate) fn tls(self) -> Option<asyncoro::TlsVersion> {
         match self {
             Kind::Tls => Some(asyncoro::TlsVersion::V1_3),
@@ -83,6 +108,8 @@ pub(crate) fn run<F: Future>(test: impl FnOnce() -> F + Send + 'static) {
 pub(crate) fn each<F: Future>(test: impl Fn(Kind) -> F + Send + 'static) {
     bounded(move || {
         for kind in KINDS.iter().copied() {
+            // Seen if it fails.
+            println!("{kind:?}");
             let run = asyncoro::run_until(timeout(LIMIT, test(kind)));
             assert!(run.is_ok(), "{kind:?}: the test hangs");
         }
@@ -94,10 +121,25 @@ pub(crate) fn each<F: Future>(test: impl Fn(Kind) -> F + Send + 'static) {
 pub(crate) fn each_plain<F: Future>(test: impl Fn(Kind) -> F + Send + 'static) {
     bounded(move || {
         for kind in [Kind::Tcp4, Kind::Tcp6, Kind::Unix] {
+            println!("{kind:?}");
             let run = asyncoro::run_until(timeout(LIMIT, test(kind)));
             assert!(run.is_ok(), "{kind:?}: the test hangs");
         }
     });
+}
+
+/// As [`each`], with a thread for each kind: for tests that wait for most of their time.
+pub(crate) fn each_at_once<F: Future>(test: impl Fn(Kind) -> F + Copy + Send + 'static) {
+    let threads = KINDS.iter().map(|&kind| {
+        let one = move || asyncoro::run_until(timeout(LIMIT, test(kind))).expect("in time");
+        (kind, thread::spawn(move || bounded(move || drop(one()))))
+    });
+    for (kind, thread) in threads.collect::<Vec<_>>() {
+        println!("{kind:?}");
+        if let Err(payload) = thread.join() {
+            std::panic::resume_unwind(payload);
+        }
+    }
 }
 
 /// Two regular sockets, connected, in blocking mode.
@@ -154,6 +196,151 @@ pub(crate) fn narrow(kind: Kind) -> (AsyncSocket, AsyncSocket) {
     converted(kind, (near, far))
 }
 
+/// A socket for threads, where no scheduler runs.
+pub(crate) fn blocking(socket: AsyncSocket) -> BlockingSocket {
+    asyncoro::run(async { socket.into_blocking().await.unwrap() })
+}
+
+/// As [`pair`], for threads.
+pub(crate) fn blocking_pair(kind: Kind) -> (BlockingSocket, BlockingSocket) {
+    let (near, far) = pair(kind);
+    (blocking(near), blocking(far))
+}
+
+/// A listening socket of a kind, and what its clients need.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) socket: AsyncSocket,
+    kind: Kind,
+    #[cfg(feature = "tls")]
+    tls: Option<(asyncoro::ServerTls, asyncoro::ClientTls)>,
+}
+
+impl Server {
+    pub(crate) async fn new(kind: Kind) -> Server {
+        #[cfg(feature = "tls")]
+        if let Some(version) = kind.tls() {
+            let (server, client) = crate::tls::localhost();
+            let client = client.server_name("localhost").unwrap().versions(&[version]).unwrap();
+            let socket = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+            let socket = socket.with_tls(&server).unwrap();
+            return Server { socket, kind, tls: Some((server, client)) };
+        }
+        Server {
+            socket: server(kind).await,
+            kind,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// A socket that can connect to it.
+    pub(crate) fn open(&self) -> AsyncSocket {
+        self.client(AsyncSocket::open(self.kind.domain(), Type::STREAM).unwrap())
+    }
+
+    /// Has a socket that is not connected yet speak as this kind does.
+    pub(crate) fn client(&self, socket: AsyncSocket) -> AsyncSocket {
+        #[cfg(feature = "tls")]
+        if let Some((_, tls)) = &self.tls {
+            return socket.with_tls(tls).unwrap();
+        }
+        socket
+    }
+
+    /// What makes a connection of a regular socket that has accepted it, in any thread.
+    pub(crate) fn handshake(&self) -> impl FnOnce(Socket) -> BlockingSocket + Send + use<> {
+        #[cfg(feature = "tls")]
+        let tls = self.tls.clone();
+        move |socket| {
+            let socket = BlockingSocket::new(socket).unwrap();
+            #[cfg(feature = "tls")]
+            if let Some((tls, _)) = tls {
+                socket.start_tls(tls).unwrap();
+            }
+            socket
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> io::Result<AsyncSocket> {
+        let socket = self.open();
+        socket.connect(self.socket.local_addr()?).await?;
+        Ok(socket)
+    }
+
+    /// The two ends of a connection.
+    pub(crate) async fn accept(&self) -> (AsyncSocket, AsyncSocket) {
+        let client = self.clone();
+        let connecting = coro::spawn(async move { client.connect().await });
+        let (near, _) = self.socket.accept().await.unwrap();
+        (near, connecting.await.unwrap().unwrap())
+    }
+}
+
+/// Ends the connection of two ends with a reset, whatever it speaks.
+pub(crate) fn reset(kind: Kind, near: impl AsFd, far: AsyncSocket) {
+    if kind == Kind::Unix {
+        // A peer that leaves with something unread.
+        rustix::net::send(near, b"unread", rustix::net::SendFlags::empty()).unwrap();
+    } else {
+        rustix::net::connect_unspec(&far).unwrap();
+    }
+    drop(far);
+}
+
+/// Waits for bytes to come, or the end; no turn of the loop ends meanwhile.
+pub(crate) fn wait_for_bytes(socket: impl AsFd) {
+    assert!(is_ready(socket, PollFlags::IN, LIMIT), "nothing comes");
+}
+
+/// Waits until the system knows of the end of a connection.
+pub(crate) fn wait_for_end(socket: impl AsFd) {
+    assert!(is_ready(socket, PollFlags::RDHUP, LIMIT), "there is no end");
+}
+
+fn is_ready(socket: impl AsFd, flags: PollFlags, time: Duration) -> bool {
+    let time = Timespec::try_from(time).unwrap();
+    poll(&mut [PollFd::new(&socket, flags)], Some(&time)).unwrap() > 0
+}
+
+/// So many bytes, received while no turn of the loop ends: they have been sent already.
+pub(crate) fn take_now(socket: &AsyncSocket, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    let mut filled = 0;
+    while filled < count {
+        match socket.try_recv(&mut bytes[filled..]) {
+            Ok(0) => panic!("the end, after {filled} of {count} bytes"),
+            Ok(more) => filled += more,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock, "after {filled} of {count} bytes");
+                wait_for_bytes(socket);
+            }
+        }
+    }
+    bytes
+}
+
+/// Sends by `try_send` until the way to the peer is full and stays it; how many bytes it takes.
+pub(crate) fn fill_up(
+    socket: impl AsFd,
+    mut try_send: impl FnMut(&[u8]) -> io::Result<usize>,
+) -> usize {
+    let mut all = 0;
+    loop {
+        let before = all;
+        for size in [1 << 16, 1] {
+            while let Ok(sent) = try_send(&[0; 1 << 16][..size]) {
+                all += sent;
+            }
+        }
+        // TCP moves bytes on by itself: after 200 ms it sends what fits the rest of the window.
+        let has_room = is_ready(&socket, PollFlags::OUT, Duration::from_millis(250));
+        if !has_room && all == before {
+            return all;
+        }
+    }
+}
+
 /// Bytes that do not fit between two sockets of [`narrow`].
 pub(crate) const BIG: usize = 1 << 20;
 
@@ -177,9 +364,7 @@ pub(crate) async fn server(kind: Kind) -> AsyncSocket {
         Kind::Tcp6 => AsyncSocket::create_server("[::1]:0").await.unwrap(),
         Kind::Unix => {
             let socket = AsyncSocket::open(Domain::UNIX, Type::STREAM).unwrap();
-            // An empty name: the kernel gives one that is free, in its abstract space.
-            let any = SockAddr::unix("").unwrap();
-            SockRef::from(&socket).bind(&any).unwrap();
+            SockRef::from(&socket).bind(&kind.any()).unwrap();
             socket.listen(128).unwrap();
             socket
         }

@@ -527,25 +527,28 @@ impl RawNumber for AsyncSocket {
 
 #[test]
 fn an_urgent_byte_in_mid_stream_hides_nothing() {
-    run(async || {
-        for kind in [Kind::Tcp4, Kind::Tcp6] {
-            for wait in [false, true] {
-                let (socket, mut peer) = half(kind);
-                let collecting = async move {
-                    let mut got = Vec::new();
-                    while got.len() < 6 {
-                        got.extend_from_slice(&socket.recv_bytes(100).await.unwrap());
-                    }
-                    got
-                };
-                // Before the first look, or while it waits.
-                let collecting =
-                    if wait { started(collecting).await } else { asyncoro::spawn(collecting) };
-                peer.write_all(b"abc").unwrap();
-                send(&peer, b"!", SendFlags::OOB).unwrap();
-                peer.write_all(b"def").unwrap();
-                assert_eq!(collecting.await.unwrap(), b"abcdef");
-            }
+    each(async |kind| {
+        if kind == Kind::Unix {
+            // Descriptors in flight are its counterpart, below.
+            return;
+        }
+        for wait in [false, true] {
+            let (socket, peer) = pair(kind);
+            let collecting = async move {
+                let mut got = Vec::new();
+                while got.len() < 6 {
+                    got.extend_from_slice(&socket.recv_bytes(100).await.unwrap());
+                }
+                got
+            };
+            // Before the first look, or while it waits.
+            let collecting =
+                if wait { started(collecting).await } else { asyncoro::spawn(collecting) };
+            peer.try_send(b"abc").unwrap();
+            // Beneath TLS, which knows nothing of it.
+            send(&peer, b"!", SendFlags::OOB).unwrap();
+            peer.try_send(b"def").unwrap();
+            assert_eq!(collecting.await.unwrap(), b"abcdef");
         }
     });
 }

@@ -4,7 +4,6 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpListener,
-    os::fd::AsFd,
     thread,
     time::{Duration, Instant},
 };
@@ -15,11 +14,10 @@ use asyncoro::{
     pool,
     time::sleep,
 };
-use socket2::SockRef;
 
 use crate::pairs::{
-    Kind, assert_closed, bounded, each, each_plain, half, inner, pair, pattern, raw,
-    read_in_thread, run, server, started, statistics,
+    assert_closed, bounded, each, each_at_once, each_plain, half, inner, pair, pattern,
+    read_in_thread, reset, run, server, started, statistics,
 };
 
 const fn ms(ms: u64) -> Duration {
@@ -345,22 +343,18 @@ fn s18_a_terminated_reader_takes_no_bytes_with_it() {
 
 #[test]
 fn s24_a_reset_while_idle_costs_no_cpu() {
-    run(async || {
-        for kind in [Kind::Tcp4, Kind::Tcp6] {
-            let (near, far) = raw(kind);
-            let near = AsyncSocket::new(near).unwrap();
-            // Registered, then idle.
-            asyncoro::time::timeout(ms(1), near.recv_bytes(9)).await.unwrap_err();
-            SockRef::from(&far.as_fd()).set_linger(Some(Duration::ZERO)).unwrap();
-            drop(far);
-            sleep(ms(20)).await;
-            let before = statistics();
-            sleep(ms(200)).await;
-            let after = statistics();
-            let (turns, events) = (after.turns - before.turns, after.events - before.events);
-            assert!(turns < 20 && events < 5, "{turns} turns, {events} events while idle");
-            let error = near.recv_bytes(9).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-        }
+    each_at_once(async |kind| {
+        let (near, far) = pair(kind);
+        // Registered, then idle.
+        asyncoro::time::timeout(ms(1), near.recv_bytes(9)).await.unwrap_err();
+        reset(kind, &near, far);
+        sleep(ms(20)).await;
+        let before = statistics();
+        sleep(ms(200)).await;
+        let after = statistics();
+        let (turns, events) = (after.turns - before.turns, after.events - before.events);
+        assert!(turns < 20 && events < 5, "{turns} turns, {events} events while idle");
+        let error = near.recv_bytes(9).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     });
 }

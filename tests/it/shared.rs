@@ -11,18 +11,18 @@ use std::{
 
 use asyncoro::{AsyncSocket, coro::Scheduler};
 
-use crate::pairs::{bounded, run, started, statistics};
+use crate::pairs::{bounded, each_plain, raw, started, statistics};
 
 /// A socket that borrows the descriptor of `owner`, which outlives it.
-fn borrow(owner: &UnixStream) -> AsyncSocket {
+fn borrow(owner: &impl AsRawFd) -> AsyncSocket {
     // SAFETY: each test drops it before `owner`.
     unsafe { AsyncSocket::borrow_raw(owner.as_raw_fd()).unwrap() }
 }
 
 #[test]
 fn two_sockets_of_one_descriptor_are_both_told() {
-    run(async || {
-        let (mut peer, owner) = UnixStream::pair().unwrap();
+    each_plain(async |kind| {
+        let (mut peer, owner) = raw(kind);
         let (first, second) = (borrow(&owner), borrow(&owner));
         for _ in 0..20 {
             let (one, two) = (first.clone(), second.clone());
@@ -50,8 +50,11 @@ fn two_sockets_of_one_descriptor_are_both_told() {
 
 #[test]
 fn two_sockets_of_one_descriptor_both_hear_of_room_and_of_the_end() {
-    run(async || {
-        let (peer, owner) = UnixStream::pair().unwrap();
+    each_plain(async |kind| {
+        let (peer, owner) = raw(kind);
+        for socket in [&peer, &owner] {
+            socket.set_send_buffer_size(32 << 10).unwrap();
+        }
         let (first, second) = (borrow(&owner), borrow(&owner));
         let mut coros = Vec::new();
         for socket in [&first, &second] {
@@ -61,11 +64,11 @@ fn two_sockets_of_one_descriptor_both_hear_of_room_and_of_the_end() {
         }
         for socket in [&first, &second] {
             let socket = socket.clone();
-            coros.push(started(async move { socket.send_all(&vec![0; 1 << 20]).await }).await);
+            coros.push(started(async move { socket.send_all(&vec![0; 256 << 10]).await }).await);
         }
         let peer = AsyncSocket::new(peer).unwrap();
         for _ in 0..2 {
-            peer.recv_all_bytes(1 << 20).await.unwrap();
+            peer.recv_all_bytes(256 << 10).await.unwrap();
         }
         drop(peer);
         for coro in coros {

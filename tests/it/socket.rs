@@ -23,8 +23,8 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use socket2::{Domain, Socket, Type};
 
 use crate::pairs::{
-    BIG, KINDS, Kind, assert_closed, bounded, each, each_plain, half, inner, narrow, pair, pattern,
-    poll_once, raw, read_now, run, server, settle, started, statistics,
+    BIG, KINDS, Kind, Server, assert_closed, bounded, each, each_plain, half, inner, narrow, pair,
+    pattern, poll_once, raw, read_now, run, server, settle, started, statistics,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -33,25 +33,28 @@ const SHORT: Duration = Duration::from_millis(20);
 
 #[test]
 fn any_regular_socket_is_converted_in_the_mode_it_has() {
-    run(async || {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = AsyncSocket::new(listener).unwrap();
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let blocking = !fcntl_getfl(&stream).unwrap().contains(OFlags::NONBLOCK);
-        assert!(blocking);
-        let client = AsyncSocket::new(stream).unwrap();
-        assert!(client.options().tcp_nodelay().unwrap(), "options stay");
-        let (accepted, from) = server.accept().await.unwrap();
-        assert_eq!(from, client.local_addr().unwrap());
-        assert_eq!(client.peer_addr().unwrap(), server.local_addr().unwrap());
-        client.send_msg(b"hi").await.unwrap();
-        assert_eq!(accepted.recv_msg().await.unwrap().unwrap(), "hi");
-        timeout(SHORT, client.recv_bytes(1)).await.unwrap_err();
-        let flags = fcntl_getfl(client.as_fd()).unwrap();
-        assert!(!flags.contains(OFlags::NONBLOCK), "it may be shared with blocking code");
-
+    let is_blocking = |socket: &dyn AsFd| {
+        let flags = fcntl_getfl(socket.as_fd()).unwrap();
+        !flags.contains(OFlags::NONBLOCK)
+    };
+    run(async move || {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = AsyncSocket::new(listener).unwrap();
+            let stream = TcpStream::connect(address).unwrap();
+            stream.set_nodelay(true).unwrap();
+            assert!(is_blocking(&stream));
+            let client = AsyncSocket::new(stream).unwrap();
+            assert!(client.options().tcp_nodelay().unwrap(), "options stay");
+            let (accepted, from) = server.accept().await.unwrap();
+            assert_eq!(from, client.local_addr().unwrap());
+            assert_eq!(client.peer_addr().unwrap(), server.local_addr().unwrap());
+            client.send_msg(b"hi").await.unwrap();
+            assert_eq!(accepted.recv_msg().await.unwrap().unwrap(), "hi");
+            timeout(SHORT, client.recv_bytes(1)).await.unwrap_err();
+            assert!(is_blocking(&client), "it may be shared with blocking code");
+        }
         let (near, far) = UnixStream::pair().unwrap();
         let (near, far) = (AsyncSocket::new(near).unwrap(), OwnedFd::from(far));
         let far = AsyncSocket::new(far).unwrap();
@@ -69,31 +72,60 @@ fn any_regular_socket_is_converted_in_the_mode_it_has() {
         assert!(again.to_string().contains(path.to_str().unwrap()), "{again}");
         drop(client);
         std::fs::remove_file(&path).unwrap();
-        let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let error = AsyncSocket::new(file).unwrap_err();
+        let file = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let error = AsyncSocket::new(file()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(88), "ENOTSOCK");
+        let error = BlockingSocket::new(file()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(88), "ENOTSOCK");
+    });
+    // The blocking face, in each mode.
+    bounded(move || {
+        for kind in [Kind::Tcp4, Kind::Tcp6, Kind::Unix] {
+            for blocks in [true, false] {
+                let (near, far) = raw(kind);
+                near.set_nonblocking(!blocks).unwrap();
+                near.set_linger(Some(Duration::from_secs(7))).unwrap();
+                let (near, far) =
+                    (BlockingSocket::new(near).unwrap(), BlockingSocket::new(far).unwrap());
+                near.set_timeout(Some(SHORT));
+                assert_eq!(near.recv_bytes(1).unwrap_err().kind(), ErrorKind::TimedOut);
+                assert_eq!(is_blocking(&near), blocks, "{kind:?}");
+                let linger = near.options().linger().unwrap();
+                assert_eq!(linger, Some(Duration::from_secs(7)), "{kind:?}: options stay");
+                near.send_msg(b"hi").unwrap();
+                assert_eq!(far.recv_msg().unwrap().unwrap(), "hi");
+                let (near, _) = near.into_parts().unwrap();
+                assert_eq!(is_blocking(&near), blocks, "{kind:?}");
+            }
+        }
     });
 }
 
 #[test]
 fn open_bind_and_listen_are_those_of_bsd() {
     run(async || {
-        let server = AsyncSocket::open(Domain::IPV4, Type::STREAM).unwrap();
-        server.options().set_reuse_address(true).unwrap();
-        server.bind(("127.0.0.1", 0)).unwrap();
-        server.listen(16).unwrap();
-        let client = AsyncSocket::open(Domain::IPV4, Type::STREAM).unwrap();
-        assert_eq!(client.peer_addr().unwrap_err().kind(), ErrorKind::NotConnected);
-        client.connect(server.local_addr().unwrap()).await.unwrap();
-        let (accepted, _) = server.accept().await.unwrap();
-        client.send_all(b"x").await.unwrap();
-        assert_eq!(accepted.recv_bytes(9).await.unwrap(), "x");
-        assert!(client.take_error().unwrap().is_none());
-        let error = client.bind("localhost:0").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-        let error = AsyncSocket::open(Domain::IPV4, Type::STREAM).unwrap().accept().await;
-        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput, "it does not listen");
-        assert!(format!("{client:?}").contains("TCP socket"), "{client:?}");
+        let unix = format!("@asyncoro-open-{}", std::process::id());
+        for (domain, any) in
+            [(Domain::IPV4, "127.0.0.1:0"), (Domain::IPV6, "[::1]:0"), (Domain::UNIX, &*unix)]
+        {
+            let server = AsyncSocket::open(domain, Type::STREAM).unwrap();
+            server.options().set_reuse_address(true).unwrap();
+            server.bind(any).unwrap();
+            server.listen(16).unwrap();
+            let client = AsyncSocket::open(domain, Type::STREAM).unwrap();
+            assert_eq!(client.peer_addr().unwrap_err().kind(), ErrorKind::NotConnected);
+            client.connect(server.local_addr().unwrap()).await.unwrap();
+            let (accepted, _) = server.accept().await.unwrap();
+            client.send_all(b"x").await.unwrap();
+            assert_eq!(accepted.recv_bytes(9).await.unwrap(), "x");
+            assert!(client.take_error().unwrap().is_none());
+            let error = client.bind("localhost:0").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            let error = AsyncSocket::open(domain, Type::STREAM).unwrap().accept().await;
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput, "it does not listen");
+            let name = if domain == Domain::UNIX { "Unix stream socket" } else { "TCP socket" };
+            assert!(format!("{client:?}").contains(name), "{client:?}");
+        }
     });
 }
 
@@ -163,26 +195,33 @@ fn an_accepted_socket_inherits_the_message_limit_and_no_timeout() {
 
 #[test]
 fn accept_goes_on_after_clients_that_left() {
-    each_plain(async |kind| {
-        let server = server(kind).await;
-        let address = server.local_addr().unwrap();
+    each(async |kind| {
+        let server = Server::new(kind).await;
+        let address = server.socket.local_addr().unwrap();
         for _ in 0..3 {
+            // Without TLS, since it leaves before its handshake.
             let client = AsyncSocket::create_connection(&address).await.unwrap();
             if kind != Kind::Unix {
                 client.options().set_linger(Some(Duration::ZERO)).unwrap();
             }
         }
         settle().await;
-        let client = AsyncSocket::create_connection(&address).await.unwrap();
-        client.send_all(b"here").await.unwrap();
+        let other = server.clone();
+        let client = asyncoro::spawn(async move {
+            let client = other.connect().await.unwrap();
+            client.send_all(b"here").await.unwrap();
+            client
+        });
         loop {
-            let (accepted, _) = server.accept().await.unwrap();
+            let (accepted, _) = server.socket.accept().await.unwrap();
             match accepted.recv_bytes(9).await {
                 Ok(bytes) if bytes == "here" => break,
                 Ok(bytes) => assert_eq!(bytes, ""),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
             }
+            assert!(kind.is_plain(), "who has not shaken hands does not come out");
         }
+        drop(client.await.unwrap());
     });
 }
 
@@ -579,16 +618,20 @@ fn in_child(name: &str, body: impl FnOnce()) {
 #[test]
 fn accept_at_the_file_limit_neither_spins_nor_dies() {
     in_child("socket::accept_at_the_file_limit_neither_spins_nor_dies", || {
-        run(async || {
-            let server = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        each(move |kind| async move {
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, most).unwrap();
+            let clients = Server::new(kind).await;
+            let server = clients.socket.clone();
             let address = server.local_addr().unwrap();
-            let first = AsyncSocket::create_connection(&address).await.unwrap();
+            // Their descriptors are there, but they are not connected yet.
+            let [waiting, another] = [clients.open(), clients.open()];
+            let connecting = asyncoro::spawn(async move { clients.connect().await });
             let (accepted_first, _) = server.accept().await.unwrap();
-            let waiting = TcpStream::connect(address.socket_addr().unwrap()).unwrap();
+            let first = connecting.await.unwrap().unwrap();
             // No descriptor is left for the connection that waits.
             let used = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-            let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-            limit.current = Some(used + 8);
+            let limit = rustix::process::Rlimit { current: Some(used + 8), ..most };
             rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
             let mut fillers = Vec::new();
             while let Ok(file) = std::fs::File::open("/dev/null") {
@@ -599,27 +642,37 @@ fn accept_at_the_file_limit_neither_spins_nor_dies() {
                 async move { server.accept().await }
             })
             .await;
+            let to = address.clone();
+            let connecting = started(async move { waiting.connect(&to).await.map(|()| waiting) });
+            let connecting = connecting.await;
             let before = statistics();
-            sleep(Duration::from_millis(250)).await;
+            sleep(Duration::from_millis(150)).await;
             let turns = statistics().turns - before.turns;
             assert!(!accepting.is_finished());
-            assert!(turns < 30, "{turns} turns in a quarter of a second");
+            assert!(turns < 30, "{turns} turns in 150 ms");
             // A socket of ours that is closed lets it go on.
             drop((first, accepted_first));
             let (accepted, _) = accepting.await.unwrap().unwrap();
-            assert_eq!(accepted.peer_addr().unwrap(), waiting.local_addr().unwrap().into());
+            let waiting = connecting.await.unwrap().unwrap();
+            accepted.send_all(b"x").await.unwrap();
+            assert_eq!(waiting.recv_bytes(9).await.unwrap(), "x");
             // So does any other descriptor, within 100 ms.
             while let Ok(file) = std::fs::File::open("/dev/null") {
                 fillers.push(file);
             }
-            drop(fillers.pop());
-            let another = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            another.connect(&address.socket_addr().unwrap().into()).unwrap();
-            let accepting = started(async move { server.accept().await }).await;
+            let accepting = started({
+                let server = server.clone();
+                async move { server.accept().await }
+            })
+            .await;
+            let connecting =
+                started(async move { another.connect(&address).await.map(|()| another) });
+            let connecting = connecting.await;
             sleep(Duration::from_millis(10)).await;
             assert!(!accepting.is_finished());
             drop(fillers);
             accepting.await.unwrap().unwrap();
+            drop(connecting.await.unwrap().unwrap());
         });
     });
 }

@@ -1,7 +1,16 @@
 //! Every verb that may wait, as a value, and an end of a connection on either face: what is
 //! promised of all verbs on both faces is tested by one text.
 
-use std::{fmt, future::Future, io, io::IoSliceMut, net::Shutdown, pin::Pin, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    io::IoSliceMut,
+    net::Shutdown,
+    os::fd::{AsFd, BorrowedFd},
+    pin::Pin,
+    time::Duration,
+};
 
 use asyncoro::{
     AsyncSocket, BlockingSocket, Coro, DatagramBatch, error::TimedOut, spawn, sync::mailbox,
@@ -30,9 +39,25 @@ pub(crate) fn each_face<F: Future>(test: impl Fn(Kind, Face) -> F + Copy + Send 
     for kind in KINDS.iter().copied() {
         for face in FACES {
             bounded(move || {
+                println!("{kind:?}, {face:?}");
                 let run = asyncoro::run_until(timeout(LIMIT, test(kind, face)));
                 assert!(run.is_ok(), "{kind:?}, {face:?}: the test hangs");
             });
+        }
+    }
+}
+
+/// As [`each_face`], with a thread for each: for tests that wait for most of their time.
+pub(crate) fn each_face_at_once<F: Future>(test: impl Fn(Kind, Face) -> F + Copy + Send + 'static) {
+    let all = KINDS.iter().flat_map(|&kind| FACES.map(|face| (kind, face)));
+    let threads = all.map(|(kind, face)| {
+        let one = move || asyncoro::run_until(timeout(LIMIT, test(kind, face))).expect("in time");
+        (kind, face, std::thread::spawn(move || bounded(move || drop(one()))))
+    });
+    for (kind, face, thread) in threads.collect::<Vec<_>>() {
+        println!("{kind:?}, {face:?}");
+        if let Err(payload) = thread.join() {
+            std::panic::resume_unwind(payload);
         }
     }
 }
@@ -41,6 +66,7 @@ pub(crate) fn each_face<F: Future>(test: impl Fn(Kind, Face) -> F + Copy + Send 
 pub(crate) fn each_kind<F: Future>(test: impl Fn(Kind) -> F + Copy + Send + 'static) {
     for kind in KINDS.iter().copied() {
         bounded(move || {
+            println!("{kind:?}");
             let run = asyncoro::run_until(timeout(LIMIT, test(kind)));
             assert!(run.is_ok(), "{kind:?}: the test hangs");
         });
@@ -203,6 +229,15 @@ fn framed(message: Option<&[u8]>) -> Vec<u8> {
 pub(crate) enum End {
     Asynchronous(AsyncSocket),
     Blocking(BlockingSocket),
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            End::Asynchronous(socket) => socket.as_fd(),
+            End::Blocking(socket) => socket.as_fd(),
+        }
+    }
 }
 
 impl End {

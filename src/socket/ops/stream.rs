@@ -81,6 +81,9 @@ impl Op for Peek<'_> {
             self.0[..count].copy_from_slice(&held[..count]);
             return Progress::Done(Ok(count));
         }
+        if self.0.is_empty() && sys.kind().is_stream() {
+            return Progress::Done(Ok(0));
+        }
         // Nothing is taken, so a short answer says nothing about what is left.
         side.read(sys, 0, |sys| sys.peek(self.0))
     }
@@ -107,6 +110,9 @@ impl Op for RecvBytes {
             return Progress::Done(Ok(held));
         }
         if max < DIRECT_BYTES {
+            if max == 0 && sys.kind().is_stream() {
+                return Progress::Done(Ok(held));
+            }
             let mut hot = hot::take();
             let read = side.read(sys, max, |sys| sys.recv(&mut hot[..max]));
             return read.map(|got| Bytes::copy_from_slice(&hot[..got]));
@@ -146,8 +152,11 @@ impl<const LIMITED: bool> Op for RecvLent<LIMITED> {
         if !held.is_empty() {
             return Progress::Done(Ok(Lent::Own(held)));
         }
-        let mut hot = hot::take();
         let max = self.0.min(HOT);
+        if max == 0 && sys.kind().is_stream() {
+            return Progress::Done(Ok(Lent::Own(held)));
+        }
+        let mut hot = hot::take();
         side.read(sys, max, |sys| sys.recv(&mut hot[..max])).map(|got| Lent::Hot(hot, got))
     }
 
@@ -250,6 +259,9 @@ impl Op for RecvVectored<'_, '_> {
             return Progress::Done(Ok(copied));
         }
         let asked = self.0.iter().map(|buffer| buffer.len()).sum();
+        if asked == 0 && sys.kind().is_stream() {
+            return Progress::Done(Ok(0));
+        }
         side.read(sys, asked, |sys| sys.recv_vectored(self.0))
     }
 

@@ -20,7 +20,7 @@ use super::{
         outbound::WriteSide,
         settings::Settings,
         step::{Needs, Op, Progress, Verb},
-        sys::Sys,
+        sys::{Call, Meaning, Sys, meaning},
     },
     Secure, took_too_long,
 };
@@ -73,6 +73,10 @@ impl Op for ShakeRecv {
             Err(Errno::CONNRESET) => {
                 let text = "the peer has left during the TLS handshake";
                 Progress::Done(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)))
+            }
+            Err(error) if meaning(Call::Receive, error) == Meaning::Pause => {
+                side.pause();
+                Progress::Wait
             }
             Err(error) => Progress::Done(Err(sys.reason(error))),
         }

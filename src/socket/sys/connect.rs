@@ -2,13 +2,25 @@
 //!
 //! Where to an attempt goes is kept above, in `../connection.rs`.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use rustix::{io::Errno, net};
 use socket2::{Domain, SockRef};
 
 use super::{Call, Direction, Result, Sys, again, domain, with_address};
 use crate::addr::Address;
+
+/// What other threads have to know of attempts that were given up: their calls may meet the socket
+/// between two of them.
+#[derive(Default)]
+pub(super) struct Dissolved {
+    /// The last attempt was given up, and the next one has not begun.
+    is_now: AtomicBool,
+    once: AtomicBool,
+}
 
 impl Sys {
     /// Whether it listens.
@@ -27,6 +39,12 @@ impl Sys {
     /// `EISCONN` on a stream that is connected already. The kernel says Ok where an attempt that
     /// somebody else has begun, to whatever address, has succeeded meanwhile.
     pub(crate) fn connect(&self, to: &Address) -> Result<()> {
+        let begun = self.connect_anew(to);
+        self.dissolved.is_now.store(false, Ordering::Release);
+        begun
+    }
+
+    fn connect_anew(&self, to: &Address) -> Result<()> {
         self.fd.make_nonblocking()?;
         if self.kind.is_tcp() && self.peer_addr().is_ok_and(|peer| peer != *to) {
             return Err(Errno::ISCONN);
@@ -51,13 +69,34 @@ impl Sys {
     }
 
     /// Gives up an attempt to connect, or the connection that it has made: the socket is one that
-    /// is not connected, with all its options.
+    /// is not connected, with all its options. [`Sys::connect`] follows.
     pub(crate) fn dissolve(&self) -> Result<()> {
-        again(|| net::connect_unspec(&self.fd))?;
+        self.dissolved.once.store(true, Ordering::Relaxed);
+        self.dissolved.is_now.store(true, Ordering::Release);
+        if let Err(error) = again(|| net::connect_unspec(&self.fd)) {
+            self.dissolved.is_now.store(false, Ordering::Release);
+            return Err(error);
+        }
         // Linux notes that the attempt was ended.
         let _ = self.options().take_error();
         self.forget_failure();
         Ok(())
+    }
+
+    /// Whether a call that has failed with this error has only met the socket between two attempts
+    /// of another thread: the second one is about to begin, is under way, or has succeeded.
+    #[cold]
+    pub(super) fn is_between_attempts(&self, error: Errno) -> bool {
+        // A reset is what Linux notes of an attempt that is dissolved.
+        if !matches!(error, Errno::NOTCONN | Errno::CONNRESET)
+            || !self.dissolved.once.load(Ordering::Relaxed)
+        {
+            return false;
+        }
+        self.dissolved.is_now.load(Ordering::Acquire)
+            || !self.is_listening()
+                && (net::getpeername(&self.fd).is_ok()
+                    || self.wait(Direction::Write, Some(Duration::ZERO)) == Ok(Some(false)))
     }
 
     /// Whether the connection that was begun stands; `false` while it is still being made.

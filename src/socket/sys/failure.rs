@@ -29,6 +29,9 @@ impl Sys {
 
     #[cold]
     fn heard_error(&self, error: Errno) -> Errno {
+        if self.is_between_attempts(error) {
+            return Errno::AGAIN;
+        }
         if error == Errno::NOTCONN {
             self.failure().unwrap_or(error)
         } else {

@@ -153,6 +153,8 @@ pub(crate) struct Sys {
     kind: Kind,
     /// The error that has ended its connection, which the kernel tells once; 0 while there is none.
     failed: AtomicU16,
+    /// Whether an attempt to connect was given up for another one.
+    dissolved: connect::Dissolved,
     /// What the kernel cuts into datagrams.
     #[cfg(target_os = "linux")]
     longest: segments::Longest,
@@ -194,6 +196,7 @@ impl Sys {
             fd,
             kind,
             failed: AtomicU16::new(0),
+            dissolved: connect::Dissolved::default(),
             #[cfg(target_os = "linux")]
             longest: segments::Longest::default(),
             tls: None,

@@ -22,10 +22,10 @@ const TABLE: &str = "tests/PROMISES.md";
 /// What a promise may range over, and what in one of its tests shows that it goes through it; any
 /// test will do where there is no sign.
 const RANGES: &[(&str, &[&str])] = &[
-    ("faces", &["each_face(", "FACES", "BlockingSocket", "_blocking("]),
-    ("kinds", &["each(", "each_face(", "each_kind(", "KINDS", "STREAMS"]),
+    ("faces", &["each_face(", "each_face!(", "FACES", "BlockingSocket", "_blocking("]),
+    ("kinds", &["each(", "each_at_once(", "each_face(", "each_kind(", "KINDS", "STREAMS"]),
     ("plain", &["each_plain(", "Kind::Tcp6", "[::1]"]),
-    ("datagrams", &["on_each_family(", "datagram_pairs("]),
+    ("datagrams", &["on_each_family(", "on_each_face!(", "datagram_pairs("]),
     ("verbs", &["READERS", "WRITERS", "DATAGRAMS", "datagram_readers(", "verbs(", "in VERBS"]),
     ("versions", &[]),
     ("states", &[]),
