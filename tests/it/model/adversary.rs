@@ -85,7 +85,8 @@ fn one(
         }
         Attack::HalfMessage => {
             let (len, part) = (100 + rng.below(70_000), rng.below(100));
-            let len = (len as u32 & !0xFF) | 7;
+            // No byte of it is `UNTOUCHED`.
+            let len = (len as u32 & 0x0001_7F00) | 7;
             say(&len.to_be_bytes()) && say(&rng.bytes(part))
         }
         Attack::Urgent => {
