@@ -125,7 +125,12 @@ impl Flood {
         Flooding { stop, sent, thread: Some(thread), begun: Instant::now() }
     }
 
-    /// A timeout is not put off, except by content.
+    /// A timeout that only content puts off.
+    fn timeout(self) -> Duration {
+        if matches!(self, Flood::Thin) { LIMIT / 2 } else { Duration::from_millis(100) }
+    }
+
+    /// What a verb says under [`Flood::timeout`].
     #[track_caller]
     fn judge(self, outcome: io::Result<()>) {
         match (self, outcome) {
@@ -244,7 +249,7 @@ fn records_without_content_hold_up_nobody() {
             timeout(Duration::from_millis(300), all).await.unwrap_err();
             let around = begun.elapsed();
             let mut own = Vec::new();
-            socket.set_timeout(Some(Duration::from_millis(100)));
+            socket.set_timeout(Some(flood.timeout()));
             for verb in 0..4 {
                 let begun = Instant::now();
                 let outcome = match verb {
@@ -280,7 +285,7 @@ fn a_threads_timeout_does_not_count_records_without_content() {
         for &flood in Flood::of(version) {
             let (socket, peer): (BlockingSocket, Peer) = flood.ends(&identity);
             let flooding = flood.begin(peer);
-            socket.set_timeout(Some(Duration::from_millis(100)));
+            socket.set_timeout(Some(flood.timeout()));
             for verb in 0..3 {
                 let begun = Instant::now();
                 let outcome = match verb {
