@@ -21,11 +21,18 @@ use std::{
 use asyncoro::{
     AsyncSocket, BlockingSocket, DatagramBatch,
     addr::{Target, ToAddress},
+    spawn,
     time::timeout,
 };
 use bytes::Bytes;
 
-use crate::pairs::{bounded, poll_once, run, started};
+use crate::{
+    pairs::{Kind, bounded, poll_once, run, server, settle, started},
+    verbs::{
+        ACCEPT, End, Face, READERS, Verb, WRITERS, datagram_pairs, datagram_readers, drained, full,
+        unit,
+    },
+};
 
 thread_local! {
     static SOCKET: RefCell<Option<AsyncSocket>> = const { RefCell::new(None) };
@@ -263,10 +270,10 @@ fn wakers_may_look_at_the_socket_that_wakes_replaces_and_drops_them() {
                 assert!(polled(third.as_mut()).is_pending());
             }
             far.send_all(b"abc").await.unwrap();
-            crate::pairs::settle().await;
+            settle().await;
             let mut done = 0;
             while done < 2 {
-                crate::pairs::settle().await;
+                settle().await;
                 done += usize::from(done == 0 && polled(first.as_mut()).is_ready());
                 done += usize::from(done == 1 && polled(second.as_mut()).is_ready());
             }
@@ -275,6 +282,58 @@ fn wakers_may_look_at_the_socket_that_wakes_replaces_and_drops_them() {
         assert!(looks() > 0);
         near.close().await.unwrap();
         SOCKET.take();
+    });
+}
+
+/// The waker of each verb: it is woken, replaced and dropped.
+#[test]
+fn wakers_of_each_verb_may_look_at_the_socket() {
+    /// Waits with wakers that look, until what it waits for has come.
+    async fn waits(near: &AsyncSocket, verb: Verb, bytes: &[u8], come: impl AsyncFnOnce()) {
+        SOCKET.set(Some(near.clone()));
+        let mut call = (verb.call)(near.clone(), bytes.to_vec());
+        let mut polled = || {
+            // Each time another one, which takes the place of the one before.
+            let waker = Waker::from(Arc::new(Looking));
+            call.as_mut().poll(&mut Context::from_waker(&waker))
+        };
+        for _ in 0..3 {
+            assert!(polled().is_pending(), "{verb:?}");
+        }
+        looks();
+        come().await;
+        while polled().is_pending() {
+            settle().await;
+        }
+        assert!(looks() > 0, "{verb:?}");
+        drop(call);
+        // One that is given up.
+        let mut call = (verb.call)(near.clone(), bytes.to_vec());
+        let waker = Waker::from(Arc::new(Looking));
+        let _ = call.as_mut().poll(&mut Context::from_waker(&waker));
+        drop((call, waker));
+        SOCKET.take();
+    }
+
+    run(async || {
+        for &verb in READERS {
+            let (near, far) = stream();
+            waits(&near, verb, &[], async || far.send_all(&unit(1)).await.unwrap()).await;
+        }
+        for &verb in WRITERS {
+            let (end, far) = full(Kind::Unix, Face::Asynchronous).await;
+            let End::Asynchronous(near) = end else { unreachable!() };
+            waits(&near, verb, &unit(1), async || drop(spawn(drained(far)))).await;
+        }
+        for verb in datagram_readers() {
+            for (near, far) in datagram_pairs(&format!("callbacks-{verb:?}")).await {
+                let come = async || assert_eq!(far.send(&unit(1)).await.unwrap(), 6);
+                waits(&near, verb, &[], come).await;
+            }
+        }
+        let listener = server(Kind::Tcp4).await;
+        let to = listener.local_addr().unwrap().socket_addr().unwrap();
+        waits(&listener, ACCEPT, &[], async || drop(TcpStream::connect(to).unwrap())).await;
     });
 }
 
@@ -291,6 +350,8 @@ fn threads_may_look_at_the_socket_from_what_a_verb_calls() {
             assert_eq!(near.recv_uninit(make).unwrap().1, 4);
             far.send_all(b"here").unwrap();
             assert_eq!(near.recv_with(|bytes| (look(), bytes.len()).1).unwrap(), 4);
+            far.send_all(b"here").unwrap();
+            assert_eq!(near.recv_with_limit(9, |bytes| (look(), bytes.len()).1).unwrap(), 4);
         }
         assert!(looks() > 0);
         // One that receives in what receives.

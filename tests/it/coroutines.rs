@@ -20,7 +20,11 @@ use asyncoro::{
     time::{sleep, timeout},
 };
 
-use crate::within::{Drops, block_on, logged, panic_of, run_within, within};
+use crate::{
+    pairs::{Kind, pair},
+    verbs::{Call, End, Face, READERS, Verb, WRITERS, drained, full, unit},
+    within::{Drops, block_on, logged, panic_of, run_within, within},
+};
 
 /// A list that coroutines write to.
 type Seen = Rc<RefCell<Vec<usize>>>;
@@ -285,9 +289,10 @@ fn an_error_whose_display_panics_is_logged_and_the_others_go_on() {
 
 #[test]
 fn a_waker_that_panics_is_logged_and_the_others_go_on() {
-    struct Bad;
+    struct Bad(AtomicBool);
     impl std::task::Wake for Bad {
-        fn wake(self: std::sync::Arc<Self>) {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
             panic!("not awake")
         }
     }
@@ -295,7 +300,7 @@ fn a_waker_that_panics_is_logged_and_the_others_go_on() {
         let log = logged(|| {
             asyncoro::run(async {
                 let mut handle = Box::pin(spawn(yield_now()));
-                let waker = std::sync::Arc::new(Bad).into();
+                let waker = Arc::new(Bad(AtomicBool::new(false))).into();
                 let cx = &mut std::task::Context::from_waker(&waker);
                 assert!(handle.as_mut().poll(cx).is_pending());
                 while !handle.is_finished() {
@@ -305,6 +310,36 @@ fn a_waker_that_panics_is_logged_and_the_others_go_on() {
             });
         });
         assert!(log.contains("a waker panicked: not awake"), "{log}");
+    });
+    // That of each verb; their lines are more than may be written in a second.
+    within(|| {
+        /// Waits with such a waker until it was woken, and then with a good one.
+        async fn is_done_after_it(mut call: Call, come: impl AsyncFnOnce(), verb: Verb) {
+            let bad = Arc::new(Bad(AtomicBool::new(false)));
+            let waker = Arc::clone(&bad).into();
+            let cx = &mut std::task::Context::from_waker(&waker);
+            assert!(call.as_mut().poll(cx).is_pending(), "{verb:?}");
+            come().await;
+            while !bad.0.load(Ordering::SeqCst) {
+                yield_now().await;
+            }
+            call.await.unwrap();
+        }
+
+        asyncoro::run(async {
+            let (near, far) = pair(Kind::Unix);
+            for &verb in READERS {
+                let call = (verb.call)(near.clone(), Vec::new());
+                is_done_after_it(call, async || far.send_all(&unit(1)).await.unwrap(), verb).await;
+                while near.try_recv(&mut [0; 99]).is_ok() {}
+            }
+            for &verb in WRITERS {
+                let (end, far) = full(Kind::Unix, Face::Asynchronous).await;
+                let End::Asynchronous(near) = end else { unreachable!() };
+                let call = (verb.call)(near.clone(), unit(1).to_vec());
+                is_done_after_it(call, async || drop(spawn(drained(far))), verb).await;
+            }
+        });
     });
 }
 

@@ -26,7 +26,7 @@ use crate::{
         BIG, KINDS, Kind, blocking, each, half, narrow, pair, pattern, settle, statistics,
         wait_for_bytes,
     },
-    verbs::each_kind,
+    verbs::{DATAGRAMS, READERS, Verb, WRITERS, datagram_pairs, datagram_readers, each_kind, unit},
     within::{run_within, within},
 };
 
@@ -262,11 +262,14 @@ fn a_blocking_verb_that_moves_much_heeds_who_asks() {
 
 #[test]
 fn an_executor_inside_of_a_coroutine_does_not_spin_on_verbs() {
+    /// More verbs than a budget has.
+    const MANY: usize = 200;
+
     run_within(|| async {
         let (near, mut far) = UnixStream::pair().unwrap();
-        far.write_all(&[1; 1000]).unwrap();
+        far.write_all(&[1; MANY]).unwrap();
         let near = AsyncSocket::new(near).unwrap();
-        for _ in 0..1000 {
+        for _ in 0..MANY {
             let got = pollster_like(near.recv(&mut [0; 1]));
             assert_eq!(got.unwrap(), 1);
         }
@@ -280,6 +283,27 @@ fn an_executor_inside_of_a_coroutine_does_not_spin_on_verbs() {
         })
         .await;
         assert!(got <= 129, "{got}");
+    });
+    // Each verb, when nothing is left of the budget.
+    run_within(|| async {
+        let finds_no_budget = |near: &AsyncSocket, verb: Verb, bytes: &[u8]| {
+            for _ in 0..MANY {
+                pollster_like(near.writable()).unwrap();
+            }
+            pollster_like((verb.call)(near.clone(), bytes.to_vec())).unwrap();
+        };
+        for &verb in READERS.iter().chain(WRITERS) {
+            let (near, mut far) = UnixStream::pair().unwrap();
+            far.write_all(&unit(1)).unwrap();
+            finds_no_budget(&AsyncSocket::new(near).unwrap(), verb, &unit(1));
+        }
+        for verb in datagram_readers().chain(DATAGRAMS[2..].iter().copied()) {
+            for (near, far) in datagram_pairs(&format!("executor-{verb:?}")).await {
+                far.send(&unit(1)).await.unwrap();
+                let own = near.local_addr().unwrap().to_string();
+                finds_no_budget(&near, verb, own.as_bytes());
+            }
+        }
     });
 }
 

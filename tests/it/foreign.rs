@@ -10,6 +10,7 @@ use std::{
     future::{Future, pending},
     io::{self, Write},
     mem,
+    net::TcpStream,
     os::unix::net::UnixStream,
     panic::{self, AssertUnwindSafe, panic_any},
     pin::Pin,
@@ -31,7 +32,11 @@ use asyncoro::{
 use rustix::process::{Resource, Rlimit};
 
 use crate::{
-    pairs::{BIG, KINDS, blocking, narrow, pattern},
+    pairs::{BIG, KINDS, Kind, blocking, narrow, pair, pattern, server},
+    verbs::{
+        ACCEPT, CONNECT, Deaf, End, Face, READERS, Verb, WRITERS, datagram_pairs, datagram_readers,
+        drained, full, unit,
+    },
     within::{logged, run_within, within},
 };
 
@@ -120,44 +125,113 @@ fn wakers_that_panic_harm_nobody_behind_them_at_timers() {
     });
 }
 
+/// Two calls of a verb wait, the first with a waker that panics; `come` brings what one waits for,
+/// and the second has it when the first is given up.
+async fn goes_on_behind(
+    waker: Waker,
+    near: &AsyncSocket,
+    verb: Verb,
+    bytes: &[u8],
+    come: impl AsyncFnOnce(),
+) {
+    let call = || (verb.call)(near.clone(), bytes.to_vec());
+    let (mut first, mut second) = (call(), call());
+    let (woken, good) = good();
+    poll_once(first.as_mut(), &waker);
+    poll_once(second.as_mut(), &good);
+    drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
+    let bystander = spawn(sleep(Duration::from_millis(1)));
+    // An event wakes the first, and its end passes the turn on to the second.
+    come().await;
+    bystander.await.unwrap();
+    drop(first);
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1, "{verb:?}");
+    second.await.unwrap();
+    // Some only look.
+    let _ = near.try_recv(&mut [0; 99]);
+}
+
 #[test]
 fn wakers_that_panic_harm_nobody_behind_them_at_sockets() {
     run_within(|| async {
+        let (near, far) = pair(Kind::Unix);
+        for &verb in READERS {
+            for waker in Bad::wakers() {
+                let come = async || far.send_all(&unit(1)).await.unwrap();
+                goes_on_behind(waker, &near, verb, &[], come).await;
+            }
+        }
+        for &verb in WRITERS {
+            for waker in Bad::wakers() {
+                let (end, far) = full(Kind::Unix, Face::Asynchronous).await;
+                let End::Asynchronous(near) = end else { unreachable!() };
+                let come = async || drop(spawn(drained(far)));
+                goes_on_behind(waker, &near, verb, &unit(1), come).await;
+            }
+        }
+        for (near, far) in datagram_pairs("foreign").await {
+            for verb in datagram_readers() {
+                for waker in Bad::wakers() {
+                    let come = async || assert_eq!(far.send(&unit(1)).await.unwrap(), 6);
+                    goes_on_behind(waker, &near, verb, &[], come).await;
+                }
+            }
+        }
+        let listener = server(Kind::Tcp4).await;
+        let to = listener.local_addr().unwrap().socket_addr().unwrap();
         for waker in Bad::wakers() {
-            let (near, far) = UnixStream::pair().unwrap();
-            let (near, far) = (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap());
-            let (mut first, mut second) = ([0; 1], [0; 1]);
-            let mut first = Box::pin(near.recv(&mut first));
-            let mut second = Box::pin(near.recv(&mut second));
-            let (woken, good) = good();
-            poll_once(first.as_mut(), &waker);
-            poll_once(second.as_mut(), &good);
-            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
-            let bystander = spawn(sleep(Duration::from_millis(1)));
-            // An event wakes the first, and its end passes the turn on to the second.
-            far.send_all(b"x").await.unwrap();
-            bystander.await.unwrap();
-            drop(first);
-            assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-            assert_eq!(second.await.unwrap(), 1);
+            let come = async || drop(TcpStream::connect(to).unwrap());
+            goes_on_behind(waker, &listener, ACCEPT, &[], come).await;
+        }
+    });
+}
+
+#[test]
+fn wakers_that_panic_harm_nobody_behind_them_where_a_socket_is_closed() {
+    /// Three calls wait, the first with a waker that panics, and the close wakes all.
+    async fn close_wakes(near: AsyncSocket, verb: Verb, bytes: &[u8], waker: Waker) {
+        let mut waits = [(); 3].map(|()| (verb.call)(near.clone(), bytes.to_vec()));
+        let (woken, good) = good();
+        for (number, wait) in waits.iter_mut().enumerate() {
+            poll_once(wait.as_mut(), if number == 0 { &waker } else { &good });
+        }
+        drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
+        let mut closing = Box::pin(near.close());
+        // What is queued may hold it up.
+        let _ = closing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 2, "{verb:?}");
+        for wait in waits.into_iter().skip(1) {
+            wait.await.unwrap_err();
+        }
+    }
+
+    run_within(|| async {
+        for &verb in READERS {
+            for waker in Bad::wakers() {
+                let (near, _far) = pair(Kind::Unix);
+                close_wakes(near, verb, &[], waker).await;
+            }
+        }
+        for &verb in WRITERS {
+            for waker in Bad::wakers() {
+                let (end, _far) = full(Kind::Unix, Face::Asynchronous).await;
+                let End::Asynchronous(near) = end else { unreachable!() };
+                close_wakes(near, verb, &unit(1), waker).await;
+            }
+        }
+        for verb in datagram_readers() {
+            for waker in Bad::wakers() {
+                let near = AsyncSocket::create_datagram("127.0.0.1:0").await.unwrap();
+                close_wakes(near, verb, &[], waker).await;
+            }
         }
         for waker in Bad::wakers() {
-            let (near, _far) = UnixStream::pair().unwrap();
-            let near = AsyncSocket::new(near).unwrap();
-            let mut waits: Vec<Pin<Box<dyn Future<Output = ()>>>> = (0..3)
-                .map(|_| {
-                    let near = near.clone();
-                    Box::pin(async move { drop(near.recv(&mut [0; 1]).await) }) as Pin<Box<_>>
-                })
-                .collect();
-            let (woken, good) = good();
-            poll_once(waits[0].as_mut(), &waker);
-            poll_once(waits[1].as_mut(), &good);
-            poll_once(waits[2].as_mut(), &good);
-            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(waker))));
-            // The close wakes all.
-            near.close().await.unwrap();
-            assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+            close_wakes(server(Kind::Tcp4).await, ACCEPT, &[], waker).await;
+        }
+        for waker in Bad::wakers() {
+            let deaf = Deaf::new("127.0.0.1:0");
+            let near = AsyncSocket::new(deaf.open()).unwrap();
+            close_wakes(near, CONNECT, deaf.address.as_bytes(), waker).await;
         }
     });
 }

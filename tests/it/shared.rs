@@ -6,12 +6,18 @@
 use std::{
     io::{ErrorKind, Write},
     os::fd::AsRawFd,
-    os::unix::net::UnixStream,
+    os::unix::net::UnixDatagram,
 };
 
-use asyncoro::{AsyncSocket, coro::Scheduler};
+use asyncoro::{AsyncSocket, Coro, coro::Scheduler};
 
-use crate::pairs::{bounded, each_plain, raw, started, statistics};
+use crate::{
+    pairs::{Kind, bounded, each_plain, pair, raw, server, started, statistics},
+    verbs::{
+        ACCEPT, Call, DATAGRAMS, End, Face, READERS, Received, Verb, WRITERS, datagram_pairs,
+        datagram_readers, full, named, receive_filling, unit,
+    },
+};
 
 /// A socket that borrows the descriptor of `owner`, which outlives it.
 fn borrow(owner: &impl AsRawFd) -> AsyncSocket {
@@ -77,48 +83,154 @@ fn two_sockets_of_one_descriptor_both_hear_of_room_and_of_the_end() {
     });
 }
 
+/// Begins a verb in a scheduler, where it waits.
+fn waits(scheduler: &Scheduler, verb: Verb, socket: &AsyncSocket, bytes: &[u8]) -> Coro<Received> {
+    let call: Call = (verb.call)(socket.clone(), bytes.to_vec());
+    let waiting = scheduler.enter(async move { started(call).await });
+    assert!(!waiting.is_finished(), "{verb:?} has to wait");
+    waiting
+}
+
+/// Calls a verb in a scheduler that is not the one in which the other direction is waited for.
+#[track_caller]
+fn is_refused(scheduler: &Scheduler, verb: Verb, socket: &AsyncSocket, bytes: &[u8]) {
+    let call = (verb.call)(socket.clone(), bytes.to_vec());
+    let error = scheduler.enter(call).expect_err("it has to wait");
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy, "{verb:?}: {error}");
+}
+
+/// A socket without room to send, in this scheduler, and its peer.
+fn without_room(scheduler: &Scheduler) -> (AsyncSocket, AsyncSocket) {
+    let (end, far) = scheduler.enter(full(Kind::Unix, Face::Asynchronous));
+    let End::Asynchronous(near) = end else { unreachable!() };
+    (near, far)
+}
+
 #[test]
 fn a_socket_that_is_waited_for_is_not_taken_away_by_another_scheduler() {
     bounded(|| {
         let (first, second) = (Scheduler::new().unwrap(), Scheduler::new().unwrap());
-        let (mut peer, near) = UnixStream::pair().unwrap();
-        let socket = AsyncSocket::new(near).unwrap();
-        let reader = socket.clone();
-        let reading =
-            first.enter(async move { started(async move { reader.recv_bytes(8).await }).await });
-        // A verb that has to wait is refused there, one that has not goes on.
-        second.enter(async {
-            socket.send_all(b"goes").await.unwrap();
-            let error = socket.send_all(&vec![0; 8 << 20]).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ResourceBusy, "{error}");
-        });
-        peer.write_all(b"here").unwrap();
-        assert_eq!(first.enter(reading).unwrap().unwrap(), "here");
-        // Nobody waits any more: it moves.
-        peer.write_all(b"there").unwrap();
-        second.enter(async {
-            assert_eq!(socket.recv_bytes(8).await.unwrap(), "there");
-            let reader = socket.clone();
-            let reading = started(async move { reader.recv_bytes(8).await }).await;
-            peer.write_all(b"again").unwrap();
-            assert_eq!(reading.await.unwrap().unwrap(), "again");
-        });
+        let (near, far) = without_room(&first);
+        for &reader in READERS {
+            let reading = waits(&first, reader, &near, &[]);
+            for &writer in WRITERS {
+                is_refused(&second, writer, &near, &unit(1));
+            }
+            first.enter(far.send_all(&unit(1))).unwrap();
+            first.enter(reading).unwrap().unwrap();
+            if reader.only_looks() {
+                assert_eq!(near.try_recv(&mut [0; 9]).unwrap(), 6);
+            }
+        }
+        // Nothing is lost, and no trace is left of those that were refused.
+        first.enter(receive_filling(&far));
+        first.enter(near.send_all(b"all")).unwrap();
+        assert_eq!(first.enter(far.recv_bytes(9)).unwrap(), "all");
+        for &writer in WRITERS {
+            let (near, far) = without_room(&first);
+            let writing = waits(&first, writer, &near, &unit(1));
+            for &reader in READERS {
+                is_refused(&second, reader, &near, &[]);
+            }
+            first.enter(receive_filling(&far));
+            first.enter(writing).unwrap().unwrap();
+        }
     });
 }
 
 #[test]
-fn a_reader_of_a_second_scheduler_stands_in_line_behind_the_firsts() {
+fn a_datagram_socket_that_is_waited_for_is_not_taken_away_by_another_scheduler() {
     bounded(|| {
         let (first, second) = (Scheduler::new().unwrap(), Scheduler::new().unwrap());
-        let (mut peer, near) = UnixStream::pair().unwrap();
-        let socket = AsyncSocket::new(near).unwrap();
-        let reading = |scheduler: &Scheduler| {
-            let reader = socket.clone();
-            scheduler.enter(async move { started(async move { reader.recv_bytes(1).await }).await })
-        };
-        let (one, two) = (reading(&first), reading(&second));
-        peer.write_all(b"ab").unwrap();
-        assert_eq!(first.enter(one).unwrap().unwrap(), "a");
-        assert_eq!(second.enter(two).unwrap().unwrap(), "b");
+        let name = format!("@asyncoro-shared-full-{}", std::process::id());
+        let to = first.enter(AsyncSocket::create_datagram(&name)).unwrap();
+        let pairs = first.enter(datagram_pairs("shared"));
+        // Where the queue of another Unix socket is full a verb waits for a time, not for events.
+        let (near, far) = &pairs[2];
+        let filler = AsyncSocket::new(UnixDatagram::unbound().unwrap()).unwrap();
+        first.enter(filler.connect(&name)).unwrap();
+        while filler.try_send(b"x").is_ok() {}
+        for reader in datagram_readers() {
+            for &writer in &DATAGRAMS[2..] {
+                let reading = waits(&first, reader, near, &[]);
+                let writing = waits(&second, writer, near, name.as_bytes());
+                assert_eq!(second.enter(to.recv_bytes(9)).unwrap(), "x");
+                second.enter(writing).unwrap().unwrap();
+                second.enter(far.send(&unit(1))).unwrap();
+                first.enter(reading).unwrap().unwrap();
+                while near.try_recv(&mut [0; 9]).is_ok() {}
+            }
+        }
+    });
+}
+
+#[test]
+fn a_socket_that_nobody_waits_for_goes_to_the_scheduler_that_waits_for_it() {
+    bounded(|| {
+        let (first, second) = (Scheduler::new().unwrap(), Scheduler::new().unwrap());
+        let (near, far) = pair(Kind::Unix);
+        for &reader in READERS {
+            for scheduler in [&first, &second] {
+                let reading = waits(scheduler, reader, &near, &[]);
+                // One that has not to wait goes on elsewhere.
+                for other in [&first, &second] {
+                    other.enter(near.send_all(b"goes")).unwrap();
+                }
+                scheduler.enter(far.send_all(&unit(1))).unwrap();
+                scheduler.enter(reading).unwrap().unwrap();
+                if reader.only_looks() {
+                    assert_eq!(near.try_recv(&mut [0; 9]).unwrap(), 6);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_verb_of_a_second_scheduler_stands_in_line_behind_the_firsts() {
+    bounded(|| {
+        let (first, second) = (Scheduler::new().unwrap(), Scheduler::new().unwrap());
+        let (near, far) = pair(Kind::Unix);
+        let come = |number| first.enter(far.send_all(&unit(number))).unwrap();
+        for &reader in READERS {
+            for &behind in READERS {
+                let one = waits(&first, reader, &near, &[]);
+                let two = waits(&second, behind, &near, &[]);
+                come(1);
+                let one = first.enter(one).unwrap().unwrap();
+                let mut next = 1;
+                if !reader.only_looks() {
+                    assert_eq!(one, unit(1), "{reader:?}");
+                    next = 2;
+                    come(2);
+                }
+                let two = second.enter(two).unwrap().unwrap();
+                if behind.only_looks() {
+                    assert_eq!(near.try_recv(&mut [0; 9]).unwrap(), 6);
+                } else {
+                    assert_eq!(two, unit(next), "{behind:?} behind {reader:?}");
+                }
+            }
+        }
+        let all = named("send_all");
+        for pair in WRITERS.iter().flat_map(|&verb| [(verb, all), (all, verb)]) {
+            // Nothing can be sent behind the end.
+            if pair.0.name == "shutdown" {
+                continue;
+            }
+            let (near, far) = without_room(&first);
+            let one = waits(&first, pair.0, &near, &unit(1));
+            let two = waits(&second, pair.1, &near, &unit(2));
+            first.enter(receive_filling(&far));
+            first.enter(one).unwrap().unwrap();
+            second.enter(two).unwrap().unwrap();
+        }
+        let listener = first.enter(server(Kind::Tcp4));
+        let address = listener.local_addr().unwrap().socket_addr().unwrap();
+        let one = waits(&first, ACCEPT, &listener, &[]);
+        let two = waits(&second, ACCEPT, &listener, &[]);
+        let _clients = [(); 2].map(|()| std::net::TcpStream::connect(address).unwrap());
+        first.enter(one).unwrap().unwrap();
+        second.enter(two).unwrap().unwrap();
     });
 }

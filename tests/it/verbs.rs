@@ -369,6 +369,11 @@ pub(crate) async fn receive_filling(far: &AsyncSocket) {
     assert_eq!(far.recv_msg().await.unwrap().unwrap().len(), FILLING);
 }
 
+/// Receives whatever comes, up to the end of the stream.
+pub(crate) async fn drained(far: AsyncSocket) {
+    while far.recv_bytes(FILLING).await.is_ok_and(|some| !some.is_empty()) {}
+}
+
 /// A datagram socket of each family, bound, and its peer, connected to it.
 pub(crate) async fn datagram_pairs(tag: &str) -> Vec<(AsyncSocket, AsyncSocket)> {
     let unix = format!("@asyncoro-{tag}-{}", std::process::id());

@@ -103,7 +103,7 @@ const BUGS: &[Bug] = &[
 const BOUND: Duration = Duration::from_secs(60);
 
 /// Modules of `tests/it` that the model needs; without the others the copy builds in half the time.
-const NEEDED: &[&str] = &["model", "pairs", "programs", "tls", "within"];
+const NEEDED: &[&str] = &["bounded", "model", "pairs", "programs", "tls", "within"];
 
 pub(crate) fn run(words: &[&str]) -> Outcome {
     match words {

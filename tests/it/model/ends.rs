@@ -184,7 +184,7 @@ impl Actor {
 
     #[cfg(feature = "tls")]
     async fn start_tls(&mut self, socket: &Socket) {
-        let (server, client) = super::identities();
+        let (server, client) = super::identities(self.shared.plan.version);
         let how = How::whole(&mut self.rng);
         let begun = match self.end {
             0 => on!(socket, how, start_tls(client)),

@@ -50,7 +50,7 @@ use asyncoro::{AsyncSocket, spawn, time::sleep};
 use self::{
     ends::{End, Socket},
     liveness::{Beat, Seen},
-    plan::{Ending, Last, Plan, Rng, Security, Wire},
+    plan::{Ending, Last, Plan, Rng, Security, VERSIONS, Wire},
     reference::Stream,
 };
 use crate::pairs::{self, Kind};
@@ -225,15 +225,23 @@ fn fault_of_end(sender: usize) -> String {
 /// Lines of a log that are shown.
 const MOST_LINES: usize = 400;
 
-/// A server's and a client's configuration, made once.
+/// A server's and a client's configuration for a version of TLS, made once.
 #[cfg(feature = "tls")]
-fn identities() -> (&'static asyncoro::ServerTls, &'static asyncoro::ClientTls) {
+fn identities(
+    version: plan::Version,
+) -> (&'static asyncoro::ServerTls, &'static asyncoro::ClientTls) {
     use std::sync::LazyLock;
-    static BOTH: LazyLock<(asyncoro::ServerTls, asyncoro::ClientTls)> = LazyLock::new(|| {
-        let (server, client) = crate::tls::localhost();
-        (server, client.server_name("localhost").unwrap())
+    static ALL: LazyLock<[(asyncoro::ServerTls, asyncoro::ClientTls); 2]> = LazyLock::new(|| {
+        crate::tls::VERSIONS.map(|version| {
+            let (server, client) = crate::tls::localhost_by(version);
+            (server, client.server_name("localhost").unwrap())
+        })
     });
-    (&BOTH.0, &BOTH.1)
+    let (server, client) = match version {
+        plan::Version::Tls12 => &ALL[0],
+        plan::Version::Tls13 => &ALL[1],
+    };
+    (server, client)
 }
 
 /// Plays one scenario; what is wrong, if anything.
@@ -320,7 +328,7 @@ fn misbehave(shared: &Arc<Shared>, socket: socket2::Socket) {
         #[cfg(feature = "tls")]
         {
             let mut mouth = asyncoro::BlockingSocket::new(socket).expect("it is a socket");
-            if mouth.start_tls(identities().0).is_ok() {
+            if mouth.start_tls(identities(shared.plan.version).0).is_ok() {
                 mouth.set_timeout(soon);
                 adversary::attack(shared, &plan, &below, &mut mouth);
             }
@@ -389,6 +397,10 @@ fn whatever_two_ends_do_arrives_as_the_reference_says() {
     let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
     let first = Rng::new(now.as_nanos() as u64).next();
+    for version in VERSIONS {
+        let mut seeds = (0..100).map(|next| first.wrapping_add(next));
+        assert!(seeds.any(|seed| Plan::of(seed).version == version), "no seed has {version:?}");
+    }
     let (played, failed) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {

@@ -97,6 +97,15 @@ pub(super) enum Security {
     Upgrade,
 }
 
+/// What it begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Tls12,
+    Tls13,
+}
+
+pub(super) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
+
 /// What a direction carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carries {
@@ -192,6 +201,7 @@ pub(super) struct Adversary {
 pub(super) struct Plan {
     pub(super) wire: Wire,
     pub(super) security: Security,
+    pub(super) version: Version,
     /// Bytes that the system keeps for sending, if not its own choice.
     pub(super) send_buffer: Option<usize>,
     /// Both ends on one scheduler.
@@ -219,7 +229,9 @@ impl Plan {
         }
         let endings = endings(&mut rng, adversary.is_some());
         let ends = endings.map(|ending| end(&mut rng, security, ending));
-        Plan { wire, security, send_buffer, together: rng.one_in(2), ends, adversary }
+        let together = rng.one_in(2);
+        let version = rng.pick(&VERSIONS);
+        Plan { wire, security, version, send_buffer, together, ends, adversary }
     }
 
     /// Whether nobody leaves before everything has come.

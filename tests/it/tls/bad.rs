@@ -5,15 +5,15 @@ use std::{
     thread,
 };
 
-use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, TlsVersion, coro};
+use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, coro};
 use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use rustls::{AlertDescription, CertificateError, Error};
 
 use super::{
-    ask, ask_blocking, echo, echo_blocking, listening, listening_blocking,
+    ask, ask_blocking, each_version, echo, echo_blocking, listening, listening_blocking,
     made::{Authority, Made, inside, params},
+    run_each_version,
 };
-use crate::pairs::{bounded, run};
 
 /// A server that a client must refuse, and why.
 struct Case {
@@ -67,8 +67,6 @@ fn is_unknown(reason: &CertificateError) -> bool {
     matches!(reason, CertificateError::UnknownIssuer)
 }
 
-const VERSIONS: [TlsVersion; 2] = [TlsVersion::V1_2, TlsVersion::V1_3];
-
 impl Case {
     #[track_caller]
     fn judge<T>(&self, result: io::Result<T>, port: u16) {
@@ -84,31 +82,28 @@ impl Case {
 
 #[test]
 fn a_server_that_cannot_prove_who_it_is_is_refused_by_clients_of_both_faces() {
-    for version in VERSIONS {
-        run(async move || {
-            for case in cases() {
-                let (listener, port) = listening(&case.server).await;
-                let client = case.client.clone().versions(&[version]).unwrap();
-                let serving = coro::spawn(async move {
-                    echo(&listener.accept().await?.0).await?;
-                    io::Result::Ok(listener.failed_handshakes())
-                });
-                let tried = AsyncSocket::create_tls_connection(("localhost", port), &client).await;
-                case.judge(tried, port);
-                let blocking = client.clone();
-                let tried = thread::spawn(move || {
-                    BlockingSocket::create_tls_connection(("localhost", port), &blocking)
-                });
-                case.judge(joined(tried).await, port);
-                // The listener goes on, and a client that looks away is served.
-                let reckless = client.danger_accept_any_certificate();
-                let socket =
-                    AsyncSocket::create_tls_connection(("localhost", port), &reckless).await;
-                ask(&socket.unwrap()).await;
-                assert_eq!(serving.await.unwrap().unwrap(), 2, "{}", case.what);
-            }
-        });
-    }
+    run_each_version(async |version| {
+        for case in cases() {
+            let (listener, port) = listening(&case.server).await;
+            let client = case.client.clone().versions(&[version]).unwrap();
+            let serving = coro::spawn(async move {
+                echo(&listener.accept().await?.0).await?;
+                io::Result::Ok(listener.failed_handshakes())
+            });
+            let tried = AsyncSocket::create_tls_connection(("localhost", port), &client).await;
+            case.judge(tried, port);
+            let blocking = client.clone();
+            let tried = thread::spawn(move || {
+                BlockingSocket::create_tls_connection(("localhost", port), &blocking)
+            });
+            case.judge(joined(tried).await, port);
+            // The listener goes on, and a client that looks away is served.
+            let reckless = client.danger_accept_any_certificate();
+            let socket = AsyncSocket::create_tls_connection(("localhost", port), &reckless).await;
+            ask(&socket.unwrap()).await;
+            assert_eq!(serving.await.unwrap().unwrap(), 2, "{}", case.what);
+        }
+    });
 }
 
 /// Waits for a thread without stopping the other coroutines.
@@ -121,29 +116,27 @@ async fn joined<T>(thread: thread::JoinHandle<T>) -> T {
 
 #[test]
 fn a_blocking_listeners_connection_is_told_why_its_client_has_left_in_each_verb() {
-    for version in VERSIONS {
-        bounded(move || {
-            for case in cases() {
-                let (listener, port) = listening_blocking(&case.server);
-                let client = case.client.clone().versions(&[version]).unwrap();
-                let serving = thread::spawn(move || {
-                    let (socket, _) = listener.accept().unwrap();
-                    let first = socket.recv(&mut [0; 10]).unwrap_err();
-                    for error in [first, socket.send(b"x").unwrap_err()] {
-                        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
-                        assert!(matches!(inside(&error), Error::AlertReceived(_)), "{error:?}");
-                    }
-                    echo_blocking(&listener.accept().unwrap().0).unwrap();
-                });
-                let tried = BlockingSocket::create_tls_connection(("localhost", port), &client);
-                case.judge(tried, port);
-                let reckless = client.danger_accept_any_certificate();
-                let socket = BlockingSocket::create_tls_connection(("localhost", port), &reckless);
-                ask_blocking(&socket.unwrap());
-                serving.join().unwrap();
-            }
-        });
-    }
+    each_version(|version| {
+        for case in cases() {
+            let (listener, port) = listening_blocking(&case.server);
+            let client = case.client.clone().versions(&[version]).unwrap();
+            let serving = thread::spawn(move || {
+                let (socket, _) = listener.accept().unwrap();
+                let first = socket.recv(&mut [0; 10]).unwrap_err();
+                for error in [first, socket.send(b"x").unwrap_err()] {
+                    assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
+                    assert!(matches!(inside(&error), Error::AlertReceived(_)), "{error:?}");
+                }
+                echo_blocking(&listener.accept().unwrap().0).unwrap();
+            });
+            let tried = BlockingSocket::create_tls_connection(("localhost", port), &client);
+            case.judge(tried, port);
+            let reckless = client.danger_accept_any_certificate();
+            let socket = BlockingSocket::create_tls_connection(("localhost", port), &reckless);
+            ask_blocking(&socket.unwrap());
+            serving.join().unwrap();
+        }
+    });
 }
 
 /// A server that requires a certificate of its clients, and clients without a good one.
@@ -173,65 +166,61 @@ fn assert_refused(error: &io::Error, alert: AlertDescription) {
 
 #[test]
 fn a_client_without_the_certificate_that_is_required_never_comes_out_of_accept() {
-    for version in VERSIONS {
-        run(async move || {
-            let (server, good, bad) = strangers();
-            let (listener, port) = listening(&server).await;
-            let serving = coro::spawn(async move {
-                let (socket, _) = listener.accept().await?;
-                assert_eq!(socket.peer_certificates().len(), 1);
-                echo(&socket).await?;
-                io::Result::Ok(listener.failed_handshakes())
-            });
-            for (client, alert) in bad {
-                let client = client.versions(&[version]).unwrap();
-                let tried = AsyncSocket::create_tls_connection(("localhost", port), &client).await;
-                // In TLS 1.3 the client is done before the server has looked at it.
-                let error = match tried {
-                    Ok(socket) => socket.recv_msg().await.unwrap_err(),
-                    Err(error) => error,
-                };
-                assert_refused(&error, alert);
-            }
-            let good = good.versions(&[version]).unwrap();
-            let socket = AsyncSocket::create_tls_connection(("localhost", port), &good).await;
-            ask(&socket.unwrap()).await;
-            assert_eq!(serving.await.unwrap().unwrap(), 3);
+    run_each_version(async |version| {
+        let (server, good, bad) = strangers();
+        let (listener, port) = listening(&server).await;
+        let serving = coro::spawn(async move {
+            let (socket, _) = listener.accept().await?;
+            assert_eq!(socket.peer_certificates().len(), 1);
+            echo(&socket).await?;
+            io::Result::Ok(listener.failed_handshakes())
         });
-    }
+        for (client, alert) in bad {
+            let client = client.versions(&[version]).unwrap();
+            let tried = AsyncSocket::create_tls_connection(("localhost", port), &client).await;
+            // In TLS 1.3 the client is done before the server has looked at it.
+            let error = match tried {
+                Ok(socket) => socket.recv_msg().await.unwrap_err(),
+                Err(error) => error,
+            };
+            assert_refused(&error, alert);
+        }
+        let good = good.versions(&[version]).unwrap();
+        let socket = AsyncSocket::create_tls_connection(("localhost", port), &good).await;
+        ask(&socket.unwrap()).await;
+        assert_eq!(serving.await.unwrap().unwrap(), 3);
+    });
 }
 
 #[test]
 fn a_blocking_connection_whose_client_lacks_a_certificate_fails_in_each_verb() {
-    for version in VERSIONS {
-        bounded(move || {
-            let (server, good, bad) = strangers();
-            let (listener, port) = listening_blocking(&server);
-            let count = bad.len();
-            let serving = thread::spawn(move || {
-                for _ in 0..count {
-                    let (socket, _) = listener.accept().unwrap();
-                    let first = socket.recv_msg().unwrap_err();
-                    for error in [first, socket.send_msg(b"x").unwrap_err()] {
-                        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
-                        inside(&error);
-                    }
+    each_version(|version| {
+        let (server, good, bad) = strangers();
+        let (listener, port) = listening_blocking(&server);
+        let count = bad.len();
+        let serving = thread::spawn(move || {
+            for _ in 0..count {
+                let (socket, _) = listener.accept().unwrap();
+                let first = socket.recv_msg().unwrap_err();
+                for error in [first, socket.send_msg(b"x").unwrap_err()] {
+                    assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
+                    inside(&error);
                 }
-                echo_blocking(&listener.accept().unwrap().0).unwrap();
-            });
-            for (client, alert) in bad {
-                let client = client.versions(&[version]).unwrap();
-                let tried = BlockingSocket::create_tls_connection(("localhost", port), &client);
-                let error = match tried {
-                    Ok(socket) => socket.recv_msg().unwrap_err(),
-                    Err(error) => error,
-                };
-                assert_refused(&error, alert);
             }
-            let good = good.versions(&[version]).unwrap();
-            let socket = BlockingSocket::create_tls_connection(("localhost", port), &good);
-            ask_blocking(&socket.unwrap());
-            serving.join().unwrap();
+            echo_blocking(&listener.accept().unwrap().0).unwrap();
         });
-    }
+        for (client, alert) in bad {
+            let client = client.versions(&[version]).unwrap();
+            let tried = BlockingSocket::create_tls_connection(("localhost", port), &client);
+            let error = match tried {
+                Ok(socket) => socket.recv_msg().unwrap_err(),
+                Err(error) => error,
+            };
+            assert_refused(&error, alert);
+        }
+        let good = good.versions(&[version]).unwrap();
+        let socket = BlockingSocket::create_tls_connection(("localhost", port), &good);
+        ask_blocking(&socket.unwrap());
+        serving.join().unwrap();
+    });
 }

@@ -11,10 +11,11 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket, time::timeout};
 
 use super::{
-    listening, listening_blocking,
+    each_version, listening, listening_blocking,
     records::{Identity, Peer, broken},
+    run_each_version,
 };
-use crate::pairs::{LIMIT, bounded, run, started};
+use crate::pairs::{LIMIT, started};
 
 /// A message, a line, eight bytes.
 const DATA: &[u8; 8] = b"\0\0\0\x04abc\n";
@@ -127,8 +128,8 @@ fn segment(peer: &mut Peer, fails: bool) -> [Vec<u8>; 2] {
 
 #[test]
 fn an_end_or_a_failure_behind_data_in_one_segment_is_told_by_the_next_verb() {
-    run(async || {
-        let identity = Arc::new(Identity::new());
+    run_each_version(async |version| {
+        let identity = Arc::new(Identity::new(version));
         let (listener, port) = listening(&identity.both().0).await;
         for verb in VERBS {
             for fails in [false, true] {
@@ -157,8 +158,8 @@ fn an_end_or_a_failure_behind_data_in_one_segment_is_told_by_the_next_verb() {
 
 #[test]
 fn a_thread_is_told_of_an_end_or_a_failure_behind_data() {
-    bounded(|| {
-        let identity = Arc::new(Identity::new());
+    each_version(|version| {
+        let identity = Arc::new(Identity::new(version));
         let (listener, port) = listening_blocking(&identity.both().0);
         for verb in VERBS {
             for fails in [false, true] {

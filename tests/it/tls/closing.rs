@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     net::{Shutdown, TcpListener, TcpStream},
     pin::pin,
     sync::{
@@ -15,11 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, ClientTls, error::is_closed};
+use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, ClientTls, TlsVersion, error::is_closed};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustls::ClientConnection;
 
-use super::{listening, localhost, records::Identity, secured, secured_by};
+use super::{
+    each_version, listening, listening_blocking, localhost,
+    records::{Identity, Peer},
+    run_each_version, secured_by,
+};
 use crate::{
     bounded::Watched,
     pairs::{BIG, Kind, assert_closed, bounded, pair, pattern, raw, run, started},
@@ -31,18 +35,18 @@ const SIZE: usize = 300_000;
 /// Long, and less than what an end that gives up takes.
 const SOON: Duration = Duration::from_secs(4);
 
-/// A server that sends tickets after `pause`, when the client's end has begun, and then reads
-/// slowly: what has come, once it has come to its end.
-fn late_tickets(pause: Duration) -> (u16, ClientTls, JoinHandle<usize>) {
-    let identity = Identity::new();
+/// A server that says after `pause`, when the client's end has begun, what has no content, and then
+/// reads slowly: what has come, once it has come to its end.
+fn late(version: TlsVersion, pause: Duration) -> (u16, ClientTls, JoinHandle<usize>) {
+    let identity = Identity::new(version);
     let client = identity.both().1;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let serving = thread::spawn(move || {
         let mut peer = identity.accept(&listener);
         thread::sleep(pause);
-        let tickets = [peer.sealer.ticket(), peer.sealer.ticket()];
-        peer.send(&tickets);
+        let late = peer.sealer.late();
+        peer.send(&late);
         peer.read_to_end().len()
     });
     (port, client, serving)
@@ -51,9 +55,9 @@ fn late_tickets(pause: Duration) -> (u16, ClientTls, JoinHandle<usize>) {
 #[test]
 fn what_was_sent_arrives_though_tickets_come_after_the_end() {
     const PAUSE: Duration = Duration::from_millis(100);
-    for end in 0..5 {
-        bounded(move || {
-            let (port, client, serving) = late_tickets(PAUSE);
+    each_version(|version| {
+        for end in 0..5 {
+            let (port, client, serving) = late(version, PAUSE);
             asyncoro::run_until(async move {
                 let to = ("localhost", port);
                 let socket = AsyncSocket::create_tls_connection(to, &client).await.unwrap();
@@ -74,11 +78,11 @@ fn what_was_sent_arrives_though_tickets_come_after_the_end() {
                 }
             });
             assert_eq!(serving.join().unwrap(), SIZE, "end {end}");
-        });
-    }
-    for end in 0..4 {
-        bounded(move || {
-            let (port, client, serving) = late_tickets(PAUSE);
+        }
+    });
+    each_version(|version| {
+        for end in 0..4 {
+            let (port, client, serving) = late(version, PAUSE);
             let to = ("localhost", port);
             let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
             socket.send_all(&pattern(SIZE)).unwrap();
@@ -96,14 +100,14 @@ fn what_was_sent_arrives_though_tickets_come_after_the_end() {
                 _ => drop(socket),
             }
             assert_eq!(serving.join().unwrap(), SIZE, "end {end} of a thread's");
-        });
-    }
+        }
+    });
 }
 
 #[test]
 fn what_was_sent_arrives_though_another_thread_sends_when_the_socket_is_closed() {
-    bounded(|| {
-        let identity = Identity::new();
+    each_version(|version| {
+        let identity = Identity::new(version);
         let client = identity.both().1;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = ("localhost", listener.local_addr().unwrap().port());
@@ -112,8 +116,8 @@ fn what_was_sent_arrives_though_another_thread_sends_when_the_socket_is_closed()
             let mut peer = identity.accept(&listener);
             closed.recv().unwrap();
             thread::sleep(Duration::from_millis(50));
-            let tickets = [peer.sealer.ticket(), peer.sealer.ticket()];
-            peer.send(&tickets);
+            let late = peer.sealer.late();
+            peer.send(&late);
             peer.read_what_comes().len()
         });
         let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
@@ -208,7 +212,7 @@ impl Hasty {
 #[test]
 fn a_server_whose_tickets_find_nobody_receives_what_the_client_has_sent() {
     run(async || {
-        let identity = Identity::new();
+        let identity = Identity::new(TlsVersion::V1_3);
         let (server, _) = identity.both();
         let listener = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port().unwrap();
@@ -226,7 +230,7 @@ fn a_server_whose_tickets_find_nobody_receives_what_the_client_has_sent() {
         socket.send_all(b"nobody").await.unwrap_err();
     });
     bounded(|| {
-        let identity = Identity::new();
+        let identity = Identity::new(TlsVersion::V1_3);
         let (server, _) = identity.both();
         let listener = BlockingSocket::create_server("127.0.0.1:0").unwrap();
         let listener = listener.with_tls(server).unwrap();
@@ -245,48 +249,65 @@ fn a_server_whose_tickets_find_nobody_receives_what_the_client_has_sent() {
 /// Whose peer has ended and gone has lost nothing but its own close_notify.
 #[test]
 fn who_closes_after_its_peer_is_told_of_no_loss() {
-    for kind in [Kind::Tls, Kind::Tls12] {
-        run(async move || {
-            let (near, far) = pair(kind);
-            near.send_all(b"all").await.unwrap();
-            assert_eq!(far.recv_all_bytes(3).await.unwrap(), "all");
-            far.send_all(b"all").await.unwrap();
-            assert_eq!(near.recv_all_bytes(3).await.unwrap(), "all");
-            near.close().await.unwrap();
-            far.close().await.unwrap();
-        });
-        run(async move || {
-            let (near, far) = pair(kind);
-            let (near, far) =
-                (near.into_blocking().await.unwrap(), far.into_blocking().await.unwrap());
-            near.send_all(b"all").unwrap();
-            assert_eq!(far.recv_all_bytes(3).unwrap(), "all");
-            near.close().unwrap();
-            far.close().unwrap();
-        });
-    }
+    run_each_version(async |version| {
+        let (near, far) = raw(Kind::Tcp4);
+        let (near, far) = secured_by(version, near, far);
+        let (near, far) = (near.into_async().unwrap(), far.into_async().unwrap());
+        near.send_all(b"all").await.unwrap();
+        assert_eq!(far.recv_all_bytes(3).await.unwrap(), "all");
+        far.send_all(b"all").await.unwrap();
+        assert_eq!(near.recv_all_bytes(3).await.unwrap(), "all");
+        near.close().await.unwrap();
+        far.close().await.unwrap();
+    });
+    each_version(|version| {
+        let (near, far) = raw(Kind::Tcp4);
+        let (near, far): (BlockingSocket, BlockingSocket) = secured_by(version, near, far);
+        near.send_all(b"all").unwrap();
+        assert_eq!(far.recv_all_bytes(3).unwrap(), "all");
+        near.close().unwrap();
+        far.close().unwrap();
+    });
+}
+
+/// A client that receives what there is, and then stays or closes.
+fn receiving(identity: Identity, port: u16, stays: bool) -> JoinHandle<Option<Peer>> {
+    thread::spawn(move || {
+        let mut peer = identity.connect(port);
+        assert_eq!(peer.read_to_end(), b"all");
+        stays.then_some(peer)
+    })
 }
 
 #[test]
 fn close_takes_no_long_time_whether_the_peer_closes_too_or_stays() {
-    for stays in [true, false] {
-        run(async move || {
-            let identity = Arc::new(Identity::new());
+    run_each_version(async |version| {
+        for stays in [true, false] {
+            let identity = Identity::new(version);
             let (listener, port) = listening(&identity.both().0).await;
-            let connecting = thread::spawn(move || {
-                let mut peer = identity.connect(port);
-                assert_eq!(peer.read_to_end(), b"all");
-                stays.then_some(peer)
-            });
+            let peer = receiving(identity, port, stays);
             let socket = listener.accept().await.unwrap().0;
             socket.send_all(b"all").await.unwrap();
             let begun = Instant::now();
             socket.close().await.unwrap();
             println!("figure: close with a peer that stays ({stays}) took {:?}", begun.elapsed());
             assert!(begun.elapsed() < SOON);
-            drop(connecting.join().unwrap());
-        });
-    }
+            drop(peer.join().unwrap());
+        }
+    });
+    each_version(|version| {
+        for stays in [true, false] {
+            let identity = Identity::new(version);
+            let (listener, port) = listening_blocking(&identity.both().0);
+            let peer = receiving(identity, port, stays);
+            let socket = listener.accept().unwrap().0;
+            socket.send_all(b"all").unwrap();
+            let begun = Instant::now();
+            socket.close().unwrap();
+            assert!(begun.elapsed() < SOON);
+            drop(peer.join().unwrap());
+        }
+    });
 }
 
 /// The peer's answer has acknowledged all that was sent; that it also acknowledges the close_notify
@@ -311,8 +332,8 @@ fn a_close_does_not_wait_when_only_its_close_notify_is_not_acknowledged() {
 #[test]
 fn a_close_is_well_though_a_peer_that_has_all_has_closed_before() {
     /// A client whose peer answered and closed without a word, so that it is reset by what comes.
-    fn answered<T>(connect: impl FnOnce(u16, ClientTls) -> T) -> T {
-        let identity = Identity::new();
+    fn answered<T>(version: TlsVersion, connect: impl FnOnce(u16, ClientTls) -> T) -> T {
+        let identity = Identity::new(version);
         let client = identity.both().1;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -327,8 +348,8 @@ fn a_close_is_well_though_a_peer_that_has_all_has_closed_before() {
         socket
     }
 
-    bounded(|| {
-        let socket = answered(|port, client| {
+    each_version(|version| {
+        let socket = answered(version, |port, client| {
             let to = ("localhost", port);
             let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
             socket.send_all(b"request").unwrap();
@@ -336,7 +357,7 @@ fn a_close_is_well_though_a_peer_that_has_all_has_closed_before() {
             socket
         });
         socket.close().unwrap();
-        let socket = answered(|port, client| {
+        let socket = answered(version, |port, client| {
             asyncoro::run(async move {
                 let to = ("localhost", port);
                 let socket = AsyncSocket::create_tls_connection(to, &client).await.unwrap();
@@ -350,7 +371,8 @@ fn a_close_is_well_though_a_peer_that_has_all_has_closed_before() {
 }
 
 /// A connected client whose peer takes a little and then nothing; the peer, which must be kept.
-fn deaf(client: &ClientTls, identity: Identity) -> (BlockingSocket, TcpStream) {
+fn deaf(identity: Identity) -> (BlockingSocket, TcpStream) {
+    let client = identity.both().1;
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let listener = listener.unwrap();
     listener.set_recv_buffer_size(4 << 10).unwrap();
@@ -360,41 +382,42 @@ fn deaf(client: &ClientTls, identity: Identity) -> (BlockingSocket, TcpStream) {
     let listener = TcpListener::from(listener);
     let port = listener.local_addr().unwrap().port();
     let accepting = thread::spawn(move || identity.accept(&listener).stream);
-    let socket = BlockingSocket::create_tls_connection(("localhost", port), client).unwrap();
+    let socket = BlockingSocket::create_tls_connection(("localhost", port), &client).unwrap();
     (socket, accepting.join().unwrap())
 }
 
 #[test]
 fn close_tells_when_the_peer_has_not_taken_all_of_it() {
-    bounded(|| {
-        let identity = Identity::new();
-        let client = identity.both().1;
-        let (socket, peer) = deaf(&client, identity);
-        socket.send_all(&pattern(100_000)).unwrap();
-        let begun = Instant::now();
-        let error = socket.close().unwrap_err();
+    fn judge(closed: io::Result<()>) {
+        let error = closed.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
         assert!(error.to_string().contains("acknowledged"), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(10));
-        drop(peer);
-    });
-    run(async || {
-        let identity = Identity::new();
-        let client = identity.both().1;
-        let (socket, peer) = deaf(&client, identity);
-        let socket = socket.into_async().unwrap();
-        socket.send_all(&pattern(100_000)).await.unwrap();
-        let error = socket.close().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
-        drop(peer);
+    }
+
+    each_version(|version| {
+        let new = || deaf(Identity::new(version));
+        // Each takes 5 s.
+        let ((blocking, _one), (socket, _two)) = (new(), new());
+        let closing = thread::spawn(move || {
+            blocking.send_all(&pattern(100_000)).unwrap();
+            let begun = Instant::now();
+            judge(blocking.close());
+            assert!(begun.elapsed() < Duration::from_secs(10));
+        });
+        asyncoro::run_until(async move {
+            let socket = socket.into_async().unwrap();
+            socket.send_all(&pattern(100_000)).await.unwrap();
+            judge(socket.close().await);
+        });
+        closing.join().unwrap();
     });
 }
 
 #[test]
 fn a_drop_whose_close_notify_finds_no_room_ends_cleanly_when_there_is_room() {
-    for blocking in [false, true] {
-        bounded(move || {
-            let identity = Identity::new();
+    each_version(|version| {
+        for blocking in [false, true] {
+            let identity = Identity::new(version);
             let client = identity.both().1;
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
@@ -421,8 +444,8 @@ fn a_drop_whose_close_notify_finds_no_room_ends_cleanly_when_there_is_room() {
                 })
             };
             assert!(took < SOON, "{took:?}");
-        });
-    }
+        }
+    });
 }
 
 struct Counted(AtomicUsize);
@@ -453,10 +476,10 @@ fn an_accept_that_is_dropped_leaves_no_waker() {
 
 #[test]
 fn the_end_of_a_scheduler_waits_no_longer_than_the_peer_takes() {
-    bounded(|| {
+    each_version(|version| {
         for _ in 0..10 {
             let (near, far) = raw(Kind::Tcp4);
-            let (near, far) = secured(near, far);
+            let (near, far) = secured_by(version, near, far);
             let (ends, ended) = mpsc::channel::<()>();
             let reader = thread::spawn(move || {
                 // The socket is dropped by then, and not all of it has arrived.

@@ -11,12 +11,15 @@ use std::{
 };
 
 use asyncoro::{
-    AsyncSocket, BlockingSocket, coro,
+    AsyncSocket, BlockingSocket, ClientTls, TlsVersion, coro,
     time::{sleep, timeout},
 };
 
-use super::{ask, echo, listening, listening_blocking, localhost};
-use crate::pairs::{LIMIT, assert_closed, bounded, poll_once, run, started};
+use super::{
+    VERSIONS, ask, each_version, echo, listening, listening_blocking, localhost, localhost_by,
+    run_each_version,
+};
+use crate::pairs::{LIMIT, assert_closed, poll_once, run, started};
 
 /// A deadline that does not come within a test.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -63,13 +66,22 @@ fn open_at(port: u16) -> usize {
     table.lines().skip(1).filter(is_open).count()
 }
 
+/// A client of this version, which is served in the end.
+async fn be_served(client: &ClientTls, version: TlsVersion, port: u16) {
+    let client = client.clone().versions(&[version]).unwrap();
+    let tried = AsyncSocket::create_tls_connection(("localhost", port), &client).await;
+    ask(&tried.unwrap_or_else(|error| panic!("{version}: {error}"))).await;
+}
+
 #[test]
 fn a_good_client_is_served_behind_300_silent_ones() {
     run(async || {
         let (server, client) = localhost();
         let (listener, port) = listening(&server.handshake_timeout(NEVER)).await;
         let serving = started(async move {
-            echo(&listener.accept().await.unwrap().0).await.unwrap();
+            for _ in VERSIONS {
+                echo(&listener.accept().await.unwrap().0).await.unwrap();
+            }
             (listener.failed_handshakes(), listener)
         })
         .await;
@@ -78,8 +90,10 @@ fn a_good_client_is_served_behind_300_silent_ones() {
         until(|| silent.is_finished()).await;
         let mut silent = silent.join().unwrap();
         let client = client.handshake_timeout(NEVER);
-        ask(&AsyncSocket::create_tls_connection(("localhost", port), &client).await.unwrap()).await;
-        // 256 may be under way, and the good one was 301st.
+        for version in VERSIONS {
+            be_served(&client, version, port).await;
+        }
+        // 256 may be under way, and the first good one was 301st; the second came into its place.
         let (failed, listener) = serving.await.unwrap();
         assert_eq!(failed, 45);
         see_the_end(silent.drain(..45).collect()).await;
@@ -95,15 +109,21 @@ fn a_thousand_connections_dropped_in_mid_handshake_leave_nothing() {
         let (listener, port) = listening(&server.handshake_timeout(NEVER)).await;
         let counting = listener.clone();
         let serving = started(async move {
-            let socket = listener.accept().await.unwrap().0;
-            assert_eq!(open_at(port), 1);
-            echo(&socket).await.unwrap();
+            for _ in VERSIONS {
+                let socket = listener.accept().await.unwrap().0;
+                assert_eq!(open_at(port), 1);
+                echo(&socket).await.unwrap();
+            }
         })
         .await;
-        let hello = hello().await;
+        let mut hellos = Vec::new();
+        for version in VERSIONS {
+            hellos.push(hello(version).await);
+        }
         let strangers = thread::spawn(move || {
             for number in 0..1000 {
-                // Nothing, half of a first message, or all of it.
+                // Nothing, half of a first message, or all of it, of each version in turn.
+                let hello = &hellos[number % 2];
                 let part = [0, hello.len() / 2, hello.len()][number % 3];
                 connect(port).write_all(&hello[..part]).unwrap();
             }
@@ -111,17 +131,19 @@ fn a_thousand_connections_dropped_in_mid_handshake_leave_nothing() {
         until(|| counting.failed_handshakes() == 1000).await;
         strangers.join().unwrap();
         assert_eq!(open_at(port), 0);
-        ask(&AsyncSocket::create_tls_connection(("localhost", port), &client).await.unwrap()).await;
+        for version in VERSIONS {
+            be_served(&client, version, port).await;
+        }
         serving.await.unwrap();
         assert_eq!(counting.failed_handshakes(), 1000);
     });
 }
 
 /// The first message of a client.
-async fn hello() -> Vec<u8> {
+async fn hello(version: TlsVersion) -> Vec<u8> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = ("localhost", listener.local_addr().unwrap().port());
-    let (_, client) = localhost();
+    let (_, client) = localhost_by(version);
     let connecting =
         started(async move { AsyncSocket::create_tls_connection(to, &client).await }).await;
     let reading = thread::spawn(move || {
@@ -138,14 +160,14 @@ async fn hello() -> Vec<u8> {
 
 #[test]
 fn a_silent_client_is_sent_away_at_its_deadline_while_accept_goes_on() {
-    run(async || {
-        let (server, client) = localhost();
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
         let (listener, port) = listening(&server.handshake_timeout(SHORT)).await;
         let counting = listener.clone();
         let serving = started(async move { echo(&listener.accept().await.unwrap().0).await }).await;
         let silent = connect(port);
         let slow = connect(port);
-        (&slow).write_all(&hello().await[..100]).unwrap();
+        (&slow).write_all(&hello(version).await[..100]).unwrap();
         until(|| counting.failed_handshakes() == 2).await;
         see_the_end(vec![silent, slow]).await;
         ask(&AsyncSocket::create_tls_connection(("localhost", port), &client).await.unwrap()).await;
@@ -155,8 +177,8 @@ fn a_silent_client_is_sent_away_at_its_deadline_while_accept_goes_on() {
 
 #[test]
 fn a_blocking_verb_gives_a_silent_client_up_at_its_deadline() {
-    bounded(|| {
-        let (server, _) = localhost();
+    each_version(|version| {
+        let (server, _) = localhost_by(version);
         let (listener, port) = listening_blocking(&server.handshake_timeout(SHORT));
         let silent = connect(port);
         let socket = listener.accept().unwrap().0;
@@ -174,10 +196,10 @@ fn a_blocking_verb_gives_a_silent_client_up_at_its_deadline() {
 
 #[test]
 fn a_client_gives_a_silent_server_up_at_its_deadline() {
-    bounded(|| {
+    each_version(|version| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = ("localhost", listener.local_addr().unwrap().port());
-        let client = localhost().1.handshake_timeout(SHORT);
+        let client = localhost_by(version).1.handshake_timeout(SHORT);
         let blocking = BlockingSocket::create_tls_connection(to, &client);
         run(async move || {
             let tried = AsyncSocket::create_tls_connection(to, &client).await;
@@ -191,9 +213,9 @@ fn a_client_gives_a_silent_server_up_at_its_deadline() {
 
 #[test]
 fn an_accept_that_is_dropped_loses_no_connection() {
-    run(async || {
+    run_each_version(async |version| {
         const CLIENTS: usize = 20;
-        let (server, client) = localhost();
+        let (server, client) = localhost_by(version);
         let (listener, port) = listening(&server).await;
         let mut asking = Vec::new();
         for _ in 0..CLIENTS {
@@ -225,8 +247,8 @@ fn an_accept_that_is_dropped_loses_no_connection() {
 
 #[test]
 fn closing_a_listener_ends_accept_and_the_handshakes_under_way() {
-    run(async || {
-        let (server, _) = localhost();
+    run_each_version(async |version| {
+        let (server, _) = localhost_by(version);
         let (listener, port) = listening(&server.handshake_timeout(NEVER)).await;
         let accepting = listener.clone();
         let accepting = started(async move { accepting.accept().await }).await;
@@ -243,8 +265,8 @@ fn closing_a_listener_ends_accept_and_the_handshakes_under_way() {
 
 #[test]
 fn close_in_another_thread_ends_the_handshake_of_a_blocking_verb() {
-    bounded(|| {
-        let (server, _) = localhost();
+    each_version(|version| {
+        let (server, _) = localhost_by(version);
         let (listener, port) = listening_blocking(&server.handshake_timeout(NEVER));
         let silent = connect(port);
         let socket = listener.accept().unwrap().0;
@@ -259,10 +281,10 @@ fn close_in_another_thread_ends_the_handshake_of_a_blocking_verb() {
 
 #[test]
 fn a_client_that_is_dropped_in_its_handshake_closes_its_connection() {
-    run(async || {
+    run_each_version(async |version| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = ("localhost", listener.local_addr().unwrap().port());
-        let (_, client) = localhost();
+        let (_, client) = localhost_by(version);
         let connecting =
             coro::spawn(
                 async move { AsyncSocket::create_tls_connection(to, &client).await.map(drop) },

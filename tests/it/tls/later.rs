@@ -8,13 +8,14 @@ use std::{
 
 use asyncoro::{AsyncSocket, BlockingSocket, coro};
 
-use super::{ask, ask_blocking, echo, echo_blocking, listening, localhost};
-use crate::pairs::{bounded, run};
+use super::{
+    ask, ask_blocking, each_version, echo, echo_blocking, listening, localhost_by, run_each_version,
+};
 
 #[test]
 fn tls_begins_in_the_middle_of_a_conversation() {
-    run(async || {
-        let (server, client) = localhost();
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
         let client = client.server_name("localhost").unwrap();
         let listener = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -34,8 +35,8 @@ fn tls_begins_in_the_middle_of_a_conversation() {
         ask(&socket).await;
         serving.await.unwrap().unwrap();
     });
-    bounded(|| {
-        let (server, client) = localhost();
+    each_version(|version| {
+        let (server, client) = localhost_by(version);
         let client = client.server_name("localhost").unwrap();
         let listener = BlockingSocket::create_server("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -57,8 +58,8 @@ fn tls_begins_in_the_middle_of_a_conversation() {
 
 #[test]
 fn start_tls_is_refused_with_plaintext_left_over_and_without_a_name() {
-    run(async || {
-        let (server, client) = localhost();
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let near = AsyncSocket::create_connection(address).await.unwrap();
@@ -88,8 +89,8 @@ fn start_tls_is_refused_with_plaintext_left_over_and_without_a_name() {
 
 #[test]
 fn a_socket_that_is_to_speak_tls_does_when_it_is_connected() {
-    run(async || {
-        let (server, client) = localhost();
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
         let (listener, port) = listening(&server).await;
         let serving = coro::spawn(async move {
             for _ in 0..2 {

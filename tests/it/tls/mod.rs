@@ -14,17 +14,72 @@ mod records;
 mod scenarios;
 mod ways;
 
-use std::{io, net::Shutdown, os::unix::net::UnixStream, thread};
+use std::{
+    future::Future,
+    io,
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    panic,
+    sync::Arc,
+    thread::{self, Builder},
+};
 
-use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, Tls, TlsVersion, coro};
+use asyncoro::{
+    AsyncSocket, BlockingSocket, ClientTls, ServerTls, Tls, TlsVersion, coro, time::timeout,
+};
 use socket2::Socket;
 
-use crate::pairs::{LIMIT, pattern, run};
+use crate::pairs::{LIMIT, bounded, pattern};
+
+/// What is promised of TLS is promised of each.
+pub(crate) const VERSIONS: [TlsVersion; 2] = [TlsVersion::V1_2, TlsVersion::V1_3];
+
+/// Runs `test` for each version of TLS, in threads at the same time and in bounded time. A failure
+/// names the version.
+pub(crate) fn each_version(test: impl Fn(TlsVersion) + Send + Sync + 'static) {
+    let test = Arc::new(test);
+    let own = thread::current().name().unwrap_or("test").to_owned();
+    let running = VERSIONS.map(|version| {
+        let test = Arc::clone(&test);
+        // The line of a panic tells the thread's name.
+        let thread = Builder::new().name(format!("{own} over {version}"));
+        thread.spawn(move || bounded(move || test(version))).unwrap()
+    });
+    let ended = running.map(thread::JoinHandle::join);
+    for (version, ended) in VERSIONS.into_iter().zip(ended) {
+        if let Err(payload) = ended {
+            eprintln!("failed over {version}");
+            panic::resume_unwind(payload);
+        }
+    }
+}
+
+/// The same of a coroutine.
+pub(crate) fn run_each_version<F: Future<Output = ()>>(
+    test: impl Fn(TlsVersion) -> F + Send + Sync + 'static,
+) {
+    each_version(move |version| {
+        asyncoro::run_until(async { timeout(LIMIT, test(version)).await.expect("in time") });
+    });
+}
 
 /// A certificate of its own making for `localhost`, as server and as client see it.
 pub(crate) fn localhost() -> (ServerTls, ClientTls) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     both(&made.cert.pem(), &made.signing_key.serialize_pem())
+}
+
+/// The same for this version of TLS.
+pub(crate) fn localhost_by(version: TlsVersion) -> (ServerTls, ClientTls) {
+    speaking(version, localhost())
+}
+
+/// These configurations, for this version of TLS.
+fn speaking(
+    version: TlsVersion,
+    (server, client): (ServerTls, ClientTls),
+) -> (ServerTls, ClientTls) {
+    (server.versions(&[version]).unwrap(), client.versions(&[version]).unwrap())
 }
 
 /// A server with this certificate, and a client that has it pinned.
@@ -33,19 +88,14 @@ fn both(chain: &str, key: &str) -> (ServerTls, ClientTls) {
     (server, Tls::client().unwrap().ca_from_pem(chain.as_bytes()).unwrap())
 }
 
-/// Two connected regular sockets, after their handshake.
-pub(crate) fn secured(near: Socket, far: Socket) -> (BlockingSocket, BlockingSocket) {
-    secured_by(TlsVersion::V1_3, near, far)
-}
-
-/// As [`secured`], by this version of TLS.
+/// Two connected regular sockets, after their handshake by this version of TLS.
 pub(crate) fn secured_by(
     version: TlsVersion,
     near: Socket,
     far: Socket,
 ) -> (BlockingSocket, BlockingSocket) {
-    let (server, client) = localhost();
-    let client = client.server_name("localhost").unwrap().versions(&[version]).unwrap();
+    let (server, client) = localhost_by(version);
+    let client = client.server_name("localhost").unwrap();
     let serving = thread::spawn(move || {
         let far = BlockingSocket::new(far).unwrap();
         far.start_tls(server).map(|()| far)
@@ -116,40 +166,37 @@ async fn listening(tls: &ServerTls) -> (AsyncSocket, u16) {
 
 #[test]
 fn messages_and_the_end_of_the_stream() {
-    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
-        run(async move || {
-            let (server, client) = localhost();
-            let client = client.versions(&[version]).unwrap();
-            let (listener, port) = listening(&server).await;
-            let serving = coro::spawn(async move {
-                let (socket, _) = listener.accept().await?;
-                assert_eq!(socket.server_name().as_deref(), Some("localhost"));
-                while let Some(message) = socket.recv_msg().await? {
-                    socket.send_msg(&message).await?;
-                }
-                assert!(socket.peer_closed_cleanly());
-                socket.close().await
-            });
-            let socket =
-                AsyncSocket::create_tls_connection(("localhost", port), &client).await.unwrap();
-            assert_eq!(socket.protocol_version(), Some(version));
-            for len in [0, 1, 100, 20_000, 200_000] {
-                socket.send_msg(&pattern(len)).await.unwrap();
-                assert_eq!(socket.recv_msg().await.unwrap().unwrap(), pattern(len));
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
+        let (listener, port) = listening(&server).await;
+        let serving = coro::spawn(async move {
+            let (socket, _) = listener.accept().await?;
+            assert_eq!(socket.server_name().as_deref(), Some("localhost"));
+            while let Some(message) = socket.recv_msg().await? {
+                socket.send_msg(&message).await?;
             }
-            socket.shutdown(Shutdown::Write).await.unwrap();
-            assert_eq!(socket.recv_msg().await.unwrap(), None);
             assert!(socket.peer_closed_cleanly());
-            serving.await.unwrap().unwrap();
+            socket.close().await
         });
-    }
+        let socket =
+            AsyncSocket::create_tls_connection(("localhost", port), &client).await.unwrap();
+        assert_eq!(socket.protocol_version(), Some(version));
+        for len in [0, 1, 100, 20_000, 200_000] {
+            socket.send_msg(&pattern(len)).await.unwrap();
+            assert_eq!(socket.recv_msg().await.unwrap().unwrap(), pattern(len));
+        }
+        socket.shutdown(Shutdown::Write).await.unwrap();
+        assert_eq!(socket.recv_msg().await.unwrap(), None);
+        assert!(socket.peer_closed_cleanly());
+        serving.await.unwrap().unwrap();
+    });
 }
 
 #[test]
 fn twenty_megabytes_each_way_at_once() {
-    run(async || {
+    run_each_version(async |version| {
         const LEN: usize = 20 << 20;
-        let (server, client) = localhost();
+        let (server, client) = localhost_by(version);
         let (listener, port) = listening(&server).await;
         let both = async |socket: AsyncSocket| {
             let sender = socket.clone();
@@ -168,18 +215,20 @@ fn twenty_megabytes_each_way_at_once() {
 
 #[test]
 fn blocking_sockets_shake_hands_in_their_first_verb() {
-    let (server, client) = localhost();
-    let (listener, port) = listening_blocking(&server);
-    let serving = thread::spawn(move || -> io::Result<()> {
-        let (socket, _) = listener.accept()?;
-        echo_blocking(&socket)
+    each_version(|version| {
+        let (server, client) = localhost_by(version);
+        let (listener, port) = listening_blocking(&server);
+        let serving = thread::spawn(move || -> io::Result<()> {
+            let (socket, _) = listener.accept()?;
+            echo_blocking(&socket)
+        });
+        let socket = BlockingSocket::create_tls_connection(("localhost", port), &client).unwrap();
+        socket.set_timeout(Some(LIMIT));
+        for len in [0, 1, 20_000, 300_000] {
+            socket.send_msg(&pattern(len)).unwrap();
+            assert_eq!(socket.recv_msg().unwrap().unwrap(), pattern(len));
+        }
+        socket.close().unwrap();
+        serving.join().unwrap().unwrap();
     });
-    let socket = BlockingSocket::create_tls_connection(("localhost", port), &client).unwrap();
-    socket.set_timeout(Some(LIMIT));
-    for len in [0, 1, 20_000, 300_000] {
-        socket.send_msg(&pattern(len)).unwrap();
-        assert_eq!(socket.recv_msg().unwrap().unwrap(), pattern(len));
-    }
-    socket.close().unwrap();
-    serving.join().unwrap().unwrap();
 }

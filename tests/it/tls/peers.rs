@@ -9,16 +9,22 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, TlsVersion};
 
 use super::{
-    listening, listening_blocking,
+    each_version, listening, listening_blocking,
     made::{Authority, Directory},
+    run_each_version, speaking,
 };
 use crate::{
-    pairs::{LIMIT, bounded, run},
+    pairs::LIMIT,
     programs::{Program, or_skip, output, tool},
 };
 
-const VERSIONS: [(TlsVersion, &str); 2] =
-    [(TlsVersion::V1_2, "-tls1_2"), (TlsVersion::V1_3, "-tls1_3")];
+/// The option of openssl.
+fn flag(version: TlsVersion) -> &'static str {
+    match version {
+        TlsVersion::V1_2 => "-tls1_2",
+        _ => "-tls1_3",
+    }
+}
 
 /// An authority, and files with it and with the certificates of both ends.
 struct Files {
@@ -32,12 +38,14 @@ struct Files {
 }
 
 impl Files {
-    fn new() -> Files {
+    fn new(version: TlsVersion) -> Files {
         let (authority, directory) = (Authority::new(), Directory::new());
         let (ours, theirs) = (authority.issue("localhost"), authority.issue("somebody"));
+        let client = theirs.shown_by(authority.client());
+        let (server, client) = speaking(version, (ours.server(), client));
         Files {
-            server: ours.server(),
-            client: theirs.shown_by(authority.client()),
+            server,
+            client,
             ca: directory.write("ca.pem", &authority.pem),
             server_pem: directory.write("server.pem", &(ours.chain + &ours.key)),
             client_pem: directory.write("client.pem", &(theirs.chain + &theirs.key)),
@@ -66,84 +74,80 @@ fn answer_once(
 
 #[test]
 fn openssl_s_client_is_answered() {
-    for (version, flag) in VERSIONS {
-        bounded(move || {
-            let files = Files::new();
-            let server = files.server.clone().alpn(["h2"]);
-            let server = server.require_client_certificates(&files.ca).unwrap();
-            for resumed in [false, true] {
-                let Some(openssl) = tool("openssl") else { return };
-                let (port, serving) = answer_once(&server, move |socket| {
-                    assert_eq!(socket.protocol_version(), Some(version));
-                    assert_eq!(socket.server_name().as_deref(), Some("localhost"));
-                    assert_eq!(socket.alpn().as_deref(), Some(&b"h2"[..]));
-                    // Its own, and the authority's.
-                    assert_eq!(socket.peer_certificates().len(), 2);
-                    assert_eq!(socket.is_resumed(), resumed);
-                });
-                let to = format!("127.0.0.1:{port}");
-                // What it does of its own accord it says on standard error.
-                let mut shell = Command::new("sh");
-                shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(openssl.get_program());
-                shell.args(["s_client", "-connect", &to, "-servername", "localhost", flag]);
-                shell.args(["-CAfile", &files.ca, "-verify_return_error"]);
-                shell.args(["-cert", &files.client_pem, "-alpn", "h2,http/1.1"]);
-                shell.args([["-sess_out", "-sess_in"][usize::from(resumed)], &files.session]);
-                let mut client = Program::start(&mut shell);
-                client.line_with(if resumed { "Reused, TLSv1" } else { "New, TLSv1" });
-                client.line_with("Verify return code: 0 (ok)");
-                if version == TlsVersion::V1_3 {
-                    // New keys, in the middle.
-                    client.type_line("K");
-                    client.line_with("KEYUPDATE");
-                }
-                client.type_line("ping");
-                client.line_with("re:ping");
-                client.line_with("closed");
-                serving.join().unwrap();
+    each_version(|version| {
+        let files = Files::new(version);
+        let server = files.server.clone().alpn(["h2"]);
+        let server = server.require_client_certificates(&files.ca).unwrap();
+        for resumed in [false, true] {
+            let Some(openssl) = tool("openssl") else { return };
+            let (port, serving) = answer_once(&server, move |socket| {
+                assert_eq!(socket.protocol_version(), Some(version));
+                assert_eq!(socket.server_name().as_deref(), Some("localhost"));
+                assert_eq!(socket.alpn().as_deref(), Some(&b"h2"[..]));
+                // Its own, and the authority's.
+                assert_eq!(socket.peer_certificates().len(), 2);
+                assert_eq!(socket.is_resumed(), resumed);
+            });
+            let to = format!("127.0.0.1:{port}");
+            // What it does of its own accord it says on standard error.
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(openssl.get_program());
+            shell.args(["s_client", "-connect", &to, "-servername", "localhost", flag(version)]);
+            shell.args(["-CAfile", &files.ca, "-verify_return_error"]);
+            shell.args(["-cert", &files.client_pem, "-alpn", "h2,http/1.1"]);
+            shell.args([["-sess_out", "-sess_in"][usize::from(resumed)], &files.session]);
+            let mut client = Program::start(&mut shell);
+            client.line_with(if resumed { "Reused, TLSv1" } else { "New, TLSv1" });
+            client.line_with("Verify return code: 0 (ok)");
+            if version == TlsVersion::V1_3 {
+                // New keys, in the middle.
+                client.type_line("K");
+                client.line_with("KEYUPDATE");
             }
-        });
-    }
+            client.type_line("ping");
+            client.line_with("re:ping");
+            client.line_with("closed");
+            serving.join().unwrap();
+        }
+    });
 }
 
 #[test]
 fn openssl_s_server_is_talked_to() {
-    for (version, flag) in VERSIONS {
-        bounded(move || {
-            let Some(mut openssl) = tool("openssl") else { return };
-            let files = Files::new();
-            openssl.args(["s_server", "-accept", "127.0.0.1:0", "-rev", "-alpn", "h2", flag]);
-            openssl.args(["-cert", &files.server_pem, "-CAfile", &files.ca, "-Verify", "1"]);
-            openssl.args(["-verify_return_error"]);
-            let server = Program::start(openssl.stderr(Stdio::null()));
-            let line = server.line_with("ACCEPT ");
-            let port: u16 = line.rsplit(':').next().unwrap().trim().parse().unwrap();
-            let client = files.client.alpn(["h2", "http/1.1"]);
-            for resumed in [false, true] {
-                let to = ("localhost", port);
-                let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
-                socket.set_timeout(Some(LIMIT));
-                assert_eq!(socket.protocol_version(), Some(version));
-                assert_eq!(socket.alpn().as_deref(), Some(&b"h2"[..]));
-                assert_eq!(socket.is_resumed(), resumed);
-                socket.send_all(b"ping\n").unwrap();
-                assert_eq!(socket.recv_until(b"\n", 9).unwrap(), "gnip\n");
-                socket.close().unwrap();
-            }
-        });
-    }
+    each_version(|version| {
+        let Some(mut openssl) = tool("openssl") else { return };
+        let files = Files::new(version);
+        openssl.args(["s_server", "-accept", "127.0.0.1:0", "-rev", "-alpn", "h2", flag(version)]);
+        openssl.args(["-cert", &files.server_pem, "-CAfile", &files.ca, "-Verify", "1"]);
+        openssl.args(["-verify_return_error"]);
+        let server = Program::start(openssl.stderr(Stdio::null()));
+        let line = server.line_with("ACCEPT ");
+        let port: u16 = line.rsplit(':').next().unwrap().trim().parse().unwrap();
+        let client = files.client.alpn(["h2", "http/1.1"]);
+        for resumed in [false, true] {
+            let to = ("localhost", port);
+            let socket = BlockingSocket::create_tls_connection(to, &client).unwrap();
+            socket.set_timeout(Some(LIMIT));
+            assert_eq!(socket.protocol_version(), Some(version));
+            assert_eq!(socket.alpn().as_deref(), Some(&b"h2"[..]));
+            assert_eq!(socket.is_resumed(), resumed);
+            socket.send_all(b"ping\n").unwrap();
+            assert_eq!(socket.recv_until(b"\n", 9).unwrap(), "gnip\n");
+            socket.close().unwrap();
+        }
+    });
 }
 
 #[test]
 fn a_socket_of_pythons_ssl_is_answered() {
-    bounded(|| {
+    each_version(|version| {
         let Some(mut python) = tool("python3") else { return };
-        let files = Files::new();
+        let files = Files::new(version);
         let (port, serving) = answer_once(&files.server, |socket| {
             assert_eq!(socket.server_name().as_deref(), Some("localhost"));
         });
         python.args(["-c", PYTHON_CLIENT, &files.ca, &port.to_string()]);
-        assert_eq!(output(&mut python), "re:ping\n\nTLSv1.3\n");
+        assert_eq!(output(&mut python), format!("re:ping\n\n{version}\n"));
         serving.join().unwrap();
     });
 }
@@ -166,9 +170,9 @@ print(near.version())
 
 #[test]
 fn a_server_of_pythons_ssl_is_talked_to() {
-    run(async || {
+    run_each_version(async |version| {
         let Some(mut python) = tool("python3") else { return };
-        let files = Files::new();
+        let files = Files::new(version);
         let server = Program::start(python.args(["-c", PYTHON_SERVER, &files.server_pem]));
         let port: u16 = server.line_with("").parse().unwrap();
         let socket = AsyncSocket::create_tls_connection(("localhost", port), &files.client).await;
@@ -198,9 +202,9 @@ print('closed', flush=True)
 
 #[test]
 fn curl_gets_a_page_over_tls() {
-    run(async || {
+    run_each_version(async |version| {
         let Some(mut curl) = tool("curl") else { return };
-        let files = Files::new();
+        let files = Files::new(version);
         let (listener, port) = listening(&files.server.alpn(["http/1.1"])).await;
         let url = format!("https://localhost:{port}/");
         curl.args(["-sS", "--noproxy", "*", "--max-time", "15", "--cacert", &files.ca]);
@@ -235,8 +239,8 @@ def run(generator):
 
 #[test]
 fn a_tls_client_of_pycos_is_answered() {
-    run(async || {
-        let files = Files::new();
+    run_each_version(async |version| {
+        let files = Files::new(version);
         let (listener, port) = listening(&files.server).await;
         let Some(mut pycos) = pycos(PYCOS_CLIENT, &[&files.ca, &port.to_string()]) else { return };
         let client = Program::start(&mut pycos);
@@ -260,8 +264,8 @@ run(client)
 
 #[test]
 fn a_tls_server_of_pycos_is_talked_to() {
-    run(async || {
-        let files = Files::new();
+    run_each_version(async |version| {
+        let files = Files::new(version);
         let Some(mut pycos) = pycos(PYCOS_SERVER, &[&files.server_pem]) else { return };
         let server = Program::start(&mut pycos);
         let line = server.line_with("listening on ");

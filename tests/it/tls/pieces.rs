@@ -3,53 +3,39 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::Arc,
     thread,
     time::Duration,
 };
 
-use asyncoro::{AsyncSocket, BlockingSocket, TlsVersion, coro};
-use rustls::{
-    Error, ServerConfig, ServerConnection,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use asyncoro::{AsyncSocket, BlockingSocket, coro};
+use rustls::Error;
 
 use super::{
-    ask, ask_blocking,
-    between::Between,
-    both, echo, echo_blocking, listening, listening_blocking, localhost,
-    made::{Made, inside, params},
+    ask, ask_blocking, between::Between, each_version, echo, echo_blocking, listening,
+    listening_blocking, localhost_by, made::inside, records::Identity, run_each_version,
 };
-use crate::pairs::{LIMIT, bounded, run};
-
-const VERSIONS: [TlsVersion; 2] = [TlsVersion::V1_2, TlsVersion::V1_3];
+use crate::pairs::{LIMIT, run};
 
 #[test]
 fn a_handshake_byte_by_byte_is_one_like_any_other() {
-    for version in VERSIONS {
-        run(async move || {
-            let (server, client) = localhost();
-            let client = client.versions(&[version]).unwrap();
-            let (listener, port) = listening(&server).await;
-            let serving =
-                coro::spawn(async move { echo(&listener.accept().await.unwrap().0).await });
-            let between = Between::new(port, 1);
-            let to = ("localhost", between.port);
-            ask(&AsyncSocket::create_tls_connection(to, &client).await.unwrap()).await;
-            serving.await.unwrap().unwrap();
-        });
-        bounded(move || {
-            let (server, client) = localhost();
-            let client = client.versions(&[version]).unwrap();
-            let (listener, port) = listening_blocking(&server);
-            let serving = thread::spawn(move || echo_blocking(&listener.accept().unwrap().0));
-            let between = Between::new(port, 1);
-            let to = ("localhost", between.port);
-            ask_blocking(&BlockingSocket::create_tls_connection(to, &client).unwrap());
-            serving.join().unwrap().unwrap();
-        });
-    }
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
+        let (listener, port) = listening(&server).await;
+        let serving = coro::spawn(async move { echo(&listener.accept().await.unwrap().0).await });
+        let between = Between::new(port, 1);
+        let to = ("localhost", between.port);
+        ask(&AsyncSocket::create_tls_connection(to, &client).await.unwrap()).await;
+        serving.await.unwrap().unwrap();
+    });
+    each_version(|version| {
+        let (server, client) = localhost_by(version);
+        let (listener, port) = listening_blocking(&server);
+        let serving = thread::spawn(move || echo_blocking(&listener.accept().unwrap().0));
+        let between = Between::new(port, 1);
+        let to = ("localhost", between.port);
+        ask_blocking(&BlockingSocket::create_tls_connection(to, &client).unwrap());
+        serving.join().unwrap().unwrap();
+    });
 }
 
 /// What a verb says of a stream that was cut, after `sent` has come.
@@ -66,45 +52,42 @@ const JUDGES: [Judge; 5] = [
 
 #[test]
 fn a_stream_that_is_cut_off_is_not_taken_for_one_that_has_ended() {
-    for (sent, verb, expected) in JUDGES {
-        for version in VERSIONS {
-            bounded(move || {
-                let (server, client) = localhost();
-                let client = client.versions(&[version]).unwrap();
-                let (listener, port) = listening_blocking(&server);
-                let between = Between::new(port, 1000);
-                let to = ("localhost", between.port);
-                let connecting =
-                    thread::spawn(move || BlockingSocket::create_tls_connection(to, &client));
-                let accepted = listener.accept().unwrap().0;
-                accepted.set_timeout(Some(LIMIT));
-                accepted.send_all(b"first").unwrap();
-                let socket = connecting.join().unwrap().unwrap();
-                socket.set_timeout(Some(LIMIT));
-                socket.recv_all(&mut [0; 5]).unwrap();
-                for end in [&accepted, &socket] {
-                    end.send_all(sent).unwrap();
-                }
-                if !sent.is_empty() {
-                    accepted.peek(&mut [0]).unwrap();
-                    socket.peek(&mut [0]).unwrap();
-                }
-                between.cut();
-                for end in [accepted, socket] {
-                    let outcome = verb(&end).map_err(|error| error.kind());
-                    assert_eq!(outcome.err(), expected);
-                    assert!(!end.peer_closed_cleanly());
-                }
-            });
+    each_version(|version| {
+        for (sent, verb, expected) in JUDGES {
+            let (server, client) = localhost_by(version);
+            let (listener, port) = listening_blocking(&server);
+            let between = Between::new(port, 1000);
+            let to = ("localhost", between.port);
+            let connecting =
+                thread::spawn(move || BlockingSocket::create_tls_connection(to, &client));
+            let accepted = listener.accept().unwrap().0;
+            accepted.set_timeout(Some(LIMIT));
+            accepted.send_all(b"first").unwrap();
+            let socket = connecting.join().unwrap().unwrap();
+            socket.set_timeout(Some(LIMIT));
+            socket.recv_all(&mut [0; 5]).unwrap();
+            for end in [&accepted, &socket] {
+                end.send_all(sent).unwrap();
+            }
+            if !sent.is_empty() {
+                accepted.peek(&mut [0]).unwrap();
+                socket.peek(&mut [0]).unwrap();
+            }
+            between.cut();
+            for end in [accepted, socket] {
+                let outcome = verb(&end).map_err(|error| error.kind());
+                assert_eq!(outcome.err(), expected);
+                assert!(!end.peer_closed_cleanly());
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn a_coroutine_sees_that_its_stream_was_cut_off() {
-    for (sent, _, expected) in JUDGES {
-        run(async move || {
-            let (server, client) = localhost();
+    run_each_version(async |version| {
+        for (sent, _, expected) in JUDGES {
+            let (server, client) = localhost_by(version);
             let (listener, port) = listening(&server).await;
             let between = Between::new(port, 1000);
             let to = ("localhost", between.port);
@@ -133,14 +116,14 @@ fn a_coroutine_sees_that_its_stream_was_cut_off() {
                 assert_eq!(outcome.map_err(|error| error.kind()).err(), expected);
                 assert!(!end.peer_closed_cleanly());
             }
-        });
-    }
+        }
+    });
 }
 
 #[test]
 fn plaintext_on_the_port_of_tls_is_refused_and_the_next_client_served() {
-    run(async || {
-        let (server, client) = localhost();
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
         let (listener, port) = listening(&server).await;
         let serving = coro::spawn(async move {
             echo(&listener.accept().await?.0).await?;
@@ -160,8 +143,8 @@ fn plaintext_on_the_port_of_tls_is_refused_and_the_next_client_served() {
 
 #[test]
 fn plaintext_on_a_blocking_connection_of_tls_is_refused_by_each_verb() {
-    bounded(|| {
-        let (server, _) = localhost();
+    each_version(|version| {
+        let (server, _) = localhost_by(version);
         let (listener, port) = listening_blocking(&server);
         let plain = thread::spawn(move || speak_plainly(port));
         let socket = listener.accept().unwrap().0;
@@ -190,10 +173,11 @@ const ALERT: u8 = 21;
 
 #[test]
 fn tls_on_a_plaintext_port_is_an_error_that_names_it() {
-    for (greeting, kind) in
-        [(&b"220 at your service\r\n"[..], ErrorKind::InvalidData), (b"", ErrorKind::UnexpectedEof)]
-    {
-        bounded(move || {
+    each_version(|version| {
+        for (greeting, kind) in [
+            (&b"220 at your service\r\n"[..], ErrorKind::InvalidData),
+            (b"", ErrorKind::UnexpectedEof),
+        ] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
             let serving = thread::spawn(move || {
@@ -204,7 +188,7 @@ fn tls_on_a_plaintext_port_is_an_error_that_names_it() {
                     assert!(plain.read(&mut [0; 9999]).unwrap() > 0);
                 }
             });
-            let (_, client) = localhost();
+            let (_, client) = localhost_by(version);
             let blocking = BlockingSocket::create_tls_connection(("localhost", port), &client);
             run(async move || {
                 let to = ("localhost", port);
@@ -216,55 +200,33 @@ fn tls_on_a_plaintext_port_is_an_error_that_names_it() {
                 }
             });
             serving.join().unwrap();
-        });
-    }
+        }
+    });
 }
 
+/// The first half of a message that a server may send after the handshake (session tickets, or in
+/// TLS 1.2 a request to shake hands again), and the rest of what it sends.
 #[test]
 fn half_a_message_after_the_handshake_is_no_obstacle_to_sending() {
-    bounded(|| {
-        let made = Made::self_signed(&params("localhost"));
-        let (_, client) = both(&made.chain, &made.key);
-        let chain = vec![CertificateDer::from_pem_slice(made.chain.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
-        let provider = Arc::new(ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap();
-        let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
-        // So each session ticket comes in several records.
-        config.max_fragment_size = Some(32);
-        let mut server = ServerConnection::new(config.into()).unwrap();
-
+    each_version(|version| {
+        let identity = Identity::new(version);
+        let client = identity.both().1;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let connecting = thread::spawn(move || {
             BlockingSocket::create_tls_connection(("localhost", port), &client).unwrap()
         });
-        let mut peer = listener.accept().unwrap().0;
-        peer.set_read_timeout(Some(LIMIT)).unwrap();
-        while server.is_handshaking() {
-            while server.wants_write() {
-                server.write_tls(&mut peer).unwrap();
-            }
-            server.read_tls(&mut peer).unwrap();
-            server.process_new_packets().unwrap();
-        }
-        let mut tickets = Vec::new();
-        server.write_tls(&mut tickets).unwrap();
-        let first = 5 + usize::from(u16::from_be_bytes([tickets[3], tickets[4]]));
-        let (first, rest) = tickets.split_at(first);
+        let mut peer = identity.accept(&listener);
+        let halves = peer.sealer.halves();
 
         let socket = connecting.join().unwrap();
-        peer.write_all(first).unwrap();
         socket.set_timeout(Some(Duration::from_millis(50)));
-        assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
-        socket.send_all(b"x").unwrap();
-        peer.write_all(rest).unwrap();
-        assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        for half in halves {
+            peer.send(&[half]);
+            assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+            socket.send_all(b"x").unwrap();
+        }
         socket.close().unwrap();
-        let mut said = Vec::new();
-        rustls::Stream::new(&mut server, &mut peer).read_to_end(&mut said).unwrap();
-        assert_eq!(said, b"x");
+        assert_eq!(peer.read_to_end(), b"xx");
     });
 }

@@ -1,20 +1,28 @@
-//! A peer that speaks TLS 1.3 record by record: rustls shakes hands, and with the secret that it
-//! logs a test seals what no library would send.
+//! A peer that speaks TLS record by record: rustls shakes hands, and with the keys that were agreed
+//! on a test seals what no library would send.
 
 use std::{
+    cell::RefCell,
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
-use asyncoro::{ClientTls, ServerTls};
+use asyncoro::{ClientTls, ServerTls, TlsVersion};
 use rustls::{
-    ClientConfig, ClientConnection, Connection, ContentType, KeyLog, ProtocolVersion,
-    RootCertStore, ServerConfig, ServerConnection, SupportedCipherSuite, Tls13CipherSuite,
+    CipherSuiteCommon, ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets,
+    ContentType, KeyLog, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
+    SupportedCipherSuite, SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite,
     crypto::{
         CryptoProvider,
-        cipher::{AeadKey, Iv, MessageEncrypter, OutboundChunks, OutboundPlainMessage},
-        ring::{self, cipher_suite::TLS13_AES_256_GCM_SHA384},
+        cipher::{
+            AeadKey, Iv, KeyBlockShape, MessageDecrypter, MessageEncrypter, OutboundChunks,
+            OutboundPlainMessage, Tls12AeadAlgorithm, UnsupportedOperationError,
+        },
+        ring::{
+            self,
+            cipher_suite::{TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS13_AES_256_GCM_SHA384},
+        },
         tls13::OkmBlock,
     },
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -23,22 +31,31 @@ use rustls::{
 use super::{
     both,
     made::{Made, params},
+    speaking,
 };
 use crate::pairs::LIMIT;
 
-/// A certificate for `localhost`, for peers as for sockets.
+/// A certificate for `localhost`, for peers as for sockets, which speak one version of TLS.
 pub(super) struct Identity {
+    version: TlsVersion,
     made: Made,
 }
 
 impl Identity {
-    pub(super) fn new() -> Identity {
-        Identity { made: Made::self_signed(&params("localhost")) }
+    pub(super) fn new(version: TlsVersion) -> Identity {
+        Identity { version, made: Made::self_signed(&params("localhost")) }
     }
 
     /// The configurations of sockets.
     pub(super) fn both(&self) -> (ServerTls, ClientTls) {
-        both(&self.made.chain, &self.made.key)
+        speaking(self.version, both(&self.made.chain, &self.made.key))
+    }
+
+    fn versions(&self) -> [&'static SupportedProtocolVersion; 1] {
+        [match self.version {
+            TlsVersion::V1_2 => &rustls::version::TLS12,
+            _ => &rustls::version::TLS13,
+        }]
     }
 
     fn chain(&self) -> CertificateDer<'static> {
@@ -66,7 +83,7 @@ impl Identity {
         roots.add(self.chain()).unwrap();
         let log = Arc::new(Log::new("CLIENT_TRAFFIC_SECRET_0"));
         let config = ClientConfig::builder_with_provider(provider());
-        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_protocol_versions(&self.versions()).unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.key_log = Arc::<Log>::clone(&log);
         let name = "localhost".try_into().unwrap();
@@ -78,7 +95,8 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_slice(self.made.key.as_bytes()).unwrap();
         let log = Arc::new(Log::new("SERVER_TRAFFIC_SECRET_0"));
         let config = ServerConfig::builder_with_provider(provider());
-        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = config.with_protocol_versions(&self.versions()).unwrap();
+        let config = config.with_no_client_auth();
         let mut config = config.with_single_cert(vec![self.chain()], key).unwrap();
         config.key_log = Arc::<Log>::clone(&log);
         config.send_tls13_tickets = 0;
@@ -89,8 +107,57 @@ impl Identity {
 
 /// One whose keys are 32 bytes long, as [`AeadKey`] is made of them.
 fn provider() -> Arc<CryptoProvider> {
-    let cipher_suites = vec![TLS13_AES_256_GCM_SHA384];
+    static TLS12: LazyLock<Tls12CipherSuite> = LazyLock::new(|| {
+        let SupportedCipherSuite::Tls12(suite) = TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 else {
+            unreachable!("it is one of TLS 1.2")
+        };
+        Tls12CipherSuite {
+            common: CipherSuiteCommon {
+                suite: suite.common.suite,
+                hash_provider: suite.common.hash_provider,
+                confidentiality_limit: suite.common.confidentiality_limit,
+            },
+            prf_provider: suite.prf_provider,
+            kx: suite.kx,
+            sign: suite.sign,
+            aead_alg: Box::leak(Box::new(Twice(suite.aead_alg))),
+        }
+    });
+    let cipher_suites = vec![TLS13_AES_256_GCM_SHA384, SupportedCipherSuite::Tls12(&TLS12)];
     Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() })
+}
+
+/// Makes each encrypter twice, since TLS 1.2 logs no secret that leads to its keys alone.
+struct Twice(&'static dyn Tls12AeadAlgorithm);
+
+thread_local! {
+    /// The second one, of the handshake that this thread has done last.
+    static SECOND: RefCell<Option<Box<dyn MessageEncrypter>>> = const { RefCell::new(None) };
+}
+
+impl Tls12AeadAlgorithm for Twice {
+    fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
+        let same: [u8; 32] = key.as_ref().try_into().unwrap();
+        SECOND.set(Some(self.0.encrypter(AeadKey::from(same), iv, extra)));
+        self.0.encrypter(key, iv, extra)
+    }
+
+    fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
+        self.0.decrypter(key, iv)
+    }
+
+    fn key_block_shape(&self) -> KeyBlockShape {
+        self.0.key_block_shape()
+    }
+
+    fn extract_keys(
+        &self,
+        key: AeadKey,
+        iv: &[u8],
+        explicit: &[u8],
+    ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+        self.0.extract_keys(key, iv, explicit)
+    }
 }
 
 fn suite() -> &'static Tls13CipherSuite {
@@ -100,7 +167,7 @@ fn suite() -> &'static Tls13CipherSuite {
     }
 }
 
-/// Keeps one secret of a handshake.
+/// Keeps one secret of a handshake of TLS 1.3.
 #[derive(Debug)]
 struct Log {
     label: &'static str,
@@ -135,7 +202,11 @@ impl Peer {
         while session.is_handshaking() {
             session.complete_io(&mut stream).unwrap();
         }
-        let sealer = Sealer::new(log.secret.lock().unwrap().clone());
+        let sealer = match SECOND.take() {
+            // The handshake's last message was its first record.
+            Some(encrypter) => Sealer { secret: Vec::new(), encrypter, count: 1 },
+            None => Sealer::new(log.secret.lock().unwrap().clone()),
+        };
         Peer { stream, sealer, session }
     }
 
@@ -184,6 +255,7 @@ impl Peer {
 
 /// Makes records, one after the other.
 pub(super) struct Sealer {
+    /// What TLS 1.3 makes new keys of.
     secret: Vec<u8>,
     encrypter: Box<dyn MessageEncrypter>,
     count: u64,
@@ -214,8 +286,9 @@ impl Sealer {
         self.record(ContentType::Alert, &[1, 0])
     }
 
-    /// New keys from the next record on; the peer keeps its own.
+    /// New keys from the next record on; the peer keeps its own. TLS 1.2 has no such thing.
     pub(super) fn key_update(&mut self) -> Vec<u8> {
+        assert!(!self.secret.is_empty(), "TLS 1.3");
         let record = self.record(ContentType::Handshake, &[24, 0, 0, 1, 0]);
         let mut next = vec![0; self.secret.len()];
         expand(&self.secret, b"traffic upd", &mut next);
@@ -223,15 +296,51 @@ impl Sealer {
         record
     }
 
-    /// A session ticket, which servers send when they like.
-    pub(super) fn ticket(&mut self) -> Vec<u8> {
-        let mut body = vec![0, 0, 0x1c, 0x20, 1, 2, 3, 4, 1, 0, 0, 32];
-        body.extend_from_slice(&[7; 32]);
-        body.extend_from_slice(&[0, 0]);
-        let mut message = vec![4, 0, 0, body.len() as u8];
-        message.extend_from_slice(&body);
-        self.record(ContentType::Handshake, &message)
+    /// What a server may send at any time, without content: session tickets, or in TLS 1.2 a
+    /// request to shake hands again, which is refused, and an empty record.
+    pub(super) fn late(&mut self) -> [Vec<u8>; 2] {
+        if self.secret.is_empty() {
+            [self.hello_request(), self.data(b"")]
+        } else {
+            [self.ticket(), self.ticket()]
+        }
     }
+
+    /// An alert that ends nothing: in TLS 1.2 a warning.
+    pub(super) fn warning(&mut self) -> Vec<u8> {
+        const NO_RENEGOTIATION: u8 = 100;
+        self.record(ContentType::Alert, &[1, NO_RENEGOTIATION])
+    }
+
+    /// Asks a client for another handshake of TLS 1.2.
+    pub(super) fn hello_request(&mut self) -> Vec<u8> {
+        self.record(ContentType::Handshake, &HELLO_REQUEST)
+    }
+
+    /// The first of [`Sealer::late`] in two records.
+    pub(super) fn halves(&mut self) -> [Vec<u8>; 2] {
+        let message = if self.secret.is_empty() { HELLO_REQUEST.to_vec() } else { ticket() };
+        let (first, rest) = message.split_at(message.len() / 2);
+        [first, rest].map(|half| self.record(ContentType::Handshake, half))
+    }
+
+    /// A session ticket of TLS 1.3.
+    pub(super) fn ticket(&mut self) -> Vec<u8> {
+        self.record(ContentType::Handshake, &ticket())
+    }
+}
+
+/// RFC 5246, 7.4.1.1.
+const HELLO_REQUEST: [u8; 4] = [0; 4];
+
+/// NewSessionTicket of RFC 8446, 4.6.1.
+fn ticket() -> Vec<u8> {
+    let mut body = vec![0, 0, 0x1c, 0x20, 1, 2, 3, 4, 1, 0, 0, 32];
+    body.extend_from_slice(&[7; 32]);
+    body.extend_from_slice(&[0, 0]);
+    let mut message = vec![4, 0, 0, body.len() as u8];
+    message.extend_from_slice(&body);
+    message
 }
 
 /// A record that nobody can decrypt.

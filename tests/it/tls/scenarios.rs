@@ -2,16 +2,16 @@
 
 use std::{io::ErrorKind, net::Shutdown, thread, time::Duration};
 
-use asyncoro::{AsyncSocket, BlockingSocket, coro, time::sleep};
+use asyncoro::{AsyncSocket, BlockingSocket, TlsVersion, coro, time::sleep};
 
-use super::{listening, listening_blocking, localhost};
-use crate::pairs::{BIG, LIMIT, bounded, pattern, run};
+use super::{each_version, listening, listening_blocking, localhost_by, run_each_version};
+use crate::pairs::{BIG, LIMIT, pattern};
 
 const SHORT: Duration = Duration::from_millis(50);
 
 /// Two ends of a connection with TLS, the accepted one first.
-async fn pair() -> (AsyncSocket, AsyncSocket) {
-    let (server, client) = localhost();
+async fn pair(version: TlsVersion) -> (AsyncSocket, AsyncSocket) {
+    let (server, client) = localhost_by(version);
     let (listener, port) = listening(&server).await;
     let connecting = coro::spawn(async move {
         AsyncSocket::create_tls_connection(("localhost", port), &client).await.unwrap()
@@ -20,8 +20,8 @@ async fn pair() -> (AsyncSocket, AsyncSocket) {
     (accepted, connecting.await.unwrap())
 }
 
-fn pair_blocking() -> (BlockingSocket, BlockingSocket) {
-    let (server, client) = localhost();
+fn pair_blocking(version: TlsVersion) -> (BlockingSocket, BlockingSocket) {
+    let (server, client) = localhost_by(version);
     let (listener, port) = listening_blocking(&server);
     let connecting = thread::spawn(move || {
         BlockingSocket::create_tls_connection(("localhost", port), &client).unwrap()
@@ -37,8 +37,8 @@ fn pair_blocking() -> (BlockingSocket, BlockingSocket) {
 /// S29: 20 MB to a reader that begins later.
 #[test]
 fn twenty_megabytes_to_a_late_reader_arrive() {
-    run(async || {
-        let (far, near) = pair().await;
+    run_each_version(async |version| {
+        let (far, near) = pair(version).await;
         let sending = coro::spawn(async move {
             far.send_all(&pattern(20 << 20)).await.unwrap();
             far.close().await.unwrap();
@@ -54,9 +54,9 @@ fn twenty_megabytes_to_a_late_reader_arrive() {
 /// S31, and the same for the other ways to end.
 #[test]
 fn close_drop_and_shutdown_say_goodbye() {
-    run(async || {
+    run_each_version(async |version| {
         for end in [Ending::Close, Ending::Drop, Ending::Shutdown] {
-            let (far, near) = pair().await;
+            let (far, near) = pair(version).await;
             far.send_all(b"bye").await.unwrap();
             match end {
                 Ending::Close => far.close().await.unwrap(),
@@ -69,9 +69,9 @@ fn close_drop_and_shutdown_say_goodbye() {
             assert_eq!(near.recv_msg().await.unwrap(), None);
         }
     });
-    bounded(|| {
+    each_version(|version| {
         for end in [Ending::Close, Ending::Drop, Ending::Shutdown] {
-            let (far, near) = pair_blocking();
+            let (far, near) = pair_blocking(version);
             far.send_all(b"bye").unwrap();
             match end {
                 Ending::Close => far.close().unwrap(),
@@ -94,8 +94,8 @@ enum Ending {
 
 #[test]
 fn a_conversation_goes_on_on_the_other_face_and_ends_with_the_parts() {
-    run(async || {
-        let (far, near) = pair().await;
+    run_each_version(async |version| {
+        let (far, near) = pair(version).await;
         // Said and not taken: part of it is in a buffer of ours.
         far.send_all(b"one\ntwo\n").await.unwrap();
         assert_eq!(near.recv_until(b"\n", 9).await.unwrap(), "one\n");
@@ -119,8 +119,8 @@ fn a_conversation_goes_on_on_the_other_face_and_ends_with_the_parts() {
 
 #[test]
 fn timeouts_are_those_of_a_plain_socket() {
-    run(async || {
-        let (far, near) = pair().await;
+    run_each_version(async |version| {
+        let (far, near) = pair(version).await;
         near.set_timeout(Some(SHORT));
         assert_eq!(near.recv_msg().await.unwrap_err().kind(), ErrorKind::TimedOut);
         far.send_msg(b"late").await.unwrap();
@@ -146,8 +146,8 @@ fn timeouts_are_those_of_a_plain_socket() {
         let all = reading.await.unwrap();
         assert!(all == pattern(all.len()));
     });
-    bounded(|| {
-        let (far, near) = pair_blocking();
+    each_version(|version| {
+        let (far, near) = pair_blocking(version);
         near.set_timeout(Some(SHORT));
         assert_eq!(near.recv_msg().unwrap_err().kind(), ErrorKind::TimedOut);
         far.send_msg(b"late").unwrap();
@@ -159,7 +159,7 @@ fn timeouts_are_those_of_a_plain_socket() {
 
 #[test]
 fn one_thread_reads_while_another_writes() {
-    bounded(|| {
+    each_version(|version| {
         const LEN: usize = 4 * BIG;
         let both = |socket: BlockingSocket| {
             let sender = socket.clone();
@@ -167,7 +167,7 @@ fn one_thread_reads_while_another_writes() {
             assert!(socket.recv_all_bytes(LEN).unwrap() == pattern(LEN));
             sending.join().unwrap();
         };
-        let (far, near) = pair_blocking();
+        let (far, near) = pair_blocking(version);
         let other = thread::spawn(move || both(far));
         both(near);
         other.join().unwrap();
@@ -176,8 +176,8 @@ fn one_thread_reads_while_another_writes() {
 
 #[test]
 fn what_was_said_and_is_decrypted_already_is_seen_by_readable_peek_and_try_recv() {
-    run(async || {
-        let (far, near) = pair().await;
+    run_each_version(async |version| {
+        let (far, near) = pair(version).await;
         let mut buffer = [0; 3];
         assert_eq!(near.try_recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
         far.send_all(b"abcdef").await.unwrap();
@@ -191,8 +191,8 @@ fn what_was_said_and_is_decrypted_already_is_seen_by_readable_peek_and_try_recv(
         assert_eq!(&buffer, b"def");
         assert_eq!(near.try_recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
     });
-    bounded(|| {
-        let (far, near) = pair_blocking();
+    each_version(|version| {
+        let (far, near) = pair_blocking(version);
         let mut buffer = [0; 3];
         assert_eq!(near.try_recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
         far.send_all(b"abcdef").unwrap();

@@ -8,17 +8,27 @@ use std::{
     time::Duration,
 };
 
-use asyncoro::{AsyncSocket, Tls, coro, error};
+use asyncoro::{AsyncSocket, Tls, TlsVersion, coro, error};
 
-use super::{listening, listening_blocking, localhost, secured};
-use crate::pairs::{Kind, bounded, inner, narrow, pair, poll_once, raw, run, settle, started};
+use super::{
+    both, each_version, listening, listening_blocking, localhost_by, run_each_version, secured_by,
+    speaking,
+};
+use crate::pairs::{Kind, inner, narrow, pair, poll_once, raw, settle, started};
 
 const SHORT: Duration = Duration::from_millis(50);
 
+fn kind(version: TlsVersion) -> Kind {
+    match version {
+        TlsVersion::V1_2 => Kind::Tls12,
+        _ => Kind::Tls,
+    }
+}
+
 #[test]
 fn with_tls_is_for_sockets_that_will_connect_or_listen() {
-    run(async || {
-        let (server, client) = localhost();
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
         let (listener, port) = listening(&server).await;
         let serving =
             coro::spawn(async move { listener.accept().await.unwrap().0.recv_msg().await });
@@ -37,8 +47,8 @@ fn with_tls_is_for_sockets_that_will_connect_or_listen() {
 
 #[test]
 fn a_configuration_of_the_wrong_role_is_refused_before_anything_is_connected() {
-    run(async || {
-        let (server, client) = localhost();
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
         let listener = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let open = || AsyncSocket::open(socket2::Domain::IPV4, socket2::Type::STREAM).unwrap();
@@ -62,8 +72,8 @@ fn a_configuration_of_the_wrong_role_is_refused_before_anything_is_connected() {
 
 #[test]
 fn a_blocking_listener_counts_the_handshakes_that_fail_in_first_verbs() {
-    bounded(|| {
-        let (server, _) = localhost();
+    each_version(|version| {
+        let (server, _) = localhost_by(version);
         let (listener, port) = listening_blocking(&server.handshake_timeout(SHORT));
         let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let socket = listener.accept().unwrap().0;
@@ -82,8 +92,8 @@ fn a_blocking_listener_counts_the_handshakes_that_fail_in_first_verbs() {
 
 #[test]
 fn so_many_handshakes_as_were_asked_for_are_under_way_at_once() {
-    run(async || {
-        let (server, client) = localhost();
+    run_each_version(async |version| {
+        let (server, client) = localhost_by(version);
         let (listener, port) = listening(&server.handshakes(2)).await;
         let silent: Vec<_> =
             (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
@@ -102,13 +112,12 @@ fn so_many_handshakes_as_were_asked_for_are_under_way_at_once() {
 
 #[test]
 fn what_was_agreed_on_is_known_of_a_closed_socket_too() {
-    run(async || {
-        let (near, far) = pair(Kind::Tls);
-        let version = near.protocol_version();
+    run_each_version(async |version| {
+        let (near, far) = pair(kind(version));
         far.close().await.unwrap();
         assert_eq!(near.recv(&mut [0]).await.unwrap(), 0);
         near.close().await.unwrap();
-        assert!(version.is_some() && near.protocol_version() == version);
+        assert_eq!(near.protocol_version(), Some(version));
         assert!(near.peer_closed_cleanly());
         // Our end was closed first, and has not heard of the other's.
         assert!(!far.peer_closed_cleanly());
@@ -117,8 +126,8 @@ fn what_was_agreed_on_is_known_of_a_closed_socket_too() {
 
 #[test]
 fn into_parts_ends_tls_and_gives_what_was_said() {
-    run(async || {
-        let (near, far) = pair(Kind::Tls);
+    run_each_version(async |version| {
+        let (near, far) = pair(kind(version));
         near.send_all(b"line\nrest of it").await.unwrap();
         assert_eq!(far.recv_until(b"\n", 100).await.unwrap(), "line\n");
         let mut first = [0; 4];
@@ -140,8 +149,8 @@ fn into_parts_ends_tls_and_gives_what_was_said() {
 
 #[test]
 fn timeouts_count_without_progress_and_lose_nothing() {
-    run(async || {
-        let (near, far) = narrow(Kind::Tls);
+    run_each_version(async |version| {
+        let (near, far) = narrow(kind(version));
         far.set_timeout(Some(Duration::from_millis(30)));
         near.send_all(b"abc").await.unwrap();
         let cut = far.recv_all_bytes(6).await.unwrap_err();
@@ -171,8 +180,8 @@ fn timeouts_count_without_progress_and_lose_nothing() {
 /// The driver's report of a later record comes while an earlier one is taken in parts.
 #[test]
 fn a_record_that_comes_while_another_one_is_taken_in_parts_is_not_missed() {
-    run(async || {
-        let (near, far) = pair(Kind::Tls);
+    run_each_version(async |version| {
+        let (near, far) = pair(kind(version));
         let mut part = [0; 3];
         let first = started({
             let far = far.clone();
@@ -197,10 +206,10 @@ fn a_record_that_comes_while_another_one_is_taken_in_parts_is_not_missed() {
 /// A message that TLS has taken whole, and the system not yet, is neither withdrawn nor cut off.
 #[test]
 fn a_message_of_which_only_records_are_left_says_that_its_rest_is_queued() {
-    bounded(|| {
-        let (near, far) = raw(Kind::Tls);
+    each_version(|version| {
+        let (near, far) = raw(Kind::Tcp4);
         near.set_send_buffer_size(32 << 10).unwrap();
-        let (near, far) = secured(near, far);
+        let (near, far) = secured_by(version, near, far);
         near.set_timeout(Some(SHORT));
         let mut accepted = 0;
         let error = loop {
@@ -227,12 +236,12 @@ fn a_message_of_which_only_records_are_left_says_that_its_rest_is_queued() {
 
 #[test]
 fn a_certificate_is_replaced_while_the_server_runs() {
-    run(async || {
+    run_each_version(async |version| {
         let make = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let made = [make(), make()];
         let pem = |at: usize| (made[at].cert.pem(), made[at].signing_key.serialize_pem());
         let (first, second) = (pem(0), pem(1));
-        let tls = Tls::server_from_pem(first.0.as_bytes(), first.1.as_bytes()).unwrap();
+        let (tls, _) = speaking(version, both(&first.0, &first.1));
         let (listener, port) = listening(&tls).await;
         let serving = coro::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {

@@ -27,7 +27,7 @@ const RANGES: &[(&str, &[&str])] = &[
     ("plain", &["each_plain(", "Kind::Tcp6", "[::1]"]),
     ("datagrams", &["on_each_family(", "on_each_face!(", "datagram_pairs("]),
     ("verbs", &["READERS", "WRITERS", "DATAGRAMS", "datagram_readers(", "verbs(", "in VERBS"]),
-    ("versions", &[]),
+    ("versions", &["each_version", "VERSIONS", "KINDS", " each(", "each_face(", "each_kind("]),
     ("states", &[]),
     ("ends", &[]),
     ("waits", &[]),
