@@ -96,7 +96,7 @@ fn one(
             }
             // One that another one overtakes becomes a byte like any other.
             let _ = below.send_out_of_band(b"!");
-            shared.stream(1).sent(b"!", Fate::AllOrNothing);
+            shared.stream(1).sent_urgent(b'!');
             let len = rng.below(50);
             say(&rng.bytes(len))
         }
