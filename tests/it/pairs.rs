@@ -15,7 +15,10 @@ use std::{
 use asyncoro::{
     AsynCoro, AsyncSocket, BlockingSocket, Coro, coro, coro::Statistics, error, time::timeout,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
+};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 /// Longest time that a coroutine of a test may take; a test that blocks gets twice as long.
@@ -300,7 +303,8 @@ pub(crate) fn wait_for_end(socket: impl AsFd) {
 
 fn is_ready(socket: impl AsFd, flags: PollFlags, time: Duration) -> bool {
     let time = Timespec::try_from(time).unwrap();
-    poll(&mut [PollFd::new(&socket, flags)], Some(&time)).unwrap() > 0
+    let mut polled = [PollFd::new(&socket, flags)];
+    retry_on_intr(|| poll(&mut polled, Some(&time))).unwrap() > 0
 }
 
 /// So many bytes, received while no turn of the loop ends: they have been sent already.

@@ -485,7 +485,7 @@ impl Sys {
     /// Whether a read would not wait, without TLS.
     pub(crate) fn is_readable_raw(&self) -> Result<bool> {
         let mut polled = [PollFd::new(&self.fd, READABLE)];
-        match rustix::event::poll(&mut polled, Some(&Timespec::default())) {
+        match again(|| rustix::event::poll(&mut polled, Some(&Timespec::default()))) {
             Ok(0) => Ok(false),
             // An error that a read would tell, or something in the error queue, which none does.
             Ok(_) if polled[0].revents() == PollFlags::ERR => match self.peek(&mut [0]) {
@@ -493,7 +493,7 @@ impl Sys {
                 Err(Errno::AGAIN) => Ok(false),
                 Err(error) => Err(error),
             },
-            Ok(_) | Err(Errno::INTR) => Ok(true),
+            Ok(_) => Ok(true),
             Err(error) => Err(error),
         }
     }
