@@ -392,6 +392,9 @@ impl Channel {
     /// Nothing more can be sent: a record is lost, and the peer would miss it.
     #[cold]
     fn break_off(&mut self, error: Errno) -> Errno {
+        // A close_notify that has not left is not among the last bytes that have.
+        let unsent = (self.records.len() - self.sent) as u32;
+        self.farewell = self.farewell.saturating_sub(unsent);
         self.records = Vec::new();
         self.sent = 0;
         *self.broken.get_or_insert(error)

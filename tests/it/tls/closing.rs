@@ -370,6 +370,31 @@ fn a_close_is_well_though_a_peer_that_has_all_has_closed_before() {
     });
 }
 
+/// The peer is gone, so the last record is answered with a reset. No longer than a close_notify, it
+/// must not be taken for the one that could not be sent any more.
+#[test]
+fn close_tells_of_a_short_record_that_met_nobody() {
+    fn met_nobody(version: TlsVersion) -> BlockingSocket {
+        let (socket, peer) = deaf(Identity::new(version));
+        drop(peer);
+        socket.send_all(b"x").unwrap();
+        let mut polled = [PollFd::new(&socket, PollFlags::empty())];
+        assert!(rustix::event::poll(&mut polled, None).unwrap() > 0, "reset");
+        socket
+    }
+
+    fn judge(closed: io::Result<()>) {
+        let kind = closed.unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{kind:?}");
+    }
+
+    each_version(|version| {
+        judge(met_nobody(version).close());
+        let socket = met_nobody(version);
+        judge(asyncoro::run(async move { socket.into_async().unwrap().close().await }));
+    });
+}
+
 /// A connected client whose peer takes a little and then nothing; the peer, which must be kept.
 fn deaf(identity: Identity) -> (BlockingSocket, TcpStream) {
     let client = identity.both().1;
