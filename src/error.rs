@@ -153,6 +153,13 @@ pub fn is_closed(error: &io::Error) -> bool {
         || inner.downcast_ref::<Context>().is_some_and(|context| is_closed(&context.source))
 }
 
+/// Whether an error says that the peer has gone, as peers do: nobody's fault, and no loud line of
+/// the log.
+pub(crate) fn peer_has_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe)
+}
+
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the socket was closed")

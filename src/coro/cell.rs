@@ -45,7 +45,7 @@ use super::{
     state::{Completed, JoinState, Word},
 };
 use crate::{
-    foreign, log,
+    error, foreign, log,
     primitives::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell, fence},
 };
 
@@ -440,9 +440,7 @@ enum Fault {
 impl Fault {
     fn of(error: &io::Error) -> Fault {
         match error.kind() {
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe => Fault::Nobodys,
+            _ if error::peer_has_gone(error) => Fault::Nobodys,
             io::ErrorKind::UnexpectedEof => Fault::Peers,
             _ => Fault::Own,
         }

@@ -6,14 +6,14 @@
 //! fork(2) has no such thread and starts its own.
 
 use std::{
-    io::{self, ErrorKind},
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     coro::settle::{FIRST_PAUSE, LAST_PAUSE},
     driver::Driver,
+    error,
     fork::Global,
     log,
     primitives::{Mutex, MutexGuard, lock},
@@ -142,12 +142,6 @@ impl Late {
 
 #[cold]
 fn lost(error: &io::Error) {
-    let what = format!("the peer of a dropped BlockingSocket may miss bytes: {error}");
-    match error.kind() {
-        // The peer has gone, as peers do.
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
-            log::debug(format_args!("{what}"));
-        }
-        _ => log::warn(format_args!("{what}")),
-    }
+    let tell = if error::peer_has_gone(error) { log::debug } else { log::warn };
+    tell(format_args!("the peer of a dropped BlockingSocket may miss bytes: {error}"));
 }
