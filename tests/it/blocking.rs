@@ -13,6 +13,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -57,13 +58,15 @@ fn assert_closed<T: std::fmt::Debug>(result: io::Result<T>) {
     inner::<Closed>(&error);
 }
 
-/// Fills the way to the peer until there is no room for a while: TCP moves bytes on by itself.
-fn fill(socket: &BlockingSocket) {
+/// Fills the way to the peer until there is no room for a while: TCP moves bytes on by itself. How
+/// many bytes it has taken.
+fn fill(socket: &BlockingSocket) -> usize {
     let timeout = socket.timeout();
     socket.set_timeout(Some(SHORT));
     let error = socket.send_all(&vec![7; 64 << 20]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     socket.set_timeout(timeout);
+    inner::<TimedOut>(&error).done
 }
 
 const _: () = {
@@ -793,4 +796,52 @@ fn a_close_that_flushes_wakes_the_readers_first() {
         drop(far);
         closing.await.unwrap().unwrap_err();
     });
+}
+
+/// What verbs have taken before another thread's, and what has not left when a close ends that one,
+/// is lost; the close says so.
+#[test]
+fn a_close_tells_what_was_queued_before_a_thread_that_waits_to_send() {
+    for &kind in KINDS {
+        for is_message in [false, true] {
+            within(move || {
+                let (near, far) = blocking_pair(kind);
+                let mut said = fill(&near);
+                if is_message {
+                    let message = Bytes::from_static(&[0; 996]);
+                    while near.try_send_msg(&message).is_ok() {
+                        said += 1000;
+                    }
+                }
+                let sender = near.clone();
+                let (over, is_over) = mpsc::channel();
+                let sending = Watched::spawn(move || {
+                    let sent = sender.send_all(&vec![0; 16 << 20]);
+                    over.send(()).unwrap();
+                    sent
+                })
+                .asleep();
+                let reading = thread::spawn(move || {
+                    is_over.recv().unwrap();
+                    let mut came = 0;
+                    while let Ok(count @ 1..) = far.recv(&mut [0; 4096]) {
+                        came += count;
+                    }
+                    came
+                });
+                let closed = near.close();
+                assert_closed(sending.join());
+                let came = reading.join().unwrap();
+                match closed {
+                    Ok(()) => assert!(came >= said, "{kind:?}: {came} of {said} bytes came"),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{kind:?}: {error}");
+                        assert!(came < said, "{kind:?}: {came} of {said} bytes came");
+                    }
+                }
+                // TCP moves bytes on by itself, so that there may have been room again.
+                assert!(came < said || kind != Kind::Unix || !is_message, "nothing was queued");
+            });
+        }
+    }
 }

@@ -37,13 +37,12 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use self::twin::{Kernel, Twin};
 use super::{
-    AsyncSocket, GOODBYE, Seen, core::Parts, create, exclusive::Exclusive, inbound::ReadSide,
-    ops::Flush, outbound::WriteSide, settings::Settings, sys::Sys,
+    AsyncSocket, Seen, core::Parts, create, exclusive::Exclusive, inbound::ReadSide, ops::Flush,
+    outbound::WriteSide, settings::Settings, sys::Sys,
 };
 use crate::{
     addr::{Address, ToAddress},
     coro::aside,
-    driver::Driver,
     error,
     primitives::{Mutex, lock},
 };
@@ -269,13 +268,12 @@ impl BlockingSocket {
     /// of the descriptor, too (dup(2), `try_clone`, a child of fork(2)).
     ///
     /// # Errors
-    /// As there.
+    /// As there. `BrokenPipe` if another thread waits to send, behind what was queued: its wait is
+    /// ended, and what was queued is lost.
     pub fn close(&self) -> io::Result<()> {
         if self.twin.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        // A writer that waits has the turn and would keep this waiting; then there is nothing to
-        // flush that it would not have flushed itself.
         let flushed = match self.twin.write.try_take() {
             Some(side) => {
                 let sys = &self.twin.sys;
@@ -288,12 +286,7 @@ impl BlockingSocket {
                 let flushed = if unsent { self.twin.drive(Flush::<true>) } else { checked };
                 flushed.and_then(|()| self.twin.end_tls::<true>())
             }
-            // The writer is woken and told; what was sent before it has to arrive all the same.
-            None if self.twin.sys.is_secure() => {
-                let _ = self.twin.sys.shutdown_raw(Shutdown::Write);
-                self.twin.settled(Driver::now() + GOODBYE)
-            }
-            None => Ok(()),
+            None => self.twin.end_under_a_sender(),
         };
         self.twin.sys.drain_before_close();
         // Wakes those who wait; an error says that there was no connection.

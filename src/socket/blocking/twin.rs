@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::Shutdown,
     ops::Deref,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -151,6 +152,9 @@ impl Twin {
         self.check::<O>()?;
         let settings = self.stepping();
         let mut side = self.turn::<O>(settings)?;
+        if O::Side::DIRECTION == Direction::Write {
+            self.sys.promise();
+        }
         let from_now = || {
             let timeout = settings.timeout().map(|timeout| Driver::now() + timeout);
             timeout.into_iter().chain(until).min()
@@ -233,6 +237,28 @@ impl Twin {
         let told = self.drive_in_turn(Farewell::<CLOSES>, Some(until));
         // If it cannot be said, what was sent before may have arrived all the same.
         if CLOSES { self.settled(until) } else { told }
+    }
+
+    /// Ends sending while another thread has the turn, which is woken by that and told. What verbs
+    /// have taken before has to arrive all the same.
+    pub(super) fn end_under_a_sender(&self) -> io::Result<()> {
+        let until = Driver::now() + GOODBYE;
+        let how = if self.sys.is_secure() { Shutdown::Write } else { Shutdown::Both };
+        let _ = self.sys.shutdown_raw(how);
+        let arrived = if self.sys.is_secure() { self.settled(until) } else { Ok(()) };
+        if interrupt::refuse_below(&self.write).is_err() {
+            // It is this thread's own verb, which a signal has interrupted.
+            return arrived;
+        }
+        let side = self.write.take(Some(until), None)?;
+        let is_lost = |side: &WriteSide| side.queued() > 0 || self.sys.breaks_promise();
+        arrived?;
+        if side.is_some_and(|side| is_lost(&side)) {
+            let text = "another thread was sending when the socket was closed, and what was queued \
+                        before is lost";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+        }
+        Ok(())
     }
 
     /// Waits until what was sent has arrived, see `Sys::settle`.
@@ -368,7 +394,11 @@ impl Twin {
         self.try_shake_first()?;
         let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
-        match op.step(&self.sys, self.stepping(), &mut side) {
+        let progress = op.step(&self.sys, self.stepping(), &mut side);
+        if O::Side::DIRECTION == Direction::Write {
+            self.sys.promise();
+        }
+        match progress {
             Progress::Done(result) => self.unless_closed(&op, result),
             Progress::Wait | Progress::Again => Err(io::ErrorKind::WouldBlock.into()),
         }

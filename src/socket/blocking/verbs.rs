@@ -348,7 +348,9 @@ impl BlockingSocket {
         if !try_queue(&self.twin.sys, self.twin.settings(), &mut side, tried)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        match side.flush_all(&self.twin.sys) {
+        let flushed = side.flush_all(&self.twin.sys);
+        self.twin.sys.promise();
+        match flushed {
             Progress::Done(result) => result,
             Progress::Wait | Progress::Again => Ok(()),
         }

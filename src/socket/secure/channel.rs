@@ -54,6 +54,8 @@ pub(super) struct Channel {
     /// Records for the peer, from `sent` on.
     records: Vec<u8>,
     sent: usize,
+    /// Up to here they are those of verbs that are over, and have said that all is well.
+    promised: usize,
     /// The kernel had less than it was asked for.
     drained: bool,
     /// Bytes received that brought little or no content, since others were last let go first.
@@ -103,6 +105,7 @@ impl Channel {
             taken: 0,
             records: Vec::new(),
             sent: 0,
+            promised: 0,
             drained: false,
             barren: 0,
             awaited: 0,
@@ -396,6 +399,7 @@ impl Channel {
         let unsent = (self.records.len() - self.sent) as u32;
         self.farewell = self.farewell.saturating_sub(unsent);
         self.records = Vec::new();
+        self.promised = self.promised.saturating_sub(self.sent);
         self.sent = 0;
         *self.broken.get_or_insert(error)
     }
@@ -429,6 +433,16 @@ impl Channel {
         !self.records.is_empty()
     }
 
+    /// What is still to be sent is that of verbs that are over.
+    pub(super) fn promise(&mut self) {
+        self.promised = self.records.len();
+    }
+
+    /// Whether something of such verbs has not left.
+    pub(super) fn breaks_promise(&self) -> bool {
+        self.promised > self.sent
+    }
+
     /// Sends the records that found no room.
     pub(super) fn push(&mut self, sys: &Sys) -> Result<(), Errno> {
         if let Some(error) = self.broken {
@@ -446,6 +460,7 @@ impl Channel {
             if self.sent == self.records.len() {
                 self.records = Vec::new();
                 self.sent = 0;
+                self.promised = 0;
             }
         }
         Ok(())
@@ -494,7 +509,10 @@ impl Channel {
                 Err(error) => return self.if_acknowledged(sys, error),
             }
         }
-        if let Some(error) = self.broken {
+        // Who sends behind our own end is told so (EPIPE), which breaks nothing.
+        if let Some(error) = self.broken
+            && !(self.half_closed && error == Errno::PIPE)
+        {
             return self.if_acknowledged(sys, error);
         }
         Ok(self.is_acknowledged(sys) == Some(true))

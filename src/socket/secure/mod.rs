@@ -256,6 +256,16 @@ impl Secure {
         self.call(|channel| channel.push(sys))
     }
 
+    /// What is owed is that of verbs that are over.
+    pub(super) fn promise(&self) {
+        self.channel(Channel::promise);
+    }
+
+    /// Whether something of such verbs has not left.
+    pub(super) fn breaks_promise(&self) -> bool {
+        self.channel(|channel| channel.breaks_promise()).unwrap_or(false)
+    }
+
     pub(super) fn say_goodbye(&self) {
         self.channel(Channel::say_goodbye);
     }

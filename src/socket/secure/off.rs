@@ -74,6 +74,14 @@ impl Secure {
         match *self {}
     }
 
+    pub(super) fn promise(&self) {
+        match *self {}
+    }
+
+    pub(super) fn breaks_promise(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn say_goodbye(&self) {
         match *self {}
     }

@@ -129,6 +129,20 @@ impl Sys {
         }
     }
 
+    /// Records that are owed now are those of verbs that are over, and have said that all is well.
+    pub(crate) fn promise(&self) {
+        if self.owes()
+            && let Some(tls) = self.secure()
+        {
+            tls.promise();
+        }
+    }
+
+    /// Whether such records have not left.
+    pub(crate) fn breaks_promise(&self) -> bool {
+        self.secure().is_some_and(Secure::breaks_promise)
+    }
+
     /// Has the peer told, where there is a way to say it, that nothing follows.
     pub(crate) fn say_goodbye(&self) {
         if let Some(tls) = self.secure() {

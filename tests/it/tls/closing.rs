@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     bounded::Watched,
-    pairs::{BIG, Kind, assert_closed, bounded, pair, pattern, raw, run, started},
+    pairs::{BIG, Kind, assert_closed, blocking_pair, bounded, pair, pattern, raw, run, started},
 };
 
 /// Fits between two sockets, but only partly into what the peer's system takes at once.
@@ -129,6 +129,54 @@ fn what_was_sent_arrives_though_another_thread_sends_when_the_socket_is_closed()
         assert_closed(writing.join());
         assert!(serving.join().unwrap() >= SIZE);
     });
+}
+
+/// The end of the stream that a close puts behind everything meets a thread in the middle of a call
+/// that sends: its error is no loss of what was sent before.
+#[test]
+fn a_close_is_well_though_it_meets_a_thread_in_the_middle_of_sending() {
+    for kind in [Kind::Tls, Kind::Tls12].repeat(20) {
+        bounded(move || {
+            let (near, far) = blocking_pair(kind);
+            near.send_all(&pattern(SIZE)).unwrap();
+            // What finds no room is nobody's who was told that it has been sent.
+            let sender = near.clone();
+            let (full, is_full) = mpsc::channel();
+            let (over, is_over) = mpsc::channel();
+            let sending = thread::spawn(move || {
+                let mut said = 0;
+                loop {
+                    match sender.try_send(&[0; 1000]) {
+                        Ok(count) => said += count,
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                            full.send(()).unwrap()
+                        }
+                        Err(error) => {
+                            over.send(()).unwrap();
+                            return (said, error);
+                        }
+                    }
+                }
+            });
+            is_full.recv().unwrap();
+            let reading = thread::spawn(move || {
+                is_over.recv().unwrap();
+                let mut came = 0;
+                while let Ok(count @ 1..) = far.recv(&mut [0; 4096]) {
+                    came += count;
+                }
+                came
+            });
+            let closed = near.close();
+            let (said, error) = sending.join().unwrap();
+            assert_closed::<()>(Err(error));
+            let came = reading.join().unwrap();
+            match closed {
+                Ok(()) => assert!(came >= SIZE + said, "{kind:?}: {came} of {said}"),
+                Err(error) => assert!(error.to_string().contains("queued before"), "{error}"),
+            }
+        });
+    }
 }
 
 /// A close in another thread ends a send whose last records find no room: these cannot leave any
