@@ -35,6 +35,10 @@ pub(crate) struct WriteSide {
     /// two looks matters, and 2^32 calls do not fit between two looks.
     moved: u32,
     failure: Option<Errno>,
+    /// Bytes that were queued when that failure came are lost.
+    lost: bool,
+    /// Nothing more is queued: there was a failure, or sending was shut down here.
+    refuses: bool,
     room: Room,
     /// The scheduler has been asked to flush at the end of this turn.
     pub(crate) marked: bool,
@@ -98,6 +102,33 @@ impl WriteSide {
         self.failure.map_or(Ok(()), |failure| Err(sys.reason(failure)))
     }
 
+    /// As [`WriteSide::check`], for whoever would queue more: nothing follows an end of sending.
+    #[inline]
+    pub(crate) fn check_open(&self, sys: &Sys) -> io::Result<()> {
+        if self.refuses { Err(self.refusal(sys)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn refusal(&self, sys: &Sys) -> io::Error {
+        self.failure.map_or_else(|| Errno::PIPE.into(), |failure| sys.reason(failure))
+    }
+
+    /// Notes the failure that sticks.
+    fn fail_with(&mut self, failure: Errno) {
+        self.failure = Some(failure);
+        self.refuses = true;
+    }
+
+    /// Sending was shut down.
+    pub(crate) fn end(&mut self) {
+        self.refuses = true;
+    }
+
+    /// Whether bytes are queued that will not leave, or were lost to the failure.
+    pub(crate) fn loses(&self) -> bool {
+        self.lost || self.queued() > 0
+    }
+
     /// Whether there was one.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
@@ -111,6 +142,8 @@ impl WriteSide {
     /// Forgets the failure of a connection that another one has taken the place of.
     pub(crate) fn forget_failure(&mut self) {
         self.failure = None;
+        self.lost = false;
+        self.refuses = false;
     }
 
     /// Gives up what is queued; [`drop_spent`] is to be called outside.
@@ -124,7 +157,7 @@ impl WriteSide {
 
     /// Gives up what is queued, for a reason that each later verb tells.
     pub(crate) fn fail(&mut self, error: &io::Error) {
-        self.failure = Some(Errno::from_io_error(error).unwrap_or(Errno::IO));
+        self.fail_with(Errno::from_io_error(error).unwrap_or(Errno::IO));
         self.abandon();
     }
 
@@ -187,7 +220,7 @@ impl WriteSide {
             }
             Err(error) if self.waits_out(error) => Progress::Wait,
             Err(error) => {
-                self.failure = Some(error);
+                self.fail_with(error);
                 Progress::Done(Err(sys.reason(error)))
             }
         }
@@ -238,7 +271,8 @@ impl WriteSide {
             Err(error) if self.waits_out(error) => Progress::Wait,
             Err(error) => {
                 if self.queue.is_some() {
-                    self.failure = Some(error);
+                    self.fail_with(error);
+                    self.lost = true;
                     self.abandon();
                 }
                 Progress::Done(Err(sys.reason(error)))

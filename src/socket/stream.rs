@@ -386,7 +386,8 @@ impl AsyncSocket {
     }
 
     /// Ends one direction or both, as shutdown(2), after what is queued has left; to end only
-    /// receiving, nothing has to leave.
+    /// receiving, nothing has to leave. Whatever is sent after the end of sending fails with
+    /// `EPIPE`.
     ///
     /// # Errors
     /// As [`AsyncSocket::flush`]; `ENOTCONN` if there is no connection. With TLS, of both

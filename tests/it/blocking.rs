@@ -845,3 +845,51 @@ fn a_close_tells_what_was_queued_before_a_thread_that_waits_to_send() {
         }
     }
 }
+
+/// The same where the close meets a thread in the middle of queueing.
+#[test]
+fn a_close_tells_what_was_queued_though_it_meets_a_thread_in_the_middle_of_queueing() {
+    for kind in KINDS.repeat(10) {
+        within(move || {
+            let (near, far) = blocking_pair(kind);
+            let mut said = fill(&near);
+            let (sender, begun) = (near.clone(), Arc::new(AtomicUsize::new(0)));
+            let sending = thread::spawn({
+                let begun = Arc::clone(&begun);
+                move || {
+                    let message = Bytes::from_static(&[0; 996]);
+                    let mut said = 0;
+                    loop {
+                        begun.fetch_add(1, Ordering::Relaxed);
+                        match sender.try_send_msg(&message) {
+                            Ok(()) => said += 1000,
+                            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                            Err(_) => return said,
+                        }
+                    }
+                }
+            });
+            while begun.load(Ordering::Relaxed) < 200 {
+                thread::yield_now();
+            }
+            let reading = thread::spawn({
+                let sender = sending;
+                move || {
+                    let said: usize = sender.join().unwrap();
+                    let mut came = 0;
+                    while let Ok(count @ 1..) = far.recv(&mut [0; 4096]) {
+                        came += count;
+                    }
+                    (said, came)
+                }
+            });
+            let closed = near.close();
+            let (more, came) = reading.join().unwrap();
+            said += more;
+            match closed {
+                Ok(()) => assert!(came >= said, "{kind:?}: {came} of {said} bytes came"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{kind:?}: {error}"),
+            }
+        });
+    }
+}

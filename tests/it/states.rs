@@ -263,3 +263,34 @@ fn after_the_own_end_of_receiving_each_verb_says_that_the_stream_has_ended() {
         }
     });
 }
+
+/// A message that would only be queued is refused at once, as is what is sent directly; and nothing
+/// of that is a failure of what was sent before.
+#[test]
+fn after_the_own_end_of_sending_each_verb_says_so() {
+    each_face(async |kind, face| {
+        let (near, far) = pair(kind);
+        let end = End::new(face, near).await;
+        end.call(named("send_msg"), &unit(1)).await.unwrap();
+        end.call(named("shutdown"), &[]).await.unwrap();
+        for &verb in WRITERS {
+            let result = end.call(verb, &unit(2)).await;
+            match verb.name {
+                "flush" | "writable" | "shutdown" => drop(result.unwrap()),
+                _ => assert_eq!(result.unwrap_err().kind(), ErrorKind::BrokenPipe, "{verb:?}"),
+            }
+        }
+        assert_eq!(end.try_send(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(end.try_send_msg(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let far = drained_of_message(far).await;
+        end.close().await.unwrap();
+        drop(far);
+    });
+}
+
+/// Receives one message and then the end.
+async fn drained_of_message(far: AsyncSocket) -> AsyncSocket {
+    assert_eq!(far.recv_msg().await.unwrap().unwrap(), unit(1)[4..]);
+    assert!(far.recv_msg().await.unwrap().is_none());
+    far
+}

@@ -251,7 +251,7 @@ impl Twin {
             return arrived;
         }
         let side = self.write.take(Some(until), None)?;
-        let is_lost = |side: &WriteSide| side.queued() > 0 || self.sys.breaks_promise();
+        let is_lost = |side: &WriteSide| side.loses() || self.sys.breaks_promise();
         arrived?;
         if side.is_some_and(|side| is_lost(&side)) {
             let text = "another thread was sending when the socket was closed, and what was queued \

@@ -216,7 +216,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
     const NEEDS: Needs = Needs::Stream;
 
     fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {
-        let header = match side.check(sys).and_then(|()| self.header()) {
+        let header = match side.check_open(sys).and_then(|()| self.header()) {
             Ok(header) => header,
             Err(error) => return Progress::Done(Err(error)),
         };
@@ -285,7 +285,7 @@ pub(crate) fn try_queue(
     side: &mut WriteSide,
     tried: Tried<'_>,
 ) -> io::Result<bool> {
-    side.check(sys)?;
+    side.check_open(sys)?;
     // Before anything leaves, so that a message that is too long moves nothing.
     let header = match tried {
         Tried::Message(payload) => frame::header(payload.len())?,

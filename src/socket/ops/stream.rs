@@ -522,7 +522,11 @@ impl Op for ShutDown {
         // Over TLS the stream's end follows when what was sent has arrived: behind a shutdown of
         // both, the system answers what comes with a reset.
         let how = if self.0 == Shutdown::Both && sys.is_secure() { Shutdown::Read } else { self.0 };
-        Progress::Done(sys.shutdown(how).map_err(io::Error::from))
+        let ended = sys.shutdown(how).map_err(io::Error::from);
+        if ended.is_ok() {
+            side.end();
+        }
+        Progress::Done(ended)
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
