@@ -266,6 +266,10 @@ impl WriteSide {
                 if sys.tells_full(sent, asked) {
                     self.room = if sys.is_starved() { Room::Paused } else { Room::None };
                 }
+                if self.queue.is_some() {
+                    // Those who queued what TLS has now have said that all is well.
+                    sys.promise();
+                }
                 Progress::Done(Ok(self.advance(sent)))
             }
             Err(error) if self.waits_out(error) => Progress::Wait,
@@ -283,7 +287,8 @@ impl WriteSide {
     /// The bytes asked for and the outcome of a gathered call.
     fn write_gathered(&self, sys: &Sys, parts: &[&[u8]]) -> (usize, Result<usize, Errno>) {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = fill(&mut slices, self.queue.as_deref(), parts);
+        let room = sys.room_behind(self.queued());
+        let count = fill(&mut slices, self.queue.as_deref(), parts, room);
         let slices = &slices[..count];
         (slices.iter().map(|slice| slice.len()).sum(), sys.send_vectored(slices))
     }
@@ -335,6 +340,7 @@ fn fill<'a>(
     slices: &mut [IoSlice<'a>; SLICES],
     queue: Option<&'a SendQueue>,
     parts: &[&'a [u8]],
+    mut room: usize,
 ) -> usize {
     let mut count = 0;
     let mut put = |bytes: &'a [u8]| {
@@ -357,7 +363,11 @@ fn fill<'a>(
             return count;
         }
     }
-    parts.iter().filter(|part| !part.is_empty()).take(PARTS).for_each(|part| put(part));
+    for part in parts.iter().filter(|part| !part.is_empty()).take(PARTS) {
+        let part = &part[..part.len().min(room)];
+        room -= part.len();
+        put(part);
+    }
     count
 }
 

@@ -22,15 +22,18 @@ use super::{TlsVersion, names};
 /// Most bytes that one [`Session::seal`] takes: what a socket may have queued, and a header.
 pub(crate) const PLAIN: usize = (64 << 10) + 64;
 
+/// Most bytes of content in one record.
+pub(crate) const CONTENT: usize = 16 << 10;
+
 /// Bytes of four records that are full.
-pub(crate) const FULL: usize = 4 * (16 << 10);
+pub(crate) const FULL: usize = 4 * CONTENT;
 
 /// Bytes that the records of [`PLAIN`] bytes need, with what may have to go before them: each
 /// record of 16 KiB grows by its header, its nonce and its tag.
 pub(crate) const SEALED: usize = PLAIN + (4 << 10);
 
 /// Bytes of one record and of whatever is around it.
-pub(crate) const RECORD: usize = (16 << 10) + 512;
+pub(crate) const RECORD: usize = CONTENT + 512;
 
 /// See the module's page.
 pub(crate) struct Session {

@@ -846,6 +846,44 @@ fn a_close_tells_what_was_queued_before_a_thread_that_waits_to_send() {
     }
 }
 
+/// The same where the waiting thread has put what was queued before into records of its own.
+#[test]
+fn a_close_tells_what_was_queued_though_another_thread_has_begun_to_send_it() {
+    for &kind in KINDS {
+        for (taken, queued) in
+            (1..=8).flat_map(|count| [1, 20, 100].map(|queued| (count << 13, queued)))
+        {
+            within(move || {
+                let (near, far) = narrow(kind);
+                let (near, far) = (blocking(near), blocking(far));
+                let mut said = fill(&near);
+                let taken = taken.min(said / 2);
+                let message = Bytes::from_static(&[0; 996]);
+                let queues = |_: &usize| near.try_send_msg(&message).is_ok();
+                said += 1000 * (0..queued).take_while(queues).count();
+                far.recv_all(&mut vec![0; taken]).unwrap();
+                let sender = near.clone();
+                let sending = Watched::spawn(move || sender.send_all(&vec![0; 16 << 20])).asleep();
+                let closing = thread::spawn(move || near.close());
+                assert_closed(sending.join());
+                let mut came = taken;
+                while let Ok(count @ 1..) = far.recv(&mut [0; 4096]) {
+                    came += count;
+                }
+                let (closed, case) =
+                    (closing.join().unwrap(), format!("{kind:?} {queued} {taken}"));
+                match closed {
+                    Ok(()) => assert!(came >= said, "{case}: {came} of {said} bytes came"),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{case}: {error}");
+                        assert!(came < said, "{case}: {came} of {said} bytes came");
+                    }
+                }
+            });
+        }
+    }
+}
+
 /// The same where the close meets a thread in the middle of queueing.
 #[test]
 fn a_close_tells_what_was_queued_though_it_meets_a_thread_in_the_middle_of_queueing() {

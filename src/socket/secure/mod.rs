@@ -40,7 +40,10 @@ use crate::{
     driver::Driver,
     error::invalid_input,
     primitives::{Mutex, MutexGuard, lock},
-    tls::{Tls, session::Session},
+    tls::{
+        Tls,
+        session::{CONTENT, Session},
+    },
 };
 
 /// What a socket knows of TLS.
@@ -254,6 +257,12 @@ impl Secure {
 
     pub(super) fn push(&self, sys: &Sys) -> Result<(), Errno> {
         self.call(|channel| channel.push(sys))
+    }
+
+    /// Bytes for which the record has room in which the last of `queued` bytes goes.
+    #[expect(clippy::unused_self, reason = "there are records where there is a Secure")]
+    pub(super) fn room_behind(&self, queued: usize) -> usize {
+        queued.next_multiple_of(CONTENT) - queued
     }
 
     /// What is owed is that of verbs that are over.

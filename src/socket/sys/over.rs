@@ -129,6 +129,15 @@ impl Sys {
         }
     }
 
+    /// Most bytes that may go in one call with `queued` bytes before them. Over TLS they get no
+    /// records of their own in it: such records may be lost alone, and what is owed would not tell.
+    pub(crate) fn room_behind(&self, queued: usize) -> usize {
+        if queued == 0 || !self.is_covered() {
+            return usize::MAX;
+        }
+        self.secure().map_or(usize::MAX, |tls| tls.room_behind(queued))
+    }
+
     /// Records that are owed now are those of verbs that are over, and have said that all is well.
     pub(crate) fn promise(&self) {
         if self.owes()
