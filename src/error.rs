@@ -24,7 +24,7 @@
 use std::{error::Error, fmt, io};
 
 #[cfg(feature = "tls")]
-pub use crate::tls::UnsupportedTlsVersion;
+pub use crate::tls::version::UnsupportedTlsVersion;
 
 /// The socket was closed on our side while the verb waited, or before it began.
 ///
@@ -282,6 +282,17 @@ pub(crate) fn wrong_kind(verb: &'static str, socket: &'static str) -> io::Error 
 /// For what a caller should not have asked for, in a sentence.
 pub(crate) fn invalid_input(reason: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, reason.into())
+}
+
+/// An `InvalidInput` that quotes what was given and says what was expected.
+pub(crate) fn invalid_address(given: impl fmt::Debug, expected: &str) -> io::Error {
+    invalid_input(format!("invalid address {given:?}: expected {expected}"))
+}
+
+/// For contents that are not what they should be: a sentence, or an error of rustls.
+#[cfg(feature = "tls")]
+pub(crate) fn invalid_data(reason: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
 /// Wraps `source` with verb and address, keeping its kind.

@@ -9,151 +9,21 @@
 //! address is refused here, with what was expected, not later by the system. Next:
 //! `crate::resolve`.
 
+mod address;
 mod target;
 mod unix;
 
-use std::{
-    fmt, io,
-    net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6},
-    path::Path,
-    str::FromStr,
-};
-
 pub(crate) use self::target::host;
 pub use self::{
+    address::Address,
     target::{Target, ToAddress},
     unix::UnixAddress,
 };
 
-/// The address of a socket of any family.
-///
-/// Its text form, which [`fmt::Display`] writes and [`FromStr`] reads, is `127.0.0.1:80`,
-/// `[::1]:80`, `/run/app.sock` (or `unix:` and any path) or, on Linux, `@name` for an abstract
-/// name.
-///
-/// ```
-/// use asyncoro::addr::Address;
-///
-/// let local: Address = "[::1]:8080".parse()?;
-/// assert_eq!(local.port(), Some(8080));
-/// assert_eq!(local.to_string(), "[::1]:8080");
-///
-/// let socket: Address = "/run/app.sock".parse()?;
-/// assert!(socket.is_unix() && socket.ip().is_none());
-///
-/// // A name is no address yet.
-/// assert!("localhost:80".parse::<Address>().is_err());
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// IPv4 address and port.
-    Inet(SocketAddrV4),
-    /// IPv6 address, port, flow label and scope.
-    Inet6(SocketAddrV6),
-    /// The address of a Unix socket.
-    Unix(UnixAddress),
-}
-
-impl Address {
-    /// The address as the standard library has it, or `None` for a Unix socket.
-    pub fn socket_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Address::Inet(inet) => Some(SocketAddr::V4(*inet)),
-            Address::Inet6(inet6) => Some(SocketAddr::V6(*inet6)),
-            Address::Unix(_) => None,
-        }
-    }
-
-    /// The IP address, or `None` for a Unix socket.
-    pub fn ip(&self) -> Option<IpAddr> {
-        self.socket_addr().map(|address| address.ip())
-    }
-
-    /// The port, or `None` for a Unix socket.
-    pub fn port(&self) -> Option<u16> {
-        self.socket_addr().map(|address| address.port())
-    }
-
-    /// The path of a Unix socket that has one.
-    pub fn as_path(&self) -> Option<&Path> {
-        match self {
-            Address::Unix(unix) => unix.as_path(),
-            Address::Inet(_) | Address::Inet6(_) => None,
-        }
-    }
-
-    /// Whether this is the address of a Unix socket.
-    pub fn is_unix(&self) -> bool {
-        matches!(self, Address::Unix(_))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Inet(inet) => inet.fmt(f),
-            Address::Inet6(inet6) => inet6.fmt(f),
-            Address::Unix(unix) => unix.fmt(f),
-        }
-    }
-}
-
-impl FromStr for Address {
-    type Err = io::Error;
-
-    /// Reads an address in the form that `Display` writes.
-    ///
-    /// # Errors
-    /// `InvalidInput`, quoting the text, when it is none; so too for the name of a host.
-    fn from_str(text: &str) -> io::Result<Self> {
-        match text.parse()? {
-            Target::Address(address) => Ok(address),
-            Target::Name { .. } => Err(invalid(text, "an IP address and a port, not a name")),
-        }
-    }
-}
-
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Self {
-        match address {
-            SocketAddr::V4(inet) => Address::Inet(inet),
-            SocketAddr::V6(inet6) => Address::Inet6(inet6),
-        }
-    }
-}
-
-impl From<SocketAddrV4> for Address {
-    fn from(inet: SocketAddrV4) -> Self {
-        Address::Inet(inet)
-    }
-}
-
-impl From<SocketAddrV6> for Address {
-    fn from(inet6: SocketAddrV6) -> Self {
-        Address::Inet6(inet6)
-    }
-}
-
-impl From<UnixAddress> for Address {
-    fn from(unix: UnixAddress) -> Self {
-        Address::Unix(unix)
-    }
-}
-
-impl From<std::os::unix::net::SocketAddr> for Address {
-    fn from(address: std::os::unix::net::SocketAddr) -> Self {
-        Address::Unix(address.into())
-    }
-}
-
-/// An `InvalidInput` that quotes what was given and says what was expected.
-fn invalid(given: impl fmt::Debug, expected: &str) -> io::Error {
-    crate::error::invalid_input(format!("invalid address {given:?}: expected {expected}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{io, path::Path};
+
     use super::*;
 
     #[test]

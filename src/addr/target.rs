@@ -11,7 +11,8 @@ use std::{
     str::FromStr,
 };
 
-use super::{Address, UnixAddress, invalid};
+use super::{address::Address, unix::UnixAddress};
+use crate::error::invalid_address;
 
 /// Anything that says where a socket shall bind, connect or send to.
 ///
@@ -75,7 +76,10 @@ pub(crate) fn host(host: &str, port: u16) -> io::Result<Target> {
         return Ok(Target::Address(address.into()));
     }
     if !could_be_name(host) {
-        return Err(invalid(host, "a host name, an IPv4 address or an IPv6 address (no port)"));
+        return Err(invalid_address(
+            host,
+            "a host name, an IPv4 address or an IPv6 address (no port)",
+        ));
     }
     Ok(Target::Name { host: host.to_owned(), port })
 }
@@ -123,8 +127,28 @@ impl FromStr for Target {
             return unix.map(|unix| Target::Address(unix.into()));
         }
         split(text).and_then(|(name, port)| host(name, port).ok()).ok_or_else(|| {
-            invalid(text, "host:port with a port of 0 to 65535, [::1]:80 for IPv6, /path or @name")
+            invalid_address(
+                text,
+                "host:port with a port of 0 to 65535, [::1]:80 for IPv6, /path or @name",
+            )
         })
+    }
+}
+
+impl FromStr for Address {
+    type Err = io::Error;
+
+    /// Reads an address in the form that `Display` writes.
+    ///
+    /// # Errors
+    /// `InvalidInput`, quoting the text, when it is none; so too for the name of a host.
+    fn from_str(text: &str) -> io::Result<Self> {
+        match text.parse()? {
+            Target::Address(address) => Ok(address),
+            Target::Name { .. } => {
+                Err(invalid_address(text, "an IP address and a port, not a name"))
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::invalid;
+use crate::error::invalid_address;
 
 /// The address of a Unix socket: a path, a Linux abstract name, or none.
 ///
@@ -56,10 +56,13 @@ impl UnixAddress {
         let path = path.as_ref();
         let bytes = path.as_os_str().as_bytes();
         if bytes.is_empty() || bytes.contains(&0) {
-            return Err(invalid(path, "a path that is not empty and holds no NUL byte"));
+            return Err(invalid_address(path, "a path that is not empty and holds no NUL byte"));
         }
         if bytes.len() >= SUN_PATH {
-            return Err(invalid(path, &format!("a path of at most {} bytes", SUN_PATH - 1)));
+            return Err(invalid_address(
+                path,
+                &format!("a path of at most {} bytes", SUN_PATH - 1),
+            ));
         }
         Ok(UnixAddress(Name::Path(path.to_owned())))
     }
@@ -82,10 +85,13 @@ impl UnixAddress {
         let name = name.as_ref();
         let shown = String::from_utf8_lossy(name);
         if !cfg!(any(target_os = "linux", target_os = "android")) {
-            return Err(invalid(shown, "a path: abstract names exist on Linux only"));
+            return Err(invalid_address(shown, "a path: abstract names exist on Linux only"));
         }
         if name.len() >= SUN_PATH {
-            return Err(invalid(shown, &format!("a name of at most {} bytes", SUN_PATH - 1)));
+            return Err(invalid_address(
+                shown,
+                &format!("a name of at most {} bytes", SUN_PATH - 1),
+            ));
         }
         Ok(UnixAddress(Name::Abstract(name.into())))
     }

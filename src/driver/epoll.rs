@@ -19,7 +19,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{BELL, Doorbell, EVENTS, Event, Interest, Ready, Token, Wait};
+use super::{
+    doorbell::Doorbell,
+    event::{BELL, EVENTS, Event, Interest, Ready, Token, Wait},
+};
 
 /// An epoll instance and the buffer its events come in.
 pub(super) struct Epoll {

@@ -21,6 +21,7 @@
 mod doorbell;
 #[cfg(target_os = "linux")]
 mod epoll;
+mod event;
 mod idle;
 mod poll;
 
@@ -32,8 +33,14 @@ use std::{
 
 use crate::{log, primitives::Arc};
 
-pub(crate) use self::doorbell::Doorbell;
-use self::idle::Idle;
+pub(crate) use self::{
+    doorbell::Doorbell,
+    event::{Event, Interest, Ready, Token},
+};
+use self::{
+    event::{EVENTS, Wait},
+    idle::Idle,
+};
 
 /// Environment variable that chooses the backend: `epoll` or `poll`.
 pub(crate) const DRIVER_VARIABLE: &str = "ASYNCORO_DRIVER";
@@ -73,63 +80,6 @@ impl Kind {
     fn native() -> Kind {
         Kind::Portable
     }
-}
-
-/// What a source is registered under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token(pub(crate) u64);
-
-/// Directions that a registration asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interest {
-    /// Reading only.
-    Read,
-    /// Reading and writing.
-    Both,
-}
-
-/// What is ready, as a set of bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ready(u8);
-
-impl Ready {
-    /// A read may go on.
-    pub(crate) const READ: Ready = Ready(1);
-    /// A write may go on.
-    pub(crate) const WRITE: Ready = Ready(2);
-    /// The peer has hung up, or there is an error: a short read no longer means "drained".
-    pub(crate) const HANGUP: Ready = Ready(4);
-    /// There is, or was, urgent data: the same.
-    pub(crate) const URGENT: Ready = Ready(8);
-
-    /// Whether any bit of `other` is in this set.
-    pub(crate) fn any(self, other: Ready) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// This set and `other` together.
-    #[must_use]
-    pub(crate) fn and(self, other: Ready) -> Ready {
-        Ready(self.0 | other.0)
-    }
-}
-
-/// One source and what is ready there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    pub(crate) token: Token,
-    pub(crate) ready: Ready,
-}
-
-/// How long a backend may wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    /// Not at all.
-    Zero,
-    /// At most this long.
-    For(Duration),
-    /// Until something happens.
-    Forever,
 }
 
 enum Backend {
@@ -322,13 +272,6 @@ impl Driver {
 
 /// A hundred years.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// Events taken from the kernel at once.
-const EVENTS: usize = 256;
-
-/// The token of the doorbell; no source has it.
-#[cfg(target_os = "linux")]
-const BELL: Token = Token(u64::MAX - 1);
 
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -18,7 +18,10 @@ use std::{
 
 use polling::{Event as PollEvent, Events, PollMode, Poller};
 
-use super::{Doorbell, EVENTS, Event, Interest, Ready, Token, Wait};
+use super::{
+    doorbell::Doorbell,
+    event::{EVENTS, Event, Interest, Ready, Token, Wait},
+};
 
 /// A poller and the events it fills.
 pub(super) struct Portable {

@@ -23,19 +23,13 @@ use std::{
 };
 
 use self::threads::Pool;
+pub use self::threads::{DEFAULT_MAX_THREADS, Statistics};
 use crate::{
     coro,
     foreign::{self, panic_text},
     fork, log,
     primitives::{Mutex, lock},
 };
-
-/// Threads that the pool has at most, unless [`set_max_threads`] says otherwise.
-///
-/// Its calls wait (for a disc, a name server) rather than compute, so the bound is not the number
-/// of cores. 64 leaves room for dozens of stuck look-ups beside the calls that go on, and is still
-/// small against the limits on threads that containers have.
-pub const DEFAULT_MAX_THREADS: usize = 64;
 
 /// Runs a blocking function on a thread of the pool, beginning now, and gives its value.
 ///
@@ -96,20 +90,6 @@ pub fn set_max_threads(max_threads: usize) {
 /// ```
 pub fn statistics() -> Statistics {
     threads::of_this_process().statistics()
-}
-
-/// Numbers of the pool, from [`statistics`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Threads that exist.
-    pub threads: usize,
-    /// Those of them that wait for a function.
-    pub idle: usize,
-    /// Functions that wait for a thread.
-    pub queued: usize,
-    /// Threads that there may be.
-    pub max_threads: usize,
 }
 
 /// A function that [`run`] gave to the pool: a future of its value.

@@ -18,13 +18,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{DEFAULT_MAX_THREADS, Statistics};
 use crate::{
     foreign,
     fork::{self, Global},
     log,
     primitives::{AtomicUsize, Mutex, MutexGuard, Ordering, lock},
 };
+
+/// Threads that the pool has at most, unless [`set_max_threads`](super::set_max_threads) says
+/// otherwise.
+///
+/// Its calls wait (for a disc, a name server) rather than compute, so the bound is not the number
+/// of cores. 64 leaves room for dozens of stuck look-ups beside the calls that go on, and is still
+/// small against the limits on threads that containers have.
+pub const DEFAULT_MAX_THREADS: usize = 64;
+
+/// Numbers of the pool, from [`statistics`](super::statistics).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Threads that exist.
+    pub threads: usize,
+    /// Those of them that wait for a function.
+    pub idle: usize,
+    /// Functions that wait for a thread.
+    pub queued: usize,
+    /// Threads that there may be.
+    pub max_threads: usize,
+}
 
 /// How long a thread stays idle before it leaves.
 const IDLE_AFTER: Duration = Duration::from_secs(10);

@@ -1,27 +1,29 @@
 //! A bounded queue of messages between coroutines and threads.
 //!
-//! Here are the two ends; `mailbox/future.rs` has what they wait with, `mailbox/state.rs` what
-//! stands behind the one lock between them, and the rules, `mailbox/error.rs` what they answer. May
-//! call: the rest of `sync`, the primitives. What must stay true: `Shared::locked` is the only way
-//! to the state, and what its closures return is woken or dropped only after the lock is released.
-//! A message costs one lock on each side; an end that must wait takes it once more.
+//! Here are the two ends; `mailbox/future.rs` has what they wait with, `mailbox/shared.rs` the one
+//! lock between them, `mailbox/state.rs` what is behind it and the rules, `mailbox/error.rs` what
+//! they answer. A message costs one lock on each side; an end that must wait takes it once more.
 
-use std::{fmt, task::Waker};
+use std::fmt;
 
-use self::state::{State, Taken};
+use self::{
+    shared::{Shared, wake},
+    state::{State, Taken},
+};
 use super::{
     block_on::{block_on, check_thread},
-    courtesy,
+    budget,
 };
 use crate::{
-    coro, foreign, fork,
-    primitives::{Arc, AtomicUsize, Mutex, Ordering, lock},
+    foreign, fork,
+    primitives::{Arc, AtomicUsize, Mutex},
 };
 
-mod error;
+pub(super) mod error;
 mod future;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod shared;
 mod state;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -112,7 +114,7 @@ impl<T> Sender<T> {
     /// next in line moves up; once there was room the value is sent, whether or not this was polled
     /// again.
     pub fn send(&self, value: T) -> Sending<'_, T> {
-        Sending::new(self, value)
+        Sending::new(&self.shared, value)
     }
 
     /// Sends `value` if there is room now.
@@ -141,7 +143,7 @@ impl<T> Sender<T> {
         match self.shared.locked(|state| state.push(value)) {
             Ok(receiver) => wake(receiver),
             Err(error) => {
-                courtesy::no_room(&error);
+                budget::no_room(&error);
                 return Err(error);
             }
         }
@@ -219,7 +221,7 @@ impl<T> Receiver<T> {
     /// Dropped, it has taken nothing; if it had been woken for a message, the next one who waits is
     /// woken for it.
     pub fn receive(&self) -> Receiving<'_, T> {
-        Receiving::new(self)
+        Receiving::new(&self.shared)
     }
 
     /// Takes the next message if there is one now.
@@ -341,51 +343,5 @@ impl<T> fmt::Debug for Sender<T> {
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("capacity", &self.shared.capacity).finish_non_exhaustive()
-    }
-}
-
-struct Shared<T> {
-    state: Mutex<State<T>>,
-    /// Length of the queue after the last move. A guess that spares a second lock where it is
-    /// right; nothing depends on it.
-    queued: AtomicUsize,
-    capacity: usize,
-    /// The process that has made it.
-    process: u32,
-}
-
-impl<T> Shared<T> {
-    /// Makes one move; what it returns outlives the lock.
-    #[inline]
-    fn locked<R>(&self, make: impl FnOnce(&mut State<T>) -> R) -> R {
-        let mut state = lock(&self.state);
-        let made = make(&mut state);
-        self.queued.store(state.queue.len(), Ordering::Relaxed);
-        made
-    }
-
-    /// Makes the move of an end that is dropped. In a child that inherited it by fork(2) the lock
-    /// may be that of a thread which there is not: then it is left alone.
-    #[inline]
-    fn locked_at_end<R: Default>(&self, make: impl FnOnce(&mut State<T>) -> R) -> R {
-        if self.process != fork::generation() && self.state.try_lock().is_err() {
-            return R::default();
-        }
-        self.locked(make)
-    }
-
-    fn probably_empty(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) == 0
-    }
-
-    fn probably_full(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) >= self.capacity
-    }
-}
-
-#[inline]
-fn wake(waiting: impl IntoIterator<Item = Waker>) {
-    for waker in waiting {
-        coro::waker::wake(waker);
     }
 }

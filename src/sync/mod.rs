@@ -1,18 +1,15 @@
 //! What coroutines and threads use to reach each other, beside sockets.
 //!
 //! A file each; what they share is `line.rs` (who waits, first come, first served), `block_on.rs`
-//! (a plain thread waits for a future) and `courtesy.rs` (who never waits lets others have a turn).
-//! The futures keep the `std` waker that they were polled with, so they work in a coroutine, in
+//! (a plain thread waits for a future) and `budget.rs` (who never waits lets others run). The
+//! futures keep the `std` waker that they were polled with, so they work in a coroutine, in
 //! `select`, and on any other executor.
 //!
-//! What must stay true in every file of this room: a lock is held for a few instructions and never
-//! across a waker's `wake`, `clone` or `drop`, nor across the drop of a user's value, for these run
-//! code of others, which may come back here.
-//!
-//! Read next: [`mailbox()`].
+//! A lock is held for a few instructions and never across a waker's `wake`, `clone` or `drop`, nor
+//! across the drop of a user's value, for these run code of others, which may come back here.
 
 mod block_on;
-mod courtesy;
+mod budget;
 pub(crate) mod line;
 mod mailbox;
 

@@ -15,13 +15,15 @@ use rustls::{
 };
 
 use super::{
-    HANDSHAKE_TIMEOUT, REMEMBERED_SESSIONS, TlsVersion, alpn_names, check_alpn,
+    alpn::{alpn_names, check_alpn},
+    defaults::{HANDSHAKE_TIMEOUT, REMEMBERED_SESSIONS},
     identity::Identity,
-    invalid_data, invalid_input,
     provider::{Versions, provider},
     trust::{self, Authorities},
     verify::Verifier,
+    version::TlsVersion,
 };
+use crate::error::{invalid_data, invalid_input};
 
 /// How a client speaks TLS; [`Tls::client`](crate::Tls::client) begins one.
 ///

@@ -10,8 +10,9 @@ use std::io;
 use rustls::Error;
 
 use super::{
-    Tls, TlsVersion,
+    Tls,
     session::{PLAIN, RECORD, SEALED, Session},
+    version::TlsVersion,
 };
 
 /// What both ends are configured with; made once.

@@ -6,10 +6,17 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{Error, InconsistentKeys, sign::CertifiedKey};
+use rustls::{Error, InconsistentKeys, pki_types::CertificateDer, sign::CertifiedKey};
 
-use super::{invalid_data, names, pem, provider::provider};
+use x509_cert::{
+    Certificate,
+    der::Decode,
+    ext::pkix::{SubjectAltName, name::GeneralName},
+};
+
+use super::{pem, provider::provider};
 use crate::error::context;
+use crate::error::invalid_data;
 
 /// A chain and the key that fits it.
 #[derive(Clone)]
@@ -64,7 +71,23 @@ impl Identity {
             }
             Err(error) => return Err(in_chain(invalid_data(error))),
         }
-        let names = names::of_certificate(&certified.cert[0]).map_err(in_chain)?;
+        let names = names_of(&certified.cert[0]).map_err(in_chain)?;
         Ok(Identity { certified: Arc::new(certified), names, files: None })
     }
+}
+
+/// The DNS names that `certificate` is for, lower case.
+fn names_of(certificate: &CertificateDer<'_>) -> io::Result<Vec<String>> {
+    let parsed = Certificate::from_der(certificate).map_err(unreadable)?;
+    let names = parsed.tbs_certificate.get::<SubjectAltName>().map_err(unreadable)?;
+    let names = names.map(|(_, SubjectAltName(names))| names).unwrap_or_default();
+    let dns = names.iter().filter_map(|name| match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
+        _ => None,
+    });
+    Ok(dns.collect())
+}
+
+fn unreadable(error: x509_cert::der::Error) -> io::Error {
+    invalid_data(format!("a certificate that cannot be read: {error}"))
 }

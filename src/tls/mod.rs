@@ -40,11 +40,13 @@ use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
 
-use crate::error::invalid_input;
+use crate::error::{invalid_data, invalid_input};
 
 use self::session::Session;
 
+mod alpn;
 mod client;
+mod defaults;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod identity;
@@ -57,11 +59,11 @@ pub(crate) mod session;
 mod tests;
 mod trust;
 mod verify;
-mod version;
+pub(crate) mod version;
 
 pub use client::ClientTls;
 pub use server::ServerTls;
-pub use version::{TlsVersion, UnsupportedTlsVersion};
+pub use version::TlsVersion;
 
 /// How a socket speaks TLS: the configuration of a server or of a client.
 ///
@@ -247,27 +249,3 @@ impl From<&Tls> for Tls {
         tls.clone()
     }
 }
-
-/// ALPN names as rustls wants them.
-fn alpn_names<P: AsRef<[u8]>>(names: impl IntoIterator<Item = P>) -> Vec<Vec<u8>> {
-    names.into_iter().map(|name| name.as_ref().to_vec()).collect()
-}
-
-/// ALPN names have 1 to 255 bytes (RFC 7301, 3.1).
-fn check_alpn(names: &[Vec<u8>]) -> io::Result<()> {
-    match names.iter().find(|name| name.is_empty() || name.len() > 255) {
-        Some(name) => Err(invalid_input(format!(
-            "an ALPN protocol's name has 1 to 255 bytes, this one {}",
-            name.len()
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// For contents that are not what they should be: a sentence, or rustls's own error.
-fn invalid_data(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason)
-}
-
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const REMEMBERED_SESSIONS: usize = 256;

@@ -8,22 +8,15 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    io,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use rustls::{
-    pki_types::CertificateDer,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use x509_cert::{
-    Certificate,
-    der::Decode,
-    ext::pkix::{SubjectAltName, name::GeneralName},
-};
 
-use super::{identity::Identity, invalid_data};
+use super::identity::Identity;
 
 /// The certificates of a server by name. They can be exchanged while handshakes go on.
 #[derive(Debug)]
@@ -98,20 +91,4 @@ impl Table {
         });
         fitting.unwrap_or(&self.first)
     }
-}
-
-/// The DNS names that `certificate` is for, lower case.
-pub(super) fn of_certificate(certificate: &CertificateDer<'_>) -> io::Result<Vec<String>> {
-    let parsed = Certificate::from_der(certificate).map_err(unreadable)?;
-    let names = parsed.tbs_certificate.get::<SubjectAltName>().map_err(unreadable)?;
-    let names = names.map(|(_, SubjectAltName(names))| names).unwrap_or_default();
-    let dns = names.iter().filter_map(|name| match name {
-        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
-        _ => None,
-    });
-    Ok(dns.collect())
-}
-
-fn unreadable(error: x509_cert::der::Error) -> io::Error {
-    invalid_data(format!("a certificate that cannot be read: {error}"))
 }

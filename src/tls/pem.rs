@@ -10,8 +10,8 @@ use rustls::pki_types::{
     pem::{Error, PemObject},
 };
 
-use super::invalid_data;
 use crate::error::context;
+use crate::error::invalid_data;
 
 /// What a file holds. Errors keep the system's kind, and name the file.
 pub(super) fn read(verb: &'static str, path: &Path) -> io::Result<Vec<u8>> {

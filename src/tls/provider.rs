@@ -11,8 +11,8 @@ use rustls::crypto::aws_lc_rs as chosen;
 use rustls::crypto::ring as chosen;
 use rustls::{SupportedProtocolVersion, crypto::CryptoProvider, server::ProducesTickets};
 
-use super::{TlsVersion, invalid_input};
-use crate::fork::Global;
+use super::version::TlsVersion;
+use crate::{error::invalid_input, fork::Global};
 
 /// One for the process: its tables are the same for all.
 pub(super) fn provider() -> Arc<CryptoProvider> {

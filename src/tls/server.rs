@@ -11,8 +11,8 @@ use rustls::ServerConfig;
 
 use self::{material::Material, settings::Settings};
 use super::{
-    TlsVersion, alpn_names, identity::Identity, names::ByName, provider::Versions,
-    trust::Authorities,
+    alpn::alpn_names, identity::Identity, names::ByName, provider::Versions, trust::Authorities,
+    version::TlsVersion,
 };
 use crate::primitives::{Mutex, lock};
 

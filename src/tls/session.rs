@@ -17,7 +17,7 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, UnbufferedStatus},
 };
 
-use super::{TlsVersion, names};
+use super::{names, version::TlsVersion};
 
 /// Most bytes that one [`Session::seal`] takes: what a socket may have queued, and a header.
 pub(crate) const PLAIN: usize = (64 << 10) + 64;

@@ -8,7 +8,8 @@ use std::{
 
 use rustls::{RootCertStore, pki_types::CertificateDer};
 
-use super::{invalid_data, pem};
+use super::pem;
+use crate::error::invalid_data;
 use crate::{error::context, fork::Global};
 
 /// The certificates of one CA file, or of bytes.

@@ -13,19 +13,18 @@ use std::{
 };
 
 use super::{
-    Receiver, Sender, Shared,
     error::SendError,
+    shared::{Shared, wake},
     state::{Offered, Received, Sent, State, Taken},
-    wake,
 };
-use crate::sync::{courtesy::Courtesy, line::Ticket};
+use crate::sync::{budget::Spending, line::Ticket};
 
-/// The future of [`Sender::send`].
+/// The future of [`Sender::send`](super::Sender::send).
 #[must_use = "a message is sent only when this is awaited"]
 pub struct Sending<'a, T> {
-    sender: &'a Sender<T>,
+    shared: &'a Shared<T>,
     step: Step<T>,
-    courtesy: Courtesy,
+    spending: Spending,
 }
 
 enum Step<T> {
@@ -35,8 +34,8 @@ enum Step<T> {
 }
 
 impl<'a, T> Sending<'a, T> {
-    pub(super) fn new(sender: &'a Sender<T>, value: T) -> Self {
-        Self { sender, step: Step::New(value), courtesy: Courtesy::default() }
+    pub(super) fn new(shared: &'a Shared<T>, value: T) -> Self {
+        Self { shared, step: Step::New(value), spending: Spending::default() }
     }
 }
 
@@ -47,10 +46,10 @@ impl<T> Future for Sending<'_, T> {
     type Output = Result<(), SendError<T>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let shared = &self.sender.shared;
+        let shared = self.shared;
         let waker = context.waker();
         let (step, result) = match mem::replace(&mut self.step, Step::Done) {
-            Step::New(value) if shared.probably_full() || self.courtesy.go_on(waker) => {
+            Step::New(value) if shared.probably_full() || self.spending.may_complete(waker) => {
                 start(shared, value, waker)
             }
             Step::New(value) => (Step::New(value), Poll::Pending),
@@ -65,7 +64,7 @@ impl<T> Future for Sending<'_, T> {
 impl<T> Drop for Sending<'_, T> {
     fn drop(&mut self) {
         if let Step::InLine(ticket) = self.step {
-            drop(self.sender.shared.locked(|state| state.withdraw(ticket)));
+            drop(self.shared.locked(|state| state.withdraw(ticket)));
         }
     }
 }
@@ -76,17 +75,17 @@ impl<T> fmt::Debug for Sending<'_, T> {
     }
 }
 
-/// The future of [`Receiver::receive`].
+/// The future of [`Receiver::receive`](super::Receiver::receive).
 #[must_use = "a message is received only when this is awaited"]
 pub struct Receiving<'a, T> {
-    receiver: &'a Receiver<T>,
+    shared: &'a Shared<T>,
     ticket: Option<Ticket>,
-    courtesy: Courtesy,
+    spending: Spending,
 }
 
 impl<'a, T> Receiving<'a, T> {
-    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Self { receiver, ticket: None, courtesy: Courtesy::default() }
+    pub(super) fn new(shared: &'a Shared<T>) -> Self {
+        Self { shared, ticket: None, spending: Spending::default() }
     }
 }
 
@@ -94,10 +93,10 @@ impl<T> Future for Receiving<'_, T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { receiver, ticket, courtesy } = &mut *self;
-        let (shared, waker) = (&receiver.shared, context.waker());
+        let Self { shared, ticket, spending } = &mut *self;
+        let waker = context.waker();
         let empty = shared.probably_empty();
-        if !empty && ticket.is_none() && !courtesy.go_on(waker) {
+        if !empty && ticket.is_none() && !spending.may_complete(waker) {
             return Poll::Pending;
         }
         if !empty
@@ -126,7 +125,7 @@ impl<T> Future for Receiving<'_, T> {
 impl<T> Drop for Receiving<'_, T> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        if let Err(next) = self.receiver.shared.locked(|state| state.stop_receiving(ticket)) {
+        if let Err(next) = self.shared.locked(|state| state.stop_receiving(ticket)) {
             wake(next);
         }
     }

@@ -10,10 +10,10 @@ use rustls::{
 
 use super::super::{
     identity::Identity,
-    invalid_data,
     provider::provider,
     trust::{self, Authorities},
 };
+use crate::error::invalid_data;
 
 #[derive(Clone)]
 pub(super) struct Material {

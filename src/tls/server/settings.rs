@@ -9,12 +9,14 @@ use rustls::{
 
 use super::{
     super::{
-        HANDSHAKE_TIMEOUT, REMEMBERED_SESSIONS, check_alpn, invalid_data,
+        alpn::check_alpn,
+        defaults::{HANDSHAKE_TIMEOUT, REMEMBERED_SESSIONS},
         names::ByName,
         provider::{Versions, provider, ticketer},
     },
     material::Material,
 };
+use crate::error::invalid_data;
 
 #[derive(Clone)]
 pub(super) struct Settings {

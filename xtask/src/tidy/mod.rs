@@ -1,12 +1,12 @@
 //! Habits of this house that no other tool checks, each with a message that says what to do.
 //!
 //! A rule is a function from all files of the repository to complaints, so its tests need no disk:
-//! `code.rs` (module docs, unsafe, forbidden macros), `floors.rs` (arrows between modules),
+//! `code.rs` (module docs, unsafe, forbidden macros), `layers.rs` (arrows between files),
 //! `text.rs` (lines, paths, hosts), `promises.rs` (rows and their tests). `source.rs` tells code
 //! from comments and strings. The files are those that git tracks or would add.
 
 mod code;
-mod floors;
+mod layers;
 mod promises;
 mod source;
 mod text;
@@ -37,7 +37,8 @@ struct Complaint {
 type Rule = fn(&[File]) -> Vec<Complaint>;
 
 const RULES: &[Rule] = &[
-    floors::arrows,
+    layers::arrows,
+    layers::circles,
     code::module_docs,
     code::unsafe_only_where_listed,
     code::forbidden_macros,

@@ -1,4 +1,4 @@
-//! A coroutine that always finds what it asks for lets the others have a turn too.
+//! Spends the budget of a coroutine that always finds what it asks for, so that others run too.
 //!
 //! With another thread at the far end, messages may come as fast as they are taken, and a coroutine
 //! that never has to wait would keep its scheduler for itself. So what completes at once spends
@@ -7,25 +7,25 @@
 
 use std::task::Waker;
 
-use super::TrySendError;
+use super::mailbox::error::TrySendError;
 use crate::coro::current;
 
-/// Of one future; it steps back once at most, so that an executor inside a coroutine, whose polls
-/// the budget does not count, cannot spin on it.
+/// What one future spends. It steps back once at most, so that an executor inside a coroutine,
+/// whose polls the budget does not count, cannot spin on it.
 #[derive(Default)]
-pub(super) struct Courtesy {
-    shown: bool,
+pub(super) struct Spending {
+    stepped_back: bool,
 }
 
-impl Courtesy {
+impl Spending {
     /// Whether the future may complete now; if not, `waker` was woken and it is to return
     /// `Pending`.
-    pub(super) fn go_on(&mut self, waker: &Waker) -> bool {
+    pub(super) fn may_complete(&mut self, waker: &Waker) -> bool {
         let spent = current::with(|engine| engine.spend()).unwrap_or(true);
-        if spent || self.shown {
+        if spent || self.stepped_back {
             return true;
         }
-        self.shown = true;
+        self.stepped_back = true;
         waker.wake_by_ref();
         false
     }
