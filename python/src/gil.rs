@@ -1,21 +1,21 @@
 //! What only whoever holds the GIL may touch.
 //!
 //! Unsafe: values move between threads and are shared by them. They are reached through
-//! [`Gil::get`] alone, which wants a token of the GIL, so there is one thread at a time, and the
-//! GIL orders what they do. That is why builds of CPython without a GIL are refused.
+//! [`Gil::get`], which wants a token of the GIL, and [`Gil::visited`], for a collector that holds
+//! it, so there is one thread at a time, and the GIL orders what they do. That is why builds of CPython without a GIL are refused.
 #![allow(unsafe_code)]
 
-use pyo3::{Python, ffi};
+use pyo3::{PyVisit, Python, ffi};
 
 #[cfg(Py_GIL_DISABLED)]
 compile_error!("asyncoro needs a CPython with a GIL");
 
-/// See the module's page.
+/// A value that only whoever holds the GIL touches.
 pub(crate) struct Gil<T>(T);
 
-// SAFETY: see the module's page.
+// SAFETY: it is reached with the GIL held alone, which one thread holds at a time.
 unsafe impl<T> Send for Gil<T> {}
-// SAFETY: see the module's page.
+// SAFETY: as above.
 unsafe impl<T> Sync for Gil<T> {}
 
 impl<T> Gil<T> {
@@ -28,11 +28,9 @@ impl<T> Gil<T> {
         &self.0
     }
 
-    /// The value, for Python's garbage collector, which has no token.
-    ///
-    /// # Safety
-    /// The GIL is held.
-    pub(crate) unsafe fn peek(&self) -> &T {
+    /// The value, for Python's garbage collector, which has no token and holds the GIL while it
+    /// visits.
+    pub(crate) fn visited(&self, _: &PyVisit<'_>) -> &T {
         &self.0
     }
 

@@ -8,9 +8,6 @@
 //! - `verbs.rs`: what it waits for by itself, and what it is sent; `quick.rs`: the short ways in;
 //! - `orders.rs`: what others ask of it;
 //! - `end.rs`: its end, and who is told.
-//!
-//! Unsafe: what the collector may look at.
-#![allow(unsafe_code)]
 
 mod end;
 mod made;
@@ -211,8 +208,7 @@ impl Coro {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        // SAFETY: Python's collector runs with the GIL held.
-        let state = unsafe { self.state.peek() };
+        let state = self.state.visited(&visit);
         let mail = state.mail.take();
         let mut messages = mail.iter().flat_map(|mail| &mail.messages);
         let visited = messages.try_for_each(|message| visit.call(message));

@@ -5,7 +5,7 @@
 //! face belongs to the scheduler's thread once a verb has been called there; other threads that
 //! close it, or drop it, leave that to the scheduler.
 //!
-//! - this file: making one, and the regular socket under it;
+//! - this file: making one; `regular.rs`: the regular socket under it;
 //! - `mode.rs`: from one mode to the other; `settings.rs`: timeout and message limit;
 //! - `end.rs`: closing, dropping, giving the regular socket back;
 //! - `shared.rs`: others over the same regular socket;
@@ -13,15 +13,13 @@
 //! - `asynchronous.rs` and `blocking.rs`: what they do in either mode;
 //! - `quick.rs`: the short ways into them;
 //! - `tls.rs`: what a program has said of TLS.
-//!
-//! Unsafe: descriptors that the crate borrows from Python's sockets.
-#![allow(unsafe_code)]
 
 mod asynchronous;
 mod blocking;
 mod end;
 mod mode;
 mod quick;
+mod regular;
 mod settings;
 mod shared;
 mod tls;
@@ -30,7 +28,7 @@ mod verbs;
 use std::{
     cell::{Cell, RefCell},
     future::Future,
-    os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, RawFd},
     path::PathBuf,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -39,9 +37,7 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket};
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError},
-    intern,
     prelude::*,
-    sync::PyOnceLock,
     types::{PyDict, PyType},
 };
 
@@ -155,43 +151,6 @@ impl PySocket {
         Py::new(py, PySocket { inner: Gil::new(inner) })
     }
 
-    fn convert(
-        py: Python<'_>,
-        sock: &Bound<'_, PyAny>,
-        blocking: bool,
-        said: Said,
-    ) -> PyResult<Py<PySocket>> {
-        let fd: RawFd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
-        if fd < 0 {
-            return Err(crate::error::closed());
-        }
-        sock.call_method1(intern!(py, "setblocking"), (blocking,))?;
-        let fails = |error: std::io::Error| raised(py, &error);
-        // SAFETY: the regular socket is kept for as long as the crate's is, and `close` and
-        // `unwrap` end that one first; `close` also those of others over the same one.
-        let (face, is_stream) = unsafe {
-            let borrowed = AsyncSocket::borrow_raw(fd).map_err(fails)?;
-            let is_stream =
-                borrowed.options().r#type().map_err(fails)? == asyncoro::socket2::Type::STREAM;
-            let face = match blocking {
-                false => Face::Asynchronous(borrowed),
-                true => Face::Blocking(BlockingSocket::borrow_raw(fd).map_err(fails)?),
-            };
-            (face, is_stream)
-        };
-        let regular = Some(sock.clone().unbind());
-        let inner = Inner::new(face, regular, is_stream, Settings::of_new(py, blocking));
-        inner.said.set(said.is_any().then(|| Rc::new(said)));
-        let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
-        let made = if is_stream {
-            Bound::new(py, base)?
-        } else {
-            Bound::new(py, base.add_subclass(PyDatagramSocket))?.into_super()
-        };
-        shared::enter(sock, &made)?;
-        Ok(made.unbind())
-    }
-
     /// The asynchronous face, for a verb.
     fn asynchronous(&self, py: Python<'_>) -> PyResult<AsyncSocket> {
         let inner = self.inner(py);
@@ -241,30 +200,6 @@ impl PySocket {
         let regular = self.make_regular(py)?;
         inner.regular.set(Some(regular.clone_ref(py)));
         Ok(regular)
-    }
-
-    fn make_regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        static SOCKET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let class = SOCKET.import(py, "socket", "socket")?;
-        let inner = self.inner(py);
-        // SAFETY: the new regular socket is kept as the one in `convert` is.
-        let owner = unsafe {
-            match &*inner.face.borrow() {
-                Face::Asynchronous(socket) => socket.disown(),
-                Face::Blocking(socket) => socket.disown(),
-                Face::Closed => None,
-            }
-        };
-        let Some(owner) = owner else { return Err(crate::error::closed()) };
-        let fd = owner.into_raw_fd();
-        let arguments = PyDict::new(py);
-        arguments.set_item("fileno", fd)?;
-        let made = class.call((), Some(&arguments)).inspect_err(|_| {
-            // SAFETY: nobody has taken it.
-            drop(unsafe { OwnedFd::from_raw_fd(fd) });
-        })?;
-        made.call_method1(intern!(py, "setblocking"), (inner.is_blocking(),))?;
-        Ok(made.unbind())
     }
 
     fn number(&self, py: Python<'_>) -> RawFd {

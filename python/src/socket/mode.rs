@@ -1,11 +1,8 @@
 //! From one mode to the other.
 
-use std::{
-    os::fd::{AsFd, AsRawFd},
-    task::{Context, Poll, Waker},
-};
+use std::task::{Context, Poll, Waker};
 
-use asyncoro::{AsyncSocket, BlockingSocket};
+use asyncoro::AsyncSocket;
 use pyo3::{
     exceptions::{PyBlockingIOError, PyRuntimeError},
     intern,
@@ -13,7 +10,7 @@ use pyo3::{
 };
 
 use super::{
-    Face, PySocket, poll_once,
+    Face, PySocket, poll_once, regular,
     settings::{Settings, usual_timeout},
 };
 use crate::{engine, error::raised, threads};
@@ -48,14 +45,10 @@ impl PySocket {
                 (Face::Asynchronous(socket), Err(PyRuntimeError::new_err(text)))
             }
             // Nothing was received or queued yet: a new face is as good as the old one.
-            Face::Asynchronous(socket) => {
-                let fd = socket.as_fd().as_raw_fd();
-                // SAFETY: as in `convert`; the socket was made there, so it has a regular one.
-                match unsafe { BlockingSocket::borrow_raw(fd) } {
-                    Ok(blocking) => (Face::Blocking(blocking), Ok(())),
-                    Err(error) => (Face::Asynchronous(socket), Err(raised(py, &error))),
-                }
-            }
+            Face::Asynchronous(socket) => match regular::as_blocking(&socket) {
+                Ok(blocking) => (Face::Blocking(blocking), Ok(())),
+                Err(error) => (Face::Asynchronous(socket), Err(raised(py, &error))),
+            },
             Face::Blocking(socket) => match socket.into_async() {
                 Ok(socket) => (Face::Asynchronous(socket), Ok(())),
                 Err(refused) => (Face::Blocking(refused.socket), Err(raised(py, &refused.error))),

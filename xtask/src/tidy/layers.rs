@@ -39,6 +39,11 @@ struct Arrow {
     to: usize,
 }
 
+/// The layers of the library's modules, from the bottom to the top.
+pub(super) fn of_library() -> Vec<&'static [&'static str]> {
+    LAYERS.iter().find(|(folder, _)| *folder == "src").map_or_else(Vec::new, |(_, it)| it.to_vec())
+}
+
 pub(super) fn arrows(files: &[File]) -> Vec<Complaint> {
     arrows_within(files, LAYERS)
 }

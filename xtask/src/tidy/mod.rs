@@ -1,10 +1,12 @@
 //! Habits of this house that no other tool checks, each with a message that says what to do.
 //!
 //! A rule is a function from all files of the repository to complaints, so its tests need no disk:
-//! `code.rs` (module docs, unsafe, forbidden macros), `layers.rs` (arrows between files),
+//! `code.rs` (module docs, forbidden macros), `architecture.rs` (what ARCHITECTURE.md lists),
+//! `layers.rs` (arrows between files),
 //! `text.rs` (lines, paths, hosts), `promises.rs` (rows and their tests). `source.rs` tells code
 //! from comments and strings. The files are those that git tracks or would add.
 
+mod architecture;
 mod code;
 mod layers;
 mod promises;
@@ -40,7 +42,8 @@ const RULES: &[Rule] = &[
     layers::arrows,
     layers::circles,
     code::module_docs,
-    code::unsafe_only_where_listed,
+    architecture::page,
+    architecture::unsafe_by_file,
     code::forbidden_macros,
     promises::rows,
     promises::test_files,
