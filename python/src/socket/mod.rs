@@ -39,15 +39,18 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket};
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError},
-    intern,
     prelude::*,
-    sync::PyOnceLock,
     types::{PyDict, PyType},
 };
 
 pub(crate) use self::quick::make_fast;
 use self::{settings::Settings, tls::Said};
-use crate::{call, engine, error::raised, gil::Gil};
+use crate::{
+    call, engine,
+    error::raised,
+    gil::Gil,
+    once::{Once, interned},
+};
 
 /// Which way it works.
 enum Face {
@@ -161,11 +164,11 @@ impl PySocket {
         blocking: bool,
         said: Said,
     ) -> PyResult<Py<PySocket>> {
-        let fd: RawFd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+        let fd: RawFd = sock.call_method0(interned!(py, "fileno"))?.extract()?;
         if fd < 0 {
             return Err(crate::error::closed());
         }
-        sock.call_method1(intern!(py, "setblocking"), (blocking,))?;
+        sock.call_method1(interned!(py, "setblocking"), (blocking,))?;
         let fails = |error: std::io::Error| raised(py, &error);
         // SAFETY: the regular socket is kept for as long as the crate's is, and `close` and
         // `unwrap` end that one first; `close` also those of others over the same one.
@@ -244,7 +247,7 @@ impl PySocket {
     }
 
     fn make_regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        static SOCKET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static SOCKET: Once = Once::new();
         let class = SOCKET.import(py, "socket", "socket")?;
         let inner = self.inner(py);
         // SAFETY: the new regular socket is kept as the one in `convert` is.
@@ -263,7 +266,7 @@ impl PySocket {
             // SAFETY: nobody has taken it.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         })?;
-        made.call_method1(intern!(py, "setblocking"), (inner.is_blocking(),))?;
+        made.call_method1(interned!(py, "setblocking"), (inner.is_blocking(),))?;
         Ok(made.unbind())
     }
 

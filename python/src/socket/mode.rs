@@ -8,7 +8,6 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket};
 use pyo3::{
     exceptions::{PyBlockingIOError, PyRuntimeError},
-    intern,
     prelude::*,
 };
 
@@ -16,7 +15,7 @@ use super::{
     Face, PySocket, poll_once,
     settings::{Settings, usual_timeout},
 };
-use crate::{engine, error::raised, threads};
+use crate::{engine, error::raised, once::interned, threads};
 
 impl PySocket {
     pub(super) fn set_mode(slf: &Bound<'_, Self>, blocking: bool) -> PyResult<()> {
@@ -71,7 +70,7 @@ impl PySocket {
         };
         inner.set(Settings { timeout, kept_timeout, ..before });
         if let Some(regular) = inner.known_regular(py) {
-            regular.call_method1(py, intern!(py, "setblocking"), (blocking,))?;
+            regular.call_method1(py, interned!(py, "setblocking"), (blocking,))?;
         }
         Ok(())
     }
