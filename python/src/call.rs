@@ -21,12 +21,12 @@ use std::{
 use pyo3::{
     exceptions::{PyBaseException, PyRuntimeError},
     prelude::*,
-    sync::PyOnceLock,
 };
 
 use crate::{
     coro::{Coro, Wait},
     gil,
+    once::Once,
     place::Place,
 };
 
@@ -320,11 +320,12 @@ impl<F: Future> Future for Keeping<F> {
     }
 }
 
-static MARKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static MARKER: Once = Once::new();
 
 /// The marker.
 pub(crate) fn marker(py: Python<'_>) -> Py<PyAny> {
-    MARKER.get_or_init(py, || make_marker(py).expect("there is memory")).clone_ref(py)
+    let marker = MARKER.get_or_make(py, || make_marker(py)).expect("there is memory");
+    marker.clone().unbind()
 }
 
 #[cfg(all(Py_3_10, not(Py_3_12)))]
@@ -349,10 +350,10 @@ pub(crate) struct Call;
 #[pymethods]
 impl Call {
     fn __await__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        static AWAITING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let awaiting = AWAITING
-            .get_or_try_init(py, || crate::hooks::hook(py, "awaiting").map(Bound::unbind))?;
-        awaiting.bind(py).call1((slf,))
+        static AWAITING: Once = Once::new();
+        let awaiting =
+            AWAITING.get_or_make(py, || crate::hooks::hook(py, "awaiting").map(Bound::unbind))?;
+        awaiting.call1((slf,))
     }
 
     /// `yield from call`.

@@ -2,21 +2,23 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::{prelude::*, sync::PyOnceLock};
+use pyo3::prelude::*;
+
+use crate::once::Once;
 
 /// The functions, in one object.
-static HOOKS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static HOOKS: Once = Once::new();
 
 /// Takes the object whose attributes are called.
 #[pyfunction]
 pub(crate) fn set_hooks(py: Python<'_>, hooks: Py<PyAny>) {
-    let _ = HOOKS.set(py, hooks);
+    HOOKS.set(py, hooks);
 }
 
 /// The attribute `name` of what was handed over.
 pub(crate) fn hook<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let hooks = HOOKS.get(py).expect("the package hands them over when it is imported");
-    hooks.bind(py).getattr(name)
+    hooks.getattr(name)
 }
 
 /// Starts the scheduler's thread and waits until it can be asked.

@@ -19,6 +19,7 @@ mod fresh;
 mod gc;
 mod gil;
 mod hooks;
+mod once;
 mod place;
 mod quick;
 mod registry;
@@ -48,6 +49,9 @@ fn current(py: Python<'_>) -> Option<Py<coro::Coro>> {
 #[pymodule(gil_used = true)]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    // What pyo3 makes at its first use behind a lock of its own is made now (`once.rs`).
+    module.py().get_type::<alarm::Alarm>();
+    Python::attach(|_| {});
     module.add_class::<coro::Coro>()?;
     coro::make_fast(module.py())?;
     module.add_class::<call::Call>()?;

@@ -5,11 +5,11 @@
 
 use pyo3::{
     exceptions::{PyBaseException, PyGeneratorExit, PyRuntimeError, PyStopIteration},
-    ffi, intern,
+    ffi,
     prelude::*,
 };
 
-use crate::call::Given;
+use crate::{call::Given, once::interned};
 
 /// What came of a step.
 pub(crate) enum Step {
@@ -46,11 +46,11 @@ fn send(py: Python<'_>, generator: &Py<PyAny>, value: &Py<PyAny>) -> Step {
 
 #[cfg(not(Py_3_10))]
 fn send(py: Python<'_>, generator: &Py<PyAny>, value: &Py<PyAny>) -> Step {
-    outcome(py, generator.bind(py).call_method1(intern!(py, "send"), (value,)))
+    outcome(py, generator.bind(py).call_method1(interned!(py, "send"), (value,)))
 }
 
 fn throw(py: Python<'_>, generator: &Py<PyAny>, error: &Py<PyBaseException>) -> Step {
-    outcome(py, generator.bind(py).call_method1(intern!(py, "throw"), (error,)))
+    outcome(py, generator.bind(py).call_method1(interned!(py, "throw"), (error,)))
 }
 
 fn outcome(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Step {
@@ -62,7 +62,7 @@ fn outcome(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Step {
 }
 
 fn returned(py: Python<'_>, stop: &PyErr) -> Step {
-    match stop.value(py).getattr(intern!(py, "value")) {
+    match stop.value(py).getattr(interned!(py, "value")) {
         Ok(value) => Step::Returned(value.unbind()),
         Err(error) => Step::Failed(error.into_value(py)),
     }
@@ -85,7 +85,7 @@ fn failed(py: Python<'_>, error: PyErr) -> Step {
 /// Closes `generator`: GeneratorExit at its yield, and whatever its `finally` does. A yield in
 /// there is ignored; any other exception is given back.
 pub(crate) fn close(py: Python<'_>, generator: &Py<PyAny>) -> Option<PyErr> {
-    let error = generator.bind(py).call_method0(intern!(py, "close")).err()?;
+    let error = generator.bind(py).call_method0(interned!(py, "close")).err()?;
     let yielded = error.is_instance_of::<PyRuntimeError>(py)
         && error.value(py).to_string().ends_with("ignored GeneratorExit");
     (!yielded && !error.is_instance_of::<PyGeneratorExit>(py)).then_some(error)

@@ -12,7 +12,7 @@ use std::{
 
 use pyo3::{
     exceptions::PyTypeError,
-    ffi, intern,
+    ffi,
     prelude::*,
     types::{PyDict, PyString, PyTuple},
 };
@@ -21,6 +21,7 @@ use crate::{
     arguments::Arguments,
     coro::{self, Coro},
     gil::Gil,
+    once::interned,
     step::is_callable_by_yield,
 };
 
@@ -138,11 +139,11 @@ fn code_of<'py>(
     if let Some(code) = own {
         return Ok(Some((code, function.clone())));
     }
-    if let Some(code) = function.getattr_opt(intern!(py, "__code__"))? {
+    if let Some(code) = function.getattr_opt(interned!(py, "__code__"))? {
         return Ok(Some((code, function.clone())));
     }
-    let Some(bare) = function.getattr_opt(intern!(py, "__func__"))? else { return Ok(None) };
-    Ok(bare.getattr_opt(intern!(py, "__code__"))?.map(|code| (code, bare)))
+    let Some(bare) = function.getattr_opt(interned!(py, "__func__"))? else { return Ok(None) };
+    Ok(bare.getattr_opt(interned!(py, "__code__"))?.map(|code| (code, bare)))
 }
 
 /// The parameter that gets the coroutine, of a function that generates.
@@ -206,6 +207,6 @@ fn injected<'py>(
 
 fn name(function: &Bound<'_, PyAny>) -> Py<PyString> {
     let py = function.py();
-    let name = function.getattr(intern!(py, "__name__")).and_then(|name| Ok(name.extract()?));
-    name.unwrap_or_else(|_: PyErr| intern!(py, "coroutine").clone().unbind())
+    let name = function.getattr(interned!(py, "__name__")).and_then(|name| Ok(name.extract()?));
+    name.unwrap_or_else(|_: PyErr| interned!(py, "coroutine").clone().unbind())
 }

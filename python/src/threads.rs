@@ -3,13 +3,13 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use pyo3::{exceptions::PyRuntimeError, prelude::*, sync::PyOnceLock};
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::{coro::Coro, engine};
+use crate::{coro::Coro, engine, once::Once};
 
 /// A lock that is taken.
 fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static ALLOCATE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static ALLOCATE: Once = Once::new();
     let lock = ALLOCATE.import(py, "_thread", "allocate_lock")?.call0()?;
     lock.call_method0("acquire")?;
     Ok(lock)

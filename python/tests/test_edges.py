@@ -488,7 +488,7 @@ import warnings
 warnings.simplefilter("ignore")
 
 def child_ends(pid):
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -590,6 +590,59 @@ sys.stdout.flush()
 """
     program = _run_forking(source)
     assert "all of them" in program.stdout
+    assert program.process.returncode == 0
+    assert program.stderr == ""
+
+
+FIRST_USES = {
+    "_thread": """
+def use():
+    def work(coro=None):
+        yield coro.sleep(0.001)
+        return "done"
+    assert asyncoro.Coro(work).value(10) == "done"
+""",
+    "socket": """
+def use():
+    server = asyncoro.AsyncSocket(socket.create_server(("127.0.0.1", 0)), blocking=True)
+    with socket.create_connection(server.getsockname()):
+        accepted, _ = server.accept()
+        assert accepted.getsockname() == server.getsockname()
+""",
+}
+
+
+@pytest.mark.parametrize("module", FIRST_USES)
+def test_a_child_needs_nothing_that_another_thread_was_making_for_the_first_time(module):
+    source = f"""
+import builtins
+importing, asked, forked = builtins.__import__, threading.Event(), threading.Event()
+
+def hooked(name, *rest, **more):
+    if name == {module!r} and threading.current_thread() is first and not asked.is_set():
+        asked.set()
+        forked.wait(10)
+    return importing(name, *rest, **more)
+
+{FIRST_USES[module]}
+def work():
+    use()
+    return 7
+
+first = threading.Thread(target=use)
+builtins.__import__ = hooked
+first.start()
+assert asked.wait(10)
+pid = fork(work)
+forked.set()
+code = child_ends(pid)
+assert code == 7, code
+first.join()
+print("both of them")
+sys.stdout.flush()
+"""
+    program = _run_forking(source)
+    assert "both of them" in program.stdout, program.stderr
     assert program.process.returncode == 0
     assert program.stderr == ""
 

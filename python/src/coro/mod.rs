@@ -22,7 +22,6 @@ use std::{
 
 use pyo3::{
     exceptions::{PyException, PyRuntimeError},
-    intern,
     prelude::*,
     types::{PyDict, PyString, PyTuple, PyType},
 };
@@ -30,7 +29,8 @@ use pyo3::{
 pub(crate) use self::{end::End, made::make_fast, orders::Order, verbs::Wait};
 use self::{end::Watchers, orders::Rare, verbs::Mail};
 use crate::{
-    arguments::Arguments, call, engine, gc, gil::Gil, hooks, registry, runner::Runner, target,
+    arguments::Arguments, call, engine, gc, gil::Gil, hooks, once::interned, registry,
+    runner::Runner, target,
 };
 
 /// What is in a cell is taken out while it is worked on, which nothing foreign does.
@@ -114,7 +114,7 @@ impl Coro {
     /// One that has nothing to run: it counts as ended until it begins.
     fn bare(py: Python<'_>) -> Coro {
         let state = State {
-            name: RefCell::new(intern!(py, "coroutine").clone().unbind()),
+            name: RefCell::new(interned!(py, "coroutine").clone().unbind()),
             waker: Cell::new(None),
             mail: Cell::new(None),
             given: Cell::new(None),

@@ -9,13 +9,12 @@ use std::{
 use asyncoro::AsyncSocket;
 use pyo3::{
     exceptions::{PyConnectionError, PyRuntimeError},
-    intern,
     prelude::*,
     types::PyTuple,
 };
 
 use super::{Face, PySocket, shared};
-use crate::{call, engine, error::raised, hooks};
+use crate::{call, engine, error::raised, hooks, once::interned};
 
 impl PySocket {
     /// Ends the face; the regular socket is closed with it if `closes`.
@@ -94,7 +93,7 @@ fn tell_of_failed_close(py: Python<'_>, error: &PyErr) {
 
 fn close_regular(py: Python<'_>, regular: Option<Py<PyAny>>) -> PyResult<()> {
     match regular {
-        Some(regular) => regular.call_method0(py, intern!(py, "close")).map(drop),
+        Some(regular) => regular.call_method0(py, interned!(py, "close")).map(drop),
         None => Ok(()),
     }
 }

@@ -5,7 +5,6 @@ use std::task::{Context, Poll, Waker};
 use asyncoro::AsyncSocket;
 use pyo3::{
     exceptions::{PyBlockingIOError, PyRuntimeError},
-    intern,
     prelude::*,
 };
 
@@ -13,7 +12,7 @@ use super::{
     Face, PySocket, poll_once, regular,
     settings::{Settings, usual_timeout},
 };
-use crate::{engine, error::raised, threads};
+use crate::{engine, error::raised, once::interned, threads};
 
 impl PySocket {
     pub(super) fn set_mode(slf: &Bound<'_, Self>, blocking: bool) -> PyResult<()> {
@@ -64,7 +63,7 @@ impl PySocket {
         };
         inner.set(Settings { timeout, kept_timeout, ..before });
         if let Some(regular) = inner.known_regular(py) {
-            regular.call_method1(py, intern!(py, "setblocking"), (blocking,))?;
+            regular.call_method1(py, interned!(py, "setblocking"), (blocking,))?;
         }
         Ok(())
     }

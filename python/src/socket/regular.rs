@@ -11,10 +11,14 @@ use std::{
 };
 
 use asyncoro::{AsyncSocket, BlockingSocket};
-use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyDict};
+use pyo3::{prelude::*, types::PyDict};
 
 use super::{Face, Inner, PyDatagramSocket, PySocket, settings::Settings, shared, tls::Said};
-use crate::{error::raised, gil::Gil};
+use crate::{
+    error::raised,
+    gil::Gil,
+    once::{Once, interned},
+};
 
 impl PySocket {
     /// Makes one over a regular socket.
@@ -24,11 +28,11 @@ impl PySocket {
         blocking: bool,
         said: Said,
     ) -> PyResult<Py<PySocket>> {
-        let fd: RawFd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+        let fd: RawFd = sock.call_method0(interned!(py, "fileno"))?.extract()?;
         if fd < 0 {
             return Err(crate::error::closed());
         }
-        sock.call_method1(intern!(py, "setblocking"), (blocking,))?;
+        sock.call_method1(interned!(py, "setblocking"), (blocking,))?;
         let fails = |error: std::io::Error| raised(py, &error);
         // SAFETY: `Inner` keeps the regular socket, see above.
         let (face, is_stream) = unsafe {
@@ -56,7 +60,7 @@ impl PySocket {
 
     /// Makes the regular socket of a connection that has none.
     pub(super) fn make_regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        static SOCKET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static SOCKET: Once = Once::new();
         let class = SOCKET.import(py, "socket", "socket")?;
         let inner = self.inner(py);
         // SAFETY: the new regular socket is kept, see above.
@@ -75,7 +79,7 @@ impl PySocket {
             // SAFETY: nobody has taken it.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         })?;
-        made.call_method1(intern!(py, "setblocking"), (inner.is_blocking(),))?;
+        made.call_method1(interned!(py, "setblocking"), (inner.is_blocking(),))?;
         Ok(made.unbind())
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{cell::Cell, time::Duration};
 
-use pyo3::{exceptions::PyValueError, intern, prelude::*};
+use pyo3::{exceptions::PyValueError, prelude::*};
 
 use super::{Face, Inner, PySocket};
-use crate::gil::Gil;
+use crate::{gil::Gil, once::interned};
 
 /// What is set on a socket.
 #[derive(Clone, Copy, PartialEq)]
@@ -105,7 +105,7 @@ impl PySocket {
         if inner.is_blocking()
             && let Some(regular) = inner.known_regular(py)
         {
-            regular.call_method1(py, intern!(py, "settimeout"), (timeout,))?;
+            regular.call_method1(py, interned!(py, "settimeout"), (timeout,))?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use asyncoro::{AsyncSocket, addr::Target};
-use pyo3::{exceptions::PyValueError, intern, prelude::*, types::PyTuple};
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
 use super::{Face, PySocket, asynchronous, blocking, settings::timeout_of};
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     call::{self, Keeping},
     engine,
     error::raised,
+    once::interned,
     view::View,
 };
 
@@ -410,7 +411,7 @@ impl PySocket {
         let secure = inner.is_secure();
         if inner.is_blocking() {
             let socket = own.blocking(py)?;
-            own.regular(py)?.call_method1(py, intern!(py, "connect"), (address,))?;
+            own.regular(py)?.call_method1(py, interned!(py, "connect"), (address,))?;
             if secure {
                 let host = host_of(address);
                 let tls = inner.said(|said| said.client(py, host.as_deref()))?;
