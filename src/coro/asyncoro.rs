@@ -12,10 +12,13 @@ use std::{
 };
 
 use super::{
-    Coro, Scheduler, Statistics, cell, current,
+    cell, current,
     engine::{AroundWaits, Engine, Settings},
+    handle::Coro,
     inbox::{Inbox, Post},
-    waker::Key,
+    key::Key,
+    scheduler::Scheduler,
+    statistics::Statistics,
 };
 use crate::{
     driver::{DEFAULT_SPIN, Kind},
@@ -82,7 +85,7 @@ impl AsynCoro {
 
     /// Starts a coroutine in the scheduler's thread; `make` is sent there and makes the future.
     ///
-    /// If the scheduler has ended, the handle says [`super::Ended::Terminated`].
+    /// If the scheduler has ended, the handle says [`Ended::Terminated`](super::Ended::Terminated).
     #[track_caller]
     pub fn spawn<M, F>(&self, make: M) -> Coro<F::Output>
     where

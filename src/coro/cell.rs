@@ -40,9 +40,11 @@ use std::{
 };
 
 use super::{
-    Ended, Waiter, Who,
+    ended::Ended,
     memory::Owned,
     state::{Completed, JoinState, Word},
+    waiter::Waiter,
+    who::{Who, log_panic},
 };
 use crate::{
     error, foreign, log,
@@ -286,6 +288,10 @@ impl<F: Future> Join<F::Output> for Cell<F> {
     }
 }
 
+/// Futures of more bytes go into a box before all else: on their way to the heap they are moved,
+/// and where nothing is optimized each move costs so much of the stack.
+pub(super) const LARGE: usize = 4 << 10;
+
 /// Makes the cell of a coroutine and gives each owner its end. `spawned`: where, for the log.
 pub(super) fn new<F: Future + 'static>(
     future: F,
@@ -510,7 +516,7 @@ where
     M: FnOnce() -> F + Send + 'static,
     F: Future + 'static,
 {
-    let (body, joint) = if size_of::<F>() > super::LARGE {
+    let (body, joint) = if size_of::<F>() > LARGE {
         new(async move { Box::pin(make()).await }, spawned)
     } else {
         new(async move { make().await }, spawned)
@@ -640,7 +646,7 @@ impl<T> Joint<T> {
                 drop_caught(result);
             }
             (None, Err(Ended::Panicked(payload))) => {
-                super::log_panic(whose, &*payload);
+                log_panic(whose, &*payload);
                 foreign::discard(payload);
             }
             (None, value) => drop_caught(value),

@@ -7,7 +7,7 @@
 
 use std::{cell::Cell, ptr, rc::Rc, sync::atomic::AtomicBool};
 
-use super::{engine::Engine, waker::Key};
+use super::{engine::Engine, key::Key};
 use crate::fork;
 
 thread_local! {

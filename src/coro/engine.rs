@@ -26,14 +26,15 @@ use std::{
 };
 
 use super::{
-    Coro, Statistics, Waiter,
-    cell::{self, Body},
+    cell::{self, Body, Joint},
     inbox::{self, Inbox, Post},
+    key::{Key, MAIN},
     settle::Settling,
     sources::{Source, Sources},
-    table::{MAIN, Table},
+    statistics::Statistics,
+    table::Table,
     timer::{TimerKey, Timers},
-    waker::Key,
+    waiter::Waiter,
     watch::{Lingering, Retry},
 };
 use crate::{
@@ -244,10 +245,10 @@ impl Engine {
         &self,
         future: F,
         spawned: &'static Location<'static>,
-    ) -> Coro<F::Output> {
+    ) -> Joint<F::Output> {
         let (body, joint) = cell::new(future, spawned);
         self.take_in(body);
-        Coro::new(joint)
+        joint
     }
 
     /// Takes in a coroutine; while the scheduler ends, it ends at once.
@@ -315,7 +316,7 @@ impl Engine {
     }
 
     fn main_key(&self) -> Key {
-        Key { slot: self.slot, generation: 0, index: MAIN }
+        Key::of_scheduler(self.slot)
     }
 
     pub(super) fn main_waker(&self) -> Waker {

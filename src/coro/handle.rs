@@ -11,7 +11,7 @@ use std::{
     thread::{self, Thread},
 };
 
-use super::{Ended, cell::Joint, inbox, waker::Key};
+use super::{cell::Joint, ended::Ended, inbox, key::Key};
 
 /// A coroutine, seen by whoever started it: wait for its value, end it, or drop the handle and let
 /// it run on its own.

@@ -27,26 +27,26 @@ mod alarm;
 mod asyncoro;
 mod cell;
 pub(crate) mod current;
+mod ended;
 pub(crate) mod engine;
 mod handle;
 mod inbox;
+mod key;
 mod memory;
 mod scheduler;
 pub(crate) mod settle;
 pub(crate) mod sources;
 mod state;
+mod statistics;
 mod table;
 mod timer;
 mod waiter;
 pub(crate) mod waker;
 mod watch;
+mod who;
 
 use std::{
-    any::Any,
-    error::Error,
-    fmt,
     future::{self, Future},
-    io,
     panic::Location,
     rc::Rc,
     task::Poll,
@@ -55,77 +55,12 @@ use std::{
 pub(crate) use self::{alarm::Alarm, scheduler::aside, waiter::Waiter, watch::RETRY_PAUSE};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
+    ended::Ended,
     handle::{Coro, Handle},
     scheduler::{Scheduler, run, run_until},
+    statistics::Statistics,
 };
-
-use crate::{foreign::panic_text, log};
-
-/// Why a coroutine has no value.
-#[non_exhaustive]
-pub enum Ended {
-    /// It was terminated, or its scheduler has ended.
-    Terminated,
-    /// It panicked; this is the panic's payload, as from `std::thread::JoinHandle::join`.
-    Panicked(Box<dyn Any + Send>),
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Ended::Terminated => f.write_str("the coroutine was terminated"),
-            Ended::Panicked(payload) => {
-                write!(f, "the coroutine panicked: {}", panic_text(&**payload))
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Ended::Terminated => f.write_str("Terminated"),
-            Ended::Panicked(payload) => write!(f, "Panicked({:?})", panic_text(&**payload)),
-        }
-    }
-}
-
-impl Error for Ended {}
-
-impl From<Ended> for io::Error {
-    /// An error of kind `Other` with the text; the panic's payload is not kept.
-    fn from(ended: Ended) -> io::Error {
-        io::Error::other(ended.to_string())
-    }
-}
-
-/// What a scheduler has done since it was made, and what it holds now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Coroutines that have not ended, daemons included.
-    pub coroutines: usize,
-    /// Daemons among them.
-    pub daemons: usize,
-    /// Timers that are armed.
-    pub timers: usize,
-    /// Sockets registered with the driver.
-    pub sockets: usize,
-    /// Coroutines ever started.
-    pub spawned: u64,
-    /// Times a coroutine was resumed.
-    pub resumes: u64,
-    /// Turns of the loop.
-    pub turns: u64,
-    /// Turns that found nobody ready and waited.
-    pub sleeps: u64,
-    /// Events from the driver.
-    pub events: u64,
-    /// Flushes of a socket's queued messages at the end of a turn.
-    pub flushes: u64,
-    /// The driver: `epoll` or `poll`.
-    pub driver: &'static str,
-}
+use self::{cell::LARGE, engine::Engine};
 
 /// Starts a coroutine on this thread's scheduler, behind all that are ready.
 ///
@@ -147,12 +82,8 @@ pub fn spawn<F: Future + 'static>(future: F) -> Coro<F::Output> {
 #[inline]
 fn spawn_small<F: Future + 'static>(future: F) -> Coro<F::Output> {
     let spawned = Location::caller();
-    current::expect("spawn", |engine| engine.spawn(future, spawned))
+    current::expect("spawn", |engine| Coro::new(engine.spawn(future, spawned)))
 }
-
-/// Futures of more bytes go into a box before all else: on their way to the heap they are moved,
-/// and where nothing is optimized each move costs so much of the stack.
-const LARGE: usize = 4 << 10;
 
 /// Lets every other ready coroutine go first, once.
 ///
@@ -211,7 +142,7 @@ impl Current {
 
     /// Its name, if it was given one.
     pub fn name(self) -> Option<Rc<str>> {
-        self.on_own(engine::Engine::name).flatten()
+        self.on_own(Engine::name).flatten()
     }
 
     /// Names it, for the log.
@@ -224,29 +155,8 @@ impl Current {
         self.on_own(|engine| engine.set_daemon(daemon));
     }
 
-    fn on_own<R>(self, f: impl FnOnce(&engine::Engine) -> R) -> Option<R> {
+    fn on_own<R>(self, f: impl FnOnce(&Engine) -> R) -> Option<R> {
         current::with(|engine| (engine.running_key().pack() as u64 == self.id).then(|| f(engine)))
             .flatten()
     }
-}
-
-/// A coroutine, as the log calls it.
-#[derive(Clone, Copy)]
-enum Who<'a> {
-    Named(&'a str),
-    SpawnedAt(&'static Location<'static>),
-}
-
-impl fmt::Display for Who<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Who::Named(name) => f.write_str(name),
-            Who::SpawnedAt(place) => write!(f, "the coroutine spawned at {place}"),
-        }
-    }
-}
-
-/// Tells the log of a panic that nobody else will see.
-fn log_panic(whose: Who<'_>, payload: &(dyn Any + Send)) {
-    log::error(format_args!("{whose} panicked: {}", panic_text(payload)));
 }

@@ -17,7 +17,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AsynCoro, Builder, LARGE, Statistics, current, engine::Engine};
+use super::{
+    asyncoro::{AsynCoro, Builder},
+    cell::LARGE,
+    current,
+    engine::Engine,
+    statistics::Statistics,
+};
 use crate::{driver::Driver, log};
 
 /// Resumes between two questions to the driver.

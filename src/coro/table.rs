@@ -7,13 +7,10 @@
 use std::mem;
 
 use super::{
-    Who,
     cell::Body,
-    waker::{GENERATIONS, Key},
+    key::{GENERATIONS, Key, MAIN},
+    who::Who,
 };
-
-/// The place of `run`'s own future, which is in no entry.
-pub(super) const MAIN: u32 = u32::MAX;
 
 /// Bits of an entry.
 mod flags {

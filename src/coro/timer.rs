@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Waiter;
+use super::waiter::Waiter;
 
 /// Names an armed timer. It stays valid, as "not armed", after the timer has fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

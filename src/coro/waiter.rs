@@ -13,10 +13,7 @@ use std::{
     task::Waker,
 };
 
-use super::{
-    engine::Engine,
-    waker::{Key, wake_word},
-};
+use super::{engine::Engine, key::Key, waker::wake_word};
 use crate::foreign;
 
 /// See the module's page.

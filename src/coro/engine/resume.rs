@@ -6,9 +6,9 @@ use super::{BUDGET, Engine, MANY_BYTES, count};
 use crate::{
     coro::{
         cell::Body,
-        log_panic,
-        table::{MAIN, Next},
-        waker::Key,
+        key::{Key, MAIN},
+        table::Next,
+        who::log_panic,
     },
     driver::Driver,
     foreign, log,
