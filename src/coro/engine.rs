@@ -26,7 +26,10 @@ use std::{
 };
 
 use super::{
-    cell::{self, Body, Joint},
+    cell::{
+        self, Joint,
+        body::{Body, publish_places},
+    },
     inbox::{self, Inbox, Post},
     key::{Key, MAIN},
     settle::Settling,
@@ -462,7 +465,7 @@ impl Engine {
                 Post::Call(call) => call(self),
             }
         }
-        cell::publish_places();
+        publish_places();
         self.spare_posts.replace(posts);
     }
 

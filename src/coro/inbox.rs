@@ -17,7 +17,7 @@ use std::{
     thread::{self, ThreadId},
 };
 
-use super::{cell::Unstarted, engine::Engine, key::Key};
+use super::{cell::body::Unstarted, engine::Engine, key::Key};
 use crate::{
     driver::Doorbell,
     fork::{self, Global},

@@ -7,7 +7,7 @@
 use std::mem;
 
 use super::{
-    cell::Body,
+    cell::body::Body,
     key::{GENERATIONS, Key, MAIN},
     who::Who,
 };

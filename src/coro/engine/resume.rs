@@ -5,7 +5,7 @@ use std::{fmt, mem::ManuallyDrop, task::Context, time::Duration};
 use super::{BUDGET, Engine, MANY_BYTES, count};
 use crate::{
     coro::{
-        cell::Body,
+        cell::body::Body,
         key::{Key, MAIN},
         table::Next,
         who::log_panic,
