@@ -15,7 +15,7 @@ use super::{
     cell, current,
     engine::{AroundWaits, Engine, Settings},
     handle::Coro,
-    inbox::{Inbox, Post},
+    inbox::{self, Answer, Inbox, Post},
     key::Key,
     scheduler::Scheduler,
     statistics::Statistics,
@@ -80,7 +80,7 @@ impl AsynCoro {
     }
 
     pub(super) fn of(engine: &Engine) -> AsynCoro {
-        AsynCoro { inbox: Arc::clone(&engine.inbox), slot: engine.slot, thread: None }
+        AsynCoro { inbox: Arc::clone(&engine.inbox), slot: engine.local.slot, thread: None }
     }
 
     /// Starts a coroutine in the scheduler's thread; `make` is sent there and makes the future.
@@ -107,7 +107,7 @@ impl AsynCoro {
     /// On the scheduler's own thread, which would wait for itself.
     #[track_caller]
     pub fn join(&self) {
-        self.ask("join", |engine, done| engine.when_idle(done));
+        self.ask("join", Post::TellIdle);
     }
 
     /// Ends all coroutines, daemons too, in the scheduler's thread. A scheduler with a thread of
@@ -122,13 +122,7 @@ impl AsynCoro {
     #[track_caller]
     pub fn terminate(&self) {
         let stop = self.thread.is_some();
-        self.ask("terminate", move |engine, done| {
-            engine.end_all();
-            if stop {
-                engine.stop();
-            }
-            done(());
-        });
+        self.ask("terminate", |done| Post::EndAll { stop, done });
         // In a child of fork(2) there is no such thread.
         if let Some(thread) = &self.thread
             && !self.inbox.is_inherited()
@@ -152,31 +146,23 @@ impl AsynCoro {
         if let Some(statistics) = own {
             return statistics;
         }
-        self.ask("statistics", |engine, done| done(engine.statistics())).unwrap_or_default()
+        self.ask("statistics", Post::Statistics).unwrap_or_default()
     }
 
     fn is(&self, engine: &Engine) -> bool {
         Arc::ptr_eq(&self.inbox, &engine.inbox)
     }
 
-    /// Has `question` asked in the scheduler's thread and waits for the answer; `None` if the
+    /// Sends a question to the scheduler's thread and waits for the answer; `None` if the
     /// scheduler has ended, or ends before.
     #[track_caller]
-    fn ask<T: Send + 'static>(
-        &self,
-        call: &str,
-        question: impl FnOnce(&Engine, Box<dyn FnOnce(T) + Send>) + Send + 'static,
-    ) -> Option<T> {
+    fn ask<T>(&self, call: &str, question: impl FnOnce(Answer<T>) -> Post) -> Option<T> {
         assert!(
             !self.inbox.is_own(),
             "{call}() would block the scheduler it waits for: call it in another thread"
         );
-        let (answer, wait) = mpsc::sync_channel(1);
-        let done = Box::new(move |value| {
-            let _ = answer.send(value);
-        });
-        let post = Post::Call(Box::new(move |engine: &Engine| question(engine, done)));
-        self.inbox.send(post).ok()?;
+        let (answer, wait) = inbox::answer();
+        self.inbox.send(question(answer)).ok()?;
         wait.recv().ok()
     }
 }
@@ -193,7 +179,7 @@ impl Drop for Background {
             // The thread is the parent's alone: there is none to be detached.
             return mem::forget(mem::take(&mut self.handle));
         }
-        let _ = self.inbox.send(Post::Call(Box::new(Engine::stop)));
+        let _ = self.inbox.send(Post::Stop);
     }
 }
 

@@ -30,12 +30,12 @@ use super::{
         self, Joint,
         body::{Body, publish_places},
     },
-    inbox::{self, Inbox, Post},
+    inbox::{self, Answer, Inbox, Post},
     key::{Key, MAIN},
+    local::Local,
     settle::Settling,
     sources::{Source, Sources},
     statistics::Statistics,
-    table::Table,
     timer::{TimerKey, Timers},
     waiter::Waiter,
     watch::{Lingering, Retry},
@@ -91,11 +91,10 @@ pub(super) fn count(counter: &Cell<u64>, more: usize) {
 /// See the module's page.
 pub(crate) struct Engine {
     own: Weak<Engine>,
-    pub(super) slot: u16,
+    pub(super) local: Local,
     pub(super) settings: Settings,
     pub(super) inbox: Arc<Inbox>,
     pub(super) counters: Counters,
-    table: RefCell<Table>,
     pub(super) timers: RefCell<Timers>,
     pub(super) driver: RefCell<Driver>,
     pub(super) sources: RefCell<Sources>,
@@ -118,16 +117,11 @@ pub(crate) struct Engine {
     pub(super) starved: RefCell<Vec<Waker>>,
     names: RefCell<HashMap<u32, Rc<str>>>,
     /// Told when no coroutine is left but daemons.
-    idle_listeners: RefCell<Vec<Answer>>,
+    idle_listeners: RefCell<Vec<Answer<()>>>,
     stopped: Cell<bool>,
     budget: Cell<u32>,
     /// Bytes that verbs may still move in this turn before it ends early.
     bytes_left: Cell<usize>,
-    /// The key, as a waker's word, of the coroutine that is being resumed; zero while nobody is.
-    /// Between two resumes, where no foreign code runs, it may still be the last one's.
-    running: Cell<usize>,
-    /// Whether it was woken meanwhile.
-    woken: Cell<bool>,
     /// Resumes that the turn has left: with none, it ends with whoever is resumed now, and the
     /// driver is asked.
     times_left: Cell<usize>,
@@ -143,9 +137,6 @@ pub(crate) struct Engine {
     process: u32,
 }
 
-/// How another thread is told what it has asked for.
-pub(super) type Answer = Box<dyn FnOnce(()) + Send>;
-
 /// Immediate completions that a coroutine may have in one resume before others get their turn.
 const BUDGET: u32 = 128;
 
@@ -159,18 +150,16 @@ const MANY_BYTES: usize = 16 << 10;
 impl Engine {
     pub(super) fn new(settings: Settings) -> io::Result<Rc<Engine>> {
         fork::watch();
-        super::current::forget_in_children();
         let driver = Driver::new(settings.driver, settings.spin)?;
         let inbox = Arc::new(Inbox::new(driver.bell()));
         let slot = inbox::register(&inbox)
             .ok_or_else(|| io::Error::other("65,535 schedulers are running in this process"))?;
         Ok(Rc::new_cyclic(|own| Engine {
             own: Weak::clone(own),
-            slot,
+            local: Local::new(slot),
             settings,
             inbox,
             counters: Counters::default(),
-            table: RefCell::new(Table::new()),
             timers: RefCell::new(Timers::new(Driver::now())),
             sources: RefCell::new(Sources::new()),
             duplicates: RefCell::default(),
@@ -189,8 +178,6 @@ impl Engine {
             stopped: Cell::new(false),
             budget: Cell::new(BUDGET),
             bytes_left: Cell::new(TURN_BYTES),
-            running: Cell::new(0),
-            woken: Cell::new(false),
             times_left: Cell::new(0),
             ending: Cell::new(false),
             turn_began: Cell::new(None),
@@ -234,7 +221,7 @@ impl Engine {
     }
 
     fn close_inbox(&self) {
-        inbox::unregister(self.slot);
+        inbox::unregister(self.local.slot);
         for post in self.inbox.close() {
             if let Post::Start(unstarted) = post {
                 unstarted.refuse();
@@ -261,34 +248,8 @@ impl Engine {
             self.finish(body, None);
         } else {
             count(&self.counters.spawned, 1);
-            self.table.borrow_mut().insert(self.slot, body);
+            self.local.table.borrow_mut().insert(self.local.slot, body);
         }
-    }
-
-    /// Wakes the coroutine of a waker's word; `false` if it is another scheduler's.
-    #[inline]
-    pub(crate) fn wake_own(&self, word: usize) -> bool {
-        self.wake_running(word) || self.wake_other(Key::unpack(word))
-    }
-
-    /// Wakes the coroutine of a waker's word if it is the one that is being resumed.
-    #[inline]
-    pub(super) fn wake_running(&self, word: usize) -> bool {
-        let is_running = word == self.running.get();
-        if is_running {
-            self.woken.set(true);
-        }
-        is_running
-    }
-
-    /// The same for any other; `false` if it is another scheduler's.
-    #[inline(never)]
-    pub(super) fn wake_other(&self, key: Key) -> bool {
-        let own = key.slot == self.slot;
-        if own {
-            self.table.borrow_mut().wake(key);
-        }
-        own
     }
 
     /// Ends the turn with the coroutine that is resumed now: what it has done has taken long, and
@@ -298,12 +259,12 @@ impl Engine {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.table.borrow().is_idle()
+        self.local.table.borrow().is_idle()
     }
 
     /// Coroutines that keep `run` from returning.
     pub(super) fn holding(&self) -> usize {
-        let table = self.table.borrow();
+        let table = self.local.table.borrow();
         table.alive() - table.daemons()
     }
 
@@ -315,11 +276,11 @@ impl Engine {
 
     /// Makes `run`'s own future ready.
     fn wake_main(&self) {
-        self.table.borrow_mut().wake_place(MAIN);
+        self.local.table.borrow_mut().wake_place(MAIN);
     }
 
     fn main_key(&self) -> Key {
-        Key::of_scheduler(self.slot)
+        Key::of_scheduler(self.local.slot)
     }
 
     pub(super) fn main_waker(&self) -> Waker {
@@ -327,17 +288,17 @@ impl Engine {
     }
 
     pub(super) fn running_key(&self) -> Key {
-        let word = self.running.get();
+        let word = self.local.running.get();
         if word == 0 { self.main_key() } else { Key::unpack(word) }
     }
 
     pub(super) fn set_daemon(&self, daemon: bool) {
-        self.table.borrow_mut().set_daemon(self.running_key().index, daemon);
+        self.local.table.borrow_mut().set_daemon(self.running_key().index, daemon);
     }
 
     pub(super) fn set_name(&self, name: &str) {
         let index = self.running_key().index;
-        if self.table.borrow_mut().set_named(index) {
+        if self.local.table.borrow_mut().set_named(index) {
             self.names.borrow_mut().insert(index, Rc::from(name));
         }
     }
@@ -348,9 +309,9 @@ impl Engine {
 
     /// `name/id` of every coroutine that keeps `run` from returning; without a name, the place.
     pub(super) fn stragglers(&self) -> Vec<String> {
-        let (table, names) = (self.table.borrow(), self.names.borrow());
+        let (table, names) = (self.local.table.borrow(), self.names.borrow());
         let shown = |index: u32| {
-            let id = table.key(self.slot, index).pack();
+            let id = table.key(self.local.slot, index).pack();
             match (names.get(&index), table.who(index)) {
                 (Some(name), _) => format!("{name}/{id}"),
                 (None, Some(who)) => format!("{who}/{id}"),
@@ -361,18 +322,27 @@ impl Engine {
     }
 
     /// Has `done` called when no coroutine is left but daemons.
-    pub(super) fn when_idle(&self, done: Answer) {
+    fn when_idle(&self, done: Answer<()>) {
         self.idle_listeners.borrow_mut().push(done);
     }
 
     pub(super) fn tell_idle(&self) {
         if !self.idle_listeners.borrow().is_empty() && self.holding() == 0 {
-            self.idle_listeners.take().into_iter().for_each(|done| done(()));
+            self.idle_listeners.take().into_iter().for_each(|done| done.give(()));
         }
     }
 
+    /// Ends every coroutine because another thread has asked for it.
+    fn end_all_and(&self, stop: bool, done: Answer<()>) {
+        self.end_all();
+        if stop {
+            self.stop();
+        }
+        done.give(());
+    }
+
     /// Has a scheduler with a thread of its own end once its coroutines have.
-    pub(super) fn stop(&self) {
+    fn stop(&self) {
         self.stopped.set(true);
         self.wake_main();
     }
@@ -460,9 +430,12 @@ impl Engine {
         self.inbox.take(&mut posts);
         for post in posts.drain(..) {
             match post {
-                Post::Wake(key) => self.table.borrow_mut().wake(key),
+                Post::Wake(key) => self.local.table.borrow_mut().wake(key),
                 Post::Start(unstarted) => self.take_in(unstarted.into_body()),
-                Post::Call(call) => call(self),
+                Post::TellIdle(done) => self.when_idle(done),
+                Post::EndAll { stop, done } => self.end_all_and(stop, done),
+                Post::Statistics(answer) => answer.give(self.statistics()),
+                Post::Stop => self.stop(),
             }
         }
         publish_places();
@@ -491,7 +464,7 @@ impl Engine {
 
     /// Counts for `statistics`.
     pub(super) fn statistics(&self) -> Statistics {
-        let table = self.table.borrow();
+        let table = self.local.table.borrow();
         Statistics {
             coroutines: table.alive(),
             daemons: table.daemons(),
@@ -504,6 +477,18 @@ impl Engine {
             events: self.counters.events.get(),
             flushes: self.counters.flushes.get(),
             driver: self.driver.try_borrow().map_or("", |driver| driver.name()),
+        }
+    }
+}
+
+impl Waiter {
+    /// Wakes whom the waiter is for, who most likely is a coroutine of `engine`.
+    #[inline]
+    pub(crate) fn wake_on(self, engine: &Engine) {
+        if self.is_key() && engine.local.wake_own(self.word().addr()) {
+            mem::forget(self);
+        } else {
+            self.wake();
         }
     }
 }

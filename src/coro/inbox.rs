@@ -1,4 +1,4 @@
-//! The only door between threads: wakes, new coroutines and calls from elsewhere.
+//! The only way in from other threads: wakes, new coroutines and questions.
 //!
 //! Each scheduler has one inbox. Whoever is on another thread puts a post in and rings; the
 //! scheduler empties it once a turn. A coroutine stands in it at most once, however often it is
@@ -13,11 +13,12 @@ use std::{
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, SyncSender},
     },
     thread::{self, ThreadId},
 };
 
-use super::{cell::body::Unstarted, engine::Engine, key::Key};
+use super::{cell::body::Unstarted, key::Key, statistics::Statistics};
 use crate::{
     driver::Doorbell,
     fork::{self, Global},
@@ -30,8 +31,31 @@ pub(super) enum Post {
     Wake(Key),
     /// Take in a new coroutine.
     Start(Unstarted),
-    /// Do something in the scheduler's thread.
-    Call(Box<dyn FnOnce(&Engine) + Send>),
+    /// Tell when no coroutine is left but daemons.
+    TellIdle(Answer<()>),
+    /// End all coroutines, and with `stop` the scheduler, which then has a thread of its own.
+    EndAll { stop: bool, done: Answer<()> },
+    /// Tell what the scheduler has done and holds.
+    Statistics(Answer<Statistics>),
+    /// End the scheduler, which has a thread of its own, once its coroutines have ended.
+    Stop,
+}
+
+/// The way back to a thread that has asked something and waits. One that is dropped tells it that
+/// there will be no answer.
+pub(super) struct Answer<T>(SyncSender<T>);
+
+/// Makes a way back, and the end at which the answer comes out.
+pub(super) fn answer<T>() -> (Answer<T>, Receiver<T>) {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    (Answer(sender), receiver)
+}
+
+impl<T> Answer<T> {
+    /// Gives the answer. Whoever has asked may have gone.
+    pub(super) fn give(self, value: T) {
+        let _ = self.0.send(value);
+    }
 }
 
 struct Mail {

@@ -32,6 +32,7 @@ pub(crate) mod engine;
 mod handle;
 mod inbox;
 mod key;
+mod local;
 mod memory;
 mod scheduler;
 pub(crate) mod settle;

@@ -13,7 +13,7 @@ use std::{
     task::Waker,
 };
 
-use super::{engine::Engine, key::Key, waker::wake_word};
+use super::{key::Key, waker::wake_word};
 use crate::foreign;
 
 /// See the module's page.
@@ -65,17 +65,6 @@ impl Waiter {
         } else {
             // SAFETY: the word is a box that `of` leaked; forgetting `self` leaves it to us.
             wake_foreign(unsafe { Box::from_raw(word.cast::<Waker>().as_ptr()) });
-        }
-    }
-
-    /// The same, for a caller who knows the scheduler that most likely it is one of.
-    #[inline]
-    pub(crate) fn wake_on(self, engine: &Engine) {
-        let word = self.0;
-        if is_key(word) && engine.wake_own(word.addr().get()) {
-            mem::forget(self);
-        } else {
-            self.wake();
         }
     }
 

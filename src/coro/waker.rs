@@ -19,7 +19,7 @@ use std::{
     task::{RawWaker, RawWakerVTable, Waker},
 };
 
-use super::{current, inbox, key::Key};
+use super::{inbox, key::Key, local};
 use crate::foreign;
 
 impl Key {
@@ -45,7 +45,7 @@ impl Key {
 /// Wakes the coroutine of a number made by [`Key::pack`], from any thread.
 #[inline]
 pub(crate) fn wake_word(word: usize) {
-    if !current::wake_running(word) {
+    if !local::wake_running(word) {
         wake_another(word);
     }
 }
@@ -54,7 +54,7 @@ pub(crate) fn wake_word(word: usize) {
 #[inline(never)]
 fn wake_another(word: usize) {
     let key = Key::unpack(word);
-    if !current::wake_other(key) {
+    if !local::wake_other(key) {
         inbox::wake(key);
     }
 }

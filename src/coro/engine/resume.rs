@@ -19,8 +19,8 @@ impl Engine {
     pub(in crate::coro) fn resume_main(&self, resume: impl FnOnce()) {
         self.begin(self.main_key());
         resume();
-        self.running.set(0);
-        if self.woken.get() {
+        self.local.running.set(0);
+        if self.local.woken.get() {
             self.wake_main();
         }
     }
@@ -28,7 +28,7 @@ impl Engine {
     /// A fresh budget for the coroutine of `key`, which is resumed now.
     #[inline]
     fn begin(&self, key: Key) {
-        self.running.set(key.pack());
+        self.local.running.set(key.pack());
         self.begin_again();
     }
 
@@ -37,7 +37,7 @@ impl Engine {
     fn begin_again(&self) {
         count(&self.counters.resumes, 1);
         self.budget.set(BUDGET);
-        self.woken.set(false);
+        self.local.woken.set(false);
     }
 
     /// Begins a turn, in which coroutines are resumed at most so many times.
@@ -92,7 +92,7 @@ impl Engine {
     fn resume_ready_by(&self, resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool) -> bool {
         let mut is_mains_turn = false;
         while self.takes_a_time() {
-            let next = self.table.borrow_mut().next();
+            let next = self.local.table.borrow_mut().next();
             match next {
                 Some(Next::Coroutine { index, generation, body }) => {
                     self.resume(index, generation, body, &resume);
@@ -105,7 +105,7 @@ impl Engine {
             }
             self.refuse_in_child();
         }
-        self.running.set(0);
+        self.local.running.set(0);
         is_mains_turn
     }
 
@@ -129,22 +129,22 @@ impl Engine {
         mut body: Body,
         resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool,
     ) {
-        let key = Key { slot: self.slot, generation, index };
+        let key = Key { slot: self.local.slot, generation, index };
         // A waker of ours owns nothing, and its drop is a call for nothing.
         let waker = ManuallyDrop::new(key.waker());
-        self.running.set(key.pack());
+        self.local.running.set(key.pack());
         loop {
             self.begin_again();
             if resume(&mut body, &mut Context::from_waker(&waker), index) {
                 // It may still be woken by what it drops, which then is nothing.
                 self.end(index, body);
-                self.running.set(0);
+                self.local.running.set(0);
                 return;
             }
-            let woken = self.woken.get();
-            let goes_on = woken && self.table.borrow_mut().is_idle() && !self.is_inherited();
+            let woken = self.local.woken.get();
+            let goes_on = woken && self.local.table.borrow_mut().is_idle() && !self.is_inherited();
             if !goes_on || !self.takes_a_time() {
-                self.table.borrow_mut().put_back(index, body, woken);
+                self.local.table.borrow_mut().put_back(index, body, woken);
                 return;
             }
         }
@@ -166,7 +166,7 @@ impl Engine {
 
     #[inline]
     fn end(&self, index: u32, body: Body) {
-        let removed = self.table.borrow_mut().remove(index);
+        let removed = self.local.table.borrow_mut().remove(index);
         if removed.named {
             self.end_named(index, body);
         } else {
@@ -194,19 +194,19 @@ impl Engine {
     /// Ends every coroutine. What is spawned meanwhile ends at once.
     pub(in crate::coro) fn end_all(&self) {
         self.ending.set(true);
-        self.table.borrow_mut().stop_queueing();
+        self.local.table.borrow_mut().stop_queueing();
         let mut from = 0;
         loop {
-            let Some(index) = self.table.borrow().any_from(from) else { break };
-            let begun = self.table.borrow_mut().begin(index);
+            let Some(index) = self.local.table.borrow().any_from(from) else { break };
+            let begun = self.local.table.borrow_mut().begin(index);
             if let Some((mut body, generation)) = begun {
-                self.begin(Key { slot: self.slot, generation, index });
+                self.begin(Key { slot: self.local.slot, generation, index });
                 body.end();
                 self.end(index, body);
             }
             from = index;
         }
-        self.running.set(0);
+        self.local.running.set(0);
         self.ending.set(false);
         self.tell_idle();
     }

@@ -30,6 +30,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/coro/cell/joint.rs",
     "src/coro/cell/unseen.rs",
     "src/coro/current.rs",
+    "src/coro/local.rs",
     "src/coro/memory.rs",
     "src/coro/waiter.rs",
     "src/coro/waker.rs",
