@@ -20,11 +20,7 @@ use super::{
     scheduler::Scheduler,
     statistics::Statistics,
 };
-use crate::{
-    driver::{DEFAULT_SPIN, Kind},
-    log,
-    primitives::Arc,
-};
+use crate::{driver::Kind, log, primitives::Arc};
 
 /// A handle to a scheduler, for any thread: start coroutines in it, wait for them, end them.
 ///
@@ -79,8 +75,8 @@ impl AsynCoro {
         current::expect("AsynCoro::current", AsynCoro::of)
     }
 
-    pub(super) fn of(engine: &Engine) -> AsynCoro {
-        AsynCoro { inbox: Arc::clone(&engine.inbox), slot: engine.local.slot, thread: None }
+    fn of(engine: &Engine) -> AsynCoro {
+        AsynCoro { inbox: Arc::clone(&engine.inbox), slot: engine.run.local.slot, thread: None }
     }
 
     /// Starts a coroutine in the scheduler's thread; `make` is sent there and makes the future.
@@ -167,6 +163,13 @@ impl AsynCoro {
     }
 }
 
+impl Scheduler {
+    /// A handle to this scheduler that other threads can use.
+    pub fn handle(&self) -> AsynCoro {
+        AsynCoro::of(&self.engine)
+    }
+}
+
 impl fmt::Debug for AsynCoro {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsynCoro").field("slot", &self.slot).finish_non_exhaustive()
@@ -204,16 +207,8 @@ pub struct Builder {
 impl Builder {
     /// The defaults.
     #[allow(clippy::new_without_default, reason = "AsynCoro::builder() is the one way to say it")]
-    pub(super) fn new() -> Builder {
-        let settings = Settings {
-            driver: Kind::from_environment(),
-            spin: DEFAULT_SPIN,
-            drain: Duration::from_secs(1),
-            linger: Duration::from_secs(5),
-            slow_resume: None,
-            around_waits: None,
-        };
-        Builder { name: "asyncoro".to_owned(), settings }
+    fn new() -> Builder {
+        Builder { name: "asyncoro".to_owned(), settings: Settings::new() }
     }
 
     /// Name of the thread that [`Builder::start`] makes (default `asyncoro`).
@@ -310,7 +305,7 @@ impl Builder {
     /// # Errors
     /// The system's, if there is no descriptor left for its driver.
     pub fn build(self) -> io::Result<Scheduler> {
-        Ok(Scheduler::with_engine(Engine::new(self.settings)?))
+        Ok(Scheduler { engine: Engine::new(self.settings)? })
     }
 
     /// Starts a scheduler on a thread of its own.
@@ -341,7 +336,7 @@ impl Builder {
 /// Ends when the scheduler is told to stop.
 fn stopped() -> impl Future<Output = ()> {
     future::poll_fn(|_| {
-        let stopped = current::expect("stopped", Engine::is_stopped);
+        let stopped = current::expect("stopped", |engine| engine.run.is_stopped());
         if stopped { Poll::Ready(()) } else { Poll::Pending }
     })
 }

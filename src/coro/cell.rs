@@ -46,7 +46,7 @@ use std::{
 
 pub(super) use self::joint::Joint;
 use self::{
-    body::{Body, Run, Unstarted},
+    body::{Body, Runnable, Unstarted},
     head::{Head, Log},
     joint::{Join, waiter},
     unseen::{Named, caught, drop_caught, unname},
@@ -66,7 +66,7 @@ struct Cell<F: Future> {
     stage: UnsafeCell<Stage<F>>,
 }
 
-impl<F: Future> Run for Cell<F> {
+impl<F: Future> Runnable for Cell<F> {
     unsafe fn resume(&self, cx: &mut Context<'_>) -> bool {
         self.stage.with_mut(|stage| {
             // SAFETY: the caller is the one Body, so nobody else looks at the stage while it runs.

@@ -70,7 +70,7 @@ pub(super) fn enter(engine: &Rc<Engine>) -> Entered {
     // SAFETY: the guard below holds a reference to the engine, which holds what wakes look at, and
     // drops it after the guard that is made here; guards are locals of the frames named in `with`,
     // which are left in the opposite order.
-    let wakes = unsafe { local::enter(&engine.local) };
+    let wakes = unsafe { local::enter(&engine.run.local) };
     Entered { _wakes: wakes, engine, before }
 }
 

@@ -35,15 +35,11 @@ mod key;
 mod local;
 mod memory;
 mod scheduler;
-pub(crate) mod settle;
-pub(crate) mod sources;
 mod state;
 mod statistics;
 mod table;
-mod timer;
 mod waiter;
 pub(crate) mod waker;
-mod watch;
 mod who;
 
 use std::{
@@ -53,7 +49,7 @@ use std::{
     task::Poll,
 };
 
-pub(crate) use self::{alarm::Alarm, scheduler::aside, waiter::Waiter, watch::RETRY_PAUSE};
+pub(crate) use self::{alarm::Alarm, engine::RETRY_PAUSE, scheduler::aside, waiter::Waiter};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
     ended::Ended,
@@ -62,6 +58,16 @@ pub use self::{
     statistics::Statistics,
 };
 use self::{cell::LARGE, engine::Engine};
+
+/// The pauses of `engine`, under the name by which sockets know them.
+pub(crate) mod settle {
+    pub(crate) use crate::coro::engine::{FIRST_PAUSE, LAST_PAUSE};
+}
+
+/// The trait of `engine`, under the name by which sockets know it.
+pub(crate) mod sources {
+    pub(crate) use crate::coro::engine::Source;
+}
 
 /// Starts a coroutine on this thread's scheduler, behind all that are ready.
 ///
@@ -83,7 +89,7 @@ pub fn spawn<F: Future + 'static>(future: F) -> Coro<F::Output> {
 #[inline]
 fn spawn_small<F: Future + 'static>(future: F) -> Coro<F::Output> {
     let spawned = Location::caller();
-    current::expect("spawn", |engine| Coro::new(engine.spawn(future, spawned)))
+    current::expect("spawn", |engine| Coro::new(engine.run.spawn(future, spawned)))
 }
 
 /// Lets every other ready coroutine go first, once.
@@ -125,7 +131,9 @@ pub fn yield_now() -> impl Future<Output = ()> {
 /// Outside a running scheduler.
 #[track_caller]
 pub fn current() -> Current {
-    current::expect("coro::current", |engine| Current { id: engine.running_key().pack() as u64 })
+    current::expect("coro::current", |engine| Current {
+        id: engine.run.running_key().pack() as u64,
+    })
 }
 
 /// The running coroutine, see [`current`]. Its setters are for that coroutine only and do nothing
@@ -143,21 +151,23 @@ impl Current {
 
     /// Its name, if it was given one.
     pub fn name(self) -> Option<Rc<str>> {
-        self.on_own(Engine::name).flatten()
+        self.on_own(|engine| engine.run.name()).flatten()
     }
 
     /// Names it, for the log.
     pub fn set_name(self, name: &str) {
-        self.on_own(|engine| engine.set_name(name));
+        self.on_own(|engine| engine.run.set_name(name));
     }
 
     /// Whether it is a daemon, for which [`run`] does not wait.
     pub fn set_daemon(self, daemon: bool) {
-        self.on_own(|engine| engine.set_daemon(daemon));
+        self.on_own(|engine| engine.run.set_daemon(daemon));
     }
 
     fn on_own<R>(self, f: impl FnOnce(&Engine) -> R) -> Option<R> {
-        current::with(|engine| (engine.running_key().pack() as u64 == self.id).then(|| f(engine)))
-            .flatten()
+        current::with(|engine| {
+            (engine.run.running_key().pack() as u64 == self.id).then(|| f(engine))
+        })
+        .flatten()
     }
 }

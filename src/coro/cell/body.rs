@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The scheduler's end of a cell. It must be ended with [`Body::finish`].
-pub(in crate::coro) struct Body(NonNull<dyn Run>);
+pub(in crate::coro) struct Body(NonNull<dyn Runnable>);
 
 impl Body {
     /// Makes the scheduler's end of a cell.
@@ -22,16 +22,16 @@ impl Body {
     /// # Safety
     /// The pointer came from [`Owned::into_raw`](crate::coro::memory::Owned::into_raw), a [`Head`]
     /// is the first field of what it points to, and there is no other `Body` of it.
-    pub(super) unsafe fn new(cell: NonNull<dyn Run>) -> Body {
+    pub(super) unsafe fn new(cell: NonNull<dyn Runnable>) -> Body {
         Body(cell)
     }
 
     /// The cell as it was given, which is not the caller's before the state says so.
-    pub(super) fn as_raw(&self) -> NonNull<dyn Run> {
+    pub(super) fn as_raw(&self) -> NonNull<dyn Runnable> {
         self.0
     }
 
-    pub(super) fn cell(&self) -> &dyn Run {
+    pub(super) fn cell(&self) -> &dyn Runnable {
         // SAFETY: the Body holds the cell until `finish`, which consumes it.
         unsafe { self.0.as_ref() }
     }
@@ -76,7 +76,7 @@ impl Body {
 }
 
 /// The scheduler's view of a cell.
-pub(super) trait Run {
+pub(super) trait Runnable {
     /// Polls the future; `true` when it has ended and its result is in place.
     ///
     /// # Safety

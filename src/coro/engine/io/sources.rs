@@ -1,56 +1,37 @@
 //! What the driver's events are about: a table of registered sources, by token.
 //!
-//! The scheduler knows a source only as the trait below, which `socket/core.rs` implements. The
-//! table holds weak references: a socket that is dropped takes itself out. A place's generation is
+//! The table holds weak references: a socket that is dropped takes itself out. A place's generation is
 //! part of the token, so an event that was under way when a descriptor was closed finds nobody,
 //! even if the kernel has given the number away again.
 
 use std::rc::{Rc, Weak};
 
-use super::{engine::Engine, table::make_room};
-use crate::driver::{Ready, Token};
+use crate::{coro::table::make_room, driver::Token};
 
-/// Something with a descriptor that the scheduler watches and flushes.
-pub(crate) trait Source {
-    /// The driver says that something is ready.
-    fn ready(self: Rc<Self>, ready: Ready, engine: &Engine);
-    /// The pause is over that it has asked for ([`Engine::retry_later`]): what the system had no
-    /// memory for may go now.
-    fn retry(self: Rc<Self>, engine: &Engine);
-    /// The turn ends: send what is queued, as far as it goes.
-    fn flush(self: Rc<Self>, engine: &Engine);
-    /// Whether something is queued that could still be sent.
-    fn has_unsent(&self) -> bool;
-    /// Looks whether what was sent by a dropped socket has arrived, so that it can be closed.
-    fn settle(&self) -> bool;
-    /// Gives up what is queued, and closes; says what it was for the log.
-    fn abandon(&self) -> String;
-}
-
-struct Place {
-    source: Option<Weak<dyn Source>>,
+struct Place<S: ?Sized> {
+    source: Option<Weak<S>>,
     generation: u32,
     next_free: u32,
 }
 
-/// See the module's page.
-pub(super) struct Sources {
-    places: Vec<Place>,
+/// The registered sources.
+pub(in crate::coro::engine) struct Sources<S: ?Sized> {
+    places: Vec<Place<S>>,
     free: u32,
     registered: usize,
 }
 
-impl Sources {
-    pub(super) fn new() -> Sources {
+impl<S: ?Sized> Sources<S> {
+    pub(super) fn new() -> Sources<S> {
         Sources { places: Vec::new(), free: NONE, registered: 0 }
     }
 
     /// Sources in the table.
-    pub(super) fn registered(&self) -> usize {
+    pub(in crate::coro::engine) fn registered(&self) -> usize {
         self.registered
     }
 
-    pub(super) fn insert(&mut self, source: Weak<dyn Source>) -> Token {
+    pub(in crate::coro::engine) fn insert(&mut self, source: Weak<S>) -> Token {
         self.registered += 1;
         let index = if self.free == NONE {
             let index = u32::try_from(self.places.len()).ok().filter(|&index| index != NONE);
@@ -68,7 +49,7 @@ impl Sources {
     }
 
     /// The source of a token, unless it is gone.
-    pub(super) fn get(&self, token: Token) -> Option<Rc<dyn Source>> {
+    pub(in crate::coro::engine) fn get(&self, token: Token) -> Option<Rc<S>> {
         let place = self.places.get(token.0 as u32 as usize)?;
         if u64::from(place.generation) != token.0 >> 32 {
             return None;
@@ -76,7 +57,7 @@ impl Sources {
         place.source.as_ref()?.upgrade()
     }
 
-    pub(super) fn remove(&mut self, token: Token) {
+    pub(in crate::coro::engine) fn remove(&mut self, token: Token) {
         let index = token.0 as u32;
         let Some(place) = self.places.get_mut(index as usize) else { return };
         if u64::from(place.generation) == token.0 >> 32 && place.source.take().is_some() {
@@ -87,10 +68,9 @@ impl Sources {
         }
     }
 
-    /// All sources that still have something to send.
-    pub(super) fn unsent(&self) -> Vec<Rc<dyn Source>> {
-        let living = self.places.iter().filter_map(|place| place.source.as_ref()?.upgrade());
-        living.filter(|source| source.has_unsent()).collect()
+    /// All sources that are there.
+    pub(in crate::coro::engine) fn living(&self) -> impl Iterator<Item = Rc<S>> {
+        self.places.iter().filter_map(|place| place.source.as_ref()?.upgrade())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, mem::ManuallyDrop, task::Context, time::Duration};
 
-use super::{BUDGET, Engine, MANY_BYTES, count};
+use super::{BUDGET, Run, count};
 use crate::{
     coro::{
         cell::body::Body,
@@ -14,7 +14,7 @@ use crate::{
     foreign, log,
 };
 
-impl Engine {
+impl Run {
     /// Calls `resume` for `run`'s own future, with a fresh budget.
     pub(in crate::coro) fn resume_main(&self, resume: impl FnOnce()) {
         self.begin(self.main_key());
@@ -27,7 +27,7 @@ impl Engine {
 
     /// A fresh budget for the coroutine of `key`, which is resumed now.
     #[inline]
-    fn begin(&self, key: Key) {
+    pub(super) fn begin(&self, key: Key) {
         self.local.running.set(key.pack());
         self.begin_again();
     }
@@ -35,16 +35,16 @@ impl Engine {
     /// The same for the one that was resumed last.
     #[inline]
     fn begin_again(&self) {
-        count(&self.counters.resumes, 1);
+        count(&self.resumes, 1);
         self.budget.set(BUDGET);
         self.local.woken.set(false);
     }
 
     /// Begins a turn, in which coroutines are resumed at most so many times.
     pub(in crate::coro) fn begin_turn(&self, times: usize) {
-        count(&self.counters.turns, 1);
+        count(&self.turns, 1);
         self.times_left.set(times);
-        if self.settings.slow_resume.is_some() {
+        if self.slow_resume.is_some() {
             self.others_took.set(Duration::ZERO);
             self.turn_began.set(Some(Driver::now()));
         }
@@ -53,7 +53,7 @@ impl Engine {
     /// Resumes who is ready, in their order and as often as the turn allows. If it becomes the turn
     /// of `run`'s own future it stops there; whether it is.
     pub(in crate::coro) fn resume_ready(&self) -> bool {
-        if self.settings.slow_resume.is_some() {
+        if self.slow_resume.is_some() {
             return self.resume_ready_timed();
         }
         self.resume_ready_by(|body, cx, _| body.resume(cx))
@@ -79,7 +79,7 @@ impl Engine {
     /// After the resumes of a turn: warns of `run`'s own future, if a bound is set and it has taken
     /// longer, which is what the turn took without the others.
     pub(in crate::coro) fn look_at_main(&self) {
-        if self.settings.slow_resume.is_some()
+        if self.slow_resume.is_some()
             && let Some(began) = self.turn_began.take()
         {
             let took = Driver::now().duration_since(began).saturating_sub(self.others_took.get());
@@ -154,7 +154,7 @@ impl Engine {
     #[cold]
     #[inline(never)]
     fn blame_if_slow(&self, took: Duration, index: u32, unnamed: &dyn fmt::Display) {
-        if self.settings.slow_resume.is_some_and(|bound| took > bound) {
+        if self.slow_resume.is_some_and(|bound| took > bound) {
             let name = self.names.borrow().get(&index).cloned();
             let who: &dyn fmt::Display = name.as_ref().map_or(unnamed, |name| name);
             log::warn(format_args!(
@@ -165,7 +165,7 @@ impl Engine {
     }
 
     #[inline]
-    fn end(&self, index: u32, body: Body) {
+    pub(super) fn end(&self, index: u32, body: Body) {
         let removed = self.local.table.borrow_mut().remove(index);
         if removed.named {
             self.end_named(index, body);
@@ -189,58 +189,5 @@ impl Engine {
             log_panic(whose, &*payload);
             foreign::discard(payload);
         }
-    }
-
-    /// Ends every coroutine. What is spawned meanwhile ends at once.
-    pub(in crate::coro) fn end_all(&self) {
-        self.ending.set(true);
-        self.local.table.borrow_mut().stop_queueing();
-        let mut from = 0;
-        loop {
-            let Some(index) = self.local.table.borrow().any_from(from) else { break };
-            let begun = self.local.table.borrow_mut().begin(index);
-            if let Some((mut body, generation)) = begun {
-                self.begin(Key { slot: self.local.slot, generation, index });
-                body.end();
-                self.end(index, body);
-            }
-            from = index;
-        }
-        self.local.running.set(0);
-        self.ending.set(false);
-        self.tell_idle();
-    }
-
-    /// Spends one immediate completion; `false` when the coroutine must let others go first.
-    pub(crate) fn spend(&self) -> bool {
-        let left = self.budget.get();
-        if left > 0 {
-            self.budget.set(left - 1);
-        }
-        left > 0
-    }
-
-    /// Charges what a verb has moved; with all bytes of the turn spent, the turn ends.
-    #[inline]
-    pub(crate) fn charge(&self, bytes: usize) {
-        if bytes >= MANY_BYTES {
-            self.charge_many(bytes);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn charge_many(&self, bytes: usize) {
-        let left = self.bytes_left.get().saturating_sub(bytes);
-        self.bytes_left.set(left);
-        if left == 0 {
-            self.budget.set(0);
-            self.end_turn_now();
-        }
-    }
-
-    /// Has the coroutine let others go first at its next verb.
-    pub(crate) fn exhaust(&self) {
-        self.budget.set(0);
     }
 }
