@@ -65,7 +65,7 @@ struct Mail {
     woken: HashSet<usize>,
 }
 
-/// See the module's page.
+/// What other threads send to a scheduler, until it is read.
 pub(crate) struct Inbox {
     mail: Mutex<Mail>,
     bell: Arc<Doorbell>,
@@ -137,8 +137,8 @@ impl Inbox {
 }
 
 /// Inboxes by slot. A slot is used again after its scheduler has ended, but only when the others
-/// have had their round; a waker that is older than that then wakes a stranger for nothing, see
-/// `waker.rs`.
+/// have had their round; a waker that is older than that then wakes a stranger for nothing, as
+/// [`Key`] allows.
 struct Slots {
     inboxes: Vec<Option<Arc<Inbox>>>,
     /// Where the next search begins.

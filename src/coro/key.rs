@@ -2,7 +2,7 @@
 //!
 //! Its 64 bits say which scheduler (16), which place in its table (32) and which generation of that
 //! place (15); the lowest bit is set. A number can outlive what it named: then the generation does
-//! not fit, or, once in [`GENERATIONS`] reuses of a place, it names a stranger.
+//! not fit, or, once in 32,768 reuses of a place, it names a stranger.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("a waker of asyncoro is a 64-bit number; 32-bit systems are not supported");
@@ -19,8 +19,8 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Names the scheduler and no coroutine: what `run`'s own future is woken by, and what stands for
-    /// a coroutine that its scheduler has not taken in yet.
+    /// Names the scheduler and no coroutine: what `run`'s own future is woken by, and what stands
+    /// for a coroutine that its scheduler has not taken in yet.
     pub(crate) fn of_scheduler(slot: u16) -> Key {
         Key { slot, generation: 0, index: MAIN }
     }

@@ -6,8 +6,8 @@
 //!
 //! Unsafe: a thread-local pointer instead of a counted reference, since each wake looks here. It is
 //! valid while [`Entered`] lives, which takes it back when it is dropped; that the [`Local`]
-//! outlives the guard is promised by whoever calls [`enter`]. Only this thread looks at it, and only
-//! by shared references.
+//! outlives the guard is promised by whoever calls [`enter`]. Only this thread looks at it, and
+//! only by shared references.
 #![allow(unsafe_code)]
 
 use std::{

@@ -1,13 +1,20 @@
 //! Coroutines: functions that wait without holding up others.
 //!
 //! # The life of a coroutine
-//! [`spawn`] puts a future on the heap (`cell.rs`) and into the scheduler's table (`table.rs`),
-//! behind all that are ready. The scheduler (`scheduler.rs`, its state in `engine.rs`, what it does
-//! for sockets in `watch.rs`) resumes it, in turns, until it waits: for a socket, a timer
-//! (`timer.rs`), a message, another coroutine. Whatever it waits for keeps its waker, a plain
-//! number (`waker.rs`), and makes it ready again, from another thread through the inbox
-//! (`inbox.rs`). When its future ends, panics or is terminated, its value goes to the handle
-//! (`handle.rs`, [`Coro`]); who frees the cell is decided by one byte (`state.rs`).
+//! [`spawn`] puts a future on the heap (`cell/`) and into the scheduler's table (`table.rs`),
+//! behind all that are ready. The scheduler (`scheduler.rs`, its state in `engine/`) resumes it, in
+//! turns, until it waits: for a socket, a timer, a message, another coroutine. Whatever it waits
+//! for keeps its waker, a plain number (`waker.rs`), and makes it ready again (`local.rs`), from
+//! another thread through the inbox (`inbox.rs`). When its future ends, panics or is terminated,
+//! its value goes to the handle (`handle.rs`, [`Coro`]); who frees the cell is decided by one word
+//! (`state.rs`).
+//!
+//! # Layers
+//! From the top: the handles ([`Coro`], [`AsynCoro`]); a turn and the ways to run it
+//! (`scheduler.rs`); how the running scheduler is found (`current.rs`); its state (`engine/`); what
+//! a wake needs (`waker.rs`, `waiter.rs`, `local.rs`, `inbox.rs`, `table.rs`) and the cells; small
+//! things (`key.rs`, `state.rs`, `memory.rs`, ...). Files use those of their own layer and below,
+//! and none uses this one, which shows what is used elsewhere.
 //!
 //! A coroutine stays on the thread of its scheduler, so it needs no locks, and may hold what is not
 //! `Send`. Other threads reach a scheduler through its [`AsynCoro`] (`asyncoro.rs`).

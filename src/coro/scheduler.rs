@@ -3,8 +3,8 @@
 //! A turn: up to 61 resumes of ready coroutines, first come, first served; flush the sockets that
 //! got something to send; fire the timers that are due; read what other threads sent; ask the
 //! driver, without waiting while somebody is ready (and not at all if there is nothing that it
-//! could tell of). 61 is few enough that a flood on one connection
-//! keeps nobody else waiting for long, and many enough that the driver and the clock hardly cost anything per resume.
+//! could tell of). 61 is few enough that a flood on one connection keeps nobody else waiting for
+//! long, and many enough that the driver and the clock hardly cost anything per resume.
 
 use std::{
     any::Any,

@@ -52,7 +52,7 @@ pub(super) enum Next {
     Coroutine { index: u32, generation: u16, body: Body },
 }
 
-/// See the module's page.
+/// The coroutines of a scheduler, and who of them is ready.
 pub(super) struct Table {
     entries: Vec<Entry>,
     free: u32,

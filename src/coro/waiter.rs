@@ -16,7 +16,7 @@ use std::{
 use super::{key::Key, waker::wake_word};
 use crate::foreign;
 
-/// See the module's page.
+/// A waker in one word.
 pub(crate) struct Waiter(NonNull<()>);
 
 impl Waiter {

@@ -1,10 +1,9 @@
 //! Wakers that are plain numbers.
 //!
-//! A coroutine's waker points nowhere: its 64 bits say which scheduler (16), which place in its
-//! table (32) and which generation of that place (15); the lowest bit is set. Cloning and dropping
-//! one costs nothing and frees nothing, so a coroutine needs no count of its wakers, and its cell
-//! no atomics on the way of a wake. Waking looks the place up: on the scheduler's own thread
-//! directly, elsewhere through the inbox.
+//! A coroutine's waker points nowhere: where others have an address it has a [`Key`]. Cloning and
+//! dropping one costs nothing and frees nothing, so a coroutine needs no count of its wakers, and
+//! its cell no atomics on the way of a wake. Waking looks the place up: on the scheduler's own
+//! thread directly (`local.rs`), elsewhere through the inbox.
 //!
 //! A number can outlive what it named. Then the generation does not fit and nothing happens, or,
 //! once in 32,768 reuses of a place, a stranger is woken once for nothing, which `std`'s contract

@@ -1,7 +1,7 @@
 //! `Body`: the scheduler's end of a cell.
 //!
-//! Unsafe: a `Body` points to its cell, which is there until `Body::finish` (`cell.rs`), and it is
-//! the only one who polls, ends or names what lies in it; the proof is in `cell.rs`. `Unstarted`
+//! Unsafe: a `Body` points to its cell, which is there until `Body::finish` (`finish.rs`), and it
+//! is the only one who polls, ends or names what lies in it; the proof is in `mod.rs`. `Unstarted`
 //! takes a body to another thread, which is argued at its `Send`.
 #![allow(unsafe_code)]
 
@@ -13,7 +13,7 @@ use crate::{
     primitives::{Ordering, fence},
 };
 
-/// The scheduler's end of a cell. It must be ended with [`Body::finish`].
+/// The scheduler's end of a cell. It must be ended with `Body::finish`.
 pub(in crate::coro) struct Body(NonNull<dyn Runnable>);
 
 impl Body {

@@ -2,7 +2,7 @@
 //!
 //! Unsafe: a `Joint` points to its cell, which is there until its drop. It takes the result only
 //! after the state said that the coroutine is done, and frees the cell if it comes last; the proof
-//! is in `cell.rs`.
+//! is in `mod.rs`.
 #![allow(unsafe_code)]
 
 use std::{
@@ -30,7 +30,7 @@ use crate::{
 /// The handle's end of a cell.
 pub(in crate::coro) struct Joint<T>(NonNull<dyn Join<T>>);
 
-// SAFETY: see the proof in `cell.rs`; from another thread a Joint touches the state,
+// SAFETY: see the proof in `mod.rs`; from another thread a Joint touches the state,
 // atomics, the waiter and the result, which is a `T`, a panic's payload (`Send`), or nothing.
 unsafe impl<T: Send> Send for Joint<T> {}
 // SAFETY: through `&Joint` only the state and the atomics are read.

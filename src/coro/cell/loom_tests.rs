@@ -8,7 +8,11 @@ use std::{
 
 use loom::thread;
 
-use super::{Body, Ended, Joint, body::publish_places};
+use super::{
+    Joint,
+    body::{Body, publish_places},
+};
+use crate::coro::ended::Ended;
 
 #[track_caller]
 fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {

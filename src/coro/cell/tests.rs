@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Body, Head, Joint};
+use super::{Joint, body::Body, head::Head};
 use crate::coro::ended::Ended;
 
 #[track_caller]

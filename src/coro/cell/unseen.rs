@@ -2,9 +2,9 @@
 //!
 //! Whatever of this is foreign code is caught here, since nobody else can be told of its panic.
 //!
-//! Unsafe: [`show_error`] and [`show_io_error`] are given a result whose type is forgotten. They are
-//! called by the owner whom the state says the result belongs to, and only for cells of the type
-//! that they were chosen for.
+//! Unsafe: [`show_error`] and [`show_io_error`] are given a result whose type is forgotten. They
+//! are called by the owner whom the state says the result belongs to, and only for cells of the
+//! type that they were chosen for.
 #![allow(unsafe_code)]
 
 use std::{

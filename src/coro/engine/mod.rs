@@ -1,5 +1,5 @@
-//! One scheduler's state, by what it owns: who runs (`run.rs`), what has a descriptor (`io.rs`), and
-//! the timers (`timers.rs`).
+//! One scheduler's state, by what it owns: who runs (`run.rs`), what has a descriptor (`io.rs`),
+//! and the timers (`timers.rs`).
 //!
 //! Those three know nothing of each other. What needs more than one of them, or calls a [`Source`],
 //! is here: what sockets and verbs ask for in this file and `watch.rs`, the end of a turn in

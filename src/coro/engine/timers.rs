@@ -1,4 +1,5 @@
-//! A scheduler's timers: the wheel of those that are armed, and who has found its time over already.
+//! A scheduler's timers: the wheel of those that are armed, and who has found its time over
+//! already.
 //!
 //! A waker is cloned, woken and dropped while nothing is borrowed, since it may be foreign code.
 

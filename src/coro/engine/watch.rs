@@ -1,8 +1,8 @@
 //! What a scheduler does for those with a descriptor: it watches them through the driver, flushes
 //! what a turn has queued, and looks after what is left of dropped sockets.
 //!
-//! A source is told something with no cell borrowed, and after it was taken out of the list it stood
-//! in.
+//! A source is told something with no cell borrowed, and after it was taken out of the list it
+//! stood in.
 
 use std::{
     io,
