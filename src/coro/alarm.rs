@@ -19,7 +19,7 @@ impl Alarm {
         Alarm { engine: engine.weak(), key: engine.timers.arm(deadline, waker) }
     }
 
-    /// Whether it has fired.
+    /// Tells whether it has fired.
     pub(crate) fn has_fired(&self, engine: &Engine) -> bool {
         !engine.timers.is_armed(self.key)
     }
@@ -29,7 +29,7 @@ impl Alarm {
         engine.timers.rewaker(self.key, waker);
     }
 
-    /// Whether it is armed on `engine`, not on one that ran here before.
+    /// Tells whether it is armed on `engine`, not on one that ran here before.
     pub(crate) fn is_on(&self, engine: &Engine) -> bool {
         std::ptr::eq(self.engine.as_ptr(), engine)
     }

@@ -61,12 +61,12 @@ impl AsynCoro {
         Builder::new().start()
     }
 
-    /// Settings for a scheduler.
+    /// Makes a builder, for a scheduler with other settings.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// A handle to the scheduler that runs on this thread.
+    /// Gives a handle to the scheduler that runs on this thread.
     ///
     /// # Panics
     /// Outside a running scheduler.
@@ -131,7 +131,7 @@ impl AsynCoro {
         }
     }
 
-    /// What the scheduler has done and holds; all zero when it has ended.
+    /// Counts what the scheduler has done and holds; all zero when it has ended.
     ///
     /// From another thread this waits until the scheduler's present turn ends.
     ///
@@ -164,7 +164,7 @@ impl AsynCoro {
 }
 
 impl Scheduler {
-    /// A handle to this scheduler that other threads can use.
+    /// Gives a handle to this scheduler that other threads can use.
     pub fn handle(&self) -> AsynCoro {
         AsynCoro::of(&self.engine)
     }
@@ -205,13 +205,13 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The defaults.
+    /// Makes a builder with the defaults.
     #[allow(clippy::new_without_default, reason = "AsynCoro::builder() is the one way to say it")]
     fn new() -> Builder {
         Builder { name: "asyncoro".to_owned(), settings: Settings::new() }
     }
 
-    /// Name of the thread that [`Builder::start`] makes (default `asyncoro`).
+    /// Names the thread that [`Builder::start`] makes (default `asyncoro`).
     #[must_use]
     pub fn name(mut self, name: &str) -> Builder {
         name.clone_into(&mut self.name);
@@ -226,23 +226,23 @@ impl Builder {
         self
     }
 
-    /// How long an idle scheduler polls before it sleeps, while answers come that fast (default
-    /// 100 us; zero for never). It saves the cost of waking a sleeping processor and never polls
-    /// where that does not pay; on a machine with one processor it is always off.
+    /// Sets how long an idle scheduler polls before it sleeps, while answers come that fast
+    /// (default 100 us; zero for never). It saves the cost of waking a sleeping processor and never
+    /// polls where that does not pay; on a machine with one processor it is always off.
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Builder {
         self.settings.spin = time;
         self
     }
 
-    /// How long the end of the scheduler waits for queued messages to leave (default 1 s).
+    /// Sets how long the end of the scheduler waits for queued messages to leave (default 1 s).
     #[must_use]
     pub fn drain(mut self, time: Duration) -> Builder {
         self.settings.drain = time;
         self
     }
 
-    /// How long a dropped socket may go on sending what it has queued (default 5 s).
+    /// Sets how long a dropped socket may go on sending what it has queued (default 5 s).
     #[must_use]
     pub fn linger(mut self, time: Duration) -> Builder {
         self.settings.linger = time;

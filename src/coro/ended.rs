@@ -36,7 +36,7 @@ impl fmt::Debug for Ended {
 impl Error for Ended {}
 
 impl From<Ended> for io::Error {
-    /// An error of kind `Other` with the text; the panic's payload is not kept.
+    /// Makes an error of kind `Other` with the text; the panic's payload is not kept.
     fn from(ended: Ended) -> io::Error {
         io::Error::other(ended.to_string())
     }

@@ -83,13 +83,13 @@ impl Inbox {
         Inbox { mail: Mutex::new(mail), bell, owner, process }
     }
 
-    /// Whether this process is a child that inherited the inbox by fork(2).
+    /// Tells whether this process is a child that inherited the inbox by fork(2).
     pub(super) fn is_inherited(&self) -> bool {
         self.process != fork::generation()
     }
 
-    /// Whether waiting in this thread for an answer would be waiting for oneself: the scheduler is
-    /// this thread's, entered now or not, and has not ended.
+    /// Tells whether waiting in this thread for an answer would be waiting for oneself: the
+    /// scheduler is this thread's, entered now or not, and has not ended.
     pub(super) fn is_own(&self) -> bool {
         !self.is_inherited() && self.owner == thread::current().id() && lock(&self.mail).open
     }
@@ -114,7 +114,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Whether something was sent since the last [`Inbox::take`].
+    /// Tells whether something was sent since the last [`Inbox::take`].
     pub(super) fn has_mail(&self) -> bool {
         self.bell.is_rung()
     }
@@ -185,7 +185,7 @@ pub(super) fn unregister(slot: u16) {
     slots.inboxes[usize::from(slot) - 1] = None;
 }
 
-/// [`Inbox::is_own`] for the scheduler that has this slot now.
+/// Asks [`Inbox::is_own`] of the scheduler that has this slot now.
 pub(super) fn is_own(slot: u16) -> bool {
     let slots = slots().read().unwrap_or_else(PoisonError::into_inner);
     let inbox = slots.inboxes.get(usize::from(slot).wrapping_sub(1));

@@ -25,19 +25,19 @@ impl Key {
         Key { slot, generation: 0, index: MAIN }
     }
 
-    /// Whether a coroutine can have this key.
+    /// Tells whether a coroutine can have this key.
     pub(crate) fn has_place(self) -> bool {
         self.slot != 0 && self.index != MAIN
     }
 
-    /// The key as one number, which is odd.
+    /// Packs the key into one number, which is odd.
     pub(crate) fn pack(self) -> usize {
         debug_assert!(self.generation < GENERATIONS, "a generation has 15 bits");
         let generation = usize::from(self.generation);
         usize::from(self.slot) << 48 | generation << 33 | (self.index as usize) << 1 | 1
     }
 
-    /// The key in a number made by [`Key::pack`].
+    /// Takes the key out of a number made by [`Key::pack`].
     pub(crate) fn unpack(number: usize) -> Key {
         Key {
             slot: (number >> 48) as u16,

@@ -120,7 +120,7 @@ pub fn yield_now() -> impl Future<Output = ()> {
     })
 }
 
-/// The coroutine that is running.
+/// Gives the coroutine that is running.
 ///
 /// ```
 /// asyncoro::run(async {
@@ -143,7 +143,7 @@ pub fn current() -> Current {
     })
 }
 
-/// The running coroutine, see [`current`]. Its setters are for that coroutine only and do nothing
+/// The running coroutine, see [`current()`]. Its setters are for that coroutine only and do nothing
 /// once another one runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
@@ -151,7 +151,7 @@ pub struct Current {
 }
 
 impl Current {
-    /// A number that no other living coroutine of this process has.
+    /// Gives a number that no other living coroutine of this process has.
     pub fn id(self) -> u64 {
         self.id
     }
@@ -166,7 +166,7 @@ impl Current {
         self.on_own(|engine| engine.run.set_name(name));
     }
 
-    /// Whether it is a daemon, for which [`run`] does not wait.
+    /// Tells whether it is a daemon, for which [`run`] does not wait.
     pub fn set_daemon(self, daemon: bool) {
         self.on_own(|engine| engine.run.set_daemon(daemon));
     }

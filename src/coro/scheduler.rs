@@ -64,7 +64,7 @@ enum Until {
 }
 
 impl Scheduler {
-    /// A scheduler with the default settings.
+    /// Makes a scheduler with the default settings.
     ///
     /// # Errors
     /// The system's, if there is no descriptor left for its driver.
@@ -103,12 +103,12 @@ impl Scheduler {
         self.drive_any(future, Until::Left)
     }
 
-    /// What the scheduler has done and holds.
+    /// Counts what the scheduler has done and holds.
     pub fn statistics(&self) -> Statistics {
         self.engine.statistics()
     }
 
-    /// A large future goes into a box first, as in [`super::spawn`].
+    /// Puts a large future into a box first, as [`spawn`](super::spawn) does.
     #[track_caller]
     #[inline]
     fn drive_any<F: Future>(&self, future: F, until: Until) -> F::Output {

@@ -46,12 +46,12 @@ impl JoinState {
         JoinState(AtomicPtr::new(PENDING))
     }
 
-    /// Handle: whether the result is there.
+    /// Handle: tells whether the result is there.
     pub(super) fn is_done(&self) -> bool {
         self.0.load(Ordering::Acquire) == DONE
     }
 
-    /// Handle: whether the waiter with this word is in place already. Only words that are no
+    /// Handle: tells whether the waiter with this word is in place already. Only words that are no
     /// addresses may be asked for: an address could be that of another one by now.
     pub(super) fn holds(&self, word: Word) -> bool {
         self.0.load(Ordering::Relaxed) == word
@@ -84,8 +84,8 @@ impl JoinState {
         (seen == DONE, waiter_in(seen))
     }
 
-    /// Scheduler: the result is in the cell. Unless it was detached, the handle may free the cell
-    /// as soon as this has moved.
+    /// Scheduler: says that the result is in the cell. Unless it was detached, the handle may free
+    /// the cell as soon as this has moved.
     pub(super) fn complete(&self) -> Completed {
         let seen = self.0.swap(DONE, Ordering::AcqRel);
         debug_assert_ne!(seen, DONE, "a coroutine ends once");

@@ -32,7 +32,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether its body is out, being resumed.
+    /// Tells whether its body is out, being resumed.
     fn is_out(&self) -> bool {
         self.body.is_none() && self.flags & flags::QUEUED != 0
     }
@@ -104,17 +104,17 @@ impl Table {
         Table { entries: Vec::new(), free: NONE, alive: 0, daemons: 0, queue: Queue::EMPTY }
     }
 
-    /// Coroutines that have not ended.
+    /// Counts coroutines that have not ended.
     pub(super) fn alive(&self) -> usize {
         self.alive
     }
 
-    /// Those among them that are daemons.
+    /// Counts those among them that are daemons.
     pub(super) fn daemons(&self) -> usize {
         self.daemons
     }
 
-    /// Whether nobody is ready.
+    /// Tells whether nobody is ready.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.head == END
     }
@@ -215,8 +215,8 @@ impl Table {
         removed
     }
 
-    /// Any coroutine that is not being resumed, for the end of the scheduler; searched from `from`
-    /// on.
+    /// Finds any coroutine that is not being resumed, for the end of the scheduler; searched from
+    /// `from` on.
     pub(super) fn any_from(&self, from: u32) -> Option<u32> {
         let mut rest = self.entries.iter().enumerate().skip(from as usize);
         rest.find(|(_, entry)| entry.body.is_some()).map(|(index, _)| index as u32)
@@ -257,18 +257,18 @@ impl Table {
         index == MAIN
     }
 
-    /// The key of whoever has this place.
+    /// Gives the key of whoever has this place.
     pub(super) fn key(&self, slot: u16, index: u32) -> Key {
         let generation = self.entries.get(index as usize).map_or(0, |entry| entry.generation);
         Key { slot, generation, index }
     }
 
-    /// What the log calls a coroutine without a name, unless it is being resumed.
+    /// Says what the log calls a coroutine without a name, unless it is being resumed.
     pub(super) fn who(&self, index: u32) -> Option<Who<'static>> {
         self.entries.get(index as usize)?.body.as_ref().map(|body| body.who(None))
     }
 
-    /// The places of all coroutines that are alive and no daemons.
+    /// Finds the places of all coroutines that are alive and no daemons.
     pub(super) fn non_daemons(&self) -> Vec<u32> {
         let alive = |entry: &Entry| entry.body.is_some() || entry.is_out();
         let found = self.entries.iter().enumerate();
@@ -278,7 +278,7 @@ impl Table {
             .collect()
     }
 
-    /// The entry of a coroutine that has not ended.
+    /// Finds the entry of a coroutine that has not ended.
     fn living(&mut self, index: u32) -> Option<&mut Entry> {
         let lives = |entry: &&mut Entry| entry.body.is_some() || entry.is_out();
         self.entry(index).filter(lives)

@@ -22,13 +22,13 @@ use super::{inbox, key::Key, local};
 use crate::foreign;
 
 impl Key {
-    /// The packed key in a waker of ours.
+    /// Finds the packed key in a waker of ours.
     #[inline]
     pub(super) fn word_of_waker(waker: &Waker) -> Option<usize> {
         ptr::eq(waker.vtable(), &raw const TABLE).then(|| waker.data().addr())
     }
 
-    /// A waker for it.
+    /// Makes a waker for it.
     pub(crate) fn waker(self) -> Waker {
         // SAFETY: the functions of the table are thread-safe, treat the pointer as a number, and
         // own nothing, so they keep every rule of `RawWakerVTable`.
@@ -49,7 +49,7 @@ pub(crate) fn wake_word(word: usize) {
     }
 }
 
-/// The same, of one that is not being resumed here.
+/// Wakes one that is not being resumed here.
 #[inline(never)]
 fn wake_another(word: usize) {
     let key = Key::unpack(word);

@@ -26,7 +26,7 @@ impl Body {
         Body(cell)
     }
 
-    /// The cell as it was given, which is not the caller's before the state says so.
+    /// Gives the cell as it was given, which is not the caller's before the state says so.
     pub(super) fn as_raw(&self) -> NonNull<dyn Runnable> {
         self.0
     }
@@ -51,7 +51,7 @@ impl Body {
         unsafe { self.cell().resume(cx) }
     }
 
-    /// Drops the future; the result is [`Ended::Terminated`].
+    /// Drops the future; the result is `Ended::Terminated`.
     pub(in crate::coro) fn end(&mut self) {
         // SAFETY: this is the one Body, borrowed mutably.
         unsafe { self.cell().end() };
@@ -63,7 +63,7 @@ impl Body {
         unsafe { self.cell().name_panic(name) };
     }
 
-    /// Who the log says it is: its name, or where it was spawned.
+    /// Says who the log calls it: its name, or where it was spawned.
     #[inline]
     pub(in crate::coro) fn who<'a>(&self, name: Option<&'a str>) -> Who<'a> {
         name.map_or_else(|| Who::SpawnedAt(self.head().mark.spawned()), Who::Named)
@@ -87,7 +87,7 @@ pub(super) trait Runnable {
     /// # Safety
     /// Only through the one `Body`.
     unsafe fn end(&self);
-    /// If the coroutine has panicked, puts its name beside the panic's payload.
+    /// Puts the name of a coroutine that has panicked beside the panic's payload.
     ///
     /// # Safety
     /// Only through the one `Body`, before its `finish`.
@@ -114,9 +114,9 @@ impl Unstarted {
     }
 }
 
-/// Call it after placing bodies whose handles other threads have already, before their first
-/// resume: a handle that still finds no place, and so wakes nobody, has then set its mark early
-/// enough for that resume to see it.
+/// Shows places to other threads: to be called after placing bodies whose handles they have
+/// already, before the first resume: a handle that still finds no place, and so wakes nobody, has
+/// then set its mark early enough for that resume to see it.
 pub(in crate::coro) fn publish_places() {
     fence(Ordering::SeqCst);
 }

@@ -37,7 +37,7 @@ impl Body {
         }
     }
 
-    /// After the state said that there is no handle.
+    /// Frees the cell, after the state said that there is no handle.
     #[inline(never)]
     fn finish_unseen(self, name: Option<&str>) -> Option<(Who<'_>, Box<dyn Any + Send>)> {
         let (whose, log) = (self.who(name), self.head().log());

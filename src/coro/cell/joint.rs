@@ -55,12 +55,12 @@ impl<T> Joint<T> {
         unsafe { self.0.cast::<Head>().as_ref() }
     }
 
-    /// The key that wakes the coroutine, see [`Head`].
+    /// Gives the key that wakes the coroutine, see [`Head`].
     pub(in crate::coro) fn key(&self) -> usize {
         self.head().key.load(Ordering::Acquire)
     }
 
-    /// Whether the result is there.
+    /// Tells whether the result is there.
     pub(in crate::coro) fn is_done(&self) -> bool {
         self.head().join.is_done()
     }
@@ -72,7 +72,7 @@ impl<T> Joint<T> {
         fence(Ordering::SeqCst);
     }
 
-    /// The result, once; until it is there, `cx`'s waker is kept and woken by the end.
+    /// Takes the result, once; until it is there, `cx`'s waker is kept and woken by the end.
     ///
     /// # Panics
     /// If the result was taken before.
@@ -114,14 +114,14 @@ impl<T> Joint<T> {
 }
 
 impl<T> Joint<io::Result<T>> {
-    /// As [`Joint::log_errors`], by the kind of the error.
+    /// Has errors shown as [`Joint::log_errors`] does, by the kind of the error.
     pub(in crate::coro) fn log_io_errors(&self) {
         self.head().set_log(show_io_error::<T>);
     }
 }
 
 impl<T, E: fmt::Display> Joint<Result<T, E>> {
-    /// From now on an error that the coroutine ends with is shown to the log, if nobody awaits it.
+    /// Has an error that the coroutine ends with shown to the log, if nobody awaits it.
     pub(in crate::coro) fn log_errors(&self) {
         self.head().set_log(show_error::<T, E>);
     }
@@ -189,7 +189,7 @@ fn drop_waiter(waiter: Waiter) {
     drop_caught(waiter);
 }
 
-/// The waiter of a word that was taken out of a state.
+/// Makes a waiter of a word that was taken out of a state.
 pub(super) fn waiter(word: Word) -> Waiter {
     // SAFETY: only waiters' words are put into a state, and each is taken out once, by a move that
     // leaves another word.

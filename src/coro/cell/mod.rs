@@ -1,7 +1,7 @@
 //! The heap cell of a coroutine, and why its two owners may share it.
 //!
 //! One allocation holds the future while the coroutine lives and its result afterwards. The
-//! scheduler owns it as a [`Body`] (`body.rs`), the handle as a [`Joint`] (`joint.rs`);
+//! scheduler owns it as a [`Body`](body::Body) (`body.rs`), the handle as a [`Joint`] (`joint.rs`);
 //! `coro/state.rs` says who of them is still there. Both look at its head (`head.rs`); behind that
 //! lies its stage, the future or the result (`stage.rs`). The end is handed over by `finish.rs`,
 //! and

@@ -65,7 +65,7 @@ pub(super) fn show_error<T, E: fmt::Display>(result: *const (), whose: Who<'_>) 
     show(unsafe { &*result.cast::<Result<Result<T, E>, Ended>>() }, whose, |_| Fault::Own);
 }
 
-/// [`show_error`] for an error that says whose fault it is.
+/// Shows an error as [`show_error`] does, which says whose fault it is.
 pub(super) fn show_io_error<T>(result: *const (), whose: Who<'_>) {
     // SAFETY: as in `show_error`.
     show(unsafe { &*result.cast::<Result<io::Result<T>, Ended>>() }, whose, Fault::of);

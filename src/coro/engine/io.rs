@@ -78,7 +78,7 @@ impl<S: ?Sized> Io<S> {
         }
     }
 
-    /// Sources registered with the driver.
+    /// Counts the sources registered with the driver.
     pub(super) fn registered(&self) -> usize {
         self.sources.borrow().registered()
     }
@@ -176,7 +176,7 @@ impl<S: ?Sized> Io<S> {
         }
     }
 
-    /// When the next source is to be told something that no event tells it.
+    /// Says when the next source is to be told something that no event tells it.
     #[cold]
     pub(super) fn next_chore(&self) -> Option<Instant> {
         let lingering = self.lingering.borrow().first();

@@ -83,7 +83,7 @@ impl Run {
         }
     }
 
-    /// Whether this process is a child that inherited the scheduler by fork(2).
+    /// Tells whether this process is a child that inherited the scheduler by fork(2).
     pub(super) fn is_inherited(&self) -> bool {
         self.process != fork::generation()
     }
@@ -174,19 +174,20 @@ impl Run {
         self.local.table.borrow().is_idle()
     }
 
-    /// Coroutines that have not ended, and the daemons among them.
+    /// Counts coroutines that have not ended, and the daemons among them.
     pub(super) fn alive(&self) -> (usize, usize) {
         let table = self.local.table.borrow();
         (table.alive(), table.daemons())
     }
 
-    /// Coroutines that keep `run` from returning.
+    /// Counts coroutines that keep `run` from returning.
     pub(in crate::coro) fn holding(&self) -> usize {
         let (alive, daemons) = self.alive();
         alive - daemons
     }
 
-    /// `name/id` of every coroutine that keeps `run` from returning; without a name, the place.
+    /// Gives `name/id` of each coroutine that keeps `run` from returning; without a name, the
+    /// place.
     pub(in crate::coro) fn stragglers(&self) -> Vec<String> {
         let (table, names) = (self.local.table.borrow(), self.names.borrow());
         let shown = |index: u32| {

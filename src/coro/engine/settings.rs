@@ -19,7 +19,7 @@ pub(in crate::coro) struct Settings {
 }
 
 impl Settings {
-    /// The defaults.
+    /// Makes the defaults.
     pub(in crate::coro) fn new() -> Settings {
         Settings {
             driver: Kind::from_environment(),

@@ -29,12 +29,12 @@ impl Timers {
         }
     }
 
-    /// Timers that are armed.
+    /// Counts the timers that are armed.
     pub(super) fn armed(&self) -> usize {
         self.wheel.borrow().armed()
     }
 
-    /// When to look again: never later than the next timer is due, maybe earlier.
+    /// Says when to look again: never later than the next timer is due, maybe earlier.
     pub(super) fn next(&self) -> Option<Instant> {
         self.wheel.borrow().next()
     }

@@ -2,7 +2,7 @@
 
 use std::{io, time::Instant};
 
-use super::Engine;
+use super::parts::Engine;
 use crate::{
     coro::{cell::body::publish_places, inbox::Post},
     driver::Driver,

@@ -12,7 +12,11 @@ use std::{
     time::Instant,
 };
 
-use super::{Engine, Source, io::KernelsList, run::count};
+use super::{
+    io::KernelsList,
+    parts::{Engine, Source},
+    run::count,
+};
 use crate::{
     driver::{Driver, Interest, Token},
     foreign, log,
@@ -48,7 +52,7 @@ impl Engine {
         self.io.deregister(fd, token, list);
     }
 
-    /// Whether the driver tells a hang-up from data.
+    /// Tells whether the driver tells a hang-up from data.
     pub(crate) fn tells_hangup(&self) -> bool {
         self.io.tells_hangup
     }
@@ -69,7 +73,7 @@ impl Engine {
         self.io.unfinished.borrow_mut().push(source);
     }
 
-    /// Has `source` called ([`Source::retry`]) after [`RETRY_PAUSE`](super::RETRY_PAUSE).
+    /// Has `source` called ([`Source::retry`]) after [`RETRY_PAUSE`](crate::coro::RETRY_PAUSE).
     pub(crate) fn retry_later(&self, source: Weak<dyn Source>) {
         self.io.retry_later(source);
         self.chores.set(true);
@@ -103,7 +107,7 @@ impl Engine {
 
     // ---- flushing
 
-    /// Whether sockets are to be flushed without an event that would tell so.
+    /// Tells whether sockets are to be flushed without an event that would tell so.
     pub(super) fn has_unfinished(&self) -> bool {
         !self.io.unfinished.borrow().is_empty()
     }
@@ -196,7 +200,7 @@ impl Engine {
         result
     }
 
-    /// When the next timer is due, or a socket is to be looked after.
+    /// Says when the next timer is due, or a socket is to be looked after.
     fn next_deadline(&self) -> Option<Instant> {
         let timer = self.timers.next();
         if self.chores.get() { timer.into_iter().chain(self.io.next_chore()).min() } else { timer }
@@ -225,7 +229,7 @@ impl Engine {
         }
     }
 
-    /// Whether dropped sockets wait for what they have sent to arrive.
+    /// Tells whether dropped sockets wait for what they have sent to arrive.
     pub(super) fn is_settling(&self) -> bool {
         self.io.settling.borrow().next().is_some()
     }
@@ -251,7 +255,7 @@ impl Engine {
 
     // ---- the end
 
-    /// Everybody who still has something to send.
+    /// Finds everybody who still has something to send.
     pub(super) fn unsent(&self) -> Vec<Rc<dyn Source>> {
         let io = &self.io;
         let mut unsent: Vec<_> = io.sources.borrow().living().collect();

@@ -43,7 +43,7 @@ impl<S: ?Sized> Lingering<S> {
         self.by_time.remove(&(until, address))
     }
 
-    /// When the first one's time is up.
+    /// Says when the first one's time is up.
     pub(super) fn first(&self) -> Option<Instant> {
         self.by_time.first_key_value().map(|((until, _), _)| *until)
     }

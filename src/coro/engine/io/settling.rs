@@ -37,7 +37,7 @@ impl<S: ?Sized> Settling<S> {
         self.0.push(Waiting { source, look: now + FIRST_PAUSE, pause: FIRST_PAUSE, until });
     }
 
-    /// When the next one is to be looked at.
+    /// Says when the next one is to be looked at.
     pub(in crate::coro::engine) fn next(&self) -> Option<Instant> {
         self.0.peek().map(|first| first.look)
     }
@@ -65,14 +65,14 @@ impl<S: ?Sized> Settling<S> {
 }
 
 impl<S: ?Sized> Waiting<S> {
-    /// Whether it has waited as long as it may.
+    /// Tells whether it has waited as long as it may.
     pub(in crate::coro::engine) fn is_late(&self, now: Instant) -> bool {
         self.until <= now
     }
 }
 
 impl<S: ?Sized> Ord for Waiting<S> {
-    /// The greatest is the one to be looked at first.
+    /// Puts the one to be looked at first last, which a heap gives first.
     fn cmp(&self, other: &Waiting<S>) -> Ordering {
         other.look.cmp(&self.look)
     }

@@ -26,7 +26,7 @@ impl<S: ?Sized> Sources<S> {
         Sources { places: Vec::new(), free: NONE, registered: 0 }
     }
 
-    /// Sources in the table.
+    /// Counts the sources in the table.
     pub(in crate::coro::engine) fn registered(&self) -> usize {
         self.registered
     }
@@ -48,7 +48,7 @@ impl<S: ?Sized> Sources<S> {
         Token(u64::from(place.generation) << 32 | u64::from(index))
     }
 
-    /// The source of a token, unless it is gone.
+    /// Finds the source of a token, unless it is gone.
     pub(in crate::coro::engine) fn get(&self, token: Token) -> Option<Rc<S>> {
         let place = self.places.get(token.0 as u32 as usize)?;
         if u64::from(place.generation) != token.0 >> 32 {
@@ -68,7 +68,7 @@ impl<S: ?Sized> Sources<S> {
         }
     }
 
-    /// All sources that are there.
+    /// Finds all sources that are there.
     pub(in crate::coro::engine) fn living(&self) -> impl Iterator<Item = Rc<S>> {
         self.places.iter().filter_map(|place| place.source.as_ref()?.upgrade())
     }

@@ -25,14 +25,14 @@ impl Run {
         }
     }
 
-    /// A fresh budget for the coroutine of `key`, which is resumed now.
+    /// Gives a fresh budget to the coroutine of `key`, which is resumed now.
     #[inline]
     pub(super) fn begin(&self, key: Key) {
         self.local.running.set(key.pack());
         self.begin_again();
     }
 
-    /// The same for the one that was resumed last.
+    /// Gives a fresh budget to the one that was resumed last.
     #[inline]
     fn begin_again(&self) {
         count(&self.resumes, 1);
@@ -59,8 +59,8 @@ impl Run {
         self.resume_ready_by(|body, cx, _| body.resume(cx))
     }
 
-    /// The same with a look at the clock before and after each resume: a loop of its own, so that
-    /// the other one pays nothing for it.
+    /// Resumes as [`Run::resume_ready`] does, with a look at the clock before and after each: a
+    /// loop of its own, so that the other one pays nothing for it.
     #[cold]
     #[inline(never)]
     fn resume_ready_timed(&self) -> bool {
@@ -76,7 +76,7 @@ impl Run {
         is_mains_turn
     }
 
-    /// After the resumes of a turn: warns of `run`'s own future, if a bound is set and it has taken
+    /// Warns after the resumes of a turn of `run`'s own future, if a bound is set and it has taken
     /// longer, which is what the turn took without the others.
     pub(in crate::coro) fn look_at_main(&self) {
         if self.slow_resume.is_some()
@@ -87,7 +87,8 @@ impl Run {
         }
     }
 
-    /// `resume` resumes a body, whose place it is told; `true` when it has ended.
+    /// Resumes who is ready by calling `resume`, which is told a body's place and says whether it
+    /// has ended.
     #[inline(always)]
     fn resume_ready_by(&self, resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool) -> bool {
         let mut is_mains_turn = false;

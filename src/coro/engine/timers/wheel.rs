@@ -51,7 +51,7 @@ pub(super) struct Wheel {
 }
 
 impl Wheel {
-    /// A wheel whose tick 0 is `origin`.
+    /// Makes a wheel whose tick 0 is `origin`.
     pub(super) fn new(origin: Instant) -> Wheel {
         Wheel {
             origin,
@@ -64,7 +64,7 @@ impl Wheel {
         }
     }
 
-    /// Wheel that are armed.
+    /// Counts the timers that are armed.
     pub(super) fn armed(&self) -> usize {
         self.armed
     }
@@ -77,12 +77,12 @@ impl Wheel {
         TimerKey { index, generation: self.link(index, due) }
     }
 
-    /// Whether the timer has neither fired nor been disarmed.
+    /// Tells whether the timer has neither fired nor been disarmed.
     pub(super) fn is_armed(&self, key: TimerKey) -> bool {
         self.nodes[key.index as usize].generation == key.generation
     }
 
-    /// Whether the timer would wake this waker, or has nothing to wake any more.
+    /// Tells whether the timer would wake this waker, or has nothing to wake any more.
     pub(super) fn wakes(&self, key: TimerKey, waker: &Waker) -> bool {
         let node = &self.nodes[key.index as usize];
         node.generation != key.generation
@@ -106,7 +106,7 @@ impl Wheel {
         waiter
     }
 
-    /// When to look again: never later than the next timer is due, maybe earlier.
+    /// Says when to look again: never later than the next timer is due, maybe earlier.
     pub(super) fn next(&self) -> Option<Instant> {
         let (_, _, tick) = self.next_slot()?;
         self.origin.checked_add(Duration::from_nanos(tick.saturating_mul(TICK_NS)))
@@ -150,7 +150,7 @@ impl Wheel {
         }
     }
 
-    /// The slot that is reached first, and the tick at which.
+    /// Finds the slot that is reached first, and the tick at which.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         if self.armed == 0 {
             return None;
@@ -232,12 +232,12 @@ impl Wheel {
         node.waiter.take()
     }
 
-    /// The first tick that is not before `instant`.
+    /// Gives the first tick that is not before `instant`.
     fn tick_after(&self, instant: Instant) -> u64 {
         self.nanoseconds(instant).div_ceil(TICK_NS)
     }
 
-    /// The last tick that is not after `instant`.
+    /// Gives the last tick that is not after `instant`.
     fn tick_before(&self, instant: Instant) -> u64 {
         self.nanoseconds(instant) / TICK_NS
     }
