@@ -296,15 +296,15 @@ impl Table {
         }
         let index = u32::try_from(self.entries.len()).ok().filter(|&index| index < END);
         let index = index.expect("fewer than 4 billion coroutines");
-        make_room(&mut self.entries);
+        reserve_an_eighth(&mut self.entries);
         self.entries.push(Entry { body: None, next: NONE, generation: 0, flags: 0 });
         index
     }
 }
 
-/// Grows a table by an eighth where a vector would double: it is as long as the program has
+/// Grows a full table by an eighth where a vector would double: it is as long as the program has
 /// connections, and half of it empty would show in the memory of each.
-pub(super) fn make_room<T>(table: &mut Vec<T>) {
+pub(super) fn reserve_an_eighth<T>(table: &mut Vec<T>) {
     if table.len() == table.capacity() {
         table.reserve_exact((table.len() / 8).max(16));
     }

@@ -6,7 +6,7 @@
 
 use std::rc::{Rc, Weak};
 
-use crate::{coro::table::make_room, driver::Token};
+use crate::{coro::table::reserve_an_eighth, driver::Token};
 
 struct Place<S: ?Sized> {
     source: Option<Weak<S>>,
@@ -35,7 +35,7 @@ impl<S: ?Sized> Sources<S> {
         self.registered += 1;
         let index = if self.free == NONE {
             let index = u32::try_from(self.places.len()).ok().filter(|&index| index != NONE);
-            make_room(&mut self.places);
+            reserve_an_eighth(&mut self.places);
             self.places.push(Place { source: None, generation: 0, next_free: NONE });
             index.expect("fewer than 4 billion sources")
         } else {
