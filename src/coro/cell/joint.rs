@@ -6,8 +6,8 @@
 #![allow(unsafe_code)]
 
 use std::{
-    fmt, io, ptr,
-    ptr::NonNull,
+    fmt, io,
+    ptr::{self, NonNull},
     task::{Context, Poll},
 };
 
@@ -30,8 +30,8 @@ use crate::{
 /// The handle's end of a cell.
 pub(in crate::coro) struct Joint<T>(NonNull<dyn Join<T>>);
 
-// SAFETY: see the proof in `mod.rs`; from another thread a Joint touches the state,
-// atomics, the waiter and the result, which is a `T`, a panic's payload (`Send`), or nothing.
+// SAFETY: see the proof in `mod.rs`; from another thread a Joint touches the state, atomics, the
+// waiter and the result, which is a `T`, a panic's payload (`Send`), or nothing.
 unsafe impl<T: Send> Send for Joint<T> {}
 // SAFETY: through `&Joint` only the state and the atomics are read.
 unsafe impl<T: Send> Sync for Joint<T> {}
