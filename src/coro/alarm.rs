@@ -2,9 +2,12 @@
 
 use std::{rc::Weak, task::Waker, time::Instant};
 
-use super::{current, engine::Engine, timer::TimerKey};
+use super::{
+    current,
+    engine::{Engine, TimerKey},
+};
 
-/// See the module's page.
+/// An armed timer.
 pub(crate) struct Alarm {
     engine: Weak<Engine>,
     key: TimerKey,
@@ -13,20 +16,20 @@ pub(crate) struct Alarm {
 impl Alarm {
     /// Arms a timer on `engine`.
     pub(crate) fn arm(engine: &Engine, deadline: Instant, waker: &Waker) -> Alarm {
-        Alarm { engine: engine.weak(), key: engine.arm(deadline, waker) }
+        Alarm { engine: engine.weak(), key: engine.timers.arm(deadline, waker) }
     }
 
-    /// Whether it has fired.
+    /// Tells whether it has fired.
     pub(crate) fn has_fired(&self, engine: &Engine) -> bool {
-        !engine.is_armed(self.key)
+        !engine.timers.is_armed(self.key)
     }
 
     /// Has it wake `waker` from now on.
     pub(crate) fn rewaker(&self, engine: &Engine, waker: &Waker) {
-        engine.rewaker(self.key, waker);
+        engine.timers.rewaker(self.key, waker);
     }
 
-    /// Whether it is armed on `engine`, not on one that ran here before.
+    /// Tells whether it is armed on `engine`, not on one that ran here before.
     pub(crate) fn is_on(&self, engine: &Engine) -> bool {
         std::ptr::eq(self.engine.as_ptr(), engine)
     }
@@ -38,7 +41,7 @@ impl Drop for Alarm {
         let disarmed = current::with(|engine| {
             let own = self.is_on(engine);
             if own {
-                engine.disarm(key);
+                engine.timers.disarm(key);
             }
             own
         });
@@ -46,7 +49,7 @@ impl Drop for Alarm {
         if disarmed != Some(true)
             && let Some(engine) = self.engine.upgrade()
         {
-            engine.disarm(key);
+            engine.timers.disarm(key);
         }
     }
 }

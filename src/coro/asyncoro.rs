@@ -12,16 +12,15 @@ use std::{
 };
 
 use super::{
-    Coro, Scheduler, Statistics, cell, current,
+    cell, current,
     engine::{AroundWaits, Engine, Settings},
-    inbox::{Inbox, Post},
-    waker::Key,
+    handle::Coro,
+    inbox::{self, Answer, Inbox, Post},
+    key::Key,
+    scheduler::Scheduler,
+    statistics::Statistics,
 };
-use crate::{
-    driver::{DEFAULT_SPIN, Kind},
-    log,
-    primitives::Arc,
-};
+use crate::{driver::Kind, log, primitives::Arc};
 
 /// A handle to a scheduler, for any thread: start coroutines in it, wait for them, end them.
 ///
@@ -62,12 +61,12 @@ impl AsynCoro {
         Builder::new().start()
     }
 
-    /// Settings for a scheduler.
+    /// Makes a builder, for a scheduler with other settings.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// A handle to the scheduler that runs on this thread.
+    /// Gives a handle to the scheduler that runs on this thread.
     ///
     /// # Panics
     /// Outside a running scheduler.
@@ -76,13 +75,13 @@ impl AsynCoro {
         current::expect("AsynCoro::current", AsynCoro::of)
     }
 
-    pub(super) fn of(engine: &Engine) -> AsynCoro {
-        AsynCoro { inbox: Arc::clone(&engine.inbox), slot: engine.slot, thread: None }
+    fn of(engine: &Engine) -> AsynCoro {
+        AsynCoro { inbox: Arc::clone(&engine.inbox), slot: engine.run.local.slot, thread: None }
     }
 
     /// Starts a coroutine in the scheduler's thread; `make` is sent there and makes the future.
     ///
-    /// If the scheduler has ended, the handle says [`super::Ended::Terminated`].
+    /// If the scheduler has ended, the handle says [`Ended::Terminated`](super::Ended::Terminated).
     #[track_caller]
     pub fn spawn<M, F>(&self, make: M) -> Coro<F::Output>
     where
@@ -104,7 +103,7 @@ impl AsynCoro {
     /// On the scheduler's own thread, which would wait for itself.
     #[track_caller]
     pub fn join(&self) {
-        self.ask("join", |engine, done| engine.when_idle(done));
+        self.ask("join", Post::TellIdle);
     }
 
     /// Ends all coroutines, daemons too, in the scheduler's thread. A scheduler with a thread of
@@ -119,13 +118,7 @@ impl AsynCoro {
     #[track_caller]
     pub fn terminate(&self) {
         let stop = self.thread.is_some();
-        self.ask("terminate", move |engine, done| {
-            engine.end_all();
-            if stop {
-                engine.stop();
-            }
-            done(());
-        });
+        self.ask("terminate", |done| Post::EndAll { stop, done });
         // In a child of fork(2) there is no such thread.
         if let Some(thread) = &self.thread
             && !self.inbox.is_inherited()
@@ -138,7 +131,7 @@ impl AsynCoro {
         }
     }
 
-    /// What the scheduler has done and holds; all zero when it has ended.
+    /// Counts what the scheduler has done and holds; all zero when it has ended.
     ///
     /// From another thread this waits until the scheduler's present turn ends.
     ///
@@ -149,32 +142,31 @@ impl AsynCoro {
         if let Some(statistics) = own {
             return statistics;
         }
-        self.ask("statistics", |engine, done| done(engine.statistics())).unwrap_or_default()
+        self.ask("statistics", Post::Statistics).unwrap_or_default()
     }
 
     fn is(&self, engine: &Engine) -> bool {
         Arc::ptr_eq(&self.inbox, &engine.inbox)
     }
 
-    /// Has `question` asked in the scheduler's thread and waits for the answer; `None` if the
+    /// Sends a question to the scheduler's thread and waits for the answer; `None` if the
     /// scheduler has ended, or ends before.
     #[track_caller]
-    fn ask<T: Send + 'static>(
-        &self,
-        call: &str,
-        question: impl FnOnce(&Engine, Box<dyn FnOnce(T) + Send>) + Send + 'static,
-    ) -> Option<T> {
+    fn ask<T>(&self, call: &str, question: impl FnOnce(Answer<T>) -> Post) -> Option<T> {
         assert!(
             !self.inbox.is_own(),
             "{call}() would block the scheduler it waits for: call it in another thread"
         );
-        let (answer, wait) = mpsc::sync_channel(1);
-        let done = Box::new(move |value| {
-            let _ = answer.send(value);
-        });
-        let post = Post::Call(Box::new(move |engine: &Engine| question(engine, done)));
-        self.inbox.send(post).ok()?;
+        let (answer, wait) = inbox::answer();
+        self.inbox.send(question(answer)).ok()?;
         wait.recv().ok()
+    }
+}
+
+impl Scheduler {
+    /// Gives a handle to this scheduler that other threads can use.
+    pub fn handle(&self) -> AsynCoro {
+        AsynCoro::of(&self.engine)
     }
 }
 
@@ -190,7 +182,7 @@ impl Drop for Background {
             // The thread is the parent's alone: there is none to be detached.
             return mem::forget(mem::take(&mut self.handle));
         }
-        let _ = self.inbox.send(Post::Call(Box::new(Engine::stop)));
+        let _ = self.inbox.send(Post::Stop);
     }
 }
 
@@ -213,21 +205,13 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The defaults.
+    /// Makes a builder with the defaults.
     #[allow(clippy::new_without_default, reason = "AsynCoro::builder() is the one way to say it")]
-    pub(super) fn new() -> Builder {
-        let settings = Settings {
-            driver: Kind::from_environment(),
-            spin: DEFAULT_SPIN,
-            drain: Duration::from_secs(1),
-            linger: Duration::from_secs(5),
-            slow_resume: None,
-            around_waits: None,
-        };
-        Builder { name: "asyncoro".to_owned(), settings }
+    fn new() -> Builder {
+        Builder { name: "asyncoro".to_owned(), settings: Settings::new() }
     }
 
-    /// Name of the thread that [`Builder::start`] makes (default `asyncoro`).
+    /// Names the thread that [`Builder::start`] makes (default `asyncoro`).
     #[must_use]
     pub fn name(mut self, name: &str) -> Builder {
         name.clone_into(&mut self.name);
@@ -242,23 +226,23 @@ impl Builder {
         self
     }
 
-    /// How long an idle scheduler polls before it sleeps, while answers come that fast (default
-    /// 100 us; zero for never). It saves the cost of waking a sleeping processor and never polls
-    /// where that does not pay; on a machine with one processor it is always off.
+    /// Sets how long an idle scheduler polls before it sleeps, while answers come that fast
+    /// (default 100 us; zero for never). It saves the cost of waking a sleeping processor and never
+    /// polls where that does not pay; on a machine with one processor it is always off.
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Builder {
         self.settings.spin = time;
         self
     }
 
-    /// How long the end of the scheduler waits for queued messages to leave (default 1 s).
+    /// Sets how long the end of the scheduler waits for queued messages to leave (default 1 s).
     #[must_use]
     pub fn drain(mut self, time: Duration) -> Builder {
         self.settings.drain = time;
         self
     }
 
-    /// How long a dropped socket may go on sending what it has queued (default 5 s).
+    /// Sets how long a dropped socket may go on sending what it has queued (default 5 s).
     #[must_use]
     pub fn linger(mut self, time: Duration) -> Builder {
         self.settings.linger = time;
@@ -321,7 +305,7 @@ impl Builder {
     /// # Errors
     /// The system's, if there is no descriptor left for its driver.
     pub fn build(self) -> io::Result<Scheduler> {
-        Ok(Scheduler::with_engine(Engine::new(self.settings)?))
+        Ok(Scheduler { engine: Engine::new(self.settings)? })
     }
 
     /// Starts a scheduler on a thread of its own.
@@ -352,7 +336,7 @@ impl Builder {
 /// Ends when the scheduler is told to stop.
 fn stopped() -> impl Future<Output = ()> {
     future::poll_fn(|_| {
-        let stopped = current::expect("stopped", Engine::is_stopped);
+        let stopped = current::expect("stopped", |engine| engine.run.is_stopped());
         if stopped { Poll::Ready(()) } else { Poll::Pending }
     })
 }

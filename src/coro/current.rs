@@ -1,13 +1,16 @@
 //! The scheduler that runs on this thread, if any.
 //!
+//! What coroutines ask of their scheduler finds it here; their wakes need less of it, and find that
+//! in `local.rs`.
+//!
 //! Unsafe: a thread-local pointer instead of a counted reference, since each verb looks here. It is
 //! valid while [`Entered`] lives, which holds a counted reference itself and takes the pointer back
-//! when it is dropped.
+//! when it is dropped. The same reference keeps what `local.rs` points to.
 #![allow(unsafe_code)]
 
 use std::{cell::Cell, ptr, rc::Rc, sync::atomic::AtomicBool};
 
-use super::{engine::Engine, waker::Key};
+use super::{engine::Engine, local};
 use crate::fork;
 
 thread_local! {
@@ -51,29 +54,24 @@ fn outside(call: &'static str) -> ! {
     )
 }
 
-/// Wakes the coroutine that runs on this thread, if the word is its waker's.
-#[inline]
-pub(super) fn wake_running(word: usize) -> bool {
-    with(|engine| engine.wake_running(word)).unwrap_or(false)
-}
-
-/// Wakes another coroutine of this thread's scheduler; `false` if it is another one's.
-#[inline]
-pub(super) fn wake_other(key: Key) -> bool {
-    with(|engine| engine.wake_other(key)).unwrap_or(false)
-}
-
 /// While it lives, `engine` is this thread's scheduler; then the one before is again.
 pub(super) struct Entered {
+    /// Before the reference that keeps what it points to.
+    _wakes: local::Entered,
     engine: Rc<Engine>,
     before: *const Engine,
 }
 
 /// Makes `engine` this thread's running scheduler.
 pub(super) fn enter(engine: &Rc<Engine>) -> Entered {
+    forget_in_children();
     let engine = Rc::clone(engine);
     let before = CURRENT.replace(Rc::as_ptr(&engine));
-    Entered { engine, before }
+    // SAFETY: the guard below holds a reference to the engine, which holds what wakes look at, and
+    // drops it after the guard that is made here; guards are locals of the frames named in `with`,
+    // which are left in the opposite order.
+    let wakes = unsafe { local::enter(&engine.run.local) };
+    Entered { _wakes: wakes, engine, before }
 }
 
 impl Drop for Entered {
@@ -87,11 +85,12 @@ impl Drop for Entered {
 }
 
 /// Has the child of each fork forget the scheduler, which stays the parent's.
-pub(super) fn forget_in_children() {
+fn forget_in_children() {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     fork::in_each_child(&REGISTERED, forget);
 }
 
 extern "C" fn forget() {
     CURRENT.set(ptr::null());
+    local::forget();
 }

@@ -11,7 +11,7 @@ use std::{
     thread::{self, Thread},
 };
 
-use super::{Ended, cell::Joint, inbox, waker::Key};
+use super::{cell::Joint, ended::Ended, inbox, key::Key};
 
 /// A coroutine, seen by whoever started it: wait for its value, end it, or drop the handle and let
 /// it run on its own.
@@ -48,14 +48,14 @@ impl<T> Coro<T> {
         Coro { handle: Handle { joint } }
     }
 
-    /// A number that no other living coroutine of this process has; 0 until its scheduler has taken
-    /// it in, which only a coroutine spawned from another thread can see.
+    /// Gives a number that no other living coroutine of this process has; 0 until its scheduler has
+    /// taken it in, which only a coroutine spawned from another thread can see.
     pub fn id(&self) -> u64 {
         let key = self.key();
         if key.has_place() { key.pack() as u64 } else { 0 }
     }
 
-    /// Whether the coroutine has ended, so that its value is there.
+    /// Tells whether the coroutine has ended, so that its value is there.
     pub fn is_finished(&self) -> bool {
         self.handle.joint.is_done()
     }

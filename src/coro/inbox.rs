@@ -1,4 +1,4 @@
-//! The only door between threads: wakes, new coroutines and calls from elsewhere.
+//! The only way in from other threads: wakes, new coroutines and questions.
 //!
 //! Each scheduler has one inbox. Whoever is on another thread puts a post in and rings; the
 //! scheduler empties it once a turn. A coroutine stands in it at most once, however often it is
@@ -13,11 +13,12 @@ use std::{
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, SyncSender},
     },
     thread::{self, ThreadId},
 };
 
-use super::{cell::Unstarted, engine::Engine, waker::Key};
+use super::{cell::body::Unstarted, key::Key, statistics::Statistics};
 use crate::{
     driver::Doorbell,
     fork::{self, Global},
@@ -30,8 +31,31 @@ pub(super) enum Post {
     Wake(Key),
     /// Take in a new coroutine.
     Start(Unstarted),
-    /// Do something in the scheduler's thread.
-    Call(Box<dyn FnOnce(&Engine) + Send>),
+    /// Tell when no coroutine is left but daemons.
+    TellIdle(Answer<()>),
+    /// End all coroutines, and with `stop` the scheduler, which then has a thread of its own.
+    EndAll { stop: bool, done: Answer<()> },
+    /// Tell what the scheduler has done and holds.
+    Statistics(Answer<Statistics>),
+    /// End the scheduler, which has a thread of its own, once its coroutines have ended.
+    Stop,
+}
+
+/// The way back to a thread that has asked something and waits. One that is dropped tells it that
+/// there will be no answer.
+pub(super) struct Answer<T>(SyncSender<T>);
+
+/// Makes a way back, and the end at which the answer comes out.
+pub(super) fn answer<T>() -> (Answer<T>, Receiver<T>) {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    (Answer(sender), receiver)
+}
+
+impl<T> Answer<T> {
+    /// Gives the answer. Whoever has asked may have gone.
+    pub(super) fn give(self, value: T) {
+        let _ = self.0.send(value);
+    }
 }
 
 struct Mail {
@@ -41,7 +65,7 @@ struct Mail {
     woken: HashSet<usize>,
 }
 
-/// See the module's page.
+/// What other threads send to a scheduler, until it is read.
 pub(crate) struct Inbox {
     mail: Mutex<Mail>,
     bell: Arc<Doorbell>,
@@ -59,13 +83,13 @@ impl Inbox {
         Inbox { mail: Mutex::new(mail), bell, owner, process }
     }
 
-    /// Whether this process is a child that inherited the inbox by fork(2).
+    /// Tells whether this process is a child that inherited the inbox by fork(2).
     pub(super) fn is_inherited(&self) -> bool {
         self.process != fork::generation()
     }
 
-    /// Whether waiting in this thread for an answer would be waiting for oneself: the scheduler is
-    /// this thread's, entered now or not, and has not ended.
+    /// Tells whether waiting in this thread for an answer would be waiting for oneself: the
+    /// scheduler is this thread's, entered now or not, and has not ended.
     pub(super) fn is_own(&self) -> bool {
         !self.is_inherited() && self.owner == thread::current().id() && lock(&self.mail).open
     }
@@ -90,7 +114,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Whether something was sent since the last [`Inbox::take`].
+    /// Tells whether something was sent since the last [`Inbox::take`].
     pub(super) fn has_mail(&self) -> bool {
         self.bell.is_rung()
     }
@@ -113,8 +137,8 @@ impl Inbox {
 }
 
 /// Inboxes by slot. A slot is used again after its scheduler has ended, but only when the others
-/// have had their round; a waker that is older than that then wakes a stranger for nothing, see
-/// `waker.rs`.
+/// have had their round; a waker that is older than that then wakes a stranger for nothing, as
+/// [`Key`] allows.
 struct Slots {
     inboxes: Vec<Option<Arc<Inbox>>>,
     /// Where the next search begins.
@@ -161,7 +185,7 @@ pub(super) fn unregister(slot: u16) {
     slots.inboxes[usize::from(slot) - 1] = None;
 }
 
-/// [`Inbox::is_own`] for the scheduler that has this slot now.
+/// Asks [`Inbox::is_own`] of the scheduler that has this slot now.
 pub(super) fn is_own(slot: u16) -> bool {
     let slots = slots().read().unwrap_or_else(PoisonError::into_inner);
     let inbox = slots.inboxes.get(usize::from(slot).wrapping_sub(1));

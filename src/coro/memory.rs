@@ -119,7 +119,7 @@ fn allocate(layout: Layout) -> NonNull<u8> {
     NonNull::new(block).unwrap_or_else(|| alloc::handle_alloc_error(layout))
 }
 
-/// The list of blocks of exactly this layout, if they are kept.
+/// Finds the list of blocks of exactly this layout, if they are kept.
 #[inline]
 fn list_of(layout: Layout) -> Option<usize> {
     let kept = layout.align() == UNIT && layout.size() <= LARGEST && !WATCHED;

@@ -3,8 +3,8 @@
 //! A turn: up to 61 resumes of ready coroutines, first come, first served; flush the sockets that
 //! got something to send; fire the timers that are due; read what other threads sent; ask the
 //! driver, without waiting while somebody is ready (and not at all if there is nothing that it
-//! could tell of). 61 is few enough that a flood on one connection
-//! starves nobody, and many enough that the driver and the clock hardly cost anything per resume.
+//! could tell of). 61 is few enough that a flood on one connection keeps nobody else waiting for
+//! long, and many enough that the driver and the clock hardly cost anything per resume.
 
 use std::{
     any::Any,
@@ -17,7 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AsynCoro, Builder, LARGE, Statistics, current, engine::Engine};
+use super::{
+    cell::LARGE,
+    current,
+    engine::{Engine, Settings},
+    statistics::Statistics,
+};
 use crate::{driver::Driver, log};
 
 /// Resumes between two questions to the driver.
@@ -44,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 pub struct Scheduler {
-    engine: Rc<Engine>,
+    pub(super) engine: Rc<Engine>,
 }
 
 /// When an entry ends.
@@ -59,16 +64,12 @@ enum Until {
 }
 
 impl Scheduler {
-    /// A scheduler with the default settings.
+    /// Makes a scheduler with the default settings.
     ///
     /// # Errors
     /// The system's, if there is no descriptor left for its driver.
     pub fn new() -> io::Result<Scheduler> {
-        Builder::new().build()
-    }
-
-    pub(super) fn with_engine(engine: Rc<Engine>) -> Scheduler {
-        Scheduler { engine }
+        Ok(Scheduler { engine: Engine::new(Settings::new())? })
     }
 
     /// Runs `future` and returns its value once it and all coroutines that are no daemons have
@@ -76,7 +77,7 @@ impl Scheduler {
     ///
     /// Daemons are ended then. Coroutines that take more than a second longer than `future` are
     /// named in the log. Messages still queued are sent for at most a second (see
-    /// [`Builder::drain`]).
+    /// [`Builder::drain`](super::Builder::drain)).
     ///
     /// # Panics
     /// If a scheduler is running on this thread already; with `future`'s own panic, after
@@ -102,17 +103,12 @@ impl Scheduler {
         self.drive_any(future, Until::Left)
     }
 
-    /// A handle to this scheduler that other threads can use.
-    pub fn handle(&self) -> AsynCoro {
-        AsynCoro::of(&self.engine)
-    }
-
-    /// What the scheduler has done and holds.
+    /// Counts what the scheduler has done and holds.
     pub fn statistics(&self) -> Statistics {
         self.engine.statistics()
     }
 
-    /// A large future goes into a box first, as in [`super::spawn`].
+    /// Puts a large future into a box first, as [`spawn`](super::spawn) does.
     #[track_caller]
     #[inline]
     fn drive_any<F: Future>(&self, future: F, until: Until) -> F::Output {
@@ -149,11 +145,11 @@ impl Scheduler {
     ) -> Result<F::Output, Box<dyn Any + Send>> {
         let engine = &self.engine;
         let mut main = Main::new(engine);
-        engine.begin_main();
+        engine.run.begin_main();
         loop {
-            engine.begin_turn(RESUMES);
+            engine.run.begin_turn(RESUMES);
             main.resume_ready(engine, &mut future, until);
-            engine.look_at_main();
+            engine.run.look_at_main();
             engine.flush_dirty();
             if main.may_return(engine, until) {
                 break;
@@ -162,7 +158,7 @@ impl Scheduler {
         }
         if until != Until::Left || !matches!(main.result, Some(Ok(_))) {
             engine.end_all();
-            engine.refuse_in_child();
+            engine.run.refuse_in_child();
             engine.drain().expect("the driver can be asked");
         }
         main.result.expect("the loop ends with a result")
@@ -179,21 +175,26 @@ struct Main<T> {
 
 impl<T> Main<T> {
     fn new(engine: &Engine) -> Main<T> {
-        Main { waker: engine.main_waker(), result: None, name_stragglers_at: None, named: false }
+        Main {
+            waker: engine.run.main_waker(),
+            result: None,
+            name_stragglers_at: None,
+            named: false,
+        }
     }
 
     fn resume_ready<F>(&mut self, engine: &Engine, future: &mut Pin<&mut F>, until: Until)
     where
         F: Future<Output = T>,
     {
-        while !engine.is_idle() && engine.resume_ready() {
+        while !engine.run.is_idle() && engine.run.resume_ready() {
             self.resume(engine, future.as_mut());
             match &self.result {
                 Some(Ok(_)) if until == Until::AllEnded => {}
                 Some(_) => break,
                 None => {}
             }
-            engine.refuse_in_child();
+            engine.run.refuse_in_child();
         }
     }
 
@@ -201,7 +202,7 @@ impl<T> Main<T> {
         if self.result.is_some() {
             return;
         }
-        engine.resume_main(|| {
+        engine.run.resume_main(|| {
             let cx = &mut Context::from_waker(&self.waker);
             match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
                 Ok(Poll::Pending) => {}
@@ -220,7 +221,7 @@ impl<T> Main<T> {
             Some(Err(_)) => true,
             Some(Ok(_)) if until == Until::AllEnded => {
                 self.name_stragglers(engine);
-                engine.holding() == 0
+                engine.run.holding() == 0
             }
             Some(Ok(_)) => true,
         }
@@ -231,9 +232,9 @@ impl<T> Main<T> {
     }
 
     fn name_stragglers(&mut self, engine: &Engine) {
-        if self.stragglers_at().is_some_and(|at| Driver::now() >= at) && engine.holding() > 0 {
+        if self.stragglers_at().is_some_and(|at| Driver::now() >= at) && engine.run.holding() > 0 {
             self.named = true;
-            let names = engine.stragglers();
+            let names = engine.run.stragglers();
             log::warn(format_args!(
                 "run waits for {} coroutines that have not ended: {}",
                 names.len(),

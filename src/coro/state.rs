@@ -2,8 +2,8 @@
 //! moves.
 //!
 //! A cell has exactly two owners: the scheduler, which ends the coroutine, and the handle
-//! ([`super::Coro`]), which takes the result and may live in another thread. Whoever comes last
-//! frees the cell. The word says how far they are:
+//! ([`Coro`](crate::coro::Coro)), which takes the result and may live in another thread. Whoever
+//! comes last frees the cell. The word says how far they are:
 //!
 //! | word | the handle | the scheduler |
 //! | --- | --- | --- |
@@ -12,10 +12,10 @@
 //! | `DONE` | holds, or had let go before | has let go, the result is in the cell |
 //! | `DETACHED` | has let go | holds, or had let go before |
 //!
-//! A waiter ([`super::Waiter`]) is one word, so each move is one atomic operation, and whoever
-//! takes a waiter's word out of here owns it. Only the handle puts waiters in and only the
-//! scheduler moves to `DONE`. Each move acquires and releases: what one side wrote before its move
-//! the other sees after its own.
+//! A waiter ([`Waiter`](crate::coro::Waiter)) is one word, so each move is one atomic operation,
+//! and whoever takes a waiter's word out of here owns it. Only the handle puts waiters in and only
+//! the scheduler moves to `DONE`. Each move acquires and releases: what one side wrote before its
+//! move the other sees after its own.
 
 use std::ptr;
 
@@ -38,7 +38,7 @@ pub(super) enum Completed {
     Detached,
 }
 
-/// See the module's page.
+/// The word that a cell's two owners share.
 pub(super) struct JoinState(AtomicPtr<()>);
 
 impl JoinState {
@@ -46,12 +46,12 @@ impl JoinState {
         JoinState(AtomicPtr::new(PENDING))
     }
 
-    /// Handle: whether the result is there.
+    /// Handle: tells whether the result is there.
     pub(super) fn is_done(&self) -> bool {
         self.0.load(Ordering::Acquire) == DONE
     }
 
-    /// Handle: whether the waiter with this word is in place already. Only words that are no
+    /// Handle: tells whether the waiter with this word is in place already. Only words that are no
     /// addresses may be asked for: an address could be that of another one by now.
     pub(super) fn holds(&self, word: Word) -> bool {
         self.0.load(Ordering::Relaxed) == word
@@ -84,8 +84,8 @@ impl JoinState {
         (seen == DONE, waiter_in(seen))
     }
 
-    /// Scheduler: the result is in the cell. Unless it was detached, the handle may free the cell
-    /// as soon as this has moved.
+    /// Scheduler: says that the result is in the cell. Unless it was detached, the handle may free
+    /// the cell as soon as this has moved.
     pub(super) fn complete(&self) -> Completed {
         let seen = self.0.swap(DONE, Ordering::AcqRel);
         debug_assert_ne!(seen, DONE, "a coroutine ends once");

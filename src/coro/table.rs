@@ -7,13 +7,10 @@
 use std::mem;
 
 use super::{
-    Who,
-    cell::Body,
-    waker::{GENERATIONS, Key},
+    cell::body::Body,
+    key::{GENERATIONS, Key, MAIN},
+    who::Who,
 };
-
-/// The place of `run`'s own future, which is in no entry.
-pub(super) const MAIN: u32 = u32::MAX;
 
 /// Bits of an entry.
 mod flags {
@@ -35,7 +32,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether its body is out, being resumed.
+    /// Tells whether its body is out, being resumed.
     fn is_out(&self) -> bool {
         self.body.is_none() && self.flags & flags::QUEUED != 0
     }
@@ -55,7 +52,7 @@ pub(super) enum Next {
     Coroutine { index: u32, generation: u16, body: Body },
 }
 
-/// See the module's page.
+/// The coroutines of a scheduler, and who of them is ready.
 pub(super) struct Table {
     entries: Vec<Entry>,
     free: u32,
@@ -107,17 +104,17 @@ impl Table {
         Table { entries: Vec::new(), free: NONE, alive: 0, daemons: 0, queue: Queue::EMPTY }
     }
 
-    /// Coroutines that have not ended.
+    /// Counts coroutines that have not ended.
     pub(super) fn alive(&self) -> usize {
         self.alive
     }
 
-    /// Those among them that are daemons.
+    /// Counts those among them that are daemons.
     pub(super) fn daemons(&self) -> usize {
         self.daemons
     }
 
-    /// Whether nobody is ready.
+    /// Tells whether nobody is ready.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.head == END
     }
@@ -218,8 +215,8 @@ impl Table {
         removed
     }
 
-    /// Any coroutine that is not being resumed, for the end of the scheduler; searched from `from`
-    /// on.
+    /// Finds any coroutine that is not being resumed, for the end of the scheduler; searched from
+    /// `from` on.
     pub(super) fn any_from(&self, from: u32) -> Option<u32> {
         let mut rest = self.entries.iter().enumerate().skip(from as usize);
         rest.find(|(_, entry)| entry.body.is_some()).map(|(index, _)| index as u32)
@@ -260,18 +257,18 @@ impl Table {
         index == MAIN
     }
 
-    /// The key of whoever has this place.
+    /// Gives the key of whoever has this place.
     pub(super) fn key(&self, slot: u16, index: u32) -> Key {
         let generation = self.entries.get(index as usize).map_or(0, |entry| entry.generation);
         Key { slot, generation, index }
     }
 
-    /// What the log calls a coroutine without a name, unless it is being resumed.
+    /// Says what the log calls a coroutine without a name, unless it is being resumed.
     pub(super) fn who(&self, index: u32) -> Option<Who<'static>> {
         self.entries.get(index as usize)?.body.as_ref().map(|body| body.who(None))
     }
 
-    /// The places of all coroutines that are alive and no daemons.
+    /// Finds the places of all coroutines that are alive and no daemons.
     pub(super) fn non_daemons(&self) -> Vec<u32> {
         let alive = |entry: &Entry| entry.body.is_some() || entry.is_out();
         let found = self.entries.iter().enumerate();
@@ -281,7 +278,7 @@ impl Table {
             .collect()
     }
 
-    /// The entry of a coroutine that has not ended.
+    /// Finds the entry of a coroutine that has not ended.
     fn living(&mut self, index: u32) -> Option<&mut Entry> {
         let lives = |entry: &&mut Entry| entry.body.is_some() || entry.is_out();
         self.entry(index).filter(lives)
@@ -299,15 +296,15 @@ impl Table {
         }
         let index = u32::try_from(self.entries.len()).ok().filter(|&index| index < END);
         let index = index.expect("fewer than 4 billion coroutines");
-        make_room(&mut self.entries);
+        reserve_an_eighth(&mut self.entries);
         self.entries.push(Entry { body: None, next: NONE, generation: 0, flags: 0 });
         index
     }
 }
 
-/// Grows a table by an eighth where a vector would double: it is as long as the program has
+/// Grows a full table by an eighth where a vector would double: it is as long as the program has
 /// connections, and half of it empty would show in the memory of each.
-pub(super) fn make_room<T>(table: &mut Vec<T>) {
+pub(super) fn reserve_an_eighth<T>(table: &mut Vec<T>) {
     if table.len() == table.capacity() {
         table.reserve_exact((table.len() / 8).max(16));
     }

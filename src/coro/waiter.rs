@@ -13,17 +13,14 @@ use std::{
     task::Waker,
 };
 
-use super::{
-    engine::Engine,
-    waker::{Key, wake_word},
-};
+use super::{key::Key, waker::wake_word};
 use crate::foreign;
 
-/// See the module's page.
+/// A waker in one word.
 pub(crate) struct Waiter(NonNull<()>);
 
 impl Waiter {
-    /// One that wakes whom `waker` wakes. A foreign waker is cloned, which is foreign code.
+    /// Makes one that wakes whom `waker` wakes. A foreign waker is cloned, which is foreign code.
     pub(crate) fn of(waker: &Waker) -> Waiter {
         let word = match Key::word_of_waker(waker) {
             Some(word) => NonNull::new(ptr::without_provenance_mut(word)),
@@ -32,7 +29,7 @@ impl Waiter {
         Waiter(word.expect("neither a key nor a box is zero"))
     }
 
-    /// The waiter as a word, which owns it: odd if it is a coroutine's key, else an address of an
+    /// Makes it a word, which owns it: odd if it is a coroutine's key, else an address of an
     /// allocation, so neither zero nor below 8.
     pub(super) fn into_word(self) -> *mut () {
         let word = self.word();
@@ -40,17 +37,17 @@ impl Waiter {
         word
     }
 
-    /// The same word, still owned by the waiter.
+    /// Gives the same word, still owned by the waiter.
     pub(super) fn word(&self) -> *mut () {
         self.0.as_ptr()
     }
 
-    /// Whether it is a coroutine's key.
+    /// Tells whether it is a coroutine's key.
     pub(super) fn is_key(&self) -> bool {
         is_key(self.0)
     }
 
-    /// The waiter of a word.
+    /// Makes a waiter of a word.
     ///
     /// # Safety
     /// The word came from [`Waiter::into_word`] and is given up: it is not used again.
@@ -71,18 +68,7 @@ impl Waiter {
         }
     }
 
-    /// The same, for a caller who knows the scheduler that most likely it is one of.
-    #[inline]
-    pub(crate) fn wake_on(self, engine: &Engine) {
-        let word = self.0;
-        if is_key(word) && engine.wake_own(word.addr().get()) {
-            mem::forget(self);
-        } else {
-            self.wake();
-        }
-    }
-
-    /// Whether it wakes whom `waker` wakes.
+    /// Tells whether it wakes whom `waker` wakes.
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
         if is_key(self.0) {
             return Key::word_of_waker(waker) == Some(self.0.addr().get());

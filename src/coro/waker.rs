@@ -1,10 +1,9 @@
 //! Wakers that are plain numbers.
 //!
-//! A coroutine's waker points nowhere: its 64 bits say which scheduler (16), which place in its
-//! table (32) and which generation of that place (15); the lowest bit is set. Cloning and dropping
-//! one costs nothing and frees nothing, so a coroutine needs no count of its wakers, and its cell
-//! no atomics on the way of a wake. Waking looks the place up: on the scheduler's own thread
-//! directly, elsewhere through the inbox.
+//! A coroutine's waker points nowhere: where others have an address it has a [`Key`]. Cloning and
+//! dropping one costs nothing and frees nothing, so a coroutine needs no count of its wakers, and
+//! its cell no atomics on the way of a wake. Waking looks the place up: on the scheduler's own
+//! thread directly (`local.rs`), elsewhere through the inbox.
 //!
 //! A number can outlive what it named. Then the generation does not fit and nothing happens, or,
 //! once in 32,768 reuses of a place, a stranger is woken once for nothing, which `std`'s contract
@@ -19,57 +18,17 @@ use std::{
     task::{RawWaker, RawWakerVTable, Waker},
 };
 
-use super::{current, inbox};
+use super::{inbox, key::Key, local};
 use crate::foreign;
 
-#[cfg(not(target_pointer_width = "64"))]
-compile_error!("a waker of asyncoro is a 64-bit number; 32-bit systems are not supported");
-
-/// Names a coroutine of a scheduler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    /// The scheduler's slot in the process.
-    pub(crate) slot: u16,
-    /// How many coroutines have had this place before, modulo [`GENERATIONS`].
-    pub(crate) generation: u16,
-    /// The place in the scheduler's table.
-    pub(crate) index: u32,
-}
-
 impl Key {
-    /// What stands for a coroutine that its scheduler has not taken in yet: no coroutine's key.
-    pub(crate) fn of_scheduler(slot: u16) -> Key {
-        Key { slot, generation: 0, index: NOWHERE }
-    }
-
-    /// Whether a coroutine can have this key.
-    pub(crate) fn has_place(self) -> bool {
-        self.slot != 0 && self.index != NOWHERE
-    }
-
-    /// The key as one number, which is odd.
-    pub(crate) fn pack(self) -> usize {
-        debug_assert!(self.generation < GENERATIONS, "a generation has 15 bits");
-        let generation = usize::from(self.generation);
-        usize::from(self.slot) << 48 | generation << 33 | (self.index as usize) << 1 | 1
-    }
-
-    /// The key in a number made by [`Key::pack`].
-    pub(crate) fn unpack(number: usize) -> Key {
-        Key {
-            slot: (number >> 48) as u16,
-            generation: (number >> 33) as u16 % GENERATIONS,
-            index: (number >> 1) as u32,
-        }
-    }
-
-    /// The packed key in a waker of ours.
+    /// Finds the packed key in a waker of ours.
     #[inline]
     pub(super) fn word_of_waker(waker: &Waker) -> Option<usize> {
         ptr::eq(waker.vtable(), &raw const TABLE).then(|| waker.data().addr())
     }
 
-    /// A waker for it.
+    /// Makes a waker for it.
     pub(crate) fn waker(self) -> Waker {
         // SAFETY: the functions of the table are thread-safe, treat the pointer as a number, and
         // own nothing, so they keep every rule of `RawWakerVTable`.
@@ -85,16 +44,16 @@ impl Key {
 /// Wakes the coroutine of a number made by [`Key::pack`], from any thread.
 #[inline]
 pub(crate) fn wake_word(word: usize) {
-    if !current::wake_running(word) {
+    if !local::wake_running(word) {
         wake_another(word);
     }
 }
 
-/// The same, of one that is not being resumed here.
+/// Wakes one that is not being resumed here.
 #[inline(never)]
 fn wake_another(word: usize) {
     let key = Key::unpack(word);
-    if !current::wake_other(key) {
+    if !local::wake_other(key) {
         inbox::wake(key);
     }
 }
@@ -114,12 +73,6 @@ fn wake_foreign(waker: Waker) {
     foreign::contain("a waker", || waker.wake());
 }
 
-/// Generations of a place before they begin again.
-pub(crate) const GENERATIONS: u16 = 1 << 15;
-
-/// The index that no coroutine has; [`super::table::MAIN`] is the same.
-const NOWHERE: u32 = u32::MAX;
-
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake_data, wake_data, drop_data);
 
 fn clone(data: *const ()) -> RawWaker {
@@ -134,19 +87,7 @@ fn drop_data(_: *const ()) {}
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{GENERATIONS, Key};
-
-    #[test]
-    fn a_key_survives_packing() {
-        for key in [
-            Key { slot: 1, generation: 0, index: 0 },
-            Key { slot: u16::MAX, generation: GENERATIONS - 1, index: u32::MAX },
-            Key { slot: 2, generation: 3, index: 4 },
-        ] {
-            assert_eq!(Key::unpack(key.pack()), key);
-            assert_eq!(key.pack() % 2, 1);
-        }
-    }
+    use super::Key;
 
     #[test]
     fn clones_wake_alike_and_dropping_them_is_nothing() {

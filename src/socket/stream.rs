@@ -128,7 +128,7 @@ impl AsyncSocket {
             if self.core.is_closing() || std::mem::replace(&mut told, true) {
                 return Poll::Ready(());
             }
-            current::expect("accept", |engine| engine.starve(cx.waker()));
+            current::expect("accept", |engine| engine.wake_on_close(cx.waker()));
             pause.as_mut().poll(cx)
         })
         .await;

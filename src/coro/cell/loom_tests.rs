@@ -1,10 +1,18 @@
 //! The two owners of a cell on two threads, in every order.
 
-use std::task::Waker;
+use std::{
+    future::Future,
+    panic::Location,
+    task::{Context, Poll, Waker},
+};
 
 use loom::thread;
 
-use super::{Body, Context, Ended, Future, Joint, Location, Poll, publish_places};
+use super::{
+    Joint,
+    body::{Body, publish_places},
+};
+use crate::coro::ended::Ended;
 
 #[track_caller]
 fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {

@@ -10,7 +10,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Body, Ended, Head, Joint};
+use super::{Joint, body::Body, head::Head};
+use crate::coro::ended::Ended;
 
 #[track_caller]
 fn new<F: Future + 'static>(future: F) -> (Body, Joint<F::Output>) {

@@ -2,49 +2,49 @@
 
 use std::{fmt, mem::ManuallyDrop, task::Context, time::Duration};
 
-use super::{BUDGET, Engine, MANY_BYTES, count};
+use super::{BUDGET, Run, count};
 use crate::{
     coro::{
-        cell::Body,
-        log_panic,
-        table::{MAIN, Next},
-        waker::Key,
+        cell::body::Body,
+        key::{Key, MAIN},
+        table::Next,
+        who::log_panic,
     },
     driver::Driver,
     foreign, log,
 };
 
-impl Engine {
+impl Run {
     /// Calls `resume` for `run`'s own future, with a fresh budget.
     pub(in crate::coro) fn resume_main(&self, resume: impl FnOnce()) {
         self.begin(self.main_key());
         resume();
-        self.running.set(0);
-        if self.woken.get() {
+        self.local.running.set(0);
+        if self.local.woken.get() {
             self.wake_main();
         }
     }
 
-    /// A fresh budget for the coroutine of `key`, which is resumed now.
+    /// Gives a fresh budget to the coroutine of `key`, which is resumed now.
     #[inline]
-    fn begin(&self, key: Key) {
-        self.running.set(key.pack());
+    pub(super) fn begin(&self, key: Key) {
+        self.local.running.set(key.pack());
         self.begin_again();
     }
 
-    /// The same for the one that was resumed last.
+    /// Gives a fresh budget to the one that was resumed last.
     #[inline]
     fn begin_again(&self) {
-        count(&self.counters.resumes, 1);
+        count(&self.resumes, 1);
         self.budget.set(BUDGET);
-        self.woken.set(false);
+        self.local.woken.set(false);
     }
 
     /// Begins a turn, in which coroutines are resumed at most so many times.
     pub(in crate::coro) fn begin_turn(&self, times: usize) {
-        count(&self.counters.turns, 1);
+        count(&self.turns, 1);
         self.times_left.set(times);
-        if self.settings.slow_resume.is_some() {
+        if self.slow_resume.is_some() {
             self.others_took.set(Duration::ZERO);
             self.turn_began.set(Some(Driver::now()));
         }
@@ -53,14 +53,14 @@ impl Engine {
     /// Resumes who is ready, in their order and as often as the turn allows. If it becomes the turn
     /// of `run`'s own future it stops there; whether it is.
     pub(in crate::coro) fn resume_ready(&self) -> bool {
-        if self.settings.slow_resume.is_some() {
+        if self.slow_resume.is_some() {
             return self.resume_ready_timed();
         }
         self.resume_ready_by(|body, cx, _| body.resume(cx))
     }
 
-    /// The same with a look at the clock before and after each resume: a loop of its own, so that
-    /// the other one pays nothing for it.
+    /// Resumes as [`Run::resume_ready`] does, with a look at the clock before and after each: a
+    /// loop of its own, so that the other one pays nothing for it.
     #[cold]
     #[inline(never)]
     fn resume_ready_timed(&self) -> bool {
@@ -76,10 +76,10 @@ impl Engine {
         is_mains_turn
     }
 
-    /// After the resumes of a turn: warns of `run`'s own future, if a bound is set and it has taken
+    /// Warns after the resumes of a turn of `run`'s own future, if a bound is set and it has taken
     /// longer, which is what the turn took without the others.
     pub(in crate::coro) fn look_at_main(&self) {
-        if self.settings.slow_resume.is_some()
+        if self.slow_resume.is_some()
             && let Some(began) = self.turn_began.take()
         {
             let took = Driver::now().duration_since(began).saturating_sub(self.others_took.get());
@@ -87,12 +87,13 @@ impl Engine {
         }
     }
 
-    /// `resume` resumes a body, whose place it is told; `true` when it has ended.
+    /// Resumes who is ready by calling `resume`, which is told a body's place and says whether it
+    /// has ended.
     #[inline(always)]
     fn resume_ready_by(&self, resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool) -> bool {
         let mut is_mains_turn = false;
         while self.takes_a_time() {
-            let next = self.table.borrow_mut().next();
+            let next = self.local.table.borrow_mut().next();
             match next {
                 Some(Next::Coroutine { index, generation, body }) => {
                     self.resume(index, generation, body, &resume);
@@ -105,7 +106,7 @@ impl Engine {
             }
             self.refuse_in_child();
         }
-        self.running.set(0);
+        self.local.running.set(0);
         is_mains_turn
     }
 
@@ -129,22 +130,22 @@ impl Engine {
         mut body: Body,
         resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool,
     ) {
-        let key = Key { slot: self.slot, generation, index };
+        let key = Key { slot: self.local.slot, generation, index };
         // A waker of ours owns nothing, and its drop is a call for nothing.
         let waker = ManuallyDrop::new(key.waker());
-        self.running.set(key.pack());
+        self.local.running.set(key.pack());
         loop {
             self.begin_again();
             if resume(&mut body, &mut Context::from_waker(&waker), index) {
                 // It may still be woken by what it drops, which then is nothing.
                 self.end(index, body);
-                self.running.set(0);
+                self.local.running.set(0);
                 return;
             }
-            let woken = self.woken.get();
-            let goes_on = woken && self.table.borrow_mut().is_idle() && !self.is_inherited();
+            let woken = self.local.woken.get();
+            let goes_on = woken && self.local.table.borrow_mut().is_idle() && !self.is_inherited();
             if !goes_on || !self.takes_a_time() {
-                self.table.borrow_mut().put_back(index, body, woken);
+                self.local.table.borrow_mut().put_back(index, body, woken);
                 return;
             }
         }
@@ -154,7 +155,7 @@ impl Engine {
     #[cold]
     #[inline(never)]
     fn blame_if_slow(&self, took: Duration, index: u32, unnamed: &dyn fmt::Display) {
-        if self.settings.slow_resume.is_some_and(|bound| took > bound) {
+        if self.slow_resume.is_some_and(|bound| took > bound) {
             let name = self.names.borrow().get(&index).cloned();
             let who: &dyn fmt::Display = name.as_ref().map_or(unnamed, |name| name);
             log::warn(format_args!(
@@ -165,8 +166,8 @@ impl Engine {
     }
 
     #[inline]
-    fn end(&self, index: u32, body: Body) {
-        let removed = self.table.borrow_mut().remove(index);
+    pub(super) fn end(&self, index: u32, body: Body) {
+        let removed = self.local.table.borrow_mut().remove(index);
         if removed.named {
             self.end_named(index, body);
         } else {
@@ -189,58 +190,5 @@ impl Engine {
             log_panic(whose, &*payload);
             foreign::discard(payload);
         }
-    }
-
-    /// Ends every coroutine. What is spawned meanwhile ends at once.
-    pub(in crate::coro) fn end_all(&self) {
-        self.ending.set(true);
-        self.table.borrow_mut().stop_queueing();
-        let mut from = 0;
-        loop {
-            let Some(index) = self.table.borrow().any_from(from) else { break };
-            let begun = self.table.borrow_mut().begin(index);
-            if let Some((mut body, generation)) = begun {
-                self.begin(Key { slot: self.slot, generation, index });
-                body.end();
-                self.end(index, body);
-            }
-            from = index;
-        }
-        self.running.set(0);
-        self.ending.set(false);
-        self.tell_idle();
-    }
-
-    /// Spends one immediate completion; `false` when the coroutine must let others go first.
-    pub(crate) fn spend(&self) -> bool {
-        let left = self.budget.get();
-        if left > 0 {
-            self.budget.set(left - 1);
-        }
-        left > 0
-    }
-
-    /// Charges what a verb has moved; with all bytes of the turn spent, the turn ends.
-    #[inline]
-    pub(crate) fn charge(&self, bytes: usize) {
-        if bytes >= MANY_BYTES {
-            self.charge_many(bytes);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn charge_many(&self, bytes: usize) {
-        let left = self.bytes_left.get().saturating_sub(bytes);
-        self.bytes_left.set(left);
-        if left == 0 {
-            self.budget.set(0);
-            self.end_turn_now();
-        }
-    }
-
-    /// Has the coroutine let others go first at its next verb.
-    pub(crate) fn exhaust(&self) {
-        self.budget.set(0);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{TICK_NS, TimerKey, Timers, Waiter};
+use super::{TICK_NS, TimerKey, Waiter, Wheel};
 
 /// A waker that writes its number down.
 struct Note(u64, Arc<Mutex<Vec<u64>>>);
@@ -17,26 +17,26 @@ impl Wake for Note {
     }
 }
 
-struct Wheel {
-    timers: Timers,
+struct Rig {
+    wheel: Wheel,
     origin: Instant,
     woken: Arc<Mutex<Vec<u64>>>,
 }
 
-impl Wheel {
-    fn new() -> Wheel {
+impl Rig {
+    fn new() -> Rig {
         let origin = Instant::now();
-        Wheel { timers: Timers::new(origin), origin, woken: Arc::default() }
+        Rig { wheel: Wheel::new(origin), origin, woken: Arc::default() }
     }
 
     fn arm(&mut self, number: u64, after: Duration) -> TimerKey {
         let waker = Waker::from(Arc::new(Note(number, Arc::clone(&self.woken))));
-        self.timers.arm(self.origin + after, Waiter::of(&waker))
+        self.wheel.arm(self.origin + after, Waiter::of(&waker))
     }
 
     fn fire(&mut self, after: Duration) -> Vec<u64> {
         let mut due = Vec::new();
-        self.timers.fire(self.origin + after, &mut due);
+        self.wheel.fire(self.origin + after, &mut due);
         due.into_iter().for_each(Waiter::wake);
         std::mem::take(&mut self.woken.lock().unwrap())
     }
@@ -64,50 +64,50 @@ const MS: Duration = Duration::from_millis(1);
 
 #[test]
 fn fires_in_order_never_early_and_once() {
-    let mut wheel = Wheel::new();
-    wheel.arm(3, 30 * MS);
-    wheel.arm(1, 10 * MS);
-    wheel.arm(2, 20 * MS);
-    assert_eq!(wheel.fire(9 * MS), []);
-    assert_eq!(wheel.fire(11 * MS), [1]);
-    assert_eq!(wheel.fire(1000 * MS), [2, 3]);
-    assert_eq!(wheel.fire(2000 * MS), []);
-    assert_eq!(wheel.timers.armed(), 0);
+    let mut rig = Rig::new();
+    rig.arm(3, 30 * MS);
+    rig.arm(1, 10 * MS);
+    rig.arm(2, 20 * MS);
+    assert_eq!(rig.fire(9 * MS), []);
+    assert_eq!(rig.fire(11 * MS), [1]);
+    assert_eq!(rig.fire(1000 * MS), [2, 3]);
+    assert_eq!(rig.fire(2000 * MS), []);
+    assert_eq!(rig.wheel.armed(), 0);
 }
 
 #[test]
 fn timers_of_one_tick_fire_in_the_order_of_arming() {
-    let mut wheel = Wheel::new();
+    let mut rig = Rig::new();
     for number in 0..10 {
-        wheel.arm(number, 5000 * MS);
+        rig.arm(number, 5000 * MS);
     }
-    assert_eq!(wheel.fire(6000 * MS), (0..10).collect::<Vec<_>>());
+    assert_eq!(rig.fire(6000 * MS), (0..10).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_disarmed_timer_never_fires_and_its_key_stays_dead() {
-    let mut wheel = Wheel::new();
-    let key = wheel.arm(1, 10 * MS);
-    assert!(wheel.timers.is_armed(key));
-    assert!(wheel.timers.disarm(key).is_some());
-    assert!(wheel.timers.disarm(key).is_none());
-    let other = wheel.arm(2, 10 * MS);
-    assert!(!wheel.timers.is_armed(key), "the place was used again under another generation");
-    assert!(wheel.timers.is_armed(other));
-    assert_eq!(wheel.fire(20 * MS), [2]);
+    let mut rig = Rig::new();
+    let key = rig.arm(1, 10 * MS);
+    assert!(rig.wheel.is_armed(key));
+    assert!(rig.wheel.disarm(key).is_some());
+    assert!(rig.wheel.disarm(key).is_none());
+    let other = rig.arm(2, 10 * MS);
+    assert!(!rig.wheel.is_armed(key), "the place was used again under another generation");
+    assert!(rig.wheel.is_armed(other));
+    assert_eq!(rig.fire(20 * MS), [2]);
 }
 
 #[test]
 fn next_is_never_after_the_first_deadline() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..200 {
-        let mut wheel = Wheel::new();
+        let mut rig = Rig::new();
         let after: Vec<u64> = (0..20).map(|_| 1 + dice.any_size(8, 40)).collect();
         for (number, nanos) in after.iter().enumerate() {
-            wheel.arm(number as u64, Duration::from_nanos(*nanos));
+            rig.arm(number as u64, Duration::from_nanos(*nanos));
         }
         let first = Duration::from_nanos(*after.iter().min().unwrap() + TICK_NS);
-        assert!(wheel.timers.next().unwrap() <= wheel.origin + first);
+        assert!(rig.wheel.next().unwrap() <= rig.origin + first);
     }
 }
 
@@ -115,23 +115,23 @@ fn next_is_never_after_the_first_deadline() {
 fn agrees_with_a_list_whatever_is_armed_and_disarmed() {
     for seed in 1..=50u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut wheel = Wheel::new();
+        let mut rig = Rig::new();
         let mut list: Vec<(u64, u64, TimerKey)> = Vec::new();
         let mut now = 0;
         for number in 0..400 {
             match dice.below(4) {
                 0 | 1 => {
                     let due = now + dice.any_size(10, 34);
-                    let key = wheel.arm(number, Duration::from_nanos(due));
+                    let key = rig.arm(number, Duration::from_nanos(due));
                     list.push((due, number, key));
                 }
                 2 if !list.is_empty() => {
                     let (.., key) = list.swap_remove(dice.below(list.len() as u64) as usize);
-                    assert!(wheel.timers.disarm(key).is_some(), "seed {seed}");
+                    assert!(rig.wheel.disarm(key).is_some(), "seed {seed}");
                 }
                 _ => {
                     now += dice.any_size(10, 30);
-                    let fired = wheel.fire(Duration::from_nanos(now));
+                    let fired = rig.fire(Duration::from_nanos(now));
                     for number in &fired {
                         let place = list.iter().position(|(_, other, _)| other == number);
                         let (due, ..) = list.swap_remove(place.expect("fired once"));
@@ -142,16 +142,16 @@ fn agrees_with_a_list_whatever_is_armed_and_disarmed() {
                     assert!(late.is_none(), "seed {seed}: late");
                 }
             }
-            assert_eq!(wheel.timers.armed(), list.len(), "seed {seed}");
+            assert_eq!(rig.wheel.armed(), list.len(), "seed {seed}");
         }
     }
 }
 
 #[test]
 fn the_farthest_deadline_is_kept() {
-    let mut wheel = Wheel::new();
-    let key = wheel.arm(1, Duration::from_secs(400 * 365 * 24 * 3600));
-    assert_eq!(wheel.fire(Duration::from_secs(100 * 365 * 24 * 3600)), []);
-    assert!(wheel.timers.is_armed(key));
-    assert!(wheel.timers.disarm(key).is_some());
+    let mut rig = Rig::new();
+    let key = rig.arm(1, Duration::from_secs(400 * 365 * 24 * 3600));
+    assert_eq!(rig.fire(Duration::from_secs(100 * 365 * 24 * 3600)), []);
+    assert!(rig.wheel.is_armed(key));
+    assert!(rig.wheel.disarm(key).is_some());
 }

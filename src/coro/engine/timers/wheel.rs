@@ -16,11 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Waiter;
+use crate::coro::waiter::Waiter;
 
 /// Names an armed timer. It stays valid, as "not armed", after the timer has fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimerKey {
+pub(in crate::coro) struct TimerKey {
     index: u32,
     generation: u32,
 }
@@ -37,8 +37,8 @@ struct Node {
     waiter: Option<Waiter>,
 }
 
-/// All timers of a scheduler.
-pub(crate) struct Timers {
+/// All timers that are armed.
+pub(super) struct Wheel {
     origin: Instant,
     /// The tick up to which everything has fired.
     now: u64,
@@ -50,10 +50,10 @@ pub(crate) struct Timers {
     heads: [[u32; SLOTS]; LEVELS],
 }
 
-impl Timers {
-    /// A wheel whose tick 0 is `origin`.
-    pub(crate) fn new(origin: Instant) -> Timers {
-        Timers {
+impl Wheel {
+    /// Makes a wheel whose tick 0 is `origin`.
+    pub(super) fn new(origin: Instant) -> Wheel {
+        Wheel {
             origin,
             now: 0,
             nodes: Vec::new(),
@@ -64,39 +64,39 @@ impl Timers {
         }
     }
 
-    /// Timers that are armed.
-    pub(crate) fn armed(&self) -> usize {
+    /// Counts the timers that are armed.
+    pub(super) fn armed(&self) -> usize {
         self.armed
     }
 
     /// Arms a timer that will wake `waiter` once `deadline` has come.
-    pub(crate) fn arm(&mut self, deadline: Instant, waiter: Waiter) -> TimerKey {
+    pub(super) fn arm(&mut self, deadline: Instant, waiter: Waiter) -> TimerKey {
         let due = self.tick_after(deadline).max(self.now + 1);
         let index = self.allocate(waiter);
         self.armed += 1;
         TimerKey { index, generation: self.link(index, due) }
     }
 
-    /// Whether the timer has neither fired nor been disarmed.
-    pub(crate) fn is_armed(&self, key: TimerKey) -> bool {
+    /// Tells whether the timer has neither fired nor been disarmed.
+    pub(super) fn is_armed(&self, key: TimerKey) -> bool {
         self.nodes[key.index as usize].generation == key.generation
     }
 
-    /// Whether the timer would wake this waker, or has nothing to wake any more.
-    pub(crate) fn wakes(&self, key: TimerKey, waker: &Waker) -> bool {
+    /// Tells whether the timer would wake this waker, or has nothing to wake any more.
+    pub(super) fn wakes(&self, key: TimerKey, waker: &Waker) -> bool {
         let node = &self.nodes[key.index as usize];
         node.generation != key.generation
             || node.waiter.as_ref().is_some_and(|old| old.will_wake(waker))
     }
 
     /// Has the armed timer wake `waiter` instead; gives back the old one, to be dropped outside.
-    pub(crate) fn rewaker(&mut self, key: TimerKey, waiter: Waiter) -> Option<Waiter> {
+    pub(super) fn rewaker(&mut self, key: TimerKey, waiter: Waiter) -> Option<Waiter> {
         debug_assert!(self.is_armed(key), "only an armed timer wakes somebody");
         self.nodes[key.index as usize].waiter.replace(waiter)
     }
 
     /// Disarms the timer; gives back its waiter, to be dropped outside.
-    pub(crate) fn disarm(&mut self, key: TimerKey) -> Option<Waiter> {
+    pub(super) fn disarm(&mut self, key: TimerKey) -> Option<Waiter> {
         let Node { previous, next, generation, level, slot, .. } = self.nodes[key.index as usize];
         if generation != key.generation {
             return None;
@@ -106,14 +106,14 @@ impl Timers {
         waiter
     }
 
-    /// When to look again: never later than the next timer is due, maybe earlier.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    /// Says when to look again: never later than the next timer is due, maybe earlier.
+    pub(super) fn next(&self) -> Option<Instant> {
         let (_, _, tick) = self.next_slot()?;
         self.origin.checked_add(Duration::from_nanos(tick.saturating_mul(TICK_NS)))
     }
 
     /// Fires what is due at `now`: moves the waiters to `due`, in the order of their ticks.
-    pub(crate) fn fire(&mut self, now: Instant, due: &mut Vec<Waiter>) {
+    pub(super) fn fire(&mut self, now: Instant, due: &mut Vec<Waiter>) {
         let until = self.tick_before(now);
         while let Some((level, slot, tick)) = self.next_slot() {
             if tick > until {
@@ -150,7 +150,7 @@ impl Timers {
         }
     }
 
-    /// The slot that is reached first, and the tick at which.
+    /// Finds the slot that is reached first, and the tick at which.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         if self.armed == 0 {
             return None;
@@ -232,12 +232,12 @@ impl Timers {
         node.waiter.take()
     }
 
-    /// The first tick that is not before `instant`.
+    /// Gives the first tick that is not before `instant`.
     fn tick_after(&self, instant: Instant) -> u64 {
         self.nanoseconds(instant).div_ceil(TICK_NS)
     }
 
-    /// The last tick that is not after `instant`.
+    /// Gives the last tick that is not after `instant`.
     fn tick_before(&self, instant: Instant) -> u64 {
         self.nanoseconds(instant) / TICK_NS
     }

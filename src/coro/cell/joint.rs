@@ -1,0 +1,197 @@
+//! `Joint`: the handle's end of a cell, which may be on another thread.
+//!
+//! Unsafe: a `Joint` points to its cell, which is there until its drop. It takes the result only
+//! after the state said that the coroutine is done, and frees the cell if it comes last; the proof
+//! is in `mod.rs`.
+#![allow(unsafe_code)]
+
+use std::{
+    fmt, io,
+    ptr::{self, NonNull},
+    task::{Context, Poll},
+};
+
+use super::{
+    head::Head,
+    unseen::{caught, drop_caught, show_error, show_io_error, unname},
+};
+use crate::{
+    coro::{
+        ended::Ended,
+        memory::Owned,
+        state::Word,
+        waiter::Waiter,
+        who::{Who, log_panic},
+    },
+    foreign,
+    primitives::{Ordering, fence},
+};
+
+/// The handle's end of a cell.
+pub(in crate::coro) struct Joint<T>(NonNull<dyn Join<T>>);
+
+// SAFETY: see the proof in `mod.rs`; from another thread a Joint touches the state, atomics, the
+// waiter and the result, which is a `T`, a panic's payload (`Send`), or nothing.
+unsafe impl<T: Send> Send for Joint<T> {}
+// SAFETY: through `&Joint` only the state and the atomics are read.
+unsafe impl<T: Send> Sync for Joint<T> {}
+
+impl<T> Joint<T> {
+    /// Makes the handle's end of a cell.
+    ///
+    /// # Safety
+    /// As for [`Body::new`](super::body::Body::new), and there is no other `Joint` of it.
+    pub(super) unsafe fn new(cell: NonNull<dyn Join<T>>) -> Joint<T> {
+        Joint(cell)
+    }
+
+    fn cell(&self) -> &dyn Join<T> {
+        // SAFETY: the Joint holds the cell until its drop.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn head(&self) -> &Head {
+        // SAFETY: as in `cell`; the head is the first field of each cell, which is `repr(C)`.
+        unsafe { self.0.cast::<Head>().as_ref() }
+    }
+
+    /// Gives the key that wakes the coroutine, see [`Head`].
+    pub(in crate::coro) fn key(&self) -> usize {
+        self.head().key.load(Ordering::Acquire)
+    }
+
+    /// Tells whether the result is there.
+    pub(in crate::coro) fn is_done(&self) -> bool {
+        self.head().join.is_done()
+    }
+
+    /// Asks for the end of the coroutine; the caller then wakes it, if its key has a place.
+    pub(in crate::coro) fn ask_to_end(&self) {
+        self.head().mark.terminate();
+        // Between the mark and the look at the key; see `publish_places`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes the result, once; until it is there, `cx`'s waker is kept and woken by the end.
+    ///
+    /// # Panics
+    /// If the result was taken before.
+    pub(in crate::coro) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Ended>> {
+        let join = &self.head().join;
+        if join.is_done() {
+            return Poll::Ready(self.take());
+        }
+        let new = Waiter::of(cx.waker());
+        if new.is_key() && join.holds(new.word()) {
+            return Poll::Pending;
+        }
+        let new = new.into_word();
+        match join.wait(new) {
+            Some(old) => {
+                drop(old.map(waiter));
+                Poll::Pending
+            }
+            None => {
+                drop(waiter(new));
+                Poll::Ready(self.take())
+            }
+        }
+    }
+
+    fn take(&mut self) -> Result<T, Ended> {
+        // SAFETY: the state said `DONE`.
+        let result = unsafe { self.cell().take() };
+        let mut result = result.expect("a coroutine's value can be taken once");
+        unname(&mut result);
+        result
+    }
+
+    /// Lets go; whether the coroutine had ended before, and the waiter, to be dropped.
+    fn detach(&self) -> (bool, Option<Waiter>) {
+        let (done, word) = self.head().join.detach();
+        (done, word.map(waiter))
+    }
+}
+
+impl<T> Joint<io::Result<T>> {
+    /// Has errors shown as [`Joint::log_errors`] does, by the kind of the error.
+    pub(in crate::coro) fn log_io_errors(&self) {
+        self.head().set_log(show_io_error::<T>);
+    }
+}
+
+impl<T, E: fmt::Display> Joint<Result<T, E>> {
+    /// Has an error that the coroutine ends with shown to the log, if nobody awaits it.
+    pub(in crate::coro) fn log_errors(&self) {
+        self.head().set_log(show_error::<T, E>);
+    }
+}
+
+impl<T> Drop for Joint<T> {
+    fn drop(&mut self) {
+        // A handle that has seen the end needs no move any more.
+        if !self.is_done() {
+            let (done, waiter) = self.detach();
+            if let Some(waiter) = waiter {
+                drop_waiter(waiter);
+            }
+            if !done {
+                return;
+            }
+        }
+        // SAFETY: the scheduler has let go, so the cell is the handle's alone; it was made by
+        // `new` and is freed once.
+        let cell = unsafe { Owned::from_raw(self.0) };
+        // SAFETY: as above.
+        if let Some(result) = unsafe { cell.take() } {
+            self.show_unseen(result);
+        }
+    }
+}
+
+impl<T> Joint<T> {
+    /// Shows the log, if it is to see it, what the coroutine ended with before the handle was
+    /// dropped.
+    #[cold]
+    #[inline(never)]
+    fn show_unseen(&self, mut result: Result<T, Ended>) {
+        let name = unname(&mut result);
+        let spawned = || Who::SpawnedAt(self.head().mark.spawned());
+        let whose = name.as_deref().map_or_else(spawned, Who::Named);
+        match (self.head().log(), result) {
+            (Some(log), result) => {
+                let shown = ptr::from_ref(&result).cast();
+                caught("showing its error", whose, || log(shown, whose));
+                drop_caught(result);
+            }
+            (None, Err(Ended::Panicked(payload))) => {
+                log_panic(whose, &*payload);
+                foreign::discard(payload);
+            }
+            (None, value) => drop_caught(value),
+        }
+    }
+}
+
+/// The handle's view of a cell.
+pub(super) trait Join<T> {
+    /// Moves the result out.
+    ///
+    /// # Safety
+    /// Only through the one `Joint`, after the state said `Done`.
+    unsafe fn take(&self) -> Option<Result<T, Ended>>;
+}
+
+/// Drops a waiter, which may be foreign.
+#[cold]
+#[inline(never)]
+fn drop_waiter(waiter: Waiter) {
+    drop_caught(waiter);
+}
+
+/// Makes a waiter of a word that was taken out of a state.
+pub(super) fn waiter(word: Word) -> Waiter {
+    // SAFETY: only waiters' words are put into a state, and each is taken out once, by a move that
+    // leaves another word.
+    unsafe { Waiter::from_word(word) }
+}

@@ -1,0 +1,155 @@
+//! The cell with its stage: the future while the coroutine lives, then its result.
+//!
+//! Unsafe: each view of the stage is given out by the trait of the owner whom it belongs to at that
+//! time: the `Body` until it has handed over the end, then the `Joint`, or the `Body` still if
+//! there is none. The future is never moved. The proof is in `mod.rs`.
+#![allow(unsafe_code)]
+
+use std::{
+    any::Any,
+    future::Future,
+    mem,
+    panic::{self, AssertUnwindSafe, Location},
+    pin::Pin,
+    ptr,
+    task::{Context, Poll},
+};
+
+use super::{
+    body::{Body, Runnable},
+    head::{Head, Log},
+    joint::{Join, Joint},
+    unseen::{Named, caught, drop_caught, unname},
+};
+use crate::{
+    coro::{ended::Ended, memory::Owned, who::Who},
+    foreign,
+    primitives::UnsafeCell,
+};
+
+enum Stage<F: Future> {
+    Running(F),
+    Ended(Result<F::Output, Ended>),
+    Taken,
+}
+
+#[repr(C)]
+struct Cell<F: Future> {
+    head: Head,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+impl<F: Future> Runnable for Cell<F> {
+    unsafe fn resume(&self, cx: &mut Context<'_>) -> bool {
+        self.stage.with_mut(|stage| {
+            // SAFETY: the caller is the one Body, so nobody else looks at the stage while it runs.
+            let stage = unsafe { &mut *stage };
+            let Stage::Running(future) = stage else { return true };
+            // SAFETY: the cell is on the heap and the future is dropped in place, never moved.
+            let future = unsafe { Pin::new_unchecked(future) };
+            let result = match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                Ok(Poll::Pending) => return false,
+                Ok(Poll::Ready(output)) => Ok(output),
+                Err(payload) => Err(Ended::Panicked(payload)),
+            };
+            replace(stage, result);
+            true
+        })
+    }
+
+    unsafe fn end(&self) {
+        self.stage.with_mut(|stage| {
+            // SAFETY: as in `resume`.
+            let stage = unsafe { &mut *stage };
+            if matches!(stage, Stage::Running(_)) {
+                replace(stage, Err(Ended::Terminated));
+            }
+        });
+    }
+
+    unsafe fn name_panic(&self, name: &str) {
+        self.stage.with_mut(|stage| {
+            // SAFETY: as in `resume`.
+            let stage = unsafe { &mut *stage };
+            if let Stage::Ended(Err(Ended::Panicked(payload))) = stage {
+                let thrown = mem::replace(payload, Box::new(()));
+                *payload = Box::new(Named { name: name.to_owned(), thrown });
+            }
+        });
+    }
+
+    unsafe fn unobserved(&self, log: Option<Log>, whose: Who<'_>) -> Option<Box<dyn Any + Send>> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: the caller owns the result, says the trait.
+            let stage = unsafe { &mut *stage };
+            if let Stage::Ended(result) = stage {
+                unname(result);
+            }
+            if let (Some(log), Stage::Ended(result)) = (log, &*stage) {
+                caught("showing its error", whose, || log(ptr::from_ref(result).cast(), whose));
+                drop_caught(mem::replace(stage, Stage::Taken));
+                return None;
+            }
+            match mem::replace(stage, Stage::Taken) {
+                Stage::Ended(Err(Ended::Panicked(payload))) => Some(payload),
+                other => {
+                    drop_caught(other);
+                    None
+                }
+            }
+        })
+    }
+}
+
+/// Drops the future in place, keeping a panic of its drop in bounds, and puts its result there.
+fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
+    if !mem::needs_drop::<F>() {
+        *stage = Stage::Ended(result);
+        return;
+    }
+    // Assignment drops the old value first and stores the new one even if that drop unwinds.
+    let ended = match panic::catch_unwind(AssertUnwindSafe(|| *stage = Stage::Taken)) {
+        Ok(()) => result,
+        Err(payload) => panicked_in_drop(payload, result),
+    };
+    // SAFETY: there is `Taken` now, which has nothing to be dropped.
+    unsafe { ptr::write(stage, Stage::Ended(ended)) };
+}
+
+#[cold]
+fn panicked_in_drop<T>(payload: Box<dyn Any + Send>, result: Result<T, Ended>) -> Result<T, Ended> {
+    match result {
+        Err(Ended::Panicked(_)) => {
+            foreign::discard(payload);
+            result
+        }
+        Ok(_) | Err(Ended::Terminated) => {
+            drop_caught(result);
+            Err(Ended::Panicked(payload))
+        }
+    }
+}
+
+impl<F: Future> Join<F::Output> for Cell<F> {
+    unsafe fn take(&self) -> Option<Result<F::Output, Ended>> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: the state said `Done`, so the scheduler has let go of the cell.
+            match mem::replace(unsafe { &mut *stage }, Stage::Taken) {
+                Stage::Ended(result) => Some(result),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// Makes the cell of a coroutine and gives each owner its end. `spawned`: where, for the log.
+pub(in crate::coro) fn new<F: Future + 'static>(
+    future: F,
+    spawned: &'static Location<'static>,
+) -> (Body, Joint<F::Output>) {
+    let stage = UnsafeCell::new(Stage::Running(future));
+    let cell = Owned::new(Cell { head: Head::new(spawned), stage }).into_raw();
+    // SAFETY: the pointer was just given by `into_raw`, the head is the first field of a cell, and
+    // these are the only two ends of it.
+    unsafe { (Body::new(cell), Joint::new(cell)) }
+}

@@ -1,0 +1,194 @@
+//! What a scheduler holds for those with a descriptor: the driver, the table of registered sources,
+//! and the lists of sources that are to be told something later.
+//!
+//! Nothing in here calls a source, so all of it is generic over what a source is (`S`); whoever
+//! does call one (`engine/watch.rs`) first takes it out of its list.
+
+pub(super) mod lingering;
+pub(super) mod settling;
+mod sources;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, VecDeque},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::{Rc, Weak},
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use self::{lingering::Lingering, settling::Settling, sources::Sources};
+use crate::{
+    coro::waker,
+    driver::{Driver, Interest, Token},
+};
+
+/// What a scheduler holds for sources.
+pub(super) struct Io<S: ?Sized> {
+    pub(super) driver: RefCell<Driver>,
+    pub(super) sources: RefCell<Sources<S>>,
+    /// Descriptors of sources whose own was registered already, by token.
+    duplicates: RefCell<HashMap<u64, OwnedFd>>,
+    /// Whether the driver tells a hang-up from data.
+    pub(super) tells_hangup: bool,
+    /// Sources that are flushed at the end of this turn.
+    pub(super) dirty: RefCell<Vec<Rc<S>>>,
+    /// Sources that have had their share of this turn.
+    pub(super) unfinished: RefCell<Vec<Rc<S>>>,
+    pub(super) lingering: RefCell<Lingering<S>>,
+    /// Sources that go on after a pause, in the order of time.
+    pub(super) retries: RefCell<VecDeque<Retry<S>>>,
+    pub(super) settling: RefCell<Settling<S>>,
+    /// Whether somebody has tried to send since the last wait.
+    pub(super) sent: Cell<bool>,
+    /// Who waits for a descriptor of ours to be closed.
+    wait_for_close: RefCell<Vec<Waker>>,
+    pub(super) sleeps: Cell<u64>,
+    pub(super) events: Cell<u64>,
+    pub(super) flushes: Cell<u64>,
+}
+
+/// A source that goes on after a pause.
+pub(super) struct Retry<S: ?Sized> {
+    pub(super) source: Weak<S>,
+    pub(super) at: Instant,
+}
+
+/// How long a source waits where the system lacks memory, which no event tells the end of.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+impl<S: ?Sized> Io<S> {
+    pub(super) fn new(driver: Driver) -> Io<S> {
+        Io {
+            tells_hangup: driver.tells_hangup(),
+            driver: RefCell::new(driver),
+            sources: RefCell::new(Sources::new()),
+            duplicates: RefCell::default(),
+            dirty: RefCell::new(Vec::new()),
+            unfinished: RefCell::new(Vec::new()),
+            lingering: RefCell::new(Lingering::new()),
+            retries: RefCell::new(VecDeque::new()),
+            settling: RefCell::new(Settling::new()),
+            sent: Cell::new(false),
+            wait_for_close: RefCell::default(),
+            sleeps: Cell::new(0),
+            events: Cell::new(0),
+            flushes: Cell::new(0),
+        }
+    }
+
+    /// Counts the sources registered with the driver.
+    pub(super) fn registered(&self) -> usize {
+        self.sources.borrow().registered()
+    }
+
+    pub(super) fn register(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        source: Weak<S>,
+    ) -> io::Result<Token> {
+        let token = self.sources.borrow_mut().insert(source);
+        let added = self.driver.borrow().add(fd, interest, token);
+        let added = match added {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.register_duplicate(fd, interest, token)
+            }
+            added => added,
+        };
+        match added {
+            Ok(()) => Ok(token),
+            Err(error) => {
+                self.sources.borrow_mut().remove(token);
+                Err(error)
+            }
+        }
+    }
+
+    /// Registers the source of a descriptor that another source has registered, two sockets that
+    /// borrow it say: both hear of everything.
+    #[cold]
+    fn register_duplicate(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        let duplicate = fd.try_clone_to_owned()?;
+        self.driver.borrow().add(duplicate.as_fd(), interest, token)?;
+        self.duplicates.borrow_mut().insert(token.0, duplicate);
+        Ok(())
+    }
+
+    fn take_duplicate(&self, token: Token) -> Option<OwnedFd> {
+        let mut duplicates = self.duplicates.borrow_mut();
+        if duplicates.is_empty() { None } else { duplicates.remove(&token.0) }
+    }
+
+    pub(super) fn reregister(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        let duplicates = self.duplicates.borrow();
+        // Most often there are none, and nothing is looked up then.
+        let fd = duplicates.get(&token.0).map_or(fd, AsFd::as_fd);
+        self.driver.borrow().modify(fd, interest, token)
+    }
+
+    /// Forgets a source. The kernel's list stays as it is if it is another process's.
+    pub(super) fn deregister(&self, fd: BorrowedFd<'_>, token: Token, list: KernelsList) {
+        let duplicate = self.take_duplicate(token);
+        let fd = duplicate.as_ref().map_or(fd, AsFd::as_fd);
+        if list == KernelsList::Own {
+            self.driver.borrow().remove(fd);
+        }
+        self.sources.borrow_mut().remove(token);
+    }
+
+    /// Has `source` come back from [`Io::pop_retry`] after [`RETRY_PAUSE`].
+    pub(super) fn retry_later(&self, source: Weak<S>) {
+        let at = Driver::after(RETRY_PAUSE);
+        self.retries.borrow_mut().push_back(Retry { source, at });
+    }
+
+    /// Takes out a source whose pause is over.
+    pub(super) fn pop_retry(&self, now: Instant) -> Option<Retry<S>> {
+        let mut retries = self.retries.borrow_mut();
+        if retries.front()?.at <= now { retries.pop_front() } else { None }
+    }
+
+    /// Keeps `waker` until a descriptor of ours is closed.
+    pub(super) fn wake_on_close(&self, waker: &Waker) {
+        let waker = waker.clone();
+        let mut waiting = self.wait_for_close.borrow_mut();
+        if !waiting.iter().any(|other| other.will_wake(&waker)) {
+            waiting.push(waker);
+        }
+    }
+
+    /// Wakes those who wait for a descriptor of ours to be closed.
+    pub(super) fn descriptor_closed(&self) {
+        if !self.wait_for_close.borrow().is_empty() {
+            self.wait_for_close.take().into_iter().for_each(waker::wake);
+        }
+    }
+
+    /// Says when the next source is to be told something that no event tells it.
+    #[cold]
+    pub(super) fn next_chore(&self) -> Option<Instant> {
+        let lingering = self.lingering.borrow().first();
+        let retry = self.retries.borrow().front().map(|retry| retry.at);
+        lingering.into_iter().chain(retry).chain(self.settling.borrow().next()).min()
+    }
+}
+
+/// Whose the kernel's list of descriptors is: a child of fork(2) shares it with its parent and must
+/// leave it alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum KernelsList {
+    Own,
+    Parents,
+}

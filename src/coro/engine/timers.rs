@@ -1,0 +1,91 @@
+//! A scheduler's timers: the wheel of those that are armed, and who has found its time over
+//! already.
+//!
+//! A waker is cloned, woken and dropped while nothing is borrowed, since it may be foreign code.
+
+mod wheel;
+
+use std::{cell::RefCell, task::Waker, time::Instant};
+
+pub(in crate::coro) use self::wheel::TimerKey;
+use self::wheel::Wheel;
+use crate::{coro::waiter::Waiter, driver::Driver};
+
+/// The timers of a scheduler.
+pub(in crate::coro) struct Timers {
+    wheel: RefCell<Wheel>,
+    /// Who has found its time over, and is woken at the end of this turn.
+    overdue: RefCell<Vec<Waiter>>,
+    /// An emptied vector, kept for its memory.
+    spare: RefCell<Vec<Waiter>>,
+}
+
+impl Timers {
+    pub(super) fn new() -> Timers {
+        Timers {
+            wheel: RefCell::new(Wheel::new(Driver::now())),
+            overdue: RefCell::default(),
+            spare: RefCell::default(),
+        }
+    }
+
+    /// Counts the timers that are armed.
+    pub(super) fn armed(&self) -> usize {
+        self.wheel.borrow().armed()
+    }
+
+    /// Says when to look again: never later than the next timer is due, maybe earlier.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.wheel.borrow().next()
+    }
+
+    /// Arms a timer.
+    pub(in crate::coro) fn arm(&self, deadline: Instant, waker: &Waker) -> TimerKey {
+        let waiter = Waiter::of(waker);
+        self.wheel.borrow_mut().arm(deadline, waiter)
+    }
+
+    pub(in crate::coro) fn disarm(&self, key: TimerKey) {
+        let waiter = self.wheel.borrow_mut().disarm(key);
+        drop(waiter);
+    }
+
+    pub(in crate::coro) fn is_armed(&self, key: TimerKey) -> bool {
+        self.wheel.borrow().is_armed(key)
+    }
+
+    /// Has an armed timer wake `waker` from now on.
+    pub(in crate::coro) fn rewaker(&self, key: TimerKey, waker: &Waker) {
+        if !self.wheel.borrow().wakes(key, waker) {
+            let waiter = Waiter::of(waker);
+            let old = self.wheel.borrow_mut().rewaker(key, waiter);
+            drop(old);
+        }
+    }
+
+    /// Wakes whoever's timer is due.
+    pub(super) fn fire(&self) {
+        if self.armed() == 0 {
+            return;
+        }
+        let mut due = self.spare.take();
+        self.wheel.borrow_mut().fire(Driver::now(), &mut due);
+        due.drain(..).for_each(Waiter::wake);
+        self.spare.replace(due);
+    }
+
+    /// Has `waker` woken by the next [`Timers::wake_overdue`].
+    pub(super) fn add_overdue(&self, waker: &Waker) {
+        let waiter = Waiter::of(waker);
+        self.overdue.borrow_mut().push(waiter);
+    }
+
+    /// Wakes those whose time was over when they came.
+    pub(super) fn wake_overdue(&self) {
+        self.overdue.take().into_iter().for_each(Waiter::wake);
+    }
+
+    pub(super) fn has_overdue(&self) -> bool {
+        !self.overdue.borrow().is_empty()
+    }
+}

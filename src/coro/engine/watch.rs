@@ -1,0 +1,291 @@
+//! What a scheduler does for those with a descriptor: it watches them through the driver, flushes
+//! what a turn has queued, and looks after what is left of dropped sockets.
+//!
+//! A source is told something with no cell borrowed, and after it was taken out of the list it
+//! stood in.
+
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    rc::{Rc, Weak},
+    task::Waker,
+    time::Instant,
+};
+
+use super::{
+    io::KernelsList,
+    parts::{Engine, Source},
+    run::count,
+};
+use crate::{
+    driver::{Driver, Interest, Token},
+    foreign, log,
+};
+
+impl Engine {
+    // ---- what sources ask for
+
+    /// Registers a source with the driver; it then hears of what is ready now, and of each change.
+    pub(crate) fn register(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        source: Weak<dyn Source>,
+    ) -> io::Result<Token> {
+        self.io.register(fd, interest, source)
+    }
+
+    /// Changes a registered source's interest.
+    pub(crate) fn reregister(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> io::Result<()> {
+        self.io.reregister(fd, interest, token)
+    }
+
+    /// Forgets a source, before its descriptor is closed or given away.
+    pub(crate) fn deregister(&self, fd: BorrowedFd<'_>, token: Token) {
+        let inherited = self.is_inherited();
+        let list = if inherited { KernelsList::Parents } else { KernelsList::Own };
+        self.io.deregister(fd, token, list);
+    }
+
+    /// Tells whether the driver tells a hang-up from data.
+    pub(crate) fn tells_hangup(&self) -> bool {
+        self.io.tells_hangup
+    }
+
+    /// Notes that something was sent, so that an answer may come soon.
+    #[inline]
+    pub(crate) fn note_sent(&self) {
+        self.io.sent.set(true);
+    }
+
+    /// Has `source` flushed at the end of this turn.
+    pub(crate) fn mark_dirty(&self, source: Rc<dyn Source>) {
+        self.io.dirty.borrow_mut().push(source);
+    }
+
+    /// Has `source`, which has had its share of this turn, flushed at the end of the next one.
+    pub(crate) fn flush_next_turn(&self, source: Rc<dyn Source>) {
+        self.io.unfinished.borrow_mut().push(source);
+    }
+
+    /// Has `source` called ([`Source::retry`]) after [`RETRY_PAUSE`](crate::coro::RETRY_PAUSE).
+    pub(crate) fn retry_later(&self, source: Weak<dyn Source>) {
+        self.io.retry_later(source);
+        self.chores.set(true);
+    }
+
+    /// Keeps a dropped socket until what it has queued is sent, or its time is up.
+    pub(crate) fn linger(&self, source: Rc<dyn Source>) {
+        if source.has_unsent() {
+            let until = Driver::after(self.settings.linger);
+            self.io.lingering.borrow_mut().insert(source, until);
+            self.chores.set(true);
+        }
+    }
+
+    /// Keeps a dropped socket until what it has sent has arrived, or its time is up.
+    pub(crate) fn settle(&self, source: Rc<dyn Source>) {
+        let until = Driver::after(self.settings.linger);
+        self.io.settling.borrow_mut().insert(source, Driver::now(), until);
+        self.chores.set(true);
+    }
+
+    /// Wakes `waker` when a descriptor of ours is closed, for those who found no free one.
+    pub(crate) fn wake_on_close(&self, waker: &Waker) {
+        self.io.wake_on_close(waker);
+    }
+
+    /// Wakes those who wait for a descriptor, since one of ours was closed.
+    pub(crate) fn descriptor_closed(&self) {
+        self.io.descriptor_closed();
+    }
+
+    // ---- flushing
+
+    /// Tells whether sockets are to be flushed without an event that would tell so.
+    pub(super) fn has_unfinished(&self) -> bool {
+        !self.io.unfinished.borrow().is_empty()
+    }
+
+    /// Sends what the turn has queued: one call for each dirty socket.
+    pub(in crate::coro) fn flush_dirty(&self) {
+        let io = &self.io;
+        if !io.unfinished.borrow().is_empty() {
+            let mut unfinished = io.unfinished.take();
+            io.dirty.borrow_mut().append(&mut unfinished);
+        }
+        while !io.dirty.borrow().is_empty() {
+            let mut dirty = io.dirty.take();
+            count(&io.flushes, dirty.len());
+            self.note_sent();
+            for source in dirty.drain(..) {
+                if self.chores.get() {
+                    Rc::clone(&source).flush(self);
+                    self.look_after(&source);
+                } else {
+                    source.flush(self);
+                }
+            }
+            let mut place = io.dirty.borrow_mut();
+            if place.is_empty() {
+                *place = dirty;
+            }
+        }
+    }
+
+    /// Calls the sources whose pause is over.
+    pub(super) fn retry_due(&self) {
+        if self.io.retries.borrow().is_empty() {
+            return;
+        }
+        let now = Driver::now();
+        while let Some(due) = self.io.pop_retry(now) {
+            if let Some(source) = due.source.upgrade() {
+                source.retry(self);
+            }
+        }
+        // Now, since the driver may wait for long: what pauses again comes later than `now`.
+        self.flush_dirty();
+    }
+
+    // ---- events
+
+    /// Asks the driver: until something happens if it `may_wait` and there is no mail, else
+    /// without waiting.
+    pub(super) fn ask_driver(&self, limit: Option<Instant>, may_wait: bool) -> io::Result<()> {
+        let mut driver = self.io.driver.borrow_mut();
+        if may_wait && !self.inbox.has_mail() {
+            count(&self.io.sleeps, 1);
+            let deadline = self.next_deadline();
+            let asked = self.io.sent.replace(false);
+            self.wait(&mut driver, deadline.into_iter().chain(limit).min(), asked)?;
+        } else {
+            driver.poll()?;
+        }
+        let events = driver.take_events();
+        drop(driver);
+        count(&self.io.events, events.len());
+        for event in &events {
+            let source = self.io.sources.borrow().get(event.token);
+            let Some(source) = source else { continue };
+            if self.chores.get() {
+                Rc::clone(&source).ready(event.ready, self);
+                self.look_after(&source);
+            } else {
+                source.ready(event.ready, self);
+            }
+        }
+        self.io.driver.borrow_mut().recycle(events);
+        Ok(())
+    }
+
+    /// Lets the driver wait, and tells the embedder, if there is one.
+    fn wait(&self, driver: &mut Driver, deadline: Option<Instant>, asked: bool) -> io::Result<()> {
+        let Some(around) = &self.settings.around_waits else {
+            return driver.idle(deadline, asked);
+        };
+        // They may be dear: nobody is called for what has an answer already.
+        driver.poll()?;
+        if driver.has_events() || self.inbox.has_mail() {
+            return Ok(());
+        }
+        foreign::contain("the function before a wait", || (around.before)());
+        let result = driver.idle(deadline, asked);
+        foreign::contain("the function after a wait", || (around.after)());
+        result
+    }
+
+    /// Says when the next timer is due, or a socket is to be looked after.
+    fn next_deadline(&self) -> Option<Instant> {
+        let timer = self.timers.next();
+        if self.chores.get() { timer.into_iter().chain(self.io.next_chore()).min() } else { timer }
+    }
+
+    // ---- dropped sockets
+
+    /// Lets go of a dropped socket that has sent everything; called after it was told something.
+    #[cold]
+    fn look_after(&self, source: &Rc<dyn Source>) {
+        if !self.io.lingering.borrow().is_empty() && !source.has_unsent() {
+            let done = self.io.lingering.borrow_mut().remove(source);
+            drop(done);
+        }
+    }
+
+    /// Lets go of dropped sockets whose time is up.
+    pub(super) fn look_after_lingering(&self) {
+        if self.io.lingering.borrow().is_empty() {
+            return;
+        }
+        let now = Driver::now();
+        loop {
+            let Some(late) = self.io.lingering.borrow_mut().pop(now) else { break };
+            abandon_unsent(&*late);
+        }
+    }
+
+    /// Tells whether dropped sockets wait for what they have sent to arrive.
+    pub(super) fn is_settling(&self) -> bool {
+        self.io.settling.borrow().next().is_some()
+    }
+
+    /// Looks at those whose time it is, and lets go of them that are done.
+    pub(super) fn look_after_settling(&self) {
+        if !self.is_settling() {
+            return;
+        }
+        let now = Driver::now();
+        let due = self.io.settling.borrow_mut().take_due(now);
+        for one in due {
+            if one.source.settle() {
+                continue;
+            }
+            if one.is_late(now) {
+                abandon(&*one.source);
+                continue;
+            }
+            self.io.settling.borrow_mut().put_back(one, now);
+        }
+    }
+
+    // ---- the end
+
+    /// Finds everybody who still has something to send.
+    pub(super) fn unsent(&self) -> Vec<Rc<dyn Source>> {
+        let io = &self.io;
+        let mut unsent: Vec<_> = io.sources.borrow().living().collect();
+        unsent.extend(io.retries.borrow().iter().filter_map(|retry| retry.source.upgrade()));
+        unsent.retain(|source| source.has_unsent());
+        unsent.extend(io.unfinished.borrow().iter().cloned());
+        unsent
+    }
+
+    /// Gives up what they have queued.
+    pub(super) fn abandon_all(&self, unsent: Vec<Rc<dyn Source>>) {
+        unsent.iter().for_each(|source| abandon_unsent(&**source));
+    }
+
+    /// Gives up what is left of dropped sockets.
+    pub(super) fn give_up_dropped(&self) {
+        let lingering = self.io.lingering.borrow_mut().take();
+        lingering.for_each(|source| abandon_unsent(&*source));
+        let settling: Vec<_> = self.io.settling.borrow_mut().take().collect();
+        settling.iter().filter(|source| !source.settle()).for_each(|source| abandon(&**source));
+    }
+}
+
+fn abandon_unsent(source: &dyn Source) {
+    if source.has_unsent() {
+        abandon(source);
+    }
+}
+
+fn abandon(source: &dyn Source) {
+    let what = source.abandon();
+    log::warn(format_args!("{what}"));
+}

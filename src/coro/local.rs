@@ -1,0 +1,119 @@
+//! Waking on the scheduler's own thread: what a wake looks at there, and how it finds it.
+//!
+//! A scheduler holds one [`Local`] as long as it lives. While the scheduler runs on this thread, a
+//! thread-local points to it, so a wake needs no lock and no atomic, and knows nothing of the rest
+//! of the scheduler.
+//!
+//! Unsafe: a thread-local pointer instead of a counted reference, since each wake looks here. It is
+//! valid while [`Entered`] lives, which takes it back when it is dropped; that the [`Local`]
+//! outlives the guard is promised by whoever calls [`enter`]. Only this thread looks at it, and
+//! only by shared references.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::{Cell, RefCell},
+    ptr,
+};
+
+use super::{key::Key, table::Table};
+
+/// The coroutines of a scheduler, as a wake on its own thread finds them.
+pub(super) struct Local {
+    /// The scheduler's slot in the process.
+    pub(super) slot: u16,
+    pub(super) table: RefCell<Table>,
+    /// The key, as a waker's word, of the coroutine that is being resumed; zero while nobody is.
+    /// Between two resumes, where no foreign code runs, it may still be the last one's.
+    pub(super) running: Cell<usize>,
+    /// Whether it was woken meanwhile.
+    pub(super) woken: Cell<bool>,
+}
+
+impl Local {
+    pub(super) fn new(slot: u16) -> Local {
+        Local {
+            slot,
+            table: RefCell::new(Table::new()),
+            running: Cell::new(0),
+            woken: Cell::new(false),
+        }
+    }
+
+    /// Wakes the coroutine of a waker's word; `false` if it is another scheduler's.
+    #[inline]
+    pub(super) fn wake_own(&self, word: usize) -> bool {
+        self.wake_running(word) || self.wake_other(Key::unpack(word))
+    }
+
+    /// Wakes the coroutine of a waker's word if it is the one that is being resumed.
+    #[inline]
+    fn wake_running(&self, word: usize) -> bool {
+        let is_running = word == self.running.get();
+        if is_running {
+            self.woken.set(true);
+        }
+        is_running
+    }
+
+    /// Wakes any coroutine but the one that is being resumed; `false` if it is another scheduler's.
+    #[inline(never)]
+    fn wake_other(&self, key: Key) -> bool {
+        let own = key.slot == self.slot;
+        if own {
+            self.table.borrow_mut().wake(key);
+        }
+        own
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<*const Local> = const { Cell::new(ptr::null()) };
+}
+
+#[inline]
+fn with(f: impl FnOnce(&Local) -> bool) -> bool {
+    let local = CURRENT.get();
+    if local.is_null() {
+        return false;
+    }
+    // SAFETY: set by `enter`, whose caller keeps it valid until the guard has taken the pointer
+    // back; `f`, which is a function of this file, cannot end that guard.
+    f(unsafe { &*local })
+}
+
+/// Wakes the coroutine that runs on this thread, if the word is its waker's.
+#[inline]
+pub(super) fn wake_running(word: usize) -> bool {
+    with(|local| local.wake_running(word))
+}
+
+/// Wakes another coroutine of this thread's scheduler; `false` if it is another one's.
+#[inline]
+pub(super) fn wake_other(key: Key) -> bool {
+    with(|local| local.wake_other(key))
+}
+
+/// While it lives, wakes on this thread go to one scheduler; then to the one before again.
+pub(super) struct Entered {
+    before: *const Local,
+}
+
+/// Has wakes on this thread look at `local` first, until the guard is dropped.
+///
+/// # Safety
+/// `local` stays where it is until then, and guards are dropped in the order opposite to that in
+/// which they were made.
+pub(super) unsafe fn enter(local: &Local) -> Entered {
+    Entered { before: CURRENT.replace(local) }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.before);
+    }
+}
+
+/// Forgets the scheduler of this thread, in the child of a fork.
+pub(super) fn forget() {
+    CURRENT.set(ptr::null());
+}
