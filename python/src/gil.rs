@@ -2,7 +2,8 @@
 //!
 //! Unsafe: values move between threads and are shared by them. They are reached through
 //! [`Gil::get`], which wants a token of the GIL, and [`Gil::visited`], for a collector that holds
-//! it, so there is one thread at a time, and the GIL orders what they do. That is why builds of CPython without a GIL are refused.
+//! it. So one thread at a time reaches them, and the GIL orders what they do. That is why builds of
+//! CPython without a GIL are refused.
 #![allow(unsafe_code)]
 
 use pyo3::{PyVisit, Python, ffi};
