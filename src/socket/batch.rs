@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use super::sys::{MANY, Received, Sys};
-use crate::addr::Address;
+use super::link::Link;
+use crate::{
+    addr::Address,
+    sys::{MANY, Received},
+};
 
 /// Room for many datagrams, to be filled by `recv_batch`.
 ///
@@ -80,8 +83,8 @@ impl DatagramBatch {
         self.received.is_empty()
     }
 
-    pub(crate) fn fill(&mut self, sys: &Sys) -> Result<usize, rustix::io::Errno> {
-        sys.recv_many(&mut self.memory, self.size, &mut self.received)
+    pub(crate) fn fill(&mut self, link: &Link) -> Result<usize, rustix::io::Errno> {
+        link.sys().recv_many(&mut self.memory, self.size, &mut self.received)
     }
 }
 

@@ -16,7 +16,7 @@
 //!
 //! What must stay true: no verb says Ok for a peer that it was not asked for.
 
-use super::sys::Sys;
+use super::link::Link;
 use crate::addr::Address;
 
 /// See the module's page.
@@ -43,10 +43,10 @@ pub(crate) enum Found {
 impl Connection {
     /// Looks at what an earlier connect has left, and clears it away if it is of no use for one to
     /// `to`.
-    pub(crate) fn clear_for(&mut self, sys: &Sys, to: &Address) -> rustix::io::Result<Found> {
+    pub(crate) fn clear_for(&mut self, link: &Link, to: &Address) -> rustix::io::Result<Found> {
         let Connection::Connecting(earlier) = self else { return Ok(Found::Nothing) };
         if **earlier == *to {
-            match sys.is_connected_to(to) {
+            match link.sys().is_connected_to(to) {
                 Ok(true) => {
                     self.succeed();
                     return Ok(Found::Connected);
@@ -56,7 +56,7 @@ impl Connection {
                 Err(_) => {}
             }
         } else {
-            sys.dissolve()?;
+            link.sys().dissolve()?;
         }
         self.fail();
         Ok(Found::Nothing)

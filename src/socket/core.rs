@@ -28,13 +28,18 @@ use bytes::Bytes;
 use super::secure::Secure;
 use super::{
     inbound::ReadSide,
+    link::Link,
     outbound::{self, WriteSide},
     settings::Settings,
     step::{Op, Progress},
-    sys::{Direction, Kind, Sys},
     turn::Turn,
 };
-use crate::{coro::engine::Engine, driver::Token, error, log};
+use crate::{
+    coro::engine::Engine,
+    driver::Token,
+    error, log,
+    sys::{Direction, Kind, Sys},
+};
 
 /// Odd, and far from every small number times any other.
 const SPREAD: u32 = 0x9e37_79b1;
@@ -56,10 +61,10 @@ pub(crate) trait Side: Default {
     /// A number that changes with each byte that moves without the verb's own doing.
     fn moved(&self) -> u32;
     fn half(core: &Core) -> RefMut<'_, Half<Self>>;
-    fn parts(state: &mut State) -> (Option<&Sys>, &mut Half<Self>);
+    fn parts(state: &mut State) -> (Option<&Link>, &mut Half<Self>);
     /// Whether the end of the turn has to flush what this direction has queued, and was not asked
     /// to yet; from now on it is.
-    fn wants_flush(&mut self, sys: &Sys) -> bool;
+    fn wants_flush(&mut self, link: &Link) -> bool;
 }
 
 impl Side for ReadSide {
@@ -76,10 +81,10 @@ impl Side for ReadSide {
     fn half(core: &Core) -> RefMut<'_, Half<ReadSide>> {
         RefMut::map(core.state.borrow_mut(), |state| &mut state.read)
     }
-    fn parts(state: &mut State) -> (Option<&Sys>, &mut Half<ReadSide>) {
-        (state.sys.as_ref(), &mut state.read)
+    fn parts(state: &mut State) -> (Option<&Link>, &mut Half<ReadSide>) {
+        (state.link.as_ref(), &mut state.read)
     }
-    fn wants_flush(&mut self, _: &Sys) -> bool {
+    fn wants_flush(&mut self, _: &Link) -> bool {
         false
     }
 }
@@ -98,11 +103,11 @@ impl Side for WriteSide {
     fn half(core: &Core) -> RefMut<'_, Half<WriteSide>> {
         RefMut::map(core.state.borrow_mut(), |state| &mut state.write)
     }
-    fn parts(state: &mut State) -> (Option<&Sys>, &mut Half<WriteSide>) {
-        (state.sys.as_ref(), &mut state.write)
+    fn parts(state: &mut State) -> (Option<&Link>, &mut Half<WriteSide>) {
+        (state.link.as_ref(), &mut state.write)
     }
-    fn wants_flush(&mut self, sys: &Sys) -> bool {
-        self.has_unsent(sys) && !std::mem::replace(&mut self.marked, true)
+    fn wants_flush(&mut self, link: &Link) -> bool {
+        self.has_unsent(link) && !std::mem::replace(&mut self.marked, true)
     }
 }
 
@@ -115,7 +120,7 @@ struct Binding {
 /// What changes with each operation, behind one borrow.
 pub(crate) struct State {
     /// `None` once the socket was taken apart.
-    sys: Option<Sys>,
+    link: Option<Link>,
     binding: Option<Binding>,
     read: Half<ReadSide>,
     write: Half<WriteSide>,
@@ -146,7 +151,7 @@ pub(crate) struct Core {
 
 /// What is left of a socket that was taken apart.
 pub(crate) struct Parts {
-    pub(crate) sys: Sys,
+    pub(crate) link: Link,
     pub(crate) settings: Settings,
     pub(crate) read: ReadSide,
     pub(crate) write: WriteSide,
@@ -155,7 +160,7 @@ pub(crate) struct Parts {
 impl Parts {
     /// Takes what was received and not taken.
     pub(crate) fn take_received(&mut self) -> Bytes {
-        let (held, said) = (self.read.take_held(), self.sys.take_said());
+        let (held, said) = (self.read.take_held(), self.link.take_plaintext());
         match (held.is_empty(), said.is_empty()) {
             (_, true) => held,
             (true, false) => said.into(),
@@ -167,10 +172,10 @@ impl Parts {
 impl Core {
     pub(crate) fn new(parts: Parts) -> Rc<Core> {
         Rc::new(Core {
-            kind: parts.sys.kind(),
+            kind: parts.link.kind(),
             settings: Cell::new(parts.settings),
             state: RefCell::new(State {
-                sys: Some(parts.sys),
+                link: Some(parts.link),
                 binding: None,
                 read: Half { side: parts.read, turn: Turn::default() },
                 write: Half { side: parts.write, turn: Turn::default() },
@@ -203,16 +208,16 @@ impl Core {
     /// The descriptor's number; once the socket is closed, that of an inert one.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         let state = self.state.borrow();
-        let sys = state.sys.as_ref().expect("a handle's socket is not taken apart");
+        let link = state.link.as_ref().expect("a handle's socket is not taken apart");
         // SAFETY: `self` owns the descriptor until it is dropped: `close` only puts an inert one
         // in its place, and `take_parts` moves it out only when the last handle, from which
         // this borrow comes, is consumed.
-        unsafe { BorrowedFd::borrow_raw(sys.fd().as_raw_fd()) }
+        unsafe { BorrowedFd::borrow_raw(link.sys().fd().as_raw_fd()) }
     }
 
     /// Whether somebody else owns the descriptor.
     pub(crate) fn is_borrowed(&self) -> bool {
-        self.state.borrow().sys.as_ref().is_some_and(Sys::is_borrowed)
+        self.state.borrow().link.as_ref().is_some_and(|link| link.sys().is_borrowed())
     }
 
     /// Whether a send is known to find no room.
@@ -228,7 +233,7 @@ impl Core {
     /// Whether something was received and not taken.
     pub(crate) fn has_received(&self) -> bool {
         let state = self.state.borrow();
-        !state.read.side.held().is_empty() || state.sys.as_ref().is_some_and(Sys::has_said)
+        !state.read.side.held().is_empty() || state.link.as_ref().is_some_and(Link::has_plaintext)
     }
 
     /// Tells the log, once, that there was no descriptor left.
@@ -241,14 +246,19 @@ impl Core {
 
     /// Calls `f` with the descriptor, closed or not; `None` while the socket is in use, under a
     /// verb that calls somebody else, and where it was taken apart.
-    pub(crate) fn look<R>(&self, f: impl FnOnce(&Sys) -> R) -> Option<R> {
-        self.state.try_borrow().ok()?.sys.as_ref().map(f)
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&Link) -> R) -> Option<R> {
+        self.state.try_borrow().ok()?.link.as_ref().map(f)
     }
 
-    /// Calls `f` with the descriptor, unless the socket is closed.
+    /// Calls `f` with the plain socket, unless it is closed.
     pub(crate) fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
-        match &self.state.borrow().sys {
-            Some(sys) if !self.is_closing() => f(sys),
+        self.with_link(|link| f(link.sys()))
+    }
+
+    /// Calls `f` with the link, unless the socket is closed.
+    pub(crate) fn with_link<R>(&self, f: impl FnOnce(&Link) -> io::Result<R>) -> io::Result<R> {
+        match &self.state.borrow().link {
+            Some(link) if !self.is_closing() => f(link),
             _ => Err(error::closed()),
         }
     }
@@ -256,14 +266,14 @@ impl Core {
     /// Calls `f` with what the socket knows of TLS, if anything; a closed one still does.
     #[cfg(feature = "tls")]
     pub(crate) fn tls<R>(&self, f: impl FnOnce(&Secure) -> R) -> Option<R> {
-        self.state.borrow().sys.as_ref().and_then(Sys::tls).map(f)
+        self.state.borrow().link.as_ref().and_then(Link::tls).map(f)
     }
 
-    /// Calls `f` with the descriptor to change it, unless the socket is closed.
+    /// Calls `f` with the link to change it, unless the socket is closed.
     #[cfg(feature = "tls")]
-    pub(crate) fn with_sys_mut<R>(&self, f: impl FnOnce(&mut Sys) -> R) -> io::Result<R> {
-        match &mut self.state.borrow_mut().sys {
-            Some(sys) if !self.is_closing() => Ok(f(sys)),
+    pub(crate) fn with_link_mut<R>(&self, f: impl FnOnce(&mut Link) -> R) -> io::Result<R> {
+        match &mut self.state.borrow_mut().link {
+            Some(link) if !self.is_closing() => Ok(f(link)),
             _ => Err(error::closed()),
         }
     }
@@ -271,12 +281,12 @@ impl Core {
     /// Calls `f` with the descriptor and the writing half, unless the socket is closed.
     pub(crate) fn with_writing<R>(
         &self,
-        f: impl FnOnce(&Sys, &mut Half<WriteSide>) -> io::Result<R>,
+        f: impl FnOnce(&Link, &mut Half<WriteSide>) -> io::Result<R>,
     ) -> io::Result<R> {
         let result = {
             let state = &mut *self.state.borrow_mut();
-            match &state.sys {
-                Some(sys) if !self.is_closing() => f(sys, &mut state.write),
+            match &state.link {
+                Some(link) if !self.is_closing() => f(link, &mut state.write),
                 _ => Err(error::closed()),
             }
         };
@@ -287,8 +297,8 @@ impl Core {
     /// Steps an operation once, whoever's turn it is.
     pub(crate) fn step<O: Op>(&self, op: &mut O) -> Progress<O::Output> {
         let progress = match O::Side::parts(&mut self.state.borrow_mut()) {
-            (Some(sys), half) if self.is_open() => {
-                op.step(sys, self.settings.get(), &mut half.side)
+            (Some(link), half) if self.is_open() => {
+                op.step(link, self.settings.get(), &mut half.side)
             }
             _ => Progress::Done(Err(error::closed())),
         };
@@ -309,15 +319,15 @@ impl Core {
     ) -> Option<Progress<O::Output>> {
         let (progress, flush) = {
             let state = &mut *self.state.borrow_mut();
-            let (sys, half) = O::Side::parts(state);
+            let (link, half) = O::Side::parts(state);
             if half.turn.is_taken() && comes_anew {
                 return None;
             }
-            match sys {
-                Some(sys) => {
-                    let progress = op.step(sys, self.settings.get(), &mut half.side);
+            match link {
+                Some(link) => {
+                    let progress = op.step(link, self.settings.get(), &mut half.side);
                     let is_done = matches!(progress, Progress::Done(_));
-                    (progress, is_done && half.side.wants_flush(sys))
+                    (progress, is_done && half.side.wants_flush(link))
                 }
                 None => (Progress::Done(Err(error::closed())), false),
             }
@@ -335,20 +345,20 @@ impl Core {
 
     /// A number that changes with each byte that moves without the verb's own doing.
     pub(crate) fn moved<S: Side>(&self) -> u32 {
-        let sys = |sys: &Sys| sys.moved(S::DIRECTION);
-        let records = self.state.borrow().sys.as_ref().map_or(0, sys);
+        let link = |link: &Link| link.moved(S::DIRECTION);
+        let records = self.state.borrow().link.as_ref().map_or(0, link);
         // Spread out, so that a call more and some bytes less are no standstill.
         S::half(self).side.moved().wrapping_mul(SPREAD).wrapping_add(records)
     }
 
     /// Whether TLS is spoken on it.
     pub(crate) fn is_secure(&self) -> bool {
-        self.state.borrow().sys.as_ref().is_some_and(Sys::is_secure)
+        self.state.borrow().link.as_ref().is_some_and(Link::is_secure)
     }
 
     /// Whether TLS has records that are still to be sent.
-    pub(crate) fn owes(&self) -> bool {
-        self.state.borrow().sys.as_ref().is_some_and(Sys::owes)
+    pub(crate) fn has_pending(&self) -> bool {
+        self.state.borrow().link.as_ref().is_some_and(Link::has_pending)
     }
 
     /// Whether a verb may not go on: the socket is being closed, and the verb is no part of that,

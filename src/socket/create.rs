@@ -14,7 +14,8 @@ use std::{
 
 use socket2::{Domain, Type};
 
-use super::{AsyncSocket, settings::Settings, stream::connecting, sys::Sys};
+use super::{AsyncSocket, settings::Settings, stream::connecting};
+use crate::sys::Sys;
 use crate::{
     addr::{Address, Target, ToAddress},
     coro::current,

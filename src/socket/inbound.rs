@@ -16,10 +16,13 @@ use rustix::io::Errno;
 
 use super::{
     hot::{self, HOT},
+    link::Link,
     step::{Progress, Share},
-    sys::{Call, LATER, Meaning, Sys, meaning},
 };
-use crate::{error, frame};
+use crate::{
+    error, frame,
+    sys::{Call, LATER, Meaning, meaning},
+};
 
 /// Bytes that may be reserved before they have come.
 const AHEAD: usize = 64 << 10;
@@ -239,16 +242,16 @@ impl ReadSide {
     /// may return.
     pub(crate) fn read(
         &mut self,
-        sys: &Sys,
+        link: &Link,
         asked: usize,
-        call: impl FnOnce(&Sys) -> Result<usize, Errno>,
+        call: impl FnOnce(&Link) -> Result<usize, Errno>,
     ) -> Progress<usize> {
         if self.drained {
             return Progress::Wait;
         }
-        match call(sys) {
+        match call(link) {
             Ok(got) => {
-                if !self.suspicious && sys.tells_drained(got, asked) && got > 0 {
+                if !self.suspicious && link.tells_drained(got, asked) && got > 0 {
                     self.drained = true;
                 }
                 Progress::Done(Ok(got))
@@ -262,7 +265,7 @@ impl ReadSide {
                 self.pause();
                 Progress::Wait
             }
-            Err(error) => Progress::Done(Err(sys.reason(error))),
+            Err(error) => Progress::Done(Err(link.reason(error))),
         }
     }
 
@@ -270,7 +273,7 @@ impl ReadSide {
     /// the end of the stream with nothing before it.
     pub(crate) fn gather<R>(
         &mut self,
-        sys: &Sys,
+        link: &Link,
         want: &mut Want,
         done: &mut dyn FnMut(Piece<'_>) -> R,
     ) -> Progress<Option<R>> {
@@ -292,9 +295,9 @@ impl ReadSide {
             let missing = total.map_or(0, |total| total - have);
             let growing = matches!(self.held.as_deref(), Some(Held::Growing(_)));
             let read = if growing || missing > DIRECT || have > DIRECT {
-                self.read_direct(sys, have, total)
+                self.read_direct(link, have, total)
             } else {
-                match self.read_hot(sys, want, done) {
+                match self.read_hot(link, want, done) {
                     Progress::Done(Ok(Read::Done(result))) => {
                         return Progress::Done(Ok(Some(result)));
                     }
@@ -305,7 +308,7 @@ impl ReadSide {
                 }
             };
             match read {
-                Progress::Done(Ok(0)) if have == 0 && !sys.is_cut() => {
+                Progress::Done(Ok(0)) if have == 0 && !link.is_cut() => {
                     return Progress::Done(Ok(None));
                 }
                 Progress::Done(Ok(0)) => return Progress::Done(Err(want.ended(self.held()))),
@@ -321,7 +324,7 @@ impl ReadSide {
     /// there when nothing follows it, else from the one copy made of everything.
     fn read_hot<R>(
         &mut self,
-        sys: &Sys,
+        link: &Link,
         want: &mut Want,
         done: &mut dyn FnMut(Piece<'_>) -> R,
     ) -> Progress<Read<R>> {
@@ -331,7 +334,7 @@ impl ReadSide {
         let mut hot = hot::take();
         let have = self.held().len();
         hot[..have].copy_from_slice(self.held());
-        let got = match self.read(sys, HOT - have, |sys| sys.recv(&mut hot[have..])) {
+        let got = match self.read(link, HOT - have, |link| link.recv(&mut hot[have..])) {
             Progress::Done(Ok(0)) => return Progress::Done(Ok(Read::Some(0))),
             Progress::Done(Ok(got)) => got,
             Progress::Done(Err(error)) => return Progress::Done(Err(error)),
@@ -359,7 +362,7 @@ impl ReadSide {
     }
 
     /// One read into the memory where the bytes stay; no further than `total`, if that is known.
-    fn read_direct(&mut self, sys: &Sys, have: usize, total: Option<usize>) -> Progress<usize> {
+    fn read_direct(&mut self, link: &Link, have: usize, total: Option<usize>) -> Progress<usize> {
         if self.drained {
             return Progress::Wait;
         }
@@ -374,7 +377,7 @@ impl ReadSide {
             growing.reserve_exact(missing.min(AHEAD.max(have)));
         }
         let asked = missing.min(growing.capacity() - have).min(Share::BYTES);
-        let read = self.read(sys, asked, |sys| sys.recv_spare(&mut growing, asked));
+        let read = self.read(link, asked, |link| link.recv_spare(&mut growing, asked));
         if !growing.is_empty() {
             self.held = Some(Box::new(Held::Growing(growing)));
         }

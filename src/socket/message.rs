@@ -127,12 +127,12 @@ impl AsyncSocket {
         }
         tried.check(self.core.kind())?;
         let settings = self.core.settings();
-        let queued = self.core.with_writing(|sys, half| {
+        let queued = self.core.with_writing(|link, half| {
             if half.turn.is_taken() {
                 return Ok(false);
             }
             half.side.refill();
-            ops::try_queue(sys, settings, &mut half.side, tried)
+            ops::try_queue(link, settings, &mut half.side, tried)
         })?;
         if !queued {
             return Err(io::ErrorKind::WouldBlock.into());

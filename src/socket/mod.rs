@@ -24,6 +24,7 @@ mod datagram;
 mod exclusive;
 mod hot;
 mod inbound;
+mod link;
 mod message;
 mod ops;
 mod outbound;
@@ -32,7 +33,7 @@ mod secure;
 mod settings;
 mod step;
 mod stream;
-mod sys;
+
 mod turn;
 
 use std::{
@@ -53,11 +54,11 @@ pub use self::{
 use self::{
     core::{Core, Parts, Side},
     inbound::ReadSide,
+    link::Link,
     ops::{Farewell, Flush},
     outbound::WriteSide,
     settings::Settings,
     step::{Op, Progress, Verb},
-    sys::{Direction, Kind, Sys},
 };
 use crate::{
     addr::{Address, ToAddress},
@@ -67,6 +68,7 @@ use crate::{
         settle::{FIRST_PAUSE, LAST_PAUSE},
     },
     error,
+    sys::{Direction, Kind, Sys},
     time::{sleep, timeout},
 };
 
@@ -226,11 +228,11 @@ impl AsyncSocket {
 
     fn from_sys(sys: Sys, settings: Settings) -> AsyncSocket {
         let (read, write) = (ReadSide::default(), WriteSide::default());
-        AsyncSocket::from_parts(Parts { sys, settings, read, write })
+        AsyncSocket::from_parts(Parts { link: sys.into(), settings, read, write })
     }
 
     fn from_parts(mut parts: Parts) -> AsyncSocket {
-        parts.sys.forget_tls_if_plain();
+        parts.link.forget_tls_if_plain();
         let core = Core::new(parts);
         core.handles.set(1);
         AsyncSocket { core }
@@ -384,7 +386,7 @@ impl AsyncSocket {
         timeout(GOODBYE, told).await.unwrap_or_else(|_| Err(not_acknowledged()))
     }
 
-    /// Waits until what was sent has arrived, see `Sys::settle`.
+    /// Waits until what was sent has arrived, see `Link::settle`.
     async fn settle(&self) -> io::Result<()> {
         let mut pause = FIRST_PAUSE;
         while !self.core.settle()? {
@@ -398,7 +400,7 @@ impl AsyncSocket {
     /// arrived.
     async fn end_both(&self) -> io::Result<()> {
         let settled = timeout(GOODBYE, self.settle()).await;
-        let ended = self.core.with_sys(|sys| Ok(sys.shutdown_raw(Shutdown::Write)?));
+        let ended = self.core.with_sys(|sys| Ok(sys.shutdown(Shutdown::Write)?));
         settled.unwrap_or_else(|_| Err(not_acknowledged())).and(ended)
     }
 
@@ -422,7 +424,7 @@ impl AsyncSocket {
     pub async fn into_parts(self) -> Result<(Socket, Bytes), Refused> {
         let mut parts = self.take_apart::<true>().await?;
         let received = parts.take_received();
-        Ok((parts.sys.into_socket(), received))
+        Ok((parts.link.into_sys().into_socket(), received))
     }
 
     /// Makes it a socket for threads; nothing received or queued is lost.
@@ -483,7 +485,7 @@ impl AsyncSocket {
         {
             progress = self.core.step(&mut op);
         }
-        if self.core.owes() {
+        if self.core.has_pending() {
             current::with(|engine| self.core.mark_dirty(engine));
         }
         match progress {
@@ -562,8 +564,12 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(sys: &Sys) -> Seen {
-        Seen { local: sys.local_addr().ok(), peer: sys.peer_addr().ok(), tls: sys.is_secure() }
+    fn of(link: &Link) -> Seen {
+        Seen {
+            local: link.sys().local_addr().ok(),
+            peer: link.sys().peer_addr().ok(),
+            tls: link.is_secure(),
+        }
     }
 }
 

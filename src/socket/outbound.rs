@@ -16,10 +16,13 @@ use rustix::io::Errno;
 
 use super::{
     connection::Connection,
+    link::Link,
     step::{Progress, Share},
-    sys::{Call, Meaning, Sys, meaning},
 };
-use crate::{foreign, frame};
+use crate::{
+    foreign, frame,
+    sys::{Call, Meaning, meaning},
+};
 
 /// Bytes that may be queued before a sender waits, unless its owner has set another limit, and
 /// from which on a payload is not copied.
@@ -93,24 +96,24 @@ impl WriteSide {
     }
 
     /// Whether something is still to leave: queued, or owed by TLS.
-    pub(crate) fn has_unsent(&self, sys: &Sys) -> bool {
-        self.queued() > 0 || sys.owes()
+    pub(crate) fn has_unsent(&self, link: &Link) -> bool {
+        self.queued() > 0 || link.has_pending()
     }
 
     /// The failure that sticks, if there was one.
-    pub(crate) fn check(&self, sys: &Sys) -> io::Result<()> {
-        self.failure.map_or(Ok(()), |failure| Err(sys.reason(failure)))
+    pub(crate) fn check(&self, link: &Link) -> io::Result<()> {
+        self.failure.map_or(Ok(()), |failure| Err(link.reason(failure)))
     }
 
     /// As [`WriteSide::check`], for whoever would queue more: nothing follows an end of sending.
     #[inline]
-    pub(crate) fn check_open(&self, sys: &Sys) -> io::Result<()> {
-        if self.refuses { Err(self.refusal(sys)) } else { Ok(()) }
+    pub(crate) fn check_open(&self, link: &Link) -> io::Result<()> {
+        if self.refuses { Err(self.refusal(link)) } else { Ok(()) }
     }
 
     #[cold]
-    fn refusal(&self, sys: &Sys) -> io::Error {
-        self.failure.map_or_else(|| Errno::PIPE.into(), |failure| sys.reason(failure))
+    fn refusal(&self, link: &Link) -> io::Error {
+        self.failure.map_or_else(|| Errno::PIPE.into(), |failure| link.reason(failure))
     }
 
     /// Notes the failure that sticks.
@@ -173,11 +176,11 @@ impl WriteSide {
     }
 
     /// Sends what is queued, as far as it goes and a step may.
-    pub(crate) fn flush(&mut self, sys: &Sys) -> Progress<()> {
+    pub(crate) fn flush(&mut self, link: &Link) -> Progress<()> {
         let mut share = Share::new();
         while self.queued() > 0 {
             let before = self.queued();
-            match self.write(sys, &[]) {
+            match self.write(link, &[]) {
                 Progress::Done(Ok(_)) if self.queued() == 0 => break,
                 Progress::Done(Ok(_)) if share.goes_on(before - self.queued()) => {}
                 Progress::Done(Ok(_)) => return Progress::Again,
@@ -186,34 +189,34 @@ impl WriteSide {
                 Progress::Again => return Progress::Again,
             }
         }
-        match self.check(sys) {
-            Ok(()) => self.push(sys),
+        match self.check(link) {
+            Ok(()) => self.push(link),
             Err(error) => Progress::Done(Err(error)),
         }
     }
 
     /// Sends what is queued, as far as it goes: for those that nobody could go on for.
-    pub(crate) fn flush_all(&mut self, sys: &Sys) -> Progress<()> {
+    pub(crate) fn flush_all(&mut self, link: &Link) -> Progress<()> {
         loop {
-            match self.flush(sys) {
+            match self.flush(link) {
                 Progress::Again => {}
                 progress => return progress,
             }
         }
     }
 
-    /// Sends what TLS owes, as far as it goes.
+    /// Sends what TLS has_pending, as far as it goes.
     #[inline]
-    pub(crate) fn push(&mut self, sys: &Sys) -> Progress<()> {
-        if sys.owes() { self.push_owed(sys) } else { Progress::Done(Ok(())) }
+    pub(crate) fn push(&mut self, link: &Link) -> Progress<()> {
+        if link.has_pending() { self.push_owed(link) } else { Progress::Done(Ok(())) }
     }
 
     #[inline(never)]
-    fn push_owed(&mut self, sys: &Sys) -> Progress<()> {
+    fn push_owed(&mut self, link: &Link) -> Progress<()> {
         if self.is_full() {
             return Progress::Wait;
         }
-        match sys.push() {
+        match link.push() {
             Ok(()) => {
                 self.moved = self.moved.wrapping_add(1);
                 Progress::Done(Ok(()))
@@ -221,54 +224,54 @@ impl WriteSide {
             Err(error) if self.waits_out(error) => Progress::Wait,
             Err(error) => {
                 self.fail_with(error);
-                Progress::Done(Err(sys.reason(error)))
+                Progress::Done(Err(link.reason(error)))
             }
         }
     }
 
     /// One call that sends `bytes` behind what is queued; how many of them have left.
     #[inline]
-    pub(crate) fn write_bytes(&mut self, sys: &Sys, bytes: &[u8]) -> Progress<usize> {
+    pub(crate) fn write_bytes(&mut self, link: &Link, bytes: &[u8]) -> Progress<usize> {
         if self.queue.is_some() || self.failure.is_some() || self.is_full() {
-            return self.write(sys, &[bytes]);
+            return self.write(link, &[bytes]);
         }
-        match sys.send(bytes) {
+        match link.send(bytes) {
             Ok(sent) if sent == bytes.len() => Progress::Done(Ok(sent)),
-            sent => self.sent(sys, bytes.len(), sent),
+            sent => self.sent(link, bytes.len(), sent),
         }
     }
 
     /// One call that sends what is queued and `parts` behind it; how many bytes of `parts` have
     /// left. With something to send and nothing of it gone, that is 0 and the queue has got
     /// shorter.
-    pub(crate) fn write(&mut self, sys: &Sys, parts: &[&[u8]]) -> Progress<usize> {
-        if let Err(error) = self.check(sys) {
+    pub(crate) fn write(&mut self, link: &Link, parts: &[&[u8]]) -> Progress<usize> {
+        if let Err(error) = self.check(link) {
             return Progress::Done(Err(error));
         }
         if self.is_full() {
             return Progress::Wait;
         }
         let (asked, sent) = match (self.queue.as_deref().map(SendQueue::single), parts) {
-            (None, [part]) => (part.len(), sys.send(part)),
+            (None, [part]) => (part.len(), link.send(part)),
             (Some(Some(bytes)), []) => {
                 let bytes = &bytes[..bytes.len().min(Share::BYTES)];
-                (bytes.len(), sys.send(bytes))
+                (bytes.len(), link.send(bytes))
             }
-            _ => self.write_gathered(sys, parts),
+            _ => self.write_gathered(link, parts),
         };
-        self.sent(sys, asked, sent)
+        self.sent(link, asked, sent)
     }
 
     /// What the outcome of a call means for the queue and for what goes behind it.
-    fn sent(&mut self, sys: &Sys, asked: usize, sent: Result<usize, Errno>) -> Progress<usize> {
+    fn sent(&mut self, link: &Link, asked: usize, sent: Result<usize, Errno>) -> Progress<usize> {
         match sent {
             Ok(sent) => {
-                if sys.tells_full(sent, asked) {
-                    self.room = if sys.is_starved() { Room::Paused } else { Room::None };
+                if link.tells_full(sent, asked) {
+                    self.room = if link.is_out_of_memory() { Room::Paused } else { Room::None };
                 }
                 if self.queue.is_some() {
                     // Those who queued what TLS has now have said that all is well.
-                    sys.promise();
+                    link.promise();
                 }
                 Progress::Done(Ok(self.advance(sent)))
             }
@@ -279,18 +282,18 @@ impl WriteSide {
                     self.lost = true;
                     self.abandon();
                 }
-                Progress::Done(Err(sys.reason(error)))
+                Progress::Done(Err(link.reason(error)))
             }
         }
     }
 
     /// The bytes asked for and the outcome of a gathered call.
-    fn write_gathered(&self, sys: &Sys, parts: &[&[u8]]) -> (usize, Result<usize, Errno>) {
+    fn write_gathered(&self, link: &Link, parts: &[&[u8]]) -> (usize, Result<usize, Errno>) {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let room = sys.room_behind(self.queued());
+        let room = link.room_behind(self.queued());
         let count = fill(&mut slices, self.queue.as_deref(), parts, room);
         let slices = &slices[..count];
-        (slices.iter().map(|slice| slice.len()).sum(), sys.send_vectored(slices))
+        (slices.iter().map(|slice| slice.len()).sum(), link.send_vectored(slices))
     }
 
     /// One call that sends datagrams to addresses.
@@ -299,15 +302,15 @@ impl WriteSide {
     /// system tells only a sender that is connected to it when there is room again.
     pub(crate) fn write_datagram(
         &mut self,
-        sys: &Sys,
-        call: impl FnOnce(&Sys) -> Result<usize, Errno>,
+        link: &Link,
+        call: impl FnOnce(&Link) -> Result<usize, Errno>,
     ) -> Progress<usize> {
         if self.is_full() {
             return Progress::Wait;
         }
-        match call(sys) {
+        match call(link) {
             Ok(count) => Progress::Done(Ok(count)),
-            Err(Errno::AGAIN) if sys.kind().is_unix() => Progress::Done(Err(Errno::AGAIN.into())),
+            Err(Errno::AGAIN) if link.kind().is_unix() => Progress::Done(Err(Errno::AGAIN.into())),
             Err(error) if self.waits_out(error) => Progress::Wait,
             Err(error) => Progress::Done(Err(error.into())),
         }
@@ -521,16 +524,17 @@ mod tests {
     use std::{io::Read, os::unix::net::UnixStream};
 
     use super::*;
+    use crate::sys::Sys;
 
     #[test]
     fn any_number_of_writes_is_progress() {
         let (near, mut far) = UnixStream::pair().unwrap();
-        let sys = Sys::new(near).unwrap();
+        let link = Link::from(Sys::new(near).unwrap());
         let mut side = WriteSide::default();
         let before = side.moved();
         for _ in 0..1 << 16 {
             side.append(b"", b"x");
-            assert!(matches!(side.flush(&sys), Progress::Done(Ok(()))));
+            assert!(matches!(side.flush(&link), Progress::Done(Ok(()))));
             far.read_exact(&mut [0]).unwrap();
         }
         assert_ne!(side.moved(), before, "65,536 calls");

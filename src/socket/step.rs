@@ -15,14 +15,15 @@ use std::{
 use super::{
     AsyncSocket,
     core::{Core, Side},
+    link::Link,
     settings::Settings,
-    sys::{Direction, Kind, Sys},
     turn::{Left, Ticket},
 };
 use crate::{
     coro::{Alarm, Waiter, current, engine::Engine},
     driver::Driver,
     error,
+    sys::{Direction, Kind},
 };
 
 /// How far a step has come.
@@ -109,7 +110,7 @@ pub(crate) trait Op {
     /// Makes an attempt.
     fn step(
         &mut self,
-        sys: &Sys,
+        link: &Link,
         settings: Settings,
         side: &mut Self::Side,
     ) -> Progress<Self::Output>;
@@ -284,7 +285,7 @@ impl<'a, O: Op> Verb<'a, O> {
     /// Parks until the direction is ready.
     fn wait(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         self.hold_turn(cx);
-        if O::Side::DIRECTION == Direction::Read && self.socket.core.owes() {
+        if O::Side::DIRECTION == Direction::Read && self.socket.core.has_pending() {
             // TLS may have to answer what it reads, and had no room to.
             self.socket.core.mark_dirty(engine);
         }
@@ -302,7 +303,7 @@ impl<'a, O: Op> Verb<'a, O> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<O::Output>> {
         self.hold_turn(cx);
-        if self.socket.core.owes() {
+        if self.socket.core.has_pending() {
             self.socket.core.mark_dirty(engine);
         }
         let poll = self.pend(engine, cx);

@@ -96,9 +96,9 @@ impl AsyncSocket {
         let mut starved_since = None;
         loop {
             match Verb::new(self, Accept).await {
-                Ok((sys, from)) => {
+                Ok((link, from)) => {
                     let settings = self.core.settings().inherited();
-                    return Ok((AsyncSocket::from_sys(sys, settings), from));
+                    return Ok((AsyncSocket::from_sys(link, settings), from));
                 }
                 Err(error) if is_starved(&error) => {
                     self.core.say_starved(&error);
@@ -399,7 +399,7 @@ impl AsyncSocket {
         if how == Shutdown::Read {
             // Nobody who sends has to be waited for, and whoever receives is to be woken.
             current::expect("shutdown", |_| ());
-            return self.core.with_sys(|sys| Ok(sys.shutdown(how)?));
+            return self.core.with_link(|link| Ok(link.shutdown(how)?));
         }
         Verb::new(self, ShutDown(how)).await?;
         if how == Shutdown::Both && self.core.is_secure() {

@@ -65,7 +65,7 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "pending-plaintext-is-not-ready",
         file: "src/socket/secure/channel.rs",
-        right: "        self.drained && !self.has_said() && !self.has_ended()",
+        right: "        self.drained && !self.has_plaintext() && !self.has_ended()",
         wrong: "        self.drained && !self.has_ended()",
     },
     Bug {
@@ -92,7 +92,7 @@ const BUGS: &[Bug] = &[
         file: "src/socket/ops/stream.rs",
         right: "        let held = side.copy_front(self.0);\n",
         wrong: "        let mut one = [0];
-        if let Progress::Done(Ok(0)) = side.read(sys, 0, |sys| sys.peek(&mut one)) {
+        if let Progress::Done(Ok(0)) = side.read(link, 0, |link| link.peek(&mut one)) {
             return Progress::Done(Ok(0));
         }
         let held = side.copy_front(self.0);\n",

@@ -36,15 +36,16 @@ use bytes::Bytes;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use self::twin::{Kernel, Twin};
-use super::{
-    AsyncSocket, Seen, core::Parts, create, exclusive::Exclusive, inbound::ReadSide, ops::Flush,
-    outbound::WriteSide, settings::Settings, sys::Sys,
-};
+use crate::sys::Sys;
 use crate::{
     addr::{Address, ToAddress},
     coro::aside,
     error,
     primitives::{Mutex, lock},
+    socket::{
+        AsyncSocket, Seen, core::Parts, create, exclusive::Exclusive, inbound::ReadSide,
+        link::Link, ops::Flush, outbound::WriteSide, settings::Settings,
+    },
 };
 
 /// A socket for plain threads: the same verbs as [`AsyncSocket`], which wait in the call.
@@ -145,7 +146,7 @@ impl BlockingSocket {
     /// thread receives it is `true`: nobody can say that nothing is there.
     pub fn has_received(&self) -> bool {
         let held = self.twin.read.try_take().is_none_or(|side| !side.held().is_empty());
-        held || self.twin.sys.has_said()
+        held || self.twin.link.has_plaintext()
     }
 
     /// Gives the descriptor to a new owner, as [`AsyncSocket::disown`].
@@ -159,13 +160,13 @@ impl BlockingSocket {
 
     fn from_sys(sys: Sys, settings: Settings) -> BlockingSocket {
         let (read, write) = (ReadSide::default(), WriteSide::default());
-        BlockingSocket::from_parts(Parts { sys, settings, read, write })
+        BlockingSocket::from_parts(Parts { link: sys.into(), settings, read, write })
     }
 
     pub(super) fn from_parts(mut parts: Parts) -> BlockingSocket {
-        parts.sys.prepare_tls();
+        parts.link.prepare_tls();
         let twin = Twin {
-            sys: Kernel(Some(parts.sys)),
+            link: Kernel(Some(parts.link)),
             settings: Mutex::new(parts.settings),
             read: Exclusive::new(parts.read),
             write: Exclusive::new(parts.write),
@@ -177,10 +178,14 @@ impl BlockingSocket {
     }
 
     pub(super) fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
+        self.with_link(|link| f(link.sys()))
+    }
+
+    pub(super) fn with_link<R>(&self, f: impl FnOnce(&Link) -> io::Result<R>) -> io::Result<R> {
         if self.twin.is_closed() {
             return Err(error::closed());
         }
-        match f(&self.twin.sys) {
+        match f(&self.twin.link) {
             // A close in another thread makes itself known as whatever the system says then.
             Err(_) if self.twin.is_closed() => Err(error::closed()),
             result => result,
@@ -231,7 +236,7 @@ impl BlockingSocket {
 
     /// Every option a socket has, see `socket2::SockRef`; of a closed socket, each is an error.
     pub fn options(&self) -> SockRef<'_> {
-        self.twin.sys.options()
+        self.twin.link.sys().options()
     }
 
     /// Sets the longest wait without progress, see [`AsyncSocket::set_timeout`].
@@ -276,22 +281,22 @@ impl BlockingSocket {
         }
         let flushed = match self.twin.write.try_take() {
             Some(side) => {
-                let sys = &self.twin.sys;
-                let (unsent, checked) = (side.has_unsent(sys), side.check(sys));
+                let link = &self.twin.link;
+                let (unsent, checked) = (side.has_unsent(link), side.check(link));
                 drop(side);
-                if self.twin.read.try_take().is_none() && (unsent || sys.is_secure()) {
+                if self.twin.read.try_take().is_none() && (unsent || link.is_secure()) {
                     // Readers are woken now, and not when the peer has taken all of it.
-                    let _ = sys.shutdown(Shutdown::Read);
+                    let _ = link.shutdown(Shutdown::Read);
                 }
                 let flushed = if unsent { self.twin.drive(Flush::<true>) } else { checked };
                 flushed.and_then(|()| self.twin.end_tls::<true>())
             }
             None => self.twin.end_under_a_sender(),
         };
-        self.twin.sys.drain_before_close();
+        self.twin.link.drain_before_close();
         // Wakes those who wait; an error says that there was no connection.
-        let _ = self.twin.sys.shutdown(Shutdown::Both);
-        self.twin.sys.bury();
+        let _ = self.twin.link.shutdown(Shutdown::Both);
+        self.twin.link.sys().retire();
         flushed
     }
 
@@ -302,7 +307,7 @@ impl BlockingSocket {
     pub fn into_parts(self) -> Result<(Socket, Bytes), BlockingRefused> {
         let mut parts = self.take_apart::<true>()?;
         let received = parts.take_received();
-        Ok((parts.sys.into_socket(), received))
+        Ok((parts.link.into_sys().into_socket(), received))
     }
 
     /// Makes it a socket for coroutines; nothing received or queued is lost.
@@ -318,7 +323,7 @@ impl BlockingSocket {
         if Arc::strong_count(&self.twin) > 1 {
             return Err(BlockingRefused { socket: self, error: super::has_clones() });
         }
-        if LAST && self.twin.sys.is_borrowed() {
+        if LAST && self.twin.link.sys().is_borrowed() {
             return Err(BlockingRefused { socket: self, error: super::is_borrowed() });
         }
         if let Err(error) = self.flush() {
@@ -330,7 +335,7 @@ impl BlockingSocket {
         }
         match Arc::try_unwrap(self.twin) {
             Ok(mut twin) => Ok(Parts {
-                sys: twin.sys.0.take().expect("it is taken apart once"),
+                link: twin.link.0.take().expect("it is taken apart once"),
                 settings: twin.settings(),
                 read: mem::replace(&mut twin.read, Exclusive::new(ReadSide::default()))
                     .into_inner(),
@@ -378,15 +383,15 @@ impl Write for &BlockingSocket {
 
 impl AsFd for BlockingSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.twin.sys.fd()
+        self.twin.link.sys().fd()
     }
 }
 
 impl fmt::Debug for BlockingSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = if self.twin.is_closed() { "closed" } else { "open" };
-        let seen = Seen::of(&self.twin.sys);
-        super::show(f, "BlockingSocket", self.twin.sys.kind(), state, Some(seen))
+        let seen = Seen::of(&self.twin.link);
+        super::show(f, "BlockingSocket", self.twin.link.kind(), state, Some(seen))
     }
 }
 

@@ -29,7 +29,7 @@ impl Twin {
         if !self.is_shaking() {
             return Ok(());
         }
-        let Some(tls) = self.sys.tls() else { return Ok(()) };
+        let Some(tls) = self.link.tls() else { return Ok(()) };
         let deadline = tls.deadline();
         let shaken = loop {
             if let Err(error) = self.drive_in_turn(ShakeSend, deadline) {
@@ -53,7 +53,7 @@ impl Twin {
             // The next verb goes on where this one's timeout has ended it.
             return Err(error);
         }
-        tls.fail(&error, self.sys.peer_addr().ok().as_ref());
+        tls.fail(&error, self.link.sys().peer_addr().ok().as_ref());
         Err(error)
     }
 
@@ -64,7 +64,7 @@ impl Twin {
         }
         let would_block = || Err(io::ErrorKind::WouldBlock.into());
         let Ok(_one) = self.shaking.try_lock() else { return would_block() };
-        let Some(tls) = self.sys.tls() else { return Ok(()) };
+        let Some(tls) = self.link.tls() else { return Ok(()) };
         while self.is_shaking() {
             if tls.is_overdue() {
                 return self.settle(tls, Err(took_too_long()));
@@ -83,14 +83,14 @@ impl Twin {
     fn step_alone<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<Option<O::Output>> {
         let Some(mut side) = O::Side::of(self).try_take() else { return Ok(None) };
         side.refill();
-        match op.step(&self.sys, self.stepping(), &mut side) {
+        match op.step(&self.link, self.stepping(), &mut side) {
             Progress::Done(result) => result.map(Some),
             Progress::Wait | Progress::Again => Ok(None),
         }
     }
 
     fn is_shaking(&self) -> bool {
-        self.sys.tls().is_some_and(Secure::is_shaking)
+        self.link.tls().is_some_and(Secure::is_shaking)
     }
 }
 
@@ -114,6 +114,6 @@ impl BlockingSocket {
     }
 
     pub(in crate::socket) fn tls<R>(&self, f: impl FnOnce(&Secure) -> R) -> Option<R> {
-        self.twin.sys.tls().map(f)
+        self.twin.link.tls().map(f)
     }
 }

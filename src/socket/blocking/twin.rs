@@ -26,18 +26,19 @@ use crate::{
         create,
         exclusive::{Exclusive, Reserved, Taken},
         inbound::ReadSide,
+        link::Link,
         not_acknowledged,
         ops::Farewell,
         outbound::{self, WriteSide},
         settings::Settings,
         step::{Lend, Op, Progress},
-        sys::{Call, Direction, Meaning, Sys, meaning},
     },
+    sys::{Call, Direction, Meaning, meaning},
 };
 
 /// What the handles share.
 pub(super) struct Twin {
-    pub(super) sys: Kernel,
+    pub(super) link: Kernel,
     pub(super) settings: Mutex<Settings>,
     pub(super) read: Exclusive<ReadSide>,
     pub(super) write: Exclusive<WriteSide>,
@@ -48,12 +49,12 @@ pub(super) struct Twin {
 }
 
 /// The twin's socket, until it is taken apart.
-pub(super) struct Kernel(pub(super) Option<Sys>);
+pub(super) struct Kernel(pub(super) Option<Link>);
 
 impl Deref for Kernel {
-    type Target = Sys;
+    type Target = Link;
 
-    fn deref(&self) -> &Sys {
+    fn deref(&self) -> &Link {
         self.0.as_ref().expect("only the last handle takes it apart")
     }
 }
@@ -62,18 +63,18 @@ impl Deref for Kernel {
 /// the peer is to be told that nothing follows, a thread of the process goes on with it.
 impl Drop for Twin {
     fn drop(&mut self) {
-        let Some(sys) = self.sys.0.take() else { return };
+        let Some(link) = self.link.0.take() else { return };
         if self.is_closed() {
             return;
         }
         let Some(mut side) = self.write.try_take() else { return };
         side.refill();
         #[cfg(feature = "tls")]
-        if sys.is_secure() {
-            return late::finish(sys, std::mem::take(&mut *side));
+        if link.is_secure() {
+            return late::finish(link, std::mem::take(&mut *side));
         }
         let queued = side.queued();
-        match side.flush_all(&sys) {
+        match side.flush_all(&link) {
             // The peer of a socket without TLS is told by the end of the stream itself.
             Progress::Done(Ok(())) => {}
             _ if queued == 0 => {}
@@ -129,7 +130,7 @@ impl Twin {
         if self.is_closed() && !O::CLOSES {
             return Err(error::closed());
         }
-        O::check(self.sys.kind())
+        O::check(self.link.kind())
     }
 
     /// Runs an operation to its end, waiting in poll(2). If a handshake is due, that goes first.
@@ -153,22 +154,23 @@ impl Twin {
         let settings = self.stepping();
         let mut side = self.turn::<O>(settings)?;
         if O::Side::DIRECTION == Direction::Write {
-            self.sys.promise();
+            self.link.promise();
         }
         let from_now = || {
             let timeout = settings.timeout().map(|timeout| Driver::now() + timeout);
             timeout.into_iter().chain(until).min()
         };
         let mut deadline = from_now();
-        let now =
-            |op: &O, side: &O::Side| (op.moved(), side.moved(), self.sys.moved(O::Side::DIRECTION));
+        let now = |op: &O, side: &O::Side| {
+            (op.moved(), side.moved(), self.link.moved(O::Side::DIRECTION))
+        };
         let mut moved = now(&op, &side);
         loop {
             if self.is_closed() && !O::CLOSES {
                 return Err(error::closed());
             }
             side.refill();
-            let result = match op.step(&self.sys, settings, &mut side) {
+            let result = match op.step(&self.link, settings, &mut side) {
                 Progress::Done(result) => result,
                 progress => {
                     let now = now(&op, &side);
@@ -208,8 +210,8 @@ impl Twin {
     /// Waits until what TLS has taken and found no room has left: there is no scheduler that would
     /// send it. A failure is told by the next verb, and here, if the socket is closed meanwhile.
     fn push_owed<O: Op<Side: Kept>>(&self, deadline: Option<Instant>) -> io::Result<()> {
-        while self.sys.owes() {
-            let meant = self.sys.push().map_err(|error| meaning(Call::Send, error));
+        while self.link.has_pending() {
+            let meant = self.link.push().map_err(|error| meaning(Call::Send, error));
             let is_paused = meant == Err(Meaning::Pause);
             if meant.is_ok() {
                 break;
@@ -230,7 +232,7 @@ impl Twin {
     /// Tells the peer that nothing follows, if there is TLS to say it in. One that does not read
     /// cannot hold this up for long.
     pub(super) fn end_tls<const CLOSES: bool>(&self) -> io::Result<()> {
-        if !self.sys.is_secure() {
+        if !self.link.is_secure() {
             return Ok(());
         }
         let until = Driver::now() + GOODBYE;
@@ -243,15 +245,15 @@ impl Twin {
     /// have taken before has to arrive all the same.
     pub(super) fn end_under_a_sender(&self) -> io::Result<()> {
         let until = Driver::now() + GOODBYE;
-        let how = if self.sys.is_secure() { Shutdown::Write } else { Shutdown::Both };
-        let _ = self.sys.shutdown_raw(how);
-        let arrived = if self.sys.is_secure() { self.settled(until) } else { Ok(()) };
+        let how = if self.link.is_secure() { Shutdown::Write } else { Shutdown::Both };
+        let _ = self.link.sys().shutdown(how);
+        let arrived = if self.link.is_secure() { self.settled(until) } else { Ok(()) };
         if interrupt::refuse_below(&self.write).is_err() {
             // It is this thread's own verb, which a signal has interrupted.
             return arrived;
         }
         let side = self.write.take(Some(until), None)?;
-        let is_lost = |side: &WriteSide| side.loses() || self.sys.breaks_promise();
+        let is_lost = |side: &WriteSide| side.loses() || self.link.breaks_promise();
         arrived?;
         if side.is_some_and(|side| is_lost(&side)) {
             let text = "another thread was sending when the socket was closed, and what was queued \
@@ -261,10 +263,10 @@ impl Twin {
         Ok(())
     }
 
-    /// Waits until what was sent has arrived, see `Sys::settle`.
+    /// Waits until what was sent has arrived, see `Link::settle`.
     pub(super) fn settled(&self, until: Instant) -> io::Result<()> {
         let mut pause = FIRST_PAUSE;
-        while !self.sys.settle()? {
+        while !self.link.settle()? {
             let left = until.saturating_duration_since(Driver::now());
             if left.is_zero() {
                 return Err(not_acknowledged());
@@ -300,7 +302,7 @@ impl Twin {
             };
             // Not lent while it waits: code that a signal has run here would wait for itself.
             let turn = lend.turn.take().map(Reserved::resume);
-            let now = self.sys.moved(O::Side::DIRECTION);
+            let now = self.link.moved(O::Side::DIRECTION);
             if deadline.is_none() || now != moved {
                 (deadline, moved) = (from_now(), now);
             }
@@ -365,7 +367,7 @@ impl Twin {
             pause(left);
             return check().map(|()| is_left());
         }
-        match self.sys.wait(O::Side::DIRECTION, left) {
+        match self.link.sys().wait(O::Side::DIRECTION, left) {
             Ok(Some(ready)) => Ok(ready || is_left()),
             // The caller looks at its deadline and comes back.
             Ok(None) => check().map(|()| true),
@@ -394,9 +396,9 @@ impl Twin {
         self.try_shake_first()?;
         let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
-        let progress = op.step(&self.sys, self.stepping(), &mut side);
+        let progress = op.step(&self.link, self.stepping(), &mut side);
         if O::Side::DIRECTION == Direction::Write {
-            self.sys.promise();
+            self.link.promise();
         }
         match progress {
             Progress::Done(result) => self.unless_closed(&op, result),
@@ -425,7 +427,7 @@ impl<S: Kept> Lend<S> for Alone<'_, S> {
             Err(error) => return Some(Progress::Done(Err(error))),
         };
         side.refill();
-        let progress = op.step(&self.twin.sys, self.settings, &mut side);
+        let progress = op.step(&self.twin.link, self.settings, &mut side);
         self.is_paused = side.is_paused();
         self.turn = Some(side.reserve());
         Some(progress)
@@ -457,7 +459,7 @@ mod tests {
         const VERB: &'static str = "recv";
         const NEEDS: Needs = Needs::Any;
 
-        fn step(&mut self, _: &Sys, _: Settings, _: &mut ReadSide) -> Progress<usize> {
+        fn step(&mut self, _: &Link, _: Settings, _: &mut ReadSide) -> Progress<usize> {
             self.0.close().unwrap();
             Progress::Done(std::mem::replace(&mut self.1, Ok(0)))
         }

@@ -11,10 +11,16 @@ use std::{
 
 use bytes::Bytes;
 
+use super::BlockingSocket;
+#[cfg(doc)]
+use crate::socket::AsyncSocket;
 #[cfg(feature = "tls")]
-use super::super::secure::{Connecting, Secure};
-use super::{
-    super::{
+use crate::socket::secure::{Connecting, Secure};
+use crate::{
+    addr::{Address, Target, ToAddress},
+    driver::Driver,
+    error, log, resolve,
+    socket::{
         DatagramBatch, GOODBYE, create,
         ops::{
             Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
@@ -25,16 +31,7 @@ use super::{
         step::Progress,
         stream::STARVED_PAUSE,
     },
-    BlockingSocket,
 };
-use crate::{
-    addr::{Address, Target, ToAddress},
-    driver::Driver,
-    error, log, resolve,
-};
-
-#[cfg(doc)]
-use crate::socket::AsyncSocket;
 
 impl BlockingSocket {
     /// Connects to an address, see [`AsyncSocket::connect`].
@@ -91,9 +88,9 @@ impl BlockingSocket {
         let mut starved_since = None;
         loop {
             match self.twin.drive(Accept) {
-                Ok((sys, from)) => {
+                Ok((link, from)) => {
                     let settings = self.twin.settings().inherited();
-                    let socket = BlockingSocket::from_sys(sys, settings);
+                    let socket = BlockingSocket::from_sys(link, settings);
                     #[cfg(feature = "tls")]
                     if let Some((tls, gate)) = &listener {
                         socket.begin_tls(tls, None, Arc::downgrade(gate))?;
@@ -245,12 +242,12 @@ impl BlockingSocket {
     /// As there.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if how == Shutdown::Read {
-            return self.with_sys(|sys| Ok(sys.shutdown(how)?));
+            return self.with_link(|link| Ok(link.shutdown(how)?));
         }
         self.twin.drive(ShutDown(how))?;
-        if how == Shutdown::Both && self.twin.sys.is_secure() {
+        if how == Shutdown::Both && self.twin.link.is_secure() {
             let settled = self.twin.settled(Driver::now() + GOODBYE);
-            let ended = self.with_sys(|sys| Ok(sys.shutdown_raw(Shutdown::Write)?));
+            let ended = self.with_sys(|sys| Ok(sys.shutdown(Shutdown::Write)?));
             return settled.and(ended);
         }
         Ok(())
@@ -342,14 +339,14 @@ impl BlockingSocket {
         if self.twin.is_closed() {
             return Err(error::closed());
         }
-        tried.check(self.twin.sys.kind())?;
+        tried.check(self.twin.link.kind())?;
         let mut side = self.twin.write.try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
-        if !try_queue(&self.twin.sys, self.twin.settings(), &mut side, tried)? {
+        if !try_queue(&self.twin.link, self.twin.settings(), &mut side, tried)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let flushed = side.flush_all(&self.twin.sys);
-        self.twin.sys.promise();
+        let flushed = side.flush_all(&self.twin.link);
+        self.twin.link.promise();
         match flushed {
             Progress::Done(result) => result,
             Progress::Wait | Progress::Again => Ok(()),

@@ -38,9 +38,9 @@ impl Core {
     pub(crate) fn close(&self) {
         if self.life.replace(Life::Closed) != Life::Closed {
             self.unbind();
-            if let Some(sys) = &self.state.borrow().sys {
-                sys.drain_before_close();
-                sys.bury();
+            if let Some(link) = &self.state.borrow().link {
+                link.drain_before_close();
+                link.sys().retire();
             }
             WriteSide::half(self).side.abandon();
             outbound::drop_spent();
@@ -62,12 +62,12 @@ impl Core {
         self.unbind();
         self.life.set(Life::Closed);
         let mut state = self.state.borrow_mut();
-        let sys = state.sys.take()?;
+        let link = state.link.take()?;
         let read = std::mem::take(&mut state.read.side);
         let mut write = std::mem::take(&mut state.write.side);
         // The scheduler was asked on behalf of a socket that is no more.
         write.marked = false;
-        Some(Parts { sys, settings: self.settings.get(), read, write })
+        Some(Parts { link, settings: self.settings.get(), read, write })
     }
 
     /// One handle less. What the last one leaves queued is still sent, by the scheduler.
@@ -75,7 +75,7 @@ impl Core {
         let left = self.handles.get() - 1;
         self.handles.set(left);
         if left == 0 && !self.state.borrow().write.side.marked {
-            match self.say_goodbye() {
+            match self.close_notify() {
                 Progress::Done(Ok(())) if !self.has_unsent() => self.settle_alone(),
                 Progress::Done(_) => self.linger(),
                 // The flush at the end of the turn has the driver tell when there is room.
@@ -84,10 +84,10 @@ impl Core {
         }
     }
 
-    /// Whether the socket can be closed and nothing that was sent be lost; see [`Sys::settle`].
+    /// Whether the socket can be closed and nothing that was sent be lost; see [`Link::settle`].
     pub(crate) fn settle(&self) -> io::Result<bool> {
-        match &self.state.borrow().sys {
-            Some(sys) if self.is_open() => sys.settle(),
+        match &self.state.borrow().link {
+            Some(link) if self.is_open() => link.settle(),
             _ => Ok(true),
         }
     }
@@ -122,12 +122,12 @@ impl Core {
 
     /// Has TLS tell the peer that nothing follows, once nothing is queued; what the kernel has no
     /// room for is sent as the queue is.
-    pub(super) fn say_goodbye(&self) -> Progress<()> {
-        let State { sys, write, .. } = &mut *self.state.borrow_mut();
-        match sys {
-            Some(sys) if self.is_open() && write.side.queued() == 0 => {
-                sys.say_goodbye();
-                write.side.push(sys)
+    pub(super) fn close_notify(&self) -> Progress<()> {
+        let State { link, write, .. } = &mut *self.state.borrow_mut();
+        match link {
+            Some(link) if self.is_open() && write.side.queued() == 0 => {
+                link.close_notify();
+                write.side.push(link)
             }
             _ => Progress::Done(Ok(())),
         }
@@ -153,8 +153,8 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         let engine = self.unbind();
-        if let Some(sys) = self.state.get_mut().sys.take() {
-            sys.drain_before_close();
+        if let Some(link) = self.state.get_mut().link.take() {
+            link.drain_before_close();
         }
         if let Some(engine) = engine.or_else(|| current::with(Engine::weak)?.upgrade()) {
             engine.descriptor_closed();

@@ -14,10 +14,11 @@ use crate::{
     driver::{Interest, Ready},
     error,
     socket::{
+        link::Link,
         outbound::{self, WriteSide},
         step::Progress,
-        sys::{Call, Direction, Meaning, Sys, meaning},
     },
+    sys::{Call, Direction, Meaning, meaning},
 };
 
 impl Core {
@@ -56,13 +57,13 @@ impl Core {
     #[cold]
     fn bind(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
         let state = &mut *self.state.borrow_mut();
-        let Some(sys) = state.sys.as_ref().filter(|_| self.is_open()) else {
+        let Some(link) = state.link.as_ref().filter(|_| self.is_open()) else {
             return Err(error::closed());
         };
         if let Some(bound) = &mut state.binding
             && std::ptr::eq(bound.engine.as_ptr(), engine)
         {
-            engine.reregister(sys.fd(), Interest::Both, bound.token)?;
+            engine.reregister(link.sys().fd(), Interest::Both, bound.token)?;
             state.read.side.hears_of_room = true;
             return Ok(());
         }
@@ -75,7 +76,7 @@ impl Core {
             return Err(error::waits_elsewhere());
         }
         if let Some(bound) = state.binding.take() {
-            bound.forget(sys);
+            bound.forget(link);
         }
         // Room to send is there from the start, and would be an event at once for nobody.
         let interest = match direction {
@@ -83,7 +84,7 @@ impl Core {
             Direction::Write => Interest::Both,
         };
         let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
-        let token = engine.register(sys.fd(), interest, own)?;
+        let token = engine.register(link.sys().fd(), interest, own)?;
         state.binding = Some(Binding { engine: engine.weak(), token });
         // Whatever another scheduler was asked for.
         self.retrying.set(false);
@@ -97,8 +98,8 @@ impl Core {
     /// Has the queue flushed at the end of this turn.
     pub(crate) fn mark_dirty(self: &Rc<Self>, engine: &Engine) {
         let wants = {
-            let State { sys, write, .. } = &mut *self.state.borrow_mut();
-            sys.as_ref().is_some_and(|sys| write.side.wants_flush(sys))
+            let State { link, write, .. } = &mut *self.state.borrow_mut();
+            link.as_ref().is_some_and(|link| write.side.wants_flush(link))
         };
         if wants {
             engine.mark_dirty(Rc::<Core>::clone(self));
@@ -124,12 +125,12 @@ impl Core {
     pub(super) fn unbind(&self) -> Option<Rc<Engine>> {
         let mut state = self.state.borrow_mut();
         let bound = state.binding.take()?;
-        bound.forget(state.sys.as_ref()?)
+        bound.forget(state.link.as_ref()?)
     }
 
     fn report(&self, ready: Ready) -> (Option<Waiter>, Option<Waiter>, bool) {
         let (mut reader, mut writer, mut flush) = (None, None, false);
-        let State { sys, read, write, .. } = &mut *self.state.borrow_mut();
+        let State { link, read, write, .. } = &mut *self.state.borrow_mut();
         if ready.any(Ready::READ) {
             read.side.refill();
             read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
@@ -138,7 +139,7 @@ impl Core {
         if ready.any(Ready::WRITE) {
             write.side.refill();
             writer = write.turn.waiter();
-            let has_unsent = sys.as_ref().is_some_and(|sys| write.side.has_unsent(sys));
+            let has_unsent = link.as_ref().is_some_and(|link| write.side.has_unsent(link));
             flush = writer.is_none() && has_unsent;
         }
         (reader, writer, flush)
@@ -150,10 +151,10 @@ impl Core {
             return;
         }
         let state = &mut *self.state.borrow_mut();
-        if let (Some(sys), Some(bound)) = (&state.sys, &mut state.binding)
+        if let (Some(link), Some(bound)) = (&state.link, &mut state.binding)
             && state.read.side.hears_of_room
             // A failure leaves it as it was: some events too many.
-            && engine.reregister(sys.fd(), Interest::Read, bound.token).is_ok()
+            && engine.reregister(link.sys().fd(), Interest::Read, bound.token).is_ok()
         {
             state.read.side.hears_of_room = false;
         }
@@ -182,9 +183,9 @@ impl Binding {
     }
 
     /// Has the driver forget the socket; its engine, if it is still there.
-    fn forget(self, sys: &Sys) -> Option<Rc<Engine>> {
+    fn forget(self, link: &Link) -> Option<Rc<Engine>> {
         let engine = self.engine.upgrade()?;
-        engine.deregister(sys.fd(), self.token);
+        engine.deregister(link.sys().fd(), self.token);
         Some(engine)
     }
 }
@@ -214,14 +215,14 @@ impl Source for Core {
         let mut progress = {
             let state = &mut *self.state.borrow_mut();
             state.write.side.marked = false;
-            match &state.sys {
-                Some(sys) if self.is_open() => state.write.side.flush(sys),
+            match &state.link {
+                Some(link) if self.is_open() => state.write.side.flush(link),
                 _ => return,
             }
         };
         outbound::drop_spent();
         if self.handles.get() == 0 && matches!(progress, Progress::Done(Ok(()))) {
-            progress = self.say_goodbye();
+            progress = self.close_notify();
         }
         if matches!(progress, Progress::Again) {
             WriteSide::half(&self).side.marked = true;
@@ -251,7 +252,7 @@ impl Source for Core {
 
     fn has_unsent(&self) -> bool {
         let state = self.state.borrow();
-        let unsent = state.sys.as_ref().is_some_and(|sys| state.write.side.has_unsent(sys));
+        let unsent = state.link.as_ref().is_some_and(|link| state.write.side.has_unsent(link));
         self.is_open() && unsent
     }
 

@@ -4,14 +4,16 @@ use std::mem;
 
 use rustix::io::Errno;
 
-use super::super::{
-    connection::Found,
-    outbound::WriteSide,
-    settings::Settings,
-    step::{Needs, Op, Progress},
-    sys::Sys,
+use crate::{
+    addr::Address,
+    socket::{
+        connection::Found,
+        link::Link,
+        outbound::WriteSide,
+        settings::Settings,
+        step::{Needs, Op, Progress},
+    },
 };
-use crate::addr::Address;
 
 /// `connect`.
 pub(crate) enum Connect {
@@ -25,10 +27,10 @@ impl Op for Connect {
     const VERB: &'static str = "connect";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
         match mem::replace(self, Connect::Begun) {
-            Connect::To(to) => begin(sys, side, to),
-            Connect::Begun => go_on(sys, side),
+            Connect::To(to) => begin(link, side, to),
+            Connect::Begun => go_on(link, side),
         }
     }
 
@@ -37,9 +39,9 @@ impl Op for Connect {
     }
 }
 
-fn begin(sys: &Sys, side: &mut WriteSide, to: Address) -> Progress<()> {
+fn begin(link: &Link, side: &mut WriteSide, to: Address) -> Progress<()> {
     side.refill();
-    match side.connection.clear_for(sys, &to) {
+    match side.connection.clear_for(link, &to) {
         Ok(Found::Nothing) => {}
         Ok(Found::Same) => {
             side.fill();
@@ -48,7 +50,7 @@ fn begin(sys: &Sys, side: &mut WriteSide, to: Address) -> Progress<()> {
         Ok(Found::Connected) => return Progress::Done(Ok(())),
         Err(error) => return Progress::Done(Err(error.into())),
     }
-    match sys.connect(&to) {
+    match link.sys().connect(&to) {
         Ok(()) => {
             side.forget_failure();
             Progress::Done(Ok(()))
@@ -64,12 +66,12 @@ fn begin(sys: &Sys, side: &mut WriteSide, to: Address) -> Progress<()> {
     }
 }
 
-fn go_on(sys: &Sys, side: &mut WriteSide) -> Progress<()> {
+fn go_on(link: &Link, side: &mut WriteSide) -> Progress<()> {
     let Some(to) = side.connection.target() else {
         // It has the turn, so nobody else has ended the attempt.
         return Progress::Done(Err(Errno::CONNABORTED.into()));
     };
-    match sys.is_connected_to(to) {
+    match link.sys().is_connected_to(to) {
         Ok(true) => {
             side.connection.succeed();
             Progress::Done(Ok(()))

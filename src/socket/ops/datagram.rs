@@ -1,14 +1,18 @@
 //! The operations of datagrams, one at a time and in batches.
 
-use super::super::{
-    batch::DatagramBatch,
-    inbound::ReadSide,
-    outbound::WriteSide,
-    settings::Settings,
-    step::{Lend, Needs, Op, Progress},
-    sys::{MANY, Sys},
+use crate::{
+    addr::Address,
+    error,
+    socket::{
+        batch::DatagramBatch,
+        inbound::ReadSide,
+        link::Link,
+        outbound::WriteSide,
+        settings::Settings,
+        step::{Lend, Needs, Op, Progress},
+    },
+    sys::MANY,
 };
-use crate::{addr::Address, error};
 
 /// `recv_from`: one datagram and where it came from.
 pub(crate) struct RecvFrom<'a>(pub(crate) &'a mut [u8]);
@@ -19,10 +23,15 @@ impl Op for RecvFrom<'_> {
     const VERB: &'static str = "recv_from";
     const NEEDS: Needs = Needs::Datagram;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<(usize, Address)> {
+    fn step(
+        &mut self,
+        link: &Link,
+        _: Settings,
+        side: &mut ReadSide,
+    ) -> Progress<(usize, Address)> {
         let mut from = None;
-        let read = side.read(sys, 0, |sys| {
-            let (got, address) = sys.recv_from(self.0)?;
+        let read = side.read(link, 0, |link| {
+            let (got, address) = link.sys().recv_from(self.0)?;
             from = Some(address);
             Ok(got)
         });
@@ -42,8 +51,8 @@ impl Op for SendTo<'_> {
     const VERB: &'static str = "send_to";
     const NEEDS: Needs = Needs::Datagram;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
-        side.write_datagram(sys, |sys| sys.send_to(self.buffer, self.to))
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+        side.write_datagram(link, |link| link.sys().send_to(self.buffer, self.to))
     }
 }
 
@@ -56,8 +65,8 @@ impl Op for RecvBatch<'_> {
     const VERB: &'static str = "recv_batch";
     const NEEDS: Needs = Needs::Datagram;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
-        side.read(sys, 0, |sys| self.0.fill(sys))
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        side.read(link, 0, |link| self.0.fill(link))
     }
 }
 
@@ -70,7 +79,7 @@ impl<B: AsRef<[u8]>> Op for SendBatch<'_, B> {
     const VERB: &'static str = "send_batch";
     const NEEDS: Needs = Needs::Datagram;
 
-    fn step(&mut self, _: &Sys, _: Settings, _: &mut WriteSide) -> Progress<usize> {
+    fn step(&mut self, _: &Link, _: Settings, _: &mut WriteSide) -> Progress<usize> {
         unreachable!("its attempts are made of another step")
     }
 
@@ -100,10 +109,10 @@ impl<B> Op for SendShown<'_, B> {
     const VERB: &'static str = "send_batch";
     const NEEDS: Needs = Needs::Datagram;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
         if self.datagrams.is_empty() {
             return Progress::Done(Ok(0));
         }
-        side.write_datagram(sys, |sys| sys.send_many(self.shown, self.datagrams))
+        side.write_datagram(link, |link| link.sys().send_many(self.shown, self.datagrams))
     }
 }

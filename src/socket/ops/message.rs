@@ -8,16 +8,17 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::super::{
-    inbound::{Piece, ReadSide, Want},
-    outbound::{QUEUE_LIMIT, WriteSide},
-    settings::Settings,
-    step::{Needs, Op, Progress, Share},
-    sys::{Kind, Sys},
-};
 use crate::{
     error,
     frame::{self, HEADER},
+    socket::{
+        inbound::{Piece, ReadSide, Want},
+        link::Link,
+        outbound::{QUEUE_LIMIT, WriteSide},
+        settings::Settings,
+        step::{Needs, Op, Progress, Share},
+    },
+    sys::Kind,
 };
 
 /// `recv_msg`: the next payload, in memory of its own.
@@ -35,7 +36,7 @@ impl Op for RecvMsg {
 
     fn step(
         &mut self,
-        sys: &Sys,
+        link: &Link,
         settings: Settings,
         side: &mut ReadSide,
     ) -> Progress<Option<Bytes>> {
@@ -44,7 +45,7 @@ impl Op for RecvMsg {
             return Progress::Done(Ok(Some(message)));
         }
         let mut want = Want::Message { limit: settings.message_limit() };
-        let progress = side.gather(sys, &mut want, &mut |piece| match piece {
+        let progress = side.gather(link, &mut want, &mut |piece| match piece {
             Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
             Piece::Own(bytes) => bytes,
         });
@@ -82,12 +83,12 @@ impl Op for RecvMsgInto<'_> {
 
     fn step(
         &mut self,
-        sys: &Sys,
+        link: &Link,
         settings: Settings,
         side: &mut ReadSide,
     ) -> Progress<Option<usize>> {
         let mut want = Want::Message { limit: settings.message_limit() };
-        let progress = side.gather(sys, &mut want, &mut |piece| {
+        let progress = side.gather(link, &mut want, &mut |piece| {
             let bytes = match &piece {
                 Piece::Lent(bytes) => bytes,
                 Piece::Own(bytes) => &bytes[..],
@@ -176,7 +177,7 @@ impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
     #[inline(never)]
     fn send(
         &mut self,
-        sys: &Sys,
+        link: &Link,
         settings: Settings,
         side: &mut WriteSide,
         header: &[u8; HEADER],
@@ -187,14 +188,14 @@ impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
                 return Progress::Done(Ok(()));
             }
             if self.sent == self.len() {
-                return if settings.coalescing { Progress::Done(Ok(())) } else { side.push(sys) };
+                return if settings.coalescing { Progress::Done(Ok(())) } else { side.push(link) };
             }
             // A small message waits for room in the queue; a long one goes out behind it, and one
             // that is longer than the queue may be, behind all that was queued.
             let waits = self.is_small(settings) && self.sent == 0 && side.queued() > 0;
             let [header, payload] = if waits { [&[][..], &[]] } else { self.rest(header) };
             let payload = &payload[..payload.len().min(Share::BYTES)];
-            match side.write(sys, &[header, payload]) {
+            match side.write(link, &[header, payload]) {
                 Progress::Done(Ok(sent)) => {
                     self.sent += sent;
                     if !share.goes_on(sent) && self.sent < self.len() {
@@ -215,15 +216,15 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
     const VERB: &'static str = if FRAMED { "send_msg" } else { "send_queued" };
     const NEEDS: Needs = Needs::Stream;
 
-    fn step(&mut self, sys: &Sys, settings: Settings, side: &mut WriteSide) -> Progress<()> {
-        let header = match side.check_open(sys).and_then(|()| self.header()) {
+    fn step(&mut self, link: &Link, settings: Settings, side: &mut WriteSide) -> Progress<()> {
+        let header = match side.check_open(link).and_then(|()| self.header()) {
             Ok(header) => header,
             Err(error) => return Progress::Done(Err(error)),
         };
         if self.queue_if_small(settings, side, &header) {
             return Progress::Done(Ok(()));
         }
-        self.send(sys, settings, side, &header)
+        self.send(link, settings, side, &header)
     }
 
     fn moved(&self) -> usize {
@@ -280,12 +281,12 @@ impl Tried<'_> {
 
 /// `try_send_msg` and `try_send_queued`: queues what needs no waiting; `false` if it would.
 pub(crate) fn try_queue(
-    sys: &Sys,
+    link: &Link,
     settings: Settings,
     side: &mut WriteSide,
     tried: Tried<'_>,
 ) -> io::Result<bool> {
-    side.check_open(sys)?;
+    side.check_open(link)?;
     // Before anything leaves, so that a message that is too long moves nothing.
     let header = match tried {
         Tried::Message(payload) => frame::header(payload.len())?,
@@ -296,7 +297,7 @@ pub(crate) fn try_queue(
     let limit = settings.queue_limit();
     let has_room = |side: &WriteSide| side.queued() == 0 || side.queued() + tried.len() <= limit;
     if !has_room(side) {
-        if let Progress::Done(Err(error)) = side.flush(sys) {
+        if let Progress::Done(Err(error)) = side.flush(link) {
             return Err(error);
         }
         if !has_room(side) {

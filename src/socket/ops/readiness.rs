@@ -2,12 +2,15 @@
 
 use std::{io, time::Duration};
 
-use super::super::{
-    inbound::ReadSide,
-    outbound::WriteSide,
-    settings::Settings,
-    step::{Needs, Op, Progress},
-    sys::{Direction, LATER, Sys},
+use crate::{
+    socket::{
+        inbound::ReadSide,
+        link::Link,
+        outbound::WriteSide,
+        settings::Settings,
+        step::{Needs, Op, Progress},
+    },
+    sys::{Direction, LATER},
 };
 
 /// `readable`: until a read would not wait.
@@ -19,14 +22,14 @@ impl Op for Readable {
     const VERB: &'static str = "readable";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<()> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<()> {
         if !side.held().is_empty() {
             return Progress::Done(Ok(()));
         }
         if side.is_drained() {
             return Progress::Wait;
         }
-        match sys.is_readable() {
+        match link.is_readable() {
             Ok(true) => Progress::Done(Ok(())),
             Ok(false) => {
                 side.drain();
@@ -51,15 +54,15 @@ impl Op for Writable {
     const VERB: &'static str = "writable";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        match side.flush(sys) {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        match side.flush(link) {
             Progress::Done(Ok(())) => {}
             progress => return progress,
         }
         if side.is_full() {
             return Progress::Wait;
         }
-        match sys.wait(Direction::Write, Some(Duration::ZERO)) {
+        match link.sys().wait(Direction::Write, Some(Duration::ZERO)) {
             Ok(None | Some(true)) => Progress::Done(Ok(())),
             Ok(Some(false)) => {
                 side.fill();

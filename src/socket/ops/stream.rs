@@ -9,15 +9,19 @@ use std::{
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use super::super::{
-    hot::{self, HOT},
-    inbound::{Lent, Piece, ReadSide, Want},
-    outbound::{PARTS, WriteSide},
-    settings::Settings,
-    step::{Lend, Needs, Op, Progress, Share},
+use crate::{
+    addr::Address,
+    error,
+    socket::{
+        hot::{self, HOT},
+        inbound::{Lent, Piece, ReadSide, Want},
+        link::Link,
+        outbound::{PARTS, WriteSide},
+        settings::Settings,
+        step::{Lend, Needs, Op, Progress, Share},
+    },
     sys::{Call, Meaning, Sys, meaning},
 };
-use crate::{addr::Address, error};
 
 /// Receives of at least this many bytes go straight into their own allocation.
 const DIRECT_BYTES: usize = 4 << 10;
@@ -39,13 +43,13 @@ impl Op for Recv<'_> {
     const VERB: &'static str = "recv";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
         let held = side.copy_front(self.0);
         if held > 0 {
             return Progress::Done(Ok(held));
         }
         let mut buffer = &mut *self.0;
-        if !is_usual(buffer.len()) && sys.kind().is_stream() {
+        if !is_usual(buffer.len()) && link.kind().is_stream() {
             // Nothing asked for is there at once, on a stream; an empty datagram has to come.
             if buffer.is_empty() {
                 return Progress::Done(Ok(0));
@@ -53,7 +57,7 @@ impl Op for Recv<'_> {
             // A part of a stream is as good as all of it, and one call must not go on for ever.
             buffer = &mut buffer[..Share::BYTES];
         }
-        side.read(sys, buffer.len(), |sys| sys.recv(buffer))
+        side.read(link, buffer.len(), |link| link.recv(buffer))
     }
 
     fn weight(&self, got: &usize) -> usize {
@@ -74,18 +78,18 @@ impl Op for Peek<'_> {
     const VERB: &'static str = "peek";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
         let held = side.held();
         if !held.is_empty() {
             let count = held.len().min(self.0.len());
             self.0[..count].copy_from_slice(&held[..count]);
             return Progress::Done(Ok(count));
         }
-        if self.0.is_empty() && sys.kind().is_stream() {
+        if self.0.is_empty() && link.kind().is_stream() {
             return Progress::Done(Ok(0));
         }
         // Nothing is taken, so a short answer says nothing about what is left.
-        side.read(sys, 0, |sys| sys.peek(self.0))
+        side.read(link, 0, |link| link.peek(self.0))
     }
 
     fn is_nothing(&self, got: &usize) -> bool {
@@ -102,7 +106,7 @@ impl Op for RecvBytes {
     const VERB: &'static str = "recv_bytes";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
         // "At most" allows less, and what may never come is not worth reserving memory for.
         let max = self.0.min(LONGEST_BYTES);
         let held = side.take_front(max);
@@ -110,17 +114,17 @@ impl Op for RecvBytes {
             return Progress::Done(Ok(held));
         }
         if max < DIRECT_BYTES {
-            if max == 0 && sys.kind().is_stream() {
+            if max == 0 && link.kind().is_stream() {
                 return Progress::Done(Ok(held));
             }
             let mut hot = hot::take();
-            let read = side.read(sys, max, |sys| sys.recv(&mut hot[..max]));
+            let read = side.read(link, max, |link| link.recv(&mut hot[..max]));
             return read.map(|got| Bytes::copy_from_slice(&hot[..got]));
         }
         let mut own = Vec::new();
-        let read = side.read(sys, max, |sys| {
+        let read = side.read(link, max, |link| {
             own.reserve_exact(max);
-            sys.recv_spare(&mut own, max)
+            link.recv_spare(&mut own, max)
         });
         read.map(|got| {
             // A long buffer with a short answer in it would cost more memory than the copy costs
@@ -147,17 +151,17 @@ impl<const LIMITED: bool> Op for RecvLent<LIMITED> {
     const VERB: &'static str = if LIMITED { "recv_with_limit" } else { "recv_with" };
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Lent> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<Lent> {
         let held = side.take_front(self.0);
         if !held.is_empty() {
             return Progress::Done(Ok(Lent::Own(held)));
         }
         let max = self.0.min(HOT);
-        if max == 0 && sys.kind().is_stream() {
+        if max == 0 && link.kind().is_stream() {
             return Progress::Done(Ok(Lent::Own(held)));
         }
         let mut hot = hot::take();
-        side.read(sys, max, |sys| sys.recv(&mut hot[..max])).map(|got| Lent::Hot(hot, got))
+        side.read(link, max, |link| link.recv(&mut hot[..max])).map(|got| Lent::Hot(hot, got))
     }
 
     fn is_nothing(&self, got: &Lent) -> bool {
@@ -178,7 +182,7 @@ where
     const VERB: &'static str = "recv_uninit";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, _: &Sys, _: Settings, _: &mut ReadSide) -> Progress<(B, usize)> {
+    fn step(&mut self, _: &Link, _: Settings, _: &mut ReadSide) -> Progress<(B, usize)> {
         unreachable!("its attempts are made of other steps")
     }
 
@@ -212,7 +216,7 @@ impl Op for Look {
     const VERB: &'static str = "recv_uninit";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, _: &Sys, _: Settings, side: &mut ReadSide) -> Progress<()> {
+    fn step(&mut self, _: &Link, _: Settings, side: &mut ReadSide) -> Progress<()> {
         if side.held().is_empty() && side.is_drained() {
             return Progress::Wait;
         }
@@ -229,8 +233,8 @@ impl Op for Fill<'_> {
     const VERB: &'static str = "recv_uninit";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
-        if self.0.is_empty() && sys.kind().is_stream() {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        if self.0.is_empty() && link.kind().is_stream() {
             return Progress::Done(Ok(0));
         }
         let held = side.take_front(self.0.len());
@@ -240,7 +244,7 @@ impl Op for Fill<'_> {
             }
             return Progress::Done(Ok(held.len()));
         }
-        side.read(sys, self.0.len(), |sys| sys.recv_uninit(self.0))
+        side.read(link, self.0.len(), |link| link.recv_uninit(self.0))
     }
 }
 
@@ -253,16 +257,16 @@ impl Op for RecvVectored<'_, '_> {
     const VERB: &'static str = "recv_vectored";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
         if !side.held().is_empty() {
             let copied = self.0.iter_mut().map(|buffer| side.copy_front(buffer)).sum();
             return Progress::Done(Ok(copied));
         }
         let asked = self.0.iter().map(|buffer| buffer.len()).sum();
-        if asked == 0 && sys.kind().is_stream() {
+        if asked == 0 && link.kind().is_stream() {
             return Progress::Done(Ok(0));
         }
-        side.read(sys, asked, |sys| sys.recv_vectored(self.0))
+        side.read(link, asked, |link| link.recv_vectored(self.0))
     }
 
     fn is_nothing(&self, got: &usize) -> bool {
@@ -282,14 +286,14 @@ impl Op for RecvAll<'_> {
     const VERB: &'static str = "recv_all";
     const NEEDS: Needs = Needs::Stream;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<()> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<()> {
         self.got += side.copy_front(&mut self.buffer[self.got..]);
         let mut share = Share::new();
         while self.got < self.buffer.len() {
             let rest = &mut self.buffer[self.got..];
             let asked = rest.len().min(Share::BYTES);
             let rest = &mut rest[..asked];
-            match side.read(sys, rest.len(), |sys| sys.recv(rest)) {
+            match side.read(link, rest.len(), |link| link.recv(rest)) {
                 Progress::Done(Ok(0)) => {
                     return Progress::Done(Err(error::incomplete(self.got, self.buffer.len())));
                 }
@@ -340,8 +344,8 @@ impl<const UNTIL: bool> Op for Gather<UNTIL> {
     const VERB: &'static str = if UNTIL { "recv_until" } else { "recv_all_bytes" };
     const NEEDS: Needs = Needs::Stream;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
-        let progress = side.gather(sys, &mut self.want, &mut |piece| match piece {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
+        let progress = side.gather(link, &mut self.want, &mut |piece| match piece {
             Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
             Piece::Own(bytes) => bytes,
         });
@@ -373,12 +377,12 @@ impl Op for Send<'_> {
     const VERB: &'static str = "send";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
         let some = match self.0.split_at_checked(Share::BYTES) {
-            Some((part, _)) if sys.kind().is_stream() => part,
+            Some((part, _)) if link.kind().is_stream() => part,
             _ => self.0,
         };
-        send_some(sys, side, &[some], some.is_empty())
+        send_some(link, side, &[some], some.is_empty())
     }
 
     fn weight(&self, sent: &usize) -> usize {
@@ -395,23 +399,23 @@ impl Op for SendVectored<'_> {
     const VERB: &'static str = "send_vectored";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<usize> {
-        send_some(sys, side, self.0, self.0.iter().all(|part| part.is_empty()))
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+        send_some(link, side, self.0, self.0.iter().all(|part| part.is_empty()))
     }
 }
 
 /// Writes until something of `parts` has left, or, if they are empty, until the queue has.
-fn send_some(sys: &Sys, side: &mut WriteSide, parts: &[&[u8]], empty: bool) -> Progress<usize> {
+fn send_some(link: &Link, side: &mut WriteSide, parts: &[&[u8]], empty: bool) -> Progress<usize> {
     // An empty datagram is one, too; an empty write to a stream only pushes the queue.
-    if empty && sys.kind().is_stream() {
-        return side.flush(sys).map(|()| 0);
+    if empty && link.kind().is_stream() {
+        return side.flush(link).map(|()| 0);
     }
-    if parts.len() > PARTS && !sys.kind().is_stream() {
+    if parts.len() > PARTS && !link.kind().is_stream() {
         // A stream goes on with the parts that one call does not take; a datagram is one call.
-        return side.write(sys, &[&parts.concat()]);
+        return side.write(link, &[&parts.concat()]);
     }
     loop {
-        match side.write(sys, parts) {
+        match side.write(link, parts) {
             Progress::Done(Ok(0)) if !empty => {}
             progress => return progress,
         }
@@ -430,11 +434,11 @@ impl Op for SendAll<'_> {
     const VERB: &'static str = "send_all";
     const NEEDS: Needs = Needs::Stream;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
         let mut share = Share::new();
         while self.sent < self.buffer.len() {
             let rest = &self.buffer[self.sent..];
-            match side.write_bytes(sys, &rest[..rest.len().min(Share::BYTES)]) {
+            match side.write_bytes(link, &rest[..rest.len().min(Share::BYTES)]) {
                 Progress::Done(Ok(sent)) => {
                     self.sent += sent;
                     if !share.goes_on(sent) && self.sent < self.buffer.len() {
@@ -447,9 +451,9 @@ impl Op for SendAll<'_> {
             }
         }
         if self.buffer.is_empty() {
-            return side.flush(sys);
+            return side.flush(link);
         }
-        side.push(sys)
+        side.push(link)
     }
 
     fn moved(&self) -> usize {
@@ -471,8 +475,8 @@ impl<const CLOSES: bool> Op for Flush<CLOSES> {
     const CLOSES: bool = CLOSES;
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        side.flush(sys)
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        side.flush(link)
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
@@ -490,19 +494,19 @@ impl<const CLOSES: bool> Op for Farewell<CLOSES> {
     const CLOSES: bool = CLOSES;
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        farewell(sys, side)
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        farewell(link, side)
     }
 }
 
 /// Sends what is queued, and behind it, where there is a way to say so, that nothing follows.
-fn farewell(sys: &Sys, side: &mut WriteSide) -> Progress<()> {
-    match side.flush(sys) {
+fn farewell(link: &Link, side: &mut WriteSide) -> Progress<()> {
+    match side.flush(link) {
         Progress::Done(Ok(())) => {}
         progress => return progress,
     }
-    sys.say_goodbye();
-    side.push(sys)
+    link.close_notify();
+    side.push(link)
 }
 
 /// `shutdown` of sending, or of both directions: what is queued leaves first.
@@ -514,15 +518,16 @@ impl Op for ShutDown {
     const VERB: &'static str = "shutdown";
     const NEEDS: Needs = Needs::Any;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        match farewell(sys, side) {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        match farewell(link, side) {
             Progress::Done(Ok(())) => {}
             progress => return progress,
         }
         // Over TLS the stream's end follows when what was sent has arrived: behind a shutdown of
         // both, the system answers what comes with a reset.
-        let how = if self.0 == Shutdown::Both && sys.is_secure() { Shutdown::Read } else { self.0 };
-        let ended = sys.shutdown(how).map_err(io::Error::from);
+        let how =
+            if self.0 == Shutdown::Both && link.is_secure() { Shutdown::Read } else { self.0 };
+        let ended = link.shutdown(how).map_err(io::Error::from);
         if ended.is_ok() {
             side.end();
         }
@@ -543,12 +548,12 @@ impl Op for Accept {
     const VERB: &'static str = "accept";
     const NEEDS: Needs = Needs::Connections;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<(Sys, Address)> {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<(Sys, Address)> {
         if side.is_drained() {
             return Progress::Wait;
         }
         for _ in 0..FAILED_IN_A_ROW {
-            let error = match sys.accept() {
+            let error = match link.sys().accept() {
                 Ok(accepted) => return Progress::Done(Ok(accepted)),
                 Err(error) => error,
             };
@@ -558,8 +563,8 @@ impl Op for Accept {
                     return Progress::Wait;
                 }
                 // That client is gone already; the next one may be there.
-                Meaning::Next if sys.is_listening() => {}
-                _ if error == Errno::INVAL && !sys.is_listening() => {
+                Meaning::Next if link.sys().is_listening() => {}
+                _ if error == Errno::INVAL && !link.sys().is_listening() => {
                     return Progress::Done(Err(error::context(
                         "accept",
                         "without listen",

@@ -15,11 +15,11 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::super::{
-    hot::{self, HOT, Hot},
-    sys::{LATER, Sys, is_transient},
+use crate::{
+    socket::hot::{self, HOT, Hot},
+    sys::{Call, LATER, Meaning, Sys, meaning},
+    tls::session::{FULL, PLAIN, RECORD, SEALED, Session},
 };
-use crate::tls::session::{FULL, PLAIN, RECORD, SEALED, Session};
 
 thread_local! {
     /// Where records are received and made.
@@ -66,7 +66,7 @@ pub(super) struct Channel {
     received: u32,
     pushed: u32,
     /// What is to be sent waits for memory of the system, and not for room: no driver reports it.
-    starved: bool,
+    out_of_memory: bool,
     /// What ended sending; each later send says the same.
     broken: Option<Errno>,
     /// The stream has ended.
@@ -111,7 +111,7 @@ impl Channel {
             awaited: 0,
             received: 0,
             pushed: 0,
-            starved: false,
+            out_of_memory: false,
             broken: None,
             ended: false,
             stopped: false,
@@ -175,7 +175,7 @@ impl Channel {
 
     /// Whether the next read is known to find nothing: no content, no end and no failure.
     pub(super) fn is_drained(&self) -> bool {
-        self.drained && !self.has_said() && !self.has_ended() && self.session.check().is_ok()
+        self.drained && !self.has_plaintext() && !self.has_ended() && self.session.check().is_ok()
     }
 
     /// Whether the end of what the peer sends is known.
@@ -184,7 +184,7 @@ impl Channel {
     }
 
     /// Whether something was said and not taken.
-    pub(super) fn has_said(&self) -> bool {
+    pub(super) fn has_plaintext(&self) -> bool {
         !self.said.is_empty()
     }
 
@@ -194,7 +194,7 @@ impl Channel {
     }
 
     /// Takes all that was said.
-    pub(super) fn take_said(&mut self) -> Vec<u8> {
+    pub(super) fn take_plaintext(&mut self) -> Vec<u8> {
         let mut said = mem::take(&mut self.said);
         said.drain(..mem::take(&mut self.taken));
         said
@@ -207,7 +207,7 @@ impl Channel {
         max: usize,
         put: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, Errno> {
-        if self.has_said() {
+        if self.has_plaintext() {
             // The system is not asked; what is known of it may be older than the driver's report.
             self.drained = false;
             return Ok(self.hand_out(max, put));
@@ -240,7 +240,7 @@ impl Channel {
 
     /// Receives until something is said; `false` if nothing is there yet.
     pub(super) fn fill(&mut self, sys: &Sys) -> Result<bool, Errno> {
-        while !self.has_said() {
+        while !self.has_plaintext() {
             self.check()?;
             self.let_others_go_first()?;
             match self.receive(sys, 0, &mut |_| {}) {
@@ -293,7 +293,7 @@ impl Channel {
             self.session.fail("a message of the handshake is too long");
             return Err(Errno::PROTO);
         }
-        let got = sys.recv_raw(&mut buffer[before..before + asked])?;
+        let got = sys.recv(&mut buffer[before..before + asked])?;
         if got == 0 {
             self.ended = true;
             return Ok(Came::End);
@@ -329,10 +329,10 @@ impl Channel {
         match used {
             Ok(used) => self.keep(&came[used..]),
             // What was said before the failure is the caller's; the failure sticks.
-            Err(_) if given > 0 || self.has_said() => {}
+            Err(_) if given > 0 || self.has_plaintext() => {}
             Err(_) => return Err(Errno::PROTO),
         }
-        let is_more = given > 0 || self.has_said();
+        let is_more = given > 0 || self.has_plaintext();
         Ok(if is_more { Came::Said(given) } else { Came::Nothing })
     }
 
@@ -376,15 +376,15 @@ impl Channel {
         let mut buffer = Hot::of(&RECORDS);
         let sealed = self.session.seal(&mut self.unfinished, &bytes[..taken], &mut buffer);
         let sealed = &buffer[..sealed.map_err(|_| Errno::PROTO)?];
-        match sys.send_raw(sealed) {
+        match sys.send(sealed) {
             Ok(sent) => {
-                self.starved = false;
+                self.out_of_memory = false;
                 self.pushed = self.pushed.wrapping_add(sent as u32);
                 self.records.extend_from_slice(&sealed[sent..]);
             }
             // The session counts it among those that the peer has got: it must leave, if late.
-            Err(error) if error == Errno::AGAIN || is_transient(error) => {
-                self.starved = error != Errno::AGAIN;
+            Err(error) if may_go_later(error) => {
+                self.out_of_memory = error != Errno::AGAIN;
                 self.records.extend_from_slice(sealed);
             }
             Err(error) => return Err(self.break_off(error)),
@@ -424,12 +424,12 @@ impl Channel {
     }
 
     /// Whether the last call of [`Channel::send`] found no memory.
-    pub(super) fn is_starved(&self) -> bool {
-        self.starved
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.out_of_memory
     }
 
     /// Whether records are still to be sent.
-    pub(super) fn owes(&self) -> bool {
+    pub(super) fn has_pending(&self) -> bool {
         !self.records.is_empty()
     }
 
@@ -448,13 +448,13 @@ impl Channel {
         if let Some(error) = self.broken {
             return Err(self.break_off(error));
         }
-        while self.owes() {
-            match sys.send_raw(&self.records[self.sent..]) {
+        while self.has_pending() {
+            match sys.send(&self.records[self.sent..]) {
                 Ok(sent) => {
                     self.pushed = self.pushed.wrapping_add(sent as u32);
                     self.sent += sent;
                 }
-                Err(error) if error == Errno::AGAIN || is_transient(error) => return Err(error),
+                Err(error) if may_go_later(error) => return Err(error),
                 Err(error) => return Err(self.break_off(error)),
             }
             if self.sent == self.records.len() {
@@ -490,7 +490,7 @@ impl Channel {
         }
         // Behind a shutdown of reading, the system would answer what comes then with a reset.
         if !self.stopped && !self.half_closed {
-            if sys.shutdown_raw(Shutdown::Write).is_err() {
+            if sys.shutdown(Shutdown::Write).is_err() {
                 return self.if_acknowledged(sys, self.broken.unwrap_or(Errno::CONNRESET));
             }
             self.half_closed = true;
@@ -498,7 +498,7 @@ impl Channel {
         let mut hot = hot::take();
         let mut left = MOST_DISCARDED;
         while left > 0 {
-            match sys.recv_raw(&mut hot) {
+            match sys.recv(&mut hot) {
                 Ok(0) if self.stopped => break,
                 Ok(0) => {
                     self.ended = true;
@@ -534,9 +534,15 @@ impl Channel {
     }
 
     /// Puts close_notify behind everything else that is to be sent.
-    pub(super) fn say_goodbye(&mut self) {
+    pub(super) fn close_notify(&mut self) {
         let before = self.records.len();
         self.session.close(&mut self.unfinished, &mut self.records);
         self.farewell += (self.records.len() - before) as u32;
     }
+}
+
+/// Tells whether a send that has failed may succeed when it is made again: there was no room, or
+/// the system was short of memory.
+fn may_go_later(error: Errno) -> bool {
+    matches!(meaning(Call::Send, error), Meaning::Wait | Meaning::Pause)
 }

@@ -18,15 +18,13 @@ use std::{
     task::Waker,
 };
 
-use super::{
-    super::{AsyncSocket, core::Parts},
-    shake::{NEW, shake},
-};
+use super::shake::{NEW, shake};
 use crate::{
     addr::Address,
     coro::{self, Coro},
     error, log,
     primitives::{Mutex, MutexGuard, lock},
+    socket::{AsyncSocket, core::Parts},
     tls::Tls,
 };
 

@@ -34,12 +34,12 @@ pub(super) use self::{
     shake::{ShakeRecv, ShakeSend},
     verbs::Connecting,
 };
-use super::sys::{Direction, LATER, Sys};
 use crate::{
     addr::Address,
     driver::Driver,
     error::invalid_input,
     primitives::{Mutex, MutexGuard, lock},
+    sys::{Direction, LATER, Sys},
     tls::{
         Tls,
         session::{CONTENT, Session},
@@ -54,7 +54,7 @@ pub(crate) struct Secure {
     /// Whether its handshake is to be done by the next verb.
     shaking: AtomicBool,
     /// Whether it has records to send.
-    owes: AtomicBool,
+    has_pending: AtomicBool,
 }
 
 enum Stage {
@@ -72,7 +72,7 @@ impl Secure {
             stage: Mutex::new(Stage::Plain),
             on: AtomicBool::new(false),
             shaking: AtomicBool::new(false),
-            owes: AtomicBool::new(false),
+            has_pending: AtomicBool::new(false),
         }
     }
 
@@ -85,7 +85,7 @@ impl Secure {
         match &mut *self.stage() {
             Stage::Speaking(channel, _) => {
                 let result = f(channel);
-                self.owes.store(channel.owes(), Ordering::Release);
+                self.has_pending.store(channel.has_pending(), Ordering::Release);
                 Some(result)
             }
             _ => None,
@@ -145,7 +145,7 @@ impl Secure {
     /// Speaks TLS from now on, first of all a handshake, which may take `timeout`.
     pub(super) fn begin(&self, session: Session, timeout: Duration, listener: Weak<Gate>) {
         let channel = Channel::new(session, timeout);
-        self.owes.store(channel.owes(), Ordering::Release);
+        self.has_pending.store(channel.has_pending(), Ordering::Release);
         *self.stage() = Stage::Speaking(Box::new(channel), listener);
         self.shaking.store(true, Ordering::Release);
         self.on.store(true, Ordering::Release);
@@ -230,12 +230,12 @@ impl Secure {
         self.channel(Channel::stop_reading);
     }
 
-    pub(super) fn has_said(&self) -> bool {
-        self.channel(|channel| channel.has_said()).unwrap_or(false)
+    pub(super) fn has_plaintext(&self) -> bool {
+        self.channel(|channel| channel.has_plaintext()).unwrap_or(false)
     }
 
-    pub(super) fn take_said(&self) -> Vec<u8> {
-        self.channel(Channel::take_said).unwrap_or_default()
+    pub(super) fn take_plaintext(&self) -> Vec<u8> {
+        self.channel(Channel::take_plaintext).unwrap_or_default()
     }
 
     pub(super) fn send(&self, sys: &Sys, bytes: &[u8]) -> Result<usize, Errno> {
@@ -246,13 +246,13 @@ impl Secure {
         self.call(|channel| channel.send_vectored(sys, slices))
     }
 
-    pub(super) fn owes(&self) -> bool {
-        self.owes.load(Ordering::Acquire)
+    pub(super) fn has_pending(&self) -> bool {
+        self.has_pending.load(Ordering::Acquire)
     }
 
     /// Whether what is owed waits for memory of the system.
-    pub(super) fn is_starved(&self) -> bool {
-        self.channel(|channel| channel.is_starved()).unwrap_or(false)
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.channel(|channel| channel.is_out_of_memory()).unwrap_or(false)
     }
 
     pub(super) fn push(&self, sys: &Sys) -> Result<(), Errno> {
@@ -275,8 +275,8 @@ impl Secure {
         self.channel(|channel| channel.breaks_promise()).unwrap_or(false)
     }
 
-    pub(super) fn say_goodbye(&self) {
-        self.channel(Channel::say_goodbye);
+    pub(super) fn close_notify(&self) {
+        self.channel(Channel::close_notify);
     }
 
     /// Whether the socket can be closed and nothing that was sent be lost.

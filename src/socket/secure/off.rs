@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 
 use rustix::io::Errno;
 
-use super::sys::{Direction, Sys};
+use crate::sys::{Direction, Sys};
 
 /// See the module's page.
 pub(crate) enum Secure {}
@@ -46,11 +46,11 @@ impl Secure {
         match *self {}
     }
 
-    pub(super) fn has_said(&self) -> bool {
+    pub(super) fn has_plaintext(&self) -> bool {
         match *self {}
     }
 
-    pub(super) fn take_said(&self) -> Vec<u8> {
+    pub(super) fn take_plaintext(&self) -> Vec<u8> {
         match *self {}
     }
 
@@ -62,11 +62,11 @@ impl Secure {
         match *self {}
     }
 
-    pub(super) fn is_starved(&self) -> bool {
+    pub(super) fn is_out_of_memory(&self) -> bool {
         match *self {}
     }
 
-    pub(super) fn owes(&self) -> bool {
+    pub(super) fn has_pending(&self) -> bool {
         match *self {}
     }
 
@@ -86,7 +86,7 @@ impl Secure {
         match *self {}
     }
 
-    pub(super) fn say_goodbye(&self) {
+    pub(super) fn close_notify(&self) {
         match *self {}
     }
 

@@ -13,18 +13,19 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{
-    super::{
+use super::{Secure, took_too_long};
+use crate::{
+    socket::{
         AsyncSocket,
         inbound::ReadSide,
+        link::Link,
         outbound::WriteSide,
         settings::Settings,
         step::{Needs, Op, Progress, Verb},
-        sys::{Call, Meaning, Sys, meaning},
     },
-    Secure, took_too_long,
+    sys::{Call, Meaning, meaning},
+    time,
 };
-use crate::time;
 
 /// Until our records of the handshake are in the system's hands.
 pub(crate) struct ShakeSend;
@@ -35,10 +36,10 @@ impl Op for ShakeSend {
     const VERB: &'static str = "handshake";
     const NEEDS: Needs = Needs::Stream;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        match side.push(sys) {
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        match side.push(link) {
             // The failure sticks for sending; what the client has sent is there to be received.
-            Progress::Done(Err(_)) if sys.tls().is_some_and(Secure::has_been_answered) => {
+            Progress::Done(Err(_)) if link.tls().is_some_and(Secure::has_been_answered) => {
                 Progress::Done(Ok(()))
             }
             progress => progress,
@@ -55,12 +56,12 @@ impl Op for ShakeRecv {
     const VERB: &'static str = "handshake";
     const NEEDS: Needs = Needs::Stream;
 
-    fn step(&mut self, sys: &Sys, _: Settings, side: &mut ReadSide) -> Progress<bool> {
-        let Some(tls) = sys.tls() else { return Progress::Done(Ok(false)) };
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<bool> {
+        let Some(tls) = link.tls() else { return Progress::Done(Ok(false)) };
         if side.is_drained() {
             return Progress::Wait;
         }
-        match tls.shake(sys) {
+        match tls.shake(link.sys()) {
             Ok(more) => {
                 // Behind the last of the handshake something may stand already.
                 side.refill();
@@ -78,7 +79,7 @@ impl Op for ShakeRecv {
                 side.pause();
                 Progress::Wait
             }
-            Err(error) => Progress::Done(Err(sys.reason(error))),
+            Err(error) => Progress::Done(Err(link.reason(error))),
         }
     }
 }

@@ -10,15 +10,12 @@ use std::{
 
 use rustls::pki_types::CertificateDer;
 
-use super::{
-    super::{AsyncSocket, BlockingSocket, create, ops::Flush, step::Verb, sys::Sys},
-    Gate, Secure,
-    shake::shake,
-};
+use super::{Gate, Secure, shake::shake};
 use crate::{
     addr::{Address, Target, ToAddress},
     coro::{current, engine::Engine},
     error::{self, invalid_input},
+    socket::{AsyncSocket, BlockingSocket, create, link::Link, ops::Flush, step::Verb},
     time,
     tls::{ClientTls, Tls, TlsVersion, session::Session},
 };
@@ -49,8 +46,8 @@ impl AsyncSocket {
     /// `InvalidInput` for a socket that is no stream, is connected, or speaks TLS already.
     pub fn with_tls(self, tls: impl Into<Tls>) -> io::Result<AsyncSocket> {
         let tls = tls.into();
-        self.core.with_sys(may_intend)?;
-        self.core.with_sys_mut(|sys| sys.may_speak_tls().intend(tls))?;
+        self.core.with_link(may_intend)?;
+        self.core.with_link_mut(|link| link.may_speak_tls().intend(tls))?;
         Ok(self)
     }
 
@@ -108,7 +105,7 @@ impl AsyncSocket {
     pub async fn start_tls(&self, tls: impl Into<Tls>) -> io::Result<()> {
         let tls = tls.into();
         Verb::new(self, Flush::<false>).await?;
-        self.core.with_sys(may_begin)?;
+        self.core.with_link(may_begin)?;
         refuse_leftover(self.has_received())?;
         begin(self, &tls, None)?;
         shake(self, tls.handshake_timeout(), None).await
@@ -174,8 +171,8 @@ type Accepting<'a> = Pin<Box<dyn Future<Output = io::Result<(AsyncSocket, Addres
 /// Begins a session on a socket that is connected.
 fn begin(socket: &AsyncSocket, tls: &Tls, host: Option<&str>) -> io::Result<()> {
     let session = tls.session(host)?;
-    socket.core.with_sys_mut(|sys| {
-        sys.may_speak_tls().begin(session, tls.handshake_timeout(), Weak::new());
+    socket.core.with_link_mut(|link| {
+        link.may_speak_tls().begin(session, tls.handshake_timeout(), Weak::new());
     })
 }
 
@@ -209,19 +206,19 @@ fn host_of(target: &Target) -> Option<String> {
 }
 
 /// Whether TLS can be added to a socket of this kind at all.
-fn may_speak(sys: &Sys, verb: &'static str) -> io::Result<()> {
-    if !sys.kind().is_stream() {
-        return Err(error::wrong_kind(verb, sys.kind().name()));
+fn may_speak(link: &Link, verb: &'static str) -> io::Result<()> {
+    if !link.kind().is_stream() {
+        return Err(error::wrong_kind(verb, link.kind().name()));
     }
-    if sys.tls().is_some_and(|tls| !tls.is_plain()) {
+    if link.tls().is_some_and(|tls| !tls.is_plain()) {
         return Err(invalid_input("the socket has its TLS already"));
     }
     Ok(())
 }
 
-fn may_intend(sys: &Sys) -> io::Result<()> {
-    may_speak(sys, "with_tls")?;
-    if sys.peer_addr().is_ok() {
+fn may_intend(link: &Link) -> io::Result<()> {
+    may_speak(link, "with_tls")?;
+    if link.sys().peer_addr().is_ok() {
         let text = "with_tls is for sockets that listen or will connect; this one is connected: \
                     use start_tls";
         return Err(invalid_input(text));
@@ -229,9 +226,9 @@ fn may_intend(sys: &Sys) -> io::Result<()> {
     Ok(())
 }
 
-fn may_begin(sys: &Sys) -> io::Result<()> {
-    may_speak(sys, "start_tls")?;
-    sys.peer_addr()?;
+fn may_begin(link: &Link) -> io::Result<()> {
+    may_speak(link, "start_tls")?;
+    link.sys().peer_addr()?;
     Ok(())
 }
 
@@ -251,7 +248,7 @@ impl BlockingSocket {
     /// As there.
     pub fn with_tls(self, tls: impl Into<Tls>) -> io::Result<BlockingSocket> {
         let tls = tls.into();
-        self.with_sys(may_intend)?;
+        self.with_link(may_intend)?;
         self.tls(|secure| secure.intend(tls));
         Ok(self)
     }
@@ -274,7 +271,7 @@ impl BlockingSocket {
     pub fn start_tls(&self, tls: impl Into<Tls>) -> io::Result<()> {
         let tls = tls.into();
         self.flush()?;
-        self.with_sys(may_begin)?;
+        self.with_link(may_begin)?;
         refuse_leftover(self.has_received())?;
         self.shake_hands(&tls, None)
     }

@@ -8,7 +8,7 @@ use super::{Complaint, File, source};
 /// The house from the ground up.
 const FLOORS: &[&[&str]] = &[
     &["error", "addr", "frame", "tls", "primitives", "fork", "foreign", "log"],
-    &["driver"],
+    &["driver", "sys"],
     &["coro", "time"],
     &["pool"],
     &["resolve"],

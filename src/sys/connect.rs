@@ -1,26 +1,20 @@
 //! Attempts to connect: begun, asked after, given up.
 //!
-//! Where to an attempt goes is kept above, in `../connection.rs`.
+//! Where to an attempt goes is not known here: whoever connects keeps that.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use rustix::{io::Errno, net};
 use socket2::{Domain, SockRef};
 
-use super::{Call, Direction, Result, Sys, again, domain, with_address};
+use super::{
+    address::with_address,
+    calls::again,
+    errno::{Call, Result},
+    kind::{Direction, domain},
+    socket::Sys,
+};
 use crate::addr::Address;
-
-/// What other threads have to know of attempts that were given up: their calls may meet the socket
-/// between two of them.
-#[derive(Default)]
-pub(super) struct Dissolved {
-    /// The last attempt was given up, and the next one has not begun.
-    is_now: AtomicBool,
-    once: AtomicBool,
-}
 
 impl Sys {
     /// Whether it listens.

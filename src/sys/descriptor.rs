@@ -1,12 +1,19 @@
 //! A socket's descriptor: owned, or borrowed from somebody who keeps it open.
 //!
-//! Unsafe: numbers become descriptors here. Whoever makes a borrowed one vouches for it; an owned
+//! A closed one keeps its number: an inert descriptor takes its place.
+//!
+//! Unsafe: numbers become descriptors here, and dup3(2) (elsewhere dup2 and fcntl) puts one in the
+//! place of another. Whoever makes a borrowed one vouches for it; an owned
 //! one is closed exactly once, by whoever takes it or by the drop.
 #![allow(unsafe_code)]
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
     sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
@@ -15,9 +22,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Call, Meaning, inert, meaning, replace};
+use super::errno::{Call, Meaning, meaning};
+use crate::fork::Global;
 
-/// See the module's page.
+/// Keeps a descriptor's number, and whether it has to be closed.
 ///
 /// Its number changes at most once, when a borrowed one is closed; who owns it at most once, when
 /// it is disowned. Both are told to other threads by whatever tells them of the closing.
@@ -42,7 +50,7 @@ impl Descriptor {
     }
 
     /// # Safety
-    /// `fd` is open, and stays so until this is buried, given away or dropped.
+    /// `fd` is open, and stays so until this is retired, given away or dropped.
     pub(super) unsafe fn borrow(fd: RawFd) -> Descriptor {
         Descriptor::of(fd, false)
     }
@@ -94,7 +102,7 @@ impl Descriptor {
 
     /// Lets go of what it stands for but keeps a number that is open and inert; `false` if no
     /// descriptor was left for that.
-    pub(super) fn bury(&self) -> bool {
+    pub(super) fn retire(&self) -> bool {
         self.reset_mode();
         let Some(inert) = inert() else { return false };
         if self.is_owned() {
@@ -142,5 +150,50 @@ impl Drop for Descriptor {
         self.reset_mode();
         // SAFETY: nobody borrows it any more.
         drop(unsafe { self.disown() });
+    }
+}
+
+/// What closed sockets stand for, all of them: nothing that a call can connect, bind or wait on.
+/// `None` if no descriptor is left; the next to ask tries again.
+fn inert() -> Option<&'static OwnedFd> {
+    static INERT: Global<OwnedFd> = Global::new();
+    match INERT.get() {
+        Some(inert) => Some(inert),
+        None => make_inert().map(|made| INERT.get_or_make(|| made)).ok(),
+    }
+}
+
+/// A descriptor that only names a place: each call of a socket says EBADF, poll(2) POLLNVAL.
+fn make_inert() -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Mode, OFlags, open};
+        if let Ok(place) = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            return Ok(place);
+        }
+    }
+    // Where there is none: one half of a pair, connected for ever to nobody.
+    let (half, other) = UnixStream::pair()?;
+    drop(other);
+    // On some systems it is no longer connected then, and cannot be shut down, nor needs it.
+    let _ = half.shutdown(Shutdown::Both);
+    Ok(half.into())
+}
+
+/// dup3(2), closed on exec.
+#[cfg(target_os = "linux")]
+unsafe fn replace(with: RawFd, place: RawFd) -> RawFd {
+    // SAFETY: the caller's.
+    unsafe { libc::dup3(with, place, libc::O_CLOEXEC) }
+}
+
+/// dup2(2), then closed on exec, where there is no dup3.
+#[cfg(not(target_os = "linux"))]
+unsafe fn replace(with: RawFd, place: RawFd) -> RawFd {
+    // SAFETY: the caller's.
+    unsafe {
+        let place = libc::dup2(with, place);
+        libc::fcntl(place, libc::F_SETFD, libc::FD_CLOEXEC);
+        place
     }
 }

@@ -10,13 +10,13 @@ use std::{io, mem::MaybeUninit, os::fd::AsRawFd};
 #[cfg(target_os = "linux")]
 use rustix::{io::Errno, net::addr::SocketAddrArg};
 
-use super::{Result, Sys};
 #[cfg(target_os = "linux")]
 use super::{
     address::{read_address, unnamed, with_address},
-    again,
+    calls::again,
     segments::run,
 };
+use super::{errno::Result, socket::Sys};
 use crate::addr::Address;
 
 /// One datagram that came.

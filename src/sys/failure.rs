@@ -7,7 +7,10 @@ use std::{io, sync::atomic::Ordering};
 
 use rustix::io::Errno;
 
-use super::{Call, Meaning, Result, Sys, meaning};
+use super::{
+    errno::{Call, Meaning, Result, meaning},
+    socket::Sys,
+};
 
 impl Sys {
     /// What a receive has given: an end that is none, since the connection has failed and another

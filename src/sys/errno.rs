@@ -7,6 +7,13 @@
 
 use rustix::io::Errno;
 
+/// What a system call gives.
+pub(super) type Result<T> = std::result::Result<T, Errno>;
+
+/// Says that a read has done as much as one step may without a result, and is to be made again
+/// when others have had their turn. No call fails with it: interrupted ones are made again.
+pub(crate) const LATER: Errno = Errno::INTR;
+
 /// Which system call has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {

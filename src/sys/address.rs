@@ -11,10 +11,10 @@ use std::{
 
 use rustix::net::{self, SocketAddrAny, SocketAddrUnix, addr::SocketAddrArg};
 
-use super::Result;
+use super::errno::Result;
 use crate::addr::{Address, UnixAddress};
 
-pub(crate) fn unnamed() -> Address {
+pub(super) fn unnamed() -> Address {
     Address::Unix(UnixAddress::unnamed())
 }
 
