@@ -13,7 +13,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{hot, secure::Secure};
+use super::{hot, records::Records};
 use crate::sys::{Direction, Kind, Sys};
 
 type Result<T> = std::result::Result<T, Errno>;
@@ -25,7 +25,7 @@ const MOST_DRAINED: usize = 256 << 10;
 pub(crate) struct Link {
     sys: Sys,
     /// What it knows of TLS, if anything.
-    tls: Option<Box<Secure>>,
+    tls: Option<Box<Records>>,
 }
 
 impl From<Sys> for Link {
@@ -61,14 +61,14 @@ impl Link {
     // ---- what there is of TLS
 
     #[cfg(feature = "tls")]
-    pub(crate) fn tls(&self) -> Option<&Secure> {
+    pub(crate) fn tls(&self) -> Option<&Records> {
         self.tls.as_deref()
     }
 
     /// Gives what it knows of TLS; from now on, that is something.
     #[cfg(feature = "tls")]
-    pub(crate) fn may_speak_tls(&mut self) -> &Secure {
-        self.tls.get_or_insert_with(|| Box::new(Secure::plain()))
+    pub(crate) fn may_speak_tls(&mut self) -> &Records {
+        self.tls.get_or_insert_with(|| Box::new(Records::plain()))
     }
 
     /// Makes it ready to speak TLS later, while it is shared between threads.
@@ -91,7 +91,7 @@ impl Link {
 
     /// Gives the records over the descriptor, if there are any.
     #[inline(never)]
-    fn secure(&self) -> Option<&Secure> {
+    fn secure(&self) -> Option<&Records> {
         self.tls.as_deref().filter(|tls| tls.is_on())
     }
 
@@ -186,17 +186,17 @@ impl Link {
 
     /// Tells whether the stream has ended without a close_notify, where there should be one.
     pub(crate) fn is_cut(&self) -> bool {
-        self.secure().is_some_and(Secure::is_cut)
+        self.secure().is_some_and(Records::is_cut)
     }
 
     /// Tells whether there is plaintext that no verb has taken.
     pub(crate) fn has_plaintext(&self) -> bool {
-        self.secure().is_some_and(Secure::has_plaintext)
+        self.secure().is_some_and(Records::has_plaintext)
     }
 
     /// Takes the plaintext that no verb has taken.
     pub(crate) fn take_plaintext(&self) -> Vec<u8> {
-        self.secure().map(Secure::take_plaintext).unwrap_or_default()
+        self.secure().map(Records::take_plaintext).unwrap_or_default()
     }
 
     // ---- sending
@@ -247,7 +247,7 @@ impl Link {
     /// Tells whether records are pending: made, but the system had no room for them.
     #[inline]
     pub(crate) fn has_pending(&self) -> bool {
-        self.is_covered() && self.secure().is_some_and(Secure::has_pending)
+        self.is_covered() && self.secure().is_some_and(Records::has_pending)
     }
 
     /// Sends pending records as far as the system takes them.
@@ -258,7 +258,7 @@ impl Link {
     /// Tells whether pending records wait for memory of the system, of which no driver tells.
     #[cold]
     pub(crate) fn is_out_of_memory(&self) -> bool {
-        self.secure().is_some_and(Secure::is_out_of_memory)
+        self.secure().is_some_and(Records::is_out_of_memory)
     }
 
     /// Gives a number that changes with each byte of a record that comes or goes in this direction.
@@ -277,7 +277,7 @@ impl Link {
 
     /// Tells whether such records have not left.
     pub(crate) fn breaks_promise(&self) -> bool {
-        self.secure().is_some_and(Secure::breaks_promise)
+        self.secure().is_some_and(Records::breaks_promise)
     }
 
     // ---- ending
@@ -298,7 +298,7 @@ impl Link {
     }
 
     /// Tells whether the socket can be closed and nothing that was sent be lost, as far as TLS is
-    /// concerned: a plain socket always can. Does not wait; `secure/channel.rs` says how.
+    /// concerned: a plain socket always can. Does not wait; `records/channel.rs` says how.
     ///
     /// # Errors
     /// What has broken the connection before the peer had all; once.

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::outbound::QUEUE_LIMIT;
 use crate::frame;
+
+/// Bytes that may be queued before a sender waits, unless its owner has set another limit, and
+/// from which on a payload is not copied.
+pub(crate) const QUEUE_LIMIT: usize = 64 << 10;
 
 const KIB: usize = 1 << 10;
 

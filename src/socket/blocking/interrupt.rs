@@ -5,7 +5,6 @@
 
 use std::{cell::RefCell, io, ptr, rc::Rc, time::Duration};
 
-use super::BlockingSocket;
 use crate::foreign;
 
 type Check = Rc<dyn Fn() -> io::Result<()>>;
@@ -20,27 +19,10 @@ thread_local! {
 /// variable is not ended by a signal.
 pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
-impl BlockingSocket {
-    /// Has `check` called whenever a signal interrupts a verb's wait on this thread; an error of
-    /// it ends the verb. It replaces the one before.
-    ///
-    /// `check` may use sockets; a verb on the interrupted one, in the direction that waits, is an
-    /// error of kind `Deadlock`.
-    ///
-    /// A signal that comes between two waits is found at the next one's end. A thread that waits
-    /// for its turn asks every 50 ms, since a signal does not end that wait. A panic of `check`
-    /// goes to the log and ends the verb with an error.
-    ///
-    /// ```
-    /// use asyncoro::BlockingSocket;
-    ///
-    /// // SIGINT ends a wait, and the program can end in an orderly way.
-    /// BlockingSocket::on_interrupt(|| Err(std::io::ErrorKind::Interrupted.into()));
-    /// ```
-    pub fn on_interrupt(check: impl Fn() -> io::Result<()> + 'static) {
-        let old = CHECK.replace(Some(Rc::new(check)));
-        drop(old);
-    }
+/// Has `check` asked from now on; it replaces the one before.
+pub(crate) fn set(check: impl Fn() -> io::Result<()> + 'static) {
+    let old = CHECK.replace(Some(Rc::new(check)));
+    drop(old);
 }
 
 /// Asks what this thread has been told to ask, while it has a turn or waits for it.

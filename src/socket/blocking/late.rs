@@ -18,11 +18,9 @@ use crate::{
     log,
     primitives::{Mutex, MutexGuard, lock},
     socket::{
-        GOODBYE,
+        ending::{LONGEST, not_acknowledged},
         link::Link,
-        not_acknowledged,
-        outbound::{self, WriteSide},
-        step::Progress,
+        side::{Progress, WriteSide, drop_spent},
     },
 };
 
@@ -45,7 +43,7 @@ fn list() -> MutexGuard<'static, Option<Vec<Late>>> {
 /// Goes on with a dropped socket: at once, as far as it goes, then in the thread.
 pub(super) fn finish(link: Link, side: WriteSide) {
     let now = Driver::now();
-    let (until, pause) = (now + GOODBYE, FIRST_PAUSE);
+    let (until, pause) = (now + LONGEST, FIRST_PAUSE);
     let mut late = Late { link, side, until, look: now + pause, pause };
     if late.is_done() {
         return;
@@ -110,7 +108,7 @@ impl Late {
     /// Whether nothing is left to be done: all has arrived, or is lost, and the log was told.
     fn is_done(&mut self) -> bool {
         let progress = self.go_on();
-        outbound::drop_spent();
+        drop_spent();
         match progress {
             Progress::Done(Ok(settled)) => {
                 if settled {

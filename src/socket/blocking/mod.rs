@@ -11,11 +11,12 @@
 //! Unsafe: the way to `sys/` for sockets whose descriptor somebody else owns.
 #![allow(unsafe_code)]
 
+mod exclusive;
 mod interrupt;
 #[cfg(feature = "tls")]
 mod late;
 #[cfg(feature = "tls")]
-mod secure;
+mod tls;
 mod twin;
 mod verbs;
 
@@ -35,17 +36,25 @@ use std::{
 use bytes::Bytes;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use self::twin::{Kernel, Twin};
-use crate::sys::Sys;
+use self::{
+    exclusive::Exclusive,
+    twin::{Kernel, Twin},
+};
 use crate::{
     addr::{Address, ToAddress},
     coro::aside,
     error,
     primitives::{Mutex, lock},
     socket::{
-        AsyncSocket, Seen, core::Parts, create, exclusive::Exclusive, inbound::ReadSide,
-        link::Link, ops::Flush, outbound::WriteSide, settings::Settings,
+        asynchronous::AsyncSocket,
+        link::Link,
+        make::numeric,
+        op::Flush,
+        parts::{Parts, has_clones, is_borrowed},
+        shown::{Seen, show},
+        side::{ReadSide, WriteSide},
     },
+    sys::Sys,
 };
 
 /// A socket for plain threads: the same verbs as [`AsyncSocket`], which wait in the call.
@@ -95,7 +104,7 @@ impl BlockingSocket {
     /// # Errors
     /// `ENOTSOCK` if the descriptor is no socket.
     pub fn new(socket: impl Into<Socket>) -> io::Result<BlockingSocket> {
-        Ok(BlockingSocket::from_sys(Sys::new(socket)?, Settings::new()))
+        Ok(BlockingSocket::from_parts(Sys::new(socket)?.into()))
     }
 
     /// Makes a new socket, see [`AsyncSocket::open`].
@@ -103,7 +112,7 @@ impl BlockingSocket {
     /// # Errors
     /// The system's.
     pub fn open(domain: Domain, kind: Type) -> io::Result<BlockingSocket> {
-        Ok(BlockingSocket::from_sys(Sys::open(domain, kind)?, Settings::new()))
+        Ok(BlockingSocket::from_parts(Sys::open(domain, kind)?.into()))
     }
 
     /// Makes a listening socket, see [`AsyncSocket::create_server`].
@@ -139,7 +148,7 @@ impl BlockingSocket {
     /// `ENOTSOCK` if the descriptor is no socket.
     pub unsafe fn borrow_raw(fd: RawFd) -> io::Result<BlockingSocket> {
         // SAFETY: the caller's.
-        Ok(BlockingSocket::from_sys(unsafe { Sys::borrow(fd)? }, Settings::new()))
+        Ok(BlockingSocket::from_parts(unsafe { Sys::borrow(fd)? }.into()))
     }
 
     /// Whether bytes were received and not taken, see [`AsyncSocket::has_received`]. While another
@@ -158,12 +167,7 @@ impl BlockingSocket {
         self.with_sys(|sys| Ok(unsafe { sys.disown() })).ok().flatten()
     }
 
-    fn from_sys(sys: Sys, settings: Settings) -> BlockingSocket {
-        let (read, write) = (ReadSide::default(), WriteSide::default());
-        BlockingSocket::from_parts(Parts { link: sys.into(), settings, read, write })
-    }
-
-    pub(super) fn from_parts(mut parts: Parts) -> BlockingSocket {
+    pub(crate) fn from_parts(mut parts: Parts) -> BlockingSocket {
         parts.link.prepare_tls();
         let twin = Twin {
             link: Kernel(Some(parts.link)),
@@ -173,6 +177,8 @@ impl BlockingSocket {
             closed: AtomicBool::new(false),
             #[cfg(feature = "tls")]
             shaking: Mutex::new(()),
+            #[cfg(feature = "tls")]
+            gate: parts.gate,
         };
         BlockingSocket { twin: Arc::new(twin) }
     }
@@ -197,7 +203,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn bind(&self, address: impl ToAddress) -> io::Result<()> {
-        let address = create::numeric(&address, "bind")?;
+        let address = numeric(&address, "bind")?;
         let bound = self.with_sys(|sys| Ok(sys.bind(&address)?));
         bound.map_err(|error| error::of_system("bind", address, error))
     }
@@ -266,6 +272,26 @@ impl BlockingSocket {
         lock(&self.twin.settings).coalescing = coalescing;
     }
 
+    /// Has `check` called whenever a signal interrupts a verb's wait on this thread; an error of
+    /// it ends the verb. It replaces the one before.
+    ///
+    /// `check` may use sockets; a verb on the interrupted one, in the direction that waits, is an
+    /// error of kind `Deadlock`.
+    ///
+    /// A signal that comes between two waits is found at the next one's end. A thread that waits
+    /// for its turn asks every 50 ms, since a signal does not end that wait. A panic of `check`
+    /// goes to the log and ends the verb with an error.
+    ///
+    /// ```
+    /// use asyncoro::BlockingSocket;
+    ///
+    /// // SIGINT ends a wait, and the program can end in an orderly way.
+    /// BlockingSocket::on_interrupt(|| Err(std::io::ErrorKind::Interrupted.into()));
+    /// ```
+    pub fn on_interrupt(check: impl Fn() -> io::Result<()> + 'static) {
+        interrupt::set(check);
+    }
+
     /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it
     /// are woken and get `NotConnected`, readers before what is queued is sent.
     ///
@@ -321,10 +347,10 @@ impl BlockingSocket {
     /// `LAST`: TLS ends here.
     fn take_apart<const LAST: bool>(self) -> Result<Parts, BlockingRefused> {
         if Arc::strong_count(&self.twin) > 1 {
-            return Err(BlockingRefused { socket: self, error: super::has_clones() });
+            return Err(BlockingRefused { socket: self, error: has_clones() });
         }
         if LAST && self.twin.link.sys().is_borrowed() {
-            return Err(BlockingRefused { socket: self, error: super::is_borrowed() });
+            return Err(BlockingRefused { socket: self, error: is_borrowed() });
         }
         if let Err(error) = self.flush() {
             return Err(BlockingRefused { socket: self, error });
@@ -341,9 +367,11 @@ impl BlockingSocket {
                     .into_inner(),
                 write: mem::replace(&mut twin.write, Exclusive::new(WriteSide::default()))
                     .into_inner(),
+                #[cfg(feature = "tls")]
+                gate: twin.gate.take(),
             }),
             Err(twin) => {
-                Err(BlockingRefused { socket: BlockingSocket { twin }, error: super::has_clones() })
+                Err(BlockingRefused { socket: BlockingSocket { twin }, error: has_clones() })
             }
         }
     }
@@ -391,7 +419,7 @@ impl fmt::Debug for BlockingSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = if self.twin.is_closed() { "closed" } else { "open" };
         let seen = Seen::of(&self.twin.link);
-        super::show(f, "BlockingSocket", self.twin.link.kind(), state, Some(seen))
+        show(f, "BlockingSocket", self.twin.link.kind(), state, Some(seen))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the handles of a blocking socket share, and how an operation is driven on it.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::{
     io,
     net::Shutdown,
@@ -9,9 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::interrupt;
 #[cfg(feature = "tls")]
 use super::late;
+use super::{
+    exclusive::{Exclusive, Reserved, Taken},
+    interrupt,
+};
+#[cfg(feature = "tls")]
+use crate::socket::{gate::Gate, parts::Parts};
 use crate::{
     coro::{
         RETRY_PAUSE,
@@ -21,17 +28,12 @@ use crate::{
     error, log,
     primitives::{Mutex, lock},
     socket::{
-        GOODBYE,
-        core::Side,
-        create,
-        exclusive::{Exclusive, Reserved, Taken},
-        inbound::ReadSide,
+        ending::{LONGEST, not_acknowledged},
         link::Link,
-        not_acknowledged,
-        ops::Farewell,
-        outbound::{self, WriteSide},
+        make::UNIX_PAUSE,
+        op::{CloseNotify, Lend, Op},
         settings::Settings,
-        step::{Lend, Op, Progress},
+        side::{Pair, Progress, ReadSide, Side, WriteSide, drop_spent},
     },
     sys::{Call, Direction, Meaning, meaning},
 };
@@ -46,6 +48,9 @@ pub(super) struct Twin {
     /// Held by the thread whose verb shakes hands.
     #[cfg(feature = "tls")]
     pub(super) shaking: Mutex<()>,
+    /// The handshakes of a listener's connections, from when it was an asynchronous one.
+    #[cfg(feature = "tls")]
+    pub(super) gate: Option<Arc<Gate<Parts>>>,
 }
 
 /// The twin's socket, until it is taken apart.
@@ -91,20 +96,15 @@ impl Drop for Twin {
     }
 }
 
-/// A side, where the twin keeps it.
-pub(super) trait Kept: Side {
-    fn of(twin: &Twin) -> &Exclusive<Self>;
-}
+impl<'a> Pair for &'a Twin {
+    type Of<S: Side> = &'a Exclusive<S>;
 
-impl Kept for ReadSide {
-    fn of(twin: &Twin) -> &Exclusive<ReadSide> {
-        &twin.read
+    fn read(self) -> &'a Exclusive<ReadSide> {
+        &self.read
     }
-}
 
-impl Kept for WriteSide {
-    fn of(twin: &Twin) -> &Exclusive<WriteSide> {
-        &twin.write
+    fn write(self) -> &'a Exclusive<WriteSide> {
+        &self.write
     }
 }
 
@@ -134,18 +134,18 @@ impl Twin {
     }
 
     /// Runs an operation to its end, waiting in poll(2). If a handshake is due, that goes first.
-    pub(super) fn drive<O: Op<Side: Kept>>(&self, op: O) -> io::Result<O::Output> {
+    pub(super) fn drive<O: Op>(&self, op: O) -> io::Result<O::Output> {
         #[cfg(feature = "tls")]
         if !O::CLOSES {
             self.shake_first()?;
         }
         let result = self.drive_in_turn(op, None);
-        outbound::drop_spent();
+        drop_spent();
         result
     }
 
     /// `until`: no longer than that, whatever the timeout is.
-    pub(super) fn drive_in_turn<O: Op<Side: Kept>>(
+    pub(super) fn drive_in_turn<O: Op>(
         &self,
         mut op: O,
         until: Option<Instant>,
@@ -209,7 +209,7 @@ impl Twin {
 
     /// Waits until what TLS has taken and found no room has left: there is no scheduler that would
     /// send it. A failure is told by the next verb, and here, if the socket is closed meanwhile.
-    fn push_owed<O: Op<Side: Kept>>(&self, deadline: Option<Instant>) -> io::Result<()> {
+    fn push_owed<O: Op>(&self, deadline: Option<Instant>) -> io::Result<()> {
         while self.link.has_pending() {
             let meant = self.link.push().map_err(|error| meaning(Call::Send, error));
             let is_paused = meant == Err(Meaning::Pause);
@@ -235,8 +235,8 @@ impl Twin {
         if !self.link.is_secure() {
             return Ok(());
         }
-        let until = Driver::now() + GOODBYE;
-        let told = self.drive_in_turn(Farewell::<CLOSES>, Some(until));
+        let until = Driver::now() + LONGEST;
+        let told = self.drive_in_turn(CloseNotify::<CLOSES>, Some(until));
         // If it cannot be said, what was sent before may have arrived all the same.
         if CLOSES { self.settled(until) } else { told }
     }
@@ -244,7 +244,7 @@ impl Twin {
     /// Ends sending while another thread has the turn, which is woken by that and told. What verbs
     /// have taken before has to arrive all the same.
     pub(super) fn end_under_a_sender(&self) -> io::Result<()> {
-        let until = Driver::now() + GOODBYE;
+        let until = Driver::now() + LONGEST;
         let how = if self.link.is_secure() { Shutdown::Write } else { Shutdown::Both };
         let _ = self.link.sys().shutdown(how);
         let arrived = if self.link.is_secure() { self.settled(until) } else { Ok(()) };
@@ -280,7 +280,7 @@ impl Twin {
 
     /// Runs an operation that calls code of the caller's to its end. Meanwhile the turn is lent to
     /// that code, and to nobody else.
-    pub(super) fn drive_around<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+    pub(super) fn drive_around<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
         self.check::<O>()?;
         #[cfg(feature = "tls")]
         self.shake_first()?;
@@ -294,7 +294,7 @@ impl Twin {
                 return Err(error::closed());
             }
             let attempt = op.attempt(&mut lend);
-            outbound::drop_spent();
+            drop_spent();
             let progress = match attempt {
                 Some(Progress::Done(result)) => return self.unless_closed(&op, result),
                 Some(progress) => progress,
@@ -329,7 +329,7 @@ impl Twin {
                     if deadline.is_some_and(|deadline| now >= deadline) {
                         return Err(error::timed_out(0, false));
                     }
-                    thread::sleep(create::UNIX_PAUSE);
+                    thread::sleep(UNIX_PAUSE);
                 }
                 result => return result,
             }
@@ -337,11 +337,8 @@ impl Twin {
     }
 
     /// Waits for the turn of the operation's direction, no longer than the timeout.
-    pub(super) fn turn<O: Op<Side: Kept>>(
-        &self,
-        settings: Settings,
-    ) -> io::Result<Taken<'_, O::Side>> {
-        let side = O::Side::of(self);
+    pub(super) fn turn<O: Op>(&self, settings: Settings) -> io::Result<Taken<'_, O::Side>> {
+        let side = O::Side::pick(self);
         if let Some(taken) = side.try_take() {
             return Ok(taken);
         }
@@ -355,14 +352,10 @@ impl Twin {
 
     /// Waits until the operation's direction is ready, or for a pause; `false` when the deadline
     /// has come.
-    fn wait<O: Op<Side: Kept>>(
-        &self,
-        deadline: Option<Instant>,
-        is_paused: bool,
-    ) -> io::Result<bool> {
+    fn wait<O: Op>(&self, deadline: Option<Instant>, is_paused: bool) -> io::Result<bool> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
         let is_left = || deadline.is_none_or(|deadline| Driver::now() < deadline);
-        let check = || interrupt::check(O::Side::of(self));
+        let check = || interrupt::check(O::Side::pick(self));
         if is_paused {
             pause(left);
             return check().map(|()| is_left());
@@ -381,20 +374,17 @@ impl Twin {
 
     /// Goes on at once, unless the deadline has come.
     #[cold]
-    fn let_others_go_first<O: Op<Side: Kept>>(
-        &self,
-        deadline: Option<Instant>,
-    ) -> io::Result<bool> {
-        interrupt::check(O::Side::of(self))?;
+    fn let_others_go_first<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
+        interrupt::check(O::Side::pick(self))?;
         Ok(deadline.is_none_or(|deadline| Driver::now() < deadline))
     }
 
     /// Makes one attempt, unless a verb has the turn.
-    pub(super) fn attempt<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+    pub(super) fn attempt<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
         self.check::<O>()?;
         #[cfg(feature = "tls")]
         self.try_shake_first()?;
-        let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
+        let mut side = O::Side::pick(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
         let progress = op.step(&self.link, self.stepping(), &mut side);
         if O::Side::DIRECTION == Direction::Write {
@@ -416,7 +406,7 @@ struct Alone<'a, S> {
     is_paused: bool,
 }
 
-impl<S: Kept> Lend<S> for Alone<'_, S> {
+impl<S: Side> Lend<S> for Alone<'_, S> {
     fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>> {
         let turn = match self.turn.take() {
             Some(turn) => Ok(turn.resume()),
@@ -448,7 +438,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::{BlockingSocket, socket::step::Needs};
+    use crate::{BlockingSocket, socket::op::Needs};
 
     /// A read during which another thread closes the socket.
     struct Overtaken<'a>(&'a BlockingSocket, io::Result<usize>);

@@ -12,24 +12,24 @@ use std::{
 use bytes::Bytes;
 
 use super::BlockingSocket;
-#[cfg(doc)]
-use crate::socket::AsyncSocket;
 #[cfg(feature = "tls")]
-use crate::socket::secure::{Connecting, Secure};
+use crate::socket::{records::Records, start::Connecting};
 use crate::{
     addr::{Address, Target, ToAddress},
     driver::Driver,
     error, log, resolve,
     socket::{
-        DatagramBatch, GOODBYE, create,
-        ops::{
+        batch::DatagramBatch,
+        ending::LONGEST,
+        make::{DESCRIPTOR_PAUSE, of_family},
+        op::{
             Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
             RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll,
             SendBatch, SendMsg, SendTo, SendVectored, ShutDown, Tried, Writable, is_starved,
             try_queue,
         },
-        step::Progress,
-        stream::STARVED_PAUSE,
+        parts::Parts,
+        side::Progress,
     },
 };
 
@@ -46,7 +46,7 @@ impl BlockingSocket {
 
     fn connect_to(&self, target: &Target) -> io::Result<()> {
         #[cfg(feature = "tls")]
-        let connecting = match self.tls(Secure::intended).flatten() {
+        let connecting = match self.tls(Records::intended).flatten() {
             Some(tls) => Some(Connecting::new(tls, target)?),
             None => None,
         };
@@ -66,7 +66,7 @@ impl BlockingSocket {
             name => {
                 let addresses = resolve::target_blocking(name)?;
                 let domain = self.with_sys(|sys| Ok(sys.domain()))?;
-                Ok(create::of_family(addresses, domain))
+                Ok(of_family(addresses, domain))
             }
         }
     }
@@ -77,10 +77,10 @@ impl BlockingSocket {
     /// As there.
     pub fn accept(&self) -> io::Result<(BlockingSocket, Address)> {
         #[cfg(feature = "tls")]
-        let listener = self.tls(Secure::listener).flatten().transpose()?;
+        let listener = self.tls(Records::listener).flatten().transpose()?;
         #[cfg(feature = "tls")]
-        if let Some((_, gate)) = &listener
-            && let Some((parts, from)) = gate.take()
+        if listener.is_some()
+            && let Some((parts, from)) = self.twin.gate.as_ref().and_then(|gate| gate.take())
         {
             // It was an asynchronous listener, which has shaken hands with this one already.
             return Ok((BlockingSocket::from_parts(parts), from));
@@ -88,12 +88,12 @@ impl BlockingSocket {
         let mut starved_since = None;
         loop {
             match self.twin.drive(Accept) {
-                Ok((link, from)) => {
+                Ok((sys, from)) => {
                     let settings = self.twin.settings().inherited();
-                    let socket = BlockingSocket::from_sys(link, settings);
+                    let socket = BlockingSocket::from_parts(Parts::new(sys, settings));
                     #[cfg(feature = "tls")]
-                    if let Some((tls, gate)) = &listener {
-                        socket.begin_tls(tls, None, Arc::downgrade(gate))?;
+                    if let Some((tls, listener)) = &listener {
+                        socket.begin_tls(tls, None, Arc::downgrade(listener))?;
                     }
                     return Ok((socket, from));
                 }
@@ -105,7 +105,7 @@ impl BlockingSocket {
                     if self.timeout().is_some_and(|timeout| since.elapsed() >= timeout) {
                         return Err(error::timed_out(0, false));
                     }
-                    thread::sleep(STARVED_PAUSE);
+                    thread::sleep(DESCRIPTOR_PAUSE);
                 }
                 Err(error) => return Err(error),
             }
@@ -246,7 +246,7 @@ impl BlockingSocket {
         }
         self.twin.drive(ShutDown(how))?;
         if how == Shutdown::Both && self.twin.link.is_secure() {
-            let settled = self.twin.settled(Driver::now() + GOODBYE);
+            let settled = self.twin.settled(Driver::now() + LONGEST);
             let ended = self.with_sys(|sys| Ok(sys.shutdown(Shutdown::Write)?));
             return settled.and(ended);
         }

@@ -1,0 +1,96 @@
+//! How a socket is closed: what is queued leaves, the peer is told, and has all of it.
+
+use std::{io, net::Shutdown};
+
+use super::{AsyncSocket, verb::Verb};
+use crate::{
+    coro::{
+        self, current,
+        settle::{FIRST_PAUSE, LAST_PAUSE},
+    },
+    error,
+    socket::{
+        ending::{LONGEST, not_acknowledged},
+        op::{CloseNotify, Flush},
+    },
+    time::{sleep, timeout},
+};
+
+impl AsyncSocket {
+    /// Closes the socket for all its handles, after what is queued has left. With TLS the peer is
+    /// told that nothing follows, and the socket is closed when the peer has ended, too, or its
+    /// system has acknowledged all that was sent: a moment as a rule, and at most 5 s.
+    ///
+    /// Everybody who waits on it is woken at once and gets `NotConnected` (inner error
+    /// [`error::Closed`]), as does any verb from now on.
+    ///
+    /// # Errors
+    /// That of a send that failed since the last verb, or `TimedOut` if the queue did not move for
+    /// the socket's timeout. With TLS also `TimedOut`, or what has broken the connection, if the
+    /// peer may not get all of it. The socket is closed all the same.
+    ///
+    /// # Cancel
+    /// A dropped `close` leaves the socket closed to all verbs; what is queued is then sent as if
+    /// it had been dropped.
+    pub async fn close(&self) -> io::Result<()> {
+        current::expect("close", |_| ());
+        if self.core.is_closing() && !self.core.is_open() {
+            return Ok(());
+        }
+        self.core.begin_close();
+        // Who has the turn to send was woken: it leaves when it is resumed, and what it has begun
+        // goes to the queue. One that nobody polls any more must not hold this up.
+        for _ in 0..PATIENCE {
+            if !self.core.is_writer_leaving() {
+                break;
+            }
+            coro::yield_now().await;
+        }
+        self.core.seize_writing();
+        let mut flushed = Verb::new(&self.core, Flush::<true>).await;
+        if flushed.is_ok() {
+            flushed = self.end_tls::<true>().await;
+        }
+        self.core.close();
+        match flushed {
+            Err(error) if error::is_closed(&error) => Ok(()),
+            flushed => flushed,
+        }
+    }
+
+    /// Tells the peer that nothing follows, if there is TLS to say it in, and, if this closes the
+    /// socket, waits until all of it has arrived. One that does not read cannot hold this up for
+    /// long.
+    pub(super) async fn end_tls<const CLOSES: bool>(&self) -> io::Result<()> {
+        if !self.core.is_secure() {
+            return Ok(());
+        }
+        let told = async {
+            // If it cannot be said, what was sent before may have arrived all the same.
+            let told = Verb::new(&self.core, CloseNotify::<CLOSES>).await;
+            if CLOSES { self.settle().await } else { told }
+        };
+        timeout(LONGEST, told).await.unwrap_or_else(|_| Err(not_acknowledged()))
+    }
+
+    /// Waits until what was sent has arrived, see `Link::settle`.
+    async fn settle(&self) -> io::Result<()> {
+        let mut pause = FIRST_PAUSE;
+        while !self.core.settle()? {
+            sleep(pause).await;
+            pause = (2 * pause).min(LAST_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// The rest of a shutdown of both directions over TLS: the stream's end, once all of it has
+    /// arrived.
+    pub(super) async fn end_both(&self) -> io::Result<()> {
+        let settled = timeout(LONGEST, self.settle()).await;
+        let ended = self.core.with_sys(|sys| Ok(sys.shutdown(Shutdown::Write)?));
+        settled.unwrap_or_else(|_| Err(not_acknowledged())).and(ended)
+    }
+}
+
+/// Resumes of others that `close` waits for a verb to leave its turn.
+const PATIENCE: usize = 8;
