@@ -52,7 +52,7 @@ use std::{
     task::Poll,
 };
 
-pub(crate) use self::{alarm::Alarm, scheduler::aside, waiter::Waiter, watch::RETRY_PAUSE};
+pub(crate) use self::{alarm::Alarm, waiter::Waiter, watch::RETRY_PAUSE};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
     handle::{Coro, Handle},

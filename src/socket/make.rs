@@ -42,8 +42,23 @@ pub(crate) fn of_family(mut addresses: Vec<Address>, family: Option<Domain>) -> 
     addresses.swap_remove(place)
 }
 
-/// Makes a socket that is bound to an address, and listens if it is a stream.
-pub(crate) fn bind_one(address: &Address, kind: Type) -> io::Result<Sys> {
+/// Makes a socket that is bound to the first of several addresses that can be bound, and listens if
+/// it is a stream.
+///
+/// # Errors
+/// That of the first address.
+pub(crate) fn bind_first(addresses: &[Address], kind: Type) -> io::Result<Sys> {
+    let mut first_error = None;
+    for address in addresses {
+        match bind_one(address, kind) {
+            Ok(sys) => return Ok(sys),
+            Err(error) => drop(first_error.get_or_insert(error)),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+fn bind_one(address: &Address, kind: Type) -> io::Result<Sys> {
     let sys = open(address, kind)?;
     if kind == Type::STREAM && !address.is_unix() {
         sys.options().set_reuse_address(true)?;
@@ -70,5 +85,22 @@ fn domain(address: &Address) -> Domain {
         Address::Inet(_) => Domain::IPV4,
         Address::Inet6(_) => Domain::IPV6,
         Address::Unix(_) => Domain::UNIX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_the_sockets_family_is_chosen() {
+        let all = ["[::1]:1", "127.0.0.1:1", "[::2]:1", "127.0.0.2:1"];
+        let all = || all.map(|text| text.parse::<Address>().unwrap()).to_vec();
+        let chosen = |family| of_family(all(), family).to_string();
+        assert_eq!(chosen(Some(Domain::IPV4)), "127.0.0.1:1");
+        assert_eq!(chosen(Some(Domain::IPV6)), "[::1]:1");
+        // Nothing fits, or nothing is known: the system says what is wrong with the first.
+        assert_eq!(chosen(Some(Domain::UNIX)), "[::1]:1");
+        assert_eq!(chosen(None), "[::1]:1");
     }
 }

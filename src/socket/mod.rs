@@ -27,6 +27,7 @@ mod link;
 mod make;
 mod op;
 mod parts;
+mod race;
 #[cfg_attr(not(feature = "tls"), path = "records/absent.rs")]
 mod records;
 mod settings;
@@ -38,5 +39,5 @@ mod start;
 pub use self::{
     asynchronous::{AsyncSocket, convert::Refused},
     batch::{Datagram, DatagramBatch},
-    blocking::{BlockingRefused, BlockingSocket},
+    blocking::{BlockingSocket, convert::BlockingRefused},
 };

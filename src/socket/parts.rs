@@ -15,6 +15,15 @@ use super::{
 };
 use crate::sys::Sys;
 
+/// Where a socket that is taken apart goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Onward {
+    /// To somebody who has the plain socket: TLS ends.
+    Plain,
+    /// To the other face, with all that the socket knows.
+    OtherFace,
+}
+
 /// Holds what is left of a socket that was taken apart.
 pub(crate) struct Parts {
     pub(crate) link: Link,

@@ -32,4 +32,5 @@ pub(crate) use self::{
     errno::{Call, LATER, Meaning, meaning},
     kind::{Direction, Kind},
     socket::Sys,
+    wait::wait_for_room,
 };

@@ -21,12 +21,8 @@ impl Sys {
             Direction::Read => READABLE,
             Direction::Write => PollFlags::OUT,
         };
-        let time = timeout.map(|timeout| Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
         let mut polled = [PollFd::new(&self.fd, flags)];
-        match rustix::event::poll(&mut polled, time.as_ref()) {
+        match rustix::event::poll(&mut polled, timeout.map(timespec).as_ref()) {
             Ok(_) if polled[0].revents() == PollFlags::ERR => self.wait_beside_errors(timeout),
             Ok(count) => Ok(Some(count > 0)),
             Err(Errno::INTR) => Ok(None),
@@ -60,6 +56,25 @@ impl Sys {
             Ok(_) => Ok(true),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// poll(2) for room to send on any of several sockets, or for an attempt to connect that has ended;
+/// `false` when a signal has interrupted it.
+pub(crate) fn wait_for_room(sockets: &[&Sys], timeout: Option<Duration>) -> Result<bool> {
+    let polled = sockets.iter().map(|sys| PollFd::new(&sys.fd, PollFlags::OUT));
+    let mut polled: Vec<PollFd<'_>> = polled.collect();
+    match rustix::event::poll(&mut polled, timeout.map(timespec).as_ref()) {
+        Ok(_) => Ok(true),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn timespec(timeout: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
     }
 }
 

@@ -59,7 +59,7 @@ impl AsyncSocket {
     /// Has what was queued outside a verb sent as far as it goes. In a scheduler the rest leaves
     /// without a verb, else with the next one, which is also told of a failure.
     pub(super) fn flush_now(&self) {
-        let _ = self.attempt(Flush::<false>);
+        let _ = self.attempt(Flush);
         current::with(|engine| self.core.mark_dirty(engine));
     }
 }

@@ -1,19 +1,15 @@
 //! How a socket is closed: what is queued leaves, the peer is told, and has all of it.
 
-use std::{io, net::Shutdown};
+use std::io;
 
 use super::{AsyncSocket, verb::Verb};
 use crate::{
-    coro::{
-        self, current,
-        settle::{FIRST_PAUSE, LAST_PAUSE},
-    },
+    coro::{self, current},
     error,
     socket::{
-        ending::{LONGEST, not_acknowledged},
-        op::{CloseNotify, Flush},
+        ending::Ending,
+        op::{LastFlush, end_tls},
     },
-    time::{sleep, timeout},
 };
 
 impl AsyncSocket {
@@ -47,48 +43,15 @@ impl AsyncSocket {
             coro::yield_now().await;
         }
         self.core.seize_writing();
-        let mut flushed = Verb::new(&self.core, Flush::<true>).await;
+        let mut flushed = Verb::new(&self.core, LastFlush).await;
         if flushed.is_ok() {
-            flushed = self.end_tls::<true>().await;
+            flushed = end_tls(&self.core, Ending::Close).await;
         }
         self.core.close();
         match flushed {
             Err(error) if error::is_closed(&error) => Ok(()),
             flushed => flushed,
         }
-    }
-
-    /// Tells the peer that nothing follows, if there is TLS to say it in, and, if this closes the
-    /// socket, waits until all of it has arrived. One that does not read cannot hold this up for
-    /// long.
-    pub(super) async fn end_tls<const CLOSES: bool>(&self) -> io::Result<()> {
-        if !self.core.is_secure() {
-            return Ok(());
-        }
-        let told = async {
-            // If it cannot be said, what was sent before may have arrived all the same.
-            let told = Verb::new(&self.core, CloseNotify::<CLOSES>).await;
-            if CLOSES { self.settle().await } else { told }
-        };
-        timeout(LONGEST, told).await.unwrap_or_else(|_| Err(not_acknowledged()))
-    }
-
-    /// Waits until what was sent has arrived, see `Link::settle`.
-    async fn settle(&self) -> io::Result<()> {
-        let mut pause = FIRST_PAUSE;
-        while !self.core.settle()? {
-            sleep(pause).await;
-            pause = (2 * pause).min(LAST_PAUSE);
-        }
-        Ok(())
-    }
-
-    /// The rest of a shutdown of both directions over TLS: the stream's end, once all of it has
-    /// arrived.
-    pub(super) async fn end_both(&self) -> io::Result<()> {
-        let settled = timeout(LONGEST, self.settle()).await;
-        let ended = self.core.with_sys(|sys| Ok(sys.shutdown(Shutdown::Write)?));
-        settled.unwrap_or_else(|_| Err(not_acknowledged())).and(ended)
     }
 }
 

@@ -9,9 +9,10 @@ use super::{AsyncSocket, verb::Verb};
 use crate::{
     error,
     socket::{
-        blocking::BlockingSocket,
-        op::Flush,
-        parts::{Parts, has_clones, is_borrowed},
+        blocking::{BlockingSocket, convert::BlockingRefused},
+        ending::Ending,
+        op::{Flush, end_tls},
+        parts::{Onward, Parts, has_clones, is_borrowed},
     },
 };
 
@@ -30,7 +31,7 @@ impl AsyncSocket {
     /// Dropping it drops the socket.
     #[doc(alias = "unwrap")]
     pub async fn into_parts(self) -> Result<(Socket, Bytes), Refused> {
-        let mut parts = self.take_apart::<true>().await?;
+        let mut parts = self.take_apart(Onward::Plain).await?;
         let received = parts.take_received();
         Ok((parts.link.into_sys().into_socket(), received))
     }
@@ -43,29 +44,38 @@ impl AsyncSocket {
     /// # Cancel
     /// Dropping it drops the socket.
     pub async fn into_blocking(self) -> Result<BlockingSocket, Refused> {
-        Ok(BlockingSocket::from_parts(self.take_apart::<false>().await?))
+        Ok(BlockingSocket::from_parts(self.take_apart(Onward::OtherFace).await?))
     }
 
-    /// `LAST`: TLS ends here.
-    async fn take_apart<const LAST: bool>(self) -> Result<Parts, Refused> {
+    async fn take_apart(self, onward: Onward) -> Result<Parts, Refused> {
         // Before the flush, which would wait for a clone's verb.
         if self.core.handles.get() > 1 {
             return Err(Refused { socket: self, error: has_clones() });
         }
-        if LAST && self.core.is_borrowed() {
+        if onward == Onward::Plain && self.core.is_borrowed() {
             return Err(Refused { socket: self, error: is_borrowed() });
         }
-        if let Err(error) = Verb::new(&self.core, Flush::<false>).await {
+        if let Err(error) = Verb::new(&self.core, Flush).await {
             return Err(Refused { socket: self, error });
         }
-        if LAST {
+        if onward == Onward::Plain {
             // Whoever cannot be told has at least all that was sent before.
-            let _ = self.end_tls::<false>().await;
+            let _ = end_tls(&self.core, Ending::Keep).await;
         }
         match self.core.take_parts() {
             Some(parts) => Ok(parts),
             None => Err(Refused { socket: self, error: error::closed() }),
         }
+    }
+}
+
+impl BlockingSocket {
+    /// Makes it a socket for coroutines; nothing received or queued is lost.
+    ///
+    /// # Errors
+    /// As [`BlockingSocket::into_parts`].
+    pub fn into_async(self) -> Result<AsyncSocket, BlockingRefused> {
+        Ok(AsyncSocket::from_parts(self.take_apart(Onward::OtherFace)?))
     }
 }
 

@@ -193,9 +193,9 @@ impl Core {
     }
 
     /// Tells the log, once, that there was no descriptor left.
-    pub(crate) fn say_starved(&self, error: &io::Error) {
-        let said = std::mem::replace(&mut self.half::<ReadSide>().side.said_starved, true);
-        if !said {
+    pub(super) fn tell_of_limit(&self, error: &io::Error) {
+        let told = std::mem::replace(&mut self.half::<ReadSide>().side.told_of_limit, true);
+        if !told {
             log::warn(format_args!("accept waits for a free descriptor: {error}"));
         }
     }

@@ -1,7 +1,7 @@
 //! Making sockets with the usual steps: servers, connections, datagram sockets.
 
 use std::{
-    future::{self, Future, IntoFuture},
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -9,17 +9,18 @@ use std::{
 
 use socket2::Type;
 
-use super::{AsyncSocket, verb::Verb};
+use super::AsyncSocket;
 use crate::{
     addr::{Address, Target, ToAddress},
     coro::current,
     driver::Driver,
     error, resolve,
     socket::{
-        make::{UNIX_PAUSE, bind_one, of_family, open},
-        op::Connect,
+        make::{bind_first, open},
+        op::connect,
+        race::{Next, Race},
     },
-    time::{Sleep, sleep},
+    time::{Sleep, sleep_until},
 };
 
 impl AsyncSocket {
@@ -77,46 +78,7 @@ impl AsyncSocket {
 
 /// Connects to the first address of a target that answers.
 pub(super) async fn connection(target: Target) -> io::Result<AsyncSocket> {
-    Race::new(resolve::target(target).await?).await
-}
-
-/// The address that a socket can use: the first of its family, resolved if need be.
-pub(super) async fn first(socket: &AsyncSocket, target: Target) -> io::Result<Address> {
-    match target {
-        Target::Address(address) => Ok(address),
-        name => {
-            let addresses = resolve::target(name).await?;
-            let domain = socket.core.with_sys(|sys| Ok(sys.domain()))?;
-            Ok(of_family(addresses, domain))
-        }
-    }
-}
-
-/// Connects, and waits where a Unix listener's queue is full.
-pub(super) async fn connect(socket: &AsyncSocket, address: Address) -> io::Result<()> {
-    patiently(socket, async || Verb::new(&socket.core, Connect::To(address.clone())).await).await
-}
-
-/// Attempts anew where the queue of another Unix socket is full, under the socket's timeout.
-pub(super) async fn patiently<T>(
-    socket: &AsyncSocket,
-    mut attempt: impl AsyncFnMut() -> io::Result<T>,
-) -> io::Result<T> {
-    let mut deadline = None;
-    loop {
-        match attempt().await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let now = Driver::now();
-                let timeout = socket.timeout();
-                let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
-                if deadline.is_some_and(|deadline| now >= deadline) {
-                    return Err(error::timed_out(0, false));
-                }
-                sleep(UNIX_PAUSE).await;
-            }
-            result => return result,
-        }
-    }
+    connect_to_any(resolve::target(target).await?).await
 }
 
 async fn bound(
@@ -129,14 +91,8 @@ async fn bound(
     let target = address.to_target()?;
     let shown = target.to_string();
     let made = async {
-        let mut first_error = None;
-        for address in resolve::target(target).await? {
-            match bind_one(&address, kind) {
-                Ok(sys) => return Ok(AsyncSocket::from_parts(sys.into())),
-                Err(error) => drop(first_error.get_or_insert(error)),
-            }
-        }
-        Err(first_error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+        let sys = bind_first(&resolve::target(target).await?, kind)?;
+        Ok(AsyncSocket::from_parts(sys.into()))
     };
     made.await.map_err(|error| error::context(verb, shown, error))
 }
@@ -144,83 +100,54 @@ async fn bound(
 type Attempt = Pin<Box<dyn Future<Output = io::Result<AsyncSocket>>>>;
 
 /// Connects to several addresses, each a while after the one before; the first connection wins.
-struct Race {
-    addresses: std::vec::IntoIter<Address>,
-    attempts: Vec<Attempt>,
-    /// When the next attempt begins.
-    next: Option<Sleep>,
-    error: Option<io::Error>,
-}
-
-impl Race {
-    fn new(addresses: Vec<Address>) -> Race {
-        let addresses = addresses.into_iter();
-        Race { addresses, attempts: Vec::new(), next: None, error: None }
-    }
-
-    /// Begins the next attempt; `false` if there is none.
-    fn begin(&mut self) -> bool {
-        let Some(address) = self.addresses.next() else { return false };
-        self.attempts.push(Box::pin(async move {
-            let socket = AsyncSocket::from_parts(open(&address, Type::STREAM)?.into());
-            connect(&socket, address).await?;
-            Ok(socket)
-        }));
-        let more = !self.addresses.as_slice().is_empty();
-        self.next = more.then(|| sleep(resolve::ATTEMPT_DELAY));
-        true
-    }
-
-    /// Looks at the attempts under way; `Err` says how many have failed.
-    fn look(&mut self, cx: &mut Context<'_>) -> Result<AsyncSocket, usize> {
-        let mut failed = 0;
-        let mut winner = None;
-        self.attempts.retain_mut(|attempt| match attempt.as_mut().poll(cx) {
-            Poll::Pending => true,
-            Poll::Ready(Ok(socket)) => {
-                winner.get_or_insert(socket);
-                false
-            }
-            Poll::Ready(Err(error)) => {
-                failed += 1;
-                self.error.get_or_insert(error);
-                false
-            }
-        });
-        winner.ok_or(failed)
-    }
-
-    fn is_time(&mut self, cx: &mut Context<'_>) -> bool {
-        self.next.as_mut().is_some_and(|next| Pin::new(next).poll(cx).is_ready())
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AsyncSocket>> {
+fn connect_to_any(addresses: Vec<Address>) -> Attempt {
+    let mut race = Race::new(addresses);
+    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut pause: Option<Sleep> = None;
+    Box::pin(poll_fn(move |cx| {
         loop {
-            match self.look(cx) {
-                Ok(socket) => return Poll::Ready(Ok(socket)),
-                Err(failed) => {
-                    let due = failed > 0 || self.attempts.is_empty() || self.is_time(cx);
-                    if due && self.begin() {
-                        continue;
+            if let Some(winner) = look(&mut attempts, &mut race, cx) {
+                return Poll::Ready(Ok(winner));
+            }
+            match race.next(Driver::now()) {
+                Next::Begin(address) => {
+                    attempts.push(Box::pin(attempt(address)));
+                    pause = None;
+                }
+                Next::Wait(until) => {
+                    let Some(until) = until else { return Poll::Pending };
+                    let pause = pause.get_or_insert_with(|| sleep_until(until));
+                    if Pin::new(pause).poll(cx).is_pending() {
+                        return Poll::Pending;
                     }
                 }
+                Next::Fail(error) => return Poll::Ready(Err(error)),
             }
-            if !self.attempts.is_empty() {
-                return Poll::Pending;
-            }
-            let error = self.error.take();
-            return Poll::Ready(Err(error.unwrap_or_else(|| io::ErrorKind::NotFound.into())));
         }
-    }
+    }))
 }
 
-impl IntoFuture for Race {
-    type Output = io::Result<AsyncSocket>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
+/// Looks at the attempts under way; gives the first that has succeeded.
+fn look(attempts: &mut Vec<Attempt>, race: &mut Race, cx: &mut Context<'_>) -> Option<AsyncSocket> {
+    let mut winner = None;
+    attempts.retain_mut(|attempt| match attempt.as_mut().poll(cx) {
+        Poll::Pending => true,
+        Poll::Ready(Ok(socket)) => {
+            winner.get_or_insert(socket);
+            false
+        }
+        Poll::Ready(Err(error)) => {
+            race.fail(error);
+            false
+        }
+    });
+    winner
+}
 
-    fn into_future(mut self) -> Self::IntoFuture {
-        Box::pin(future::poll_fn(move |cx| self.poll(cx)))
-    }
+async fn attempt(address: Address) -> io::Result<AsyncSocket> {
+    let socket = AsyncSocket::from_parts(open(&address, Type::STREAM)?.into());
+    connect(&socket.core, address).await?;
+    Ok(socket)
 }
 
 #[cfg(test)]
@@ -233,7 +160,7 @@ mod tests {
     use socket2::{Domain, Socket};
 
     use super::*;
-    use crate::coro;
+    use crate::{coro, time::sleep};
 
     /// A socket that has an address, and listens where there is a backlog.
     fn listener(backlog: Option<i32>) -> (Socket, Address) {
@@ -271,21 +198,9 @@ mod tests {
         let addresses = addresses.iter().map(|address| (*address).clone()).collect();
         coro::run(async {
             let before = Instant::now();
-            let winner = Race::new(addresses).await.map(|socket| socket.peer_addr().unwrap());
+            let winner = connect_to_any(addresses).await.map(|socket| socket.peer_addr().unwrap());
             (winner, before.elapsed())
         })
-    }
-
-    #[test]
-    fn an_address_of_the_sockets_family_is_chosen() {
-        let all = ["[::1]:1", "127.0.0.1:1", "[::2]:1", "127.0.0.2:1"];
-        let all = || all.map(|text| text.parse::<Address>().unwrap()).to_vec();
-        let chosen = |family| of_family(all(), family).to_string();
-        assert_eq!(chosen(Some(Domain::IPV4)), "127.0.0.1:1");
-        assert_eq!(chosen(Some(Domain::IPV6)), "[::1]:1");
-        // Nothing fits, or nothing is known: the system says what is wrong with the first.
-        assert_eq!(chosen(Some(Domain::UNIX)), "[::1]:1");
-        assert_eq!(chosen(None), "[::1]:1");
     }
 
     #[test]
@@ -321,7 +236,7 @@ mod tests {
         let ((slow, slow_address, _first), (_silent, silent, _)) = (silent(), silent());
         let addresses = vec![slow_address.clone(), silent];
         let winner = coro::run(async {
-            let race = coro::spawn(Race::new(addresses).into_future());
+            let race = coro::spawn(connect_to_any(addresses));
             sleep(resolve::ATTEMPT_DELAY * 2).await;
             // Room in the queue: the system's next attempt to reach it succeeds.
             drop(slow.accept().unwrap());

@@ -2,12 +2,12 @@
 
 use std::{future::Future, io};
 
-use super::{AsyncSocket, create, verb::Verb};
+use super::{AsyncSocket, verb::Verb};
 use crate::{
     addr::{Address, ToAddress},
     socket::{
         batch::DatagramBatch,
-        op::{RecvBatch, RecvFrom, SendBatch, SendTo},
+        op::{RecvBatch, RecvFrom, SendBatch, SendTo, first, patiently},
     },
 };
 
@@ -36,8 +36,8 @@ impl AsyncSocket {
     /// Nothing has been sent.
     #[doc(alias = "sendto")]
     pub async fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
-        let to = create::first(self, address.to_target()?).await?;
-        create::patiently(self, async || Verb::new(&self.core, SendTo { buffer, to: &to }).await)
+        let to = first(&self.core, address.to_target()?).await?;
+        patiently(&self.core, async || Verb::new(&self.core, SendTo { buffer, to: &to }).await)
             .await
     }
 
@@ -75,6 +75,6 @@ impl AsyncSocket {
         &self,
         datagrams: &[(B, Address)],
     ) -> io::Result<usize> {
-        create::patiently(self, async || Verb::new(&self.core, SendBatch(datagrams)).await).await
+        patiently(&self.core, async || Verb::new(&self.core, SendBatch(datagrams)).await).await
     }
 }

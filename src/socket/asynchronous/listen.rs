@@ -1,21 +1,13 @@
 //! Accepting connections, also at the limit of open files; with TLS, `handshakes.rs` goes on.
 
-use std::{future::Future, io, pin::pin, task::Poll, time::Instant};
+use std::io;
 
-use super::{AsyncSocket, verb::Verb};
+use super::AsyncSocket;
 #[cfg(feature = "tls")]
 use crate::socket::records::Records;
 use crate::{
     addr::Address,
-    coro::current,
-    driver::Driver,
-    error,
-    socket::{
-        make::DESCRIPTOR_PAUSE,
-        op::{Accept, is_starved},
-        parts::Parts,
-    },
-    time::sleep,
+    socket::{op::accept, parts::Parts},
 };
 
 impl AsyncSocket {
@@ -44,45 +36,8 @@ impl AsyncSocket {
     }
 
     pub(super) async fn accept_plain(&self) -> io::Result<(AsyncSocket, Address)> {
-        let mut starved_since = None;
-        loop {
-            match Verb::new(&self.core, Accept).await {
-                Ok((sys, from)) => {
-                    let settings = self.core.settings().inherited();
-                    return Ok((AsyncSocket::from_parts(Parts::new(sys, settings)), from));
-                }
-                Err(error) if is_starved(&error) => {
-                    self.core.say_starved(&error);
-                    #[cfg(feature = "tls")]
-                    if let Some(gate) = self.core.gate()
-                        && (gate.make_room() || gate.has_new())
-                    {
-                        // Its descriptor is free when the others have been resumed.
-                        crate::coro::yield_now().await;
-                        continue;
-                    }
-                    let since = *starved_since.get_or_insert_with(Driver::now);
-                    self.wait_for_descriptor(since).await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    async fn wait_for_descriptor(&self, since: Instant) -> io::Result<()> {
-        if self.timeout().is_some_and(|timeout| Driver::now() - since >= timeout) {
-            return Err(error::timed_out(0, false));
-        }
-        let mut pause = pin!(sleep(DESCRIPTOR_PAUSE));
-        let mut told = false;
-        std::future::poll_fn(|cx| {
-            if self.core.is_closing() || std::mem::replace(&mut told, true) {
-                return Poll::Ready(());
-            }
-            current::expect("accept", |engine| engine.starve(cx.waker()));
-            pause.as_mut().poll(cx)
-        })
-        .await;
-        Ok(())
+        let (sys, from) = accept(&self.core).await?;
+        let settings = self.core.settings().inherited();
+        Ok((AsyncSocket::from_parts(Parts::new(sys, settings)), from))
     }
 }

@@ -16,6 +16,7 @@ pub(super) mod convert;
 mod core;
 mod create;
 mod datagram;
+mod face;
 #[cfg(feature = "tls")]
 mod handshakes;
 mod listen;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 #[cfg(feature = "tls")]
 use super::tls::secure;
-use super::{AsyncSocket, create, verb::Verb};
+use super::{AsyncSocket, verb::Verb};
 #[cfg(feature = "tls")]
 use crate::socket::{records::Records, start::Connecting};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     error,
     socket::op::{
         Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBytes, RecvLent, RecvUninit,
-        RecvVectored, Send, SendAll, SendVectored, ShutDown, Writable,
+        RecvVectored, Send, SendAll, SendVectored, Writable, connect, first, shut_down,
     },
 };
 
@@ -53,10 +53,10 @@ impl AsyncSocket {
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls(Records::intended).flatten() {
             let connecting = Connecting::new(tls, target)?;
-            create::connect(self, create::first(self, target.clone()).await?).await?;
+            connect(&self.core, first(&self.core, target.clone()).await?).await?;
             return secure(self, connecting).await;
         }
-        create::connect(self, create::first(self, target.clone()).await?).await
+        connect(&self.core, first(&self.core, target.clone()).await?).await
     }
 
     /// Receives what is there, at most `buffer.len()` bytes, waiting for the first; 0 is the end of
@@ -111,7 +111,7 @@ impl AsyncSocket {
     /// # Cancel
     /// Nothing is lost. `f` has then not been called.
     pub async fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let lent = Verb::new(&self.core, RecvLent::<false>(usize::MAX)).await?;
+        let lent = Verb::new(&self.core, RecvLent::all()).await?;
         Ok(f(lent.bytes()))
     }
 
@@ -128,7 +128,7 @@ impl AsyncSocket {
         max: usize,
         f: impl FnOnce(&[u8]) -> R,
     ) -> io::Result<R> {
-        let lent = Verb::new(&self.core, RecvLent::<true>(max)).await?;
+        let lent = Verb::new(&self.core, RecvLent::limited(max)).await?;
         Ok(f(lent.bytes()))
     }
 
@@ -306,7 +306,7 @@ impl AsyncSocket {
     /// # Cancel
     /// What is queued is sent all the same.
     pub fn flush(&self) -> impl Future<Output = io::Result<()>> + '_ {
-        Verb::new(&self.core, Flush::<false>)
+        Verb::new(&self.core, Flush)
     }
 
     /// Ends one direction or both, as shutdown(2), after what is queued has left; to end only
@@ -320,16 +320,8 @@ impl AsyncSocket {
     /// # Cancel
     /// What is queued is sent all the same; the direction stays open.
     pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        if how == Shutdown::Read {
-            // Nobody who sends has to be waited for, and whoever receives is to be woken.
-            current::expect("shutdown", |_| ());
-            return self.core.with_link(|link| Ok(link.shutdown(how)?));
-        }
-        Verb::new(&self.core, ShutDown(how)).await?;
-        if how == Shutdown::Both && self.core.is_secure() {
-            return self.end_both().await;
-        }
-        Ok(())
+        current::expect("shutdown", |_| ());
+        shut_down(&self.core, how).await
     }
 
     /// Waits until a read would not wait, for system calls that asyncoro does not offer.

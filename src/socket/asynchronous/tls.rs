@@ -3,7 +3,7 @@
 use std::{
     future::{self, Future},
     io,
-    pin::Pin,
+    pin::pin,
     sync::{
         Weak,
         atomic::{AtomicU8, Ordering},
@@ -18,7 +18,7 @@ use crate::{
     error,
     socket::{
         facts::facts,
-        op::{Flush, ShakeRecv, ShakeSend},
+        op::{self, Flush},
         records::{Records, took_too_long},
         start::{Connecting, may_begin, may_intend, refuse_leftover},
     },
@@ -110,7 +110,7 @@ impl AsyncSocket {
     /// The socket is no longer usable: the peer may be in the middle of the handshake.
     pub async fn start_tls(&self, tls: impl Into<Tls>) -> io::Result<()> {
         let tls = tls.into();
-        Verb::new(&self.core, Flush::<false>).await?;
+        Verb::new(&self.core, Flush).await?;
         self.core.with_link(may_begin)?;
         refuse_leftover(self.has_received())?;
         begin(self, &tls, None)?;
@@ -147,20 +147,15 @@ pub(super) async fn shake(
             stage.store(now, Ordering::Relaxed);
         }
     };
-    let shaken = time::timeout(timeout, async {
-        loop {
-            Verb::new(&socket.core, ShakeSend).await?;
-            let mut receiving = Verb::new(&socket.core, ShakeRecv);
-            let more = future::poll_fn(|cx| {
-                let poll = Pin::new(&mut receiving).poll(cx);
-                note();
-                poll
-            });
-            if !more.await? {
-                return Verb::new(&socket.core, ShakeSend).await;
-            }
-        }
-    });
+    let mut shaking = pin!(op::shake(&socket.core, None));
+    let shaken = time::timeout(
+        timeout,
+        future::poll_fn(|cx| {
+            let poll = shaking.as_mut().poll(cx);
+            note();
+            poll
+        }),
+    );
     let given_up = GiveUp(socket);
     let shaken = shaken.await.unwrap_or_else(|_| Err(took_too_long()));
     drop(given_up);

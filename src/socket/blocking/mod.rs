@@ -2,8 +2,8 @@
 //!
 //! Each direction has a lock (`exclusive.rs`), which is its turn: a verb holds it until it is done.
 //! `close` marks the socket, shuts it down, which wakes whoever waits in poll(2), and puts an
-//! inert descriptor in its place. Composite verbs (resolving, several addresses) run the
-//! asynchronous ones on a scheduler made for the call, so they behave the same.
+//! inert descriptor in its place. Composite operations (`op/composite.rs`) are those of the other
+//! face, whose waiting happens in the call here (`face.rs`), so they behave the same.
 //!
 //! Here is how it is made and how it ends; how an operation is driven is in `twin.rs`, the verbs
 //! are in `verbs.rs`. What a signal does to a thread that waits is in `interrupt.rs`.
@@ -11,7 +11,11 @@
 //! Unsafe: the way to `sys/` for sockets whose descriptor somebody else owns.
 #![allow(unsafe_code)]
 
+mod close;
+pub(super) mod convert;
+mod create;
 mod exclusive;
+mod face;
 mod interrupt;
 #[cfg(feature = "tls")]
 mod late;
@@ -23,36 +27,28 @@ mod verbs;
 use std::{
     fmt,
     io::{self, Read, Write},
-    mem,
-    net::Shutdown,
     os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use bytes::Bytes;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use self::{
     exclusive::Exclusive,
     twin::{Kernel, Twin},
 };
+#[cfg(doc)]
+use crate::AsyncSocket;
 use crate::{
     addr::{Address, ToAddress},
-    coro::aside,
     error,
     primitives::{Mutex, lock},
     socket::{
-        asynchronous::AsyncSocket,
         link::Link,
         make::numeric,
-        op::Flush,
-        parts::{Parts, has_clones, is_borrowed},
+        parts::Parts,
         shown::{Seen, show},
-        side::{ReadSide, WriteSide},
     },
     sys::Sys,
 };
@@ -115,30 +111,6 @@ impl BlockingSocket {
         Ok(BlockingSocket::from_parts(Sys::open(domain, kind)?.into()))
     }
 
-    /// Makes a listening socket, see [`AsyncSocket::create_server`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn create_server(address: impl ToAddress) -> io::Result<BlockingSocket> {
-        made(AsyncSocket::create_server(address))
-    }
-
-    /// Connects to an address, see [`AsyncSocket::create_connection`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn create_connection(address: impl ToAddress) -> io::Result<BlockingSocket> {
-        made(AsyncSocket::create_connection(address))
-    }
-
-    /// Makes a datagram socket bound to an address, see [`AsyncSocket::create_datagram`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn create_datagram(address: impl ToAddress) -> io::Result<BlockingSocket> {
-        made(AsyncSocket::create_datagram(address))
-    }
-
     /// Converts a socket whose descriptor somebody else owns, as [`AsyncSocket::borrow_raw`].
     ///
     /// # Safety
@@ -188,14 +160,7 @@ impl BlockingSocket {
     }
 
     pub(super) fn with_link<R>(&self, f: impl FnOnce(&Link) -> io::Result<R>) -> io::Result<R> {
-        if self.twin.is_closed() {
-            return Err(error::closed());
-        }
-        match f(&self.twin.link) {
-            // A close in another thread makes itself known as whatever the system says then.
-            Err(_) if self.twin.is_closed() => Err(error::closed()),
-            result => result,
-        }
+        self.twin.with_link(f)
     }
 
     /// Binds to a local address, see [`AsyncSocket::bind`].
@@ -291,90 +256,6 @@ impl BlockingSocket {
     pub fn on_interrupt(check: impl Fn() -> io::Result<()> + 'static) {
         interrupt::set(check);
     }
-
-    /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it
-    /// are woken and get `NotConnected`, readers before what is queued is sent.
-    ///
-    /// Closing shuts the connection down, which is how it wakes them: so it ends for each duplicate
-    /// of the descriptor, too (dup(2), `try_clone`, a child of fork(2)).
-    ///
-    /// # Errors
-    /// As there. `BrokenPipe` if another thread waits to send, behind what was queued: its wait is
-    /// ended, and what was queued is lost.
-    pub fn close(&self) -> io::Result<()> {
-        if self.twin.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let flushed = match self.twin.write.try_take() {
-            Some(side) => {
-                let link = &self.twin.link;
-                let (unsent, checked) = (side.has_unsent(link), side.check(link));
-                drop(side);
-                if self.twin.read.try_take().is_none() && (unsent || link.is_secure()) {
-                    // Readers are woken now, and not when the peer has taken all of it.
-                    let _ = link.shutdown(Shutdown::Read);
-                }
-                let flushed = if unsent { self.twin.drive(Flush::<true>) } else { checked };
-                flushed.and_then(|()| self.twin.end_tls::<true>())
-            }
-            None => self.twin.end_under_a_sender(),
-        };
-        self.twin.link.drain_before_close();
-        // Wakes those who wait; an error says that there was no connection.
-        let _ = self.twin.link.shutdown(Shutdown::Both);
-        self.twin.link.sys().retire();
-        flushed
-    }
-
-    /// Takes the socket apart, see [`AsyncSocket::into_parts`].
-    ///
-    /// # Errors
-    /// [`BlockingRefused`], which gives the socket back.
-    pub fn into_parts(self) -> Result<(Socket, Bytes), BlockingRefused> {
-        let mut parts = self.take_apart::<true>()?;
-        let received = parts.take_received();
-        Ok((parts.link.into_sys().into_socket(), received))
-    }
-
-    /// Makes it a socket for coroutines; nothing received or queued is lost.
-    ///
-    /// # Errors
-    /// As [`BlockingSocket::into_parts`].
-    pub fn into_async(self) -> Result<AsyncSocket, BlockingRefused> {
-        Ok(AsyncSocket::from_parts(self.take_apart::<false>()?))
-    }
-
-    /// `LAST`: TLS ends here.
-    fn take_apart<const LAST: bool>(self) -> Result<Parts, BlockingRefused> {
-        if Arc::strong_count(&self.twin) > 1 {
-            return Err(BlockingRefused { socket: self, error: has_clones() });
-        }
-        if LAST && self.twin.link.sys().is_borrowed() {
-            return Err(BlockingRefused { socket: self, error: is_borrowed() });
-        }
-        if let Err(error) = self.flush() {
-            return Err(BlockingRefused { socket: self, error });
-        }
-        if LAST {
-            // Whoever cannot be told has at least all that was sent before.
-            let _ = self.twin.end_tls::<false>();
-        }
-        match Arc::try_unwrap(self.twin) {
-            Ok(mut twin) => Ok(Parts {
-                link: twin.link.0.take().expect("it is taken apart once"),
-                settings: twin.settings(),
-                read: mem::replace(&mut twin.read, Exclusive::new(ReadSide::default()))
-                    .into_inner(),
-                write: mem::replace(&mut twin.write, Exclusive::new(WriteSide::default()))
-                    .into_inner(),
-                #[cfg(feature = "tls")]
-                gate: twin.gate.take(),
-            }),
-            Err(twin) => {
-                Err(BlockingRefused { socket: BlockingSocket { twin }, error: has_clones() })
-            }
-        }
-    }
 }
 
 impl Read for BlockingSocket {
@@ -421,39 +302,4 @@ impl fmt::Debug for BlockingSocket {
         let seen = Seen::of(&self.twin.link);
         show(f, "BlockingSocket", self.twin.link.kind(), state, Some(seen))
     }
-}
-
-/// A socket that was not taken apart, and why.
-#[derive(Debug)]
-pub struct BlockingRefused {
-    /// The socket, unharmed.
-    pub socket: BlockingSocket,
-    /// The reason.
-    pub error: io::Error,
-}
-
-impl fmt::Display for BlockingRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for BlockingRefused {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
-impl From<BlockingRefused> for io::Error {
-    /// The reason; the socket is dropped.
-    fn from(refused: BlockingRefused) -> io::Error {
-        refused.error
-    }
-}
-
-/// What an asynchronous constructor makes, on a scheduler for just this call.
-pub(super) fn made(
-    making: impl Future<Output = io::Result<AsyncSocket>>,
-) -> io::Result<BlockingSocket> {
-    aside(async { Ok(making.await?.into_blocking().await?) })?
 }

@@ -2,17 +2,19 @@
 
 use std::{io, sync::Weak};
 
-use super::{BlockingSocket, interrupt, twin::Twin};
+use super::{BlockingSocket, create, face::at_once, interrupt, twin::Twin};
+#[cfg(doc)]
+use crate::AsyncSocket;
 use crate::{
     addr::ToAddress,
+    error,
     primitives::lock,
     socket::{
-        asynchronous::AsyncSocket,
         facts::facts,
-        op::{Op, ShakeRecv, ShakeSend},
+        op::{Op, ShakeRecv, ShakeSend, shake},
         records::{Listener, Records, took_too_long},
         side::{Progress, Side},
-        start::{may_begin, may_intend, refuse_leftover},
+        start::{Connecting, may_begin, may_intend, refuse_leftover},
     },
     tls::{ClientTls, Tls},
 };
@@ -38,7 +40,14 @@ impl BlockingSocket {
         address: impl ToAddress,
         tls: &ClientTls,
     ) -> io::Result<BlockingSocket> {
-        super::made(AsyncSocket::create_tls_connection(address, tls))
+        let target = address.to_target()?;
+        let (shown, connecting) = (target.to_string(), Connecting::new(tls.into(), &target));
+        let made = connecting.and_then(|connecting| {
+            let socket = create::connection(target)?;
+            socket.secure(&connecting)?;
+            Ok(socket)
+        });
+        made.map_err(|error| error::context("create_tls_connection", shown, error))
     }
 
     /// Begins TLS in the middle of a conversation, see [`AsyncSocket::start_tls`].
@@ -71,16 +80,7 @@ impl Twin {
         }
         let Some(tls) = self.link.tls() else { return Ok(()) };
         let deadline = tls.deadline();
-        let shaken = loop {
-            if let Err(error) = self.drive_in_turn(ShakeSend, deadline) {
-                break Err(error);
-            }
-            match self.drive_in_turn(ShakeRecv, deadline) {
-                Ok(true) => {}
-                Ok(false) => break self.drive_in_turn(ShakeSend, deadline),
-                Err(error) => break Err(error),
-            }
-        };
+        let shaken = at_once(shake(self, deadline));
         self.settle(tls, shaken)
     }
 
@@ -135,8 +135,13 @@ impl Twin {
 }
 
 impl BlockingSocket {
+    /// Shakes hands on a socket that is connected now, with whom it was to be connected to.
+    pub(super) fn secure(&self, connecting: &Connecting) -> io::Result<()> {
+        self.shake_hands(&connecting.tls, connecting.host.as_deref())
+    }
+
     /// Shakes hands on a socket that is connected.
-    pub(in crate::socket) fn shake_hands(&self, tls: &Tls, host: Option<&str>) -> io::Result<()> {
+    fn shake_hands(&self, tls: &Tls, host: Option<&str>) -> io::Result<()> {
         self.begin_tls(tls, host, Weak::new())?;
         self.twin.shake_first()
     }
@@ -153,7 +158,7 @@ impl BlockingSocket {
         Ok(())
     }
 
-    pub(in crate::socket) fn tls<R>(&self, f: impl FnOnce(&Records) -> R) -> Option<R> {
+    pub(super) fn tls<R>(&self, f: impl FnOnce(&Records) -> R) -> Option<R> {
         self.twin.link.tls().map(f)
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::{
     io,
-    net::Shutdown,
     ops::Deref,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -20,18 +19,13 @@ use super::{
 #[cfg(feature = "tls")]
 use crate::socket::{gate::Gate, parts::Parts};
 use crate::{
-    coro::{
-        RETRY_PAUSE,
-        settle::{FIRST_PAUSE, LAST_PAUSE},
-    },
+    coro::RETRY_PAUSE,
     driver::Driver,
     error, log,
     primitives::{Mutex, lock},
     socket::{
-        ending::{LONGEST, not_acknowledged},
         link::Link,
-        make::UNIX_PAUSE,
-        op::{CloseNotify, Lend, Op},
+        op::{Lend, Op},
         settings::Settings,
         side::{Pair, Progress, ReadSide, Side, WriteSide, drop_spent},
     },
@@ -123,6 +117,18 @@ impl Twin {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Calls `f` with the link, unless the socket is closed.
+    pub(super) fn with_link<R>(&self, f: impl FnOnce(&Link) -> io::Result<R>) -> io::Result<R> {
+        if self.is_closed() {
+            return Err(error::closed());
+        }
+        match f(&self.link) {
+            // A close in another thread makes itself known as whatever the system says then.
+            Err(_) if self.is_closed() => Err(error::closed()),
+            result => result,
+        }
     }
 
     /// Refuses a closed socket, and then one of the wrong kind.
@@ -229,55 +235,6 @@ impl Twin {
         Ok(())
     }
 
-    /// Tells the peer that nothing follows, if there is TLS to say it in. One that does not read
-    /// cannot hold this up for long.
-    pub(super) fn end_tls<const CLOSES: bool>(&self) -> io::Result<()> {
-        if !self.link.is_secure() {
-            return Ok(());
-        }
-        let until = Driver::now() + LONGEST;
-        let told = self.drive_in_turn(CloseNotify::<CLOSES>, Some(until));
-        // If it cannot be said, what was sent before may have arrived all the same.
-        if CLOSES { self.settled(until) } else { told }
-    }
-
-    /// Ends sending while another thread has the turn, which is woken by that and told. What verbs
-    /// have taken before has to arrive all the same.
-    pub(super) fn end_under_a_sender(&self) -> io::Result<()> {
-        let until = Driver::now() + LONGEST;
-        let how = if self.link.is_secure() { Shutdown::Write } else { Shutdown::Both };
-        let _ = self.link.sys().shutdown(how);
-        let arrived = if self.link.is_secure() { self.settled(until) } else { Ok(()) };
-        if interrupt::refuse_below(&self.write).is_err() {
-            // It is this thread's own verb, which a signal has interrupted.
-            return arrived;
-        }
-        let side = self.write.take(Some(until), None)?;
-        let is_lost = |side: &WriteSide| side.loses() || self.link.breaks_promise();
-        arrived?;
-        if side.is_some_and(|side| is_lost(&side)) {
-            let text = "another thread was sending when the socket was closed, and what was queued \
-                        before is lost";
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
-        }
-        Ok(())
-    }
-
-    /// Waits until what was sent has arrived, see `Link::settle`.
-    pub(super) fn settled(&self, until: Instant) -> io::Result<()> {
-        let mut pause = FIRST_PAUSE;
-        while !self.link.settle()? {
-            let left = until.saturating_duration_since(Driver::now());
-            if left.is_zero() {
-                return Err(not_acknowledged());
-            }
-            thread::sleep(pause.min(left));
-            interrupt::check(&self.write)?;
-            pause = (2 * pause).min(LAST_PAUSE);
-        }
-        Ok(())
-    }
-
     /// Runs an operation that calls code of the caller's to its end. Meanwhile the turn is lent to
     /// that code, and to nobody else.
     pub(super) fn drive_around<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
@@ -314,25 +271,6 @@ impl Twin {
                 return Err(error::timed_out(0, false));
             }
             lend.turn = turn.map(Taken::reserve);
-        }
-    }
-
-    /// Attempts anew where the queue of another Unix socket is full, under the timeout.
-    pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        let mut deadline = None;
-        loop {
-            match attempt() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let now = Driver::now();
-                    let timeout = self.stepping().timeout();
-                    let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
-                    if deadline.is_some_and(|deadline| now >= deadline) {
-                        return Err(error::timed_out(0, false));
-                    }
-                    thread::sleep(UNIX_PAUSE);
-                }
-                result => return result,
-            }
         }
     }
 

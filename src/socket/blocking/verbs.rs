@@ -6,26 +6,24 @@ use std::{
     io::{self, IoSliceMut},
     mem::MaybeUninit,
     net::Shutdown,
-    thread,
 };
 
 use bytes::Bytes;
 
-use super::BlockingSocket;
+use super::{BlockingSocket, face::at_once};
+#[cfg(doc)]
+use crate::AsyncSocket;
 #[cfg(feature = "tls")]
 use crate::socket::{records::Records, start::Connecting};
 use crate::{
     addr::{Address, Target, ToAddress},
-    driver::Driver,
-    error, log, resolve,
+    error,
     socket::{
         batch::DatagramBatch,
-        ending::LONGEST,
-        make::{DESCRIPTOR_PAUSE, of_family},
         op::{
-            Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
-            RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll,
-            SendBatch, SendMsg, SendTo, SendVectored, ShutDown, Tried, Writable, is_starved,
+            Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes, RecvFrom, RecvLent,
+            RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll, SendBatch, SendMsg,
+            SendTo, SendVectored, Tried, Writable, accept, connect, first, patiently, shut_down,
             try_queue,
         },
         parts::Parts,
@@ -50,25 +48,16 @@ impl BlockingSocket {
             Some(tls) => Some(Connecting::new(tls, target)?),
             None => None,
         };
-        let address = self.first(target.clone())?;
-        self.twin.patiently(|| self.twin.drive(Connect::To(address.clone())))?;
+        let connected = async {
+            let address = first(&*self.twin, target.clone()).await?;
+            connect(&*self.twin, address).await
+        };
+        at_once(connected)?;
         #[cfg(feature = "tls")]
-        if let Some(Connecting { tls, host }) = connecting {
-            return self.shake_hands(&tls, host.as_deref());
+        if let Some(connecting) = connecting {
+            return self.secure(&connecting);
         }
         Ok(())
-    }
-
-    /// The address that the socket can use: the first of its family, resolved if need be.
-    fn first(&self, target: Target) -> io::Result<Address> {
-        match target {
-            Target::Address(address) => Ok(address),
-            name => {
-                let addresses = resolve::target_blocking(name)?;
-                let domain = self.with_sys(|sys| Ok(sys.domain()))?;
-                Ok(of_family(addresses, domain))
-            }
-        }
     }
 
     /// Waits for the next connection, see [`AsyncSocket::accept`].
@@ -85,31 +74,14 @@ impl BlockingSocket {
             // It was an asynchronous listener, which has shaken hands with this one already.
             return Ok((BlockingSocket::from_parts(parts), from));
         }
-        let mut starved_since = None;
-        loop {
-            match self.twin.drive(Accept) {
-                Ok((sys, from)) => {
-                    let settings = self.twin.settings().inherited();
-                    let socket = BlockingSocket::from_parts(Parts::new(sys, settings));
-                    #[cfg(feature = "tls")]
-                    if let Some((tls, listener)) = &listener {
-                        socket.begin_tls(tls, None, Arc::downgrade(listener))?;
-                    }
-                    return Ok((socket, from));
-                }
-                Err(error) if is_starved(&error) => {
-                    let since = *starved_since.get_or_insert_with(|| {
-                        log::warn(format_args!("accept waits for a free descriptor: {error}"));
-                        Driver::now()
-                    });
-                    if self.timeout().is_some_and(|timeout| since.elapsed() >= timeout) {
-                        return Err(error::timed_out(0, false));
-                    }
-                    thread::sleep(DESCRIPTOR_PAUSE);
-                }
-                Err(error) => return Err(error),
-            }
+        let (sys, from) = at_once(accept(&*self.twin))?;
+        let settings = self.twin.settings().inherited();
+        let socket = BlockingSocket::from_parts(Parts::new(sys, settings));
+        #[cfg(feature = "tls")]
+        if let Some((tls, listener)) = &listener {
+            socket.begin_tls(tls, None, Arc::downgrade(listener))?;
         }
+        Ok((socket, from))
     }
 
     /// Receives what is there, see [`AsyncSocket::recv`].
@@ -134,7 +106,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let lent = self.twin.drive(RecvLent::<false>(usize::MAX))?;
+        let lent = self.twin.drive(RecvLent::all())?;
         Ok(f(lent.bytes()))
     }
 
@@ -143,7 +115,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn recv_with_limit<R>(&self, max: usize, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let lent = self.twin.drive(RecvLent::<true>(max))?;
+        let lent = self.twin.drive(RecvLent::limited(max))?;
         Ok(f(lent.bytes()))
     }
 
@@ -233,7 +205,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn flush(&self) -> io::Result<()> {
-        self.twin.drive(Flush::<false>)
+        self.twin.drive(Flush)
     }
 
     /// Ends one direction or both, see [`AsyncSocket::shutdown`].
@@ -241,16 +213,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        if how == Shutdown::Read {
-            return self.with_link(|link| Ok(link.shutdown(how)?));
-        }
-        self.twin.drive(ShutDown(how))?;
-        if how == Shutdown::Both && self.twin.link.is_secure() {
-            let settled = self.twin.settled(Driver::now() + LONGEST);
-            let ended = self.with_sys(|sys| Ok(sys.shutdown(Shutdown::Write)?));
-            return settled.and(ended);
-        }
-        Ok(())
+        at_once(shut_down(&*self.twin, how))
     }
 
     /// Waits until a read would not wait, see [`AsyncSocket::readable`].
@@ -366,8 +329,12 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
-        let to = self.first(address.to_target()?)?;
-        self.twin.patiently(|| self.twin.drive(SendTo { buffer, to: &to }))
+        let twin = &*self.twin;
+        let target = address.to_target()?;
+        at_once(async {
+            let to = first(twin, target).await?;
+            patiently(twin, async || twin.drive(SendTo { buffer, to: &to })).await
+        })
     }
 
     /// Receives many datagrams, see [`AsyncSocket::recv_batch`].
@@ -384,7 +351,7 @@ impl BlockingSocket {
     /// # Errors
     /// As there.
     pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
-        let send = || self.twin.drive_around(SendBatch(datagrams));
-        self.twin.patiently(send)
+        let twin = &*self.twin;
+        at_once(patiently(twin, async || twin.drive_around(SendBatch(datagrams))))
     }
 }

@@ -3,11 +3,14 @@
 //! A handshake is two operations in turns: our pending records leave, then records of the peer's
 //! are read. It is over when the session says so and our last records have left.
 
-use std::io;
+use std::{io, time::Instant};
 
 use rustix::io::Errno;
 
-use super::operation::{Needs, Op};
+use super::{
+    composite::Face,
+    operation::{Needs, Op},
+};
 use crate::{
     socket::{
         link::Link,
@@ -71,6 +74,16 @@ impl Op for ShakeRecv {
                 Progress::Wait
             }
             Err(error) => Progress::Done(Err(link.reason(error))),
+        }
+    }
+}
+
+/// Shakes hands on a connected socket whose channel has begun, no longer than until an instant.
+pub(crate) async fn shake(face: &impl Face, until: Option<Instant>) -> io::Result<()> {
+    loop {
+        face.run_until(ShakeSend, until).await?;
+        if !face.run_until(ShakeRecv, until).await? {
+            return face.run_until(ShakeSend, until).await;
         }
     }
 }

@@ -142,7 +142,20 @@ impl Op for RecvBytes {
 }
 
 /// `recv_with`: one read of at most so many bytes into the hot buffer, which is lent.
-pub(crate) struct RecvLent<const LIMITED: bool>(pub(crate) usize);
+pub(crate) struct RecvLent<const LIMITED: bool>(usize);
+
+impl RecvLent<false> {
+    /// Takes as much as the buffer has room for.
+    pub(crate) fn all() -> RecvLent<false> {
+        RecvLent(usize::MAX)
+    }
+}
+
+impl RecvLent<true> {
+    pub(crate) fn limited(max: usize) -> RecvLent<true> {
+        RecvLent(max)
+    }
+}
 
 impl<const LIMITED: bool> Op for RecvLent<LIMITED> {
     type Side = ReadSide;
@@ -464,14 +477,13 @@ impl Op for SendAll<'_> {
     }
 }
 
-/// `flush`, and the first half of `close`: until nothing is queued.
-pub(crate) struct Flush<const CLOSES: bool>;
+/// `flush`: until nothing is queued.
+pub(crate) struct Flush;
 
-impl<const CLOSES: bool> Op for Flush<CLOSES> {
+impl Op for Flush {
     type Side = WriteSide;
     type Output = ();
-    const VERB: &'static str = if CLOSES { "close" } else { "flush" };
-    const CLOSES: bool = CLOSES;
+    const VERB: &'static str = "flush";
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
@@ -479,27 +491,43 @@ impl<const CLOSES: bool> Op for Flush<CLOSES> {
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
-        !CLOSES && side.queued() > 0
+        side.queued() > 0
     }
 }
 
-/// The end of TLS, as a part of `close` or by itself: the peer is told, behind what is queued.
-pub(crate) struct CloseNotify<const CLOSES: bool>;
+/// The first half of `close`: until nothing is queued.
+pub(crate) struct LastFlush;
 
-impl<const CLOSES: bool> Op for CloseNotify<CLOSES> {
+impl Op for LastFlush {
     type Side = WriteSide;
     type Output = ();
-    const VERB: &'static str = if CLOSES { "close" } else { "into_parts" };
-    const CLOSES: bool = CLOSES;
+    const VERB: &'static str = "close";
+    const CLOSES: bool = true;
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        farewell(link, side)
+        side.flush(link)
     }
 }
 
-/// Sends what is queued, and behind it, where there is a way to say so, that nothing follows.
-fn farewell(link: &Link, side: &mut WriteSide) -> Progress<()> {
+/// The end of TLS, as a part of `close` or of taking the socket apart: a close_notify leaves behind
+/// what is queued.
+pub(crate) struct CloseNotify;
+
+impl Op for CloseNotify {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "close";
+    const CLOSES: bool = true;
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        send_close_notify(link, side)
+    }
+}
+
+/// Sends what is queued, and behind it, if TLS is spoken, a close_notify.
+fn send_close_notify(link: &Link, side: &mut WriteSide) -> Progress<()> {
     match side.flush(link) {
         Progress::Done(Ok(())) => {}
         progress => return progress,
@@ -518,7 +546,7 @@ impl Op for ShutDown {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        match farewell(link, side) {
+        match send_close_notify(link, side) {
             Progress::Done(Ok(())) => {}
             progress => return progress,
         }
@@ -582,7 +610,7 @@ impl Op for Accept {
 /// Connections that have failed before they were accepted, after which `accept` pauses.
 const FAILED_IN_A_ROW: usize = 64;
 
-/// Whether there was no descriptor left.
-pub(crate) fn is_starved(error: &io::Error) -> bool {
+/// Tells whether there was no descriptor left.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| meaning(Call::Accept, error) == Meaning::Pause)
 }

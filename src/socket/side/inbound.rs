@@ -44,7 +44,7 @@ pub(crate) struct ReadSide {
     /// The driver reports room to send as well. It stands here because there is a byte to spare.
     pub(crate) hears_of_room: bool,
     /// The log was told that there was no descriptor left for a connection.
-    pub(crate) said_starved: bool,
+    pub(crate) told_of_limit: bool,
 }
 
 /// Bytes received and not taken.
