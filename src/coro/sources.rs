@@ -1,7 +1,7 @@
 //! What the driver's events are about: a table of registered sources, by token.
 //!
-//! The scheduler knows a source only as the trait below, which `socket/asynchronous/core.rs` implements. The
-//! table holds weak references: a socket that is dropped takes itself out. A place's generation is
+//! The scheduler knows a source only as the trait below, which sockets implement. The table holds
+//! weak references: a socket that is dropped takes itself out. A place's generation is
 //! part of the token, so an event that was under way when a descriptor was closed finds nobody,
 //! even if the kernel has given the number away again.
 

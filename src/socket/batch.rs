@@ -63,7 +63,7 @@ impl DatagramBatch {
         DatagramBatch { memory: vec![0; bytes], size, received }
     }
 
-    /// The datagrams of the last `recv_batch`, in the order of their arrival.
+    /// Gives the datagrams of the last `recv_batch`, in the order of their arrival.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         let memory = self.memory.chunks(self.size);
         self.received.iter().zip(memory).map(|(received, memory)| Datagram {
@@ -73,12 +73,12 @@ impl DatagramBatch {
         })
     }
 
-    /// How many datagrams the last `recv_batch` has brought.
+    /// Tells how many datagrams the last `recv_batch` has brought.
     pub fn len(&self) -> usize {
         self.received.len()
     }
 
-    /// Whether it has brought none.
+    /// Tells whether it has brought none.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty()
     }

@@ -70,7 +70,7 @@ impl<C> Gate<C> {
         self.state().done.pop_front()
     }
 
-    /// A place among those who wait for one; the drop leaves it.
+    /// Gives a place among those who wait for one; the drop leaves it.
     pub(crate) fn waiting(self: &Arc<Self>) -> Waiting<C> {
         let mut state = self.state();
         state.last += 1;
@@ -90,7 +90,7 @@ impl<C> Gate<C> {
         true
     }
 
-    /// Whether there are handshakes that have not been looked at since they were begun.
+    /// Tells whether there are handshakes that have not been looked at since they were begun.
     pub(crate) fn has_new(&self) -> bool {
         self.state().under_way.iter().any(|shaking| shaking.stage() == NEW)
     }

@@ -23,7 +23,7 @@ pub(crate) const UNIX_PAUSE: Duration = Duration::from_millis(2);
 /// How long `accept` waits for a descriptor before it tries again, if none is closed in here.
 pub(crate) const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
-/// An address that is given in numbers, for calls that cannot wait.
+/// Gives an address that is given in numbers, for calls that cannot wait.
 pub(crate) fn numeric(address: &impl ToAddress, verb: &str) -> io::Result<Address> {
     match address.to_target()? {
         Target::Address(address) => Ok(address),
@@ -34,8 +34,8 @@ pub(crate) fn numeric(address: &impl ToAddress, verb: &str) -> io::Result<Addres
     }
 }
 
-/// The first address of a socket's family; where there is none, the first, of which the system will
-/// say what is wrong with it. There is at least one.
+/// Gives the first address of a socket's family; where there is none, the first, of which the
+/// system will say what is wrong with it. There is at least one.
 pub(crate) fn of_family(mut addresses: Vec<Address>, family: Option<Domain>) -> Address {
     let fits = |address: &Address| family.is_none_or(|family| domain(address) == family);
     let place = addresses.iter().position(fits).unwrap_or(0);
@@ -70,7 +70,7 @@ fn bind_one(address: &Address, kind: Type) -> io::Result<Sys> {
     Ok(sys)
 }
 
-/// A socket for an address, with the defaults.
+/// Makes a socket for an address, with the defaults.
 pub(crate) fn open(address: &Address, kind: Type) -> io::Result<Sys> {
     let sys = Sys::open(domain(address), kind)?;
     if sys.kind().is_tcp() {

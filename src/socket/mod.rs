@@ -4,14 +4,14 @@
 //! If the call would block: driver -> scheduler resumes the coroutine -> the same operation again.
 //!
 //! From the bottom to the top, each using only what stands before it:
-//! - `hot.rs` lends the buffer that is received into; `settings.rs` and `ending.rs` are small values
-//!   that all know;
-//! - `records/` is TLS over a plain descriptor; `link.rs` a descriptor, with records over it or not;
-//! - `batch.rs` has room for many datagrams;
+//! - `hot.rs` lends the buffer that is received into; `settings.rs` and `ending.rs` are small
+//!   values;
+//! - `records/` is TLS over a plain descriptor, `link.rs` a descriptor with records over it or not;
+//! - `make.rs` makes plain sockets, `start.rs` says what TLS needs before it begins, `race.rs` in
+//!   which order addresses are tried, `batch.rs` has room for many datagrams;
 //! - `side/` holds what was received and not taken, queued and not sent;
 //! - `op/` are the operations: what both faces do;
-//! - `gate.rs`, `parts.rs`, `make.rs`, `start.rs`, `facts.rs` and `shown.rs` are what both faces
-//!   share beside that;
+//! - `gate.rs`, `parts.rs`, `facts.rs` and `shown.rs` are what else both faces share;
 //! - `blocking/` drives operations with poll(2), `asynchronous/` in coroutines.
 
 mod asynchronous;

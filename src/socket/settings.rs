@@ -32,7 +32,7 @@ impl Settings {
         Settings { timeout_ns: 0, message_limit, queue_limit_kib, coalescing: true }
     }
 
-    /// What an accepted socket inherits: all but the timeout.
+    /// Gives what an accepted socket inherits: all but the timeout.
     pub(crate) fn inherited(self) -> Settings {
         Settings { timeout_ns: 0, ..self }
     }

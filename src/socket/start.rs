@@ -24,7 +24,7 @@ impl Connecting {
     }
 }
 
-/// What was asked for, as TLS names it.
+/// Gives what was asked for, as TLS names it.
 fn host_of(target: &Target) -> Option<String> {
     match target {
         Target::Name { host, .. } => Some(host.to_string()),
@@ -32,7 +32,7 @@ fn host_of(target: &Target) -> Option<String> {
     }
 }
 
-/// Whether TLS can be added to a socket of this kind at all.
+/// Tells whether TLS can be added to a socket of this kind at all.
 fn may_speak(link: &Link, verb: &'static str) -> io::Result<()> {
     if !link.kind().is_stream() {
         return Err(error::wrong_kind(verb, link.kind().name()));
@@ -59,7 +59,7 @@ pub(crate) fn may_begin(link: &Link) -> io::Result<()> {
     Ok(())
 }
 
-/// What came before TLS must not be taken for its.
+/// Refuses bytes that came before TLS and were not taken: they must not be taken for its.
 pub(crate) fn refuse_leftover(is_left: bool) -> io::Result<()> {
     if is_left {
         return Err(invalid_input("start_tls with bytes received before TLS and not taken"));

@@ -18,13 +18,13 @@ pub(super) fn unnamed() -> Address {
     Address::Unix(UnixAddress::unnamed())
 }
 
-/// The kernel's form of an address, as ours.
+/// Puts an address in the kernel's form into ours.
 pub(super) fn address(any: &SocketAddrAny) -> Address {
     // SAFETY: as many bytes are initialized, says `SocketAddrAny`, which is borrowed as long.
     unsafe { read_address(any.as_ptr().cast(), any.addr_len()) }
 }
 
-/// The kernel's form of an address, where it has written it.
+/// Reads an address where the kernel has written it.
 ///
 /// # Safety
 /// `name` points to so many bytes that are initialized.

@@ -184,7 +184,8 @@ impl Sys {
         Ok(sent.checked_sub(1).map_or(0, |last| ends[last]))
     }
 
-    /// The longest segment that the kernel cuts for this socket, in bytes; 0 if it cuts nothing.
+    /// Gives the longest segment that the kernel cuts for this socket, in bytes; 0 if it cuts
+    /// nothing.
     #[cfg(target_os = "linux")]
     fn longest_segment(&self) -> usize {
         if self.kind.is_unix() {
@@ -209,7 +210,7 @@ impl Sys {
         })
     }
 
-    /// Where there is no recvmmsg: one datagram.
+    /// Receives one datagram, where there is no recvmmsg.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn recv_many(
         &self,
@@ -223,7 +224,7 @@ impl Sys {
         Ok(1)
     }
 
-    /// Where there is no sendmmsg: one datagram.
+    /// Sends one datagram, where there is no sendmmsg.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn send_many<B>(
         &self,
@@ -237,8 +238,8 @@ impl Sys {
     }
 }
 
-/// Whether a segmented send was refused for what it is, and not, or not only, for where it goes:
-/// a segment too long for the way (`EINVAL`, `EMSGSIZE`), or a way on which nothing is cut.
+/// Tells whether a segmented send was refused for what it is, and not, or not only, for where it
+/// goes: a segment too long for the way (`EINVAL`, `EMSGSIZE`), or a way on which nothing is cut.
 #[cfg(target_os = "linux")]
 fn is_refusal(error: Errno) -> bool {
     [Errno::INVAL, Errno::IO, Errno::MSGSIZE, Errno::NOPROTOOPT, Errno::OPNOTSUPP].contains(&error)
@@ -283,7 +284,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket bound to loopback and its address.
+    /// Makes a socket bound to loopback and its address.
     fn bound(protocol: Option<Protocol>) -> std::io::Result<(Sys, Address)> {
         let sys = Sys::new(Socket::new(Domain::IPV4, Type::DGRAM, protocol)?)?;
         sys.bind(&"127.0.0.1:0".parse()?)?;

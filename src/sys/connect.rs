@@ -17,12 +17,12 @@ use super::{
 use crate::addr::Address;
 
 impl Sys {
-    /// Whether it listens.
+    /// Tells whether it listens.
     pub(crate) fn is_listening(&self) -> bool {
         is_listening(&self.options())
     }
 
-    /// The family of its addresses, if the system tells.
+    /// Gives the family of its addresses, if the system tells.
     pub(crate) fn domain(&self) -> Option<Domain> {
         domain(&self.options()).ok()
     }
@@ -77,8 +77,9 @@ impl Sys {
         Ok(())
     }
 
-    /// Whether a call that has failed with this error has only met the socket between two attempts
-    /// of another thread: the second one is about to begin, is under way, or has succeeded.
+    /// Tells whether a call that has failed with this error has only met the socket between two
+    /// attempts of another thread: the second one is about to begin, is under way, or has
+    /// succeeded.
     #[cold]
     pub(super) fn is_between_attempts(&self, error: Errno) -> bool {
         // A reset is what Linux notes of an attempt that is dissolved.
@@ -93,7 +94,7 @@ impl Sys {
                     || self.wait(Direction::Write, Some(Duration::ZERO)) == Ok(Some(false)))
     }
 
-    /// Whether the connection that was begun stands; `false` while it is still being made.
+    /// Tells whether the connection that was begun stands; `false` while it is still being made.
     ///
     /// An error that somebody else has taken off the socket is told here all the same.
     pub(crate) fn is_connected_to(&self, to: &Address) -> Result<bool> {
@@ -104,8 +105,8 @@ impl Sys {
         })
     }
 
-    /// Where connect(2) itself tells: it says how the attempt is doing, and takes what it says off
-    /// the socket, so that the next attempt begins clean.
+    /// Asks connect(2), where it tells: it says how the attempt is doing, and takes what it
+    /// says off the socket, so that the next attempt begins clean.
     fn outcome(&self, to: &Address) -> Result<bool> {
         if !(cfg!(target_os = "linux") && self.kind.is_tcp()) {
             return self.outcome_by_options();

@@ -70,7 +70,7 @@ impl Descriptor {
         owned.then(|| unsafe { OwnedFd::from_raw_fd(self.as_raw_fd()) })
     }
 
-    /// The descriptor for good; `None` if it is borrowed.
+    /// Gives the descriptor for good; `None` if it is borrowed.
     pub(super) fn into_owned(self) -> Option<OwnedFd> {
         self.reset_mode();
         // SAFETY: nobody borrows it any more, since `self` is taken.
@@ -153,8 +153,8 @@ impl Drop for Descriptor {
     }
 }
 
-/// What closed sockets stand for, all of them: nothing that a call can connect, bind or wait on.
-/// `None` if no descriptor is left; the next to ask tries again.
+/// Gives the descriptor that all closed sockets stand for: nothing that a call can connect, bind or
+/// wait on. `None` if no descriptor is left; the next to ask tries again.
 fn inert() -> Option<&'static OwnedFd> {
     static INERT: Global<OwnedFd> = Global::new();
     match INERT.get() {

@@ -96,19 +96,19 @@ fn of_accept(error: Errno) -> Meaning {
     }
 }
 
-/// Whether the machine is not on the network, which Linux has a number for.
+/// Tells whether the machine is not on the network, which Linux has a number for.
 #[cfg(target_os = "linux")]
 fn is_no_network(error: Errno) -> bool {
     error == Errno::NONET
 }
 
-/// Whether the machine is not on the network: other systems say `ENETDOWN`.
+/// Tells whether the machine is not on the network: other systems say `ENETDOWN`.
 #[cfg(not(target_os = "linux"))]
 fn is_no_network(_: Errno) -> bool {
     false
 }
 
-/// Whether a connection that has told this error moves no more bytes.
+/// Tells whether a connection that has told this error moves no more bytes.
 ///
 /// Not `EPIPE`: it is about sending alone, and what the peer has sent before may be whole.
 fn ends_connection(error: Errno) -> bool {

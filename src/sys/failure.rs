@@ -13,8 +13,8 @@ use super::{
 };
 
 impl Sys {
-    /// What a receive has given: an end that is none, since the connection has failed and another
-    /// call was told, is that failure.
+    /// Looks at what a receive has given: an end that is none, since the connection has failed and
+    /// another call was told, is that failure.
     #[inline]
     pub(super) fn heard(&self, got: Result<usize>) -> Result<usize> {
         match got {
@@ -42,7 +42,7 @@ impl Sys {
         }
     }
 
-    /// What a send has given.
+    /// Looks at what a send has given.
     #[inline]
     pub(super) fn told(&self, sent: Result<usize>) -> Result<usize> {
         match sent {
@@ -63,7 +63,7 @@ impl Sys {
         error
     }
 
-    /// The error that has ended the connection, if one has.
+    /// Gives the error that has ended the connection, if one has.
     pub(super) fn failure(&self) -> Option<Errno> {
         let number = self.failed.load(Ordering::Relaxed);
         (number != 0).then(|| Errno::from_raw_os_error(number.into()))

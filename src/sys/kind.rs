@@ -56,22 +56,23 @@ impl Kind {
         Ok(Kind { family, shape })
     }
 
-    /// Whether bytes flow without borders.
+    /// Tells whether bytes flow without borders.
     pub(crate) fn is_stream(self) -> bool {
         self.shape == Shape::Stream
     }
 
-    /// Whether there are connections, and so listeners.
+    /// Tells whether there are connections, and so listeners.
     pub(crate) fn is_connected(self) -> bool {
         self.shape != Shape::Datagrams
     }
 
-    /// Whether it is TCP, of which alone a short read means that the socket is drained.
+    /// Tells whether it is TCP, of which alone a short read means that the socket is drained.
     pub(crate) fn is_tcp(self) -> bool {
         self.is_stream() && self.family == Family::Internet
     }
 
-    /// Whether it is a Unix socket, of which the system does not always tell when there is room.
+    /// Tells whether it is a Unix socket, of which the system does not always tell when there is
+    /// room.
     pub(crate) fn is_unix(self) -> bool {
         self.family == Family::Unix
     }
@@ -91,7 +92,7 @@ impl Kind {
     }
 }
 
-/// The family of a socket, which Linux tells through a socket option.
+/// Gives the family of a socket, which Linux tells through a socket option.
 pub(super) fn domain(socket: &Socket) -> io::Result<Domain> {
     #[cfg(target_os = "linux")]
     return socket.domain();
@@ -99,13 +100,14 @@ pub(super) fn domain(socket: &Socket) -> io::Result<Domain> {
     return socket.local_addr().map(|address| address.domain());
 }
 
-/// Whether an Internet stream is TCP and not, say, SCTP. Where the system does not tell, it is not.
+/// Tells whether an Internet stream is TCP and not, say, SCTP. Where the system does not tell, it
+/// is not.
 #[cfg(target_os = "linux")]
 fn speaks_tcp(socket: &Socket) -> bool {
     matches!(socket.protocol(), Ok(Some(Protocol::TCP)))
 }
 
-/// Whether an Internet stream is TCP; what other systems have is.
+/// Tells whether an Internet stream is TCP; what other systems have is.
 #[cfg(not(target_os = "linux"))]
 fn speaks_tcp(_: &Socket) -> bool {
     true

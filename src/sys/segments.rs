@@ -11,8 +11,9 @@ use crate::addr::Address;
 /// Bytes of a segmented send: less than an IP packet with every option has room for.
 const MOST_BYTES: usize = 65_000;
 
-/// How many of the first datagrams, given as length and address, can leave as one that is cut: all
-/// to one address, all as long as the first, the last perhaps shorter. 1 if the first goes alone.
+/// Tells how many of the first datagrams, given as length and address, can leave as one that is
+/// cut: all to one address, all as long as the first, the last perhaps shorter. 1 if the first goes
+/// alone.
 ///
 /// An empty datagram goes alone, since no cut leaves one. `longest` is the longest segment allowed.
 pub(super) fn run<'a>(

@@ -97,7 +97,7 @@ impl Sys {
         unsafe { self.fd.disown() }
     }
 
-    /// Whether somebody else owns the descriptor.
+    /// Tells whether somebody else owns the descriptor.
     pub(crate) fn is_borrowed(&self) -> bool {
         !self.fd.is_owned()
     }
@@ -126,8 +126,8 @@ impl Sys {
         Ok(net::getpeername(&self.fd)?.as_ref().map_or_else(unnamed, address))
     }
 
-    /// Bytes that were sent and that the peer's system has not acknowledged, the end among them;
-    /// `None` where the system does not tell.
+    /// Gives the bytes that were sent and that the peer's system has not acknowledged, the end
+    /// among them; `None` where the system does not tell.
     #[cfg(feature = "tls")]
     pub(crate) fn unacknowledged(&self) -> Option<u32> {
         #[cfg(target_os = "linux")]

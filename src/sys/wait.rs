@@ -30,9 +30,9 @@ impl Sys {
         }
     }
 
-    /// What poll(2) tells while the error queue of the socket has something, whatever it is asked:
-    /// that is no readiness, and waiting would end at once. So the caller tries again, and not too
-    /// often.
+    /// Waits a moment: while the error queue of the socket has something poll(2) tells that,
+    /// whatever it is asked. That is no readiness, and waiting would end at once; so the caller
+    /// tries again, and not too often.
     #[cold]
     fn wait_beside_errors(&self, timeout: Option<Duration>) -> Result<Option<bool>> {
         if timeout == Some(Duration::ZERO) {
@@ -42,7 +42,7 @@ impl Sys {
         Ok(None)
     }
 
-    /// Whether a read would not wait.
+    /// Tells whether a read would not wait.
     pub(crate) fn is_readable(&self) -> Result<bool> {
         let mut polled = [PollFd::new(&self.fd, READABLE)];
         match again(|| rustix::event::poll(&mut polled, Some(&Timespec::default()))) {

@@ -58,7 +58,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "verb-in-line-swallows-the-turn",
-        file: "src/socket/asynchronous/turn.rs",
+        file: "src/socket/asynchronous/lock.rs",
         right: "            line.called = None;\n            return self.pass();\n",
         wrong: "            line.called = None;\n            return Left::default();\n",
     },
@@ -77,7 +77,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "changed-waker-is-not-woken",
-        file: "src/socket/asynchronous/turn.rs",
+        file: "src/socket/asynchronous/lock.rs",
         right: "self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker))",
         wrong: "self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker) || true)",
     },

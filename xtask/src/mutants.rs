@@ -11,7 +11,7 @@ use crate::{Outcome, command::Job, command::minutes, root, tools};
 /// What is changed unless other files are named.
 const FILES: &[&str] = &[
     "src/frame.rs",
-    "src/socket/asynchronous/turn.rs",
+    "src/socket/asynchronous/lock.rs",
     "src/socket/side/inbound.rs",
     "src/socket/side/outbound.rs",
 ];

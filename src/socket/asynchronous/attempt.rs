@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Makes one attempt, out of turn if nobody has it, without waiting.
+    /// Makes one attempt, without the lock if nobody holds it, and without waiting.
     pub(super) fn attempt<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
         if self.core.is_closing() {
             return Err(error::closed());
@@ -22,7 +22,7 @@ impl AsyncSocket {
         O::check(self.core.kind())?;
         {
             let mut half = self.core.half::<O::Side>();
-            if half.turn.is_taken() {
+            if half.lock.is_taken() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             // What is known may be old: nobody has to watch a socket that is only tried.

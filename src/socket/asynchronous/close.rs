@@ -34,8 +34,8 @@ impl AsyncSocket {
             return Ok(());
         }
         self.core.begin_close();
-        // Who has the turn to send was woken: it leaves when it is resumed, and what it has begun
-        // goes to the queue. One that nobody polls any more must not hold this up.
+        // Who holds the lock of sending was woken: it leaves when it is resumed, and what it has
+        // begun goes to the queue. One that nobody polls any more must not hold this up.
         for _ in 0..PATIENCE {
             if !self.core.is_writer_leaving() {
                 break;
@@ -55,5 +55,5 @@ impl AsyncSocket {
     }
 }
 
-/// Resumes of others that `close` waits for a verb to leave its turn.
+/// Resumes of others that `close` waits for a verb to give up its lock.
 const PATIENCE: usize = 8;

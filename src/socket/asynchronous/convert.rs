@@ -101,7 +101,7 @@ impl std::error::Error for Refused {
 }
 
 impl From<Refused> for io::Error {
-    /// The reason; the socket is dropped.
+    /// Gives the reason; the socket is dropped.
     fn from(refused: Refused) -> io::Error {
         refused.error
     }

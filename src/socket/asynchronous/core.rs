@@ -1,4 +1,4 @@
-//! Shared state of an asynchronous socket: descriptor, sides, turns, registration.
+//! Shared state of an asynchronous socket: descriptor, sides, locks, registration.
 //!
 //! All handles to one socket, and whatever scheduler watches it, share one [`Core`]. It stays on
 //! its thread. Rules:
@@ -24,7 +24,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use super::turn::Turn;
+use super::lock::Lock;
 #[cfg(feature = "tls")]
 use crate::socket::{
     gate::Gate,
@@ -47,11 +47,11 @@ use crate::{
 /// Odd, and far from every small number times any other.
 const SPREAD: u32 = 0x9e37_79b1;
 
-/// One direction: its state and whose turn it is.
+/// One direction: its state and its lock.
 #[derive(Default)]
 pub(crate) struct Half<S> {
     pub(crate) side: S,
-    pub(crate) turn: Turn,
+    pub(crate) lock: Lock,
 }
 
 /// Both directions.
@@ -100,7 +100,7 @@ enum Life {
     Closed,
 }
 
-/// See the module's page.
+/// Keeps what the handles to one socket share.
 pub(crate) struct Core {
     state: RefCell<State>,
     kind: Kind,
@@ -123,8 +123,8 @@ impl Core {
                 link: Some(parts.link),
                 binding: None,
                 halves: Halves {
-                    read: Half { side: parts.read, turn: Turn::default() },
-                    write: Half { side: parts.write, turn: Turn::default() },
+                    read: Half { side: parts.read, lock: Lock::default() },
+                    write: Half { side: parts.write, lock: Lock::default() },
                 },
                 #[cfg(feature = "tls")]
                 gate: parts.gate,
@@ -160,7 +160,7 @@ impl Core {
         self.life.get() != Life::Open
     }
 
-    /// The descriptor's number; once the socket is closed, that of an inert one.
+    /// Gives the descriptor's number; once the socket is closed, that of an inert one.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         let state = self.state.borrow();
         let link = state.link.as_ref().expect("a handle's socket is not taken apart");
@@ -170,22 +170,22 @@ impl Core {
         unsafe { BorrowedFd::borrow_raw(link.sys().fd().as_raw_fd()) }
     }
 
-    /// Whether somebody else owns the descriptor.
+    /// Tells whether somebody else owns the descriptor.
     pub(crate) fn is_borrowed(&self) -> bool {
         self.state.borrow().link.as_ref().is_some_and(|link| link.sys().is_borrowed())
     }
 
-    /// Whether a send is known to find no room.
+    /// Tells whether a send is known to find no room.
     pub(crate) fn is_full(&self) -> bool {
         self.state.borrow().halves.write.side.is_full()
     }
 
-    /// Whether `close` has not come to its end.
+    /// Tells whether `close` has not come to its end.
     pub(crate) fn is_open(&self) -> bool {
         self.life.get() != Life::Closed
     }
 
-    /// Whether something was received and not taken.
+    /// Tells whether something was received and not taken.
     pub(crate) fn has_received(&self) -> bool {
         let state = self.state.borrow();
         !state.halves.read.side.held().is_empty()
@@ -263,7 +263,7 @@ impl Core {
         result
     }
 
-    /// Steps an operation once, whoever's turn it is.
+    /// Steps an operation once, whoever holds the lock.
     pub(crate) fn step<O: Op>(&self, op: &mut O) -> Progress<O::Output> {
         let progress = {
             let state = &mut *self.state.borrow_mut();
@@ -279,7 +279,7 @@ impl Core {
         progress
     }
 
-    /// Steps the operation of a verb, unless it comes anew and another one has the turn: then
+    /// Steps the operation of a verb, unless it comes anew and another one holds the lock: then
     /// `None`. What a verb that is done has queued is flushed at the end of the engine's turn.
     #[inline]
     pub(crate) fn step_on<O: Op>(
@@ -291,7 +291,7 @@ impl Core {
         let (progress, flush) = {
             let state = &mut *self.state.borrow_mut();
             let half = O::Side::pick(&mut state.halves);
-            if half.turn.is_taken() && comes_anew {
+            if half.lock.is_taken() && comes_anew {
                 return None;
             }
             match &state.link {
@@ -314,7 +314,7 @@ impl Core {
         Some(progress)
     }
 
-    /// A number that changes with each byte that moves without the verb's own doing.
+    /// Gives a number that changes with each byte that moves without the verb's own doing.
     pub(crate) fn moved<S: Side>(&self) -> u32 {
         let link = |link: &Link| link.moved(S::DIRECTION);
         let records = self.state.borrow().link.as_ref().map_or(0, link);
@@ -322,18 +322,18 @@ impl Core {
         self.half::<S>().side.moved().wrapping_mul(SPREAD).wrapping_add(records)
     }
 
-    /// Whether TLS is spoken on it.
+    /// Tells whether TLS is spoken on it.
     pub(crate) fn is_secure(&self) -> bool {
         self.state.borrow().link.as_ref().is_some_and(Link::is_secure)
     }
 
-    /// Whether TLS has records that are still to be sent.
+    /// Tells whether TLS has records that are still to be sent.
     pub(crate) fn has_pending(&self) -> bool {
         self.state.borrow().link.as_ref().is_some_and(Link::has_pending)
     }
 
-    /// Whether a verb may not go on: the socket is being closed, and the verb is no part of that,
-    /// or it is closed, when there is nothing left to close either.
+    /// Tells whether a verb may not go on: the socket is being closed, and the verb is no part of
+    /// that, or it is closed, when there is nothing left to close either.
     #[inline]
     pub(crate) fn refuses<O: Op>(&self) -> bool {
         self.is_closing() && !(O::CLOSES && self.is_open())

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::{coro, time::sleep};
 
-    /// A socket that has an address, and listens where there is a backlog.
+    /// Makes a socket that has an address, and listens where there is a backlog.
     fn listener(backlog: Option<i32>) -> (Socket, Address) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// The next connection whose handshake is done.
+    /// Gives the next connection whose handshake is done.
     pub(super) async fn accept_secure(
         &self,
         tls: Tls,

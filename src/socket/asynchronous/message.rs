@@ -94,7 +94,7 @@ impl AsyncSocket {
     ///
     /// # Errors
     /// `WouldBlock` if as much is queued as [`AsyncSocket::set_queue_limit`] allows and cannot
-    /// leave now, or if a verb has this direction's turn; otherwise as [`AsyncSocket::send_msg`].
+    /// leave now, or if a verb holds this direction's lock; otherwise as [`AsyncSocket::send_msg`].
     pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
         self.try_queue(Tried::Message(payload))
     }
@@ -127,7 +127,7 @@ impl AsyncSocket {
         tried.check(self.core.kind())?;
         let settings = self.core.settings();
         let queued = self.core.with_writing(|link, half| {
-            if half.turn.is_taken() {
+            if half.lock.is_taken() {
                 return Ok(false);
             }
             half.side.refill();

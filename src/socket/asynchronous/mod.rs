@@ -4,7 +4,7 @@
 //! - `create.rs` makes and connects sockets, `listen.rs` accepts connections,
 //!   with TLS in `handshakes.rs`;
 //! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs, `attempt.rs` those that never wait;
-//! - `verb.rs` is the future that drives an operation, `turn.rs` whose turn it is;
+//! - `verb.rs` is the future that drives an operation, `lock.rs` the lock of a direction;
 //! - `core.rs` is the state that the handles of a socket share.
 //!
 //! Unsafe: the way to `sys/` for sockets whose descriptor somebody else owns.
@@ -20,11 +20,11 @@ mod face;
 #[cfg(feature = "tls")]
 mod handshakes;
 mod listen;
+mod lock;
 mod message;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
-mod turn;
 mod verb;
 
 use std::{
@@ -228,7 +228,7 @@ impl AsyncSocket {
         self.core.with_sys(|sys| Ok(sys.listen(backlog)?))
     }
 
-    /// The address the socket is bound to.
+    /// Gives the address the socket is bound to.
     ///
     /// # Errors
     /// The system's.
@@ -237,7 +237,7 @@ impl AsyncSocket {
         self.core.with_sys(|sys| Ok(sys.local_addr()?))
     }
 
-    /// The address it is connected to.
+    /// Gives the address it is connected to.
     ///
     /// # Errors
     /// The system's, `ENOTCONN` among them.
@@ -246,7 +246,7 @@ impl AsyncSocket {
         self.core.with_sys(|sys| Ok(sys.peer_addr()?))
     }
 
-    /// The pending error of the socket, taken (`SO_ERROR`).
+    /// Gives the pending error of the socket, taken (`SO_ERROR`).
     ///
     /// # Errors
     /// The system's, about asking.
@@ -273,7 +273,7 @@ impl AsyncSocket {
         self.core.set(|settings| settings.set_timeout(timeout));
     }
 
-    /// The timeout in force.
+    /// Gives the timeout in force.
     #[doc(alias = "gettimeout")]
     pub fn timeout(&self) -> Option<Duration> {
         self.core.settings().timeout()
@@ -295,8 +295,8 @@ impl AsyncSocket {
         self.core.set(|settings| settings.set_queue_limit(max));
     }
 
-    /// Whether small messages wait for the end of the turn to leave together (default), or each
-    /// leaves at once.
+    /// Sets whether small messages wait for the end of the turn to leave together (default), or
+    /// each leaves at once.
     pub fn set_coalescing(&self, coalescing: bool) {
         self.core.set(|settings| settings.coalescing = coalescing);
     }
@@ -317,7 +317,7 @@ impl Drop for AsyncSocket {
 }
 
 impl AsFd for AsyncSocket {
-    /// The descriptor; of a closed socket, one that is inert but still this socket's.
+    /// Gives the descriptor; of a closed socket, one that is inert but still this socket's.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.fd()
     }

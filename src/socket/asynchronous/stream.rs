@@ -349,19 +349,19 @@ impl AsyncSocket {
     /// As [`AsyncSocket::recv`], but never waits; usable outside a scheduler, too.
     ///
     /// # Errors
-    /// `WouldBlock` if nothing is there, or if a verb has this direction's turn; the system's.
+    /// `WouldBlock` if nothing is there, or if a verb holds this direction's lock; the system's.
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.attempt(Recv(buffer))
     }
 
-    /// Whether bytes were received and not taken: messages that came with an earlier one, say. They
-    /// are the next verb's; whoever reads the descriptor itself misses them.
+    /// Tells whether bytes were received and not taken: messages that came with an earlier one,
+    /// say. They are the next verb's; whoever reads the descriptor itself misses them.
     pub fn has_received(&self) -> bool {
         self.core.has_received()
     }
 
-    /// Whether the socket is known to have no room for more to send: what is queued now leaves only
-    /// when the peer has read.
+    /// Tells whether the socket is known to have no room for more to send: what is queued now
+    /// leaves only when the peer has read.
     ///
     /// `false` may be old: that a socket is full is known only after a send has found it so.
     pub fn is_full(&self) -> bool {
@@ -371,7 +371,7 @@ impl AsyncSocket {
     /// As [`AsyncSocket::send`], but never waits; usable outside a scheduler, too.
     ///
     /// # Errors
-    /// `WouldBlock` if there is no room, or if a verb has this direction's turn; the system's.
+    /// `WouldBlock` if there is no room, or if a verb holds this direction's lock; the system's.
     pub fn try_send(&self, buffer: &[u8]) -> io::Result<usize> {
         self.attempt(Send(buffer))
     }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     core::Core,
-    turn::{Left, Ticket},
+    lock::{Left, Ticket},
 };
 use crate::{
     coro::{Alarm, Waiter, current, engine::Engine},
@@ -24,14 +24,14 @@ use crate::{
     sys::Direction,
 };
 
-/// Steps an operation of a verb that has the turn, or comes anew.
-struct InTurn<'a> {
+/// Steps an operation of a verb that has the lock, or comes anew.
+struct Locked<'a> {
     core: &'a Rc<Core>,
     engine: &'a Engine,
     comes_anew: bool,
 }
 
-impl<S: Side> Lend<S> for InTurn<'_> {
+impl<S: Side> Lend<S> for Locked<'_> {
     #[inline]
     fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>> {
         self.core.step_on(self.engine, op, self.comes_anew)
@@ -42,9 +42,9 @@ impl<S: Side> Lend<S> for InTurn<'_> {
     }
 }
 
-/// The future of a verb: takes its turn, steps, waits.
+/// The future of a verb: takes its direction's lock, steps, waits.
 ///
-/// Dropping it passes the turn on and calls [`Op::give_up`].
+/// Dropping it passes the lock on and calls [`Op::give_up`].
 #[must_use = "a verb does nothing unless awaited"]
 pub(crate) struct Verb<'a, O: Op> {
     core: &'a Rc<Core>,
@@ -62,7 +62,7 @@ enum Stage {
     /// It has let others go first.
     SteppedBack,
     InLine(Ticket),
-    HasTurn,
+    HasLock,
     Over,
 }
 
@@ -71,8 +71,8 @@ impl<'a, O: Op> Verb<'a, O> {
         Verb { core, op, stage: Stage::Fresh, alarm: None, moved: 0 }
     }
 
-    /// What most verbs do is all in here: the system call at once, and done, or, having waited,
-    /// again and done.
+    /// Does all that most verbs need: the system call at once, and done, or, having waited, again
+    /// and done.
     #[inline]
     fn poll_on(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         let core = self.core;
@@ -86,10 +86,10 @@ impl<'a, O: Op> Verb<'a, O> {
                 return Poll::Pending;
             }
             O::check(core.kind())?;
-        } else if self.stage != Stage::HasTurn && !self.is_called(cx) {
+        } else if self.stage != Stage::HasLock && !self.is_called(cx) {
             return self.pend(engine, cx);
         }
-        match self.op.attempt(&mut InTurn { core, engine, comes_anew }) {
+        match self.op.attempt(&mut Locked { core, engine, comes_anew }) {
             // The usual way looks once at what has come out, and then at this.
             Some(Progress::Done(Ok(value))) => {
                 if !comes_anew {
@@ -127,23 +127,23 @@ impl<'a, O: Op> Verb<'a, O> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<O::Output>> {
         let waiter = Waiter::of(cx.waker());
-        let ticket = self.core.half::<O::Side>().turn.queue(waiter);
+        let ticket = self.core.half::<O::Side>().lock.queue(waiter);
         self.stage = Stage::InLine(ticket);
         self.pend(engine, cx)
     }
 
-    /// Whether the verb in line was called, and so has the turn.
+    /// Tells whether the verb in line was called, and so has the lock.
     #[cold]
     fn is_called(&mut self, cx: &mut Context<'_>) -> bool {
         let Stage::InLine(ticket) = self.stage else {
             panic!("{} was polled after it was ready", O::VERB)
         };
         let waiter = Waiter::of(cx.waker());
-        let (called, old) = self.core.half::<O::Side>().turn.called(ticket, waiter);
+        let (called, old) = self.core.half::<O::Side>().lock.called(ticket, waiter);
         // It may be foreign code, and look at the socket.
         drop(old);
         if called {
-            self.stage = Stage::HasTurn;
+            self.stage = Stage::HasLock;
             self.alarm = None;
         }
         called
@@ -151,7 +151,7 @@ impl<'a, O: Op> Verb<'a, O> {
 
     /// Parks until the direction is ready.
     fn wait(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
-        self.hold_turn(cx);
+        self.hold_lock(cx);
         if O::Side::DIRECTION == Direction::Read && self.core.has_pending() {
             // TLS may have to answer what it reads, and had no room to.
             self.core.mark_dirty(engine);
@@ -162,14 +162,14 @@ impl<'a, O: Op> Verb<'a, O> {
         self.pend(engine, cx)
     }
 
-    /// Goes on, in its turn, when the others have been resumed and the driver was asked.
+    /// Goes on, with the lock, when the others have been resumed and the driver was asked.
     #[cold]
     fn let_others_go_first(
         &mut self,
         engine: &Engine,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<O::Output>> {
-        self.hold_turn(cx);
+        self.hold_lock(cx);
         if self.core.has_pending() {
             self.core.mark_dirty(engine);
         }
@@ -182,17 +182,17 @@ impl<'a, O: Op> Verb<'a, O> {
     }
 
     #[inline(always)]
-    fn hold_turn(&mut self, cx: &mut Context<'_>) {
+    fn hold_lock(&mut self, cx: &mut Context<'_>) {
         let waker = cx.waker();
         let mut half = self.core.half::<O::Side>();
         if matches!(self.stage, Stage::Fresh | Stage::SteppedBack) {
-            half.turn.take();
-            self.stage = Stage::HasTurn;
+            half.lock.take();
+            self.stage = Stage::HasLock;
         }
-        if !half.turn.wakes(waker) {
+        if !half.lock.wakes(waker) {
             drop(half);
             let waker = Waiter::of(waker);
-            let old = self.core.half::<O::Side>().turn.wait(waker);
+            let old = self.core.half::<O::Side>().lock.wait(waker);
             drop(old);
         }
     }
@@ -217,7 +217,8 @@ impl<'a, O: Op> Verb<'a, O> {
         Poll::Pending
     }
 
-    /// A number that changes with each byte that moves, the queue's before the verb's among them.
+    /// Gives a number that changes with each byte that moves, the queue's before the verb's among
+    /// them.
     fn moved(&self) -> u32 {
         let side = self.core.moved::<O::Side>();
         side.wrapping_add(self.op.moved() as u32)
@@ -233,33 +234,33 @@ impl<'a, O: Op> Verb<'a, O> {
         if result.is_err() {
             self.leave();
         } else {
-            self.pass_turn();
+            self.pass_lock();
         }
         Poll::Ready(result)
     }
 
-    /// Ends without a result: gives up, then passes the turn on.
+    /// Ends without a result: gives up, then passes the lock on.
     fn leave(&mut self) -> bool {
-        let waits = matches!(self.stage, Stage::InLine(_) | Stage::HasTurn);
+        let waits = matches!(self.stage, Stage::InLine(_) | Stage::HasLock);
         let queued = waits && self.op.give_up(&mut self.core.half::<O::Side>().side);
         // Readiness may have been told to this verb alone, and the queue waits for it, too.
-        if self.stage == Stage::HasTurn && O::Side::DIRECTION == Direction::Write {
+        if self.stage == Stage::HasLock && O::Side::DIRECTION == Direction::Write {
             self.core.mark_dirty_where_bound();
         }
-        self.pass_turn();
+        self.pass_lock();
         queued
     }
 
-    fn pass_turn(&mut self) {
+    fn pass_lock(&mut self) {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         if matches!(stage, Stage::Fresh | Stage::SteppedBack | Stage::Over) {
             return;
         }
         let mut half = self.core.half::<O::Side>();
         let left = match stage {
-            Stage::InLine(ticket) => half.turn.leave(ticket),
-            _ if !O::CLOSES && half.turn.is_seized() => Left::default(),
-            _ => half.turn.pass(),
+            Stage::InLine(ticket) => half.lock.leave(ticket),
+            _ if !O::CLOSES && half.lock.is_seized() => Left::default(),
+            _ => half.lock.pass(),
         };
         drop(half);
         self.alarm = None;
@@ -285,7 +286,7 @@ impl<O: Op> Future for Verb<'_, O> {
 impl<O: Op> Drop for Verb<'_, O> {
     #[inline]
     fn drop(&mut self) {
-        if matches!(self.stage, Stage::InLine(_) | Stage::HasTurn) {
+        if matches!(self.stage, Stage::InLine(_) | Stage::HasLock) {
             self.leave();
         }
     }

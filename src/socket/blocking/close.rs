@@ -1,5 +1,5 @@
-//! How a blocking socket is closed: its waiters are woken, what is queued leaves, the peer has all of
-//! it.
+//! How a blocking socket is closed: its waiters are woken, what is queued leaves, the peer has all
+//! of it.
 
 use std::{io, net::Shutdown, sync::atomic::Ordering};
 
@@ -21,8 +21,8 @@ impl BlockingSocket {
     /// of the descriptor, too (dup(2), `try_clone`, a child of fork(2)).
     ///
     /// # Errors
-    /// As there. `BrokenPipe` if another thread waits to send, behind what was queued: its wait is
-    /// ended, and what was queued is lost.
+    /// As [`AsyncSocket::close`]. `BrokenPipe` if another thread waits to send, behind what was
+    /// queued: its wait is ended, and what was queued is lost.
     pub fn close(&self) -> io::Result<()> {
         if self.twin.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -50,7 +50,7 @@ impl BlockingSocket {
 }
 
 impl Twin {
-    /// Ends sending while another thread has the turn, which is woken by that and told. What verbs
+    /// Ends sending while another thread has the lock, which is woken by that and told. What verbs
     /// have taken before has to arrive all the same.
     fn end_under_a_sender(&self) -> io::Result<()> {
         let until = Driver::now() + LONGEST;

@@ -78,7 +78,7 @@ impl std::error::Error for BlockingRefused {
 }
 
 impl From<BlockingRefused> for io::Error {
-    /// The reason; the socket is dropped.
+    /// Gives the reason; the socket is dropped.
     fn from(refused: BlockingRefused) -> io::Error {
         refused.error
     }

@@ -28,7 +28,7 @@ impl BlockingSocket {
     /// Makes a listening socket, see [`AsyncSocket::create_server`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::create_server`].
     pub fn create_server(address: impl ToAddress) -> io::Result<BlockingSocket> {
         bound(&address, "create_server", Type::STREAM)
     }
@@ -36,7 +36,7 @@ impl BlockingSocket {
     /// Connects to an address, see [`AsyncSocket::create_connection`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::create_connection`].
     pub fn create_connection(address: impl ToAddress) -> io::Result<BlockingSocket> {
         let target = address.to_target()?;
         let shown = target.to_string();
@@ -47,7 +47,7 @@ impl BlockingSocket {
     /// Makes a datagram socket bound to an address, see [`AsyncSocket::create_datagram`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::create_datagram`].
     pub fn create_datagram(address: impl ToAddress) -> io::Result<BlockingSocket> {
         bound(&address, "create_datagram", Type::DGRAM)
     }
@@ -150,5 +150,60 @@ fn wait(attempts: &[Attempt], until: Option<Instant>) -> io::Result<()> {
             Ok(())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpStream};
+
+    use socket2::{Domain, Socket};
+
+    use super::*;
+
+    /// Makes a socket that has an address, and listens where there is a backlog.
+    fn listener(backlog: Option<i32>) -> (Socket, Address) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        if let Some(backlog) = backlog {
+            socket.listen(backlog).unwrap();
+        }
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, address.into())
+    }
+
+    /// One that the system refuses at once.
+    fn unreachable() -> Address {
+        "255.255.255.255:9".parse().unwrap()
+    }
+
+    fn winner(addresses: &[&Address]) -> io::Result<Address> {
+        let addresses = addresses.iter().map(|address| (*address).clone()).collect();
+        Ok(connect_to_any(addresses)?.peer_addr()?)
+    }
+
+    #[test]
+    fn an_address_that_fails_is_followed_by_the_next_at_once() {
+        let ((_refusing, refused), (_good, good)) = (listener(None), listener(Some(8)));
+        assert_eq!(winner(&[&refused, &unreachable(), &refused, &good]).unwrap(), good);
+    }
+
+    #[test]
+    fn a_silent_address_is_overtaken_after_the_delay() {
+        // Its queue is full, so that the system does not answer.
+        let ((_silent, silent), (_good, good)) = (listener(Some(0)), listener(Some(8)));
+        let _first = TcpStream::connect(silent.socket_addr().unwrap()).unwrap();
+        let before = Instant::now();
+        assert_eq!(winner(&[&silent, &good]).unwrap(), good);
+        assert!(before.elapsed() >= resolve::ATTEMPT_DELAY);
+    }
+
+    #[test]
+    fn when_all_fail_the_first_failure_is_told() {
+        let (_refusing, refused) = listener(None);
+        let kind = |addresses: &[&Address]| winner(addresses).unwrap_err().kind();
+        assert_eq!(kind(&[&refused, &unreachable()]), io::ErrorKind::ConnectionRefused);
+        assert_ne!(kind(&[&unreachable(), &refused]), io::ErrorKind::ConnectionRefused);
+        assert_eq!(kind(&[]), io::ErrorKind::NotFound);
     }
 }

@@ -1,8 +1,8 @@
 //! One direction of a blocking socket: its state, for one thread at a time.
 //!
-//! The threads' counterpart of `turn.rs`: first come, first served, and whoever waits for the turn
-//! does so no longer than until its deadline, which a `Mutex` of the standard library cannot do.
-//! The state is moved out while it is used; the mutex is held only for that.
+//! The threads' counterpart of `asynchronous/lock.rs`: first come, first served, and whoever waits
+//! for the lock does so no longer than until its deadline, which a `Mutex` of the standard library
+//! cannot do. The state is moved out while it is used; the mutex is held only for that.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use std::{
 
 use crate::driver::Driver;
 
-/// See the module's page.
+/// Keeps the state of a direction, and who waits for it.
 pub(super) struct Exclusive<S> {
     state: Mutex<State<S>>,
     passed: Condvar,
@@ -24,14 +24,14 @@ pub(super) struct Exclusive<S> {
 struct State<S> {
     /// `None` while a thread has it.
     side: Option<S>,
-    /// Nobody but this thread takes the turn, which it has and does not use.
+    /// Nobody but this thread takes the lock, which it has and does not use.
     reserved: Option<ThreadId>,
     last: u64,
     line: VecDeque<u64>,
 }
 
 impl<S> State<S> {
-    /// Whether who comes now need not stand in line.
+    /// Tells whether who comes now need not stand in line.
     fn is_free(&self) -> bool {
         match self.reserved {
             None => self.line.is_empty(),
@@ -40,13 +40,13 @@ impl<S> State<S> {
     }
 }
 
-/// The turn; dropping it passes it on.
+/// The lock, held; dropping it passes it on.
 pub(super) struct Taken<'a, S> {
     lock: &'a Exclusive<S>,
     side: Option<S>,
 }
 
-/// The turn of a thread that runs other code for a moment, which may use the turn in this thread;
+/// The lock of a thread that runs other code for a moment, which may use it in this thread;
 /// dropping it passes it on.
 pub(super) struct Reserved<'a, S> {
     lock: &'a Exclusive<S>,
@@ -60,7 +60,7 @@ impl<S> Exclusive<S> {
         Exclusive { state: Mutex::new(state), passed: Condvar::new() }
     }
 
-    /// Takes the turn if nobody has it or waits for it.
+    /// Takes the lock if nobody has it or waits for it.
     pub(super) fn try_take(&self) -> Option<Taken<'_, S>> {
         let mut state = self.state();
         let side = if state.is_free() { state.side.take() } else { None };
@@ -68,7 +68,7 @@ impl<S> Exclusive<S> {
         side.map(|side| Taken { lock: self, side: Some(side) })
     }
 
-    /// Waits for the turn; `None` when the deadline has come first. Every `ask.0` it calls `ask.1`,
+    /// Waits for the lock; `None` when the deadline has come first. Every `ask.0` it calls `ask.1`,
     /// which may end the wait with an error.
     pub(super) fn take(
         &self,
@@ -114,14 +114,14 @@ impl<S> Exclusive<S> {
 
     fn leave(&self, mut state: MutexGuard<'_, State<S>>, ticket: u64) {
         state.line.retain(|waiting| *waiting != ticket);
-        // It may have been this one's turn.
+        // It may have been this one who was next.
         self.passed.notify_all();
     }
 
-    /// The state, once no thread uses it any more.
+    /// Gives the state, once no thread uses it any more.
     pub(super) fn into_inner(self) -> S {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        state.side.expect("the turn borrows the lock, so nobody has it")
+        state.side.expect("who holds it borrows it, so nobody does")
     }
 
     fn state(&self) -> MutexGuard<'_, State<S>> {
@@ -130,7 +130,7 @@ impl<S> Exclusive<S> {
 }
 
 impl<'a, S> Taken<'a, S> {
-    /// Lends the turn to this thread alone; the line waits on.
+    /// Lends the lock to this thread alone; the line waits on.
     pub(super) fn reserve(mut self) -> Reserved<'a, S> {
         let mut state = self.lock.state();
         state.side = self.side.take();
@@ -141,7 +141,7 @@ impl<'a, S> Taken<'a, S> {
 }
 
 impl<'a, S> Reserved<'a, S> {
-    /// Goes on with the turn.
+    /// Goes on with the lock.
     pub(super) fn resume(self) -> Taken<'a, S> {
         let side = self.lock.state().side.take();
         let side = side.expect("this thread alone takes it, and has given it back");
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_gives_up_waiting_lets_the_next_have_the_turn() {
+    fn whoever_gives_up_waiting_lets_the_next_have_the_lock() {
         let lock = Exclusive::new(0);
         let taken = lock.try_take().unwrap();
         assert!(lock.try_take().is_none());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_turn_is_for_its_thread_alone_and_the_line_waits_on() {
+    fn a_reserved_lock_is_for_its_thread_alone_and_the_line_waits_on() {
         let lock = Exclusive::new(Vec::new());
         let reserved = lock.try_take().unwrap().reserve();
         thread::scope(|scope| {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_taken_in_the_order_of_asking() {
+    fn locks_are_taken_in_the_order_of_asking() {
         let lock = Exclusive::new(Vec::new());
         let first = lock.try_take().unwrap();
         thread::scope(|scope| {

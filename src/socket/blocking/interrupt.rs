@@ -11,11 +11,11 @@ type Check = Rc<dyn Fn() -> io::Result<()>>;
 
 thread_local! {
     static CHECK: RefCell<Option<Check>> = const { RefCell::new(None) };
-    /// The turns that this thread has, or waits for, below whoever is being asked, by address.
+    /// The locks that this thread has, or waits for, below whoever is being asked, by address.
     static BELOW: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How long a thread that can be interrupted waits for its turn before it asks: a condition
+/// How long a thread that can be interrupted waits for a lock before it asks: a condition
 /// variable is not ended by a signal.
 pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
@@ -25,8 +25,8 @@ pub(crate) fn set(check: impl Fn() -> io::Result<()> + 'static) {
     drop(old);
 }
 
-/// Asks what this thread has been told to ask, while it has a turn or waits for it.
-pub(crate) fn check<T>(turn: &T) -> io::Result<()> {
+/// Asks what this thread has been told to ask, while it has a lock or waits for it.
+pub(crate) fn check<T>(lock: &T) -> io::Result<()> {
     struct Above;
     impl Drop for Above {
         fn drop(&mut self) {
@@ -34,17 +34,17 @@ pub(crate) fn check<T>(turn: &T) -> io::Result<()> {
         }
     }
     let Some(check) = CHECK.with_borrow(Clone::clone) else { return Ok(()) };
-    BELOW.with_borrow_mut(|below| below.push(ptr::from_ref(turn).addr()));
+    BELOW.with_borrow_mut(|below| below.push(ptr::from_ref(lock).addr()));
     let _above = Above;
     // An error and no panic, so that a message which has begun to leave is queued whole.
     foreign::contain("the function of on_interrupt", || check())
         .unwrap_or_else(|| Err(io::Error::other("the function of on_interrupt has panicked")))
 }
 
-/// Refuses to wait for a turn that this very thread has, or waits for, below: it would do so for
+/// Refuses to wait for a lock that this very thread has, or waits for, below: it would do so for
 /// ever.
-pub(crate) fn refuse_below<T>(turn: &T) -> io::Result<()> {
-    let address = ptr::from_ref(turn).addr();
+pub(crate) fn refuse_below<T>(lock: &T) -> io::Result<()> {
+    let address = ptr::from_ref(lock).addr();
     if BELOW.with_borrow(|below| below.contains(&address)) {
         let text = "this thread is in the middle of a verb in that direction of the socket, whose \
                     wait a signal has interrupted";
@@ -53,7 +53,7 @@ pub(crate) fn refuse_below<T>(turn: &T) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this thread asks anybody.
+/// Tells whether this thread asks anybody.
 pub(crate) fn is_set() -> bool {
     CHECK.with_borrow(Option::is_some)
 }

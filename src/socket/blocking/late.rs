@@ -105,7 +105,7 @@ impl Late {
         false
     }
 
-    /// Whether nothing is left to be done: all has arrived, or is lost, and the log was told.
+    /// Tells whether nothing is left to be done: all has arrived, or is lost, and the log was told.
     fn is_done(&mut self) -> bool {
         let progress = self.go_on();
         drop_spent();

@@ -1,6 +1,6 @@
 //! `BlockingSocket`: the same operations, driven by poll(2), for plain threads.
 //!
-//! Each direction has a lock (`exclusive.rs`), which is its turn: a verb holds it until it is done.
+//! Each direction has a lock (`exclusive.rs`): a verb holds it until it is done.
 //! `close` marks the socket, shuts it down, which wakes whoever waits in poll(2), and puts an
 //! inert descriptor in its place. Composite operations (`op/composite.rs`) are those of the other
 //! face, whose waiting happens in the call here (`face.rs`), so they behave the same.
@@ -39,7 +39,7 @@ use self::{
     twin::{Kernel, Twin},
 };
 #[cfg(doc)]
-use crate::AsyncSocket;
+use crate::socket::AsyncSocket;
 use crate::{
     addr::{Address, ToAddress},
     error,
@@ -123,8 +123,8 @@ impl BlockingSocket {
         Ok(BlockingSocket::from_parts(unsafe { Sys::borrow(fd)? }.into()))
     }
 
-    /// Whether bytes were received and not taken, see [`AsyncSocket::has_received`]. While another
-    /// thread receives it is `true`: nobody can say that nothing is there.
+    /// Tells whether bytes were received and not taken, see [`AsyncSocket::has_received`]. While
+    /// another thread receives it is `true`: nobody can say that nothing is there.
     pub fn has_received(&self) -> bool {
         let held = self.twin.read.try_take().is_none_or(|side| !side.held().is_empty());
         held || self.twin.link.has_plaintext()
@@ -166,7 +166,7 @@ impl BlockingSocket {
     /// Binds to a local address, see [`AsyncSocket::bind`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::bind`].
     pub fn bind(&self, address: impl ToAddress) -> io::Result<()> {
         let address = numeric(&address, "bind")?;
         let bound = self.with_sys(|sys| Ok(sys.bind(&address)?));
@@ -176,12 +176,12 @@ impl BlockingSocket {
     /// Starts listening, see [`AsyncSocket::listen`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::listen`].
     pub fn listen(&self, backlog: i32) -> io::Result<()> {
         self.with_sys(|sys| Ok(sys.listen(backlog)?))
     }
 
-    /// The address the socket is bound to.
+    /// Gives the address the socket is bound to.
     ///
     /// # Errors
     /// The system's.
@@ -189,7 +189,7 @@ impl BlockingSocket {
         self.with_sys(|sys| Ok(sys.local_addr()?))
     }
 
-    /// The address it is connected to.
+    /// Gives the address it is connected to.
     ///
     /// # Errors
     /// The system's.
@@ -197,7 +197,7 @@ impl BlockingSocket {
         self.with_sys(|sys| Ok(sys.peer_addr()?))
     }
 
-    /// The pending error of the socket, taken (`SO_ERROR`).
+    /// Gives the pending error of the socket, taken (`SO_ERROR`).
     ///
     /// # Errors
     /// The system's, about asking.
@@ -215,7 +215,7 @@ impl BlockingSocket {
         lock(&self.twin.settings).set_timeout(timeout);
     }
 
-    /// The timeout in force.
+    /// Gives the timeout in force.
     pub fn timeout(&self) -> Option<Duration> {
         self.twin.settings().timeout()
     }
@@ -244,7 +244,7 @@ impl BlockingSocket {
     /// error of kind `Deadlock`.
     ///
     /// A signal that comes between two waits is found at the next one's end. A thread that waits
-    /// for its turn asks every 50 ms, since a signal does not end that wait. A panic of `check`
+    /// for a lock asks every 50 ms, since a signal does not end that wait. A panic of `check`
     /// goes to the log and ends the verb with an error.
     ///
     /// ```

@@ -4,7 +4,7 @@ use std::{io, sync::Weak};
 
 use super::{BlockingSocket, create, face::at_once, interrupt, twin::Twin};
 #[cfg(doc)]
-use crate::AsyncSocket;
+use crate::socket::AsyncSocket;
 use crate::{
     addr::ToAddress,
     error,
@@ -24,7 +24,7 @@ impl BlockingSocket {
     /// hands in its first verb, within the configuration's time.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::with_tls`].
     pub fn with_tls(self, tls: impl Into<Tls>) -> io::Result<BlockingSocket> {
         let tls = tls.into();
         self.with_link(may_intend)?;
@@ -35,7 +35,7 @@ impl BlockingSocket {
     /// Connects and speaks TLS, see [`AsyncSocket::create_tls_connection`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::create_tls_connection`].
     pub fn create_tls_connection(
         address: impl ToAddress,
         tls: &ClientTls,
@@ -53,7 +53,7 @@ impl BlockingSocket {
     /// Begins TLS in the middle of a conversation, see [`AsyncSocket::start_tls`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::start_tls`].
     pub fn start_tls(&self, tls: impl Into<Tls>) -> io::Result<()> {
         let tls = tls.into();
         self.flush()?;
@@ -84,7 +84,7 @@ impl Twin {
         self.settle(tls, shaken)
     }
 
-    /// What the outcome of a handshake's verb means for the handshake.
+    /// Tells what the outcome of a handshake's verb means for the handshake.
     fn settle(&self, tls: &Records, shaken: io::Result<()>) -> io::Result<()> {
         let Err(mut error) = shaken else { return Ok(()) };
         if tls.is_overdue() {

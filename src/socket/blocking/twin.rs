@@ -107,8 +107,8 @@ impl Twin {
         *lock(&self.settings)
     }
 
-    /// The settings that operations are stepped with: there is no turn at whose end a message could
-    /// leave, so each leaves at once.
+    /// Gives the settings that operations are stepped with: there is no turn at whose end a message
+    /// could leave, so each leaves at once.
     pub(super) fn stepping(&self) -> Settings {
         let mut settings = self.settings();
         settings.coalescing = false;
@@ -145,20 +145,20 @@ impl Twin {
         if !O::CLOSES {
             self.shake_first()?;
         }
-        let result = self.drive_in_turn(op, None);
+        let result = self.drive_locked(op, None);
         drop_spent();
         result
     }
 
     /// `until`: no longer than that, whatever the timeout is.
-    pub(super) fn drive_in_turn<O: Op>(
+    pub(super) fn drive_locked<O: Op>(
         &self,
         mut op: O,
         until: Option<Instant>,
     ) -> io::Result<O::Output> {
         self.check::<O>()?;
         let settings = self.stepping();
-        let mut side = self.turn::<O>(settings)?;
+        let mut side = self.lock::<O>(settings)?;
         if O::Side::DIRECTION == Direction::Write {
             self.link.promise();
         }
@@ -196,14 +196,15 @@ impl Twin {
                 }
             };
             if result.is_ok() && O::Side::DIRECTION == Direction::Write {
-                self.push_owed::<O>(deadline)?;
+                self.push_pending::<O>(deadline)?;
             }
             return self.unless_closed(&op, result);
         }
     }
 
-    /// What a verb has come to, though the socket is being closed: a close in another thread makes
-    /// itself known as whatever the system says then. What was received or sent before is not lost.
+    /// Tells what a verb has come to, though the socket is being closed: a close in another thread
+    /// makes itself known as whatever the system says then. What was received or sent before is not
+    /// lost.
     fn unless_closed<O: Op>(&self, op: &O, result: io::Result<O::Output>) -> io::Result<O::Output> {
         match result {
             Ok(value) if O::CLOSES || !op.is_nothing(&value) => Ok(value),
@@ -215,7 +216,7 @@ impl Twin {
 
     /// Waits until what TLS has taken and found no room has left: there is no scheduler that would
     /// send it. A failure is told by the next verb, and here, if the socket is closed meanwhile.
-    fn push_owed<O: Op>(&self, deadline: Option<Instant>) -> io::Result<()> {
+    fn push_pending<O: Op>(&self, deadline: Option<Instant>) -> io::Result<()> {
         while self.link.has_pending() {
             let meant = self.link.push().map_err(|error| meaning(Call::Send, error));
             let is_paused = meant == Err(Meaning::Pause);
@@ -235,14 +236,14 @@ impl Twin {
         Ok(())
     }
 
-    /// Runs an operation that calls code of the caller's to its end. Meanwhile the turn is lent to
+    /// Runs an operation that calls code of the caller's to its end. Meanwhile the lock is lent to
     /// that code, and to nobody else.
     pub(super) fn drive_around<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
         self.check::<O>()?;
         #[cfg(feature = "tls")]
         self.shake_first()?;
         let settings = self.stepping();
-        let mut lend = Alone { twin: self, settings, turn: None, is_paused: false };
+        let mut lend = Alone { twin: self, settings, lock: None, is_paused: false };
         let from_now = || settings.timeout().map(|timeout| Driver::now() + timeout);
         let mut deadline = None;
         let mut moved = 0;
@@ -255,10 +256,10 @@ impl Twin {
             let progress = match attempt {
                 Some(Progress::Done(result)) => return self.unless_closed(&op, result),
                 Some(progress) => progress,
-                None => unreachable!("who steps alone has the turn"),
+                None => unreachable!("who steps alone has the lock"),
             };
             // Not lent while it waits: code that a signal has run here would wait for itself.
-            let turn = lend.turn.take().map(Reserved::resume);
+            let lock = lend.lock.take().map(Reserved::resume);
             let now = self.link.moved(O::Side::DIRECTION);
             if deadline.is_none() || now != moved {
                 (deadline, moved) = (from_now(), now);
@@ -270,12 +271,12 @@ impl Twin {
             if !waited? {
                 return Err(error::timed_out(0, false));
             }
-            lend.turn = turn.map(Taken::reserve);
+            lend.lock = lock.map(Taken::reserve);
         }
     }
 
-    /// Waits for the turn of the operation's direction, no longer than the timeout.
-    pub(super) fn turn<O: Op>(&self, settings: Settings) -> io::Result<Taken<'_, O::Side>> {
+    /// Waits for the lock of the operation's direction, no longer than the timeout.
+    pub(super) fn lock<O: Op>(&self, settings: Settings) -> io::Result<Taken<'_, O::Side>> {
         let side = O::Side::pick(self);
         if let Some(taken) = side.try_take() {
             return Ok(taken);
@@ -317,7 +318,7 @@ impl Twin {
         Ok(deadline.is_none_or(|deadline| Driver::now() < deadline))
     }
 
-    /// Makes one attempt, unless a verb has the turn.
+    /// Makes one attempt, unless a verb has the lock.
     pub(super) fn attempt<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
         self.check::<O>()?;
         #[cfg(feature = "tls")]
@@ -335,29 +336,29 @@ impl Twin {
     }
 }
 
-/// Steps operations one by one, all in one turn.
+/// Steps operations one by one, all under one lock.
 struct Alone<'a, S> {
     twin: &'a Twin,
     settings: Settings,
-    turn: Option<Reserved<'a, S>>,
+    lock: Option<Reserved<'a, S>>,
     /// What was stepped last goes on after a pause.
     is_paused: bool,
 }
 
 impl<S: Side> Lend<S> for Alone<'_, S> {
     fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>> {
-        let turn = match self.turn.take() {
-            Some(turn) => Ok(turn.resume()),
-            None => self.twin.turn::<O>(self.settings),
+        let lock = match self.lock.take() {
+            Some(lock) => Ok(lock.resume()),
+            None => self.twin.lock::<O>(self.settings),
         };
-        let mut side = match turn {
+        let mut side = match lock {
             Ok(side) => side,
             Err(error) => return Some(Progress::Done(Err(error))),
         };
         side.refill();
         let progress = op.step(&self.twin.link, self.settings, &mut side);
         self.is_paused = side.is_paused();
-        self.turn = Some(side.reserve());
+        self.lock = Some(side.reserve());
         Some(progress)
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{BlockingSocket, face::at_once};
 #[cfg(doc)]
-use crate::AsyncSocket;
+use crate::socket::AsyncSocket;
 #[cfg(feature = "tls")]
 use crate::socket::{records::Records, start::Connecting};
 use crate::{
@@ -35,7 +35,7 @@ impl BlockingSocket {
     /// Connects to an address, see [`AsyncSocket::connect`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::connect`].
     pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let target = address.to_target()?;
         let connected = self.connect_to(&target);
@@ -63,7 +63,7 @@ impl BlockingSocket {
     /// Waits for the next connection, see [`AsyncSocket::accept`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::accept`].
     pub fn accept(&self) -> io::Result<(BlockingSocket, Address)> {
         #[cfg(feature = "tls")]
         let listener = self.tls(Records::listener).flatten().transpose()?;
@@ -87,7 +87,7 @@ impl BlockingSocket {
     /// Receives what is there, see [`AsyncSocket::recv`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv`].
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.twin.drive(Recv(buffer))
     }
@@ -95,25 +95,25 @@ impl BlockingSocket {
     /// Receives at most `max` bytes, see [`AsyncSocket::recv_bytes`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_bytes`].
     pub fn recv_bytes(&self, max: usize) -> io::Result<Bytes> {
         self.twin.drive(RecvBytes(max))
     }
 
-    /// Receives what is there and lends it, see [`AsyncSocket::recv_with`]. The turn is given back
+    /// Receives what is there and lends it, see [`AsyncSocket::recv_with`]. The lock is given back
     /// before `f` is called.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_with`].
     pub fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let lent = self.twin.drive(RecvLent::all())?;
         Ok(f(lent.bytes()))
     }
 
-    /// The same of at most `max` bytes, see [`AsyncSocket::recv_with_limit`].
+    /// Does the same with at most `max` bytes, see [`AsyncSocket::recv_with_limit`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_with_limit`].
     pub fn recv_with_limit<R>(&self, max: usize, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         let lent = self.twin.drive(RecvLent::limited(max))?;
         Ok(f(lent.bytes()))
@@ -123,7 +123,7 @@ impl BlockingSocket {
     /// from the socket in this thread; other threads wait meanwhile, so it must not wait for them.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_uninit`].
     pub fn recv_uninit<B: AsMut<[MaybeUninit<u8>]>>(
         &self,
         make: impl FnMut() -> B,
@@ -134,7 +134,7 @@ impl BlockingSocket {
     /// Looks at what is there, see [`AsyncSocket::peek`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::peek`].
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.twin.drive(Peek(buffer))
     }
@@ -142,7 +142,7 @@ impl BlockingSocket {
     /// Receives into several buffers, see [`AsyncSocket::recv_vectored`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_vectored`].
     pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.twin.drive(RecvVectored(buffers))
     }
@@ -150,7 +150,7 @@ impl BlockingSocket {
     /// Receives exactly `buffer.len()` bytes, see [`AsyncSocket::recv_all`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_all`].
     pub fn recv_all(&self, buffer: &mut [u8]) -> io::Result<()> {
         self.twin.drive(RecvAll { buffer, got: 0 })
     }
@@ -158,7 +158,7 @@ impl BlockingSocket {
     /// Receives exactly `count` bytes, see [`AsyncSocket::recv_all_bytes`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_all_bytes`].
     pub fn recv_all_bytes(&self, count: usize) -> io::Result<Bytes> {
         self.twin.drive(Gather::exactly(count))
     }
@@ -166,7 +166,7 @@ impl BlockingSocket {
     /// Receives up to and with a delimiter, see [`AsyncSocket::recv_until`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_until`].
     ///
     /// # Panics
     /// If `delimiter` is empty.
@@ -179,7 +179,7 @@ impl BlockingSocket {
     /// Sends what fits, see [`AsyncSocket::send`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send`].
     pub fn send(&self, buffer: &[u8]) -> io::Result<usize> {
         self.twin.drive(Send(buffer))
     }
@@ -187,7 +187,7 @@ impl BlockingSocket {
     /// Sends all, see [`AsyncSocket::send_all`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_all`].
     pub fn send_all(&self, buffer: &[u8]) -> io::Result<()> {
         self.twin.drive(SendAll { buffer, sent: 0 })
     }
@@ -195,7 +195,7 @@ impl BlockingSocket {
     /// Sends from several buffers, see [`AsyncSocket::send_vectored`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_vectored`].
     pub fn send_vectored(&self, buffers: &[&[u8]]) -> io::Result<usize> {
         self.twin.drive(SendVectored(buffers))
     }
@@ -203,7 +203,7 @@ impl BlockingSocket {
     /// Waits until everything queued is in the system's hands, see [`AsyncSocket::flush`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::flush`].
     pub fn flush(&self) -> io::Result<()> {
         self.twin.drive(Flush)
     }
@@ -211,7 +211,7 @@ impl BlockingSocket {
     /// Ends one direction or both, see [`AsyncSocket::shutdown`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::shutdown`].
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         at_once(shut_down(&*self.twin, how))
     }
@@ -219,7 +219,7 @@ impl BlockingSocket {
     /// Waits until a read would not wait, see [`AsyncSocket::readable`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::readable`].
     pub fn readable(&self) -> io::Result<()> {
         self.twin.drive(Readable)
     }
@@ -227,7 +227,7 @@ impl BlockingSocket {
     /// Waits until a write would not wait, see [`AsyncSocket::writable`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::writable`].
     pub fn writable(&self) -> io::Result<()> {
         self.twin.drive(Writable)
     }
@@ -235,7 +235,7 @@ impl BlockingSocket {
     /// As `recv`, but never waits, see [`AsyncSocket::try_recv`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::try_recv`].
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.twin.attempt(Recv(buffer))
     }
@@ -243,7 +243,7 @@ impl BlockingSocket {
     /// As `send`, but never waits, see [`AsyncSocket::try_send`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::try_send`].
     pub fn try_send(&self, buffer: &[u8]) -> io::Result<usize> {
         self.twin.attempt(Send(buffer))
     }
@@ -251,7 +251,7 @@ impl BlockingSocket {
     /// Receives the next message, see [`AsyncSocket::recv_msg`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_msg`].
     pub fn recv_msg(&self) -> io::Result<Option<Bytes>> {
         self.twin.drive(RecvMsg::default())
     }
@@ -259,7 +259,7 @@ impl BlockingSocket {
     /// Receives the next message into a vector, see [`AsyncSocket::recv_msg_into`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_msg_into`].
     pub fn recv_msg_into(&self, into: &mut Vec<u8>) -> io::Result<Option<usize>> {
         self.twin.drive(RecvMsgInto { into, have: 0 })
     }
@@ -267,7 +267,7 @@ impl BlockingSocket {
     /// Sends a message, at once, see [`AsyncSocket::send_msg`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_msg`].
     pub fn send_msg(&self, payload: &[u8]) -> io::Result<()> {
         self.twin.drive(SendMsg::message(payload))
     }
@@ -275,7 +275,7 @@ impl BlockingSocket {
     /// Sends raw bytes by the rules of messages, at once, see [`AsyncSocket::send_queued`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_queued`].
     pub fn send_queued(&self, bytes: &[u8]) -> io::Result<()> {
         self.twin.drive(SendMsg::raw(bytes))
     }
@@ -284,7 +284,7 @@ impl BlockingSocket {
     /// go at once goes with the next verb.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::try_send_msg`].
     pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
         self.try_queue(Tried::Message(payload))
     }
@@ -293,7 +293,7 @@ impl BlockingSocket {
     /// not go at once goes with the next verb.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::try_send_queued`].
     pub fn try_send_queued(&self, bytes: &[u8]) -> io::Result<()> {
         self.try_queue(Tried::Raw(bytes))
     }
@@ -319,7 +319,7 @@ impl BlockingSocket {
     /// Receives one datagram, see [`AsyncSocket::recv_from`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_from`].
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
         self.twin.drive(RecvFrom(buffer))
     }
@@ -327,7 +327,7 @@ impl BlockingSocket {
     /// Sends one datagram, see [`AsyncSocket::send_to`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_to`].
     pub fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
         let twin = &*self.twin;
         let target = address.to_target()?;
@@ -340,7 +340,7 @@ impl BlockingSocket {
     /// Receives many datagrams, see [`AsyncSocket::recv_batch`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_batch`].
     pub fn recv_batch(&self, batch: &mut DatagramBatch) -> io::Result<usize> {
         self.twin.drive(RecvBatch(batch))
     }
@@ -349,7 +349,7 @@ impl BlockingSocket {
     /// other threads that send wait.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_batch`].
     pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
         let twin = &*self.twin;
         at_once(patiently(twin, async || twin.drive_around(SendBatch(datagrams))))

@@ -67,7 +67,7 @@ fn begin(link: &Link, side: &mut WriteSide, to: Address) -> Progress<()> {
 
 fn go_on(link: &Link, side: &mut WriteSide) -> Progress<()> {
     let Some(to) = side.connection.target() else {
-        // It has the turn, so nobody else has ended the attempt.
+        // It has the lock, so nobody else has ended the attempt.
         return Progress::Done(Err(Errno::CONNABORTED.into()));
     };
     match link.sys().is_connected_to(to) {

@@ -141,7 +141,7 @@ impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
         self.header_len() + self.payload.len()
     }
 
-    /// What has not left yet: of the header, and of the payload.
+    /// Gives what has not left yet: of the header, and of the payload.
     fn rest<'b>(&'b self, header: &'b [u8; HEADER]) -> [&'b [u8]; 2] {
         let of_header = self.sent.min(self.header_len());
         [&header[of_header..self.header_len()], &self.payload[self.sent - of_header..]]
@@ -151,7 +151,7 @@ impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
         if FRAMED { frame::header(self.payload.len()) } else { Ok([0; HEADER]) }
     }
 
-    /// Whether it may be copied.
+    /// Tells whether it may be copied.
     fn is_small(&self, settings: Settings) -> bool {
         settings.coalescing && self.payload.len() < QUEUE_LIMIT
     }

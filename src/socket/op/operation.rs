@@ -67,19 +67,19 @@ pub(crate) trait Op {
         lend.step(self)
     }
 
-    /// Bytes moved so far. More of them restart the timeout.
+    /// Gives the bytes moved so far. More of them restart the timeout.
     fn moved(&self) -> usize {
         0
     }
 
-    /// Bytes that it has moved all in all, now that it is done, for who may be many: the turn of
-    /// the scheduler has a bound.
+    /// Gives the bytes that it has moved all in all, now that it is done, for who may be many: the
+    /// turn of the scheduler has a bound.
     fn weight(&self, _output: &Self::Output) -> usize {
         0
     }
 
-    /// Whether nobody misses the output: the end of the stream, which may be our own doing where
-    /// another thread closes the socket, or readiness of what is no more.
+    /// Tells whether nobody misses the output: the end of the stream, which may be our own doing
+    /// where another thread closes the socket, or readiness of what is no more.
     fn is_nothing(&self, _output: &Self::Output) -> bool {
         false
     }
@@ -93,8 +93,8 @@ pub(crate) trait Op {
 
 /// Steps operations, lending them the socket's state for as long as a step takes.
 pub(crate) trait Lend<S> {
-    /// Steps an operation; `None` if another verb has come to have the turn.
+    /// Steps an operation; `None` if another verb has come to have the lock.
     fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>>;
-    /// Whether the socket was closed, by the code of the caller's that was called meanwhile.
+    /// Tells whether the socket was closed, by the code of the caller's that was called meanwhile.
     fn is_closed(&self) -> bool;
 }

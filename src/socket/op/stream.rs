@@ -28,7 +28,7 @@ const DIRECT_BYTES: usize = 4 << 10;
 /// Most bytes that one `recv_bytes` takes.
 const LONGEST_BYTES: usize = 1 << 20;
 
-/// Whether so many bytes are neither none nor more than one step's share: one look for both.
+/// Tells whether so many bytes are neither none nor more than one step's share: one look for both.
 fn is_usual(bytes: usize) -> bool {
     bytes.wrapping_sub(1) < Share::BYTES
 }

@@ -2,8 +2,8 @@
 //!
 //! Records are received into a buffer that the whole thread shares and decrypted in there; what a
 //! connection keeps between two verbs is the part of a record that has not come whole, what was
-//! said beyond what a verb has asked for, and records that the kernel had no room for. All three
-//! are empty, without memory, on a connection that is idle.
+//! decrypted beyond what a verb has asked for, and records that the kernel had no room for. All
+//! three are empty, without memory, on a connection that is idle.
 
 use std::{
     cell::Cell,
@@ -49,13 +49,13 @@ pub(super) struct Channel {
     session: Session,
     /// Received: the beginning of a record, or of a message of the handshake.
     unfinished: Vec<u8>,
-    /// Said by the peer and not yet taken, from `taken` on.
-    said: Vec<u8>,
+    /// Pending plaintext: decrypted and not yet taken, from `taken` on.
+    plaintext: Vec<u8>,
     taken: usize,
-    /// Records for the peer, from `sent` on.
+    /// Pending records: made and not yet sent, from `sent` on.
     records: Vec<u8>,
     sent: usize,
-    /// Up to here they are those of verbs that are over, and have said that all is well.
+    /// Up to here they are those of verbs that have returned Ok.
     promised: usize,
     /// The kernel had less than it was asked for.
     drained: bool,
@@ -78,21 +78,21 @@ pub(super) struct Channel {
     settled: bool,
     /// The stream's end (FIN) follows what was sent.
     half_closed: bool,
-    /// The last so many bytes say that nothing follows, and nothing else.
-    farewell: u32,
+    /// So many of the last bytes are a close_notify, without content.
+    close_notify: u32,
     /// What the handshake may take.
     timeout: Duration,
     /// So it has to be done by then.
     deadline: Option<Instant>,
-    /// Nobody goes on with the handshake.
+    /// Notes that nobody goes on with the handshake.
     given_up: bool,
 }
 
 /// What one read of records gave.
 enum Came {
-    /// Something was said, this many bytes of it for the caller.
-    Said(usize),
-    /// Records that say nothing to the caller, or a part of one.
+    /// Plaintext, this many bytes of it for the caller.
+    Plaintext(usize),
+    /// Records without plaintext, or a part of one.
     Nothing,
     End,
 }
@@ -102,7 +102,7 @@ impl Channel {
         let mut channel = Channel {
             session,
             unfinished: Vec::new(),
-            said: Vec::new(),
+            plaintext: Vec::new(),
             taken: 0,
             records: Vec::new(),
             sent: 0,
@@ -118,7 +118,7 @@ impl Channel {
             stopped: false,
             settled: false,
             half_closed: false,
-            farewell: 0,
+            close_notify: 0,
             timeout,
             deadline: None,
             given_up: false,
@@ -132,7 +132,7 @@ impl Channel {
         &self.session
     }
 
-    /// When the handshake has to be done, if it begins now at the latest.
+    /// Tells when the handshake has to be done, if it begins now at the latest.
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         if self.deadline.is_none() {
             self.deadline = now.checked_add(self.timeout);
@@ -140,12 +140,12 @@ impl Channel {
         self.deadline
     }
 
-    /// Says that nobody goes on with the handshake, unless it is done.
+    /// Notes that nobody goes on with the handshake, unless it is done.
     pub(super) fn give_up(&mut self) {
         self.given_up = self.session.is_handshaking();
     }
 
-    /// Why verbs fail with `EPROTO`.
+    /// Tells why verbs fail with `EPROTO`.
     pub(super) fn reason(&self) -> Option<io::Error> {
         if let Err(error) = self.session.check() {
             return Some(io::Error::new(io::ErrorKind::InvalidData, error));
@@ -153,55 +153,55 @@ impl Channel {
         self.session.is_handshaking().then(unfinished)
     }
 
-    /// Whether the stream has ended without the peer's saying so.
+    /// Tells whether the stream has ended without a close_notify.
     pub(super) fn is_cut(&self) -> bool {
         self.ended && !self.stopped && !self.session.has_peer_closed()
     }
 
-    /// The end of the stream will be our own doing.
+    /// Notes that the end of the stream will be our own doing.
     pub(super) fn stop_reading(&mut self) {
         self.stopped = true;
     }
 
-    /// A number that changes with each byte of a record that comes, unless none of them brings
-    /// content.
+    /// Gives a number that changes with each byte of a record that comes, unless none of them
+    /// brings content.
     pub(super) fn received(&self) -> u32 {
         self.received
     }
 
-    /// A number that changes with each byte of a record that leaves.
+    /// Gives a number that changes with each byte of a record that leaves.
     pub(super) fn pushed(&self) -> u32 {
         self.pushed
     }
 
-    /// Whether the next read is known to find nothing: no content, no end and no failure.
+    /// Tells whether the next read is known to find nothing: no content, no end and no failure.
     pub(super) fn is_drained(&self) -> bool {
         self.drained && !self.has_plaintext() && !self.has_ended() && self.session.check().is_ok()
     }
 
-    /// Whether the end of what the peer sends is known.
+    /// Tells whether the end of what the peer sends is known.
     pub(super) fn has_ended(&self) -> bool {
         self.ended || self.session.has_peer_closed()
     }
 
-    /// Whether something was said and not taken.
+    /// Tells whether plaintext is pending.
     pub(super) fn has_plaintext(&self) -> bool {
-        !self.said.is_empty()
+        !self.plaintext.is_empty()
     }
 
-    /// What was said and not taken.
-    pub(super) fn said(&self) -> &[u8] {
-        &self.said[self.taken..]
+    /// Gives the pending plaintext.
+    pub(super) fn plaintext(&self) -> &[u8] {
+        &self.plaintext[self.taken..]
     }
 
-    /// Takes all that was said.
+    /// Takes the pending plaintext.
     pub(super) fn take_plaintext(&mut self) -> Vec<u8> {
-        let mut said = mem::take(&mut self.said);
-        said.drain(..mem::take(&mut self.taken));
-        said
+        let mut plaintext = mem::take(&mut self.plaintext);
+        plaintext.drain(..mem::take(&mut self.taken));
+        plaintext
     }
 
-    /// Hands at most `max` bytes of what the peer says to `put`; 0 is the end of the stream.
+    /// Hands at most `max` bytes of plaintext to `put`; 0 is the end of the stream.
     pub(super) fn read(
         &mut self,
         sys: &Sys,
@@ -217,14 +217,14 @@ impl Channel {
             self.check()?;
             self.let_others_go_first()?;
             match self.receive(sys, max, put)? {
-                Came::Said(count) => return Ok(count),
+                Came::Plaintext(count) => return Ok(count),
                 Came::End => return Ok(0),
                 Came::Nothing => {}
             }
         }
     }
 
-    /// Whether more has come without content than a peer that means well would send.
+    /// Tells whether more has come without content than a peer that means well would send.
     fn is_flooded(&self) -> bool {
         self.awaited > AWAITED
     }
@@ -239,7 +239,7 @@ impl Channel {
         Err(LATER)
     }
 
-    /// Receives until something is said; `false` if nothing is there yet.
+    /// Receives until plaintext is pending; `false` if nothing is there yet.
     pub(super) fn fill(&mut self, sys: &Sys) -> Result<bool, Errno> {
         while !self.has_plaintext() {
             self.check()?;
@@ -255,11 +255,11 @@ impl Channel {
     }
 
     fn hand_out(&mut self, max: usize, put: &mut dyn FnMut(&[u8])) -> usize {
-        let count = max.min(self.said().len());
-        put(&self.said()[..count]);
+        let count = max.min(self.plaintext().len());
+        put(&self.plaintext()[..count]);
         self.taken += count;
-        if self.taken == self.said.len() {
-            self.said = Vec::new();
+        if self.taken == self.plaintext.len() {
+            self.plaintext = Vec::new();
             self.taken = 0;
             // The kernel was asked before these were taken, and may have told of more meanwhile.
             self.drained = false;
@@ -274,7 +274,7 @@ impl Channel {
         Ok(())
     }
 
-    /// One read of records, and what they say.
+    /// Makes one read of records, and decrypts them.
     fn receive(
         &mut self,
         sys: &Sys,
@@ -308,7 +308,7 @@ impl Channel {
         buffer[..before].copy_from_slice(&self.unfinished);
         let came = &mut buffer[..before + got];
 
-        let (said, mut given, mut content) = (&mut self.said, 0, 0);
+        let (plaintext, mut given, mut content) = (&mut self.plaintext, 0, 0);
         let used = self.session.pull(came, &mut self.records, &mut |bytes| {
             content += bytes.len();
             let (for_caller, rest) = bytes.split_at(bytes.len().min(max - given));
@@ -316,7 +316,7 @@ impl Channel {
                 put(for_caller);
                 given += for_caller.len();
             }
-            said.extend_from_slice(rest);
+            plaintext.extend_from_slice(rest);
         });
         // Whatever brings about as much as it costs is none of the concern.
         self.barren = self.barren.saturating_sub(2 * content);
@@ -329,12 +329,12 @@ impl Channel {
         }
         match used {
             Ok(used) => self.keep(&came[used..]),
-            // What was said before the failure is the caller's; the failure sticks.
+            // The plaintext before the failure is the caller's; the failure sticks.
             Err(_) if given > 0 || self.has_plaintext() => {}
             Err(_) => return Err(Errno::PROTO),
         }
         let is_more = given > 0 || self.has_plaintext();
-        Ok(if is_more { Came::Said(given) } else { Came::Nothing })
+        Ok(if is_more { Came::Plaintext(given) } else { Came::Nothing })
     }
 
     fn keep(&mut self, rest: &[u8]) {
@@ -346,7 +346,7 @@ impl Channel {
         }
     }
 
-    /// One read of the handshake; `false` once it is done.
+    /// Makes one read of the handshake; `false` once it is done.
     pub(super) fn shake(&mut self, sys: &Sys) -> Result<bool, Errno> {
         if !self.session.is_handshaking() {
             return Ok(false);
@@ -398,14 +398,14 @@ impl Channel {
     fn break_off(&mut self, error: Errno) -> Errno {
         // A close_notify that has not left is not among the last bytes that have.
         let unsent = (self.records.len() - self.sent) as u32;
-        self.farewell = self.farewell.saturating_sub(unsent);
+        self.close_notify = self.close_notify.saturating_sub(unsent);
         self.records = Vec::new();
         self.promised = self.promised.saturating_sub(self.sent);
         self.sent = 0;
         *self.broken.get_or_insert(error)
     }
 
-    /// The same from several buffers.
+    /// Does the same from several buffers.
     pub(super) fn send_vectored(
         &mut self,
         sys: &Sys,
@@ -424,22 +424,22 @@ impl Channel {
         self.send(sys, &plain[..count])
     }
 
-    /// Whether the last call of [`Channel::send`] found no memory.
+    /// Tells whether the last call of [`Channel::send`] found no memory.
     pub(super) fn is_out_of_memory(&self) -> bool {
         self.out_of_memory
     }
 
-    /// Whether records are still to be sent.
+    /// Tells whether records are pending.
     pub(super) fn has_pending(&self) -> bool {
         !self.records.is_empty()
     }
 
-    /// What is still to be sent is that of verbs that are over.
+    /// Notes that what is pending now is that of verbs that have returned Ok.
     pub(super) fn promise(&mut self) {
         self.promised = self.records.len();
     }
 
-    /// Whether something of such verbs has not left.
+    /// Tells whether something of such verbs has not left.
     pub(super) fn breaks_promise(&self) -> bool {
         self.promised > self.sent
     }
@@ -519,26 +519,26 @@ impl Channel {
         Ok(self.is_acknowledged(sys) == Some(true))
     }
 
-    /// Whether the peer's system has all that says something; `None` where ours does not tell.
+    /// Tells whether the peer's system has all that has content; `None` where ours does not tell.
     ///
     /// Whether the close_notify and the end have arrived does not matter: the system goes on
     /// sending them after the close, and a peer that is reset before it reads them has missed no
     /// content.
     fn is_acknowledged(&self, sys: &Sys) -> Option<bool> {
-        let without_content = u32::from(self.half_closed) + self.farewell;
+        let without_content = u32::from(self.half_closed) + self.close_notify;
         Some(sys.unacknowledged()? <= without_content)
     }
 
-    /// What the end of the connection by `error` means for what was sent.
+    /// Tells what the end of the connection by `error` means for what was sent.
     fn if_acknowledged(&self, sys: &Sys, error: Errno) -> Result<bool, Errno> {
         if self.is_acknowledged(sys) == Some(false) { Err(error) } else { Ok(true) }
     }
 
-    /// Puts close_notify behind everything else that is to be sent.
+    /// Puts a close_notify behind everything else that is to be sent.
     pub(super) fn close_notify(&mut self) {
         let before = self.records.len();
         self.session.close(&mut self.unfinished, &mut self.records);
-        self.farewell += (self.records.len() - before) as u32;
+        self.close_notify += (self.records.len() - before) as u32;
     }
 }
 

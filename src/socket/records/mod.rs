@@ -93,17 +93,17 @@ impl Records {
         self.on.load(Ordering::Acquire)
     }
 
-    /// Whether nothing was said of TLS.
+    /// Tells whether nothing was said of TLS.
     pub(super) fn is_plain(&self) -> bool {
         matches!(*self.stage(), Stage::Plain)
     }
 
-    /// Whether the next verb has to shake hands first.
+    /// Tells whether the next verb has to shake hands first.
     pub(super) fn is_shaking(&self) -> bool {
         self.shaking.load(Ordering::Acquire)
     }
 
-    /// What is to be spoken on a socket that is not connected yet, or listens.
+    /// Notes what is to be spoken on a socket that is not connected yet, or listens.
     pub(super) fn intend(&self, tls: Tls) {
         *self.stage() = Stage::Intended(tls, None);
     }
@@ -115,7 +115,7 @@ impl Records {
         }
     }
 
-    /// Handshakes that have failed on a listener.
+    /// Gives the number of handshakes that have failed on a listener.
     pub(super) fn failures(&self) -> u64 {
         match &*self.stage() {
             Stage::Intended(_, Some(listener)) => listener.failures(),
@@ -123,8 +123,8 @@ impl Records {
         }
     }
 
-    /// What a listener's connections will speak, and where their handshakes are counted; `None` if
-    /// it is plain.
+    /// Tells what a listener's connections will speak, and where their handshakes are counted;
+    /// `None` if it is plain.
     pub(super) fn listener(&self) -> Option<io::Result<(Tls, Arc<Listener>)>> {
         match &mut *self.stage() {
             Stage::Intended(tls, listener) => {
@@ -144,23 +144,23 @@ impl Records {
         self.on.store(true, Ordering::Release);
     }
 
-    /// When the handshake has to be done; its time begins with the first call of this.
+    /// Tells when the handshake has to be done; its time begins with the first call of this.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.channel(|channel| channel.deadline(Driver::now())).flatten()
     }
 
-    /// Whether its time is over.
+    /// Tells whether its time is over.
     pub(super) fn is_overdue(&self) -> bool {
         self.deadline().is_some_and(|deadline| Driver::now() >= deadline)
     }
 
-    /// Nobody goes on with the handshake.
+    /// Notes that nobody goes on with the handshake.
     pub(super) fn give_up(&self) {
         self.channel(Channel::give_up);
         self.shaking.store(false, Ordering::Release);
     }
 
-    /// The same, for a reason that the listener is told, once.
+    /// Gives up, for a reason that the listener is told, once.
     pub(super) fn fail(&self, why: &io::Error, from: Option<&Address>) {
         self.give_up();
         let listener = match &mut *self.stage() {
@@ -188,13 +188,13 @@ impl Records {
             if !channel.fill(sys)? {
                 return Err(Errno::AGAIN);
             }
-            let count = channel.said().len().min(buffer.len());
-            buffer[..count].copy_from_slice(&channel.said()[..count]);
+            let count = channel.plaintext().len().min(buffer.len());
+            buffer[..count].copy_from_slice(&channel.plaintext()[..count]);
             Ok(count)
         })
     }
 
-    /// Whether a read would give something, be it the end.
+    /// Tells whether a read would give something, be it the end.
     pub(super) fn is_readable(&self, sys: &Sys) -> Result<bool, Errno> {
         match self.call(|channel| channel.fill(sys)) {
             Err(LATER) => Err(LATER),
@@ -218,7 +218,7 @@ impl Records {
         moved.unwrap_or(0)
     }
 
-    /// The end of the stream will be our own doing.
+    /// Notes that the end of the stream will be our own doing.
     pub(super) fn stop_reading(&self) {
         self.channel(Channel::stop_reading);
     }
@@ -243,7 +243,7 @@ impl Records {
         self.has_pending.load(Ordering::Acquire)
     }
 
-    /// Whether what is owed waits for memory of the system.
+    /// Tells whether pending records wait for memory of the system.
     pub(super) fn is_out_of_memory(&self) -> bool {
         self.channel(|channel| channel.is_out_of_memory()).unwrap_or(false)
     }
@@ -252,18 +252,18 @@ impl Records {
         self.call(|channel| channel.push(sys))
     }
 
-    /// Bytes for which the record has room in which the last of `queued` bytes goes.
+    /// Gives the bytes for which the record has room in which the last of `queued` bytes goes.
     #[expect(clippy::unused_self, reason = "there are records where there is a Records")]
     pub(super) fn room_behind(&self, queued: usize) -> usize {
         queued.next_multiple_of(CONTENT) - queued
     }
 
-    /// What is owed is that of verbs that are over.
+    /// Notes that what is pending now is that of verbs that have returned Ok.
     pub(super) fn promise(&self) {
         self.channel(Channel::promise);
     }
 
-    /// Whether something of such verbs has not left.
+    /// Tells whether something of such verbs has not left.
     pub(super) fn breaks_promise(&self) -> bool {
         self.channel(|channel| channel.breaks_promise()).unwrap_or(false)
     }
@@ -272,17 +272,17 @@ impl Records {
         self.channel(Channel::close_notify);
     }
 
-    /// Whether the socket can be closed and nothing that was sent be lost.
+    /// Tells whether the socket can be closed and nothing that was sent be lost.
     pub(super) fn settle(&self, sys: &Sys) -> Result<bool, Errno> {
         self.channel(|channel| channel.settle(sys)).unwrap_or(Ok(true))
     }
 
-    /// What was agreed on, and what the peer has told.
+    /// Asks the session what was agreed on, and what the peer has told.
     pub(super) fn fact<R>(&self, f: impl FnOnce(&Session) -> R) -> Option<R> {
         self.channel(|channel| f(channel.session()))
     }
 
-    /// How far a server's handshake has come.
+    /// Tells how far a server's handshake has come.
     pub(super) fn stage_of_handshake(&self) -> u8 {
         let stage = self.channel(|channel| match (channel.pushed(), channel.received()) {
             (0, 0) => SILENT,
@@ -292,12 +292,13 @@ impl Records {
         stage.unwrap_or(ANSWERED)
     }
 
-    /// Whether the client has finished its handshake, so that only tickets are still to be sent.
+    /// Tells whether the client has finished its handshake, so that only tickets are still to be
+    /// sent.
     pub(super) fn has_been_answered(&self) -> bool {
         self.channel(|channel| channel.session().has_been_answered()).unwrap_or(false)
     }
 
-    /// One read of the handshake; `false` once it is done.
+    /// Makes one read of the handshake; `false` once it is done.
     pub(super) fn shake(&self, sys: &Sys) -> Result<bool, Errno> {
         let more = self.call(|channel| channel.shake(sys));
         if more != Err(Errno::AGAIN) && more != Ok(true) {

@@ -8,14 +8,14 @@ pub(crate) trait Side: Default + 'static {
     const DIRECTION: Direction;
     /// This direction is ready, as far as anybody knows.
     fn refill(&mut self);
-    /// Whether it goes on after a pause, whatever the driver reports.
+    /// Tells whether it goes on after a pause, whatever the driver reports.
     fn is_paused(&self) -> bool;
-    /// A number that changes with each byte that moves without the verb's own doing.
+    /// Gives a number that changes with each byte that moves without the verb's own doing.
     fn moved(&self) -> u32;
     /// Picks the one of two that belongs to this side.
     fn pick<P: Pair>(pair: P) -> P::Of<Self>;
-    /// Whether the end of the turn has to flush what this direction has queued, and was not asked
-    /// to yet; from now on it is.
+    /// Tells whether the end of the turn has to flush what this direction has queued, and was not
+    /// asked to yet; from now on it is.
     fn wants_flush(&mut self, link: &Link) -> bool;
 }
 

@@ -18,7 +18,7 @@
 
 use crate::{addr::Address, socket::link::Link};
 
-/// See the module's page.
+/// Tells whether an attempt to connect is under way, and where to.
 #[derive(Default)]
 pub(crate) enum Connection {
     /// No attempt of ours is under way.
@@ -67,7 +67,7 @@ impl Connection {
         *self = Connection::Connecting(Box::new(to));
     }
 
-    /// Where to the attempt under way goes.
+    /// Tells where to the attempt under way goes.
     pub(crate) fn target(&self) -> Option<&Address> {
         match self {
             Connection::Idle => None,
@@ -75,12 +75,12 @@ impl Connection {
         }
     }
 
-    /// The attempt has ended well: the kernel has the connection.
+    /// Notes that the attempt has ended well: the kernel has the connection.
     pub(crate) fn succeed(&mut self) {
         *self = Connection::Idle;
     }
 
-    /// The attempt has failed, or was given up.
+    /// Notes that the attempt has failed, or was given up.
     pub(crate) fn fail(&mut self) {
         *self = Connection::Idle;
     }

@@ -30,7 +30,7 @@ const AHEAD: usize = 64 << 10;
 /// Missing bytes from which on they are received straight into the memory where they stay.
 const DIRECT: usize = HOT / 2;
 
-/// See the module's page.
+/// Keeps what was received and not taken.
 #[derive(Default)]
 pub(crate) struct ReadSide {
     /// In a box, since most sockets that wait have received nothing.
@@ -121,7 +121,7 @@ impl Want {
         }
     }
 
-    /// What an end of stream after `bytes` means.
+    /// Tells what an end of stream after `bytes` means.
     pub(crate) fn ended(&self, bytes: &[u8]) -> io::Error {
         let (got, expected) = match self {
             Want::Message { .. } => match bytes.first_chunk::<{ frame::HEADER }>() {
@@ -144,7 +144,7 @@ fn whole_or_missing(bytes: &[u8], skip: usize, take: usize) -> Front {
 }
 
 impl ReadSide {
-    /// The driver has reported, or a pause is over: a read may go on.
+    /// Notes that the driver has reported, or a pause is over: a read may go on.
     pub(crate) fn refill(&mut self) {
         self.drained = false;
         self.paused = false;
@@ -156,7 +156,7 @@ impl ReadSide {
         self.paused = true;
     }
 
-    /// Whether reading goes on after a pause.
+    /// Tells whether reading goes on after a pause.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
     }
@@ -166,12 +166,12 @@ impl ReadSide {
         self.drained = true;
     }
 
-    /// Whether a read is known to find nothing.
+    /// Tells whether a read is known to find nothing.
     pub(crate) fn is_drained(&self) -> bool {
         self.drained
     }
 
-    /// Bytes received and not taken.
+    /// Gives the bytes received and not taken.
     pub(crate) fn held(&self) -> &[u8] {
         match self.held.as_deref() {
             None => &[],
@@ -207,8 +207,8 @@ impl ReadSide {
         }
     }
 
-    /// The payload of a message that lies whole in what is left of an earlier read: the usual case
-    /// where many are in flight.
+    /// Gives the payload of a message that lies whole in what is left of an earlier read: the usual
+    /// case where many are in flight.
     #[inline]
     pub(crate) fn take_message(&mut self, limit: usize) -> Option<Bytes> {
         let Some(Held::Rest(bytes)) = self.held.as_deref_mut() else { return None };
@@ -320,8 +320,8 @@ impl ReadSide {
         }
     }
 
-    /// One read through the hot buffer. If it completes what is wanted, that is handed over from
-    /// there when nothing follows it, else from the one copy made of everything.
+    /// Makes one read through the hot buffer. If it completes what is wanted, that is handed over
+    /// from there when nothing follows it, else from the one copy made of everything.
     fn read_hot<R>(
         &mut self,
         link: &Link,
@@ -361,7 +361,8 @@ impl ReadSide {
         }
     }
 
-    /// One read into the memory where the bytes stay; no further than `total`, if that is known.
+    /// Makes one read into the memory where the bytes stay; no further than `total`, if that is
+    /// known.
     fn read_direct(&mut self, link: &Link, have: usize, total: Option<usize>) -> Progress<usize> {
         if self.drained {
             return Progress::Wait;

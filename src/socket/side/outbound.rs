@@ -24,7 +24,7 @@ use crate::{
     sys::{Call, Meaning, meaning},
 };
 
-/// See the module's page.
+/// Keeps what is queued and not sent.
 #[derive(Default)]
 pub(crate) struct WriteSide {
     queue: Option<Box<SendQueue>>,
@@ -56,7 +56,7 @@ enum Room {
 }
 
 impl WriteSide {
-    /// The driver has reported, or a pause is over: a write may go on.
+    /// Notes that the driver has reported, or a pause is over: a write may go on.
     pub(crate) fn refill(&mut self) {
         self.room = Room::Some;
     }
@@ -66,12 +66,12 @@ impl WriteSide {
         self.room = Room::None;
     }
 
-    /// Whether a write is known to find no room.
+    /// Tells whether a write is known to find no room.
     pub(crate) fn is_full(&self) -> bool {
         self.room != Room::Some
     }
 
-    /// Whether writing goes on after a pause, whatever the driver reports.
+    /// Tells whether writing goes on after a pause, whatever the driver reports.
     pub(crate) fn is_paused(&self) -> bool {
         self.room == Room::Paused
     }
@@ -86,17 +86,17 @@ impl WriteSide {
         true
     }
 
-    /// Bytes queued.
+    /// Gives the bytes queued.
     pub(crate) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.bytes)
     }
 
-    /// Whether something is still to leave: queued, or owed by TLS.
+    /// Tells whether something is still to leave: what is queued, or pending records.
     pub(crate) fn has_unsent(&self, link: &Link) -> bool {
         self.queued() > 0 || link.has_pending()
     }
 
-    /// The failure that sticks, if there was one.
+    /// Gives the failure that sticks, if there was one.
     pub(crate) fn check(&self, link: &Link) -> io::Result<()> {
         self.failure.map_or(Ok(()), |failure| Err(link.reason(failure)))
     }
@@ -123,17 +123,17 @@ impl WriteSide {
         self.refuses = true;
     }
 
-    /// Whether bytes are queued that will not leave, or were lost to the failure.
+    /// Tells whether bytes are queued that will not leave, or were lost to the failure.
     pub(crate) fn loses(&self) -> bool {
         self.lost || self.queued() > 0
     }
 
-    /// Whether there was one.
+    /// Tells whether there was one.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
     }
 
-    /// A number that changes when something queued leaves.
+    /// Gives a number that changes when something queued leaves.
     pub(crate) fn moved(&self) -> u32 {
         self.moved
     }
@@ -204,11 +204,11 @@ impl WriteSide {
     /// Sends what TLS has_pending, as far as it goes.
     #[inline]
     pub(crate) fn push(&mut self, link: &Link) -> Progress<()> {
-        if link.has_pending() { self.push_owed(link) } else { Progress::Done(Ok(())) }
+        if link.has_pending() { self.push_pending(link) } else { Progress::Done(Ok(())) }
     }
 
     #[inline(never)]
-    fn push_owed(&mut self, link: &Link) -> Progress<()> {
+    fn push_pending(&mut self, link: &Link) -> Progress<()> {
         if self.is_full() {
             return Progress::Wait;
         }
@@ -225,7 +225,7 @@ impl WriteSide {
         }
     }
 
-    /// One call that sends `bytes` behind what is queued; how many of them have left.
+    /// Makes one call that sends `bytes` behind what is queued; how many of them have left.
     #[inline]
     pub(crate) fn write_bytes(&mut self, link: &Link, bytes: &[u8]) -> Progress<usize> {
         if self.queue.is_some() || self.failure.is_some() || self.is_full() {
@@ -237,8 +237,8 @@ impl WriteSide {
         }
     }
 
-    /// One call that sends what is queued and `parts` behind it; how many bytes of `parts` have
-    /// left. With something to send and nothing of it gone, that is 0 and the queue has got
+    /// Makes one call that sends what is queued and `parts` behind it; how many bytes of `parts`
+    /// have left. With something to send and nothing of it gone, that is 0 and the queue has got
     /// shorter.
     pub(crate) fn write(&mut self, link: &Link, parts: &[&[u8]]) -> Progress<usize> {
         if let Err(error) = self.check(link) {
@@ -258,7 +258,7 @@ impl WriteSide {
         self.sent(link, asked, sent)
     }
 
-    /// What the outcome of a call means for the queue and for what goes behind it.
+    /// Tells what the outcome of a call means for the queue and for what goes behind it.
     fn sent(&mut self, link: &Link, asked: usize, sent: Result<usize, Errno>) -> Progress<usize> {
         match sent {
             Ok(sent) => {
@@ -283,7 +283,7 @@ impl WriteSide {
         }
     }
 
-    /// The bytes asked for and the outcome of a gathered call.
+    /// Gives the bytes asked for and the outcome of a gathered call.
     fn write_gathered(&self, link: &Link, parts: &[&[u8]]) -> (usize, Result<usize, Errno>) {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let room = link.room_behind(self.queued());
@@ -292,7 +292,7 @@ impl WriteSide {
         (slices.iter().map(|slice| slice.len()).sum(), link.send_vectored(slices))
     }
 
-    /// One call that sends datagrams to addresses.
+    /// Makes one call that sends datagrams to addresses.
     ///
     /// `WouldBlock` where the queue of a Unix socket is full: that is the receiver's, and the
     /// system tells only a sender that is connected to it when there is room again.
@@ -396,7 +396,7 @@ impl Chunk {
         }
     }
 
-    /// Bytes of memory that keeping it costs.
+    /// Gives the bytes of memory that keeping it costs.
     fn memory(&self) -> usize {
         match self {
             Chunk::Copied(bytes) => bytes.capacity(),
@@ -475,7 +475,7 @@ impl SendQueue {
         }
     }
 
-    /// What is left of the only chunk, if there is just one.
+    /// Gives what is left of the only chunk, if there is just one.
     fn single(&self) -> Option<&[u8]> {
         match self.chunks.front() {
             Some(chunk) if self.chunks.len() == 1 => Some(&chunk.bytes()[self.sent..]),

@@ -39,7 +39,7 @@ impl Share {
 }
 
 impl<T> Progress<T> {
-    /// The same progress with another value.
+    /// Makes the same progress with another value.
     pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Progress<U> {
         match self {
             Progress::Done(result) => Progress::Done(result.map(f)),

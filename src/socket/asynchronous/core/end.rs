@@ -21,15 +21,16 @@ impl Core {
         }
     }
 
-    /// Whether a verb has the turn to send that has still to leave it, now that the socket closes.
+    /// Tells whether a verb holds the lock of sending that has still to give it up, now that the
+    /// socket closes.
     pub(crate) fn is_writer_leaving(&self) -> bool {
         let write = &self.state.borrow().halves.write;
-        write.turn.is_taken() && !write.turn.is_seized()
+        write.lock.is_taken() && !write.lock.is_seized()
     }
 
-    /// Gives the turn to send to whoever closes the socket.
+    /// Gives the lock of sending to whoever closes the socket.
     pub(crate) fn seize_writing(&self) {
-        let wakers = self.half::<WriteSide>().turn.seize();
+        let wakers = self.half::<WriteSide>().lock.seize();
         drop(wakers);
     }
 
@@ -48,8 +49,8 @@ impl Core {
     }
 
     pub(super) fn wake_all(&self) {
-        let read = self.half::<ReadSide>().turn.all();
-        let write = self.half::<WriteSide>().turn.all();
+        let read = self.half::<ReadSide>().lock.all();
+        let write = self.half::<WriteSide>().lock.all();
         read.into_iter().chain(write).for_each(Waiter::wake);
     }
 
@@ -90,7 +91,8 @@ impl Core {
         }
     }
 
-    /// Whether the socket can be closed and nothing that was sent be lost; see [`Link::settle`].
+    /// Tells whether the socket can be closed and nothing that was sent be lost; see
+    /// [`Link::settle`].
     pub(crate) fn settle(&self) -> io::Result<bool> {
         match &self.state.borrow().link {
             Some(link) if self.is_open() => link.settle(),

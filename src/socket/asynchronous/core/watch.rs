@@ -68,8 +68,8 @@ impl Core {
         }
         let elsewhere = state.binding.as_ref().is_some_and(|bound| bound.is_alive());
         let others = match direction {
-            Direction::Read => state.halves.write.turn.is_taken(),
-            Direction::Write => state.halves.read.turn.is_taken(),
+            Direction::Read => state.halves.write.lock.is_taken(),
+            Direction::Write => state.halves.read.lock.is_taken(),
         };
         if elsewhere && others {
             return Err(error::waits_elsewhere());
@@ -105,7 +105,8 @@ impl Core {
         }
     }
 
-    /// The same for whoever is not being polled, and so does not know on which scheduler he is.
+    /// Does the same for whoever is not being polled, and so does not know on which scheduler he
+    /// is.
     pub(crate) fn mark_dirty_where_bound(self: &Rc<Self>) {
         if self.has_unsent()
             && let Some(engine) = self.engine()
@@ -114,7 +115,7 @@ impl Core {
         }
     }
 
-    /// The scheduler that the socket is bound to, or else the one that runs here.
+    /// Gives the scheduler that the socket is bound to, or else the one that runs here.
     pub(super) fn engine(&self) -> Option<Rc<Engine>> {
         let bound = self.state.borrow().binding.as_ref().map(|bound| Weak::clone(&bound.engine));
         bound.or_else(|| current::with(Engine::weak))?.upgrade()
@@ -133,11 +134,11 @@ impl Core {
         if ready.any(Ready::READ) {
             read.side.refill();
             read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
-            reader = read.turn.waiter();
+            reader = read.lock.waiter();
         }
         if ready.any(Ready::WRITE) {
             write.side.refill();
-            writer = write.turn.waiter();
+            writer = write.lock.waiter();
             let has_unsent = link.as_ref().is_some_and(|link| write.side.has_unsent(link));
             flush = writer.is_none() && has_unsent;
         }
@@ -161,7 +162,7 @@ impl Core {
 }
 
 impl Core {
-    /// What becomes of a queue that the driver cannot watch.
+    /// Goes on with a queue that the driver cannot watch.
     #[cold]
     fn flush_unwatched(self: &Rc<Self>, engine: &Engine, error: &io::Error) {
         let code = Errno::from_io_error(error);
@@ -176,7 +177,7 @@ impl Core {
 }
 
 impl Binding {
-    /// Whether its scheduler has not ended.
+    /// Tells whether its scheduler has not ended.
     fn is_alive(&self) -> bool {
         self.engine.upgrade().is_some_and(|engine| !engine.is_inherited())
     }
@@ -245,7 +246,7 @@ impl Source for Core {
         if self.handles.get() == 0 {
             self.settle_alone();
         }
-        let writer = self.half::<WriteSide>().turn.waiter();
+        let writer = self.half::<WriteSide>().lock.waiter();
         writer.into_iter().for_each(Waiter::wake);
     }
 
