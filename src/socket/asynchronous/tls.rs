@@ -147,6 +147,7 @@ pub(super) async fn shake(
             stage.store(now, Ordering::Relaxed);
         }
     };
+    let _given_up = GiveUp(socket);
     let mut shaking = pin!(op::shake(&socket.core, None));
     let shaken = time::timeout(
         timeout,
@@ -156,10 +157,7 @@ pub(super) async fn shake(
             poll
         }),
     );
-    let given_up = GiveUp(socket);
-    let shaken = shaken.await.unwrap_or_else(|_| Err(took_too_long()));
-    drop(given_up);
-    shaken
+    shaken.await.unwrap_or_else(|_| Err(took_too_long()))
 }
 
 /// A handshake that was dropped, has failed, or took too long, is not taken up again.

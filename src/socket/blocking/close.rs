@@ -4,6 +4,8 @@
 use std::{io, net::Shutdown, sync::atomic::Ordering};
 
 use super::{BlockingSocket, face::at_once, interrupt, twin::Twin};
+#[cfg(doc)]
+use crate::socket::AsyncSocket;
 use crate::{
     driver::Driver,
     socket::{

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use socket2::Socket;
 
 use super::{BlockingSocket, exclusive::Exclusive, face::at_once};
+#[cfg(doc)]
+use crate::socket::AsyncSocket;
 use crate::socket::{
     ending::Ending,
     op::end_tls,

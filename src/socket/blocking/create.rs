@@ -8,6 +8,8 @@ use std::{
 use socket2::Type;
 
 use super::{BlockingSocket, interrupt};
+#[cfg(doc)]
+use crate::socket::AsyncSocket;
 use crate::{
     addr::{Address, Target, ToAddress},
     coro::RETRY_PAUSE,

@@ -5,8 +5,12 @@
 //! inert descriptor in its place. Composite operations (`op/composite.rs`) are those of the other
 //! face, whose waiting happens in the call here (`face.rs`), so they behave the same.
 //!
-//! Here is how it is made and how it ends; how an operation is driven is in `twin.rs`, the verbs
-//! are in `verbs.rs`. What a signal does to a thread that waits is in `interrupt.rs`.
+//! - this file is the type: converting, options; `convert.rs` takes it apart, `close.rs` closes it,
+//!   `create.rs` makes and connects sockets;
+//! - `verbs.rs` are the verbs, `tls.rs` what belongs to TLS;
+//! - `twin.rs` is what handles share, and how an operation is driven on it; `interrupt.rs` what a
+//!   signal does to a thread that waits;
+//! - `late.rs` goes on with TLS sockets that were dropped before their peers had all.
 //!
 //! Unsafe: the way to `sys/` for sockets whose descriptor somebody else owns.
 #![allow(unsafe_code)]

@@ -92,7 +92,7 @@ impl Core {
     }
 
     /// Tells whether the socket can be closed and nothing that was sent be lost; see
-    /// [`Link::settle`].
+    /// `Link::settle`.
     pub(crate) fn settle(&self) -> io::Result<bool> {
         match &self.state.borrow().link {
             Some(link) if self.is_open() => link.settle(),
