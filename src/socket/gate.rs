@@ -164,7 +164,7 @@ pub(crate) struct Waiting<C> {
 }
 
 impl<C> Waiting<C> {
-    /// Has `waker` woken when there is one.
+    /// Wakes `waker` when there is one.
     pub(crate) fn wait(&self, waker: &Waker) {
         // Foreign code, which must not run under the lock.
         let waker = waker.clone();

@@ -249,7 +249,7 @@ fn is_refusal(error: Errno) -> bool {
 #[cfg(target_os = "linux")]
 type Control = [u64; 4];
 
-/// Has the kernel cut what a header sends.
+/// Makes the kernel cut what a header sends.
 #[cfg(target_os = "linux")]
 fn cut(header: &mut libc::msghdr, control: &mut MaybeUninit<Control>, segment: usize) {
     let segment = u16::try_from(segment).expect("a segment fits into a packet");
@@ -303,7 +303,7 @@ mod tests {
         received.iter().map(|one| one.len).collect()
     }
 
-    /// Has the kernel refuse what has to be cut: it will not, without a checksum.
+    /// Makes the kernel refuse what has to be cut: it will not, without a checksum.
     fn send_no_checksums(sys: &Sys) {
         let on: libc::c_int = 1;
         let len = size_of_val(&on) as libc::socklen_t;

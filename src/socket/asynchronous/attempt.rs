@@ -48,7 +48,7 @@ impl AsyncSocket {
         }
     }
 
-    /// Has what was queued outside a verb sent: at the end of the turn, or, outside a scheduler,
+    /// Sends what was queued outside a verb: at the end of the turn, or, outside a scheduler,
     /// now.
     pub(super) fn flush_soon(&self) {
         if current::with(|engine| self.core.mark_dirty(engine)).is_none() {
@@ -56,7 +56,7 @@ impl AsyncSocket {
         }
     }
 
-    /// Has what was queued outside a verb sent as far as it goes. In a scheduler the rest leaves
+    /// Sends what was queued outside a verb as far as it goes. In a scheduler the rest leaves
     /// without a verb, else with the next one, which is also told of a failure.
     pub(super) fn flush_now(&self) {
         let _ = self.attempt(Flush);

@@ -46,7 +46,7 @@ impl Lock {
         self.taken = true;
     }
 
-    /// Has readiness wake `waker`; the caller has the lock. Gives back what is to be dropped
+    /// Makes readiness wake `waker`; the caller has the lock. Gives back what is to be dropped
     /// outside.
     pub(crate) fn wait(&mut self, waiter: Waiter) -> Option<Waiter> {
         debug_assert!(self.taken, "who waits has the lock");

@@ -29,8 +29,8 @@ impl AsyncSocket {
         Verb::new(&self.core, RecvMsg::default())
     }
 
-    /// As [`AsyncSocket::recv_msg`], into the caller's vector, which is cleared first; gives the
-    /// payload's length.
+    /// Does as [`AsyncSocket::recv_msg`], into the caller's vector, which is cleared first; gives
+    /// the payload's length.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv_msg`].

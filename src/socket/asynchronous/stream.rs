@@ -115,7 +115,7 @@ impl AsyncSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// As [`AsyncSocket::recv_with`], but receives at most `max` bytes and leaves what follows
+    /// Does as [`AsyncSocket::recv_with`], but receives at most `max` bytes and leaves what follows
     /// where it is.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ impl AsyncSocket {
         Verb::new(&self.core, RecvUninit(make))
     }
 
-    /// As [`AsyncSocket::recv`], but leaves the bytes where they are.
+    /// Does as [`AsyncSocket::recv`], but leaves the bytes where they are.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv`].
@@ -177,7 +177,7 @@ impl AsyncSocket {
         Verb::new(&self.core, Peek(buffer))
     }
 
-    /// As [`AsyncSocket::recv`], into several buffers, one after another.
+    /// Does as [`AsyncSocket::recv`], into several buffers, one after another.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv`].
@@ -282,8 +282,8 @@ impl AsyncSocket {
         Verb::new(&self.core, SendAll { buffer, sent: 0 })
     }
 
-    /// As [`AsyncSocket::send`], from several buffers in one call; on a stream the first 16 that
-    /// are not empty, in a datagram all.
+    /// Does as [`AsyncSocket::send`], from several buffers in one call; on a stream the first 16
+    /// that are not empty, in a datagram all.
     ///
     /// # Errors
     /// As [`AsyncSocket::send`].
@@ -346,7 +346,7 @@ impl AsyncSocket {
         Verb::new(&self.core, Writable)
     }
 
-    /// As [`AsyncSocket::recv`], but never waits; usable outside a scheduler, too.
+    /// Does as [`AsyncSocket::recv`], but never waits; usable outside a scheduler, too.
     ///
     /// # Errors
     /// `WouldBlock` if nothing is there, or if a verb holds this direction's lock; the system's.
@@ -368,7 +368,7 @@ impl AsyncSocket {
         self.core.is_full()
     }
 
-    /// As [`AsyncSocket::send`], but never waits; usable outside a scheduler, too.
+    /// Does as [`AsyncSocket::send`], but never waits; usable outside a scheduler, too.
     ///
     /// # Errors
     /// `WouldBlock` if there is no room, or if a verb holds this direction's lock; the system's.

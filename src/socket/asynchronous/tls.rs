@@ -27,8 +27,8 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Has the socket speak TLS: a listener, with each connection it accepts; a socket that is not
-    /// connected yet, when [`AsyncSocket::connect`] has connected it.
+    /// Makes the socket speak TLS: a listener, with each connection it accepts; a socket that is
+    /// not connected yet, when [`AsyncSocket::connect`] has connected it.
     ///
     /// All verbs are the same as without. A listener's [`AsyncSocket::accept`] gives connections
     /// whose handshake is done; many are under way at once, each with a deadline, and a failed one

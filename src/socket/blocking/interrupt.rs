@@ -19,7 +19,7 @@ thread_local! {
 /// variable is not ended by a signal.
 pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
-/// Has `check` asked from now on; it replaces the one before.
+/// Asks `check` from now on; it replaces the one before.
 pub(crate) fn set(check: impl Fn() -> io::Result<()> + 'static) {
     let old = CHECK.replace(Some(Rc::new(check)));
     drop(old);

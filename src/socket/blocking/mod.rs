@@ -241,7 +241,7 @@ impl BlockingSocket {
         lock(&self.twin.settings).coalescing = coalescing;
     }
 
-    /// Has `check` called whenever a signal interrupts a verb's wait on this thread; an error of
+    /// Calls `check` whenever a signal interrupts a verb's wait on this thread; an error of
     /// it ends the verb. It replaces the one before.
     ///
     /// `check` may use sockets; a verb on the interrupted one, in the direction that waits, is an

@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl BlockingSocket {
-    /// Has the socket speak TLS, see [`AsyncSocket::with_tls`]. What a listener accepts shakes
+    /// Makes the socket speak TLS, see [`AsyncSocket::with_tls`]. What a listener accepts shakes
     /// hands in its first verb, within the configuration's time.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ impl BlockingSocket {
         self.twin.shake_first()
     }
 
-    /// Has the next verb shake hands; a failure is counted at the listener, if there is one.
+    /// Makes the next verb shake hands; a failure is counted at the listener, if there is one.
     pub(super) fn begin_tls(
         &self,
         tls: &Tls,

@@ -101,7 +101,8 @@ impl WriteSide {
         self.failure.map_or(Ok(()), |failure| Err(link.reason(failure)))
     }
 
-    /// As [`WriteSide::check`], for whoever would queue more: nothing follows an end of sending.
+    /// Does as [`WriteSide::check`], for whoever would queue more: nothing follows an end of
+    /// sending.
     #[inline]
     pub(crate) fn check_open(&self, link: &Link) -> io::Result<()> {
         if self.refuses { Err(self.refusal(link)) } else { Ok(()) }

@@ -100,7 +100,7 @@ impl Core {
         }
     }
 
-    /// Has the scheduler keep a dropped socket until what it has sent has arrived.
+    /// Makes the scheduler keep a dropped socket until what it has sent has arrived.
     pub(super) fn settle_alone(self: &Rc<Self>) {
         match self.settle() {
             Ok(true) => {}
@@ -128,7 +128,7 @@ impl Core {
         }
     }
 
-    /// Has TLS tell the peer that nothing follows, once nothing is queued; what the kernel has no
+    /// Sends a close_notify, if TLS is spoken, once nothing is queued; what the kernel has no
     /// room for is sent as the queue is.
     pub(super) fn close_notify(&self) -> Progress<()> {
         let State { link, halves: Halves { write, .. }, .. } = &mut *self.state.borrow_mut();

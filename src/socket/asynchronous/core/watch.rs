@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Core {
-    /// Has the driver report on this direction from now on, first of all what is ready already.
+    /// Makes the driver report on this direction from now on, first of all what is ready already.
     ///
     /// Where the system lacks memory no event tells when it goes on: then the scheduler calls after
     /// a pause.
@@ -43,7 +43,7 @@ impl Core {
         Ok(())
     }
 
-    /// Has the scheduler call after a pause, as if the driver had reported.
+    /// Makes the scheduler call after a pause, as if the driver had reported.
     #[cold]
     fn retry_later(self: &Rc<Self>, engine: &Engine) {
         if !self.retrying.replace(true) {
@@ -94,7 +94,7 @@ impl Core {
         Ok(())
     }
 
-    /// Has the queue flushed at the end of this turn.
+    /// Asks for a flush of the queue at the end of this turn.
     pub(crate) fn mark_dirty(self: &Rc<Self>, engine: &Engine) {
         let wants = {
             let State { link, halves: Halves { write, .. }, .. } = &mut *self.state.borrow_mut();
@@ -121,7 +121,7 @@ impl Core {
         bound.or_else(|| current::with(Engine::weak))?.upgrade()
     }
 
-    /// Has the driver forget the socket; the engine, if it is still there.
+    /// Makes the driver forget the socket; the engine, if it is still there.
     pub(super) fn unbind(&self) -> Option<Rc<Engine>> {
         let mut state = self.state.borrow_mut();
         let bound = state.binding.take()?;
@@ -182,7 +182,7 @@ impl Binding {
         self.engine.upgrade().is_some_and(|engine| !engine.is_inherited())
     }
 
-    /// Has the driver forget the socket; its engine, if it is still there.
+    /// Makes the driver forget the socket; its engine, if it is still there.
     fn forget(self, link: &Link) -> Option<Rc<Engine>> {
         let engine = self.engine.upgrade()?;
         engine.deregister(link.sys().fd(), self.token);
