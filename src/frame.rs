@@ -2,7 +2,7 @@
 //!
 //! A message on the wire is its length as 4 bytes, big-endian, then the payload: what asyncoro and
 //! pycos peers speak (`struct.pack('>L', len)`). This file only reads and writes that header; who
-//! holds the bytes is `socket/message.rs`.
+//! holds the bytes is `socket/op/message.rs`.
 
 use std::io;
 

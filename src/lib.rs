@@ -221,6 +221,7 @@ pub mod signal;
 mod socket;
 pub mod stdio;
 pub mod sync;
+mod sys;
 pub mod time;
 #[cfg(feature = "tls")]
 mod tls;

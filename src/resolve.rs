@@ -6,7 +6,7 @@
 //!
 //! What must stay true: a numeric host is answered in place, without a thread; a name that has no
 //! address is `NotFound` with the resolver's own code, and only a failure of the system underneath
-//! is a system error. Next: `socket/stream.rs`, which tries the addresses in turn.
+//! is a system error. Next: `socket/race.rs`, which tries the addresses in turn.
 #![allow(unsafe_code)] // getaddrinfo through libc: the standard library's hides the EAI code.
 
 use std::{

@@ -25,7 +25,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
         return None;
     }
     // SAFETY: set by `enter`, whose guard holds a reference for as long as the pointer is here; `f`
-    // cannot keep the borrow, nor end the guard: guards are locals of `drive`, `aside` and
+    // cannot keep the borrow, nor end the guard: guards are locals of `drive` and
     // `Scheduler::drop`, and no code under `f` can reach one of those frames.
     Some(f(unsafe { &*engine }))
 }

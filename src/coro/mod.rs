@@ -56,7 +56,7 @@ use std::{
     task::Poll,
 };
 
-pub(crate) use self::{alarm::Alarm, engine::RETRY_PAUSE, scheduler::aside, waiter::Waiter};
+pub(crate) use self::{alarm::Alarm, engine::RETRY_PAUSE, waiter::Waiter};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
     ended::Ended,

@@ -303,16 +303,3 @@ pub fn run_until<F: Future>(future: F) -> F::Output {
 fn fresh() -> Scheduler {
     Scheduler::new().expect("a scheduler needs two descriptors")
 }
-
-/// Runs `future` on a scheduler of its own in the middle of whatever this thread does, for the
-/// blocking twin's composite verbs.
-pub(crate) fn aside<F: Future>(future: F) -> io::Result<F::Output> {
-    let scheduler = Scheduler::new()?;
-    let entered = current::enter(&scheduler.engine);
-    let result = scheduler.turns(pin!(future), Until::Ended);
-    drop(entered);
-    match result {
-        Ok(value) => Ok(value),
-        Err(payload) => panic::resume_unwind(payload),
-    }
-}

@@ -53,7 +53,7 @@ impl Portable {
         token: Token,
     ) -> io::Result<()> {
         // SAFETY: the contract in `driver/mod.rs` says that a source is removed before its
-        // descriptor is closed; `socket/core.rs` and its drop keep it.
+        // descriptor is closed; `socket/asynchronous/core.rs` and its drop keep it.
         unsafe { self.poller.add_with_mode(fd.as_raw_fd(), event(interest, token), PollMode::Edge) }
     }
 

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use super::sys::{MANY, Received, Sys};
-use crate::addr::Address;
+use super::link::Link;
+use crate::{
+    addr::Address,
+    sys::{MANY, Received},
+};
 
 /// Room for many datagrams, to be filled by `recv_batch`.
 ///
@@ -60,7 +63,7 @@ impl DatagramBatch {
         DatagramBatch { memory: vec![0; bytes], size, received }
     }
 
-    /// The datagrams of the last `recv_batch`, in the order of their arrival.
+    /// Gives the datagrams of the last `recv_batch`, in the order of their arrival.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         let memory = self.memory.chunks(self.size);
         self.received.iter().zip(memory).map(|(received, memory)| Datagram {
@@ -70,18 +73,18 @@ impl DatagramBatch {
         })
     }
 
-    /// How many datagrams the last `recv_batch` has brought.
+    /// Tells how many datagrams the last `recv_batch` has brought.
     pub fn len(&self) -> usize {
         self.received.len()
     }
 
-    /// Whether it has brought none.
+    /// Tells whether it has brought none.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty()
     }
 
-    pub(crate) fn fill(&mut self, sys: &Sys) -> Result<usize, rustix::io::Errno> {
-        sys.recv_many(&mut self.memory, self.size, &mut self.received)
+    pub(crate) fn fill(&mut self, link: &Link) -> Result<usize, rustix::io::Errno> {
+        link.sys().recv_many(&mut self.memory, self.size, &mut self.received)
     }
 }
 

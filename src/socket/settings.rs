@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::outbound::QUEUE_LIMIT;
 use crate::frame;
+
+/// Bytes that may be queued before a sender waits, unless its owner has set another limit, and
+/// from which on a payload is not copied.
+pub(crate) const QUEUE_LIMIT: usize = 64 << 10;
 
 const KIB: usize = 1 << 10;
 
@@ -29,7 +32,7 @@ impl Settings {
         Settings { timeout_ns: 0, message_limit, queue_limit_kib, coalescing: true }
     }
 
-    /// What an accepted socket inherits: all but the timeout.
+    /// Gives what an accepted socket inherits: all but the timeout.
     pub(crate) fn inherited(self) -> Settings {
         Settings { timeout_ns: 0, ..self }
     }

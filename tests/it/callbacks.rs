@@ -9,7 +9,7 @@ use std::{
     future::Future,
     io::{self, ErrorKind},
     mem::MaybeUninit,
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::thread::JoinHandleExt,
     pin::pin,
     sync::{Arc, mpsc},
@@ -25,6 +25,7 @@ use asyncoro::{
     time::timeout,
 };
 use bytes::Bytes;
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     pairs::{Kind, bounded, poll_once, run, server, settle, started},
@@ -418,5 +419,31 @@ fn whoever_is_asked_at_a_signal_may_use_the_socket_and_never_waits_for_itself() 
         assert_eq!(far.recv_all_bytes(16).unwrap(), "from the handler");
         far.send_all(b"goes on").unwrap();
         assert_eq!(reading.join().unwrap().unwrap(), "goes on");
+    });
+}
+
+#[test]
+fn a_signal_ends_connecting_if_whoever_is_asked_says_so() {
+    bounded(|| {
+        let handler = nothing as extern "C" fn(libc::c_int);
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGURG, handler as libc::sighandler_t) };
+        // Its queue is full, so that the system does not answer.
+        let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        silent.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        silent.listen(0).unwrap();
+        let address = silent.local_addr().unwrap().as_socket().unwrap();
+        let _first = TcpStream::connect(address).unwrap();
+        let connecting = thread::spawn(move || {
+            BlockingSocket::on_interrupt(|| Err(ErrorKind::Interrupted.into()));
+            BlockingSocket::create_connection(address).map(drop)
+        });
+        while !connecting.is_finished() {
+            // SAFETY: the thread runs until it is joined.
+            unsafe { libc::pthread_kill(connecting.as_pthread_t(), libc::SIGURG) };
+            thread::sleep(Duration::from_millis(20));
+        }
+        let error = connecting.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
     });
 }

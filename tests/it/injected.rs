@@ -1,5 +1,5 @@
 //! Errors of the system that come rarely, put into its answers by strace(1): what each means is in
-//! `src/socket/sys/errno.rs`.
+//! `src/sys/errno.rs`.
 //!
 //! A test runs this binary again under strace, with that test only and with errors injected; in
 //! there it does its work.

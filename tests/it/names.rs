@@ -1,5 +1,5 @@
 //! Names: what `create_connection` and the others do with them. Several addresses at once are
-//! tested in `src/socket/create.rs`, with made-up ones.
+//! tested in `src/socket/make.rs`, with made-up ones.
 
 use std::{
     io::{self, ErrorKind},

@@ -616,6 +616,31 @@ fn in_child(name: &str, body: impl FnOnce()) {
 }
 
 #[test]
+fn making_a_blocking_socket_takes_no_descriptor_but_its_own() {
+    in_child("socket::making_a_blocking_socket_takes_no_descriptor_but_its_own", || {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let used = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+        let limit = Rlimit { current: Some(used + 8), ..getrlimit(Resource::Nofile) };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let mut fillers = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            fillers.push(file);
+        }
+        fillers.pop();
+        let server = BlockingSocket::create_server("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        fillers.pop();
+        let client = BlockingSocket::create_connection(address).unwrap();
+        fillers.pop();
+        let (accepted, _) = server.accept().unwrap();
+        client.send_all(b"x").unwrap();
+        assert_eq!(accepted.recv_bytes(9).unwrap(), "x");
+        fillers.pop();
+        drop(BlockingSocket::create_datagram("127.0.0.1:0").unwrap());
+    });
+}
+
+#[test]
 fn accept_at_the_file_limit_neither_spins_nor_dies() {
     in_child("socket::accept_at_the_file_limit_neither_spins_nor_dies", || {
         let most = rustix::process::getrlimit(rustix::process::Resource::Nofile);

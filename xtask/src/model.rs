@@ -28,7 +28,7 @@ struct Bug {
 const BUGS: &[Bug] = &[
     Bug {
         name: "dropped-gather-loses-bytes",
-        file: "src/socket/ops/stream.rs",
+        file: "src/socket/op/stream.rs",
         right: "impl<const UNTIL: bool> Op for Gather<UNTIL> {\n",
         wrong: "impl<const UNTIL: bool> Op for Gather<UNTIL> {
     fn give_up(&mut self, side: &mut ReadSide) -> bool {
@@ -38,7 +38,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "split-header-is-misread",
-        file: "src/socket/inbound.rs",
+        file: "src/socket/side/inbound.rs",
         right: "        hot[..have].copy_from_slice(self.held());\n",
         wrong: "        hot[..have].copy_from_slice(self.held());
         if have < frame::HEADER {
@@ -47,7 +47,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "queue-forgets-the-tail",
-        file: "src/socket/outbound.rs",
+        file: "src/socket/side/outbound.rs",
         right: "            if sent < left {\n                self.sent += sent;\n",
         wrong: "            if sent < left {
                 self.sent += sent;
@@ -58,41 +58,41 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "verb-in-line-swallows-the-turn",
-        file: "src/socket/turn.rs",
+        file: "src/socket/asynchronous/lock.rs",
         right: "            line.called = None;\n            return self.pass();\n",
         wrong: "            line.called = None;\n            return Left::default();\n",
     },
     Bug {
         name: "pending-plaintext-is-not-ready",
-        file: "src/socket/secure/channel.rs",
-        right: "        self.drained && !self.has_said() && !self.has_ended()",
+        file: "src/socket/records/channel.rs",
+        right: "        self.drained && !self.has_plaintext() && !self.has_ended()",
         wrong: "        self.drained && !self.has_ended()",
     },
     Bug {
         name: "conversion-loses-held-bytes",
-        file: "src/socket/core/end.rs",
-        right: "        let read = std::mem::take(&mut state.read.side);\n",
-        wrong: "        let mut read = std::mem::take(&mut state.read.side);
+        file: "src/socket/asynchronous/core/end.rs",
+        right: "        let read = std::mem::take(&mut state.halves.read.side);\n",
+        wrong: "        let mut read = std::mem::take(&mut state.halves.read.side);
         read.take_held();\n",
     },
     Bug {
         name: "changed-waker-is-not-woken",
-        file: "src/socket/turn.rs",
+        file: "src/socket/asynchronous/lock.rs",
         right: "self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker))",
         wrong: "self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker) || true)",
     },
     Bug {
         name: "message-given-up-midway-is-cut",
-        file: "src/socket/ops/message.rs",
+        file: "src/socket/op/message.rs",
         right: "            side.append(header, payload);\n            self.sent = self.len();\n",
         wrong: "            let _ = (header, payload);\n            self.sent = self.len();\n",
     },
     Bug {
         name: "end-is-told-before-held-bytes",
-        file: "src/socket/ops/stream.rs",
+        file: "src/socket/op/stream.rs",
         right: "        let held = side.copy_front(self.0);\n",
         wrong: "        let mut one = [0];
-        if let Progress::Done(Ok(0)) = side.read(sys, 0, |sys| sys.peek(&mut one)) {
+        if let Progress::Done(Ok(0)) = side.read(link, 0, |link| link.peek(&mut one)) {
             return Progress::Done(Ok(0));
         }
         let held = side.copy_front(self.0);\n",

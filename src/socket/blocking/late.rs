@@ -18,16 +18,15 @@ use crate::{
     log,
     primitives::{Mutex, MutexGuard, lock},
     socket::{
-        GOODBYE, not_acknowledged,
-        outbound::{self, WriteSide},
-        step::Progress,
-        sys::Sys,
+        ending::{LONGEST, not_acknowledged},
+        link::Link,
+        side::{Progress, WriteSide, drop_spent},
     },
 };
 
 /// A dropped socket.
 struct Late {
-    sys: Sys,
+    link: Link,
     side: WriteSide,
     until: Instant,
     look: Instant,
@@ -42,15 +41,15 @@ fn list() -> MutexGuard<'static, Option<Vec<Late>>> {
 }
 
 /// Goes on with a dropped socket: at once, as far as it goes, then in the thread.
-pub(super) fn finish(sys: Sys, side: WriteSide) {
+pub(super) fn finish(link: Link, side: WriteSide) {
     let now = Driver::now();
-    let (until, pause) = (now + GOODBYE, FIRST_PAUSE);
-    let mut late = Late { sys, side, until, look: now + pause, pause };
+    let (until, pause) = (now + LONGEST, FIRST_PAUSE);
+    let mut late = Late { link, side, until, look: now + pause, pause };
     if late.is_done() {
         return;
     }
-    match late.sys.into_own() {
-        Ok(sys) => hand_over(Late { sys, ..late }),
+    match late.link.into_own() {
+        Ok(link) => hand_over(Late { link, ..late }),
         Err(error) => lost(&error),
     }
 }
@@ -106,14 +105,14 @@ impl Late {
         false
     }
 
-    /// Whether nothing is left to be done: all has arrived, or is lost, and the log was told.
+    /// Tells whether nothing is left to be done: all has arrived, or is lost, and the log was told.
     fn is_done(&mut self) -> bool {
         let progress = self.go_on();
-        outbound::drop_spent();
+        drop_spent();
         match progress {
             Progress::Done(Ok(settled)) => {
                 if settled {
-                    self.sys.drain_before_close();
+                    self.link.drain_before_close();
                 }
                 settled
             }
@@ -127,14 +126,14 @@ impl Late {
 
     fn go_on(&mut self) -> Progress<bool> {
         self.side.refill();
-        match self.side.flush_all(&self.sys) {
+        match self.side.flush_all(&self.link) {
             Progress::Done(Ok(())) => {}
             progress => return progress.map(|()| true),
         }
-        self.sys.say_goodbye();
-        match self.side.push(&self.sys) {
+        self.link.close_notify();
+        match self.side.push(&self.link) {
             // If it cannot be said, what was sent before may have arrived all the same.
-            Progress::Done(_) => Progress::Done(self.sys.settle()),
+            Progress::Done(_) => Progress::Done(self.link.settle()),
             progress => progress.map(|()| true),
         }
     }

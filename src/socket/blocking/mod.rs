@@ -1,50 +1,60 @@
 //! `BlockingSocket`: the same operations, driven by poll(2), for plain threads.
 //!
-//! Each direction has a lock (`exclusive.rs`), which is its turn: a verb holds it until it is done.
+//! Each direction has a lock (`exclusive.rs`): a verb holds it until it is done.
 //! `close` marks the socket, shuts it down, which wakes whoever waits in poll(2), and puts an
-//! inert descriptor in its place. Composite verbs (resolving, several addresses) run the
-//! asynchronous ones on a scheduler made for the call, so they behave the same.
+//! inert descriptor in its place. Composite operations (`op/composite.rs`) are those of the other
+//! face, whose waiting happens in the call here (`face.rs`), so they behave the same.
 //!
-//! Here is how it is made and how it ends; how an operation is driven is in `twin.rs`, the verbs
-//! are in `verbs.rs`. What a signal does to a thread that waits is in `interrupt.rs`.
+//! - this file is the type: converting, options; `convert.rs` takes it apart, `close.rs` closes it,
+//!   `create.rs` makes and connects sockets;
+//! - `verbs.rs` are the verbs, `tls.rs` what belongs to TLS;
+//! - `twin.rs` is what handles share, and how an operation is driven on it; `interrupt.rs` what a
+//!   signal does to a thread that waits;
+//! - `late.rs` goes on with TLS sockets that were dropped before their peers had all.
 //!
 //! Unsafe: the way to `sys/` for sockets whose descriptor somebody else owns.
 #![allow(unsafe_code)]
 
+mod close;
+pub(super) mod convert;
+mod create;
+mod exclusive;
+mod face;
 mod interrupt;
 #[cfg(feature = "tls")]
 mod late;
 #[cfg(feature = "tls")]
-mod secure;
+mod tls;
 mod twin;
 mod verbs;
 
 use std::{
     fmt,
     io::{self, Read, Write},
-    mem,
-    net::Shutdown,
     os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use bytes::Bytes;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use self::twin::{Kernel, Twin};
-use super::{
-    AsyncSocket, Seen, core::Parts, create, exclusive::Exclusive, inbound::ReadSide, ops::Flush,
-    outbound::WriteSide, settings::Settings, sys::Sys,
+use self::{
+    exclusive::Exclusive,
+    twin::{Kernel, Twin},
 };
+#[cfg(doc)]
+use crate::socket::AsyncSocket;
 use crate::{
     addr::{Address, ToAddress},
-    coro::aside,
     error,
     primitives::{Mutex, lock},
+    socket::{
+        link::Link,
+        make::numeric,
+        parts::Parts,
+        shown::{Seen, show},
+    },
+    sys::Sys,
 };
 
 /// A socket for plain threads: the same verbs as [`AsyncSocket`], which wait in the call.
@@ -94,7 +104,7 @@ impl BlockingSocket {
     /// # Errors
     /// `ENOTSOCK` if the descriptor is no socket.
     pub fn new(socket: impl Into<Socket>) -> io::Result<BlockingSocket> {
-        Ok(BlockingSocket::from_sys(Sys::new(socket)?, Settings::new()))
+        Ok(BlockingSocket::from_parts(Sys::new(socket)?.into()))
     }
 
     /// Makes a new socket, see [`AsyncSocket::open`].
@@ -102,31 +112,7 @@ impl BlockingSocket {
     /// # Errors
     /// The system's.
     pub fn open(domain: Domain, kind: Type) -> io::Result<BlockingSocket> {
-        Ok(BlockingSocket::from_sys(Sys::open(domain, kind)?, Settings::new()))
-    }
-
-    /// Makes a listening socket, see [`AsyncSocket::create_server`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn create_server(address: impl ToAddress) -> io::Result<BlockingSocket> {
-        made(AsyncSocket::create_server(address))
-    }
-
-    /// Connects to an address, see [`AsyncSocket::create_connection`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn create_connection(address: impl ToAddress) -> io::Result<BlockingSocket> {
-        made(AsyncSocket::create_connection(address))
-    }
-
-    /// Makes a datagram socket bound to an address, see [`AsyncSocket::create_datagram`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn create_datagram(address: impl ToAddress) -> io::Result<BlockingSocket> {
-        made(AsyncSocket::create_datagram(address))
+        Ok(BlockingSocket::from_parts(Sys::open(domain, kind)?.into()))
     }
 
     /// Converts a socket whose descriptor somebody else owns, as [`AsyncSocket::borrow_raw`].
@@ -138,14 +124,14 @@ impl BlockingSocket {
     /// `ENOTSOCK` if the descriptor is no socket.
     pub unsafe fn borrow_raw(fd: RawFd) -> io::Result<BlockingSocket> {
         // SAFETY: the caller's.
-        Ok(BlockingSocket::from_sys(unsafe { Sys::borrow(fd)? }, Settings::new()))
+        Ok(BlockingSocket::from_parts(unsafe { Sys::borrow(fd)? }.into()))
     }
 
-    /// Whether bytes were received and not taken, see [`AsyncSocket::has_received`]. While another
-    /// thread receives it is `true`: nobody can say that nothing is there.
+    /// Tells whether bytes were received and not taken, see [`AsyncSocket::has_received`]. While
+    /// another thread receives it is `true`: nobody can say that nothing is there.
     pub fn has_received(&self) -> bool {
         let held = self.twin.read.try_take().is_none_or(|side| !side.held().is_empty());
-        held || self.twin.sys.has_said()
+        held || self.twin.link.has_plaintext()
     }
 
     /// Gives the descriptor to a new owner, as [`AsyncSocket::disown`].
@@ -157,42 +143,36 @@ impl BlockingSocket {
         self.with_sys(|sys| Ok(unsafe { sys.disown() })).ok().flatten()
     }
 
-    fn from_sys(sys: Sys, settings: Settings) -> BlockingSocket {
-        let (read, write) = (ReadSide::default(), WriteSide::default());
-        BlockingSocket::from_parts(Parts { sys, settings, read, write })
-    }
-
-    pub(super) fn from_parts(mut parts: Parts) -> BlockingSocket {
-        parts.sys.prepare_tls();
+    pub(crate) fn from_parts(mut parts: Parts) -> BlockingSocket {
+        parts.link.prepare_tls();
         let twin = Twin {
-            sys: Kernel(Some(parts.sys)),
+            link: Kernel(Some(parts.link)),
             settings: Mutex::new(parts.settings),
             read: Exclusive::new(parts.read),
             write: Exclusive::new(parts.write),
             closed: AtomicBool::new(false),
             #[cfg(feature = "tls")]
             shaking: Mutex::new(()),
+            #[cfg(feature = "tls")]
+            gate: parts.gate,
         };
         BlockingSocket { twin: Arc::new(twin) }
     }
 
     pub(super) fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
-        if self.twin.is_closed() {
-            return Err(error::closed());
-        }
-        match f(&self.twin.sys) {
-            // A close in another thread makes itself known as whatever the system says then.
-            Err(_) if self.twin.is_closed() => Err(error::closed()),
-            result => result,
-        }
+        self.with_link(|link| f(link.sys()))
+    }
+
+    pub(super) fn with_link<R>(&self, f: impl FnOnce(&Link) -> io::Result<R>) -> io::Result<R> {
+        self.twin.with_link(f)
     }
 
     /// Binds to a local address, see [`AsyncSocket::bind`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::bind`].
     pub fn bind(&self, address: impl ToAddress) -> io::Result<()> {
-        let address = create::numeric(&address, "bind")?;
+        let address = numeric(&address, "bind")?;
         let bound = self.with_sys(|sys| Ok(sys.bind(&address)?));
         bound.map_err(|error| error::of_system("bind", address, error))
     }
@@ -200,12 +180,12 @@ impl BlockingSocket {
     /// Starts listening, see [`AsyncSocket::listen`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::listen`].
     pub fn listen(&self, backlog: i32) -> io::Result<()> {
         self.with_sys(|sys| Ok(sys.listen(backlog)?))
     }
 
-    /// The address the socket is bound to.
+    /// Gives the address the socket is bound to.
     ///
     /// # Errors
     /// The system's.
@@ -213,7 +193,7 @@ impl BlockingSocket {
         self.with_sys(|sys| Ok(sys.local_addr()?))
     }
 
-    /// The address it is connected to.
+    /// Gives the address it is connected to.
     ///
     /// # Errors
     /// The system's.
@@ -221,7 +201,7 @@ impl BlockingSocket {
         self.with_sys(|sys| Ok(sys.peer_addr()?))
     }
 
-    /// The pending error of the socket, taken (`SO_ERROR`).
+    /// Gives the pending error of the socket, taken (`SO_ERROR`).
     ///
     /// # Errors
     /// The system's, about asking.
@@ -231,7 +211,7 @@ impl BlockingSocket {
 
     /// Every option a socket has, see `socket2::SockRef`; of a closed socket, each is an error.
     pub fn options(&self) -> SockRef<'_> {
-        self.twin.sys.options()
+        self.twin.link.sys().options()
     }
 
     /// Sets the longest wait without progress, see [`AsyncSocket::set_timeout`].
@@ -239,7 +219,7 @@ impl BlockingSocket {
         lock(&self.twin.settings).set_timeout(timeout);
     }
 
-    /// The timeout in force.
+    /// Gives the timeout in force.
     pub fn timeout(&self) -> Option<Duration> {
         self.twin.settings().timeout()
     }
@@ -261,86 +241,24 @@ impl BlockingSocket {
         lock(&self.twin.settings).coalescing = coalescing;
     }
 
-    /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it
-    /// are woken and get `NotConnected`, readers before what is queued is sent.
+    /// Calls `check` whenever a signal interrupts a verb's wait on this thread; an error of
+    /// it ends the verb. It replaces the one before.
     ///
-    /// Closing shuts the connection down, which is how it wakes them: so it ends for each duplicate
-    /// of the descriptor, too (dup(2), `try_clone`, a child of fork(2)).
+    /// `check` may use sockets; a verb on the interrupted one, in the direction that waits, is an
+    /// error of kind `Deadlock`.
     ///
-    /// # Errors
-    /// As there. `BrokenPipe` if another thread waits to send, behind what was queued: its wait is
-    /// ended, and what was queued is lost.
-    pub fn close(&self) -> io::Result<()> {
-        if self.twin.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let flushed = match self.twin.write.try_take() {
-            Some(side) => {
-                let sys = &self.twin.sys;
-                let (unsent, checked) = (side.has_unsent(sys), side.check(sys));
-                drop(side);
-                if self.twin.read.try_take().is_none() && (unsent || sys.is_secure()) {
-                    // Readers are woken now, and not when the peer has taken all of it.
-                    let _ = sys.shutdown(Shutdown::Read);
-                }
-                let flushed = if unsent { self.twin.drive(Flush::<true>) } else { checked };
-                flushed.and_then(|()| self.twin.end_tls::<true>())
-            }
-            None => self.twin.end_under_a_sender(),
-        };
-        self.twin.sys.drain_before_close();
-        // Wakes those who wait; an error says that there was no connection.
-        let _ = self.twin.sys.shutdown(Shutdown::Both);
-        self.twin.sys.bury();
-        flushed
-    }
-
-    /// Takes the socket apart, see [`AsyncSocket::into_parts`].
+    /// A signal that comes between two waits is found at the next one's end. A thread that waits
+    /// for a lock asks every 50 ms, since a signal does not end that wait. A panic of `check`
+    /// goes to the log and ends the verb with an error.
     ///
-    /// # Errors
-    /// [`BlockingRefused`], which gives the socket back.
-    pub fn into_parts(self) -> Result<(Socket, Bytes), BlockingRefused> {
-        let mut parts = self.take_apart::<true>()?;
-        let received = parts.take_received();
-        Ok((parts.sys.into_socket(), received))
-    }
-
-    /// Makes it a socket for coroutines; nothing received or queued is lost.
+    /// ```
+    /// use asyncoro::BlockingSocket;
     ///
-    /// # Errors
-    /// As [`BlockingSocket::into_parts`].
-    pub fn into_async(self) -> Result<AsyncSocket, BlockingRefused> {
-        Ok(AsyncSocket::from_parts(self.take_apart::<false>()?))
-    }
-
-    /// `LAST`: TLS ends here.
-    fn take_apart<const LAST: bool>(self) -> Result<Parts, BlockingRefused> {
-        if Arc::strong_count(&self.twin) > 1 {
-            return Err(BlockingRefused { socket: self, error: super::has_clones() });
-        }
-        if LAST && self.twin.sys.is_borrowed() {
-            return Err(BlockingRefused { socket: self, error: super::is_borrowed() });
-        }
-        if let Err(error) = self.flush() {
-            return Err(BlockingRefused { socket: self, error });
-        }
-        if LAST {
-            // Whoever cannot be told has at least all that was sent before.
-            let _ = self.twin.end_tls::<false>();
-        }
-        match Arc::try_unwrap(self.twin) {
-            Ok(mut twin) => Ok(Parts {
-                sys: twin.sys.0.take().expect("it is taken apart once"),
-                settings: twin.settings(),
-                read: mem::replace(&mut twin.read, Exclusive::new(ReadSide::default()))
-                    .into_inner(),
-                write: mem::replace(&mut twin.write, Exclusive::new(WriteSide::default()))
-                    .into_inner(),
-            }),
-            Err(twin) => {
-                Err(BlockingRefused { socket: BlockingSocket { twin }, error: super::has_clones() })
-            }
-        }
+    /// // SIGINT ends a wait, and the program can end in an orderly way.
+    /// BlockingSocket::on_interrupt(|| Err(std::io::ErrorKind::Interrupted.into()));
+    /// ```
+    pub fn on_interrupt(check: impl Fn() -> io::Result<()> + 'static) {
+        interrupt::set(check);
     }
 }
 
@@ -378,49 +296,14 @@ impl Write for &BlockingSocket {
 
 impl AsFd for BlockingSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.twin.sys.fd()
+        self.twin.link.sys().fd()
     }
 }
 
 impl fmt::Debug for BlockingSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = if self.twin.is_closed() { "closed" } else { "open" };
-        let seen = Seen::of(&self.twin.sys);
-        super::show(f, "BlockingSocket", self.twin.sys.kind(), state, Some(seen))
+        let seen = Seen::of(&self.twin.link);
+        show(f, "BlockingSocket", self.twin.link.kind(), state, Some(seen))
     }
-}
-
-/// A socket that was not taken apart, and why.
-#[derive(Debug)]
-pub struct BlockingRefused {
-    /// The socket, unharmed.
-    pub socket: BlockingSocket,
-    /// The reason.
-    pub error: io::Error,
-}
-
-impl fmt::Display for BlockingRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for BlockingRefused {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
-impl From<BlockingRefused> for io::Error {
-    /// The reason; the socket is dropped.
-    fn from(refused: BlockingRefused) -> io::Error {
-        refused.error
-    }
-}
-
-/// What an asynchronous constructor makes, on a scheduler for just this call.
-pub(super) fn made(
-    making: impl Future<Output = io::Result<AsyncSocket>>,
-) -> io::Result<BlockingSocket> {
-    aside(async { Ok(making.await?.into_blocking().await?) })?
 }

@@ -1,43 +1,40 @@
 //! What the handles of a blocking socket share, and how an operation is driven on it.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::{
     io,
-    net::Shutdown,
     ops::Deref,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use super::interrupt;
 #[cfg(feature = "tls")]
 use super::late;
+use super::{
+    exclusive::{Exclusive, Reserved, Taken},
+    interrupt,
+};
+#[cfg(feature = "tls")]
+use crate::socket::{gate::Gate, parts::Parts};
 use crate::{
-    coro::{
-        RETRY_PAUSE,
-        settle::{FIRST_PAUSE, LAST_PAUSE},
-    },
+    coro::RETRY_PAUSE,
     driver::Driver,
     error, log,
     primitives::{Mutex, lock},
     socket::{
-        GOODBYE,
-        core::Side,
-        create,
-        exclusive::{Exclusive, Reserved, Taken},
-        inbound::ReadSide,
-        not_acknowledged,
-        ops::Farewell,
-        outbound::{self, WriteSide},
+        link::Link,
+        op::{Lend, Op},
         settings::Settings,
-        step::{Lend, Op, Progress},
-        sys::{Call, Direction, Meaning, Sys, meaning},
+        side::{Pair, Progress, ReadSide, Side, WriteSide, drop_spent},
     },
+    sys::{Call, Direction, Meaning, meaning},
 };
 
 /// What the handles share.
 pub(super) struct Twin {
-    pub(super) sys: Kernel,
+    pub(super) link: Kernel,
     pub(super) settings: Mutex<Settings>,
     pub(super) read: Exclusive<ReadSide>,
     pub(super) write: Exclusive<WriteSide>,
@@ -45,15 +42,18 @@ pub(super) struct Twin {
     /// Held by the thread whose verb shakes hands.
     #[cfg(feature = "tls")]
     pub(super) shaking: Mutex<()>,
+    /// The handshakes of a listener's connections, from when it was an asynchronous one.
+    #[cfg(feature = "tls")]
+    pub(super) gate: Option<Arc<Gate<Parts>>>,
 }
 
 /// The twin's socket, until it is taken apart.
-pub(super) struct Kernel(pub(super) Option<Sys>);
+pub(super) struct Kernel(pub(super) Option<Link>);
 
 impl Deref for Kernel {
-    type Target = Sys;
+    type Target = Link;
 
-    fn deref(&self) -> &Sys {
+    fn deref(&self) -> &Link {
         self.0.as_ref().expect("only the last handle takes it apart")
     }
 }
@@ -62,18 +62,18 @@ impl Deref for Kernel {
 /// the peer is to be told that nothing follows, a thread of the process goes on with it.
 impl Drop for Twin {
     fn drop(&mut self) {
-        let Some(sys) = self.sys.0.take() else { return };
+        let Some(link) = self.link.0.take() else { return };
         if self.is_closed() {
             return;
         }
         let Some(mut side) = self.write.try_take() else { return };
         side.refill();
         #[cfg(feature = "tls")]
-        if sys.is_secure() {
-            return late::finish(sys, std::mem::take(&mut *side));
+        if link.is_secure() {
+            return late::finish(link, std::mem::take(&mut *side));
         }
         let queued = side.queued();
-        match side.flush_all(&sys) {
+        match side.flush_all(&link) {
             // The peer of a socket without TLS is told by the end of the stream itself.
             Progress::Done(Ok(())) => {}
             _ if queued == 0 => {}
@@ -90,20 +90,15 @@ impl Drop for Twin {
     }
 }
 
-/// A side, where the twin keeps it.
-pub(super) trait Kept: Side {
-    fn of(twin: &Twin) -> &Exclusive<Self>;
-}
+impl<'a> Pair for &'a Twin {
+    type Of<S: Side> = &'a Exclusive<S>;
 
-impl Kept for ReadSide {
-    fn of(twin: &Twin) -> &Exclusive<ReadSide> {
-        &twin.read
+    fn read(self) -> &'a Exclusive<ReadSide> {
+        &self.read
     }
-}
 
-impl Kept for WriteSide {
-    fn of(twin: &Twin) -> &Exclusive<WriteSide> {
-        &twin.write
+    fn write(self) -> &'a Exclusive<WriteSide> {
+        &self.write
     }
 }
 
@@ -112,8 +107,8 @@ impl Twin {
         *lock(&self.settings)
     }
 
-    /// The settings that operations are stepped with: there is no turn at whose end a message could
-    /// leave, so each leaves at once.
+    /// Gives the settings that operations are stepped with: there is no turn at whose end a message
+    /// could leave, so each leaves at once.
     pub(super) fn stepping(&self) -> Settings {
         let mut settings = self.settings();
         settings.coalescing = false;
@@ -124,51 +119,64 @@ impl Twin {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Calls `f` with the link, unless the socket is closed.
+    pub(super) fn with_link<R>(&self, f: impl FnOnce(&Link) -> io::Result<R>) -> io::Result<R> {
+        if self.is_closed() {
+            return Err(error::closed());
+        }
+        match f(&self.link) {
+            // A close in another thread makes itself known as whatever the system says then.
+            Err(_) if self.is_closed() => Err(error::closed()),
+            result => result,
+        }
+    }
+
     /// Refuses a closed socket, and then one of the wrong kind.
     fn check<O: Op>(&self) -> io::Result<()> {
         if self.is_closed() && !O::CLOSES {
             return Err(error::closed());
         }
-        O::check(self.sys.kind())
+        O::check(self.link.kind())
     }
 
     /// Runs an operation to its end, waiting in poll(2). If a handshake is due, that goes first.
-    pub(super) fn drive<O: Op<Side: Kept>>(&self, op: O) -> io::Result<O::Output> {
+    pub(super) fn drive<O: Op>(&self, op: O) -> io::Result<O::Output> {
         #[cfg(feature = "tls")]
         if !O::CLOSES {
             self.shake_first()?;
         }
-        let result = self.drive_in_turn(op, None);
-        outbound::drop_spent();
+        let result = self.drive_locked(op, None);
+        drop_spent();
         result
     }
 
     /// `until`: no longer than that, whatever the timeout is.
-    pub(super) fn drive_in_turn<O: Op<Side: Kept>>(
+    pub(super) fn drive_locked<O: Op>(
         &self,
         mut op: O,
         until: Option<Instant>,
     ) -> io::Result<O::Output> {
         self.check::<O>()?;
         let settings = self.stepping();
-        let mut side = self.turn::<O>(settings)?;
+        let mut side = self.lock::<O>(settings)?;
         if O::Side::DIRECTION == Direction::Write {
-            self.sys.promise();
+            self.link.promise();
         }
         let from_now = || {
             let timeout = settings.timeout().map(|timeout| Driver::now() + timeout);
             timeout.into_iter().chain(until).min()
         };
         let mut deadline = from_now();
-        let now =
-            |op: &O, side: &O::Side| (op.moved(), side.moved(), self.sys.moved(O::Side::DIRECTION));
+        let now = |op: &O, side: &O::Side| {
+            (op.moved(), side.moved(), self.link.moved(O::Side::DIRECTION))
+        };
         let mut moved = now(&op, &side);
         loop {
             if self.is_closed() && !O::CLOSES {
                 return Err(error::closed());
             }
             side.refill();
-            let result = match op.step(&self.sys, settings, &mut side) {
+            let result = match op.step(&self.link, settings, &mut side) {
                 Progress::Done(result) => result,
                 progress => {
                     let now = now(&op, &side);
@@ -188,14 +196,15 @@ impl Twin {
                 }
             };
             if result.is_ok() && O::Side::DIRECTION == Direction::Write {
-                self.push_owed::<O>(deadline)?;
+                self.push_pending::<O>(deadline)?;
             }
             return self.unless_closed(&op, result);
         }
     }
 
-    /// What a verb has come to, though the socket is being closed: a close in another thread makes
-    /// itself known as whatever the system says then. What was received or sent before is not lost.
+    /// Tells what a verb has come to, though the socket is being closed: a close in another thread
+    /// makes itself known as whatever the system says then. What was received or sent before is not
+    /// lost.
     fn unless_closed<O: Op>(&self, op: &O, result: io::Result<O::Output>) -> io::Result<O::Output> {
         match result {
             Ok(value) if O::CLOSES || !op.is_nothing(&value) => Ok(value),
@@ -207,9 +216,9 @@ impl Twin {
 
     /// Waits until what TLS has taken and found no room has left: there is no scheduler that would
     /// send it. A failure is told by the next verb, and here, if the socket is closed meanwhile.
-    fn push_owed<O: Op<Side: Kept>>(&self, deadline: Option<Instant>) -> io::Result<()> {
-        while self.sys.owes() {
-            let meant = self.sys.push().map_err(|error| meaning(Call::Send, error));
+    fn push_pending<O: Op>(&self, deadline: Option<Instant>) -> io::Result<()> {
+        while self.link.has_pending() {
+            let meant = self.link.push().map_err(|error| meaning(Call::Send, error));
             let is_paused = meant == Err(Meaning::Pause);
             if meant.is_ok() {
                 break;
@@ -227,63 +236,14 @@ impl Twin {
         Ok(())
     }
 
-    /// Tells the peer that nothing follows, if there is TLS to say it in. One that does not read
-    /// cannot hold this up for long.
-    pub(super) fn end_tls<const CLOSES: bool>(&self) -> io::Result<()> {
-        if !self.sys.is_secure() {
-            return Ok(());
-        }
-        let until = Driver::now() + GOODBYE;
-        let told = self.drive_in_turn(Farewell::<CLOSES>, Some(until));
-        // If it cannot be said, what was sent before may have arrived all the same.
-        if CLOSES { self.settled(until) } else { told }
-    }
-
-    /// Ends sending while another thread has the turn, which is woken by that and told. What verbs
-    /// have taken before has to arrive all the same.
-    pub(super) fn end_under_a_sender(&self) -> io::Result<()> {
-        let until = Driver::now() + GOODBYE;
-        let how = if self.sys.is_secure() { Shutdown::Write } else { Shutdown::Both };
-        let _ = self.sys.shutdown_raw(how);
-        let arrived = if self.sys.is_secure() { self.settled(until) } else { Ok(()) };
-        if interrupt::refuse_below(&self.write).is_err() {
-            // It is this thread's own verb, which a signal has interrupted.
-            return arrived;
-        }
-        let side = self.write.take(Some(until), None)?;
-        let is_lost = |side: &WriteSide| side.loses() || self.sys.breaks_promise();
-        arrived?;
-        if side.is_some_and(|side| is_lost(&side)) {
-            let text = "another thread was sending when the socket was closed, and what was queued \
-                        before is lost";
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
-        }
-        Ok(())
-    }
-
-    /// Waits until what was sent has arrived, see `Sys::settle`.
-    pub(super) fn settled(&self, until: Instant) -> io::Result<()> {
-        let mut pause = FIRST_PAUSE;
-        while !self.sys.settle()? {
-            let left = until.saturating_duration_since(Driver::now());
-            if left.is_zero() {
-                return Err(not_acknowledged());
-            }
-            thread::sleep(pause.min(left));
-            interrupt::check(&self.write)?;
-            pause = (2 * pause).min(LAST_PAUSE);
-        }
-        Ok(())
-    }
-
-    /// Runs an operation that calls code of the caller's to its end. Meanwhile the turn is lent to
+    /// Runs an operation that calls code of the caller's to its end. Meanwhile the lock is lent to
     /// that code, and to nobody else.
-    pub(super) fn drive_around<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+    pub(super) fn drive_around<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
         self.check::<O>()?;
         #[cfg(feature = "tls")]
         self.shake_first()?;
         let settings = self.stepping();
-        let mut lend = Alone { twin: self, settings, turn: None, is_paused: false };
+        let mut lend = Alone { twin: self, settings, lock: None, is_paused: false };
         let from_now = || settings.timeout().map(|timeout| Driver::now() + timeout);
         let mut deadline = None;
         let mut moved = 0;
@@ -292,15 +252,15 @@ impl Twin {
                 return Err(error::closed());
             }
             let attempt = op.attempt(&mut lend);
-            outbound::drop_spent();
+            drop_spent();
             let progress = match attempt {
                 Some(Progress::Done(result)) => return self.unless_closed(&op, result),
                 Some(progress) => progress,
-                None => unreachable!("who steps alone has the turn"),
+                None => unreachable!("who steps alone has the lock"),
             };
             // Not lent while it waits: code that a signal has run here would wait for itself.
-            let turn = lend.turn.take().map(Reserved::resume);
-            let now = self.sys.moved(O::Side::DIRECTION);
+            let lock = lend.lock.take().map(Reserved::resume);
+            let now = self.link.moved(O::Side::DIRECTION);
             if deadline.is_none() || now != moved {
                 (deadline, moved) = (from_now(), now);
             }
@@ -311,35 +271,13 @@ impl Twin {
             if !waited? {
                 return Err(error::timed_out(0, false));
             }
-            lend.turn = turn.map(Taken::reserve);
+            lend.lock = lock.map(Taken::reserve);
         }
     }
 
-    /// Attempts anew where the queue of another Unix socket is full, under the timeout.
-    pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        let mut deadline = None;
-        loop {
-            match attempt() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let now = Driver::now();
-                    let timeout = self.stepping().timeout();
-                    let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout?));
-                    if deadline.is_some_and(|deadline| now >= deadline) {
-                        return Err(error::timed_out(0, false));
-                    }
-                    thread::sleep(create::UNIX_PAUSE);
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Waits for the turn of the operation's direction, no longer than the timeout.
-    pub(super) fn turn<O: Op<Side: Kept>>(
-        &self,
-        settings: Settings,
-    ) -> io::Result<Taken<'_, O::Side>> {
-        let side = O::Side::of(self);
+    /// Waits for the lock of the operation's direction, no longer than the timeout.
+    pub(super) fn lock<O: Op>(&self, settings: Settings) -> io::Result<Taken<'_, O::Side>> {
+        let side = O::Side::pick(self);
         if let Some(taken) = side.try_take() {
             return Ok(taken);
         }
@@ -353,19 +291,15 @@ impl Twin {
 
     /// Waits until the operation's direction is ready, or for a pause; `false` when the deadline
     /// has come.
-    fn wait<O: Op<Side: Kept>>(
-        &self,
-        deadline: Option<Instant>,
-        is_paused: bool,
-    ) -> io::Result<bool> {
+    fn wait<O: Op>(&self, deadline: Option<Instant>, is_paused: bool) -> io::Result<bool> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
         let is_left = || deadline.is_none_or(|deadline| Driver::now() < deadline);
-        let check = || interrupt::check(O::Side::of(self));
+        let check = || interrupt::check(O::Side::pick(self));
         if is_paused {
             pause(left);
             return check().map(|()| is_left());
         }
-        match self.sys.wait(O::Side::DIRECTION, left) {
+        match self.link.sys().wait(O::Side::DIRECTION, left) {
             Ok(Some(ready)) => Ok(ready || is_left()),
             // The caller looks at its deadline and comes back.
             Ok(None) => check().map(|()| true),
@@ -379,24 +313,21 @@ impl Twin {
 
     /// Goes on at once, unless the deadline has come.
     #[cold]
-    fn let_others_go_first<O: Op<Side: Kept>>(
-        &self,
-        deadline: Option<Instant>,
-    ) -> io::Result<bool> {
-        interrupt::check(O::Side::of(self))?;
+    fn let_others_go_first<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
+        interrupt::check(O::Side::pick(self))?;
         Ok(deadline.is_none_or(|deadline| Driver::now() < deadline))
     }
 
-    /// Makes one attempt, unless a verb has the turn.
-    pub(super) fn attempt<O: Op<Side: Kept>>(&self, mut op: O) -> io::Result<O::Output> {
+    /// Makes one attempt, unless a verb has the lock.
+    pub(super) fn attempt<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
         self.check::<O>()?;
         #[cfg(feature = "tls")]
         self.try_shake_first()?;
-        let mut side = O::Side::of(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
+        let mut side = O::Side::pick(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
-        let progress = op.step(&self.sys, self.stepping(), &mut side);
+        let progress = op.step(&self.link, self.stepping(), &mut side);
         if O::Side::DIRECTION == Direction::Write {
-            self.sys.promise();
+            self.link.promise();
         }
         match progress {
             Progress::Done(result) => self.unless_closed(&op, result),
@@ -405,29 +336,29 @@ impl Twin {
     }
 }
 
-/// Steps operations one by one, all in one turn.
+/// Steps operations one by one, all under one lock.
 struct Alone<'a, S> {
     twin: &'a Twin,
     settings: Settings,
-    turn: Option<Reserved<'a, S>>,
+    lock: Option<Reserved<'a, S>>,
     /// What was stepped last goes on after a pause.
     is_paused: bool,
 }
 
-impl<S: Kept> Lend<S> for Alone<'_, S> {
+impl<S: Side> Lend<S> for Alone<'_, S> {
     fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>> {
-        let turn = match self.turn.take() {
-            Some(turn) => Ok(turn.resume()),
-            None => self.twin.turn::<O>(self.settings),
+        let lock = match self.lock.take() {
+            Some(lock) => Ok(lock.resume()),
+            None => self.twin.lock::<O>(self.settings),
         };
-        let mut side = match turn {
+        let mut side = match lock {
             Ok(side) => side,
             Err(error) => return Some(Progress::Done(Err(error))),
         };
         side.refill();
-        let progress = op.step(&self.twin.sys, self.settings, &mut side);
+        let progress = op.step(&self.twin.link, self.settings, &mut side);
         self.is_paused = side.is_paused();
-        self.turn = Some(side.reserve());
+        self.lock = Some(side.reserve());
         Some(progress)
     }
 
@@ -446,7 +377,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::{BlockingSocket, socket::step::Needs};
+    use crate::{BlockingSocket, socket::op::Needs};
 
     /// A read during which another thread closes the socket.
     struct Overtaken<'a>(&'a BlockingSocket, io::Result<usize>);
@@ -457,7 +388,7 @@ mod tests {
         const VERB: &'static str = "recv";
         const NEEDS: Needs = Needs::Any;
 
-        fn step(&mut self, _: &Sys, _: Settings, _: &mut ReadSide) -> Progress<usize> {
+        fn step(&mut self, _: &Link, _: Settings, _: &mut ReadSide) -> Progress<usize> {
             self.0.close().unwrap();
             Progress::Done(std::mem::replace(&mut self.1, Ok(0)))
         }

@@ -6,41 +6,36 @@ use std::{
     io::{self, IoSliceMut},
     mem::MaybeUninit,
     net::Shutdown,
-    thread,
 };
 
 use bytes::Bytes;
 
-#[cfg(feature = "tls")]
-use super::super::secure::{Connecting, Secure};
-use super::{
-    super::{
-        DatagramBatch, GOODBYE, create,
-        ops::{
-            Accept, Connect, Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes,
-            RecvFrom, RecvLent, RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll,
-            SendBatch, SendMsg, SendTo, SendVectored, ShutDown, Tried, Writable, is_starved,
-            try_queue,
-        },
-        step::Progress,
-        stream::STARVED_PAUSE,
-    },
-    BlockingSocket,
-};
-use crate::{
-    addr::{Address, Target, ToAddress},
-    driver::Driver,
-    error, log, resolve,
-};
-
+use super::{BlockingSocket, face::at_once};
 #[cfg(doc)]
 use crate::socket::AsyncSocket;
+#[cfg(feature = "tls")]
+use crate::socket::{records::Records, start::Connecting};
+use crate::{
+    addr::{Address, Target, ToAddress},
+    error,
+    socket::{
+        batch::DatagramBatch,
+        op::{
+            Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes, RecvFrom, RecvLent,
+            RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll, SendBatch, SendMsg,
+            SendTo, SendVectored, Tried, Writable, accept, connect, first, patiently, shut_down,
+            try_queue,
+        },
+        parts::Parts,
+        side::Progress,
+    },
+};
 
 impl BlockingSocket {
     /// Connects to an address, see [`AsyncSocket::connect`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::connect`].
     pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let target = address.to_target()?;
         let connected = self.connect_to(&target);
@@ -49,76 +44,50 @@ impl BlockingSocket {
 
     fn connect_to(&self, target: &Target) -> io::Result<()> {
         #[cfg(feature = "tls")]
-        let connecting = match self.tls(Secure::intended).flatten() {
+        let connecting = match self.tls(Records::intended).flatten() {
             Some(tls) => Some(Connecting::new(tls, target)?),
             None => None,
         };
-        let address = self.first(target.clone())?;
-        self.twin.patiently(|| self.twin.drive(Connect::To(address.clone())))?;
+        let connected = async {
+            let address = first(&*self.twin, target.clone()).await?;
+            connect(&*self.twin, address).await
+        };
+        at_once(connected)?;
         #[cfg(feature = "tls")]
-        if let Some(Connecting { tls, host }) = connecting {
-            return self.shake_hands(&tls, host.as_deref());
+        if let Some(connecting) = connecting {
+            return self.secure(&connecting);
         }
         Ok(())
-    }
-
-    /// The address that the socket can use: the first of its family, resolved if need be.
-    fn first(&self, target: Target) -> io::Result<Address> {
-        match target {
-            Target::Address(address) => Ok(address),
-            name => {
-                let addresses = resolve::target_blocking(name)?;
-                let domain = self.with_sys(|sys| Ok(sys.domain()))?;
-                Ok(create::of_family(addresses, domain))
-            }
-        }
     }
 
     /// Waits for the next connection, see [`AsyncSocket::accept`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::accept`].
     pub fn accept(&self) -> io::Result<(BlockingSocket, Address)> {
         #[cfg(feature = "tls")]
-        let listener = self.tls(Secure::listener).flatten().transpose()?;
+        let listener = self.tls(Records::listener).flatten().transpose()?;
         #[cfg(feature = "tls")]
-        if let Some((_, gate)) = &listener
-            && let Some((parts, from)) = gate.take()
+        if listener.is_some()
+            && let Some((parts, from)) = self.twin.gate.as_ref().and_then(|gate| gate.take())
         {
             // It was an asynchronous listener, which has shaken hands with this one already.
             return Ok((BlockingSocket::from_parts(parts), from));
         }
-        let mut starved_since = None;
-        loop {
-            match self.twin.drive(Accept) {
-                Ok((sys, from)) => {
-                    let settings = self.twin.settings().inherited();
-                    let socket = BlockingSocket::from_sys(sys, settings);
-                    #[cfg(feature = "tls")]
-                    if let Some((tls, gate)) = &listener {
-                        socket.begin_tls(tls, None, Arc::downgrade(gate))?;
-                    }
-                    return Ok((socket, from));
-                }
-                Err(error) if is_starved(&error) => {
-                    let since = *starved_since.get_or_insert_with(|| {
-                        log::warn(format_args!("accept waits for a free descriptor: {error}"));
-                        Driver::now()
-                    });
-                    if self.timeout().is_some_and(|timeout| since.elapsed() >= timeout) {
-                        return Err(error::timed_out(0, false));
-                    }
-                    thread::sleep(STARVED_PAUSE);
-                }
-                Err(error) => return Err(error),
-            }
+        let (sys, from) = at_once(accept(&*self.twin))?;
+        let settings = self.twin.settings().inherited();
+        let socket = BlockingSocket::from_parts(Parts::new(sys, settings));
+        #[cfg(feature = "tls")]
+        if let Some((tls, listener)) = &listener {
+            socket.begin_tls(tls, None, Arc::downgrade(listener))?;
         }
+        Ok((socket, from))
     }
 
     /// Receives what is there, see [`AsyncSocket::recv`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv`].
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.twin.drive(Recv(buffer))
     }
@@ -126,27 +95,27 @@ impl BlockingSocket {
     /// Receives at most `max` bytes, see [`AsyncSocket::recv_bytes`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_bytes`].
     pub fn recv_bytes(&self, max: usize) -> io::Result<Bytes> {
         self.twin.drive(RecvBytes(max))
     }
 
-    /// Receives what is there and lends it, see [`AsyncSocket::recv_with`]. The turn is given back
+    /// Receives what is there and lends it, see [`AsyncSocket::recv_with`]. The lock is given back
     /// before `f` is called.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_with`].
     pub fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let lent = self.twin.drive(RecvLent::<false>(usize::MAX))?;
+        let lent = self.twin.drive(RecvLent::all())?;
         Ok(f(lent.bytes()))
     }
 
-    /// The same of at most `max` bytes, see [`AsyncSocket::recv_with_limit`].
+    /// Does the same with at most `max` bytes, see [`AsyncSocket::recv_with_limit`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_with_limit`].
     pub fn recv_with_limit<R>(&self, max: usize, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        let lent = self.twin.drive(RecvLent::<true>(max))?;
+        let lent = self.twin.drive(RecvLent::limited(max))?;
         Ok(f(lent.bytes()))
     }
 
@@ -154,7 +123,7 @@ impl BlockingSocket {
     /// from the socket in this thread; other threads wait meanwhile, so it must not wait for them.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_uninit`].
     pub fn recv_uninit<B: AsMut<[MaybeUninit<u8>]>>(
         &self,
         make: impl FnMut() -> B,
@@ -165,7 +134,7 @@ impl BlockingSocket {
     /// Looks at what is there, see [`AsyncSocket::peek`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::peek`].
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.twin.drive(Peek(buffer))
     }
@@ -173,7 +142,7 @@ impl BlockingSocket {
     /// Receives into several buffers, see [`AsyncSocket::recv_vectored`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_vectored`].
     pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.twin.drive(RecvVectored(buffers))
     }
@@ -181,7 +150,7 @@ impl BlockingSocket {
     /// Receives exactly `buffer.len()` bytes, see [`AsyncSocket::recv_all`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_all`].
     pub fn recv_all(&self, buffer: &mut [u8]) -> io::Result<()> {
         self.twin.drive(RecvAll { buffer, got: 0 })
     }
@@ -189,7 +158,7 @@ impl BlockingSocket {
     /// Receives exactly `count` bytes, see [`AsyncSocket::recv_all_bytes`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_all_bytes`].
     pub fn recv_all_bytes(&self, count: usize) -> io::Result<Bytes> {
         self.twin.drive(Gather::exactly(count))
     }
@@ -197,7 +166,7 @@ impl BlockingSocket {
     /// Receives up to and with a delimiter, see [`AsyncSocket::recv_until`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_until`].
     ///
     /// # Panics
     /// If `delimiter` is empty.
@@ -210,7 +179,7 @@ impl BlockingSocket {
     /// Sends what fits, see [`AsyncSocket::send`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send`].
     pub fn send(&self, buffer: &[u8]) -> io::Result<usize> {
         self.twin.drive(Send(buffer))
     }
@@ -218,7 +187,7 @@ impl BlockingSocket {
     /// Sends all, see [`AsyncSocket::send_all`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_all`].
     pub fn send_all(&self, buffer: &[u8]) -> io::Result<()> {
         self.twin.drive(SendAll { buffer, sent: 0 })
     }
@@ -226,7 +195,7 @@ impl BlockingSocket {
     /// Sends from several buffers, see [`AsyncSocket::send_vectored`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_vectored`].
     pub fn send_vectored(&self, buffers: &[&[u8]]) -> io::Result<usize> {
         self.twin.drive(SendVectored(buffers))
     }
@@ -234,32 +203,23 @@ impl BlockingSocket {
     /// Waits until everything queued is in the system's hands, see [`AsyncSocket::flush`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::flush`].
     pub fn flush(&self) -> io::Result<()> {
-        self.twin.drive(Flush::<false>)
+        self.twin.drive(Flush)
     }
 
     /// Ends one direction or both, see [`AsyncSocket::shutdown`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::shutdown`].
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        if how == Shutdown::Read {
-            return self.with_sys(|sys| Ok(sys.shutdown(how)?));
-        }
-        self.twin.drive(ShutDown(how))?;
-        if how == Shutdown::Both && self.twin.sys.is_secure() {
-            let settled = self.twin.settled(Driver::now() + GOODBYE);
-            let ended = self.with_sys(|sys| Ok(sys.shutdown_raw(Shutdown::Write)?));
-            return settled.and(ended);
-        }
-        Ok(())
+        at_once(shut_down(&*self.twin, how))
     }
 
     /// Waits until a read would not wait, see [`AsyncSocket::readable`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::readable`].
     pub fn readable(&self) -> io::Result<()> {
         self.twin.drive(Readable)
     }
@@ -267,7 +227,7 @@ impl BlockingSocket {
     /// Waits until a write would not wait, see [`AsyncSocket::writable`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::writable`].
     pub fn writable(&self) -> io::Result<()> {
         self.twin.drive(Writable)
     }
@@ -275,7 +235,7 @@ impl BlockingSocket {
     /// As `recv`, but never waits, see [`AsyncSocket::try_recv`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::try_recv`].
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.twin.attempt(Recv(buffer))
     }
@@ -283,7 +243,7 @@ impl BlockingSocket {
     /// As `send`, but never waits, see [`AsyncSocket::try_send`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::try_send`].
     pub fn try_send(&self, buffer: &[u8]) -> io::Result<usize> {
         self.twin.attempt(Send(buffer))
     }
@@ -291,7 +251,7 @@ impl BlockingSocket {
     /// Receives the next message, see [`AsyncSocket::recv_msg`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_msg`].
     pub fn recv_msg(&self) -> io::Result<Option<Bytes>> {
         self.twin.drive(RecvMsg::default())
     }
@@ -299,7 +259,7 @@ impl BlockingSocket {
     /// Receives the next message into a vector, see [`AsyncSocket::recv_msg_into`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_msg_into`].
     pub fn recv_msg_into(&self, into: &mut Vec<u8>) -> io::Result<Option<usize>> {
         self.twin.drive(RecvMsgInto { into, have: 0 })
     }
@@ -307,7 +267,7 @@ impl BlockingSocket {
     /// Sends a message, at once, see [`AsyncSocket::send_msg`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_msg`].
     pub fn send_msg(&self, payload: &[u8]) -> io::Result<()> {
         self.twin.drive(SendMsg::message(payload))
     }
@@ -315,7 +275,7 @@ impl BlockingSocket {
     /// Sends raw bytes by the rules of messages, at once, see [`AsyncSocket::send_queued`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_queued`].
     pub fn send_queued(&self, bytes: &[u8]) -> io::Result<()> {
         self.twin.drive(SendMsg::raw(bytes))
     }
@@ -324,7 +284,7 @@ impl BlockingSocket {
     /// go at once goes with the next verb.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::try_send_msg`].
     pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
         self.try_queue(Tried::Message(payload))
     }
@@ -333,7 +293,7 @@ impl BlockingSocket {
     /// not go at once goes with the next verb.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::try_send_queued`].
     pub fn try_send_queued(&self, bytes: &[u8]) -> io::Result<()> {
         self.try_queue(Tried::Raw(bytes))
     }
@@ -342,14 +302,14 @@ impl BlockingSocket {
         if self.twin.is_closed() {
             return Err(error::closed());
         }
-        tried.check(self.twin.sys.kind())?;
+        tried.check(self.twin.link.kind())?;
         let mut side = self.twin.write.try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
-        if !try_queue(&self.twin.sys, self.twin.settings(), &mut side, tried)? {
+        if !try_queue(&self.twin.link, self.twin.settings(), &mut side, tried)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let flushed = side.flush_all(&self.twin.sys);
-        self.twin.sys.promise();
+        let flushed = side.flush_all(&self.twin.link);
+        self.twin.link.promise();
         match flushed {
             Progress::Done(result) => result,
             Progress::Wait | Progress::Again => Ok(()),
@@ -359,7 +319,7 @@ impl BlockingSocket {
     /// Receives one datagram, see [`AsyncSocket::recv_from`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_from`].
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
         self.twin.drive(RecvFrom(buffer))
     }
@@ -367,16 +327,20 @@ impl BlockingSocket {
     /// Sends one datagram, see [`AsyncSocket::send_to`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_to`].
     pub fn send_to(&self, buffer: &[u8], address: impl ToAddress) -> io::Result<usize> {
-        let to = self.first(address.to_target()?)?;
-        self.twin.patiently(|| self.twin.drive(SendTo { buffer, to: &to }))
+        let twin = &*self.twin;
+        let target = address.to_target()?;
+        at_once(async {
+            let to = first(twin, target).await?;
+            patiently(twin, async || twin.drive(SendTo { buffer, to: &to })).await
+        })
     }
 
     /// Receives many datagrams, see [`AsyncSocket::recv_batch`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::recv_batch`].
     pub fn recv_batch(&self, batch: &mut DatagramBatch) -> io::Result<usize> {
         self.twin.drive(RecvBatch(batch))
     }
@@ -385,9 +349,9 @@ impl BlockingSocket {
     /// other threads that send wait.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncSocket::send_batch`].
     pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
-        let send = || self.twin.drive_around(SendBatch(datagrams));
-        self.twin.patiently(send)
+        let twin = &*self.twin;
+        at_once(patiently(twin, async || twin.drive_around(SendBatch(datagrams))))
     }
 }

@@ -1,0 +1,341 @@
+//! Shared state of an asynchronous socket: descriptor, sides, locks, registration.
+//!
+//! All handles to one socket, and whatever scheduler watches it, share one [`Core`]. It stays on
+//! its thread. Rules:
+//! - no borrow of a cell spans foreign code: wakers are taken out, then woken;
+//! - the driver is told of the socket when a verb first has to wait, and told to forget it before
+//!   the descriptor is closed or given away;
+//! - a socket that is bound to a scheduler that has ended, or not running here, binds anew;
+//! - the descriptor's number is freed with the core, not before: `close` puts an inert one in its
+//!   place, so that a borrowed descriptor never becomes somebody else's.
+//!
+//! Unsafe: lending the descriptor for as long as a handle is borrowed, out of a cell.
+#![allow(unsafe_code)]
+
+mod end;
+mod watch;
+
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    rc::{Rc, Weak},
+};
+
+use super::lock::Lock;
+#[cfg(feature = "tls")]
+use crate::socket::{
+    gate::Gate,
+    records::{Listener, Records},
+};
+use crate::{
+    coro::engine::Engine,
+    driver::Token,
+    error, log,
+    socket::{
+        link::Link,
+        op::Op,
+        parts::Parts,
+        settings::Settings,
+        side::{Pair, Progress, ReadSide, Side, WriteSide, drop_spent},
+    },
+    sys::{Direction, Kind, Sys},
+};
+
+/// Odd, and far from every small number times any other.
+const SPREAD: u32 = 0x9e37_79b1;
+
+/// One direction: its state and its lock.
+#[derive(Default)]
+pub(crate) struct Half<S> {
+    pub(crate) side: S,
+    pub(crate) lock: Lock,
+}
+
+/// Both directions.
+pub(super) struct Halves {
+    read: Half<ReadSide>,
+    write: Half<WriteSide>,
+}
+
+impl<'a> Pair for &'a mut Halves {
+    type Of<S: Side> = &'a mut Half<S>;
+
+    #[inline]
+    fn read(self) -> &'a mut Half<ReadSide> {
+        &mut self.read
+    }
+
+    #[inline]
+    fn write(self) -> &'a mut Half<WriteSide> {
+        &mut self.write
+    }
+}
+
+/// Which driver watches the socket; for what, [`ReadSide::hears_of_room`] says.
+struct Binding {
+    engine: Weak<Engine>,
+    token: Token,
+}
+
+/// What changes with each operation, behind one borrow.
+pub(crate) struct State {
+    /// `None` once the socket was taken apart.
+    link: Option<Link>,
+    binding: Option<Binding>,
+    halves: Halves,
+    /// The handshakes of a listener's connections.
+    #[cfg(feature = "tls")]
+    gate: Option<Arc<Gate<Parts>>>,
+}
+
+/// How far a socket has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// `close` has begun: no other verb goes on.
+    Closing,
+    Closed,
+}
+
+/// Keeps what the handles to one socket share.
+pub(crate) struct Core {
+    state: RefCell<State>,
+    kind: Kind,
+    settings: Cell<Settings>,
+    /// Handles of the user's; the scheduler may hold references of its own.
+    pub(crate) handles: Cell<u32>,
+    /// The scheduler keeps it until what is queued is sent.
+    lingering: Cell<bool>,
+    /// The scheduler calls it after a pause.
+    retrying: Cell<bool>,
+    life: Cell<Life>,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Rc<Core> {
+        Rc::new(Core {
+            kind: parts.link.kind(),
+            settings: Cell::new(parts.settings),
+            state: RefCell::new(State {
+                link: Some(parts.link),
+                binding: None,
+                halves: Halves {
+                    read: Half { side: parts.read, lock: Lock::default() },
+                    write: Half { side: parts.write, lock: Lock::default() },
+                },
+                #[cfg(feature = "tls")]
+                gate: parts.gate,
+            }),
+            handles: Cell::new(0),
+            lingering: Cell::new(false),
+            retrying: Cell::new(false),
+            life: Cell::new(Life::Open),
+        })
+    }
+
+    /// Lends one half of the socket.
+    #[inline]
+    pub(super) fn half<S: Side>(&self) -> RefMut<'_, Half<S>> {
+        RefMut::map(self.state.borrow_mut(), |state| S::pick(&mut state.halves))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.get()
+    }
+
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.settings.get();
+        change(&mut settings);
+        self.settings.set(settings);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.life.get() != Life::Open
+    }
+
+    /// Gives the descriptor's number; once the socket is closed, that of an inert one.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        let state = self.state.borrow();
+        let link = state.link.as_ref().expect("a handle's socket is not taken apart");
+        // SAFETY: `self` owns the descriptor until it is dropped: `close` only puts an inert one
+        // in its place, and `take_parts` moves it out only when the last handle, from which
+        // this borrow comes, is consumed.
+        unsafe { BorrowedFd::borrow_raw(link.sys().fd().as_raw_fd()) }
+    }
+
+    /// Tells whether somebody else owns the descriptor.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        self.state.borrow().link.as_ref().is_some_and(|link| link.sys().is_borrowed())
+    }
+
+    /// Tells whether a send is known to find no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.borrow().halves.write.side.is_full()
+    }
+
+    /// Tells whether `close` has not come to its end.
+    pub(crate) fn is_open(&self) -> bool {
+        self.life.get() != Life::Closed
+    }
+
+    /// Tells whether something was received and not taken.
+    pub(crate) fn has_received(&self) -> bool {
+        let state = self.state.borrow();
+        !state.halves.read.side.held().is_empty()
+            || state.link.as_ref().is_some_and(Link::has_plaintext)
+    }
+
+    /// Tells the log, once, that there was no descriptor left.
+    pub(super) fn tell_of_limit(&self, error: &io::Error) {
+        let told = std::mem::replace(&mut self.half::<ReadSide>().side.told_of_limit, true);
+        if !told {
+            log::warn(format_args!("accept waits for a free descriptor: {error}"));
+        }
+    }
+
+    /// Calls `f` with the descriptor, closed or not; `None` while the socket is in use, under a
+    /// verb that calls somebody else, and where it was taken apart.
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&Link) -> R) -> Option<R> {
+        self.state.try_borrow().ok()?.link.as_ref().map(f)
+    }
+
+    /// Calls `f` with the plain socket, unless it is closed.
+    pub(crate) fn with_sys<R>(&self, f: impl FnOnce(&Sys) -> io::Result<R>) -> io::Result<R> {
+        self.with_link(|link| f(link.sys()))
+    }
+
+    /// Calls `f` with the link, unless the socket is closed.
+    pub(crate) fn with_link<R>(&self, f: impl FnOnce(&Link) -> io::Result<R>) -> io::Result<R> {
+        match &self.state.borrow().link {
+            Some(link) if !self.is_closing() => f(link),
+            _ => Err(error::closed()),
+        }
+    }
+
+    /// Gives the handshakes of a listener's connections, if it has accepted any.
+    #[cfg(feature = "tls")]
+    pub(super) fn gate(&self) -> Option<Arc<Gate<Parts>>> {
+        self.state.borrow().gate.clone()
+    }
+
+    /// Gives the handshakes of a listener's connections.
+    #[cfg(feature = "tls")]
+    pub(super) fn gate_of(&self, listener: Arc<Listener>) -> Arc<Gate<Parts>> {
+        let gate = &mut self.state.borrow_mut().gate;
+        Arc::clone(gate.get_or_insert_with(|| Arc::new(Gate::new(listener))))
+    }
+
+    /// Calls `f` with what the socket knows of TLS, if anything; a closed one still does.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls<R>(&self, f: impl FnOnce(&Records) -> R) -> Option<R> {
+        self.state.borrow().link.as_ref().and_then(Link::tls).map(f)
+    }
+
+    /// Calls `f` with the link to change it, unless the socket is closed.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_link_mut<R>(&self, f: impl FnOnce(&mut Link) -> R) -> io::Result<R> {
+        match &mut self.state.borrow_mut().link {
+            Some(link) if !self.is_closing() => Ok(f(link)),
+            _ => Err(error::closed()),
+        }
+    }
+
+    /// Calls `f` with the descriptor and the writing half, unless the socket is closed.
+    pub(crate) fn with_writing<R>(
+        &self,
+        f: impl FnOnce(&Link, &mut Half<WriteSide>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let result = {
+            let state = &mut *self.state.borrow_mut();
+            match &state.link {
+                Some(link) if !self.is_closing() => f(link, &mut state.halves.write),
+                _ => Err(error::closed()),
+            }
+        };
+        drop_spent();
+        result
+    }
+
+    /// Steps an operation once, whoever holds the lock.
+    pub(crate) fn step<O: Op>(&self, op: &mut O) -> Progress<O::Output> {
+        let progress = {
+            let state = &mut *self.state.borrow_mut();
+            let half = O::Side::pick(&mut state.halves);
+            match &state.link {
+                Some(link) if self.is_open() => op.step(link, self.settings.get(), &mut half.side),
+                _ => Progress::Done(Err(error::closed())),
+            }
+        };
+        if O::Side::DIRECTION == Direction::Write {
+            drop_spent();
+        }
+        progress
+    }
+
+    /// Steps the operation of a verb, unless it comes anew and another one holds the lock: then
+    /// `None`. What a verb that is done has queued is flushed at the end of the engine's turn.
+    #[inline]
+    pub(crate) fn step_on<O: Op>(
+        self: &Rc<Self>,
+        engine: &Engine,
+        op: &mut O,
+        comes_anew: bool,
+    ) -> Option<Progress<O::Output>> {
+        let (progress, flush) = {
+            let state = &mut *self.state.borrow_mut();
+            let half = O::Side::pick(&mut state.halves);
+            if half.lock.is_taken() && comes_anew {
+                return None;
+            }
+            match &state.link {
+                Some(link) => {
+                    let progress = op.step(link, self.settings.get(), &mut half.side);
+                    let is_done = matches!(progress, Progress::Done(_));
+                    (progress, is_done && half.side.wants_flush(link))
+                }
+                None => (Progress::Done(Err(error::closed())), false),
+            }
+        };
+        if flush {
+            engine.mark_dirty(Rc::<Core>::clone(self));
+        }
+        if O::Side::DIRECTION == Direction::Write {
+            engine.note_sent();
+            // Last, since it may be foreign code, and panic.
+            drop_spent();
+        }
+        Some(progress)
+    }
+
+    /// Gives a number that changes with each byte that moves without the verb's own doing.
+    pub(crate) fn moved<S: Side>(&self) -> u32 {
+        let link = |link: &Link| link.moved(S::DIRECTION);
+        let records = self.state.borrow().link.as_ref().map_or(0, link);
+        // Spread out, so that a call more and some bytes less are no standstill.
+        self.half::<S>().side.moved().wrapping_mul(SPREAD).wrapping_add(records)
+    }
+
+    /// Tells whether TLS is spoken on it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.state.borrow().link.as_ref().is_some_and(Link::is_secure)
+    }
+
+    /// Tells whether TLS has records that are still to be sent.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.state.borrow().link.as_ref().is_some_and(Link::has_pending)
+    }
+
+    /// Tells whether a verb may not go on: the socket is being closed, and the verb is no part of
+    /// that, or it is closed, when there is nothing left to close either.
+    #[inline]
+    pub(crate) fn refuses<O: Op>(&self) -> bool {
+        self.is_closing() && !(O::CLOSES && self.is_open())
+    }
+}

@@ -1,0 +1,281 @@
+//! A socket and its scheduler: registered when a verb first has to wait, told what is ready, asked
+//! to flush at the end of a turn.
+
+use std::{
+    io,
+    rc::{Rc, Weak},
+};
+
+use rustix::io::Errno;
+
+use super::{Binding, Core, Halves, State};
+use crate::{
+    coro::{Waiter, current, engine::Engine, sources::Source},
+    driver::{Interest, Ready},
+    error,
+    socket::{
+        link::Link,
+        side::{Progress, Side, WriteSide, drop_spent},
+    },
+    sys::{Call, Direction, Meaning, meaning},
+};
+
+impl Core {
+    /// Makes the driver report on this direction from now on, first of all what is ready already.
+    ///
+    /// Where the system lacks memory no event tells when it goes on: then the scheduler calls after
+    /// a pause.
+    #[inline]
+    pub(crate) fn watch(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
+        let (is_watched, is_paused) = {
+            let state = self.state.borrow();
+            let bound = state.binding.as_ref();
+            let is_watched = bound.is_some_and(|bound| std::ptr::eq(bound.engine.as_ptr(), engine))
+                && (direction == Direction::Read || state.halves.read.side.hears_of_room);
+            (is_watched, state.halves.read.side.is_paused() || state.halves.write.side.is_paused())
+        };
+        if !(is_watched && self.is_open()) {
+            self.bind(engine, direction)?;
+        }
+        if is_paused {
+            self.retry_later(engine);
+        }
+        Ok(())
+    }
+
+    /// Makes the scheduler call after a pause, as if the driver had reported.
+    #[cold]
+    fn retry_later(self: &Rc<Self>, engine: &Engine) {
+        if !self.retrying.replace(true) {
+            let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
+            engine.retry_later(own);
+        }
+    }
+
+    /// Registers with the driver, or asks it for more.
+    #[cold]
+    fn bind(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
+        let state = &mut *self.state.borrow_mut();
+        let Some(link) = state.link.as_ref().filter(|_| self.is_open()) else {
+            return Err(error::closed());
+        };
+        if let Some(bound) = &mut state.binding
+            && std::ptr::eq(bound.engine.as_ptr(), engine)
+        {
+            engine.reregister(link.sys().fd(), Interest::Both, bound.token)?;
+            state.halves.read.side.hears_of_room = true;
+            return Ok(());
+        }
+        let elsewhere = state.binding.as_ref().is_some_and(|bound| bound.is_alive());
+        let others = match direction {
+            Direction::Read => state.halves.write.lock.is_taken(),
+            Direction::Write => state.halves.read.lock.is_taken(),
+        };
+        if elsewhere && others {
+            return Err(error::waits_elsewhere());
+        }
+        if let Some(bound) = state.binding.take() {
+            bound.forget(link);
+        }
+        // Room to send is there from the start, and would be an event at once for nobody.
+        let interest = match direction {
+            Direction::Read => Interest::Read,
+            Direction::Write => Interest::Both,
+        };
+        let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
+        let token = engine.register(link.sys().fd(), interest, own)?;
+        state.binding = Some(Binding { engine: engine.weak(), token });
+        // Whatever another scheduler was asked for.
+        self.retrying.set(false);
+        state.halves.read.side.hears_of_room = interest == Interest::Both;
+        if !engine.tells_hangup() {
+            state.halves.read.side.suspicious = true;
+        }
+        Ok(())
+    }
+
+    /// Asks for a flush of the queue at the end of this turn.
+    pub(crate) fn mark_dirty(self: &Rc<Self>, engine: &Engine) {
+        let wants = {
+            let State { link, halves: Halves { write, .. }, .. } = &mut *self.state.borrow_mut();
+            link.as_ref().is_some_and(|link| write.side.wants_flush(link))
+        };
+        if wants {
+            engine.mark_dirty(Rc::<Core>::clone(self));
+        }
+    }
+
+    /// Does the same for whoever is not being polled, and so does not know on which scheduler he
+    /// is.
+    pub(crate) fn mark_dirty_where_bound(self: &Rc<Self>) {
+        if self.has_unsent()
+            && let Some(engine) = self.engine()
+        {
+            self.mark_dirty(&engine);
+        }
+    }
+
+    /// Gives the scheduler that the socket is bound to, or else the one that runs here.
+    pub(super) fn engine(&self) -> Option<Rc<Engine>> {
+        let bound = self.state.borrow().binding.as_ref().map(|bound| Weak::clone(&bound.engine));
+        bound.or_else(|| current::with(Engine::weak))?.upgrade()
+    }
+
+    /// Makes the driver forget the socket; the engine, if it is still there.
+    pub(super) fn unbind(&self) -> Option<Rc<Engine>> {
+        let mut state = self.state.borrow_mut();
+        let bound = state.binding.take()?;
+        bound.forget(state.link.as_ref()?)
+    }
+
+    fn report(&self, ready: Ready) -> (Option<Waiter>, Option<Waiter>, bool) {
+        let (mut reader, mut writer, mut flush) = (None, None, false);
+        let State { link, halves: Halves { read, write }, .. } = &mut *self.state.borrow_mut();
+        if ready.any(Ready::READ) {
+            read.side.refill();
+            read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
+            reader = read.lock.waiter();
+        }
+        if ready.any(Ready::WRITE) {
+            write.side.refill();
+            writer = write.lock.waiter();
+            let has_unsent = link.as_ref().is_some_and(|link| write.side.has_unsent(link));
+            flush = writer.is_none() && has_unsent;
+        }
+        (reader, writer, flush)
+    }
+
+    /// Stops asking for writability where each sent datagram would report it.
+    fn narrow(&self, engine: &Engine) {
+        if self.kind.is_tcp() {
+            return;
+        }
+        let state = &mut *self.state.borrow_mut();
+        if let (Some(link), Some(bound)) = (&state.link, &mut state.binding)
+            && state.halves.read.side.hears_of_room
+            // A failure leaves it as it was: some events too many.
+            && engine.reregister(link.sys().fd(), Interest::Read, bound.token).is_ok()
+        {
+            state.halves.read.side.hears_of_room = false;
+        }
+    }
+}
+
+impl Core {
+    /// Goes on with a queue that the driver cannot watch.
+    #[cold]
+    fn flush_unwatched(self: &Rc<Self>, engine: &Engine, error: &io::Error) {
+        let code = Errno::from_io_error(error);
+        if code.is_some_and(|code| meaning(Call::Watch, code) == Meaning::Pause) {
+            self.retry_later(engine);
+        } else {
+            // The next verb tells the same error.
+            self.half::<WriteSide>().side.fail(error);
+            drop_spent();
+        }
+    }
+}
+
+impl Binding {
+    /// Tells whether its scheduler has not ended.
+    fn is_alive(&self) -> bool {
+        self.engine.upgrade().is_some_and(|engine| !engine.is_inherited())
+    }
+
+    /// Makes the driver forget the socket; its engine, if it is still there.
+    fn forget(self, link: &Link) -> Option<Rc<Engine>> {
+        let engine = self.engine.upgrade()?;
+        engine.deregister(link.sys().fd(), self.token);
+        Some(engine)
+    }
+}
+
+impl Source for Core {
+    fn ready(self: Rc<Self>, ready: Ready, engine: &Engine) {
+        let (reader, writer, flush) = self.report(ready);
+        if flush {
+            self.mark_dirty(engine);
+        } else if ready.any(Ready::WRITE) && writer.is_none() {
+            self.narrow(engine);
+        }
+        if let Some(reader) = reader {
+            reader.wake_on(engine);
+        }
+        if let Some(writer) = writer {
+            writer.wake_on(engine);
+        }
+    }
+
+    fn retry(self: Rc<Self>, engine: &Engine) {
+        self.retrying.set(false);
+        self.ready(Ready::READ.and(Ready::WRITE), engine);
+    }
+
+    fn flush(self: Rc<Self>, engine: &Engine) {
+        let mut progress = {
+            let state = &mut *self.state.borrow_mut();
+            state.halves.write.side.marked = false;
+            match &state.link {
+                Some(link) if self.is_open() => state.halves.write.side.flush(link),
+                _ => return,
+            }
+        };
+        drop_spent();
+        if self.handles.get() == 0 && matches!(progress, Progress::Done(Ok(()))) {
+            progress = self.close_notify();
+        }
+        if matches!(progress, Progress::Again) {
+            self.half::<WriteSide>().side.marked = true;
+            if self.handles.get() == 0 {
+                self.linger_on(engine);
+            }
+            return engine.flush_next_turn(self);
+        }
+        if !matches!(progress, Progress::Done(_)) {
+            // Where others wait: what is queued need not be sent by the scheduler that was asked.
+            let bound = self.engine();
+            let engine = bound.as_deref().unwrap_or(engine);
+            if let Err(error) = self.watch(engine, Direction::Write) {
+                self.flush_unwatched(engine, &error);
+            }
+            if self.handles.get() == 0 {
+                self.linger_on(engine);
+            }
+            return;
+        }
+        if self.handles.get() == 0 {
+            self.settle_alone();
+        }
+        let writer = self.half::<WriteSide>().lock.waiter();
+        writer.into_iter().for_each(Waiter::wake);
+    }
+
+    fn has_unsent(&self) -> bool {
+        let state = self.state.borrow();
+        let unsent =
+            state.link.as_ref().is_some_and(|link| state.halves.write.side.has_unsent(link));
+        self.is_open() && unsent
+    }
+
+    fn settle(&self) -> bool {
+        self.settle().unwrap_or_else(|error| {
+            self.tell_of_loss(&error);
+            true
+        })
+    }
+
+    fn abandon(&self) -> String {
+        let unsent = self.has_unsent();
+        let bytes = self.half::<WriteSide>().side.abandon();
+        let peer = self.with_sys(|sys| Ok(sys.peer_addr()?));
+        let peer = peer.map_or_else(|_| "its peer".to_owned(), |peer| peer.to_string());
+        self.close();
+        if !unsent {
+            return format!("a socket was closed before {peer} had acknowledged all of it");
+        }
+        if bytes == 0 {
+            return format!("a socket was closed with TLS records for {peer} unsent");
+        }
+        format!("a socket was closed with {bytes} bytes for {peer} unsent")
+    }
+}

@@ -1,0 +1,272 @@
+//! The lock of one direction of a socket.
+//!
+//! A verb that has to wait takes its direction's lock and keeps it until it is done or dropped.
+//! Others stand in line, first come, first served. Whoever leaves, by whatever way, passes the lock
+//! on; a verb that is forgotten (`mem::forget`) keeps it until the socket is closed: `close` seizes
+//! the lock, and what the one before does with it from then on is ignored. The line is made when
+//! the second verb comes; an empty one takes no memory.
+
+use std::{collections::VecDeque, task::Waker};
+
+use crate::coro::Waiter;
+
+/// Tells who holds the direction, and who waits for it.
+#[derive(Default)]
+pub(crate) struct Lock {
+    taken: bool,
+    /// Taken away for the close; only closing verbs have it from then on.
+    seized: bool,
+    /// The last ticket given out.
+    last: u32,
+    /// Whom readiness wakes: the verb that has the lock.
+    waiter: Option<Waiter>,
+    line: Option<Box<Line>>,
+}
+
+/// A place in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u32);
+
+#[derive(Default)]
+struct Line {
+    /// Whom the lock was passed to; it has not looked yet.
+    called: Option<Ticket>,
+    waiting: VecDeque<(Ticket, Waiter)>,
+}
+
+impl Lock {
+    /// Tells whether a verb has the lock, or was called to it.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken
+    }
+
+    /// Takes a lock that is free.
+    pub(crate) fn take(&mut self) {
+        debug_assert!(!self.taken, "a lock is taken when it is free");
+        self.taken = true;
+    }
+
+    /// Makes readiness wake `waker`; the caller has the lock. Gives back what is to be dropped
+    /// outside.
+    pub(crate) fn wait(&mut self, waiter: Waiter) -> Option<Waiter> {
+        debug_assert!(self.taken, "who waits has the lock");
+        self.waiter.replace(waiter)
+    }
+
+    /// Tells whether readiness would wake this waker.
+    pub(crate) fn wakes(&self, waker: &Waker) -> bool {
+        self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker))
+    }
+
+    /// Gives whoever waits for readiness.
+    pub(crate) fn waiter(&mut self) -> Option<Waiter> {
+        self.waiter.take()
+    }
+
+    /// Stands in line.
+    pub(crate) fn queue(&mut self, waiter: Waiter) -> Ticket {
+        let line = self.line.get_or_insert_default();
+        self.last = self.last.wrapping_add(1);
+        let ticket = Ticket(self.last);
+        line.waiting.push_back((ticket, waiter));
+        ticket
+    }
+
+    /// Tells whether the lock was passed to `ticket`, which then has it; else its waker is
+    /// replaced. The waker that is of no use is given back, to be dropped outside.
+    pub(crate) fn called(&mut self, ticket: Ticket, waiter: Waiter) -> (bool, Option<Waiter>) {
+        let Some(line) = &mut self.line else { return (false, Some(waiter)) };
+        if line.called == Some(ticket) {
+            line.called = None;
+            self.forget_empty_line();
+            return (true, Some(waiter));
+        }
+        match line.waiting.iter_mut().find(|(waiting, _)| *waiting == ticket) {
+            Some((_, old)) => (false, Some(std::mem::replace(old, waiter))),
+            None => (false, Some(waiter)),
+        }
+    }
+
+    /// Leaves the line; if the lock had been passed to it, it is passed on. The wakers are to be
+    /// woken and dropped outside.
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> Left {
+        let Some(line) = &mut self.line else { return Left::default() };
+        if line.called == Some(ticket) {
+            line.called = None;
+            return self.pass();
+        }
+        let place = line.waiting.iter().position(|(waiting, _)| *waiting == ticket);
+        let own = place.and_then(|place| line.waiting.remove(place)).map(|(_, waker)| waker);
+        self.forget_empty_line();
+        Left { wake: None, drop: own }
+    }
+
+    /// Gives the lock back: to the first in line, else to nobody.
+    #[inline]
+    pub(crate) fn pass(&mut self) -> Left {
+        debug_assert!(self.taken, "who passes the lock has it");
+        let mut left = Left { wake: None, drop: self.waiter.take() };
+        self.taken = false;
+        if let Some(line) = &mut self.line {
+            if let Some((ticket, waker)) = line.waiting.pop_front() {
+                self.taken = true;
+                line.called = Some(ticket);
+                left.wake = Some(waker);
+            }
+            self.forget_empty_line();
+        }
+        left
+    }
+
+    /// Gives everybody who waits here, for the close of the socket. The lock stays taken by whoever
+    /// has it.
+    pub(crate) fn all(&mut self) -> Vec<Waiter> {
+        let line = self.line.as_mut().map(|line| line.waiting.drain(..).map(|(_, waker)| waker));
+        self.waiter.take().into_iter().chain(line.into_iter().flatten()).collect()
+    }
+
+    /// Takes the lock from whoever has it and does not leave, for the close of the socket, once.
+    /// The wakers are to be dropped outside.
+    pub(crate) fn seize(&mut self) -> Vec<Waiter> {
+        if std::mem::replace(&mut self.seized, true) {
+            return Vec::new();
+        }
+        self.taken = false;
+        if let Some(line) = &mut self.line {
+            line.called = None;
+        }
+        self.all()
+    }
+
+    /// Tells whether a verb that does not close has lost its lock to one that does.
+    pub(crate) fn is_seized(&self) -> bool {
+        self.seized
+    }
+
+    fn forget_empty_line(&mut self) {
+        if self.line.as_ref().is_some_and(|line| line.called.is_none() && line.waiting.is_empty()) {
+            self.line = None;
+        }
+    }
+}
+
+/// What is left to do after somebody has left, with no borrow held.
+#[derive(Default)]
+#[must_use = "the next in line must be woken"]
+pub(crate) struct Left {
+    pub(crate) wake: Option<Waiter>,
+    pub(crate) drop: Option<Waiter>,
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A waiter, its waker, and how often it was woken.
+    fn waiter() -> (Waiter, Waker, Arc<Count>) {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        (Waiter::of(&waker), waker, count)
+    }
+
+    fn is(found: Option<Waiter>, waker: &Waker) -> bool {
+        found.is_some_and(|found| found.will_wake(waker))
+    }
+
+    #[test]
+    fn a_lock_is_taken_passed_and_free_again() {
+        let mut lock = Lock::default();
+        assert!(!lock.is_taken() && !lock.is_seized());
+        lock.take();
+        assert!(lock.is_taken());
+        let (own, waker, _) = waiter();
+        assert!(lock.wait(own).is_none());
+        assert!(lock.wakes(&waker) && !lock.wakes(&waiter().1));
+        let (other, ..) = waiter();
+        assert!(is(lock.wait(other), &waker), "the one before is given back");
+        assert!(lock.waiter().is_some() && lock.waiter().is_none());
+        let (own, waker, _) = waiter();
+        lock.wait(own);
+        let left = lock.pass();
+        assert!(left.wake.is_none() && is(left.drop, &waker));
+        assert!(!lock.is_taken());
+    }
+
+    #[test]
+    fn those_in_line_are_called_in_their_order() {
+        let mut lock = Lock::default();
+        lock.take();
+        let ((first, first_waker, _), (second, second_waker, _)) = (waiter(), waiter());
+        let (first, second) = (lock.queue(first), lock.queue(second));
+        assert_ne!(first, second);
+        // Who asks before it is called leaves its new waker and gets the old one back.
+        let (new, new_waker, _) = waiter();
+        assert!(is(lock.called(second, new).1, &second_waker));
+        assert!(is(lock.pass().wake, &first_waker));
+        assert!(lock.is_taken(), "who was called has the lock");
+        assert!(!lock.called(second, Waiter::of(&new_waker)).0);
+        assert!(lock.called(first, Waiter::of(&first_waker)).0);
+        assert!(is(lock.pass().wake, &new_waker));
+        assert!(lock.called(second, Waiter::of(&new_waker)).0);
+        assert!(lock.line.is_none(), "an empty line is forgotten");
+        assert!(lock.pass().wake.is_none() && !lock.is_taken());
+        // A ticket of a line that is no more gets its waker back.
+        assert!(is(lock.called(second, Waiter::of(&new_waker)).1, &new_waker));
+    }
+
+    #[test]
+    fn whoever_leaves_holds_up_nobody() {
+        let mut lock = Lock::default();
+        lock.take();
+        let [(a, a_waker, _), (b, b_waker, _), (c, c_waker, _)] = [waiter(), waiter(), waiter()];
+        let [a, b, c] = [a, b, c].map(|waiter| lock.queue(waiter));
+        let left = lock.leave(b);
+        assert!(left.wake.is_none() && is(left.drop, &b_waker));
+        assert!(is(lock.pass().wake, &a_waker));
+        // The called one leaves before it has looked: the lock goes on to the next.
+        assert!(is(lock.leave(a).wake, &c_waker));
+        assert!(lock.is_taken());
+        assert!(lock.leave(c).wake.is_none());
+        assert!(!lock.is_taken() && lock.line.is_none());
+        let left = lock.leave(c);
+        assert!(left.wake.is_none() && left.drop.is_none());
+    }
+
+    #[test]
+    fn the_close_takes_the_lock_and_everybody_who_waits() {
+        let mut lock = Lock::default();
+        lock.take();
+        let [(own, ..), (a, a_waker, _), (b, ..)] = [waiter(), waiter(), waiter()];
+        lock.wait(own);
+        let [a, _] = [a, b].map(|waiter| lock.queue(waiter));
+        assert!(is(lock.pass().wake, &a_waker));
+        assert_eq!(lock.all().len(), 1, "one in line; the called one has been woken");
+        assert!(lock.is_taken());
+        assert_eq!(lock.seize().len(), 0);
+        assert!(lock.is_seized() && !lock.is_taken());
+        assert!(!lock.called(a, Waiter::of(&a_waker)).0, "its call was taken away");
+        lock.take();
+        let (own, ..) = waiter();
+        lock.wait(own);
+        assert_eq!(lock.seize().len(), 0, "it is seized once");
+        assert!(lock.is_taken());
+        assert_eq!(lock.all().len(), 1);
+    }
+}

@@ -1,0 +1,378 @@
+//! The verbs of streams: connect, accept, the recv family, the send family, shutdown.
+
+use std::{
+    future::Future,
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
+    net::Shutdown,
+};
+
+use bytes::Bytes;
+
+#[cfg(feature = "tls")]
+use super::tls::secure;
+use super::{AsyncSocket, verb::Verb};
+#[cfg(feature = "tls")]
+use crate::socket::{records::Records, start::Connecting};
+use crate::{
+    addr::{Target, ToAddress},
+    coro::current,
+    error,
+    socket::op::{
+        Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBytes, RecvLent, RecvUninit,
+        RecvVectored, Send, SendAll, SendVectored, Writable, connect, first, shut_down,
+    },
+};
+
+impl AsyncSocket {
+    /// Connects to an address; a host name is resolved, and its first address of the socket's
+    /// family used.
+    ///
+    /// [`AsyncSocket::create_connection`] makes the socket too, and tries all addresses. A socket
+    /// that was given a TLS configuration (`with_tls`) shakes hands then, and verifies the host.
+    ///
+    /// A datagram socket may be connected again and again. A stream may be once it has failed to,
+    /// or an earlier `connect` was dropped before it was done.
+    ///
+    /// # Errors
+    /// The system's, with the address in the text ([`error::os_code`] finds the code). With TLS
+    /// those of `create_tls_connection`, too. Where several verbs wait for one connection to be
+    /// made, each is told why it has failed.
+    ///
+    /// # Cancel
+    /// The system goes on connecting. A later `connect` to the same address waits for that; one to
+    /// another address gives it up, even if it has succeeded meanwhile. With TLS the socket is no
+    /// longer usable.
+    pub async fn connect(&self, address: impl ToAddress) -> io::Result<()> {
+        let target = address.to_target()?;
+        let connected = self.connect_to(&target).await;
+        connected.map_err(|error| error::of_system("connect", target, error))
+    }
+
+    async fn connect_to(&self, target: &Target) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls(Records::intended).flatten() {
+            let connecting = Connecting::new(tls, target)?;
+            connect(&self.core, first(&self.core, target.clone()).await?).await?;
+            return secure(self, connecting).await;
+        }
+        connect(&self.core, first(&self.core, target.clone()).await?).await
+    }
+
+    /// Receives what is there, at most `buffer.len()` bytes, waiting for the first; 0 is the end of
+    /// the stream.
+    ///
+    /// # Errors
+    /// The system's; `TimedOut`.
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn recv<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(&self.core, Recv(buffer))
+    }
+
+    /// Receives at most `max` bytes into memory of their own; empty at the end of the stream.
+    ///
+    /// From 4 KiB on the bytes are received straight into it. Receiving none of a stream is over
+    /// at once.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn recv_bytes(&self, max: usize) -> impl Future<Output = io::Result<Bytes>> + '_ {
+        Verb::new(&self.core, RecvBytes(max))
+    }
+
+    /// Receives what is there, at most 64 KiB, and lends it to `f` without a copy; empty at the end
+    /// of the stream.
+    ///
+    /// The fastest way to look at bytes: they stay in a buffer that the whole thread shares.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let (near, far) = std::os::unix::net::UnixStream::pair()?;
+    /// # use asyncoro::AsyncSocket;
+    /// # let (near, far) = (AsyncSocket::new(near)?, AsyncSocket::new(far)?);
+    /// # asyncoro::run(async {
+    /// near.send(b"GET / HTTP/1.1\r\n").await?;
+    /// let is_get = far.recv_with(|bytes| bytes.starts_with(b"GET ")).await?;
+    /// assert!(is_get);
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost. `f` has then not been called.
+    pub async fn recv_with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let lent = Verb::new(&self.core, RecvLent::all()).await?;
+        Ok(f(lent.bytes()))
+    }
+
+    /// Does as [`AsyncSocket::recv_with`], but receives at most `max` bytes and leaves what follows
+    /// where it is.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost. `f` has then not been called.
+    pub async fn recv_with_limit<R>(
+        &self,
+        max: usize,
+        f: impl FnOnce(&[u8]) -> R,
+    ) -> io::Result<R> {
+        let lent = Verb::new(&self.core, RecvLent::limited(max)).await?;
+        Ok(f(lent.bytes()))
+    }
+
+    /// Receives what is there into memory that `make` gives once there is something to receive;
+    /// that memory, and how many of its first bytes are now initialised, 0 at the stream's end.
+    ///
+    /// For memory of another kind than ours, a pool's or an interpreter's: a socket that waits has
+    /// none of it. `make` may be called again if there was nothing after all, and gives room for
+    /// a byte at least: 0 would look like the end.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let (near, far) = std::os::unix::net::UnixStream::pair()?;
+    /// # use asyncoro::AsyncSocket;
+    /// # let (near, far) = (AsyncSocket::new(near)?, AsyncSocket::new(far)?);
+    /// # asyncoro::run(async {
+    /// near.send(b"hello").await?;
+    /// let (memory, count) = far.recv_uninit(|| Box::<[u8]>::new_uninit_slice(32 << 10)).await?;
+    /// assert_eq!((memory.len(), count), (32 << 10, 5));
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn recv_uninit<B: AsMut<[MaybeUninit<u8>]>>(
+        &self,
+        make: impl FnMut() -> B,
+    ) -> impl Future<Output = io::Result<(B, usize)>> {
+        Verb::new(&self.core, RecvUninit(make))
+    }
+
+    /// Does as [`AsyncSocket::recv`], but leaves the bytes where they are.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn peek<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(&self.core, Peek(buffer))
+    }
+
+    /// Does as [`AsyncSocket::recv`], into several buffers, one after another.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv`].
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn recv_vectored<'a>(
+        &'a self,
+        buffers: &'a mut [IoSliceMut<'_>],
+    ) -> impl Future<Output = io::Result<usize>> {
+        Verb::new(&self.core, RecvVectored(buffers))
+    }
+
+    /// Receives exactly `buffer.len()` bytes.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` ([`error::Incomplete`]) if the stream ends before; `TimedOut`
+    /// ([`error::TimedOut`]), which says how many bytes have come; the system's.
+    ///
+    /// # Cancel
+    /// The bytes that have come are in the buffer, and how many is not known. Where that matters
+    /// use [`AsyncSocket::recv_all_bytes`].
+    #[doc(alias = "recvall")]
+    #[doc(alias = "read_exact")]
+    pub fn recv_all<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> impl Future<Output = io::Result<()>> + 'a {
+        Verb::new(&self.core, RecvAll { buffer, got: 0 })
+    }
+
+    /// Receives exactly `count` bytes, into memory of their own.
+    ///
+    /// Memory grows with the bytes that come, not with `count`.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv_all`]; what has come stays readable.
+    ///
+    /// # Cancel
+    /// Nothing is lost: what has come stays readable.
+    #[doc(alias = "recvall")]
+    pub fn recv_all_bytes(&self, count: usize) -> impl Future<Output = io::Result<Bytes>> + '_ {
+        Verb::new(&self.core, Gather::exactly(count))
+    }
+
+    /// Receives up to and with `delimiter`, which must be among the first `max` bytes.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let (near, far) = std::os::unix::net::UnixStream::pair()?;
+    /// # use asyncoro::AsyncSocket;
+    /// # let (near, far) = (AsyncSocket::new(near)?, AsyncSocket::new(far)?);
+    /// # asyncoro::run(async {
+    /// near.send(b"first line\nsecond").await?;
+    /// assert_eq!(far.recv_until(b"\n", 1000).await?, "first line\n");
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidData` ([`error::DelimiterMissing`]) if it is not, with nothing consumed;
+    /// `UnexpectedEof` ([`error::Incomplete`]) if the stream ends before; `TimedOut`; the system's.
+    /// What has come stays readable.
+    ///
+    /// # Panics
+    /// If `delimiter` is empty.
+    ///
+    /// # Cancel
+    /// Nothing is lost: what has come stays readable.
+    #[doc(alias = "readuntil")]
+    #[track_caller]
+    pub fn recv_until(
+        &self,
+        delimiter: &[u8],
+        max: usize,
+    ) -> impl Future<Output = io::Result<Bytes>> + use<'_> {
+        assert!(!delimiter.is_empty(), "recv_until needs a delimiter");
+        Verb::new(&self.core, Gather::until(delimiter, max))
+    }
+
+    /// Sends what fits into the system's buffer, waiting for room for the first byte; gives how
+    /// many bytes that were. Behind anything queued.
+    ///
+    /// # Errors
+    /// The system's, `BrokenPipe` and `ConnectionReset` among them; `TimedOut`.
+    ///
+    /// # Cancel
+    /// Nothing of `buffer` has been sent.
+    pub fn send<'a>(&'a self, buffer: &'a [u8]) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(&self.core, Send(buffer))
+    }
+
+    /// Sends all of `buffer`; it is in the system's hands on return. Behind anything queued.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::send`]; `TimedOut` ([`error::TimedOut`]) says how many bytes have left.
+    ///
+    /// # Cancel
+    /// Some bytes from the front may have been sent, the rest is not.
+    #[doc(alias = "sendall")]
+    #[doc(alias = "write_all")]
+    pub fn send_all<'a>(&'a self, buffer: &'a [u8]) -> impl Future<Output = io::Result<()>> + 'a {
+        Verb::new(&self.core, SendAll { buffer, sent: 0 })
+    }
+
+    /// Does as [`AsyncSocket::send`], from several buffers in one call; on a stream the first 16
+    /// that are not empty, in a datagram all.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::send`].
+    ///
+    /// # Cancel
+    /// Nothing has been sent.
+    #[doc(alias = "sendmsg")]
+    pub fn send_vectored<'a>(
+        &'a self,
+        buffers: &'a [&'a [u8]],
+    ) -> impl Future<Output = io::Result<usize>> + 'a {
+        Verb::new(&self.core, SendVectored(buffers))
+    }
+
+    /// Waits until everything queued is in the system's hands.
+    ///
+    /// # Errors
+    /// That of a send that failed since the last verb; `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// What is queued is sent all the same.
+    pub fn flush(&self) -> impl Future<Output = io::Result<()>> + '_ {
+        Verb::new(&self.core, Flush)
+    }
+
+    /// Ends one direction or both, as shutdown(2), after what is queued has left; to end only
+    /// receiving, nothing has to leave. Whatever is sent after the end of sending fails with
+    /// `EPIPE`.
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::flush`]; `ENOTCONN` if there is no connection. With TLS, of both
+    /// directions, also those of [`AsyncSocket::close`].
+    ///
+    /// # Cancel
+    /// What is queued is sent all the same; the direction stays open.
+    pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        current::expect("shutdown", |_| ());
+        shut_down(&self.core, how).await
+    }
+
+    /// Waits until a read would not wait, for system calls that asyncoro does not offer.
+    ///
+    /// # Errors
+    /// `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn readable(&self) -> impl Future<Output = io::Result<()>> + '_ {
+        Verb::new(&self.core, Readable)
+    }
+
+    /// Waits until a write would not wait and nothing is queued.
+    ///
+    /// # Errors
+    /// `TimedOut`; the system's.
+    ///
+    /// # Cancel
+    /// Nothing is lost.
+    pub fn writable(&self) -> impl Future<Output = io::Result<()>> + '_ {
+        Verb::new(&self.core, Writable)
+    }
+
+    /// Does as [`AsyncSocket::recv`], but never waits; usable outside a scheduler, too.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is there, or if a verb holds this direction's lock; the system's.
+    pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.attempt(Recv(buffer))
+    }
+
+    /// Tells whether bytes were received and not taken: messages that came with an earlier one,
+    /// say. They are the next verb's; whoever reads the descriptor itself misses them.
+    pub fn has_received(&self) -> bool {
+        self.core.has_received()
+    }
+
+    /// Tells whether the socket is known to have no room for more to send: what is queued now
+    /// leaves only when the peer has read.
+    ///
+    /// `false` may be old: that a socket is full is known only after a send has found it so.
+    pub fn is_full(&self) -> bool {
+        self.core.is_full()
+    }
+
+    /// Does as [`AsyncSocket::send`], but never waits; usable outside a scheduler, too.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room, or if a verb holds this direction's lock; the system's.
+    pub fn try_send(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.attempt(Send(buffer))
+    }
+}

@@ -1,0 +1,76 @@
+//! How a blocking socket is closed: its waiters are woken, what is queued leaves, the peer has all
+//! of it.
+
+use std::{io, net::Shutdown, sync::atomic::Ordering};
+
+use super::{BlockingSocket, face::at_once, interrupt, twin::Twin};
+#[cfg(doc)]
+use crate::socket::AsyncSocket;
+use crate::{
+    driver::Driver,
+    socket::{
+        ending::{Ending, LONGEST},
+        op::{LastFlush, end_tls, settled},
+        side::WriteSide,
+    },
+};
+
+impl BlockingSocket {
+    /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it
+    /// are woken and get `NotConnected`, readers before what is queued is sent.
+    ///
+    /// Closing shuts the connection down, which is how it wakes them: so it ends for each duplicate
+    /// of the descriptor, too (dup(2), `try_clone`, a child of fork(2)).
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::close`]. `BrokenPipe` if another thread waits to send, behind what was
+    /// queued: its wait is ended, and what was queued is lost.
+    pub fn close(&self) -> io::Result<()> {
+        if self.twin.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let flushed = match self.twin.write.try_take() {
+            Some(side) => {
+                let link = &self.twin.link;
+                let (unsent, checked) = (side.has_unsent(link), side.check(link));
+                drop(side);
+                if self.twin.read.try_take().is_none() && (unsent || link.is_secure()) {
+                    // Readers are woken now, and not when the peer has taken all of it.
+                    let _ = link.shutdown(Shutdown::Read);
+                }
+                let flushed = if unsent { self.twin.drive(LastFlush) } else { checked };
+                flushed.and_then(|()| at_once(end_tls(&*self.twin, Ending::Close)))
+            }
+            None => self.twin.end_under_a_sender(),
+        };
+        self.twin.link.drain_before_close();
+        // Wakes those who wait; an error says that there was no connection.
+        let _ = self.twin.link.shutdown(Shutdown::Both);
+        self.twin.link.sys().retire();
+        flushed
+    }
+}
+
+impl Twin {
+    /// Ends sending while another thread has the lock, which is woken by that and told. What verbs
+    /// have taken before has to arrive all the same.
+    fn end_under_a_sender(&self) -> io::Result<()> {
+        let until = Driver::now() + LONGEST;
+        let how = if self.link.is_secure() { Shutdown::Write } else { Shutdown::Both };
+        let _ = self.link.sys().shutdown(how);
+        let arrived = if self.link.is_secure() { at_once(settled(self, until)) } else { Ok(()) };
+        if interrupt::refuse_below(&self.write).is_err() {
+            // It is this thread's own verb, which a signal has interrupted.
+            return arrived;
+        }
+        let side = self.write.take(Some(until), None)?;
+        let is_lost = |side: &WriteSide| side.loses() || self.link.breaks_promise();
+        arrived?;
+        if side.is_some_and(|side| is_lost(&side)) {
+            let text = "another thread was sending when the socket was closed, and what was queued \
+                        before is lost";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,616 @@
+//! The operations of streams: connecting, accepting, receiving, sending. What both faces do.
+
+use std::{
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
+    net::Shutdown,
+};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use super::operation::{Lend, Needs, Op};
+use crate::{
+    addr::Address,
+    error,
+    socket::{
+        hot::{self, HOT},
+        link::Link,
+        settings::Settings,
+        side::{Lent, PARTS, Piece, Progress, ReadSide, Share, Want, WriteSide},
+    },
+    sys::{Call, Meaning, Sys, meaning},
+};
+
+/// Receives of at least this many bytes go straight into their own allocation.
+const DIRECT_BYTES: usize = 4 << 10;
+
+/// Most bytes that one `recv_bytes` takes.
+const LONGEST_BYTES: usize = 1 << 20;
+
+/// Tells whether so many bytes are neither none nor more than one step's share: one look for both.
+fn is_usual(bytes: usize) -> bool {
+    bytes.wrapping_sub(1) < Share::BYTES
+}
+
+/// `recv`: one read into the caller's buffer.
+pub(crate) struct Recv<'a>(pub(crate) &'a mut [u8]);
+
+impl Op for Recv<'_> {
+    type Side = ReadSide;
+    type Output = usize;
+    const VERB: &'static str = "recv";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        let held = side.copy_front(self.0);
+        if held > 0 {
+            return Progress::Done(Ok(held));
+        }
+        let mut buffer = &mut *self.0;
+        if !is_usual(buffer.len()) && link.kind().is_stream() {
+            // Nothing asked for is there at once, on a stream; an empty datagram has to come.
+            if buffer.is_empty() {
+                return Progress::Done(Ok(0));
+            }
+            // A part of a stream is as good as all of it, and one call must not go on for ever.
+            buffer = &mut buffer[..Share::BYTES];
+        }
+        side.read(link, buffer.len(), |link| link.recv(buffer))
+    }
+
+    fn weight(&self, got: &usize) -> usize {
+        *got
+    }
+
+    fn is_nothing(&self, got: &usize) -> bool {
+        *got == 0 && !self.0.is_empty()
+    }
+}
+
+/// `peek`: what `recv` would get, left where it is.
+pub(crate) struct Peek<'a>(pub(crate) &'a mut [u8]);
+
+impl Op for Peek<'_> {
+    type Side = ReadSide;
+    type Output = usize;
+    const VERB: &'static str = "peek";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        let held = side.held();
+        if !held.is_empty() {
+            let count = held.len().min(self.0.len());
+            self.0[..count].copy_from_slice(&held[..count]);
+            return Progress::Done(Ok(count));
+        }
+        if self.0.is_empty() && link.kind().is_stream() {
+            return Progress::Done(Ok(0));
+        }
+        // Nothing is taken, so a short answer says nothing about what is left.
+        side.read(link, 0, |link| link.peek(self.0))
+    }
+
+    fn is_nothing(&self, got: &usize) -> bool {
+        *got == 0 && !self.0.is_empty()
+    }
+}
+
+/// `recv_bytes`: one read into memory of its own.
+pub(crate) struct RecvBytes(pub(crate) usize);
+
+impl Op for RecvBytes {
+    type Side = ReadSide;
+    type Output = Bytes;
+    const VERB: &'static str = "recv_bytes";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
+        // "At most" allows less, and what may never come is not worth reserving memory for.
+        let max = self.0.min(LONGEST_BYTES);
+        let held = side.take_front(max);
+        if !held.is_empty() {
+            return Progress::Done(Ok(held));
+        }
+        if max < DIRECT_BYTES {
+            if max == 0 && link.kind().is_stream() {
+                return Progress::Done(Ok(held));
+            }
+            let mut hot = hot::take();
+            let read = side.read(link, max, |link| link.recv(&mut hot[..max]));
+            return read.map(|got| Bytes::copy_from_slice(&hot[..got]));
+        }
+        let mut own = Vec::new();
+        let read = side.read(link, max, |link| {
+            own.reserve_exact(max);
+            link.recv_spare(&mut own, max)
+        });
+        read.map(|got| {
+            // A long buffer with a short answer in it would cost more memory than the copy costs
+            // time.
+            if got < max / 2 { Bytes::copy_from_slice(&own) } else { Bytes::from(own) }
+        })
+    }
+
+    fn weight(&self, got: &Bytes) -> usize {
+        got.len()
+    }
+
+    fn is_nothing(&self, got: &Bytes) -> bool {
+        got.is_empty() && self.0 > 0
+    }
+}
+
+/// `recv_with`: one read of at most so many bytes into the hot buffer, which is lent.
+pub(crate) struct RecvLent<const LIMITED: bool>(usize);
+
+impl RecvLent<false> {
+    /// Takes as much as the buffer has room for.
+    pub(crate) fn all() -> RecvLent<false> {
+        RecvLent(usize::MAX)
+    }
+}
+
+impl RecvLent<true> {
+    pub(crate) fn limited(max: usize) -> RecvLent<true> {
+        RecvLent(max)
+    }
+}
+
+impl<const LIMITED: bool> Op for RecvLent<LIMITED> {
+    type Side = ReadSide;
+    type Output = Lent;
+    const VERB: &'static str = if LIMITED { "recv_with_limit" } else { "recv_with" };
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<Lent> {
+        let held = side.take_front(self.0);
+        if !held.is_empty() {
+            return Progress::Done(Ok(Lent::Own(held)));
+        }
+        let max = self.0.min(HOT);
+        if max == 0 && link.kind().is_stream() {
+            return Progress::Done(Ok(Lent::Own(held)));
+        }
+        let mut hot = hot::take();
+        side.read(link, max, |link| link.recv(&mut hot[..max])).map(|got| Lent::Hot(hot, got))
+    }
+
+    fn is_nothing(&self, got: &Lent) -> bool {
+        got.bytes().is_empty() && self.0 > 0
+    }
+}
+
+/// `recv_uninit`: one read into memory that is made when it is needed.
+pub(crate) struct RecvUninit<F>(pub(crate) F);
+
+impl<F, B> Op for RecvUninit<F>
+where
+    F: FnMut() -> B,
+    B: AsMut<[MaybeUninit<u8>]>,
+{
+    type Side = ReadSide;
+    type Output = (B, usize);
+    const VERB: &'static str = "recv_uninit";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, _: &Link, _: Settings, _: &mut ReadSide) -> Progress<(B, usize)> {
+        unreachable!("its attempts are made of other steps")
+    }
+
+    fn attempt(&mut self, lend: &mut impl Lend<ReadSide>) -> Option<Progress<(B, usize)>> {
+        match lend.step(&mut Look)? {
+            Progress::Done(Ok(())) => {}
+            Progress::Done(Err(error)) => return Some(Progress::Done(Err(error))),
+            Progress::Wait => return Some(Progress::Wait),
+            Progress::Again => return Some(Progress::Again),
+        }
+        let mut made = (self.0)();
+        let buffer = made.as_mut();
+        if lend.is_closed() {
+            return Some(Progress::Done(Err(error::closed())));
+        }
+        let filled = lend.step(&mut Fill(buffer))?;
+        Some(filled.map(|count| (made, count)))
+    }
+
+    fn is_nothing(&self, (_, got): &(B, usize)) -> bool {
+        *got == 0
+    }
+}
+
+/// Whether a read is worth making memory for.
+struct Look;
+
+impl Op for Look {
+    type Side = ReadSide;
+    type Output = ();
+    const VERB: &'static str = "recv_uninit";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, _: &Link, _: Settings, side: &mut ReadSide) -> Progress<()> {
+        if side.held().is_empty() && side.is_drained() {
+            return Progress::Wait;
+        }
+        Progress::Done(Ok(()))
+    }
+}
+
+/// One read into memory that is not initialised.
+struct Fill<'a>(&'a mut [MaybeUninit<u8>]);
+
+impl Op for Fill<'_> {
+    type Side = ReadSide;
+    type Output = usize;
+    const VERB: &'static str = "recv_uninit";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        if self.0.is_empty() && link.kind().is_stream() {
+            return Progress::Done(Ok(0));
+        }
+        let held = side.take_front(self.0.len());
+        if !held.is_empty() {
+            for (place, byte) in self.0.iter_mut().zip(&held[..]) {
+                place.write(*byte);
+            }
+            return Progress::Done(Ok(held.len()));
+        }
+        side.read(link, self.0.len(), |link| link.recv_uninit(self.0))
+    }
+}
+
+/// `recv_vectored`: one read into several buffers.
+pub(crate) struct RecvVectored<'a, 'b>(pub(crate) &'a mut [IoSliceMut<'b>]);
+
+impl Op for RecvVectored<'_, '_> {
+    type Side = ReadSide;
+    type Output = usize;
+    const VERB: &'static str = "recv_vectored";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
+        if !side.held().is_empty() {
+            let copied = self.0.iter_mut().map(|buffer| side.copy_front(buffer)).sum();
+            return Progress::Done(Ok(copied));
+        }
+        let asked = self.0.iter().map(|buffer| buffer.len()).sum();
+        if asked == 0 && link.kind().is_stream() {
+            return Progress::Done(Ok(0));
+        }
+        side.read(link, asked, |link| link.recv_vectored(self.0))
+    }
+
+    fn is_nothing(&self, got: &usize) -> bool {
+        *got == 0
+    }
+}
+
+/// `recv_all`: fills the caller's buffer.
+pub(crate) struct RecvAll<'a> {
+    pub(crate) buffer: &'a mut [u8],
+    pub(crate) got: usize,
+}
+
+impl Op for RecvAll<'_> {
+    type Side = ReadSide;
+    type Output = ();
+    const VERB: &'static str = "recv_all";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<()> {
+        self.got += side.copy_front(&mut self.buffer[self.got..]);
+        let mut share = Share::new();
+        while self.got < self.buffer.len() {
+            let rest = &mut self.buffer[self.got..];
+            let asked = rest.len().min(Share::BYTES);
+            let rest = &mut rest[..asked];
+            match side.read(link, rest.len(), |link| link.recv(rest)) {
+                Progress::Done(Ok(0)) => {
+                    return Progress::Done(Err(error::incomplete(self.got, self.buffer.len())));
+                }
+                Progress::Done(Ok(got)) => {
+                    self.got += got;
+                    if !share.goes_on(got) && self.got < self.buffer.len() {
+                        return Progress::Again;
+                    }
+                }
+                Progress::Done(Err(error)) => return Progress::Done(Err(error)),
+                Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
+            }
+        }
+        Progress::Done(Ok(()))
+    }
+
+    fn moved(&self) -> usize {
+        self.got
+    }
+
+    fn weight(&self, (): &()) -> usize {
+        self.got
+    }
+}
+
+/// `recv_all_bytes` and `recv_until`: bytes in memory of their own; unfinished, they stay readable.
+pub(crate) struct Gather<const UNTIL: bool> {
+    want: Want,
+    have: usize,
+}
+
+impl Gather<false> {
+    pub(crate) fn exactly(count: usize) -> Gather<false> {
+        Gather { want: Want::Exactly(count), have: 0 }
+    }
+}
+
+impl Gather<true> {
+    pub(crate) fn until(delimiter: &[u8], max: usize) -> Gather<true> {
+        Gather { want: Want::Until { delimiter: delimiter.into(), max, searched: 0 }, have: 0 }
+    }
+}
+
+impl<const UNTIL: bool> Op for Gather<UNTIL> {
+    type Side = ReadSide;
+    type Output = Bytes;
+    const VERB: &'static str = if UNTIL { "recv_until" } else { "recv_all_bytes" };
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
+        let progress = side.gather(link, &mut self.want, &mut |piece| match piece {
+            Piece::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Piece::Own(bytes) => bytes,
+        });
+        self.have = side.held().len();
+        match progress {
+            Progress::Done(Ok(Some(bytes))) => Progress::Done(Ok(bytes)),
+            Progress::Done(Ok(None)) => Progress::Done(Err(self.want.ended(&[]))),
+            Progress::Done(Err(error)) => Progress::Done(Err(error)),
+            Progress::Wait => Progress::Wait,
+            Progress::Again => Progress::Again,
+        }
+    }
+
+    fn moved(&self) -> usize {
+        self.have
+    }
+
+    fn weight(&self, got: &Bytes) -> usize {
+        got.len()
+    }
+}
+
+/// `send`: one write of the caller's bytes, behind what is queued.
+pub(crate) struct Send<'a>(pub(crate) &'a [u8]);
+
+impl Op for Send<'_> {
+    type Side = WriteSide;
+    type Output = usize;
+    const VERB: &'static str = "send";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+        let some = match self.0.split_at_checked(Share::BYTES) {
+            Some((part, _)) if link.kind().is_stream() => part,
+            _ => self.0,
+        };
+        send_some(link, side, &[some], some.is_empty())
+    }
+
+    fn weight(&self, sent: &usize) -> usize {
+        *sent
+    }
+}
+
+/// `send_vectored`: the same from several buffers.
+pub(crate) struct SendVectored<'a>(pub(crate) &'a [&'a [u8]]);
+
+impl Op for SendVectored<'_> {
+    type Side = WriteSide;
+    type Output = usize;
+    const VERB: &'static str = "send_vectored";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+        send_some(link, side, self.0, self.0.iter().all(|part| part.is_empty()))
+    }
+}
+
+/// Writes until something of `parts` has left, or, if they are empty, until the queue has.
+fn send_some(link: &Link, side: &mut WriteSide, parts: &[&[u8]], empty: bool) -> Progress<usize> {
+    // An empty datagram is one, too; an empty write to a stream only pushes the queue.
+    if empty && link.kind().is_stream() {
+        return side.flush(link).map(|()| 0);
+    }
+    if parts.len() > PARTS && !link.kind().is_stream() {
+        // A stream goes on with the parts that one call does not take; a datagram is one call.
+        return side.write(link, &[&parts.concat()]);
+    }
+    loop {
+        match side.write(link, parts) {
+            Progress::Done(Ok(0)) if !empty => {}
+            progress => return progress,
+        }
+    }
+}
+
+/// `send_all`: all of the caller's bytes, behind what is queued.
+pub(crate) struct SendAll<'a> {
+    pub(crate) buffer: &'a [u8],
+    pub(crate) sent: usize,
+}
+
+impl Op for SendAll<'_> {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "send_all";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        let mut share = Share::new();
+        while self.sent < self.buffer.len() {
+            let rest = &self.buffer[self.sent..];
+            match side.write_bytes(link, &rest[..rest.len().min(Share::BYTES)]) {
+                Progress::Done(Ok(sent)) => {
+                    self.sent += sent;
+                    if !share.goes_on(sent) && self.sent < self.buffer.len() {
+                        return Progress::Again;
+                    }
+                }
+                Progress::Done(Err(error)) => return Progress::Done(Err(error)),
+                Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
+            }
+        }
+        if self.buffer.is_empty() {
+            return side.flush(link);
+        }
+        side.push(link)
+    }
+
+    fn moved(&self) -> usize {
+        self.sent
+    }
+
+    fn weight(&self, (): &()) -> usize {
+        self.sent
+    }
+}
+
+/// `flush`: until nothing is queued.
+pub(crate) struct Flush;
+
+impl Op for Flush {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "flush";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        side.flush(link)
+    }
+
+    fn give_up(&mut self, side: &mut WriteSide) -> bool {
+        side.queued() > 0
+    }
+}
+
+/// The first half of `close`: until nothing is queued.
+pub(crate) struct LastFlush;
+
+impl Op for LastFlush {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "close";
+    const CLOSES: bool = true;
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        side.flush(link)
+    }
+}
+
+/// The end of TLS, as a part of `close` or of taking the socket apart: a close_notify leaves behind
+/// what is queued.
+pub(crate) struct CloseNotify;
+
+impl Op for CloseNotify {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "close";
+    const CLOSES: bool = true;
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        send_close_notify(link, side)
+    }
+}
+
+/// Sends what is queued, and behind it, if TLS is spoken, a close_notify.
+fn send_close_notify(link: &Link, side: &mut WriteSide) -> Progress<()> {
+    match side.flush(link) {
+        Progress::Done(Ok(())) => {}
+        progress => return progress,
+    }
+    link.close_notify();
+    side.push(link)
+}
+
+/// `shutdown` of sending, or of both directions: what is queued leaves first.
+pub(crate) struct ShutDown(pub(crate) Shutdown);
+
+impl Op for ShutDown {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "shutdown";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        match send_close_notify(link, side) {
+            Progress::Done(Ok(())) => {}
+            progress => return progress,
+        }
+        // Over TLS the stream's end follows when what was sent has arrived: behind a shutdown of
+        // both, the system answers what comes with a reset.
+        let how =
+            if self.0 == Shutdown::Both && link.is_secure() { Shutdown::Read } else { self.0 };
+        let ended = link.shutdown(how).map_err(io::Error::from);
+        if ended.is_ok() {
+            side.end();
+        }
+        Progress::Done(ended)
+    }
+
+    fn give_up(&mut self, side: &mut WriteSide) -> bool {
+        side.queued() > 0
+    }
+}
+
+/// `accept`: the next connection.
+pub(crate) struct Accept;
+
+impl Op for Accept {
+    type Side = ReadSide;
+    type Output = (Sys, Address);
+    const VERB: &'static str = "accept";
+    const NEEDS: Needs = Needs::Connections;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<(Sys, Address)> {
+        if side.is_drained() {
+            return Progress::Wait;
+        }
+        for _ in 0..FAILED_IN_A_ROW {
+            let error = match link.sys().accept() {
+                Ok(accepted) => return Progress::Done(Ok(accepted)),
+                Err(error) => error,
+            };
+            match meaning(Call::Accept, error) {
+                Meaning::Wait => {
+                    side.drain();
+                    return Progress::Wait;
+                }
+                // That client is gone already; the next one may be there.
+                Meaning::Next if link.sys().is_listening() => {}
+                _ if error == Errno::INVAL && !link.sys().is_listening() => {
+                    return Progress::Done(Err(error::context(
+                        "accept",
+                        "without listen",
+                        error.into(),
+                    )));
+                }
+                _ => return Progress::Done(Err(error.into())),
+            }
+        }
+        // A flood of them, or something that fails each call: neither is worth a loop.
+        side.pause();
+        Progress::Wait
+    }
+}
+
+/// Connections that have failed before they were accepted, after which `accept` pauses.
+const FAILED_IN_A_ROW: usize = 64;
+
+/// Tells whether there was no descriptor left.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| meaning(Call::Accept, error) == Meaning::Pause)
+}

@@ -1,0 +1,15 @@
+//! The two sides of a socket: what was received and not taken, what is queued and not sent.
+
+mod common;
+mod connection;
+mod inbound;
+mod outbound;
+mod progress;
+
+pub(crate) use self::{
+    common::{Pair, Side},
+    connection::Found,
+    inbound::{Lent, Piece, ReadSide, Want},
+    outbound::{PARTS, WriteSide, drop_spent},
+    progress::{Progress, Share},
+};

@@ -1,0 +1,114 @@
+//! What a socket is, and which of its two directions a call uses.
+
+use std::io;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Which direction a verb uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// What a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    family: Family,
+    shape: Shape,
+}
+
+/// How a socket carries bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// On a connection, without borders.
+    Stream,
+    /// On a connection, in records.
+    Packets,
+    /// In datagrams, or whatever else there is.
+    Datagrams,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Internet,
+    Unix,
+    Other,
+}
+
+impl Kind {
+    pub(super) fn of(socket: &Socket) -> io::Result<Kind> {
+        let kind = socket.r#type()?;
+        let usual = [Type::STREAM, Type::DGRAM].contains(&kind);
+        let family = match domain(socket)? {
+            Domain::IPV4 | Domain::IPV6 if kind == Type::STREAM && !speaks_tcp(socket) => {
+                Family::Other
+            }
+            Domain::IPV4 | Domain::IPV6 if usual => Family::Internet,
+            Domain::UNIX if usual || kind == Type::SEQPACKET => Family::Unix,
+            _ => Family::Other,
+        };
+        let shape = match kind {
+            Type::STREAM => Shape::Stream,
+            Type::SEQPACKET => Shape::Packets,
+            _ => Shape::Datagrams,
+        };
+        Ok(Kind { family, shape })
+    }
+
+    /// Tells whether bytes flow without borders.
+    pub(crate) fn is_stream(self) -> bool {
+        self.shape == Shape::Stream
+    }
+
+    /// Tells whether there are connections, and so listeners.
+    pub(crate) fn is_connected(self) -> bool {
+        self.shape != Shape::Datagrams
+    }
+
+    /// Tells whether it is TCP, of which alone a short read means that the socket is drained.
+    pub(crate) fn is_tcp(self) -> bool {
+        self.is_stream() && self.family == Family::Internet
+    }
+
+    /// Tells whether it is a Unix socket, of which the system does not always tell when there is
+    /// room.
+    pub(crate) fn is_unix(self) -> bool {
+        self.family == Family::Unix
+    }
+
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match (self.family, self.shape) {
+            (Family::Internet, Shape::Stream) => "TCP socket",
+            (Family::Internet, _) => "UDP socket",
+            (Family::Unix, Shape::Stream) => "Unix stream socket",
+            (Family::Unix, Shape::Packets) => "Unix seqpacket socket",
+            (Family::Unix, Shape::Datagrams) => "Unix datagram socket",
+            (Family::Other, Shape::Stream) => "stream socket",
+            (Family::Other, Shape::Packets) => "seqpacket socket",
+            (Family::Other, Shape::Datagrams) => "socket of another kind",
+        }
+    }
+}
+
+/// Gives the family of a socket, which Linux tells through a socket option.
+pub(super) fn domain(socket: &Socket) -> io::Result<Domain> {
+    #[cfg(target_os = "linux")]
+    return socket.domain();
+    #[cfg(not(target_os = "linux"))]
+    return socket.local_addr().map(|address| address.domain());
+}
+
+/// Tells whether an Internet stream is TCP and not, say, SCTP. Where the system does not tell, it
+/// is not.
+#[cfg(target_os = "linux")]
+fn speaks_tcp(socket: &Socket) -> bool {
+    matches!(socket.protocol(), Ok(Some(Protocol::TCP)))
+}
+
+/// Tells whether an Internet stream is TCP; what other systems have is.
+#[cfg(not(target_os = "linux"))]
+fn speaks_tcp(_: &Socket) -> bool {
+    true
+}

@@ -1,0 +1,174 @@
+//! A socket's descriptor, from where it is made or borrowed until it is given away, and what the
+//! kernel is asked about it.
+//!
+//! Unsafe: the way to `descriptor.rs` for sockets whose descriptor somebody else owns; an ioctl(2)
+//! that writes an int of ours.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    net::Shutdown,
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+    sync::atomic::{AtomicBool, AtomicU16},
+};
+
+use rustix::net;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+#[cfg(target_os = "linux")]
+use super::segments::Longest;
+use super::{
+    address::{address, unnamed},
+    descriptor::Descriptor,
+    errno::Result,
+    kind::Kind,
+};
+use crate::addr::Address;
+
+/// A socket's descriptor and what the kernel can be asked about it.
+pub(crate) struct Sys {
+    pub(super) fd: Descriptor,
+    pub(super) kind: Kind,
+    /// The error that has ended its connection, which the kernel tells once; 0 while there is none.
+    pub(super) failed: AtomicU16,
+    /// Whether an attempt to connect was given up for another one.
+    pub(super) dissolved: Dissolved,
+    /// What the kernel cuts into datagrams.
+    #[cfg(target_os = "linux")]
+    pub(super) longest: Longest,
+}
+
+impl Sys {
+    /// Takes a descriptor that must be a socket.
+    pub(crate) fn new(socket: impl Into<Socket>) -> io::Result<Sys> {
+        let socket = socket.into();
+        let kind = Kind::of(&socket)?;
+        Ok(Sys::of(Descriptor::own(socket.into()), kind))
+    }
+
+    /// Borrows a descriptor that must be a socket.
+    ///
+    /// # Safety
+    /// It stays open until this is retired, given away or dropped.
+    pub(crate) unsafe fn borrow(fd: RawFd) -> io::Result<Sys> {
+        // SAFETY: the caller's.
+        let fd = unsafe { Descriptor::borrow(fd) };
+        let kind = Kind::of(&SockRef::from(&fd))?;
+        Ok(Sys::of(fd, kind))
+    }
+
+    /// Makes a socket, closed on exec.
+    pub(crate) fn open(domain: Domain, kind: Type) -> io::Result<Sys> {
+        Sys::new(Socket::new(domain, kind, None::<Protocol>)?)
+    }
+
+    pub(super) fn of(fd: Descriptor, kind: Kind) -> Sys {
+        // It fails where the connection has ended already, and nothing can be sent.
+        #[cfg(target_vendor = "apple")]
+        let _ = SockRef::from(&fd).set_nosigpipe(true);
+        Sys {
+            fd,
+            kind,
+            failed: AtomicU16::new(0),
+            dissolved: Dissolved::default(),
+            #[cfg(target_os = "linux")]
+            longest: Longest::default(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn options(&self) -> SockRef<'_> {
+        SockRef::from(&self.fd)
+    }
+
+    /// Gives the descriptor to a new owner and goes on borrowing it; `None` if it was borrowed.
+    ///
+    /// # Safety
+    /// As [`Sys::borrow`] says.
+    pub(crate) unsafe fn disown(&self) -> Option<OwnedFd> {
+        // SAFETY: the caller's.
+        unsafe { self.fd.disown() }
+    }
+
+    /// Tells whether somebody else owns the descriptor.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        !self.fd.is_owned()
+    }
+
+    /// Gives the descriptor away as it came; it must not be a borrowed one.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.fd.into_owned().expect("a borrowed socket is not taken apart").into()
+    }
+
+    /// Lets go of the socket but keeps a number: an inert descriptor takes its place, until this is
+    /// dropped. What is owned is closed by that.
+    ///
+    /// So whoever has borrowed the descriptor never holds a number that has become somebody else's.
+    pub(crate) fn retire(&self) {
+        if !self.fd.retire() {
+            // No descriptor was left: at least nobody hears of this one any more.
+            let _ = self.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub(crate) fn local_addr(&self) -> Result<Address> {
+        Ok(address(&net::getsockname(&self.fd)?))
+    }
+
+    pub(crate) fn peer_addr(&self) -> Result<Address> {
+        Ok(net::getpeername(&self.fd)?.as_ref().map_or_else(unnamed, address))
+    }
+
+    /// Gives the bytes that were sent and that the peer's system has not acknowledged, the end
+    /// among them; `None` where the system does not tell.
+    #[cfg(feature = "tls")]
+    pub(crate) fn unacknowledged(&self) -> Option<u32> {
+        #[cfg(target_os = "linux")]
+        {
+            let mut count: libc::c_int = 0;
+            let number = std::os::fd::AsRawFd::as_raw_fd(&self.fd);
+            // SAFETY: the call writes an int (tcp(7), SIOCOUTQ, which is the same number).
+            let answer = unsafe { libc::ioctl(number, libc::TIOCOUTQ, &raw mut count) };
+            (answer == 0).then_some(count.unsigned_abs())
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    /// Makes it own its descriptor, a duplicate if it has borrowed it.
+    #[cfg(feature = "tls")]
+    pub(crate) fn into_own(mut self) -> io::Result<Sys> {
+        if self.is_borrowed() {
+            self.fd = Descriptor::own(self.fd().try_clone_to_owned()?);
+        }
+        Ok(self)
+    }
+
+    /// shutdown(2).
+    pub(crate) fn shutdown(&self, how: Shutdown) -> Result<()> {
+        net::shutdown(
+            &self.fd,
+            match how {
+                Shutdown::Read => net::Shutdown::Read,
+                Shutdown::Write => net::Shutdown::Write,
+                Shutdown::Both => net::Shutdown::Both,
+            },
+        )
+    }
+}
+
+/// What other threads have to know of attempts that were given up: their calls may meet the socket
+/// between two of them.
+#[derive(Default)]
+pub(super) struct Dissolved {
+    /// The last attempt was given up, and the next one has not begun.
+    pub(super) is_now: AtomicBool,
+    pub(super) once: AtomicBool,
+}
