@@ -8,11 +8,9 @@
 //! - a socket that is bound to a scheduler that has ended, or not running here, binds anew;
 //! - the descriptor's number is freed with the core, not before: `close` puts an inert one in its
 //!   place, so that a borrowed descriptor never becomes somebody else's.
-//!
-//! Unsafe: lending the descriptor for as long as a handle is borrowed, out of a cell.
-#![allow(unsafe_code)]
 
 mod end;
+mod lent;
 mod watch;
 
 #[cfg(feature = "tls")]
@@ -20,7 +18,6 @@ use std::sync::Arc;
 use std::{
     cell::{Cell, RefCell, RefMut},
     io,
-    os::fd::{AsRawFd, BorrowedFd},
     rc::{Rc, Weak},
 };
 
@@ -158,16 +155,6 @@ impl Core {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.life.get() != Life::Open
-    }
-
-    /// Gives the descriptor's number; once the socket is closed, that of an inert one.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        let state = self.state.borrow();
-        let link = state.link.as_ref().expect("a handle's socket is not taken apart");
-        // SAFETY: `self` owns the descriptor until it is dropped: `close` only puts an inert one
-        // in its place, and `take_parts` moves it out only when the last handle, from which
-        // this borrow comes, is consumed.
-        unsafe { BorrowedFd::borrow_raw(link.sys().fd().as_raw_fd()) }
     }
 
     /// Tells whether somebody else owns the descriptor.

@@ -1,16 +1,15 @@
 //! The asynchronous face: [`AsyncSocket`], whose verbs wait in coroutines.
 //!
-//! - this file is the type: converting, options; `convert.rs` takes it apart, `close.rs` closes it;
+//! - this file is the type: converting, options; `borrowed.rs` is for descriptors that
+//!   somebody else owns; `convert.rs` takes it apart, `close.rs` closes it;
 //! - `create.rs` makes and connects sockets, `listen.rs` accepts connections,
 //!   with TLS in `handshakes.rs`;
 //! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs, `attempt.rs` those that never wait;
 //! - `verb.rs` is the future that drives an operation, `lock.rs` the lock of a direction;
 //! - `core.rs` is the state that the handles of a socket share.
-//!
-//! Unsafe: the way to `sys/` for sockets whose descriptor somebody else owns.
-#![allow(unsafe_code)]
 
 mod attempt;
+mod borrowed;
 mod close;
 pub(super) mod convert;
 mod core;
@@ -29,7 +28,7 @@ mod verb;
 
 use std::{
     fmt, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
     rc::Rc,
     time::Duration,
 };
@@ -162,44 +161,6 @@ impl AsyncSocket {
     /// The system's.
     pub fn open(domain: Domain, kind: Type) -> io::Result<AsyncSocket> {
         Ok(AsyncSocket::from_parts(Sys::open(domain, kind)?.into()))
-    }
-
-    /// Converts a socket whose descriptor somebody else owns and keeps open, an object of another
-    /// language say. Whatever ends this socket leaves the descriptor open.
-    ///
-    /// ```
-    /// use std::{net::UdpSocket, os::fd::AsRawFd};
-    /// use asyncoro::AsyncSocket;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let owner = UdpSocket::bind("127.0.0.1:0")?;
-    /// // SAFETY: `owner` is dropped after it.
-    /// let socket = unsafe { AsyncSocket::borrow_raw(owner.as_raw_fd())? };
-    /// assert_eq!(socket.local_addr()?.to_string(), owner.local_addr()?.to_string());
-    /// # drop(socket);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Safety
-    /// `fd` is open and stays open until the socket is closed, or dropped and has nothing left to
-    /// send.
-    ///
-    /// # Errors
-    /// `ENOTSOCK` if the descriptor is no socket.
-    pub unsafe fn borrow_raw(fd: RawFd) -> io::Result<AsyncSocket> {
-        // SAFETY: the caller's.
-        Ok(AsyncSocket::from_parts(unsafe { Sys::borrow(fd)? }.into()))
-    }
-
-    /// Gives the descriptor to a new owner; the socket goes on borrowing it. `None` if it is
-    /// borrowed already, or closed.
-    ///
-    /// # Safety
-    /// The descriptor stays open as [`AsyncSocket::borrow_raw`] says.
-    pub unsafe fn disown(&self) -> Option<OwnedFd> {
-        // SAFETY: the caller's.
-        self.core.with_sys(|sys| Ok(unsafe { sys.disown() })).ok().flatten()
     }
 
     pub(super) fn from_parts(mut parts: Parts) -> AsyncSocket {

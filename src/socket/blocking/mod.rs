@@ -5,16 +5,15 @@
 //! inert descriptor in its place. Composite operations (`op/composite.rs`) are those of the other
 //! face, whose waiting happens in the call here (`face.rs`), so they behave the same.
 //!
-//! - this file is the type: converting, options; `convert.rs` takes it apart, `close.rs` closes it,
+//! - this file is the type: converting, options; `borrowed.rs` is for descriptors that somebody
+//!   else owns; `convert.rs` takes it apart, `close.rs` closes it,
 //!   `create.rs` makes and connects sockets;
 //! - `verbs.rs` are the verbs, `tls.rs` what belongs to TLS;
 //! - `twin.rs` is what handles share, and how an operation is driven on it; `interrupt.rs` what a
 //!   signal does to a thread that waits;
 //! - `late.rs` goes on with TLS sockets that were dropped before their peers had all.
-//!
-//! Unsafe: the way to `sys/` for sockets whose descriptor somebody else owns.
-#![allow(unsafe_code)]
 
+mod borrowed;
 mod close;
 pub(super) mod convert;
 mod create;
@@ -31,7 +30,7 @@ mod verbs;
 use std::{
     fmt,
     io::{self, Read, Write},
-    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -115,32 +114,11 @@ impl BlockingSocket {
         Ok(BlockingSocket::from_parts(Sys::open(domain, kind)?.into()))
     }
 
-    /// Converts a socket whose descriptor somebody else owns, as [`AsyncSocket::borrow_raw`].
-    ///
-    /// # Safety
-    /// `fd` is open and stays open until the socket is closed or dropped.
-    ///
-    /// # Errors
-    /// `ENOTSOCK` if the descriptor is no socket.
-    pub unsafe fn borrow_raw(fd: RawFd) -> io::Result<BlockingSocket> {
-        // SAFETY: the caller's.
-        Ok(BlockingSocket::from_parts(unsafe { Sys::borrow(fd)? }.into()))
-    }
-
     /// Tells whether bytes were received and not taken, see [`AsyncSocket::has_received`]. While
     /// another thread receives it is `true`: nobody can say that nothing is there.
     pub fn has_received(&self) -> bool {
         let held = self.twin.read.try_take().is_none_or(|side| !side.held().is_empty());
         held || self.twin.link.has_plaintext()
-    }
-
-    /// Gives the descriptor to a new owner, as [`AsyncSocket::disown`].
-    ///
-    /// # Safety
-    /// The descriptor stays open as [`BlockingSocket::borrow_raw`] says.
-    pub unsafe fn disown(&self) -> Option<OwnedFd> {
-        // SAFETY: the caller's.
-        self.with_sys(|sys| Ok(unsafe { sys.disown() })).ok().flatten()
     }
 
     pub(crate) fn from_parts(mut parts: Parts) -> BlockingSocket {

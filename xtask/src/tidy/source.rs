@@ -24,7 +24,8 @@ pub(super) fn code(text: &str) -> String {
     code
 }
 
-/// Blanked `code` without what stands under `#[cfg(test)]` or `#[cfg(all(test, ...))]`.
+/// Blanked `code` without what stands under `#[cfg(test)]`, `#[cfg(all(test, ...))]` or
+/// `#[cfg(doc)]`, which is for tests and links alone.
 pub(super) fn without_tests(code: &str) -> String {
     if code.contains("#![cfg(test)]") || code.contains("#![cfg(all(test") {
         let mut nothing = String::new();
@@ -33,7 +34,7 @@ pub(super) fn without_tests(code: &str) -> String {
     }
     let mut product = String::with_capacity(code.len());
     let mut rest = code;
-    let is_test = ["#[cfg(test)]", "#[cfg(all(test"];
+    let is_test = ["#[cfg(test)]", "#[cfg(all(test", "#[cfg(doc)]"];
     while let Some(start) = is_test.iter().filter_map(|mark| rest.find(mark)).min() {
         let (before, item) = rest.split_at(start);
         let (item, after) = item.split_at(item_length(item));
@@ -207,6 +208,7 @@ mod tests {
             product("a #[cfg(all(test, loom))] #[rustfmt::skip] fn f(a: [u8; 4]) { } b"),
             "ab"
         );
+        assert_eq!(product("a #[cfg(doc)] use x::Y; b"), "ab");
         assert_eq!(product("#![cfg(test)] a"), "");
         assert_eq!(product("a #[cfg(not(test))] b"), "a#[cfg(not(test))]b");
     }

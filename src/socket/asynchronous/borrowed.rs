@@ -1,0 +1,52 @@
+//! Sockets whose descriptor somebody else owns.
+//!
+//! Unsafe: the caller keeps the descriptor open for as long as the socket uses it.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    os::fd::{OwnedFd, RawFd},
+};
+
+use super::AsyncSocket;
+use crate::sys::Sys;
+
+impl AsyncSocket {
+    /// Converts a socket whose descriptor somebody else owns and keeps open, an object of another
+    /// language say. Whatever ends this socket leaves the descriptor open.
+    ///
+    /// ```
+    /// use std::{net::UdpSocket, os::fd::AsRawFd};
+    /// use asyncoro::AsyncSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let owner = UdpSocket::bind("127.0.0.1:0")?;
+    /// // SAFETY: `owner` is dropped after it.
+    /// let socket = unsafe { AsyncSocket::borrow_raw(owner.as_raw_fd())? };
+    /// assert_eq!(socket.local_addr()?.to_string(), owner.local_addr()?.to_string());
+    /// # drop(socket);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Safety
+    /// `fd` is open and stays open until the socket is closed, or dropped and has nothing left to
+    /// send.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` if the descriptor is no socket.
+    pub unsafe fn borrow_raw(fd: RawFd) -> io::Result<AsyncSocket> {
+        // SAFETY: the caller's.
+        Ok(AsyncSocket::from_parts(unsafe { Sys::borrow(fd)? }.into()))
+    }
+
+    /// Gives the descriptor to a new owner; the socket goes on borrowing it. `None` if it is
+    /// borrowed already, or closed.
+    ///
+    /// # Safety
+    /// The descriptor stays open as [`AsyncSocket::borrow_raw`] says.
+    pub unsafe fn disown(&self) -> Option<OwnedFd> {
+        // SAFETY: the caller's.
+        self.core.with_sys(|sys| Ok(unsafe { sys.disown() })).ok().flatten()
+    }
+}
