@@ -1,83 +1,83 @@
-//! Those who wait for one thing, first come, first served, each with what it brought along.
+//! A queue of wakers that wait for one thing, first come, first served, each with a value.
 //!
-//! A [`Line`] stands behind the lock of its owner, so it runs no code of others: wakers and values
-//! leave it by being returned, to be woken or dropped once the lock is released, and a waker comes
-//! in already cloned. Tickets grow by one and are never reused, so the line is sorted by them.
+//! A [`WaitQueue`] is behind the lock of its owner, so it runs no foreign code: it returns wakers
+//! and values, which the caller wakes or drops once the lock is released, and takes wakers already
+//! cloned. Tickets grow by one and are never reused, so the queue is sorted by them.
 
 use std::{collections::VecDeque, mem, task::Waker};
 
-/// The line: whoever came first stands in front.
-pub(crate) struct Line<V> {
+/// The queue; the first to come is at the front.
+pub(crate) struct WaitQueue<V> {
     next: u64,
-    places: VecDeque<Place<V>>,
+    entries: VecDeque<Entry<V>>,
 }
 
-/// One place in a line.
-pub(crate) struct Place<V> {
+/// An entry of the queue.
+pub(crate) struct Entry<V> {
     ticket: Ticket,
-    /// What the waiting side brought along.
+    /// The value that the waiting side passed to [`push`](WaitQueue::push).
     pub(crate) value: V,
-    /// Whom to wake.
+    /// The waker of the waiting side.
     pub(crate) waker: Waker,
 }
 
-/// How a place stands after [`Line::renew`].
+/// The state of an entry after [`WaitQueue::renew`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewed {
-    /// It is still there, and its waker is the right one.
+    /// It is in the queue, and its waker is the right one.
     Waiting,
-    /// It is still there, and a clone of the right waker is needed.
+    /// It is in the queue, and a clone of the right waker is needed.
     NeedsWaker,
-    /// Its holder was called.
-    Called,
+    /// It was taken out of the queue.
+    Removed,
 }
 
-/// What a waiting future remembers its place by.
+/// Identifies an entry; a waiting future keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
-impl<V> Default for Line<V> {
+impl<V> Default for WaitQueue<V> {
     fn default() -> Self {
-        Self { next: 0, places: VecDeque::new() }
+        Self { next: 0, entries: VecDeque::new() }
     }
 }
 
-impl<V> Line<V> {
+impl<V> WaitQueue<V> {
     pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.entries.is_empty()
     }
 
-    /// Takes the last place.
-    pub(crate) fn join(&mut self, value: V, waker: Waker) -> Ticket {
+    /// Appends an entry.
+    pub(crate) fn push(&mut self, value: V, waker: Waker) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.places.push_back(Place { ticket, value, waker });
+        self.entries.push_back(Entry { ticket, value, waker });
         ticket
     }
 
-    /// Takes whoever stands in front out of the line.
-    pub(crate) fn call(&mut self) -> Option<Place<V>> {
-        self.places.pop_front()
+    /// Removes the entry at the front.
+    pub(crate) fn pop(&mut self) -> Option<Entry<V>> {
+        self.entries.pop_front()
     }
 
-    /// Gives up a place; `None` if its holder was called already.
-    pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Place<V>> {
+    /// Removes an entry; `None` if it was taken out already.
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Entry<V>> {
         let index = self.index(ticket)?;
-        self.places.remove(index)
+        self.entries.remove(index)
     }
 
-    /// Sees to it that the holder of a place is woken by what `waker` wakes.
+    /// Makes sure that the waker of an entry wakes what `waker` wakes.
     ///
-    /// If the waker there is another, the clone in `own` takes its place, and the old one is in
-    /// `own` then, to be dropped.
+    /// If it wakes something else, swaps it with the clone in `own`, where the caller finds the old
+    /// one to drop.
     pub(crate) fn renew(
         &mut self,
         ticket: Ticket,
         waker: &Waker,
         own: &mut Option<Waker>,
     ) -> Renewed {
-        let Some(index) = self.index(ticket) else { return Renewed::Called };
-        let stored = &mut self.places[index].waker;
+        let Some(index) = self.index(ticket) else { return Renewed::Removed };
+        let stored = &mut self.entries[index].waker;
         if stored.will_wake(waker) {
             return Renewed::Waiting;
         }
@@ -86,37 +86,37 @@ impl<V> Line<V> {
         Renewed::Waiting
     }
 
-    /// Takes everybody's waker, and leaves everybody in place.
-    pub(crate) fn alarm(&mut self) -> Vec<Waker> {
-        let silent = |place: &mut Place<V>| mem::replace(&mut place.waker, Waker::noop().clone());
-        self.places.iter_mut().map(silent).collect()
+    /// Takes all wakers, and leaves all entries in the queue.
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        let silent = |entry: &mut Entry<V>| mem::replace(&mut entry.waker, Waker::noop().clone());
+        self.entries.iter_mut().map(silent).collect()
     }
 
     fn index(&self, ticket: Ticket) -> Option<usize> {
-        // Nearly always the one who asks stands in front.
-        if self.places.front().is_some_and(|place| place.ticket == ticket) {
+        // Nearly always it is the front entry.
+        if self.entries.front().is_some_and(|entry| entry.ticket == ticket) {
             return Some(0);
         }
-        self.places.binary_search_by_key(&ticket, |place| place.ticket).ok()
+        self.entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()
     }
 }
 
-impl Line<()> {
-    /// Waits in the place that `ticket` holds, or else in the last one, to be woken by what `waker`
-    /// wakes; `own` as for [`renew`](Line::renew). `false`: come again with a clone in `own`.
+impl WaitQueue<()> {
+    /// Renews the waker of the entry that `ticket` names, or appends one; `own` as for
+    /// [`renew`](WaitQueue::renew). `false` means that it needs a clone of `waker` in `own`.
     pub(crate) fn wait(
         &mut self,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
         own: &mut Option<Waker>,
     ) -> bool {
-        let renewed = ticket.map_or(Renewed::Called, |ticket| self.renew(ticket, waker, own));
+        let renewed = ticket.map_or(Renewed::Removed, |ticket| self.renew(ticket, waker, own));
         match renewed {
             Renewed::Waiting => true,
             Renewed::NeedsWaker => false,
-            Renewed::Called => {
+            Renewed::Removed => {
                 let Some(own) = own.take() else { return false };
-                *ticket = Some(self.join((), own));
+                *ticket = Some(self.push((), own));
                 true
             }
         }
@@ -127,43 +127,44 @@ impl Line<()> {
 mod tests {
     use super::*;
 
-    fn line_of(values: &[u32]) -> (Line<u32>, Vec<Ticket>) {
-        let mut line = Line::default();
-        let tickets = values.iter().map(|&value| line.join(value, Waker::noop().clone())).collect();
-        (line, tickets)
+    fn queue_of(values: &[u32]) -> (WaitQueue<u32>, Vec<Ticket>) {
+        let mut queue = WaitQueue::default();
+        let tickets =
+            values.iter().map(|&value| queue.push(value, Waker::noop().clone())).collect();
+        (queue, tickets)
     }
 
-    fn renew(line: &mut Line<u32>, ticket: Ticket) -> Renewed {
-        line.renew(ticket, Waker::noop(), &mut None)
+    fn renew(queue: &mut WaitQueue<u32>, ticket: Ticket) -> Renewed {
+        queue.renew(ticket, Waker::noop(), &mut None)
     }
 
     #[test]
     fn first_come_is_first_called() {
-        let (mut line, _) = line_of(&[1, 2, 3]);
-        let called: Vec<u32> =
-            std::iter::from_fn(|| line.call()).map(|place| place.value).collect();
-        assert_eq!(called, [1, 2, 3]);
-        assert!(line.is_empty());
+        let (mut queue, _) = queue_of(&[1, 2, 3]);
+        let popped: Vec<u32> =
+            std::iter::from_fn(|| queue.pop()).map(|entry| entry.value).collect();
+        assert_eq!(popped, [1, 2, 3]);
+        assert!(queue.is_empty());
     }
 
     #[test]
     fn who_leaves_takes_only_its_own_place() {
-        let (mut line, tickets) = line_of(&[1, 2, 3, 4]);
-        assert_eq!(line.leave(tickets[2]).map(|place| place.value), Some(3));
-        assert!(line.leave(tickets[2]).is_none());
-        assert_eq!(line.call().map(|place| place.value), Some(1));
-        assert!(line.leave(tickets[0]).is_none());
-        assert_eq!(renew(&mut line, tickets[0]), Renewed::Called);
-        assert_ne!(renew(&mut line, tickets[3]), Renewed::Called);
-        assert_eq!(line.call().map(|place| place.value), Some(2));
-        assert_eq!(line.call().map(|place| place.value), Some(4));
+        let (mut queue, tickets) = queue_of(&[1, 2, 3, 4]);
+        assert_eq!(queue.remove(tickets[2]).map(|entry| entry.value), Some(3));
+        assert!(queue.remove(tickets[2]).is_none());
+        assert_eq!(queue.pop().map(|entry| entry.value), Some(1));
+        assert!(queue.remove(tickets[0]).is_none());
+        assert_eq!(renew(&mut queue, tickets[0]), Renewed::Removed);
+        assert_ne!(renew(&mut queue, tickets[3]), Renewed::Removed);
+        assert_eq!(queue.pop().map(|entry| entry.value), Some(2));
+        assert_eq!(queue.pop().map(|entry| entry.value), Some(4));
     }
 
     #[test]
     fn an_alarm_leaves_everybody_in_place() {
-        let (mut line, tickets) = line_of(&[1, 2]);
-        assert_eq!(line.alarm().len(), 2);
-        assert_ne!(renew(&mut line, tickets[0]), Renewed::Called);
-        assert_ne!(renew(&mut line, tickets[1]), Renewed::Called);
+        let (mut queue, tickets) = queue_of(&[1, 2]);
+        assert_eq!(queue.take_wakers().len(), 2);
+        assert_ne!(renew(&mut queue, tickets[0]), Renewed::Removed);
+        assert_ne!(renew(&mut queue, tickets[1]), Renewed::Removed);
     }
 }
