@@ -1,18 +1,18 @@
 //! TLS on the same sockets: what both faces promise beyond the verbs themselves.
 
 mod attacks;
-mod bad;
-mod behind;
-mod between;
+mod bad_certificates;
+mod certificates;
 mod closing;
-mod crowd;
-mod later;
-mod made;
+mod end_after_data;
+mod malformed_streams;
 mod peers;
-mod pieces;
 mod records;
+mod relay;
 mod scenarios;
-mod ways;
+mod sockets;
+mod start_tls;
+mod unfinished_handshakes;
 
 use std::{
     future::Future,

@@ -9,9 +9,8 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, TlsVersion};
 
 use super::{
-    each_version, listening, listening_blocking,
-    made::{Authority, Directory},
-    run_each_version, speaking,
+    certificates::{Authority, Directory},
+    each_version, listening, listening_blocking, run_each_version, speaking,
 };
 use crate::{
     pairs::LIMIT,

@@ -30,7 +30,7 @@ use rustls::{
 
 use super::{
     both,
-    made::{Made, params},
+    certificates::{Made, params},
     speaking,
 };
 use crate::pairs::LIMIT;

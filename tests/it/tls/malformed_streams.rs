@@ -11,8 +11,8 @@ use asyncoro::{AsyncSocket, BlockingSocket, coro};
 use rustls::Error;
 
 use super::{
-    ask, ask_blocking, between::Between, each_version, echo, echo_blocking, listening,
-    listening_blocking, localhost_by, made::inside, records::Identity, run_each_version,
+    ask, ask_blocking, certificates::inside, each_version, echo, echo_blocking, listening,
+    listening_blocking, localhost_by, records::Identity, relay::Relay, run_each_version,
 };
 use crate::pairs::{LIMIT, run};
 
@@ -22,7 +22,7 @@ fn a_handshake_byte_by_byte_is_one_like_any_other() {
         let (server, client) = localhost_by(version);
         let (listener, port) = listening(&server).await;
         let serving = coro::spawn(async move { echo(&listener.accept().await.unwrap().0).await });
-        let between = Between::new(port, 1);
+        let between = Relay::new(port, 1);
         let to = ("localhost", between.port);
         ask(&AsyncSocket::create_tls_connection(to, &client).await.unwrap()).await;
         serving.await.unwrap().unwrap();
@@ -31,7 +31,7 @@ fn a_handshake_byte_by_byte_is_one_like_any_other() {
         let (server, client) = localhost_by(version);
         let (listener, port) = listening_blocking(&server);
         let serving = thread::spawn(move || echo_blocking(&listener.accept().unwrap().0));
-        let between = Between::new(port, 1);
+        let between = Relay::new(port, 1);
         let to = ("localhost", between.port);
         ask_blocking(&BlockingSocket::create_tls_connection(to, &client).unwrap());
         serving.join().unwrap().unwrap();
@@ -56,7 +56,7 @@ fn a_stream_that_is_cut_off_is_not_taken_for_one_that_has_ended() {
         for (sent, verb, expected) in JUDGES {
             let (server, client) = localhost_by(version);
             let (listener, port) = listening_blocking(&server);
-            let between = Between::new(port, 1000);
+            let between = Relay::new(port, 1000);
             let to = ("localhost", between.port);
             let connecting =
                 thread::spawn(move || BlockingSocket::create_tls_connection(to, &client));
@@ -89,7 +89,7 @@ fn a_coroutine_sees_that_its_stream_was_cut_off() {
         for (sent, _, expected) in JUDGES {
             let (server, client) = localhost_by(version);
             let (listener, port) = listening(&server).await;
-            let between = Between::new(port, 1000);
+            let between = Relay::new(port, 1000);
             let to = ("localhost", between.port);
             let connecting = coro::spawn(async move {
                 AsyncSocket::create_tls_connection(to, &client).await.unwrap()

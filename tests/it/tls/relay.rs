@@ -8,14 +8,14 @@ use std::{
 };
 
 /// Passes on connections to a port of this machine; ends them when it is dropped.
-pub(super) struct Between {
+pub(super) struct Relay {
     pub(super) port: u16,
     ends: Arc<Mutex<Vec<TcpStream>>>,
 }
 
-impl Between {
+impl Relay {
     /// At most `piece` bytes at a time; one connection.
-    pub(super) fn new(to: u16, piece: usize) -> Between {
+    pub(super) fn new(to: u16, piece: usize) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let ends = Arc::new(Mutex::new(Vec::new()));
@@ -31,7 +31,7 @@ impl Between {
             thread::spawn(move || pass_on(far, back, piece));
             pass_on(near, forth, piece);
         });
-        Between { port, ends }
+        Relay { port, ends }
     }
 
     /// Ends both connections; neither end of TLS has said anything of it.
@@ -42,7 +42,7 @@ impl Between {
     }
 }
 
-impl Drop for Between {
+impl Drop for Relay {
     fn drop(&mut self) {
         self.cut();
     }

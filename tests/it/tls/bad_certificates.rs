@@ -10,9 +10,9 @@ use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use rustls::{AlertDescription, CertificateError, Error};
 
 use super::{
-    ask, ask_blocking, each_version, echo, echo_blocking, listening, listening_blocking,
-    made::{Authority, Made, inside, params},
-    run_each_version,
+    ask, ask_blocking,
+    certificates::{Authority, Made, inside, params},
+    each_version, echo, echo_blocking, listening, listening_blocking, run_each_version,
 };
 
 /// A server that a client must refuse, and why.

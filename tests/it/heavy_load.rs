@@ -41,7 +41,7 @@ fn in_own_process(test: &str, part: impl FnOnce() + Send + 'static) {
 /// Starts a test of this file again, in a process that plays a part; waits until it has ended well.
 fn again(test: &str, part: &str) -> impl FnOnce() + Send + 'static {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args([&format!("loads::{test}"), "--exact", "--nocapture"]).env(PART, part);
+    command.args([&format!("heavy_load::{test}"), "--exact", "--nocapture"]).env(PART, part);
     let part = part.to_owned();
     move || {
         let output = command.stdin(Stdio::null()).output().unwrap();
