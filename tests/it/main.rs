@@ -1,4 +1,5 @@
-//! The promises, a file each; `../PROMISES.md` lists them with their tests.
+//! The integration tests, a file for each subject; `../PROMISES.md` lists the promises with their
+//! tests.
 #![allow(clippy::async_yields_async, reason = "tests hand handles out of a run on purpose")]
 
 mod callbacks;

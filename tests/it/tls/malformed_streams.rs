@@ -1,4 +1,4 @@
-//! Streams that come in pieces, are cut off, or are not TLS at all.
+//! Streams that come byte by byte, are cut off, or are not TLS.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -38,10 +38,10 @@ fn a_handshake_byte_by_byte_is_one_like_any_other() {
     });
 }
 
-/// What a verb says of a stream that was cut, after `sent` has come.
+/// Checks the error of a verb on a stream that was cut after `sent`.
 type Judge = (&'static [u8], fn(&BlockingSocket) -> io::Result<()>, Option<ErrorKind>);
 
-/// Each verb by which the end is seen.
+/// For each verb that can receive the end, a check.
 const JUDGES: [Judge; 5] = [
     (b"", |socket| socket.recv(&mut [0; 9]).map(|count| assert_eq!(count, 0)), None),
     (b"", |socket| socket.recv_msg().map(drop), Some(ErrorKind::UnexpectedEof)),
@@ -158,7 +158,7 @@ fn plaintext_on_a_blocking_connection_of_tls_is_refused_by_each_verb() {
     });
 }
 
-/// Asks for a page without TLS, and reads what there is: an alert.
+/// Asks for a page without TLS, and reads the alert.
 fn speak_plainly(port: u16) {
     let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
     plain.set_read_timeout(Some(LIMIT)).unwrap();
@@ -204,8 +204,8 @@ fn tls_on_a_plaintext_port_is_an_error_that_names_it() {
     });
 }
 
-/// The first half of a message that a server may send after the handshake (session tickets, or in
-/// TLS 1.2 a request to shake hands again), and the rest of what it sends.
+/// The first half of a message that a server may send after the handshake (NewSessionTicket, or in
+/// TLS 1.2 HelloRequest) must not prevent sending.
 #[test]
 fn half_a_message_after_the_handshake_is_no_obstacle_to_sending() {
     each_version(|version| {

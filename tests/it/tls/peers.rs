@@ -1,4 +1,4 @@
-//! TLS with others: openssl, Python, curl, pycos, in both directions.
+//! TLS with openssl, Python, curl and pycos, in both directions.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use crate::{
     programs::{Program, or_skip, output, tool},
 };
 
-/// The option of openssl.
+/// Returns openssl's option for a version.
 fn flag(version: TlsVersion) -> &'static str {
     match version {
         TlsVersion::V1_2 => "-tls1_2",
@@ -25,7 +25,7 @@ fn flag(version: TlsVersion) -> &'static str {
     }
 }
 
-/// An authority, and files with it and with the certificates of both ends.
+/// An authority, with files of its certificate and those of both ends.
 struct Files {
     _directory: Directory,
     server: ServerTls,
@@ -54,7 +54,7 @@ impl Files {
     }
 }
 
-/// A server of one connection: it judges it after the first line, and sends the line back.
+/// Serves one connection: checks it after the first line, and sends the line back.
 fn answer_once(
     tls: &ServerTls,
     judge: impl FnOnce(&BlockingSocket) + Send + 'static,
@@ -220,7 +220,7 @@ fn curl_gets_a_page_over_tls() {
     });
 }
 
-/// The Python that has pycos.
+/// Makes a command of the Python that has pycos.
 fn pycos(script: &str, arguments: &[&str]) -> Option<Command> {
     let python = or_skip("ASYNCORO_PYCOS_PYTHON", env::var("ASYNCORO_PYCOS_PYTHON").ok())?;
     let mut command = Command::new(python);

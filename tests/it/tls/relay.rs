@@ -1,4 +1,4 @@
-//! Somebody between two ends of a connection, who passes bytes on in pieces, or stops.
+//! A relay between two ends of a connection, which passes bytes on in pieces, or stops.
 
 use std::{
     io::{Read, Write},
@@ -7,14 +7,14 @@ use std::{
     thread,
 };
 
-/// Passes on connections to a port of this machine; ends them when it is dropped.
+/// Relays a connection to a port of this machine; ends it when dropped.
 pub(super) struct Relay {
     pub(super) port: u16,
     ends: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Relay {
-    /// At most `piece` bytes at a time; one connection.
+    /// Relays one connection, at most `piece` bytes at a time.
     pub(super) fn new(to: u16, piece: usize) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -34,7 +34,7 @@ impl Relay {
         Relay { port, ends }
     }
 
-    /// Ends both connections; neither end of TLS has said anything of it.
+    /// Ends both connections without a close_notify from either end.
     pub(super) fn cut(&self) {
         for end in &*self.ends.lock().unwrap() {
             let _ = end.shutdown(Shutdown::Both);
