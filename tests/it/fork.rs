@@ -49,7 +49,7 @@ fn alone(name: &'static str, test: impl FnOnce() + Send + 'static) {
 
 /// Tells whether `child` completes in a forked process.
 fn well_in_child(child: impl FnOnce()) -> bool {
-    // SAFETY: see the module's page.
+    // SAFETY: as the module doc argues.
     match unsafe { libc::fork() } {
         -1 => panic!("fork fails"),
         0 => {
@@ -123,7 +123,7 @@ fn a_coroutine_that_forks_cannot_go_on_in_the_child() {
         let outcome = panic::catch_unwind(|| {
             asyncoro::run(async {
                 let forking = spawn(async {
-                    // SAFETY: see the module's page.
+                    // SAFETY: as the module doc argues.
                     let child = unsafe { libc::fork() };
                     yield_now().await;
                     child
