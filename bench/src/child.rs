@@ -157,7 +157,7 @@ pub(crate) fn begin() -> io::Result<mpsc::Receiver<()>> {
     std::mem::forget(pinned);
     let (give, orders) = mpsc::channel();
     thread::spawn(move || {
-        // The part may take no orders.
+        // A part may take no orders.
         for _ in io::stdin().lines().map_while(Result::ok) {
             let _ = give.send(());
         }

@@ -14,9 +14,9 @@ use crate::runtime::{Channel, Runtime};
 
 /// A runtime for coroutines, as a trait object.
 pub(crate) trait Coroutines {
-    /// Spawns a coroutine that does nothing and waits for it, `count` times.
+    /// Spawns a coroutine that does nothing and waits for it, a number of times.
     fn spawn_and_join(&mut self, times: usize) -> Duration;
-    /// Spawns `count` coroutines that do nothing, then waits for each.
+    /// Spawns coroutines that do nothing, then waits for each.
     fn spawn_together(&mut self, coroutines: usize) -> Duration;
     /// Spawns coroutines that yield a number of times, and waits for them.
     fn yields(&mut self, coroutines: usize, times: usize) -> Duration;

@@ -27,7 +27,7 @@ impl Progress {
         }
     }
 
-    /// Waits until `more` bytes were answered beyond those waited for before.
+    /// Waits until another `bytes` bytes were answered.
     pub(crate) fn another(&self, bytes: usize) -> impl Future<Output = ()> {
         self.target.set(self.target.get() + bytes);
         poll_fn(move |context| {

@@ -147,7 +147,7 @@ impl State {
     }
 }
 
-/// Installs a handler that sets `caught`, then writes to `write_end`: actions run in the order of their
+/// Installs a handler that sets `caught`, then writes to `write_end`: actions run in the order of
 /// registration.
 fn handle(kind: Kind, caught: &Arc<AtomicBool>, write_end: &UnixStream) -> io::Result<()> {
     let write_end = write_end.try_clone()?;

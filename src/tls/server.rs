@@ -356,10 +356,10 @@ impl ServerTls {
         ServerTls::with(self.shared.settings.clone(), material)
     }
 
-    fn trust(self, authorities: Authorities, must: bool) -> ServerTls {
+    fn trust(self, authorities: Authorities, required: bool) -> ServerTls {
         self.change_material(|material| {
             material.client_authorities.push(authorities);
-            material.clients_must = must;
+            material.certificate_required = required;
         })
     }
 

@@ -17,7 +17,7 @@ use super::{
     shared::{Shared, wake},
     state::{Offered, Received, Sent, State, Taken},
 };
-use crate::sync::{budget::Spending, line::Ticket};
+use crate::sync::{budget::Spending, wait_queue::Ticket};
 
 /// The future of [`Sender::send`](super::Sender::send).
 #[must_use = "a message is sent only when this is awaited"]

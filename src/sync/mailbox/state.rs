@@ -90,7 +90,7 @@ impl<T> State<T> {
         if self.queue.len() >= self.capacity {
             return Err(TrySendError::Full(value));
         }
-        debug_assert!(self.sending.is_empty(), "there is space, and somebody waits for it");
+        debug_assert!(self.sending.is_empty(), "there is room, and somebody waits for it");
         self.queue.push_back(value);
         Ok(self.pop_receiver())
     }
