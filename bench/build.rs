@@ -1,12 +1,12 @@
-//! The versions that a report names: of the compiler and, from Cargo.lock, of the runtimes and of
-//! what they are used with.
+//! Finds the versions that a report names: of the compiler and, in Cargo.lock, of the runtimes and
+//! the crates that they are used with.
 
 use std::env;
 use std::error::Error;
 use std::fs;
 use std::process::Command;
 
-/// Whose versions matter for the figures.
+/// The crates whose versions matter for the figures.
 const CRATES: &[&str] =
     &["asyncoro", "tokio", "tokio-util", "smol", "monoio", "compio", "flume", "rustix"];
 
@@ -25,8 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The version that we depend on. A lock file lists a dependency as "name", or as "name version"
-/// where it has more than one version of it.
+/// Returns the version that we depend on. A lock file lists a dependency as "name", or as "name
+/// version" if it has more than one version.
 fn version_of<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
     let (_, ours) = lock.split_once("name = \"asyncoro-bench\"\n")?;
     let (ours, _) = ours.split_once(']')?;

@@ -1,11 +1,11 @@
-//! The chat's client: what is typed goes to all others, what they say is printed.
+//! A chat client: sends each typed line to all others, and prints what they send.
 //!
 //! ```text
 //! cargo run --release --example chat_client [ADDRESS]     (127.0.0.1:3456 if none is given)
 //! ```
 //!
-//! Its server is `chat_server`, or `chat_sock_server.py` of pycos. `quit`, the end of the input,
-//! Ctrl-C, SIGTERM and the server's end all end it.
+//! Its server is `chat_server`, or `chat_sock_server.py` of pycos. It ends at `quit`, at the end of
+//! the input, at Ctrl-C and SIGTERM, and when the server ends.
 
 use std::{env, io};
 
@@ -30,7 +30,7 @@ async fn say(socket: AsyncSocket) -> io::Result<()> {
     let mut lines = stdio::lines();
     while let Some(line) = lines.next().await? {
         match line.trim() {
-            "" => {} // an empty message would mean that we leave
+            "" => {} // an empty message would end the conversation
             "quit" | "exit" => break,
             line => socket.send_msg(line.as_bytes()).await?,
         }

@@ -1,13 +1,13 @@
-//! A chat: what one client says, all others hear.
+//! A chat server: passes each message of a client on to all others.
 //!
 //! ```text
 //! cargo run --release --example chat_server [ADDRESS]     (127.0.0.1:3456 if none is given)
 //! cargo run --release --example chat_client               (in several other terminals)
 //! ```
 //!
-//! It speaks as `chat_sock_server.py` of pycos does, so that `chat_sock_client.py` can take part. A
-//! client that does not read what it is sent stops nobody: when 64 KiB wait for it here, beyond
-//! what the system holds, it is disconnected. Ctrl-C and SIGTERM end the server.
+//! It uses the protocol of pycos's `chat_sock_server.py`, so that `chat_sock_client.py` can take
+//! part. A client that does not read delays nobody: when 64 KiB are queued for it, beyond what the
+//! system buffers, it is disconnected. Ctrl-C and SIGTERM end the server.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,7 +20,7 @@ use std::{
 use asyncoro::{AsyncSocket, signal};
 use bytes::Bytes;
 
-/// Bytes that one may say at once.
+/// The longest message, in bytes.
 const LONGEST: usize = 16 << 10;
 
 fn main() -> io::Result<()> {
@@ -51,7 +51,7 @@ async fn serve(server: AsyncSocket) -> io::Result<()> {
     }
 }
 
-/// All coroutines run on one thread, so a cell is lock enough.
+/// All coroutines run on one thread, so a cell suffices and no lock is needed.
 #[derive(Default)]
 struct Room {
     clients: RefCell<BTreeMap<u32, AsyncSocket>>,
@@ -68,7 +68,7 @@ impl Room {
         Ok(id)
     }
 
-    /// Passes on what one client says until it leaves; an empty message means that, too.
+    /// Passes on the messages of one client until it ends its stream or sends an empty message.
     async fn hear(&self, id: u32, client: &AsyncSocket) -> io::Result<()> {
         while let Some(text) = client.recv_msg().await?.filter(|text| !text.is_empty()) {
             let says = format!("{id} says: ");
@@ -82,11 +82,11 @@ impl Room {
         self.tell(id, format!("{id} left").into());
     }
 
-    /// Queues a message for everybody but its speaker; waits for nobody.
+    /// Queues a message for everybody but its sender, without waiting.
     fn tell(&self, speaker: u32, message: Bytes) {
         for (_, client) in self.clients.borrow().iter().filter(|(id, _)| **id != speaker) {
             if client.try_send_msg(&message).is_err() {
-                // Too slow, or gone: its own coroutine now sees the end of the stream and leaves.
+                // Too slow, or gone: its own coroutine now receives the end of the stream and ends.
                 let _ = client.options().shutdown(Shutdown::Both);
             }
         }

@@ -1,11 +1,11 @@
-//! A socket that blocking code made moves into a coroutine, and back, and nothing is lost.
+//! Moves a socket from blocking code into a coroutine and back, without losing a byte.
 //!
 //! ```text
 //! cargo run --release --example convert
 //! ```
 //!
-//! This is how a program becomes asynchronous bit by bit: any socket of the standard library, of
-//! `socket2` or of another program can be converted at any moment, in either direction.
+//! In this way a program can become asynchronous step by step: any socket of the standard library,
+//! of `socket2` or of another program can be converted at any moment, in either direction.
 
 use std::{
     io::{self, Read, Write},
@@ -16,7 +16,7 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket};
 
 fn main() -> io::Result<()> {
-    // Blocking: a connection with the means of the standard library.
+    // Blocking: a connection of the standard library.
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut near = TcpStream::connect(listener.local_addr()?)?;
     let (mut far, _) = listener.accept()?;
@@ -38,7 +38,7 @@ fn main() -> io::Result<()> {
         io::Result::Ok((near.into_parts().await?, echo.await??))
     })?;
 
-    // Blocking again. What the socket had received and nobody had taken comes first.
+    // Blocking again. Bytes that the socket had received and nobody had taken come first.
     let (socket, received) = near;
     let mut near = TcpStream::from(socket);
     let rest = text(&mut received.chain(&near), 18)?;
@@ -52,7 +52,7 @@ fn main() -> io::Result<()> {
     println!("in a thread:  {}", text(&mut near, 17)?.trim_start_matches(char::is_control));
     let far = server.join().map_err(|_| io::Error::other("the thread panicked"))??;
 
-    // And once more into a coroutine.
+    // Back into a coroutine.
     asyncoro::run(async { far.into_async()?.send_all(b"the end").await })?;
     println!("asynchronous: {}", text(&mut near, 7)?);
     Ok(())

@@ -1,12 +1,12 @@
-//! An echo server: whatever a client sends comes back, for any number of clients at once.
+//! An echo server: sends back whatever a client sends, for any number of clients at once.
 //!
 //! ```text
 //! cargo run --release --example echo_server [ADDRESS]     (127.0.0.1:7007 if none is given)
 //! nc 127.0.0.1 7007
 //! ```
 //!
-//! It is a server for blocking sockets with a thread for each client, with `.await` where those
-//! would wait and `spawn` where they would start a thread. Ctrl-C and SIGTERM end it.
+//! It is written like a server with blocking sockets and a thread for each client, with `.await`
+//! where a call would block and `spawn` in place of a thread. Ctrl-C and SIGTERM end it.
 
 use std::{env, io};
 
@@ -36,7 +36,7 @@ async fn echo(client: AsyncSocket) -> io::Result<()> {
     loop {
         let count = client.recv(&mut buffer).await?;
         if count == 0 {
-            return Ok(()); // the client has sent all it had to say
+            return Ok(()); // the client has ended its stream
         }
         client.send_all(&buffer[..count]).await?;
     }

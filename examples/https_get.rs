@@ -1,22 +1,22 @@
-//! A page over TLS, by hand: what `recv_until` and `recv_all_bytes` are for.
+//! Fetches a page over TLS by hand, with `recv_until` and `recv_all_bytes`.
 //!
 //! ```text
 //! cargo run --release --example https_get HOST [PORT [PATH [CA]]]     (443 and / if none is given)
 //! cargo run --release --example https_get example.org
 //! ```
 //!
-//! CA is a PEM file with whom to trust instead of the system's roots. The page goes to standard
-//! output, what is known about the connection to standard error.
+//! CA is a PEM file of certificates to trust instead of the system's roots. The page goes to
+//! standard output, details of the connection to standard error.
 
 use std::{env, io, io::Write, time::Duration};
 
 use asyncoro::{AsyncSocket, Tls, time::timeout};
 
-/// Bytes that the answer's headers, and its body, may have.
+/// The most bytes of the answer's headers, and of its body.
 const LONGEST_HEAD: usize = 64 << 10;
 const LONGEST_BODY: usize = 64 << 20;
 
-/// How long all of it may take.
+/// How long everything together may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> io::Result<()> {
@@ -41,7 +41,7 @@ fn main() -> io::Result<()> {
     }))?
 }
 
-/// Asks for one page; what comes back, without its head.
+/// Requests a page; returns the body of the answer.
 async fn get(socket: &AsyncSocket, host: &str, path: &str) -> io::Result<Vec<u8>> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     socket.send_all(request.as_bytes()).await?;
@@ -54,7 +54,7 @@ async fn get(socket: &AsyncSocket, host: &str, path: &str) -> io::Result<Vec<u8>
         return Ok(socket.recv_all_bytes(length).await?.into());
     }
     // Without a length the end of the stream is the end of the page (a chunked one is shown as it
-    // came). It counts only if the server has said so: anybody can cut a connection.
+    // came). It counts only after close_notify, since anybody can cut a connection.
     let mut page = Vec::new();
     while page.len() < LONGEST_BODY {
         let more = socket.recv_bytes(64 << 10).await?;

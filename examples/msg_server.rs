@@ -1,12 +1,12 @@
-//! A server that speaks in messages: each one comes back whole, however TCP has cut it up.
+//! A server that sends each message back, whole, however TCP split it.
 //!
 //! ```text
 //! cargo run --release --example msg_server [ADDRESS]      (127.0.0.1:7008 if none is given)
 //! cargo run --release --example retry
 //! ```
 //!
-//! A message is 4 bytes of length, big-endian, then the payload; `send_msg` and `recv_msg` of
-//! asyncoro and pycos (Python) understand each other. Ctrl-C and SIGTERM end the server.
+//! A message is 4 bytes of length, big-endian, then the payload: the format of `send_msg` and
+//! `recv_msg` in both asyncoro and pycos (Python). Ctrl-C and SIGTERM end the server.
 
 use std::{env, io};
 
@@ -27,13 +27,13 @@ fn main() -> io::Result<()> {
 async fn serve(server: AsyncSocket) -> io::Result<()> {
     loop {
         let (client, _) = server.accept().await?;
-        client.set_message_limit(16 << 20); // one client may ask us to hold this much, in bytes
+        client.set_message_limit(16 << 20); // the most bytes that one client may make us hold
         asyncoro::spawn(echo(client)).or_log();
     }
 }
 
 async fn echo(client: AsyncSocket) -> io::Result<()> {
-    // `None` when the client has left between two messages; an error when within one.
+    // `None` if the client ends its stream between two messages; an error if within one.
     while let Some(message) = client.recv_msg().await? {
         client.send_msg(&message).await?;
     }

@@ -1,11 +1,11 @@
-//! A client that does not give up at once: a timeout for each attempt, longer and longer pauses.
+//! A client that retries: with a timeout for each attempt, and longer and longer pauses.
 //!
 //! ```text
 //! cargo run --release --example retry [ADDRESS]           (localhost:7008 if none is given)
 //! ```
 //!
-//! Start it, then `msg_server` within three seconds: it is found at the next attempt. A host name
-//! is resolved anew each time, and all of its addresses are tried.
+//! Start it, then `msg_server` within three seconds: the next attempt finds it. Each attempt looks
+//! up the host name again, and tries all of its addresses.
 
 use std::{env, io, time::Duration};
 
@@ -17,10 +17,10 @@ use bytes::Bytes;
 
 const ATTEMPTS: u32 = 6;
 
-/// How long one attempt may take, whatever it is that takes so long.
+/// How long one attempt may take, with the look-up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// After the first attempt; then twice as long after each.
+/// The pause after the first attempt; it doubles after each.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 fn main() -> io::Result<()> {
@@ -34,7 +34,7 @@ async fn persist(address: &str) -> io::Result<Bytes> {
     let mut pause = FIRST_PAUSE;
     for attempt in 1..ATTEMPTS {
         match ask(address).await {
-            // No attempt makes a mistyped address a good one.
+            // Another attempt does not help against a mistyped address.
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
                 println!("attempt {attempt}: {error}; again in {pause:?}");
             }

@@ -1,18 +1,18 @@
-//! TLS in the middle of a conversation, as SMTP and IMAP do it; both ends in one program.
+//! Starts TLS on an open connection, as SMTP and IMAP do; both ends are in one program.
 //!
 //! ```text
 //! cargo run --release --example starttls
 //! ```
 //!
-//! The client asks in plain text, the server agrees, and both call `start_tls`. It refuses if bytes
-//! have been received that nobody took: whoever slipped them in before TLS must not be believed
-//! after it.
+//! The client asks in plain text, the server agrees, and both call `start_tls`. It fails if bytes
+//! were received that nobody took: an attacker may have injected them before TLS, so they must not
+//! be used after it.
 
 use std::{io, io::ErrorKind};
 
 use asyncoro::{AsyncSocket, ClientTls, ServerTls, Tls};
 
-/// Bytes of a line.
+/// The most bytes of a line.
 const LONGEST: usize = 512;
 
 fn main() -> io::Result<()> {
@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
     let made = made.map_err(io::Error::other)?;
     let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let server_tls = Tls::server_from_pem(chain.as_bytes(), key.as_bytes())?;
-    // The socket does not know which name it was connected to, so it is said here.
+    // The socket does not know the name that it was connected to.
     let client_tls = Tls::client()?.ca_from_pem(chain.as_bytes())?.server_name("mail.example")?;
 
     asyncoro::run(async {

@@ -4,8 +4,8 @@
 //! cargo run --release --example tls_msg_client ADDRESS CA
 //! ```
 //!
-//! ADDRESS is HOST:PORT, and HOST what the server must prove to be; CA a PEM file with whom to
-//! trust, for example the one that `tls_msg_server` tells.
+//! ADDRESS is HOST:PORT, and the server must prove that it is HOST. CA is a PEM file of
+//! certificates to trust, for example the one that `tls_msg_server` prints.
 
 use std::{env, io};
 

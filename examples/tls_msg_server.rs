@@ -1,14 +1,14 @@
-//! `msg_server` over TLS: the same verbs, one value more.
+//! `msg_server` over TLS: the same verbs, and one more value.
 //!
 //! ```text
 //! cargo run --release --example tls_msg_server [ADDRESS [CHAIN KEY]]
 //! cargo run --release --example tls_msg_client ADDRESS CA
 //! ```
 //!
-//! CHAIN and KEY are PEM files. Without them a throw-away certificate for `localhost` is made, and
-//! its files are told and removed at the end: the certificate serves as CA for the client, the key
-//! nobody else may read.
-//! Clients that speak no TLS, or say nothing, hold up nobody. Ctrl-C and SIGTERM end the server.
+//! CHAIN and KEY are PEM files. Without them it makes a temporary certificate for `localhost`,
+//! prints the paths of its files and removes them at the end. The certificate serves as CA for the
+//! client; only its owner can read the key. Clients that speak no TLS, or send nothing, delay
+//! nobody. Ctrl-C and SIGTERM end the server.
 
 use std::{env, fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, process};
 
@@ -49,14 +49,14 @@ async fn serve(server: AsyncSocket) -> io::Result<()> {
 }
 
 async fn echo(client: AsyncSocket) -> io::Result<()> {
-    // `None` only if the client has said that it ends; a stream that somebody cut is an error.
+    // `None` only after the client's close_notify; a stream that somebody cut is an error.
     while let Some(message) = client.recv_msg().await? {
         client.send_msg(&message).await?;
     }
     client.close().await
 }
 
-/// The files of a certificate that lasts as long as this program.
+/// The files of a temporary certificate, removed when this is dropped.
 struct Throwaway {
     certificate: PathBuf,
     key: PathBuf,

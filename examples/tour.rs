@@ -1,13 +1,12 @@
-//! The main job in one process: a message server, 1,000 client coroutines, a client in a thread, a
-//! pair of UDP sockets, a timeout, and an end that leaves nothing behind.
+//! A tour of asyncoro in one process: a message server, 1,000 client coroutines, a client in a
+//! thread, a pair of UDP sockets, a timeout, and a clean end.
 //!
 //! ```text
 //! cargo run --release --example tour
 //! ```
 //!
-//! It takes no argument and a few seconds, and ends with a table of what happened and a line
-//! `ok: ...`. Everything that was promised is checked; if something does not hold it says what, and
-//! the exit code is 1.
+//! It takes no argument and a few seconds, and ends with a table of what happened and a line `ok:
+//! ...`. It checks its results; if one is wrong, it says which, and the exit code is 1.
 
 use std::{
     cell::RefCell,
@@ -23,13 +22,13 @@ use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressDrawTarget};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const CLIENTS: u64 = 1_000;
-/// Messages that each client sends, and gets back, one after another.
+/// How many messages each client sends, and gets back, one after another.
 const MESSAGES: u64 = 100;
 const LENGTH: usize = 64;
 const LONG: usize = 3 << 20;
 const DATAGRAMS: u64 = 10_000;
 const TIMEOUT: Duration = Duration::from_millis(20);
-/// Nothing here takes that long, unless it hangs.
+/// How long it may take, in case something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -92,7 +91,7 @@ async fn everything(bar: &ProgressBar) -> io::Result<Tour> {
     Ok(Tour { rows, waited, conversations })
 }
 
-/// Sends each message back; ends when the socket is closed and all clients have left.
+/// Sends each message back; ends when the socket is closed and all clients have disconnected.
 async fn serve(server: AsyncSocket) -> io::Result<u64> {
     let mut conversations = Vec::new();
     loop {
@@ -117,7 +116,7 @@ async fn echo(client: AsyncSocket) -> io::Result<()> {
 }
 
 async fn in_coroutines(address: &Address, bar: &ProgressBar) -> io::Result<Row> {
-    // All coroutines are on this thread: they share the row without a lock.
+    // All coroutines are on this thread, so they share the row without a lock.
     let row = Rc::new(RefCell::new(Row::new("1,000 coroutines", bar)?));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|id| {
@@ -142,7 +141,7 @@ async fn in_coroutines(address: &Address, bar: &ProgressBar) -> io::Result<Row> 
     Ok(Rc::unwrap_or_clone(row).into_inner())
 }
 
-/// The same with a socket that blocks; the last message is a long one.
+/// Does the same with a blocking socket; the last message is a long one.
 fn in_a_thread(address: Address, bar: &ProgressBar) -> io::Result<Row> {
     let mut row = Row::new("a thread, blocking", bar)?;
     let socket = BlockingSocket::create_connection(address)?;
@@ -185,7 +184,7 @@ async fn datagrams(bar: &ProgressBar) -> io::Result<Row> {
     Ok(row)
 }
 
-/// Waits in vain for a message, then for as long as it takes.
+/// Waits for a message until a timeout, then without one.
 async fn late_message(address: &Address) -> io::Result<Duration> {
     let socket = AsyncSocket::create_connection(address).await?;
     let asked = Instant::now();
@@ -210,16 +209,16 @@ fn check(holds: bool, promise: &str) -> io::Result<()> {
     if holds { Ok(()) } else { Err(io::Error::other(format!("it does not hold that {promise}"))) }
 }
 
-/// One line of the table.
+/// A line of the table.
 #[derive(Clone)]
 struct Row {
     name: &'static str,
     bar: ProgressBar,
     begun: Instant,
     took: Duration,
-    /// Payload, one way.
+    /// Bytes of payload in one direction.
     bytes: u64,
-    /// In nanoseconds.
+    /// Latencies in nanoseconds.
     round_trips: Histogram<u64>,
 }
 
@@ -252,7 +251,7 @@ impl Row {
     }
 }
 
-/// Lets the process open so many files; the system often starts it with a limit of 1,024.
+/// Raises the limit of open files, which is often 1,024.
 fn allow_open_files(count: u64) -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= count) {

@@ -1,17 +1,17 @@
-//! UDP: each datagram goes back to whoever has sent it.
+//! A UDP echo server: sends each datagram back to its sender.
 //!
 //! ```text
 //! cargo run --release --example udp_echo [ADDRESS]        (127.0.0.1:7009 if none is given)
 //! nc -u 127.0.0.1 7009
 //! ```
 //!
-//! One coroutine serves everybody: there are no connections. Ctrl-C and SIGTERM end it.
+//! One coroutine serves all clients, as there are no connections. Ctrl-C and SIGTERM end it.
 
 use std::{env, io};
 
 use asyncoro::{AsyncSocket, signal};
 
-/// No datagram over IP is longer, in bytes.
+/// The longest datagram over IP, in bytes.
 const LONGEST: usize = 65_535;
 
 fn main() -> io::Result<()> {
@@ -30,7 +30,7 @@ async fn echo(socket: AsyncSocket) -> io::Result<()> {
     let mut buffer = vec![0; LONGEST];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).await?;
-        // One sender that cannot be reached is no reason to stop serving the others.
+        // An unreachable sender does not stop the service for others.
         if let Err(error) = socket.send_to(&buffer[..length], &from).await {
             eprintln!("no answer to {from}: {error}");
         }

@@ -1,4 +1,4 @@
-//! A web server by hand: HTTP/1.1 with connections that stay open and requests sent ahead.
+//! A web server by hand: HTTP/1.1 with persistent connections and pipelined requests.
 //!
 //! ```text
 //! cargo run --release --example webserver [ADDRESS [CHAIN KEY]]  (127.0.0.1:8080 if none is given)
@@ -6,38 +6,37 @@
 //! wrk -t1 -c64 http://127.0.0.1:8080/
 //! ```
 //!
-//! It answers `Pong!` to everything, to show `recv_until` (which keeps what came behind the
-//! delimiter for the next call) and `send_queued` (answers to requests that came together leave
-//! together). With PEM files of a certificate chain and its key it speaks TLS. Ctrl-C and SIGTERM
-//! end it.
+//! It answers `Pong!` to everything, to show `recv_until` (which keeps bytes after the delimiter
+//! for the next call) and `send_queued` (answers to requests that came together are sent together).
+//! With PEM files of a certificate chain and its key it speaks TLS. Ctrl-C and SIGTERM end it.
 //!
-//! What a client sends is read by `httparse` and judged by RFC 9112. Whatever two readers of one
-//! stream could take for different requests is refused and ends the connection: several lengths, a
-//! space before a colon, folded lines, line ends without CR, codings of the body. Everything has a
-//! bound: the bytes of a head and of a body, the time that all of each may take, the time between
-//! two requests. Not here: bodies in chunks (501), the header `Date`.
+//! `httparse` parses requests, and RFC 9112 decides what is valid. It refuses whatever two parsers
+//! could take for different requests, and ends the connection: several lengths, a space before a
+//! colon, folded lines, line ends without CR, codings of the body. Everything is bounded: the bytes
+//! of a head and of a body, the time that each may take, the time between two requests. It does not
+//! support chunked bodies (501) or the header `Date`.
 
 use std::{env, io, net::Shutdown, time::Duration};
 
 use asyncoro::{AsyncSocket, signal, time::timeout};
 
-/// Bytes and fields that a head may have, and bytes of a body.
+/// The most bytes and fields of a head, and the most bytes of a body.
 const LONGEST_HEAD: usize = 16 << 10;
 const MOST_FIELDS: usize = 64;
 const LONGEST_BODY: usize = 1 << 20;
 
-/// How long a connection may be silent: between two requests, or while it reads no answer.
+/// How long a client may be silent between two requests, or read no answer.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How long all of a head, and all of a body, may take.
+/// How long a whole head, and a whole body, may take.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// How long a client that was refused may go on sending, and how much of it is read.
+/// How long a refused client may go on sending, and how many bytes of that are read.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 << 10;
 
-/// An answer with these fields beside the usual ones, and this body.
+/// Makes an answer with these fields beside the usual ones, and this body.
 macro_rules! pong {
     ($fields:literal, $body:literal) => {
         concat!(
@@ -93,7 +92,7 @@ async fn serve(server: AsyncSocket) -> io::Result<()> {
     }
 }
 
-/// Whether it is the client who has gone, or is silent: no failure of this server.
+/// Tells whether the client has gone or is silent, which is no failure of this server.
 fn has_left(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionReset | TimedOut | UnexpectedEof)
@@ -143,13 +142,13 @@ async fn answer(client: &AsyncSocket) -> io::Result<Next> {
     Ok(if request.is_last { Next::Close } else { Next::Request })
 }
 
-/// Says why and ends the connection, for who knows where the next request begins.
+/// Sends an error and ends the connection, as nobody knows where the next request begins.
 async fn refuse(client: &AsyncSocket, (code, reason): Status) -> io::Result<()> {
     let answer =
         format!("HTTP/1.1 {code} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     client.send_queued(answer.as_bytes()).await?;
     client.shutdown(Shutdown::Write).await?;
-    // What is never read makes a reset of the close, which may overtake the answer (RFC 9112, 9.6).
+    // Closing with unread bytes sends a reset, which may overtake the answer (RFC 9112, 9.6).
     let rest = async {
         let (mut left, mut buffer) = (LINGER_BYTES, [0; 4096]);
         while left > 0 {
@@ -159,7 +158,7 @@ async fn refuse(client: &AsyncSocket, (code, reason): Status) -> io::Result<()> 
             }
         }
     };
-    // Whoever still sends then may get a reset.
+    // A client that still sends then may get a reset.
     let _ = timeout(LINGER, rest).await;
     client.close().await
 }
@@ -173,22 +172,22 @@ const FIELDS_TOO_LARGE: Status = (431, "Request Header Fields Too Large");
 const NOT_IMPLEMENTED: Status = (501, "Not Implemented");
 const VERSION_NOT_SUPPORTED: Status = (505, "HTTP Version Not Supported");
 
-/// What matters of a request here.
+/// The parts of a request that matter here.
 struct Request {
-    /// The answer to HEAD has no body.
+    /// Whether it is HEAD, whose answer has no body.
     is_head: bool,
     body_length: usize,
-    /// Before it sends the body, the client waits for `100 Continue`.
+    /// Whether the client waits for `100 Continue` before it sends the body.
     is_asked_to_go_on: bool,
     is_last: bool,
 }
 
 impl Request {
-    /// Reads a head that ends with an empty line.
+    /// Parses a head that ends with an empty line.
     fn read(head: &[u8]) -> Result<Request, Status> {
         // One empty line before a request is ignored (RFC 9112, 2.2).
         let head = head.strip_prefix(b"\r\n").unwrap_or(head);
-        // The parser takes a bare LF for the end of a line; others do not.
+        // The parser accepts a bare LF as the end of a line; others do not.
         let is_bare = |(at, byte): (usize, &u8)| *byte == b'\n' && !head[..at].ends_with(b"\r");
         if head.starts_with(b"\r\n") || head.iter().enumerate().any(is_bare) {
             return Err(BAD_REQUEST);
@@ -211,7 +210,8 @@ impl Request {
             return Err(BAD_REQUEST);
         }
         if fields.has_coding {
-            // With a length beside it, or from an old client, nobody knows where it ends.
+            // With a length beside it, or from an HTTP/1.0 client, nobody knows where the body
+            // ends.
             let is_faulty = fields.length.is_some() || is_old;
             return Err(if is_faulty { BAD_REQUEST } else { NOT_IMPLEMENTED });
         }
@@ -236,7 +236,7 @@ impl Request {
     }
 }
 
-/// The fields that say how a request ends and what follows.
+/// The fields that decide where a request ends and what follows.
 #[derive(Default)]
 struct Fields {
     hosts: usize,
@@ -269,17 +269,17 @@ impl Fields {
     }
 }
 
-/// Digits alone: what else `parse` takes, a sign, is no length.
+/// Accepts digits only: `parse` would accept a sign, too.
 fn length(value: &str) -> Result<usize, Status> {
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(BAD_REQUEST);
     }
-    // Digits that are no number are too many.
+    // Digits that do not parse are too large a number.
     let length = value.parse().unwrap_or(usize::MAX);
     if length > LONGEST_BODY { Err(CONTENT_TOO_LARGE) } else { Ok(length) }
 }
 
-/// Whether the first line ends with a version, of whatever number.
+/// Tells whether the first line ends with a version, whatever its number.
 fn names_a_version(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! The conditions of asyncoro's own, typed, inside `std::io::Error`.
+//! asyncoro's own error conditions, as types inside `std::io::Error`.
 //!
 //! Every verb returns [`std::io::Error`]. A system error comes through untouched, so that
-//! `raw_os_error` and `kind` are the system's. Where there is no system error, or where the verb
-//! and the address belong into the text, the inner error (`io::Error::get_ref`, then
-//! `downcast_ref`) is one of the types below. [`os_code`] finds the system's number in both forms,
-//! [`is_closed`] the commonest of the conditions.
+//! `raw_os_error` and `kind` are the system's. Where there is no system error, or where the text
+//! names the verb and the address, the inner error (`io::Error::get_ref`, then `downcast_ref`) is
+//! one of the types below. [`os_code`] finds the system's number in both forms, and [`is_closed`]
+//! recognises the most common condition.
 //!
 //! ```
 //! use asyncoro::error::{Incomplete, os_code};
@@ -32,13 +32,13 @@ pub use crate::tls::version::UnsupportedTlsVersion;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
-/// The stream ended before all the bytes had come.
+/// The stream ended before all bytes had arrived.
 ///
 /// Kind: `UnexpectedEof`. In a message's header `expected` is 4, in its payload the payload's
-/// length; for `recv_until` it is the greatest number of bytes that the call would have taken.
+/// length; for `recv_until` it is the most bytes that the call would have taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incomplete {
-    /// Bytes that came.
+    /// Bytes that arrived.
     pub got: usize,
     /// Bytes that were asked for.
     pub expected: usize,
@@ -47,38 +47,38 @@ pub struct Incomplete {
 /// A message is longer than the limit.
 ///
 /// Kind: `InvalidData`. Nothing was allocated for it; the header stays unread, so each later
-/// `recv_msg` says the same.
+/// `recv_msg` returns the same error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageTooLong {
-    /// Length that the header announces, in bytes.
+    /// The length that the header announces, in bytes.
     pub len: usize,
     /// The limit in force, in bytes (see `set_message_limit`).
     pub limit: usize,
 }
 
-/// A verb waited for its socket's timeout without progress.
+/// A verb waited as long as its socket's timeout without progress.
 ///
 /// Kind: `TimedOut`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut {
-    /// Bytes that the verb had moved before it gave up.
+    /// Bytes that the verb had moved before it timed out.
     pub done: usize,
-    /// Whether the rest of what was being sent stays queued and will still leave.
+    /// Whether the rest of what was being sent stays queued and will still be sent.
     pub rest_queued: bool,
 }
 
-/// The time given to [`crate::time::timeout`] or [`crate::time::deadline`] was over.
+/// The time given to [`crate::time::timeout`] or [`crate::time::deadline`] ran out.
 ///
 /// Converts into an [`io::Error`] of kind `TimedOut`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// A delimiter was not among the bytes that `recv_until` may look at.
+/// The delimiter was not among the bytes that `recv_until` may search.
 ///
 /// Kind: `InvalidData`. Nothing was consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DelimiterMissing {
-    /// Bytes that were looked at.
+    /// Bytes that were searched.
     pub max: usize,
 }
 
@@ -87,37 +87,39 @@ pub struct DelimiterMissing {
 /// Kind: `NotFound`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresolved {
-    /// The name as it was given.
+    /// The name that was asked for.
     pub host: String,
     /// The resolver's `EAI_*` code, as in getaddrinfo(3).
     pub code: i32,
-    /// The resolver's own words for the code.
+    /// The resolver's text for the code.
     pub reason: String,
 }
 
-/// A verb on a socket of a kind that does not have it.
+/// A verb was called on a kind of socket that does not support it.
 ///
 /// Kind: `InvalidInput`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongKind {
     /// The verb.
     pub verb: &'static str,
-    /// What the socket is, for example `datagram socket`.
+    /// The kind of socket, for example `datagram socket`.
     pub socket: &'static str,
 }
 
-/// A system error with the verb and the address it happened at.
+/// A system error with the verb that failed and its address.
 ///
-/// Its `Debug` form is its sentence too, since that is what a `main` that returns the error prints.
+/// Its `Debug` form is the same sentence as its `Display` form, since a `main` that returns the
+/// error prints that.
 pub struct Context {
-    /// What was being done, for example `create_connection`.
+    /// The verb that failed, for example `create_connection`.
     pub verb: &'static str,
-    /// To which address.
+    /// The address that it was called with.
     pub address: String,
     source: io::Error,
 }
 
-/// The system's error number in `error`, whether it is bare or wrapped with verb and address.
+/// Returns the system's error number in `error`, whether it is bare or wrapped with verb and
+/// address.
 ///
 /// ```
 /// use asyncoro::error::os_code;
@@ -131,8 +133,8 @@ pub fn os_code(error: &io::Error) -> Option<i32> {
     })
 }
 
-/// Whether a verb failed because the socket was closed on our side, see [`Closed`]; also when the
-/// error is wrapped with verb and address.
+/// Tells whether a verb failed because the socket was closed on our side ([`Closed`]), also when
+/// the error is wrapped with verb and address.
 ///
 /// ```
 /// use asyncoro::{AsyncSocket, error::is_closed, spawn};
@@ -153,7 +155,7 @@ pub fn is_closed(error: &io::Error) -> bool {
         || inner.downcast_ref::<Context>().is_some_and(|context| is_closed(&context.source))
 }
 
-/// Whether an error says that the peer has gone, as peers do: nobody's fault, and no loud line of
+/// Tells whether an error means that the peer has gone, which is normal and not worth a warning in
 /// the log.
 pub(crate) fn peer_has_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
@@ -249,7 +251,8 @@ pub(crate) fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, Closed)
 }
 
-/// For a socket that is used on a second scheduler while it is waited for on the first.
+/// Makes the error for a socket that is used on a second scheduler while a verb waits for it on the
+/// first.
 pub(crate) fn waits_elsewhere() -> io::Error {
     let text = "the socket is waited for on another scheduler of this thread, which has not ended";
     io::Error::new(io::ErrorKind::ResourceBusy, text)
@@ -279,17 +282,18 @@ pub(crate) fn wrong_kind(verb: &'static str, socket: &'static str) -> io::Error 
     io::Error::new(io::ErrorKind::InvalidInput, WrongKind { verb, socket })
 }
 
-/// For what a caller should not have asked for, in a sentence.
+/// Makes an `InvalidInput` error with `reason` as its text.
 pub(crate) fn invalid_input(reason: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, reason.into())
 }
 
-/// An `InvalidInput` that quotes what was given and says what was expected.
+/// Makes an `InvalidInput` error that quotes the address that was given and names what was
+/// expected.
 pub(crate) fn invalid_address(given: impl fmt::Debug, expected: &str) -> io::Error {
     invalid_input(format!("invalid address {given:?}: expected {expected}"))
 }
 
-/// For contents that are not what they should be: a sentence, or an error of rustls.
+/// Makes an `InvalidData` error from a sentence or an error of rustls.
 #[cfg(feature = "tls")]
 pub(crate) fn invalid_data(reason: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
@@ -304,8 +308,8 @@ pub(crate) fn context(
     io::Error::new(source.kind(), Context { verb, address: address.to_string(), source })
 }
 
-/// Wraps an error of the system's with verb and address; one of ours stays as it is, since it is
-/// looked for by its type.
+/// Wraps a system error with verb and address; leaves an error of ours as it is, since callers look
+/// for its type.
 pub(crate) fn of_system(
     verb: &'static str,
     address: impl fmt::Display,

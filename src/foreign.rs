@@ -1,10 +1,10 @@
-//! Calls of code that is not ours, from places where its panic would hit somebody else.
+//! Calls foreign code (code that is not ours) where its panic would harm others.
 //!
 //! A waker of another executor, the drop of a value or of a panic's payload, a subscriber of
 //! `tracing`: each may panic. Where such code is called on behalf of many (a scheduler's loop, a
-//! list of those who wait), its panic is caught here, told to the log once, and the others go on.
-//! Where it is called on behalf of the one who brought it, its panic goes there. The table in
-//! `docs/design.md`, "Foreign code", has every place.
+//! list of waiters), its panic is caught here and logged once, and the others continue. Where it is
+//! called on behalf of its owner, the panic propagates to the owner. The table in `docs/design.md`,
+//! "Foreign code", lists every place.
 
 use std::{
     any::Any,
@@ -14,7 +14,7 @@ use std::{
 
 use crate::log;
 
-/// Calls `call`, which may panic; then the log is told that `what` did.
+/// Calls `call`; if it panics, logs that `what` panicked and returns `None`.
 #[inline]
 pub(crate) fn contain<R>(what: &str, call: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
@@ -32,11 +32,12 @@ fn caught(what: &str, payload: Box<dyn Any + Send>) {
     discard(payload);
 }
 
-/// Drops the payload of a panic, whose drop may panic in its turn, with a payload of its own.
+/// Drops the payload of a panic. That drop may panic too, with a payload of its own, which is
+/// dropped likewise.
 #[cold]
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     let mut payload = payload;
-    for _ in 0..PAYLOADS {
+    for _ in 0..MAX_PAYLOADS {
         match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             Ok(()) => return,
             Err(next) => payload = next,
@@ -45,10 +46,10 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     mem::forget(payload);
 }
 
-/// Payloads that are dropped one after the other; the next one is leaked.
-const PAYLOADS: u32 = 8;
+/// How many payloads are dropped one after the other; the next one is leaked.
+const MAX_PAYLOADS: u32 = 8;
 
-/// What a panic has said.
+/// Returns the text of a panic.
 pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
@@ -60,7 +61,7 @@ mod tests {
 
     use super::contain;
 
-    /// Its drop panics with another one like it, so many times.
+    /// A value whose drop panics with another `Bomb`, as often as the number says.
     struct Bomb(u32);
 
     impl Drop for Bomb {

@@ -1,13 +1,14 @@
-//! What a fork(2) leaves in the child: no thread but the one that forked, and no lock of ours.
+//! Makes the process's shared values safe across fork(2), after which the child has only the thread
+//! that forked.
 //!
-//! A lock that another thread held at the fork is never released in the child. So the child needs
-//! none that its parent had: what there is once in a process ([`Global`]) is made anew there, by
-//! whoever asks for it first, and the parent's stays where it is, untouched. Whoever holds
-//! something that belongs to the parent (a scheduler, a call of the pool) knows it by the number of
-//! its process ([`generation`]), which a handler counts up in each child.
+//! A lock that another thread held at the fork is never released in the child. So the child uses
+//! none of its parent's locks: each process-wide value ([`Global`]) is made anew in the child at
+//! its first use, and the parent's is left untouched. What belongs to one process (a scheduler, a
+//! call of the pool) records that process's number ([`generation`]), which a handler increments in
+//! each child.
 //!
-//! Making and finding a [`Global`] takes no lock either, so that a fork in the middle of it leaves
-//! all of it or nothing.
+//! Making and finding a [`Global`] takes no lock either: a fork in the middle of it leaves the
+//! child a complete value or none.
 //!
 //! Unsafe: registering handlers with pthread_atfork(3), and a list of leaked nodes behind an atomic
 //! pointer. A node is written before it is published and never changed or freed afterwards.
@@ -20,12 +21,12 @@ use std::{
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// How many forks lie between the process that first called [`watch`] and this one.
+/// Returns the number of forks between the process that first called [`watch`] and this one.
 pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Has forks counted from now on.
+/// Counts forks from now on.
 pub(crate) fn watch() {
     static WATCHED: AtomicBool = AtomicBool::new(false);
     in_each_child(&WATCHED, count);
@@ -35,24 +36,25 @@ extern "C" fn count() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Has `handler` called in the child of each fork from now on, in the thread that has forked. It
-/// may do nothing but store to atomics and to thread-locals without a destructor.
+/// Registers `handler` to be called in the child of each later fork, in the thread that forked. It
+/// may only store to atomics and to thread-locals without a destructor.
 ///
-/// `registered` is the handler's own mark. Two threads that come first together both register it:
-/// waiting for one another would take a lock. So it has to be one that may be called twice.
+/// `registered` belongs to this handler. Two threads that call this first at the same time both
+/// register it, since waiting for one another would take a lock; so the handler must tolerate being
+/// called twice.
 pub(crate) fn in_each_child(registered: &AtomicBool, handler: extern "C" fn()) {
     if !registered.load(Ordering::Acquire) {
-        // SAFETY: the handler does only what the child of a process with several threads may do,
-        // says its contract, which the callers in this crate keep.
+        // SAFETY: the contract above allows the handler only what the child of a multithreaded
+        // process may do, and the callers in this crate keep it.
         unsafe { libc::pthread_atfork(None, None, Some(handler)) };
         registered.store(true, Ordering::Release);
     }
 }
 
-/// A value that there is once in a process, made at its first use.
+/// A value that each process has once, made at its first use.
 ///
-/// Threads that come first together each make one, and one of these stays. So making it has no
-/// effect beside the value.
+/// Threads that use it first at the same time each make one, and one of these is kept. So making it
+/// must have no side effects.
 pub(crate) struct Global<T: 'static> {
     newest: AtomicPtr<Node<T>>,
 }
@@ -67,15 +69,15 @@ impl<T: Send + Sync + 'static> Global<T> {
         Global { newest: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// The value of this process. `make` is given that of the process that it was forked from, if
-    /// there is one: only what is no lock and no collection may be looked at there.
+    /// Returns the value of this process. `make` is given the value of the process it was forked
+    /// from, if any, and must touch no lock and no collection in it.
     pub(crate) fn of_this_process(&self, make: impl FnOnce(Option<&'static T>) -> T) -> &'static T {
-        // First, so that the number is that of this process.
+        // First, so that `generation` is up to date.
         watch();
         self.of_generation(generation(), make)
     }
 
-    /// The same, where the number of the process is given.
+    /// Like `of_this_process`, for the process with the given number.
     pub(crate) fn of_generation(
         &self,
         generation: u32,
@@ -88,14 +90,14 @@ impl<T: Send + Sync + 'static> Global<T> {
         }
     }
 
-    /// The value of this process or of one that it was forked from, if there is one: for what a
-    /// fork does not change.
+    /// Returns the value of this process or of one that it was forked from, if there is one: for
+    /// values that a fork does not change.
     #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "TLS has the other users"))]
     pub(crate) fn get(&self) -> Option<&'static T> {
         self.newest().map(|node| &node.value)
     }
 
-    /// The same; `make` makes it, if there is none.
+    /// Like `get`, but makes the value if there is none.
     pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> &'static T {
         match self.newest() {
             Some(node) => &node.value,

@@ -1,25 +1,25 @@
-//! Length-prefixed messages over byte slices: no sockets, no waiting, no allocation.
+//! Reads and writes the header of a message, over byte slices: no sockets, no waiting, no
+//! allocation.
 //!
-//! A message on the wire is its length as 4 bytes, big-endian, then the payload: what asyncoro and
-//! pycos peers speak (`struct.pack('>L', len)`). This file only reads and writes that header; who
-//! holds the bytes is `socket/op/message.rs`.
+//! A message on the wire is its length as 4 bytes, big-endian, then the payload: the format of
+//! asyncoro and pycos peers (`struct.pack('>L', len)`).
 
 use std::io;
 
 use crate::error;
 
-/// Bytes of the header that precedes each payload.
+/// Length of the header that precedes each payload, in bytes.
 pub(crate) const HEADER: usize = 4;
 
-/// Longest payload that is received unless the socket says otherwise, in bytes.
+/// Longest payload that a socket receives unless it sets another limit, in bytes.
 pub(crate) const DEFAULT_LIMIT: usize = 64 << 20;
 
-/// What the bytes at the front of a stream hold of a message.
+/// How much of a message the bytes at the front of a stream hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// The header itself has not come whole.
+    /// The header is incomplete.
     Header,
-    /// The header is there and says how long the payload is; the payload may be incomplete.
+    /// The header is complete and gives the payload's length; the payload may be incomplete.
     Payload(usize),
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn parse(bytes: &[u8], limit: usize) -> io::Result<Frame> {
     Ok(Frame::Payload(len))
 }
 
-/// The header of a payload of `len` bytes.
+/// Makes the header of a payload of `len` bytes.
 ///
 /// # Errors
 /// `InvalidData` (`MessageTooLong`) when the length does not fit in 4 bytes.

@@ -1,5 +1,5 @@
-//! Write it as with blocking sockets and threads, add `.await`: a dropped or timed-out `recv` never
-//! loses a byte, and the same calls work in a plain thread.
+//! Write it as with blocking sockets and threads and add `.await`: a dropped or timed-out `recv`
+//! never loses a byte, and the same calls work in a plain thread.
 //!
 //! asyncoro is asynchronous network programming with the API of blocking sockets. A regular socket
 //! is converted to an [`AsyncSocket`], the program is written as it would be with threads, and
@@ -15,20 +15,19 @@
 //! - **Cancelling is safe**: drop any future at any `.await`. What a receiving verb had received
 //!   stays with the socket, what a message has begun to send is sent whole.
 //! - **A blocking twin**: [`BlockingSocket`] has the same verbs, word for word, for plain threads.
-//! - **One thread**: coroutines stay on the thread of their scheduler. They may hold what is not
-//!   `Send`, and share it without locks.
+//! - **One thread**: coroutines stay on the thread of their scheduler. They may hold values that
+//!   are not `Send`, and share them without locks.
 //!
 //! # From threads to coroutines
 //!
 //! The repository's `README.md` shows an echo server twice, side by side: with a thread for each
-//! client, and with a coroutine for each. The steps from one to the other:
+//! client, and with a coroutine for each. The steps from the first to the second:
 //!
-//! 1. [`run`] is where a program enters asyncoro: it runs a future, and what that spawns, on this
-//!    thread.
+//! 1. [`run`] runs a future, and the coroutines that it spawns, on this thread.
 //! 2. [`AsyncSocket::new`] converts the listening socket; what it accepts is asynchronous, too.
 //! 3. A function that waits is `async`, and each call that would block is followed by `.await`.
-//! 4. A thread for each client becomes a coroutine, made by [`spawn`]. [`Coro::or_log`] lets it go
-//!    its way and tells [the log](coro#the-log) what it failed with, if it did.
+//! 4. A thread for each client becomes a coroutine, made by [`spawn`]. [`Coro::or_log`] detaches
+//!    it; if it fails, its error goes to [the log](coro#the-log).
 //!
 //! [`AsyncSocket::create_server`] does in one call what a server's socket needs (open, options,
 //! bind, listen); [`AsyncSocket::create_connection`] is its counterpart for clients, and
@@ -36,9 +35,9 @@
 //!
 //! # Messages
 //!
-//! TCP has no borders: what was sent in three pieces may be received in two or five. A message has
-//! them: it is received as it was sent, whole. On the wire it is 4 bytes of length, big-endian, and
-//! then the payload, which asyncoro and pycos programs understand.
+//! TCP keeps no boundaries: bytes sent in three pieces may be received in two or five. A message is
+//! received whole, as it was sent. On the wire it is 4 bytes of length, big-endian, and then the
+//! payload: the format of asyncoro and pycos programs.
 //!
 //! ```
 //! use asyncoro::AsyncSocket;
@@ -49,7 +48,7 @@
 //!     let address = server.local_addr()?;
 //!     asyncoro::spawn(async move {
 //!         let (client, _) = server.accept().await?;
-//!         // `None` when the peer has ended the stream between two messages.
+//!         // `None`: the peer ended the stream between two messages.
 //!         while let Some(message) = client.recv_msg().await? {
 //!             client.send_msg(&message).await?;
 //!         }
@@ -67,11 +66,10 @@
 //! # }
 //! ```
 //!
-//! `send_msg` puts a small message into the socket's queue, and the queue leaves in one system call
-//! at the end of the scheduler's turn. [`AsyncSocket::flush`] and
-//! [`AsyncSocket::close`] wait until it has left. A message may have 64 MiB, unless
-//! [`AsyncSocket::set_message_limit`] says otherwise; one whose header announces more is an error
-//! before anything is allocated for it.
+//! `send_msg` puts a small message into the socket's queue, and the queue is sent in one system
+//! call at the end of the scheduler's turn. [`AsyncSocket::flush`] and [`AsyncSocket::close`] wait
+//! until it was sent. A message may have up to 64 MiB, unless [`AsyncSocket::set_message_limit`]
+//! sets another limit; a header that announces more is an error before anything is allocated.
 //!
 //! # TLS
 //!
@@ -86,7 +84,7 @@
 //! let tls = Tls::server("chain.pem", "key.pem")?;
 //! let server = AsyncSocket::create_server("0.0.0.0:4433").await?.with_tls(&tls)?;
 //!
-//! // A client: it verifies that the server is who was asked for.
+//! // A client: it verifies the server's certificate and name.
 //! let tls = Tls::client()?.ca_file("ca.pem")?;
 //! let socket = AsyncSocket::create_tls_connection(("localhost", 4433), &tls).await?;
 //! socket.send_msg(b"secret").await?;
@@ -97,19 +95,19 @@
 #![cfg_attr(
     feature = "tls",
     doc = "
-[`AsyncSocket::start_tls`] begins it in the middle of a conversation. [`ServerTls`] and
-[`ClientTls`] have what can be set: client certificates, ALPN, versions, pinned certificates."
+[`AsyncSocket::start_tls`] starts TLS on an open connection. The methods of [`ServerTls`] and
+[`ClientTls`] set client certificates, ALPN, versions and pinned certificates."
 )]
 #![cfg_attr(
     not(feature = "tls"),
     doc = "
-This documentation was built without the feature `tls`, so what it adds is not in it."
+This documentation was built without the feature `tls` and leaves out what that adds."
 )]
 //!
 //! # Timeouts and cancelling
 //!
 //! [`AsyncSocket::set_timeout`] bounds each operation: it is the longest wait without progress.
-//! [`time::timeout`] bounds a whole thing, whatever that is made of. Neither loses bytes:
+//! [`time::timeout`] bounds any future as a whole. Neither loses bytes:
 //!
 //! ```
 //! use std::{io, time::Duration};
@@ -126,7 +124,7 @@ This documentation was built without the feature `tls`, so what it adds is not i
 //!     let patience = Duration::from_millis(10);
 //!     assert!(timeout(patience, near.recv_msg()).await.is_err());
 //!
-//!     // The next call goes on where the one that was dropped had come to.
+//!     // The next call continues where the dropped one stopped.
 //!     far.send_all(b"le!").await?;
 //!     assert_eq!(near.recv_msg().await?.unwrap(), "whole!");
 //!     Ok(())
@@ -135,8 +133,8 @@ This documentation was built without the feature `tls`, so what it adds is not i
 //! ```
 //!
 //! A coroutine is cancelled with [`Coro::terminate`]: its future is dropped by its own scheduler. A
-//! socket is closed for all its handles with [`AsyncSocket::close`], and whoever waits on it is
-//! woken with an error. `docs/cancel.md` in the repository says what dropping does, verb by verb.
+//! socket is closed for all its handles with [`AsyncSocket::close`], and verbs that wait on it end
+//! with an error. `docs/cancel.md` in the repository says what dropping does, verb by verb.
 //!
 //! # Threads
 //!
@@ -176,25 +174,24 @@ This documentation was built without the feature `tls`, so what it adds is not i
 //! # }
 //! ```
 //!
-//! The other way round, [`pool::run`] runs a blocking function on a thread, and a coroutine awaits
-//! its value.
+//! In the other direction, [`pool::run`] runs a blocking function on a thread, and a coroutine
+//! awaits its value.
 //!
 //! # The end of a program
 //!
-//! [`run`] returns when its future and all coroutines have ended. Coroutines that shall not keep it
-//! are daemons: `coro::current().set_daemon(true)`. [`run_until`] returns with its future and ends
-//! the rest, which is what a server wants that ends at Ctrl-C. Either way futures are dropped in
-//! their own scheduler, and queued messages get up to a second to leave.
+//! [`run`] returns when its future and all coroutines have ended. It does not wait for daemons:
+//! `coro::current().set_daemon(true)`. [`run_until`] returns with its future and ends the other
+//! coroutines, which suits a server that ends at Ctrl-C. Either way futures are dropped in their
+//! own scheduler, and queued messages get up to a second to be sent.
 //!
 //! # What asyncoro does not do, yet
 //!
-//! - Adapters for hyper, tokio and futures-io. A future is a future, so what does no I/O of its own
-//!   (channels, `select`, `join`) works in a coroutine; a library that needs tokio's reactor does
-//!   not.
+//! - Adapters for hyper, tokio and futures-io. Futures that do no I/O of their own (channels,
+//!   `select`, `join`) work in a coroutine; a library that needs tokio's reactor does not.
 //! - Several cores: one scheduler uses one. [`AsynCoro::start`] can start more of them, but nothing
 //!   spreads connections over them.
 //! - Windows, and systems of 32 bits: the crate does not compile there.
-//! - Files. [`pool::run`] is the way to them.
+//! - Files. Use [`pool::run`] with `std::fs`.
 //!
 //! Linux is what is tested. Other Unix systems go through the `polling` crate, which is tested on
 //! Linux too; that the library compiles for macOS and FreeBSD, for musl and for 64-bit Arm is
@@ -202,9 +199,9 @@ This documentation was built without the feature `tls`, so what it adds is not i
 //!
 //! # Where to look
 //!
-//! [`coro`] for coroutines and schedulers, [`time`] for sleeping and timeouts, [`addr`] for what
-//! the verbs take as an address, [`error`] for what errors tell, [`pool`] and [`resolve`] for what
-//! blocks, [`sync`] for mailboxes, [`signal`] and [`stdio`] for Ctrl-C and standard input. The
+//! [`coro`] for coroutines and schedulers, [`time`] for sleeping and timeouts, [`addr`] for
+//! addresses, [`error`] for typed errors, [`pool`] for blocking functions, [`resolve`] for host
+//! names, [`sync`] for mailboxes, [`signal`] and [`stdio`] for Ctrl-C and standard input. The
 //! repository has a tutorial in `docs/tutorial.md` and programs in `examples/`.
 pub mod addr;
 pub mod coro;
@@ -234,14 +231,14 @@ pub use socket2;
 pub use addr::{Address, ToAddress};
 pub use coro::{AsynCoro, Coro, run, run_until, spawn};
 pub use socket::{AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused};
-/// What the fuzz targets in `fuzz/` reach; no part of the interface.
+/// The entry points of the fuzz targets in `fuzz/`; not part of the public API.
 #[cfg(all(feature = "tls", any(test, fuzzing)))]
 #[doc(hidden)]
 pub use tls::fuzzing;
 #[cfg(feature = "tls")]
 pub use tls::{ClientTls, ServerTls, Tls, TlsVersion};
 
-/// The code in the guides is compiled and run with the documentation's examples.
+/// Compiles and runs the code of the guides with the documentation's examples.
 #[cfg(doctest)]
 mod guides {
     #[doc = include_str!("../README.md")]

@@ -1,16 +1,15 @@
-//! Lines for the log: the one way out for what nobody else is told.
+//! Writes lines to the log, for events that no caller is told of.
 //!
 //! A line goes to the thread's `tracing` subscriber. Where there is none, warnings and errors go to
-//! standard error, once each, unless `ASYNCORO_LOG=off`. Rules:
-//! - a line never panics, blocks on no lock of ours and may come from anywhere: a drop while the
-//!   thread unwinds, the destructor of a thread-local variable, the child of a fork;
-//! - at most [`MOST`] lines of a level are written in a second, since a peer may be what causes
-//!   them; how many were left out is told by the next line, or by [`settle`];
-//! - what is shown (an error of the user's, say) is made text by the caller, who knows what to do
-//!   if that panics.
+//! standard error, unless `ASYNCORO_LOG=off`. Rules:
+//! - writing a line never panics, blocks on no lock of ours and works anywhere: in a drop while the
+//!   thread unwinds, in the destructor of a thread-local variable, in the child of a fork;
+//! - at most [`MAX_LINES`] lines of a level are written in a second, since a peer may cause them;
+//!   the next line, or [`settle`], reports how many were left out;
+//! - the caller formats what is shown (an error of the user's, say), since it knows what to do if
+//!   that panics.
 //!
-//! The clock is the kernel's, in seconds, since this is below `Driver`; it is read only here, for a
-//! line.
+//! The clock is the kernel's, in seconds, since this module is below `Driver`.
 
 use std::{
     cell::Cell,
@@ -25,50 +24,50 @@ use rustix::{
 };
 use tracing::{dispatcher, subscriber::NoSubscriber};
 
-/// Lines of a level that are written in a second, to a subscriber and to standard error each.
-const MOST: u64 = 20;
+/// How many lines of a level are written in a second, to a subscriber and to standard error each.
+const MAX_LINES: u64 = 20;
 
-/// The environment variable that says whether standard error is written to.
+/// The environment variable that turns off lines on standard error.
 const VARIABLE: &str = "ASYNCORO_LOG";
 
-/// What a line means to whoever reads the log.
+/// How much a line matters to the reader of the log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     /// Something of this program is wrong.
     Error,
     /// Something was lost, or will be.
     Warn,
-    /// A peer did what it should not.
+    /// A peer misbehaved.
     Info,
-    /// What peers do every day: a reset, say.
+    /// Normal behaviour of peers, such as a reset.
     Debug,
 }
 
-/// Tells of something that is wrong in this program.
+/// Logs that something is wrong in this program.
 #[cold]
 pub(crate) fn error(line: fmt::Arguments<'_>) {
     write(Level::Error, line);
 }
 
-/// Tells of something that was lost, or will be.
+/// Logs that something was lost, or will be.
 #[cold]
 pub(crate) fn warn(line: fmt::Arguments<'_>) {
     write(Level::Warn, line);
 }
 
-/// Tells of a peer that did what it should not.
+/// Logs that a peer misbehaved.
 #[cold]
 pub(crate) fn info(line: fmt::Arguments<'_>) {
     write(Level::Info, line);
 }
 
-/// Tells of what peers do every day.
+/// Logs normal behaviour of a peer.
 #[cold]
 pub(crate) fn debug(line: fmt::Arguments<'_>) {
     write(Level::Debug, line);
 }
 
-/// Tells how many lines were left out, if any and nobody has told of them.
+/// Reports how many lines were left out, unless that was reported already.
 pub(crate) fn settle() {
     for (level, meters) in LEVELS.into_iter().zip(&METERS) {
         for (to_subscriber, meter) in [(true, &meters.subscriber), (false, &meters.stderr)] {
@@ -80,7 +79,7 @@ pub(crate) fn settle() {
 }
 
 fn write(level: Level, line: fmt::Arguments<'_>) {
-    // What a subscriber does may lead here again.
+    // A subscriber may call this again.
     if WRITING.replace(true) {
         return if is_stderr_wanted(level) {
             to_stderr(line)
@@ -99,7 +98,7 @@ fn write(level: Level, line: fmt::Arguments<'_>) {
     }
 }
 
-/// Says, when it is dropped, that this thread has written its line.
+/// Marks, when dropped, that this thread has finished writing its line.
 struct Written;
 
 impl Drop for Written {
@@ -113,26 +112,26 @@ fn tell_left_out(level: Level, to_subscriber: bool, left_out: u64) {
         put(
             level,
             to_subscriber,
-            format_args!("{left_out} lines were left out, of more than {MOST} in a second"),
+            format_args!("{left_out} lines were left out, of more than {MAX_LINES} in a second"),
         );
     }
 }
 
-/// Gives a line to the subscriber; where that panics, or there is none, to standard error.
+/// Gives a line to the subscriber; if that panics or there is none, writes it to standard error.
 fn put(level: Level, to_subscriber: bool, line: fmt::Arguments<'_>) {
-    // Without a subscriber, too: `tracing`'s macros may have the crate `log` behind them.
+    // Also without a subscriber: `tracing`'s macros may pass lines to the crate `log`.
     if !ENDING.get() {
         match panic::catch_unwind(AssertUnwindSafe(|| to_tracing(level, line))) {
             Ok(()) if to_subscriber => return,
             Ok(()) => {}
-            // Its drop might panic again.
+            // Dropping the payload might panic again.
             Err(payload) => mem::forget(payload),
         }
     }
     to_stderr(line);
 }
 
-/// Whether this thread's lines have a subscriber to go to.
+/// Tells whether this thread has a subscriber.
 fn has_subscriber() -> bool {
     !ENDING.get() && dispatcher::get_default(|dispatch| !dispatch.is::<NoSubscriber>())
 }
@@ -144,7 +143,7 @@ fn is_enabled(level: Level) -> bool {
         Level::Info => tracing::enabled!(target: "asyncoro", tracing::Level::INFO),
         Level::Debug => tracing::enabled!(target: "asyncoro", tracing::Level::DEBUG),
     };
-    // A filter that panics loses nothing: the line then goes to standard error.
+    // If the filter panics, the line goes to standard error.
     panic::catch_unwind(enabled).unwrap_or_else(|payload| {
         mem::forget(payload);
         true
@@ -162,7 +161,7 @@ fn to_tracing(level: Level, line: fmt::Arguments<'_>) {
     let _ = AFTER_SUBSCRIBER.try_with(|_| ());
 }
 
-/// Writes a line in one piece, past `std`'s lock, which a child of fork might find taken.
+/// Writes a line in one piece, without `std`'s lock, which the child of a fork might find taken.
 fn to_stderr(line: fmt::Arguments<'_>) {
     let text = format!("asyncoro: {line}\n");
     let mut rest = text.as_bytes();
@@ -171,7 +170,7 @@ fn to_stderr(line: fmt::Arguments<'_>) {
             Ok(0) => return,
             Ok(written) => rest = &rest[written..],
             Err(Errno::INTR) => {}
-            // Closed or full: there is nobody left to tell.
+            // Closed or full: the line is lost.
             Err(_) => return,
         }
     }
@@ -185,7 +184,7 @@ impl Level {
     }
 }
 
-/// Whether a line of this level goes to standard error: the environment is asked once.
+/// Tells whether lines of this level go to standard error; reads the environment once.
 fn is_stderr_wanted(level: Level) -> bool {
     const UNKNOWN: u8 = 0;
     const ON: u8 = 1;
@@ -204,13 +203,14 @@ fn is_stderr_wanted(level: Level) -> bool {
 thread_local! {
     /// Whether this thread is writing a line.
     static WRITING: Cell<bool> = const { Cell::new(false) };
-    /// Whether what a subscriber keeps in this thread may be gone.
+    /// Whether the subscriber's thread-locals may be gone.
     static ENDING: Cell<bool> = const { Cell::new(false) };
     static AFTER_SUBSCRIBER: Ending = const { Ending };
 }
 
-/// Says that the thread ends, before the subscriber loses what it keeps in thread-locals: those are
-/// destroyed last in, first out, and this one comes after the first line that a subscriber took.
+/// Marks that the thread ends, before the subscriber's thread-locals are destroyed: destructors run
+/// in reverse order of creation, and this one is created after the first line that a subscriber
+/// took.
 struct Ending;
 
 impl Drop for Ending {
@@ -219,7 +219,7 @@ impl Drop for Ending {
     }
 }
 
-/// Bounds the lines of a level, by where they go.
+/// Bounds the lines of a level, for each destination.
 struct Meters {
     subscriber: Meter,
     stderr: Meter,
@@ -230,7 +230,7 @@ static METERS: [Meters; LEVELS.len()] =
 
 /// Counts the lines of the current second, without a lock.
 struct Meter {
-    /// The second in the upper 32 bits, its lines in the lower ones.
+    /// The second in the upper 32 bits, the count of its lines in the lower ones.
     window: AtomicU64,
     left_out: AtomicU64,
 }
@@ -240,15 +240,16 @@ impl Meter {
         Meter { window: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 
-    /// Counts a line; `None` if it is one too many, else how many were left out before it.
+    /// Counts a line; returns how many were left out before it, or `None` if this one is to be left
+    /// out.
     fn admit(&self, second: u32) -> Option<u64> {
         let start = u64::from(second) << 32;
         let next = |window: u64| {
             if window < start {
                 return Some(start | 1);
             }
-            // Another thread may be a second ahead.
-            (window & u64::from(u32::MAX) < MOST).then_some(window + 1)
+            // Another thread may have started the next second already.
+            (window & u64::from(u32::MAX) < MAX_LINES).then_some(window + 1)
         };
         match self.window.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
             Ok(_) => Some(self.left_out.swap(0, Ordering::Relaxed)),
@@ -260,19 +261,19 @@ impl Meter {
     }
 }
 
-/// The kernel's seconds, as far as they fit; 0 is no second of [`Meter`]'s beginning.
+/// Returns the kernel's seconds, truncated, plus one: 0 is the initial state of a [`Meter`].
 fn now() -> u32 {
     (clock_gettime(ClockId::Monotonic).tv_sec as u32).wrapping_add(1)
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{MOST, Meter};
+    use super::{MAX_LINES, Meter};
 
     #[test]
     fn a_meter_admits_so_many_lines_of_a_second_and_counts_the_others() {
         let meter = Meter::new();
-        for _ in 0..MOST {
+        for _ in 0..MAX_LINES {
             assert_eq!(meter.admit(7), Some(0));
         }
         for _ in 0..3 {
@@ -290,7 +291,7 @@ mod tests {
                 .map(|()| scope.spawn(|| (0..1000).filter(|_| meter.admit(1).is_some()).count()));
             counting.map(|thread| thread.join().unwrap()).into_iter().sum()
         });
-        assert_eq!(admitted as u64, MOST);
-        assert_eq!(meter.admit(2), Some(4000 - MOST));
+        assert_eq!(admitted as u64, MAX_LINES);
+        assert_eq!(meter.admit(2), Some(4000 - MAX_LINES));
     }
 }

@@ -1,8 +1,7 @@
-//! What crosses threads, from one place: `std`'s primitives, or loom's when the models run.
+//! The primitives that threads share: `std`'s, or loom's when the models run.
 //!
 //! Code that is shared between threads (the inbox, handles, the mailbox) takes its `Mutex`, `Arc`
-//! and atomics from here, so that `cargo xtask loom` can explore every interleaving of it. Nothing
-//! else belongs here.
+//! and atomics from here, so that `cargo xtask loom` can explore every interleaving of it.
 
 #[cfg(loom)]
 pub(crate) use loom::{
@@ -19,7 +18,7 @@ pub(crate) use std::sync::{
     atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence},
 };
 
-/// `std`'s cell with loom's interface: the pointer is only lent to a closure.
+/// `std`'s cell with loom's interface, which lends the pointer to a closure only.
 #[cfg(not(loom))]
 #[derive(Debug)]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -30,19 +29,20 @@ impl<T> UnsafeCell<T> {
         UnsafeCell(std::cell::UnsafeCell::new(value))
     }
 
-    /// Lends a pointer for writing; the caller argues why nobody else looks meanwhile.
+    /// Lends a pointer for writing; the caller argues why nobody else accesses the value meanwhile.
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
     }
 }
 
-/// Locks a mutex whose holders never leave it half-changed, so that poisoning means nothing.
+/// Locks a mutex and ignores poisoning, since no holder leaves the value half-changed.
 #[cfg(not(tsan))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// The same for ThreadSanitizer, which does not see into `std`'s waiting for a contended lock.
+/// Spins instead, for ThreadSanitizer, which does not see into `std`'s waiting for a contended
+/// lock.
 #[cfg(tsan)]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     loop {

@@ -1,12 +1,8 @@
-//! Names to addresses: getaddrinfo(3) on the pool, and the order in which to try what it finds.
+//! Looks up host names.
 //!
-//! The system's resolver knows `/etc/hosts`, search domains and whatever else the machine is set up
-//! with; it blocks, so it runs on a thread of `pool`. The verbs of sockets come here with the
-//! `Target` of an address.
-//!
-//! What must stay true: a numeric host is answered in place, without a thread; a name that has no
-//! address is `NotFound` with the resolver's own code, and only a failure of the system underneath
-//! is a system error. Next: `socket/race.rs`, which tries the addresses in turn.
+//! The verbs of sockets look up names themselves; [`resolve`] is for programs that want the
+//! addresses. The system's resolver, getaddrinfo(3), knows `/etc/hosts`, search domains and
+//! whatever else the machine is configured with. It blocks, so it runs on a thread of the [pool].
 #![allow(unsafe_code)] // getaddrinfo through libc: the standard library's hides the EAI code.
 
 use std::{
@@ -23,16 +19,17 @@ use crate::{
     error, pool,
 };
 
-/// How long an attempt to connect has to itself before the next address is tried beside it.
+/// How long an attempt to connect runs alone before the next address is tried beside it.
 ///
 /// RFC 8305, section 5, recommends 250 ms.
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The addresses of `host`, each with `port`, the system's favourite first (RFC 6724).
+/// Looks up the addresses of `host`, each with `port`, in the system's order of preference (RFC
+/// 6724).
 ///
-/// An address in numbers is its own answer and costs no look-up; `""` and `"*"` are the IPv4
-/// wildcard. Names go through the system's resolver on a thread of the [pool], so that
-/// a slow name server stops one coroutine alone. There is no cache but the system's.
+/// A numeric address needs no look-up and no thread; `""` and `"*"` are the IPv4 wildcard. A name
+/// is looked up on a thread of the [pool], so that a slow name server delays only this coroutine.
+/// There is no cache but the system's.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -45,14 +42,14 @@ pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// ```
 ///
 /// # Errors
-/// - `InvalidInput` when `host` cannot be a name.
+/// - `InvalidInput` when `host` is neither an address nor a possible name.
 /// - `NotFound` when it has no address or the resolver failed; the inner error is
 ///   [`Unresolved`](crate::error::Unresolved) with the resolver's code.
-/// - The system's error, with the name, where the resolver gave one (`EAI_SYSTEM`).
+/// - The system's error, with the name, where the resolver reports one (`EAI_SYSTEM`).
 ///
 /// # Cancel
-/// Dropping it gives the look-up up: one that has not begun never does, one that has goes on to its
-/// end on its thread, and the answer is lost.
+/// Dropping it abandons the look-up: one that has not begun never begins; one that has begun runs
+/// to its end on its thread, and its answer is lost.
 pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     match addr::host(host, port)? {
         Target::Address(address) => Ok(address.socket_addr().into_iter().collect()),
@@ -60,7 +57,7 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// The blocking twin of [`resolve`], on the thread that calls.
+/// Does what [`resolve`] does on the calling thread.
 pub(crate) fn resolve_blocking(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     match addr::host(host, port)? {
         Target::Address(address) => Ok(address.socket_addr().into_iter().collect()),
@@ -68,7 +65,7 @@ pub(crate) fn resolve_blocking(host: &str, port: u16) -> io::Result<Vec<SocketAd
     }
 }
 
-/// The addresses of a target, in the order in which to try them; at least one.
+/// Returns the addresses of a target, at least one, in the order in which to try them.
 pub(crate) async fn target(target: Target) -> io::Result<Vec<Address>> {
     match target {
         Target::Address(address) => Ok(vec![address]),
@@ -76,7 +73,7 @@ pub(crate) async fn target(target: Target) -> io::Result<Vec<Address>> {
     }
 }
 
-/// The blocking twin of [`target`].
+/// Does what [`target`] does on the calling thread.
 pub(crate) fn target_blocking(target: Target) -> io::Result<Vec<Address>> {
     match target {
         Target::Address(address) => Ok(vec![address]),
@@ -88,8 +85,8 @@ fn candidates(addresses: Vec<SocketAddr>) -> Vec<Address> {
     happy_order(addresses).into_iter().map(Address::from).collect()
 }
 
-/// Orders addresses for Happy Eyeballs (RFC 8305, section 4): families take turns, beginning with
-/// that of the first address; within a family the order stays; what comes twice goes.
+/// Orders addresses for Happy Eyeballs (RFC 8305, section 4): families alternate, beginning with
+/// that of the first address; within a family the order is kept; duplicates are removed.
 pub(crate) fn happy_order(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut seen = HashSet::new();
     let first_is_ipv4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
@@ -106,12 +103,12 @@ pub(crate) fn happy_order(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     ordered
 }
 
-/// Asks the system for the addresses of a name, and waits; at least one.
+/// Asks the system for the addresses of a name, and waits; returns at least one.
 fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let name = CString::new(host)?;
-    // No AI_ADDRCONFIG: it does not count loopback as being configured, so that it takes `::1` and
-    // `localhost` away from a machine without a network. An address that cannot be reached fails at
-    // once, and the next is tried.
+    // No AI_ADDRCONFIG: it does not count loopback as configured, so a machine without a network
+    // would not find `::1` and `localhost`. Connecting to an unreachable address fails at once, and
+    // the next is tried.
     let hints = libc::addrinfo {
         ai_flags: 0,
         ai_family: libc::AF_UNSPEC,
@@ -125,9 +122,8 @@ fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     };
     let mut found = Found(ptr::null_mut());
     // SAFETY: `name` is a C string and `hints` an addrinfo with null pointers, as getaddrinfo(3)
-    // asks of hints; both outlive the call, which only reads them. No service is asked for (null is
-    // allowed as long as there is a name). `found.0` is ours to write to, and it stays null unless
-    // the call succeeds.
+    // requires; both outlive the call, which only reads them. The service may be null, as there is
+    // a name. `found.0` is ours to write to, and it stays null unless the call succeeds.
     let code = unsafe {
         libc::getaddrinfo(name.as_ptr(), ptr::null(), &raw const hints, &raw mut found.0)
     };
@@ -166,7 +162,7 @@ impl Drop for Found {
     }
 }
 
-/// The address of one entry, or `None` where it is of another family.
+/// Converts the address of one entry; `None` if it is of another family.
 fn address(entry: &libc::addrinfo, port: u16) -> Option<SocketAddr> {
     let holds = |size: usize| !entry.ai_addr.is_null() && entry.ai_addrlen as usize >= size;
     match entry.ai_family {
@@ -189,7 +185,7 @@ fn address(entry: &libc::addrinfo, port: u16) -> Option<SocketAddr> {
     }
 }
 
-/// Makes an error of what getaddrinfo gave; to be called before anything else can change `errno`.
+/// Makes an error from getaddrinfo's code; call it before anything else can change `errno`.
 fn unresolved(host: &str, code: i32) -> io::Error {
     if code == libc::EAI_SYSTEM {
         return error::context("resolve", host, io::Error::last_os_error());
@@ -214,7 +210,7 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// Polls once: what is answered in place is there at once.
+    /// Polls once and panics unless the future is ready.
     fn at_once<T>(future: impl Future<Output = T>) -> T {
         match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(value) => value,
@@ -242,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_failure_of_the_system_keeps_its_code() {
-        // As getaddrinfo does: leaves its code in errno.
+        // Sets errno, as getaddrinfo does.
         let refused = std::fs::File::open("/no/such/file").is_err();
         let error = unresolved("host", libc::EAI_SYSTEM);
         assert!(refused);

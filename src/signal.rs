@@ -1,9 +1,8 @@
-//! Futures that resolve when the process gets SIGINT or SIGTERM.
+//! Futures that resolve when the process receives SIGINT or SIGTERM.
 //!
-//! Here are the calls and their future; `signal/hub.rs` has the handlers and the thread behind
-//! them. May call: `sync::line`, `signal-hook`. What must stay true: a [`Signal`] resolves by a
-//! signal whose handler ran after the `Signal` was made, and never by an earlier one; wakers are
-//! cloned, woken and dropped without the lock.
+//! A [`Signal`] counts from when it was made, and never resolves at an earlier signal.
+
+// Wakers are cloned, woken and dropped without the hub's lock.
 
 use std::{
     fmt,
@@ -15,18 +14,17 @@ use std::{
 };
 
 use self::hub::{Hub, Kind, wake};
-use crate::sync::line::Ticket;
+use crate::sync::wait_queue::Ticket;
 
 mod hub;
 
-/// Resolves at the next SIGINT, what Ctrl-C on a terminal sends.
+/// Resolves at the next SIGINT, which Ctrl-C on a terminal sends.
 ///
-/// "Next" counts from this call on, whether or not the future was polled yet; several waiting ones
-/// all resolve at the same signal.
+/// It counts from this call on, whether or not the future was polled yet. If several futures wait,
+/// the same signal resolves all of them.
 ///
-/// From the first call on, for good, **SIGINT no longer ends the process**: whoever calls this has
-/// to see to the end, also when the future is dropped. A handler that was installed before still
-/// runs.
+/// From the first call on **SIGINT no longer ends the process**, even after the future is dropped:
+/// the program has to end itself. A handler that was installed before still runs.
 ///
 /// # Example
 /// ```
@@ -42,23 +40,23 @@ mod hub;
 /// ```
 ///
 /// # Errors
-/// The system's error, when the handler, its socket pair or the thread could not be made.
+/// The system's error when the handler, its socket pair or its thread could not be created.
 ///
 /// # Cancel
-/// Dropped, it leaves nothing behind but the handler. Awaited again by `&mut`, it resolves at once
-/// if a signal came since it resolved last, however many came.
+/// Dropping it leaves only the handler installed. Awaited again by `&mut`, it resolves at once if
+/// one or more signals came since it last resolved.
 ///
 /// # Platform
-/// Unix. In a child made by fork(2) a call of its own works as here; one that it has inherited
-/// counts from its first poll there.
+/// Unix. It works in a child made by fork(2), too; a future that the child has inherited counts
+/// from its first poll there.
 pub fn ctrl_c() -> Signal {
     Signal::new(&[Kind::Interrupt])
 }
 
-/// Resolves at the next SIGTERM, what `kill`, service managers and containers send to end a
+/// Resolves at the next SIGTERM, which `kill`, service managers and containers send to end a
 /// process.
 ///
-/// All that is said of [`ctrl_c`] holds, for SIGTERM.
+/// Otherwise it is like [`ctrl_c`].
 ///
 /// # Example
 /// ```
@@ -79,7 +77,7 @@ pub fn terminate() -> Signal {
 
 /// Resolves when the process is asked to end: at the next SIGINT or SIGTERM, whichever comes first.
 ///
-/// All that is said of [`ctrl_c`] holds, for both signals.
+/// Otherwise it is like [`ctrl_c`], for both signals.
 ///
 /// # Example
 /// ```
@@ -109,10 +107,10 @@ pub struct Signal {
     watch: io::Result<Watch>,
 }
 
-/// A `Signal` whose handlers stand.
+/// A `Signal` whose handlers are installed.
 struct Watch {
     hub: Arc<Hub>,
-    /// Signals of our kinds that are not new to us.
+    /// How many signals of these kinds were counted when it was made or last resolved.
     seen: u64,
     ticket: Option<Ticket>,
 }
@@ -134,7 +132,7 @@ impl Future for Signal {
         match &mut self.watch {
             Ok(watch) => watch.poll(kinds, context.waker()).map(Ok),
             failed => {
-                // Whoever awaits this again, tries again.
+                // The next poll reports the outcome of another attempt.
                 let failed = mem::replace(failed, Watch::new(kinds));
                 Poll::Ready(failed.map(drop))
             }
@@ -170,7 +168,7 @@ impl Watch {
                     return (waits.then_some(Poll::Pending), None);
                 }
                 self.seen = counted;
-                let left = self.ticket.take().and_then(|ticket| state.waiting.leave(ticket));
+                let left = self.ticket.take().and_then(|ticket| state.waiting.remove(ticket));
                 (Some(Poll::Ready(())), left)
             });
             match polled {
@@ -186,7 +184,7 @@ impl Drop for Watch {
         if let Some(ticket) = self.ticket
             && !self.hub.is_inherited()
         {
-            drop(self.hub.locked(|state| state.waiting.leave(ticket)));
+            drop(self.hub.locked(|state| state.waiting.remove(ticket)));
         }
     }
 }
@@ -208,7 +206,7 @@ mod tests {
     use super::*;
     use crate::sync::block_on;
 
-    /// All tests of this process share its signals: one at a time.
+    /// Lets one test run at a time, since all tests of this process share its signals.
     fn alone() -> MutexGuard<'static, ()> {
         static ALONE: Mutex<()> = Mutex::new(());
         ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -218,7 +216,7 @@ mod tests {
         Pin::new(signal).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Long enough for the thread to have counted what was raised.
+    /// Waits long enough for the thread to count the signals that were raised.
     fn settle() {
         thread::sleep(Duration::from_millis(20));
     }

@@ -1,10 +1,9 @@
-//! Lines of standard input, without a coroutine ever blocking in read(2).
+//! Lines of standard input, read without blocking the scheduler.
 //!
-//! One detached thread reads (`pump`) and puts lines into a [`mailbox`], from which every [`Lines`]
-//! of the process takes. May call: `sync::mailbox`, `std`, poll(2). What must stay true: the thread
-//! starts with the first `next` and not before; it reads at most `AHEAD` lines ahead and then waits
-//! for room; what it has read stays in the mailbox for whoever asks next; nobody ever joins it, so
-//! a read that never returns holds nothing up.
+//! [`lines`] takes them from a background thread, which all [`Lines`] of the process share.
+
+// The thread (`pump`) starts with the first `next`, reads at most `AHEAD` lines ahead into a
+// mailbox, and is never joined, so a read that never returns delays nothing.
 
 use std::{
     io::{self, BufRead, ErrorKind, Read},
@@ -19,13 +18,13 @@ use crate::{
     sync::{Receiver, Sender, mailbox},
 };
 
-/// The lines of standard input.
+/// Returns the lines of standard input, to be taken one by one.
 ///
-/// One background thread of the process reads them, from the first [`next`](Lines::next) on; all
-/// `Lines` take from it, and each line goes to one of them. Up to 16 lines are read ahead, which
-/// are kept for a later `Lines` when this one is dropped. Bytes before the first `next` that
-/// `std::io::stdin` has buffered are not lost; from then on `std::io::stdin` is in use until its
-/// end, and a blocking call there would wait as long.
+/// From the first [`next`](Lines::next) on, a background thread of the process reads them; all
+/// `Lines` take from it, and each line goes to one of them. Up to 16 lines are read ahead; they are
+/// kept for a later `Lines` when this one is dropped. Bytes that `std::io::stdin` had buffered
+/// before are not lost. The thread holds the lock of `std::io::stdin` until the end of the input,
+/// so a blocking call there waits as long.
 ///
 /// # Example
 /// ```no_run
@@ -43,18 +42,19 @@ pub fn lines() -> Lines {
     Lines { input: None, process: fork::generation() }
 }
 
-/// What [`lines`] returns: takes lines of standard input.
+/// The lines of standard input; made by [`lines`].
 #[derive(Debug)]
 pub struct Lines {
     input: Option<&'static Receiver<Line>>,
-    /// The process whose input that is: a child must not touch the mailbox of its parent.
+    /// The number of the process whose mailbox `input` is: a child must not touch that of its
+    /// parent.
     process: u32,
 }
 
 impl Lines {
     /// Waits for the next line, without its `\n` or `\r\n`; `None` at the end of the input.
     ///
-    /// A last line that ends without `\n` is a line too. After the end every call gives `None`.
+    /// A last line without `\n` is a line too. After the end every call returns `None`.
     ///
     /// # Example
     /// ```
@@ -64,7 +64,7 @@ impl Lines {
     ///     match lines.next().await {
     ///         Ok(Some(line)) => println!("first line: {line}"),
     ///         Ok(None) => println!("nothing there"),
-    ///         Err(error) => println!("not text: {error}"), // and `next` goes on behind it
+    ///         Err(error) => println!("not text: {error}"), // `next` continues after it
     ///     }
     ///     Ok(())
     /// })
@@ -73,21 +73,21 @@ impl Lines {
     ///
     /// # Errors
     /// `InvalidData` for a line that is not UTF-8 or is longer than 64 MiB; that line is skipped,
-    /// and the next call gives the one behind it. An error of the system's read(2), after which the
-    /// input is over; one of starting the thread, after which the next call tries again.
+    /// and the next call returns the line after it. An error of read(2), after which the input has
+    /// ended. An error of starting the thread, after which the next call tries again.
     ///
     /// # Cancel
-    /// Dropped, it has taken no line.
+    /// Dropping it takes no line.
     ///
     /// # Platform
-    /// In a child made by fork(2) without exec no line comes if the parent has asked for one: its
-    /// thread holds `std::io::stdin`.
+    /// In a child made by fork(2) without exec no line comes if the parent has called `next`: the
+    /// parent's thread holds the lock of `std::io::stdin`.
     pub async fn next(&mut self) -> io::Result<Option<String>> {
         let input = match self.input {
             Some(input) if self.process == fork::generation() => input,
             _ => {
                 let input = *self.input.insert(standard_input()?);
-                // Now that it is counted.
+                // After `standard_input`, which makes forks count.
                 self.process = fork::generation();
                 input
             }
@@ -98,7 +98,7 @@ impl Lines {
 
 type Line = io::Result<String>;
 
-/// The mailbox of the process, made at first use together with the thread that fills it.
+/// Returns the mailbox of the process; the first call makes it and starts the thread that fills it.
 fn standard_input() -> io::Result<&'static Receiver<Line>> {
     static INPUT: Global<Mutex<Option<&'static Receiver<Line>>>> = Global::new();
     let input = INPUT.of_this_process(|_| Mutex::default());
@@ -112,8 +112,7 @@ fn standard_input() -> io::Result<&'static Receiver<Line>> {
     Ok(input.insert(Box::leak(Box::new(receiver))))
 }
 
-/// Waits until standard input has something to say, for the case that somebody made it
-/// non-blocking.
+/// Waits until standard input is readable, in case somebody made it non-blocking.
 fn standard_input_readable() -> io::Result<()> {
     match poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -123,7 +122,7 @@ fn standard_input_readable() -> io::Result<()> {
 
 /// Reads lines of at most `longest` bytes and sends them, until the input or the mailbox ends.
 ///
-/// `readable` waits when `reader` says `WouldBlock`.
+/// Calls `readable` to wait when `reader` returns `WouldBlock`.
 fn pump(
     mut reader: impl BufRead,
     readable: impl Fn() -> io::Result<()>,
@@ -142,7 +141,8 @@ fn pump(
     }
 }
 
-/// One line, or what is wrong with it; `None` at the end; an error if reading itself failed.
+/// Reads one line, or an error in place of a bad one; `None` at the end; fails if reading itself
+/// fails.
 fn read_line(
     reader: &mut impl BufRead,
     readable: &impl Fn() -> io::Result<()>,
@@ -150,7 +150,7 @@ fn read_line(
 ) -> io::Result<Option<Line>> {
     let mut line = Vec::new();
     let longest_with_end = longest.saturating_add(b"\r\n".len());
-    patiently(readable, || {
+    retry_when_readable(readable, || {
         let room = (longest_with_end - line.len()) as u64;
         reader.by_ref().take(room).read_until(b'\n', &mut line)
     })?;
@@ -159,7 +159,7 @@ fn read_line(
     }
     let cut = line.len() == longest_with_end && !line.ends_with(b"\n");
     if cut {
-        patiently(readable, || reader.skip_until(b'\n'))?;
+        retry_when_readable(readable, || reader.skip_until(b'\n'))?;
     }
     strip_end(&mut line);
     if cut || line.len() > longest {
@@ -170,15 +170,15 @@ fn read_line(
     Ok(Some(text.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))))
 }
 
-/// Takes `\n` or `\r\n` off the end, as `BufRead::lines` does.
+/// Strips `\n` or `\r\n` from the end, as `BufRead::lines` does.
 fn strip_end(line: &mut Vec<u8>) {
     if line.pop_if(|last| *last == b'\n').is_some() {
         line.pop_if(|last| *last == b'\r');
     }
 }
 
-/// Does `read`, waiting and doing it again as long as it would block.
-fn patiently<T>(
+/// Calls `read`; waits and repeats it as long as it would block.
+fn retry_when_readable<T>(
     readable: &impl Fn() -> io::Result<()>,
     mut read: impl FnMut() -> io::Result<T>,
 ) -> io::Result<T> {
@@ -190,10 +190,10 @@ fn patiently<T>(
     }
 }
 
-/// Lines that are read before anybody asks for them.
+/// How many lines are read before anybody asks for them.
 const AHEAD: usize = 16;
 
-/// The longest line, in bytes: as much as a message may have.
+/// The length of the longest line, in bytes; the same as a message's.
 const LONGEST: usize = 64 << 20;
 
 #[cfg(all(test, not(loom)))]
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
     use crate::sync::{TryReceiveError, block_on};
 
-    /// All that `pump` makes of `input`, errors as their kinds.
+    /// Returns everything that `pump` makes of `input`, errors as their kinds.
     fn pumped(input: &[u8], longest: usize) -> Vec<Result<String, ErrorKind>> {
         let (sender, receiver) = mailbox(1000);
         pump(Cursor::new(input), || unreachable!("a Cursor never blocks"), longest, &sender);
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_read_that_would_block_waits_and_loses_nothing() {
-        /// Gives its pieces one by one, each after it would have blocked.
+        /// A reader that returns `WouldBlock` before each of its pieces.
         struct Reluctant<'a>(&'a RefCell<VecDeque<&'static [u8]>>, &'a Cell<bool>);
         impl Read for Reluctant<'_> {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -298,7 +298,8 @@ mod tests {
         assert!(waits.get() >= 8);
     }
 
-    /// A `Lines` on what `reader` gives instead of standard input, and the thread that reads.
+    /// Makes a `Lines` that takes from `reader` instead of standard input, and the thread that
+    /// reads.
     fn lines_of(reader: impl Read + Send + 'static) -> (Lines, thread::JoinHandle<()>) {
         let (sender, receiver) = mailbox(AHEAD);
         let read = move || pump(BufReader::new(reader), || Ok(()), LONGEST, &sender);
@@ -349,7 +350,7 @@ mod tests {
         thread.join().unwrap();
     }
 
-    /// What [`a_process_that`] runs, in a process of its own with a pipe as standard input.
+    /// Runs in the process that [`a_process_that`] starts, with a pipe as standard input.
     #[test]
     #[ignore = "runs in a child process, started by other tests"]
     fn child() {
@@ -386,6 +387,6 @@ mod tests {
         let mut child = a_process_that("leaves early");
         let mut stays_open = child.stdin.take().unwrap();
         stays_open.write_all(b"one\ntwo\n").unwrap();
-        assert!(child.wait().unwrap().success()); // hangs if it waits for the thread
+        assert!(child.wait().unwrap().success()); // hangs if the exit waits for the thread
     }
 }

@@ -1,8 +1,7 @@
-//! Sleeping, and bounding how long something may take.
+//! Sleeping, and bounding how long a future may take.
 //!
-//! Deadlines (an instant) and timeouts (a duration) are kept by the scheduler's timing wheel.
-//! Nothing fires early; the wheel's grain is 66 us. A [`timeout`] whose future is ready at once
-//! never touches the wheel.
+//! A deadline is an instant, a timeout a duration. No timer fires early; the scheduler's timing
+//! wheel has a resolution of 66 µs. A [`timeout`] whose future is ready at once sets no timer.
 
 use std::{
     future::Future,
@@ -22,8 +21,8 @@ use crate::{
 
 /// Waits until `duration` has passed.
 ///
-/// Polled for the first time it waits, even if `duration` is zero: then until the others that are
-/// ready have run and the kernel was asked what has come.
+/// It waits even if `duration` is zero: until the other ready coroutines have run and the kernel
+/// was polled once.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -37,11 +36,11 @@ use crate::{
 /// # Panics
 /// When polled outside a running scheduler.
 pub fn sleep(duration: Duration) -> Sleep {
-    // The clock was just read, and says that it is not over.
+    // `after` has just read the clock, so `until` is ahead unless the duration is zero.
     Sleep { until: after(duration), alarm: None, over_in: None, is_ahead: !duration.is_zero() }
 }
 
-/// Waits until `deadline` has come; if it has, as `sleep(Duration::ZERO)`.
+/// Waits until `deadline`; if that is past, it waits as `sleep(Duration::ZERO)` does.
 ///
 /// # Panics
 /// When polled outside a running scheduler.
@@ -49,10 +48,10 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep { until: Some(deadline), alarm: None, over_in: None, is_ahead: false }
 }
 
-/// Gives `future` at most `duration`, counted from when it first has to wait.
+/// Bounds `future` to at most `duration`, counted from when it first has to wait.
 ///
-/// With no time at all, too, the others that are ready run first and the kernel is asked what has
-/// come: `future` is given up only after a second look.
+/// Even if `duration` is zero, the other ready coroutines run and the kernel is polled before
+/// `future` is polled once more and then dropped.
 ///
 /// ```
 /// use std::{future::pending, time::Duration};
@@ -65,19 +64,19 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// ```
 ///
 /// # Errors
-/// [`Elapsed`] when the time is over first; it converts into an `io::Error` of kind `TimedOut`.
+/// [`Elapsed`] when the time runs out first; it converts into an `io::Error` of kind `TimedOut`.
 ///
 /// # Panics
 /// When polled outside a running scheduler.
 ///
 /// # Cancel
-/// When the time is over, dropping the [`Timeout`] (which `.await` does) drops `future`, with what
-/// its own documentation says of that.
+/// Dropping the [`Timeout`], which `.await` does when the time runs out, drops `future`; see its
+/// own documentation for what that means.
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     Timeout { future, limit: Limit::After(duration) }
 }
 
-/// Gives `future` until `deadline`; otherwise as [`timeout`].
+/// Bounds `future` to end by `deadline`; otherwise as [`timeout`].
 ///
 /// # Errors
 /// As [`timeout`].
@@ -91,13 +90,13 @@ pub fn deadline<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
 /// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "a sleep does nothing unless awaited"]
 pub struct Sleep {
-    /// `None`: so far in the future that no clock gets there.
+    /// `None` if the sum overflows the clock: it never fires.
     until: Option<Instant>,
     alarm: Option<Alarm>,
-    /// The turn in which its time was found to be over, with no alarm having told it.
+    /// The turn in which it was found to be due without an alarm having fired.
     over_in: Option<NonZeroU32>,
-    /// Whether the first poll may arm it without a look at the clock; if that comes late, the wheel
-    /// finds it due, a tick later at most.
+    /// Whether the first poll may arm it without reading the clock; if that poll comes late, the
+    /// wheel fires it within a tick.
     is_ahead: bool,
 }
 
@@ -110,7 +109,8 @@ impl Sleep {
                 return Poll::Pending;
             }
             _ if !std::mem::take(&mut self.is_ahead) && Driver::now() >= until => {
-                // An alarm fires where the driver is asked next.
+                // An alarm only fires after the driver was polled, so there is no need to wait
+                // again.
                 let told = self.alarm.take().is_some_and(|alarm| alarm.is_on(engine));
                 return if told { Poll::Ready(()) } else { self.let_others_go_first(engine, cx) };
             }
@@ -120,7 +120,7 @@ impl Sleep {
         Poll::Pending
     }
 
-    /// Ready in the turn after the one in which this was first asked.
+    /// Returns `Ready` in the turn after the one in which it was first called.
     #[cold]
     fn let_others_go_first(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<()> {
         let turn = engine.turn();
@@ -152,7 +152,7 @@ pin_project! {
 }
 
 enum Limit {
-    /// The clock was not read yet, since nothing has had to wait.
+    /// The clock was not read yet, since `future` has not had to wait.
     After(Duration),
     At(Sleep),
 }

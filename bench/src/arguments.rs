@@ -1,4 +1,4 @@
-//! What the command line can ask for.
+//! The command line.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     /// The groups to run, all of them when none is named.
     groups: Vec<Group>,
 
-    /// A fifth of the time per case: for a first look, not for figures to quote.
+    /// A fifth of the time per case: for a first impression, not for figures to quote.
     #[arg(long)]
     quick: bool,
 
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
 
-    /// Only these subjects (timed groups), for a profiler: the first is what others compare with.
+    /// Only these subjects (timed groups), for a profiler: the others are compared with the first.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
 
@@ -28,25 +28,25 @@ pub(crate) struct Arguments {
     #[arg(long, hide = true, num_args = 2)]
     pub(crate) probe: Option<Vec<String>>,
 
-    /// Does the part of a group that has a process of its own.
+    /// Runs the part of a group that has a process of its own.
     #[arg(long, hide = true, num_args = 1..)]
     pub(crate) child: Option<Vec<String>>,
 }
 
 impl Arguments {
-    /// The groups to run, each once, in the order of the report.
+    /// Returns the groups to run, each once, in the order of the report.
     pub(crate) fn chosen(&self) -> Vec<Group> {
         let asked = |group: &Group| self.groups.is_empty() || self.groups.contains(group);
         Group::ALL.into_iter().filter(asked).collect()
     }
 
-    /// How long the subjects of one case take turns.
+    /// Returns how long the subjects of one case take turns.
     pub(crate) fn time_per_case(&self) -> Duration {
         let usual = if self.quick { Duration::from_secs(1) } else { Duration::from_secs(5) };
         self.seconds.unwrap_or(usual)
     }
 
-    /// How many cases that will be.
+    /// Returns how many cases will run.
     pub(crate) fn cases(&self) -> usize {
         self.chosen().into_iter().map(Group::timed_cases).sum()
     }

@@ -1,8 +1,8 @@
-//! Connections that come and go: a raw client connects and a server accepts, in one thread.
+//! Short-lived connections: a raw client connects and a server accepts, in one thread.
 //!
-//! Each time round, the client opens its connections and, for the echo, sends on each (not timed);
+//! In each iteration the client opens its connections and, for the echo, sends on each (not timed);
 //! the server accepts them all and answers (timed); the client receives and resets them (not
-//! timed); the server learns of it and closes its ends (timed).
+//! timed); the server notices and closes its ends (timed).
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -15,20 +15,20 @@ use crate::progress::Progress;
 use crate::runtime::Net;
 use crate::served::fatal;
 
-/// The client's end: so many connections at once.
+/// The client's end, with a number of connections at once.
 pub(crate) struct Arrivals {
     address: SocketAddr,
     connections: usize,
     echo: bool,
 }
 
-/// Makes what serves arrivals, given the listener; a turn is so many times round.
+/// Makes a server of a listener; a turn of it runs a number of iterations.
 pub(crate) type MakeAccepting = fn(TcpListener, Rc<Arrivals>) -> io::Result<Turn>;
-/// A turn of it.
+/// Runs a turn.
 pub(crate) type Turn = Box<dyn FnMut(usize) -> Duration>;
 
 impl Arrivals {
-    /// A client and the listener of its server; with `echo` it sends once on each connection.
+    /// Makes a client and the listener of its server; with `echo` it sends once on each connection.
     pub(crate) fn new(connections: usize, echo: bool) -> io::Result<(Rc<Self>, TcpListener)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         rustix::net::listen(&listener, 1024)?;
@@ -41,8 +41,8 @@ impl Arrivals {
         self.echo
     }
 
-    /// A turn of a server that is called: `serve(n)` goes on until n connections were answered (or
-    /// accepted, without echo), and again until as many were closed.
+    /// Runs a turn of a server that is called: `serve(n)` runs until n connections were answered
+    /// (or accepted, without echo), and again until as many were closed.
     pub(crate) fn turn(&self, times: usize, mut serve: impl FnMut(usize)) -> Duration {
         let mut spent = Duration::ZERO;
         for _ in 0..times {
@@ -60,7 +60,7 @@ impl Arrivals {
         spent
     }
 
-    /// The same as a coroutine beside the server's own.
+    /// Runs a turn as a coroutine beside the server's own.
     pub(crate) async fn turn_inside(
         self: Rc<Self>,
         progress: Rc<Progress>,
@@ -105,7 +105,8 @@ impl Arrivals {
     }
 }
 
-/// A coroutine that accepts and one for each connection, which answers once and waits for its end.
+/// Runs a coroutine that accepts and one for each connection, which answers once and waits for its
+/// end.
 pub(crate) fn accepting<R: Net>(listener: TcpListener, arrivals: Rc<Arrivals>) -> io::Result<Turn> {
     let (mut runtime, progress) = (R::new()?, Rc::new(Progress::default()));
     let counted = Rc::clone(&progress);
@@ -149,7 +150,7 @@ async fn answer<R: Net>(mut stream: R::Stream, progress: &Progress) {
 }
 
 const REQUEST: [u8; 64] = [b'?'; 64];
-/// Where a request is received.
+/// The length of the buffer for a request.
 pub(crate) const ROOM: usize = 1024;
 /// Far longer than loopback ever takes.
 const PATIENCE: Duration = Duration::from_secs(5);

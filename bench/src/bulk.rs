@@ -1,5 +1,5 @@
-//! Many bytes one way over one connection: the subject in a child sends or receives them, a raw
-//! peer in the parent is the other end, which closes the connection by a reset.
+//! Many bytes in one direction over one connection: the subject in a child sends or receives them;
+//! the other end is a raw peer in the parent, which closes the connection by a reset.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,16 +8,16 @@ use crate::listening::listen;
 use crate::runtime::Net;
 use crate::served::{fatal, gone};
 
-/// What goes over the connection in a turn.
+/// What is transferred in a turn.
 #[derive(Clone, Copy)]
 pub(crate) struct Bulk {
-    /// The bytes of all.
+    /// Bytes in total.
     pub(crate) total: usize,
-    /// Those of one write.
+    /// Bytes of one write.
     pub(crate) piece: usize,
 }
 
-/// Does the subject's part for ever.
+/// Runs the subject's part forever.
 pub(crate) type Serve = fn(TcpListener, Bulk) -> io::Result<()>;
 
 /// Whenever it receives a byte, sends all.
@@ -61,7 +61,7 @@ pub(crate) fn receives<R: Net>(listener: TcpListener, bulk: Bulk) -> io::Result<
     })
 }
 
-/// The parent's part of a turn of one that sends.
+/// Runs the parent's part of a turn of a subject that sends.
 pub(crate) fn receive(stream: &mut TcpStream, bulk: Bulk) -> io::Result<()> {
     stream.write_all(b"?")?;
     let (mut room, mut left) = (vec![0; ROOM], bulk.total);
@@ -74,7 +74,7 @@ pub(crate) fn receive(stream: &mut TcpStream, bulk: Bulk) -> io::Result<()> {
     Ok(())
 }
 
-/// The parent's part of a turn of one that receives.
+/// Runs the parent's part of a turn of a subject that receives.
 pub(crate) fn send(stream: &mut TcpStream, bulk: Bulk) -> io::Result<()> {
     let data = vec![b'?'; bulk.piece];
     for _ in 0..bulk.total / bulk.piece {
@@ -83,5 +83,5 @@ pub(crate) fn send(stream: &mut TcpStream, bulk: Bulk) -> io::Result<()> {
     stream.read_exact(&mut [0])
 }
 
-/// Where bytes are received.
+/// The length of the buffer for receiving.
 pub(crate) const ROOM: usize = 64 * 1024;

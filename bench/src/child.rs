@@ -1,10 +1,10 @@
-//! Parts of the work that need a process of their own: this program once more, with `--child`, or a
-//! program in another language.
+//! Runs parts of the work in processes of their own: this program with `--child`, or a program in
+//! another language.
 //!
-//! The parent starts a child, reads from it a line at a time, tells it to do a turn by an empty
-//! line and reads what that cost. Children and parent run on cores of their own ([`Pinned`]).
-//! Nothing outlives a run: a child ends when its standard input does, is killed and waited for when
-//! its [`Child`] is dropped, and has a deadline; the parent waits for no line for ever.
+//! The parent starts a child, orders a turn with an empty line, and reads the cost in a line.
+//! Children and parent run on cores of their own ([`Pinned`]). Nothing outlives a run: a child ends
+//! when its standard input ends or its time is up, and is killed and waited for when its [`Child`]
+//! is dropped; the parent waits for each line with a timeout.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
@@ -31,15 +31,15 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts the part that [`crate::group::child`] knows by these words.
+    /// Starts the part that [`crate::group::child`] finds by these words.
     pub(crate) fn start(part: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--child").args(part);
         Self::of(command)
     }
 
-    /// Starts a program that is not this one, on the core of the children. It has to end when its
-    /// standard input does.
+    /// Starts another program on the core of the children. It must end when its standard input
+    /// ends.
     pub(crate) fn start_program(command: Command) -> io::Result<Self> {
         let _pinned = Pinned::to(SERVERS)?;
         Self::of(command)
@@ -53,7 +53,7 @@ impl Child {
         Ok(Self { process, input, output })
     }
 
-    /// The next line it prints.
+    /// Returns the next line that it prints.
     pub(crate) fn line(&mut self) -> io::Result<String> {
         if self.output.buffer().is_empty() {
             let patience = Timespec::try_from(PATIENCE).expect("a few seconds");
@@ -72,7 +72,7 @@ impl Child {
         Ok(line)
     }
 
-    /// The next line, which is numbers.
+    /// Returns the next line as numbers.
     pub(crate) fn numbers<const N: usize>(&mut self) -> io::Result<[u64; N]> {
         let line = self.line()?;
         let numbers: Option<Vec<u64>> =
@@ -81,14 +81,14 @@ impl Child {
         expected.ok_or_else(|| io::Error::other(format!("a child says {line:?}")))
     }
 
-    /// Has it do a turn and tell of it.
+    /// Orders a turn and returns its cost.
     pub(crate) fn turn<const N: usize>(&mut self) -> io::Result<[u64; N]> {
         self.input.write_all(b"\n")?;
         self.numbers()
     }
 
-    /// How long its threads have been running on a core, the work of the kernel for them included.
-    /// Exact only while all of them sleep.
+    /// Returns how long its threads have run on a core, including the kernel's work for them. Exact
+    /// only while all of them sleep.
     fn run_time(&self) -> io::Result<Duration> {
         let mut nanoseconds = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
@@ -99,12 +99,12 @@ impl Child {
         Ok(Duration::from_nanos(nanoseconds))
     }
 
-    /// Resident bytes of its memory.
+    /// Returns its resident memory, in bytes.
     pub(crate) fn resident(&self) -> io::Result<usize> {
         machine::resident_of(&self.process.id().to_string())
     }
 
-    /// What the work makes the child run, until it sleeps again.
+    /// Returns how long the work makes the child run, until it sleeps again.
     pub(crate) fn run_time_of<T>(&self, work: impl FnOnce() -> T) -> (T, Duration) {
         let before = self.run_time().unwrap_or_else(fatal);
         let done = work();
@@ -115,14 +115,13 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // It may have ended by itself; either way it is waited for.
+        // It may have ended by itself; in either case wait for it.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// A contestant whose server and load are in a child that does [`serve_turns`]; a turn is so many
-/// operations.
+/// Makes a contestant whose server and load are in a child that runs [`serve_turns`].
 pub(crate) fn contestant(name: &str, part: &[&str]) -> io::Result<Contestant> {
     let mut child = Child::start(part)?;
     let [works_in_sends, operations] = child.numbers()?;
@@ -134,7 +133,7 @@ pub(crate) fn contestant(name: &str, part: &[&str]) -> io::Result<Contestant> {
     Ok(Contestant { works_in_sends: works_in_sends != 0, ..Contestant::new(name, turn) })
 }
 
-/// In a child: does a turn, so many times round and so many operations, whenever it is told to.
+/// In a child: runs a turn at each order.
 pub(crate) fn serve_turns(
     mut server: Box<dyn Server>,
     load: &Rc<Load>,
@@ -150,15 +149,15 @@ pub(crate) fn serve_turns(
     Ok(())
 }
 
-/// In a child, before it does anything: moves to its core, sees to its end. Gives the parent's
+/// In a child, at its start: moves to its core, and arranges for its end. Returns the parent's
 /// orders.
 pub(crate) fn begin() -> io::Result<mpsc::Receiver<()>> {
     let pinned = Pinned::to(SERVERS)?;
-    // For its whole life.
+    // Pinned for its whole life.
     std::mem::forget(pinned);
     let (give, orders) = mpsc::channel();
     thread::spawn(move || {
-        // A part that takes no orders listens to none.
+        // A part may take no orders.
         for _ in io::stdin().lines().map_while(Result::ok) {
             let _ = give.send(());
         }
@@ -171,11 +170,11 @@ pub(crate) fn begin() -> io::Result<mpsc::Receiver<()>> {
     Ok(orders)
 }
 
-/// Keeps this thread, and those that it starts, on one core until it is dropped.
+/// Keeps this thread, and those that it starts, on one core until dropped.
 pub(crate) struct Pinned(CpuSet);
 
 impl Pinned {
-    /// On the nth of the cores allowed. On a machine with fewer it stays as it is.
+    /// Pins to the nth of the allowed cores; does nothing if there are fewer.
     pub(crate) fn to(nth: usize) -> io::Result<Self> {
         let before = sched_getaffinity(None)?;
         let mut allowed = (0..CpuSet::MAX_CPU).filter(|core| before.is_set(*core));
@@ -190,20 +189,20 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // The same set as before, which was allowed then.
+        // The previous set, which was allowed before.
         let _ = sched_setaffinity(None, &self.0);
     }
 }
 
 /// The core of the children.
 const SERVERS: usize = 0;
-/// The core of a parent that loads them. It goes there after it has started them: they inherit
-/// where they may run.
+/// The core of a parent that loads them. It moves there after it has started them, since they
+/// inherit the cores.
 pub(crate) const CLIENTS: usize = 1;
 
-/// Longer than a server polls before it sleeps, so that what it does last is counted.
+/// Longer than a server polls before it sleeps, so that its last work is counted.
 const SETTLING: Duration = Duration::from_millis(1);
-/// For the slowest turn of a child.
+/// How long the slowest turn of a child may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// No run is longer.
+/// How long a run may take.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);

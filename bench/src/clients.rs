@@ -1,5 +1,5 @@
 //! The clients of a server in another process: each has some requests in flight, and sends the next
-//! when an answer has come.
+//! one when an answer has come.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,28 +11,28 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::retry_on_intr;
 
-/// Connections that keep a server busy.
+/// The connections that load a server.
 pub(crate) struct Clients {
     epoll: OwnedFd,
     events: Vec<Event>,
     connections: Vec<Connection>,
-    /// One request more than each connection has in flight, so that any answers that come together
-    /// stand in it, wherever in one they begin.
+    /// One request more than each connection has in flight, so that all answers that come together
+    /// are a slice of it, wherever they begin.
     requests: Vec<u8>,
     size: usize,
     in_flight: usize,
-    /// Where answers are received.
+    /// The buffer for answers.
     room: Vec<u8>,
 }
 
 struct Connection {
     stream: TcpStream,
-    /// Bytes of an answer that has not come whole.
+    /// How many bytes of an incomplete answer have come.
     partly: usize,
 }
 
 impl Clients {
-    /// So many of these requests in flight on each connection.
+    /// Connects, with a number of these requests in flight on each connection.
     pub(crate) fn new(
         streams: Vec<TcpStream>,
         request: &[u8],
@@ -50,7 +50,7 @@ impl Clients {
         Ok(Self { epoll, events, connections, requests, size, in_flight, room })
     }
 
-    /// Keeps the requests in flight for so long, then waits for the last answers. Returns how many
+    /// Keeps the requests in flight for a time, then waits for the last answers. Returns how many
     /// were answered.
     pub(crate) fn load(&mut self, time: Duration) -> io::Result<usize> {
         let until = Instant::now() + time;
@@ -93,7 +93,7 @@ impl Connection {
         self.stream.write_all(requests)
     }
 
-    /// Receives once; returns the bytes of the answers that are whole now.
+    /// Receives once; returns the bytes of the answers that are complete now.
     fn receive(&mut self, room: &mut [u8], expected: &[u8], size: usize) -> io::Result<usize> {
         let received = self.stream.read(room)?;
         if received == 0 {

@@ -1,6 +1,6 @@
-//! What coroutines, channels and timers do without any socket, on any runtime.
+//! Work with coroutines, channels and timers, without sockets, on any runtime.
 //!
-//! Each function returns the time its work took, entering the runtime not included.
+//! Each function returns the time its work took, without entering the runtime.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,25 +12,25 @@ use std::time::{Duration, Instant};
 use crate::group::memory::Parked;
 use crate::runtime::{Channel, Runtime};
 
-/// A runtime for coroutines, its kind forgotten.
+/// A runtime for coroutines, as a trait object.
 pub(crate) trait Coroutines {
-    /// Spawns a coroutine that does nothing and waits for it, so many times.
+    /// Spawns a coroutine that does nothing and waits for it, a number of times.
     fn spawn_and_join(&mut self, times: usize) -> Duration;
-    /// Spawns so many coroutines that do nothing, then waits for each.
+    /// Spawns coroutines that do nothing, then waits for each.
     fn spawn_together(&mut self, coroutines: usize) -> Duration;
-    /// Spawns so many coroutines that yield so often, and waits for them.
+    /// Spawns coroutines that yield a number of times, and waits for them.
     fn yields(&mut self, coroutines: usize, times: usize) -> Duration;
-    /// Has another thread wake a coroutine, so many times; there and back.
+    /// Wakes a coroutine from another thread, and back, a number of times.
     fn wakes_across(&mut self, times: usize) -> Duration;
-    /// Sends a value to a coroutine that sends it back, so many times.
+    /// Sends a value to a coroutine that sends it back, a number of times.
     fn ping_pong(&mut self, times: usize) -> Duration;
-    /// Sends so many values through a channel with room for 100.
+    /// Sends a number of values through a channel with a capacity of 100.
     fn stream(&mut self, values: usize) -> Duration;
-    /// Arms a timer of 30 s, polls it once and drops it, so many times.
+    /// Arms a timer of 30 s by a poll and drops it, a number of times.
     fn arm_and_drop(&mut self, times: usize) -> Duration;
-    /// Arms so many timers of different lengths and drops them: the time of each half.
+    /// Arms timers of different lengths and drops them; returns the time of each half.
     fn many_timers(&mut self, timers: usize) -> [Duration; 2];
-    /// Spawns so many coroutines that wait for ever, and returns when each has begun to.
+    /// Spawns coroutines that wait forever, and returns when all have begun to wait.
     fn park(&mut self, coroutines: usize);
 }
 
@@ -154,8 +154,8 @@ impl<R: Channel> Coroutines for R {
             for _ in 0..coroutines {
                 R::detach(R::spawn(Parked));
             }
-            // Coroutines begin in their order: once this one has ended the others have begun. With
-            // a yield instead, monoio looks through a million tasks each time.
+            // Coroutines begin in order: once this one has ended the others have begun. With a
+            // yield instead, monoio would scan a million tasks each time.
             while Parked::begun() < coroutines {
                 R::join(R::spawn(async {})).await;
             }
@@ -179,7 +179,7 @@ async fn poll_once(timer: &mut (impl Future<Output = ()> + Unpin)) {
     .await;
 }
 
-/// Between 30 and 90 s, in no order.
+/// Returns a time between 30 and 90 s, in no order.
 fn length(number: usize) -> Duration {
     Duration::from_millis(30_000 + (number as u64).wrapping_mul(0x9E37_79B9) % 60_000)
 }

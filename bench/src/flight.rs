@@ -1,7 +1,7 @@
 //! Datagrams: a raw client socket and a server that sends each back, both in one thread.
 //!
-//! Each time round, the client sends its datagrams (not timed), the server answers them all (timed)
-//! and the client receives and compares the answers (not timed).
+//! In each iteration the client sends its datagrams (not timed), the server answers them all
+//! (timed) and the client receives and compares the answers (not timed).
 
 use std::future::Future;
 use std::io;
@@ -13,19 +13,19 @@ use crate::progress::Progress;
 use crate::runtime::Net;
 use crate::served::fatal;
 
-/// The client's end: so many datagrams at once.
+/// The client's end, with a number of datagrams at once.
 pub(crate) struct Flight {
     client: UdpSocket,
     datagrams: u8,
 }
 
-/// Makes what answers a flight, given the server's socket; a turn is so many times round.
+/// Makes a server of a socket; a turn of it runs a number of iterations.
 pub(crate) type MakeAnswering = fn(UdpSocket, Rc<Flight>) -> io::Result<Turn>;
-/// A turn of it.
+/// Runs a turn.
 pub(crate) type Turn = Box<dyn FnMut(usize) -> Duration>;
 
 impl Flight {
-    /// A client and the socket of its server.
+    /// Makes a client and the socket of its server.
     pub(crate) fn new(datagrams: u8) -> io::Result<(Rc<Self>, UdpSocket)> {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -34,7 +34,7 @@ impl Flight {
         Ok((Rc::new(Self { client, datagrams }), server))
     }
 
-    /// A turn of a server that is called: `serve(n)` answers n datagrams.
+    /// Runs a turn of a server that is called: `serve(n)` answers n datagrams.
     pub(crate) fn turn(&self, times: usize, mut serve: impl FnMut(usize)) -> Duration {
         let mut spent = Duration::ZERO;
         for _ in 0..times {
@@ -47,7 +47,7 @@ impl Flight {
         spent
     }
 
-    /// The same as a coroutine beside the server's own.
+    /// Runs a turn as a coroutine beside the server's own.
     pub(crate) async fn turn_inside(
         self: Rc<Self>,
         progress: Rc<Progress>,
@@ -80,7 +80,8 @@ impl Flight {
     }
 }
 
-/// Each received and sent back on its own, by the plain verbs of a runtime.
+/// Makes a server that receives and sends back each datagram on its own, by the usual calls of a
+/// runtime.
 pub(crate) fn plain<R: Net>(socket: UdpSocket, flight: Rc<Flight>) -> io::Result<Turn> {
     answering::<R, _>(flight, async move |progress| {
         let socket = R::datagrams(socket).unwrap_or_else(fatal);
@@ -97,7 +98,7 @@ pub(crate) fn plain<R: Net>(socket: UdpSocket, flight: Rc<Flight>) -> io::Result
     })
 }
 
-/// A coroutine that answers, and the load as a coroutine beside it.
+/// Runs a coroutine that answers, and the load as a coroutine beside it.
 pub(crate) fn answering<R: Net, F: Future<Output = ()> + 'static>(
     flight: Rc<Flight>,
     answer: impl FnOnce(Rc<Progress>) -> F + 'static,
@@ -110,9 +111,9 @@ pub(crate) fn answering<R: Net, F: Future<Output = ()> + 'static>(
     }))
 }
 
-/// Bytes of a datagram.
+/// The length of a datagram, in bytes.
 const SIZE: usize = 100;
-/// Where a datagram is received.
+/// The length of the buffer for a datagram.
 pub(crate) const ROOM: usize = 2048;
 /// Far longer than loopback ever takes.
 const PATIENCE: Duration = Duration::from_secs(5);

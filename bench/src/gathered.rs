@@ -1,5 +1,6 @@
-//! Messages over any runtime's stream, gathered by hand: all that came is parsed, all answers leave
-//! in one piece. The best one can do on a runtime that has no messages of its own.
+//! Messages over any runtime's stream, batched by hand: everything received is parsed, and all
+//! answers are sent in one write. This is the best possible on a runtime without messages of its
+//! own.
 
 use std::io;
 
@@ -40,7 +41,7 @@ pub(crate) async fn messages<R: Net>(
     }
 }
 
-/// Appends the whole messages at the front of `input` to the answers; returns their bytes.
+/// Appends the complete messages at the front of `input` to the answers; returns their bytes.
 pub(crate) fn gather(input: &[u8], answers: &mut Vec<u8>) -> usize {
     let mut rest = input;
     while let Some((header, after)) = rest.split_first_chunk::<HEADER>() {

@@ -1,9 +1,9 @@
-//! The heap of this program, counted: exact bytes alive, as asked for by the caller.
+//! Counts the live bytes on this program's heap, as requested by the callers.
 //!
-//! Counting is off until [`count`] is called, so the timed groups pay one predictable branch per
-//! allocation and no atomic; the memory probes, each a process of its own, turn it on at once. What
-//! the allocator adds (rounding, headers, pages) is not in it: for that the probes read the
-//! resident size too.
+//! Counting is off until [`count`] is called, so an allocation costs the timed groups one
+//! predictable branch and no atomic; the memory probes, each a process of its own, turn it on at
+//! once. It does not include what the allocator adds (rounding, headers, pages); for that the
+//! probes also read the resident size.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -15,20 +15,19 @@ pub(crate) struct Counting;
 static ON: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// Starts counting; bytes alive before are not counted.
+/// Starts counting; bytes that are live already are not counted.
 pub(crate) fn count() {
     ON.store(true, Ordering::Relaxed);
 }
 
-/// Bytes allocated and not yet freed since [`count`]. Only differences mean something: a block
-/// from before it that was freed since makes the number wrap.
+/// Returns the bytes allocated and not freed since [`count`]. Only differences are meaningful:
+/// freeing an earlier block makes the number wrap.
 pub(crate) fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
 }
 
-// SAFETY: each method hands its arguments to `System` unchanged and returns what it returned, so
-// the contract of `GlobalAlloc` is kept by `System`; the counting allocates nothing and never
-// panics.
+// SAFETY: each method passes its arguments to `System` unchanged and returns its result, so
+// `System` keeps the contract of `GlobalAlloc`; the counting allocates nothing and never panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());

@@ -1,4 +1,4 @@
-//! Servers that listen, in a process of their own: their clients are in the parent.
+//! Servers that listen in a process of their own, with their clients in the parent.
 
 use std::future::Future;
 use std::io;
@@ -11,15 +11,15 @@ use crate::child::{self, Child};
 use crate::runtime::Net;
 use crate::served::echo_stream;
 
-/// Serves a listener for ever; the number is the length of its buffers.
+/// Serves a listener forever, with buffers of the given length.
 pub(crate) type Listen = fn(TcpListener, usize) -> io::Result<()>;
 
-/// Sends back what it receives, a coroutine for each connection.
+/// Sends back what it receives, in a coroutine for each connection.
 pub(crate) fn echo<R: Net>(listener: TcpListener, length: usize) -> io::Result<()> {
     listen::<R, _>(listener, move |stream| echo_stream::<R>(stream, length, |_| ()))
 }
 
-/// Accepts and spawns what serves the connection.
+/// Accepts, and spawns a coroutine for each connection.
 pub(crate) fn listen<R: Net, F: Future<Output = ()> + 'static>(
     listener: TcpListener,
     serve: impl Fn(R::Stream) -> F + 'static,
@@ -32,33 +32,33 @@ pub(crate) fn listen<R: Net, F: Future<Output = ()> + 'static>(
     })
 }
 
-/// In a child: listens where the parent is told, until the parent ends it.
+/// In a child: listens, prints the port, and serves until the parent ends it.
 pub(crate) fn run(serve: impl FnOnce(TcpListener) -> io::Result<()>) -> io::Result<()> {
     let _orders = child::begin()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     rustix::net::listen(&listener, 1024)?;
-    // What is accepted inherits both: see `load.rs`.
+    // Accepted sockets inherit both: see `load.rs`.
     set_tcp_nodelay(&listener, true)?;
     set_tcp_congestion(&listener, "reno")?;
     println!("{}", listener.local_addr()?.port());
     serve(listener)
 }
 
-/// In the parent: starts a child that listens; gives its port.
+/// In the parent: starts a child that listens; returns its port.
 pub(crate) fn start(part: &[&str]) -> io::Result<(Child, u16)> {
     let mut child = Child::start(part)?;
     let [port] = child.numbers()?;
     Ok((child, u16::try_from(port).map_err(io::Error::other)?))
 }
 
-/// Connects to it; the socket is blocking.
+/// Connects to the child with a blocking socket.
 pub(crate) fn connect(port: u16) -> io::Result<TcpStream> {
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     client.set_nodelay(true)?;
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     set_tcp_congestion(&client, "reno")?;
-    // The client closes first, by a reset: no port is left in TIME_WAIT.
+    // The client closes first, by a reset, so that no port stays in TIME_WAIT.
     set_socket_linger(&client, Some(Duration::ZERO))?;
     Ok(client)
 }

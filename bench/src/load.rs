@@ -1,18 +1,17 @@
-//! The client end: raw non-blocking sockets in the same thread as the server they load.
+//! The client end: raw non-blocking sockets in the thread of the server that they load.
 //!
-//! Each time round, the client sends a request on every connection (not timed), the server answers
+//! In each iteration the client sends a request on every connection (not timed), the server answers
 //! them all (timed) and the client receives and compares the answers (not timed). On loopback a
 //! sent byte is in the receiver's queue when `send` returns, so the server finds all connections
-//! ready, nobody sleeps and no second core takes part. The clock is read twice for each time round,
-//! which adds one reading (about 25 ns) to the time of all K requests, for every subject alike.
+//! ready, nobody sleeps and no second core takes part. The clock is read twice per iteration, which
+//! adds one reading (about 25 ns) to the time of all K requests, for every subject alike.
 //!
-//! Two things keep this fair to those who have the kernel complete their operations (io_uring):
-//! - A server whose clients are elsewhere has handed its receives to the kernel long before a
-//!   request comes. Here it is given the occasion by the bell (`Bell`): before each sending the
-//!   load waits for a byte through the server's own driver, whatever stands in line there goes
-//!   along.
-//! - Their receives are then done while the client sends. So the time of the sending is taken too,
-//!   and what it exceeds the yardstick's by is added to theirs (`rounds.rs`).
+//! Two measures keep this fair to runtimes that let the kernel complete operations (io_uring):
+//! - A server with remote clients has submitted its receives to the kernel long before a request
+//!   comes. Here the bell (`Bell`) lets it do so: before each sending the load waits for a byte
+//!   through the server's own driver, which submits everything that is queued.
+//! - The kernel then does their receives while the client sends. So the time of the sending is
+//!   measured, too, and its excess over the yardstick's is added to theirs (`rounds.rs`).
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -34,13 +33,13 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Connects K times over loopback, without Nagle's delay; gives the server's ends too, which
+    /// Connects K times over loopback, without Nagle's delay; also returns the server's ends, which
     /// are blocking sockets as `accept` returned them.
     pub(crate) fn connect(k: usize, request: Vec<u8>) -> io::Result<(Rc<Self>, Vec<TcpStream>)> {
         Self::connect_some(k, k, request)
     }
 
-    /// The same where only some of the K have requests, spread evenly over them all.
+    /// As `connect`, but only some of the K have requests, spread evenly over all.
     pub(crate) fn connect_some(
         k: usize,
         active: usize,
@@ -55,11 +54,12 @@ impl Load {
             let (server, _) = listener.accept()?;
             client.set_nodelay(true)?;
             server.set_nodelay(true)?;
-            // Always there and without timers; a system's default may be BBR, which paces.
+            // It is always available and needs no timers; a system's default may be BBR, which
+            // paces.
             set_tcp_congestion(&client, "reno")?;
             set_tcp_congestion(&server, "reno")?;
             client.set_nonblocking(true)?;
-            // The client closes first, by a reset: no port is left in TIME_WAIT.
+            // The client closes first, by a reset, so that no port stays in TIME_WAIT.
             set_socket_linger(&client, Some(Duration::ZERO))?;
             let is_next = place * active / k == clients.len();
             if is_next {
@@ -72,8 +72,8 @@ impl Load {
         Ok((Rc::new(Self { clients, _idle: idle, request }), servers))
     }
 
-    /// One turn of a server that is called: `serve(n)` answers until it has sent n bytes. The times
-    /// round that only warm the caches up are not in what it returns.
+    /// Runs a turn of a server that is called: `serve(n)` answers until it has sent n bytes. The
+    /// result does not include the iterations that only warm up the caches.
     pub(crate) fn turn(&self, times: usize, mut serve: impl FnMut(usize)) -> Spent {
         let mut answer = vec![0; self.request.len()];
         let mut spent = Spent::default();
@@ -88,8 +88,8 @@ impl Load {
         spent
     }
 
-    /// The same turn as a coroutine beside the server's own, for a runtime that is dear to enter:
-    /// what is timed ends when the last answer is in the kernel and this coroutine resumed.
+    /// Runs a turn as a coroutine beside the server's own, for a runtime that is expensive to
+    /// enter: the timing ends when the last answer is in the kernel and this coroutine is resumed.
     pub(crate) async fn turn_inside<R: Net>(
         self: Rc<Self>,
         progress: Rc<Progress>,
@@ -110,12 +110,12 @@ impl Load {
         (spent, bell)
     }
 
-    /// The bytes of one time round, all connections together.
+    /// Returns the bytes of one iteration, of all connections together.
     fn bytes(&self) -> usize {
         self.clients.len() * self.request.len()
     }
 
-    /// Sends a request on each connection; how long that took.
+    /// Sends a request on each connection; returns how long that took.
     fn send(&self) -> Duration {
         let started = Instant::now();
         for mut client in &self.clients {
@@ -133,8 +133,8 @@ impl Load {
     }
 }
 
-/// What a turn took: the server's part, and the client's sending, in which some servers have the
-/// kernel work for them.
+/// The time of a turn: the server's part, and the client's sending, during which the kernel works
+/// for some servers.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Spent {
     pub(crate) serving: Duration,
@@ -150,7 +150,7 @@ impl Spent {
     }
 }
 
-/// A connection of the load's own to the server's runtime.
+/// The load's own connection to the server's runtime.
 pub(crate) struct Bell<R: Net> {
     client: TcpStream,
     server: R::Stream,
@@ -158,7 +158,7 @@ pub(crate) struct Bell<R: Net> {
 }
 
 impl<R: Net> Bell<R> {
-    /// Connects; to be called inside the runtime.
+    /// Connects; call it inside the runtime.
     pub(crate) fn new() -> io::Result<Self> {
         let (load, mut servers) = Load::connect(1, vec![0])?;
         let server = R::stream(servers.remove(0))?;
@@ -177,8 +177,8 @@ impl<R: Net> Bell<R> {
     }
 }
 
-/// Fills the buffer, looking again while nothing is there; after a few seconds that is a bug of the
-/// subject (it counted bytes it had not sent), so it panics rather than hang.
+/// Fills the buffer, retrying while nothing is there; panics after a few seconds, since the subject
+/// has then counted bytes that it had not sent.
 fn receive_all(mut client: &TcpStream, buffer: &mut [u8]) {
     let mut filled = 0;
     let mut waiting_since = None;
@@ -195,8 +195,8 @@ fn receive_all(mut client: &TcpStream, buffer: &mut [u8]) {
     }
 }
 
-/// Times round at the start of a turn that are not counted: they push the last subject's data out
-/// of the caches.
+/// Iterations at the start of a turn that are not counted: they replace the last subject's data in
+/// the caches.
 const WARM_UP: usize = 1;
 /// Far longer than loopback ever takes.
 const PATIENCE: Duration = Duration::from_secs(5);

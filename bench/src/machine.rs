@@ -1,4 +1,4 @@
-//! The machine: what it is, what runs on it, what it allows, how much of its memory we hold.
+//! The machine: its description, its limits, and the memory of processes.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,8 @@ use std::thread;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// What a figure depends on: machine, kernel, versions (found by `build.rs`), and the command.
+/// Everything that figures depend on: machine, kernel, versions (found by `build.rs`), and the
+/// command.
 pub(crate) fn describe() -> [(&'static str, String); 5] {
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -22,20 +23,20 @@ pub(crate) fn describe() -> [(&'static str, String); 5] {
     ]
 }
 
-/// Allows as many open files as the system lets us: 9,000 connections are 18,000 descriptors.
+/// Raises the limit of open files as far as possible: 9,000 connections need 18,000 descriptors.
 pub(crate) fn raise_file_limit() -> io::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
-/// Resident bytes of this process.
+/// Returns the resident bytes of this process.
 pub(crate) fn resident() -> io::Result<usize> {
     resident_of("self")
 }
 
-/// Resident bytes of a process, exactly: `statm` reads counters that lag behind by up to 64 pages
-/// per core, which would be 57 bytes for each of 9,000 connections.
+/// Returns the exact resident bytes of a process: `statm` reads counters that lag behind by up to
+/// 64 pages per core, which would be 57 bytes for each of 9,000 connections.
 pub(crate) fn resident_of(process: &str) -> io::Result<usize> {
     let text = field(&format!("/proc/{process}/smaps_rollup"), "Rss").unwrap_or_default();
     let kilobytes: Option<usize> =
@@ -45,7 +46,7 @@ pub(crate) fn resident_of(process: &str) -> io::Result<usize> {
         .ok_or_else(|| io::Error::other(format!("no Rss in /proc/{process}/smaps_rollup")))
 }
 
-/// The value of the first line `name : value` of a file.
+/// Returns the value of the first line `name : value` of a file.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let mut pairs = text.lines().filter_map(|line| line.split_once(':'));

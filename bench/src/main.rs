@@ -1,17 +1,18 @@
-//! The same work on asyncoro and its peers, side by side, in one run.
+//! Benchmarks: the same work on asyncoro and its peers, side by side, in one run.
 //!
 //! `cargo xtask bench [GROUP...] [--quick] [--seconds S]`
 //!
-//! A group (`group/`) is a kind of work with its cases; a subject (`subject/`) is who does it. The
+//! A group (`group/`) is a kind of work with its cases; a subject (`subject/`) does the work. The
 //! work is written once, over the three traits of `runtime.rs` that each runtime implements:
-//! `served.rs` has the servers of streams, whose load is `load.rs`, `flight.rs` datagrams,
-//! `arrivals.rs` connections that come and go, `coroutines.rs` what needs no socket. What needs
-//! a second process is a `child.rs`; its servers are in `listening.rs` and `bulk.rs`, the load of
-//! the former in `clients.rs`. The programs of the group `python` are in `bench/python/`.
+//! `served.rs` has the servers of streams, `load.rs` their load, `flight.rs` datagrams,
+//! `arrivals.rs` short-lived connections, `coroutines.rs` work without sockets. `child.rs` runs
+//! second processes; their servers are in `listening.rs` and `bulk.rs`, the load of the former in
+//! `clients.rs`. The programs of the group `python` are in `bench/python/`.
 //!
-//! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes while
-//! one measures: what counts is the ratio within a round. `report/` prints the tables and writes
-//! `target/bench-report/` (`results.json`, `report.md`, plots). Lower is better in every metric.
+//! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes
+//! during a measurement: only the ratio within a round counts. `report/` prints the tables and
+//! writes `target/bench-report/` (`results.json`, `report.md`, plots). Lower is better in every
+//! metric.
 
 mod arguments;
 mod arrivals;

@@ -1,13 +1,13 @@
-//! How the coroutines that answer tell the one that waits for them all.
+//! Lets one coroutine wait for the answers of all others.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::task::{Poll, Waker};
 
-/// Bytes answered so far, and who waits for more of them.
+/// The bytes answered so far, and the waker of the coroutine that waits for more.
 ///
 /// The coroutine that answers the last byte wakes the waiting one: one wake-up, one clone of a
-/// waker and no lock for each time round, whatever the runtime.
+/// waker and no lock per iteration, on any runtime.
 #[derive(Default)]
 pub(crate) struct Progress {
     answered: Cell<usize>,
@@ -27,7 +27,7 @@ impl Progress {
         }
     }
 
-    /// Waits until so many more bytes were answered than had been asked for before.
+    /// Waits until another `bytes` bytes were answered.
     pub(crate) fn another(&self, bytes: usize) -> impl Future<Output = ()> {
         self.target.set(self.target.get() + bytes);
         poll_fn(move |context| {

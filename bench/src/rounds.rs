@@ -1,19 +1,19 @@
-//! Rounds: the subjects of a case take turns, in an order that changes, until the time is over.
+//! Runs rounds: the subjects of a case take turns, in a changing order, until the time is over.
 
 use std::time::{Duration, Instant};
 
-/// One subject of one case, ready to go.
+/// A subject of a case, ready to run.
 pub(crate) struct Contestant {
     /// The subject's name.
     pub(crate) name: String,
-    /// Does one turn of the work and returns its cost.
+    /// Runs one turn of the work and returns its cost.
     pub(crate) turn: Box<dyn FnMut() -> Cost>,
     /// Whether the kernel does a part of its work while the client sends.
     pub(crate) works_in_sends: bool,
 }
 
 impl Contestant {
-    /// One whose work is all in the cost it tells.
+    /// Makes a contestant whose returned cost includes all of its work.
     pub(crate) fn new(name: &str, turn: impl FnMut() -> Cost + 'static) -> Self {
         Self { name: name.to_owned(), turn: Box::new(turn), works_in_sends: false }
     }
@@ -22,9 +22,9 @@ impl Contestant {
 /// The cost of a turn, per operation.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cost {
-    /// The subject's own.
+    /// The subject's own cost.
     pub(crate) own: f64,
-    /// Its client's, for sending; zero where there is no client.
+    /// Its client's cost of sending; zero if there is no client.
     pub(crate) sending: f64,
 }
 
@@ -34,7 +34,7 @@ impl From<f64> for Cost {
     }
 }
 
-/// Lets the contestants of one case compete for so long. Returns the costs, for each contestant one
+/// Lets the contestants of one case compete for `time`. Returns the costs, for each contestant one
 /// per round.
 pub(crate) fn compete(
     contestants: &mut [Contestant],
@@ -45,9 +45,9 @@ pub(crate) fn compete(
     by_contestant(rounds.iter().map(|turns| charge(contestants, turns)))
 }
 
-/// Has so many take turns for so long (and [`LEAST`] rounds at least, of slow ones [`FEWEST`]).
-/// Returns for each round what each of them gave; `tick` is called after each round with the time
-/// it took.
+/// Lets `count` subjects take turns for `time` (and at least [`LEAST`] rounds, [`FEWEST`] of slow
+/// ones). Returns the results of each round; `tick` is called after each round with the time it
+/// took.
 pub(crate) fn take_turns<T: Copy + Default>(
     count: usize,
     mut turn: impl FnMut(usize) -> T,
@@ -55,7 +55,7 @@ pub(crate) fn take_turns<T: Copy + Default>(
     mut tick: impl FnMut(Duration),
 ) -> Vec<Vec<T>> {
     for index in 0..count {
-        // The first turn of all meets cold memory: not counted.
+        // The first turn has cold caches and is not counted.
         turn(index);
     }
     let mut rounds = Vec::new();
@@ -75,8 +75,8 @@ pub(crate) fn take_turns<T: Copy + Default>(
     }
 }
 
-/// What a round cost each contestant of a case. The first is the yardstick, which has nobody work
-/// for it while the client sends.
+/// Returns the cost of a round for each contestant of a case. The first is the yardstick, for which
+/// the kernel does no work while the client sends.
 pub(crate) fn charge(contestants: &[Contestant], turns: &[Cost]) -> Vec<f64> {
     let cost = |(contestant, cost): (&Contestant, &Cost)| {
         let more = (cost.sending - turns[0].sending).max(0.0);
@@ -85,7 +85,7 @@ pub(crate) fn charge(contestants: &[Contestant], turns: &[Cost]) -> Vec<f64> {
     contestants.iter().zip(turns).map(cost).collect()
 }
 
-/// Rows become columns: a list per round becomes a list per contestant.
+/// Transposes a list per round to a list per contestant.
 pub(crate) fn by_contestant(rounds: impl IntoIterator<Item = Vec<f64>>) -> Vec<Vec<f64>> {
     let mut costs: Vec<Vec<f64>> = Vec::new();
     for round in rounds {
@@ -95,8 +95,8 @@ pub(crate) fn by_contestant(rounds: impl IntoIterator<Item = Vec<f64>>) -> Vec<V
     costs
 }
 
-/// The order of a round: who begins moves on by one, and every second round runs backwards, so
-/// nobody always follows the same neighbour.
+/// Returns the order of a round: the first moves on by one each time, and every second round is
+/// reversed, so that none always follows the same neighbour.
 fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |place| {
         let place = if round.is_multiple_of(2) { place } else { count - 1 - place };
@@ -104,9 +104,9 @@ fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Fewer rounds than this say nothing about a median.
+/// The least number of rounds for a meaningful median.
 const LEAST: usize = 20;
-/// Unless the turns are so long that they take so many times the time asked for: then these do.
+/// The least number of rounds if the turns take a multiple of the time asked for.
 const FEWEST: usize = 5;
 const PATIENCE: u32 = 3;
 

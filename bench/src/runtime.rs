@@ -1,9 +1,9 @@
-//! What every runtime is asked to do: how the groups reach asyncoro and its peers.
+//! The traits that every runtime implements for the groups.
 //!
-//! A runtime's file (`subject/NAME.rs`) says how its own documentation does these few things; the
-//! work itself is written once, in the groups. Buffers are handed over and given back, as runtimes
-//! that complete operations in the kernel need it; where a few nanoseconds count, in the echo,
-//! those that borrow buffers do it their own way.
+//! A runtime's file (`subject/NAME.rs`) implements them as its own documentation recommends; the
+//! work itself is written once, in the groups. Buffers are passed by value and returned, as
+//! runtimes that complete operations in the kernel require; where a few nanoseconds count, in the
+//! echo, runtimes that borrow buffers do so.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -19,11 +19,11 @@ pub(crate) trait Runtime: Sized + 'static {
     /// Its name in the report.
     const NAME: &'static str;
 
-    /// What [`Runtime::spawn`] gives.
+    /// The handle that [`Runtime::spawn`] returns.
     type Task<T: 'static>: 'static;
-    /// A new runtime.
+    /// Makes a runtime.
     fn new() -> io::Result<Self>;
-    /// Runs the future to its end; other coroutines stay as they are for the next time.
+    /// Runs the future to its end; other coroutines stay for the next call.
     fn block_on<F>(&mut self, future: F) -> F::Output
     where
         F: Future<Output: 'static> + 'static;
@@ -33,24 +33,24 @@ pub(crate) trait Runtime: Sized + 'static {
         F: Future<Output: 'static> + 'static;
     /// Waits for the end of a coroutine.
     fn join<T: 'static>(task: Self::Task<T>) -> impl Future<Output = T>;
-    /// Leaves a coroutine running on its own.
+    /// Detaches a coroutine.
     fn detach<T: 'static>(task: Self::Task<T>);
-    /// Lets the others run.
+    /// Yields to the other coroutines.
     fn yield_now() -> impl Future<Output = ()>;
-    /// Waits.
+    /// Sleeps.
     fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static;
-    /// Gives the future at most so long.
+    /// Runs the future with a timeout.
     fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = Option<F::Output>>;
 }
 
-/// Its sockets.
+/// The sockets of a runtime.
 pub(crate) trait Net: Runtime {
-    /// Whether answers to messages may leave after the coroutine that gave them has counted them:
-    /// then each time round is an entry of its own, whose end is after the last answer has left.
+    /// Whether answers to messages may be sent after the coroutine has counted them: then each
+    /// iteration enters the runtime anew, and ends after the last answer was sent.
     const SENDS_LATER: bool = false;
 
-    /// Whether its receives are done by the kernel while the client sends: then what that sending
-    /// exceeds the yardstick's by counts as its own.
+    /// Whether the kernel does its receives while the client sends: then the excess of that sending
+    /// over the yardstick's is added to its cost.
     const RECEIVES_IN_SENDS: bool = false;
 
     /// A connected TCP stream.
@@ -60,7 +60,7 @@ pub(crate) trait Net: Runtime {
     /// A UDP socket.
     type Datagrams: 'static;
 
-    /// Takes over a connected stream.
+    /// Converts a connected stream.
     fn stream(stream: net::TcpStream) -> io::Result<Self::Stream>;
     /// Receives at least a byte into the buffer's whole length; 0 at the end of the stream.
     fn recv(
@@ -74,12 +74,12 @@ pub(crate) trait Net: Runtime {
         length: usize,
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
 
-    /// Takes over a listener.
+    /// Converts a listener.
     fn listener(listener: net::TcpListener) -> io::Result<Self::Listener>;
-    /// The next connection.
+    /// Accepts the next connection.
     fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Stream>>;
 
-    /// Takes over a UDP socket.
+    /// Converts a UDP socket.
     fn datagrams(socket: net::UdpSocket) -> io::Result<Self::Datagrams>;
     /// Receives a datagram.
     fn recv_from(
@@ -95,7 +95,7 @@ pub(crate) trait Net: Runtime {
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
 
     /// Sends back what it receives until the end of the stream, through a buffer of this length;
-    /// `answered` is told the bytes of each answer. Runtimes that lend buffers do so.
+    /// calls `answered` with the bytes of each answer. Runtimes that borrow buffers do so.
     fn echo(
         stream: Self::Stream,
         length: usize,
@@ -105,8 +105,9 @@ pub(crate) trait Net: Runtime {
     }
 
     /// Answers messages (a length of four bytes, big-endian, and the payload) until the end of the
-    /// stream; `answered` is told the bytes of each answer that has left. Unless the runtime has
-    /// messages of its own: all that came is parsed, all answers leave in one piece.
+    /// stream; calls `answered` with the bytes of each sent answer. By default everything received
+    /// is parsed, and all answers are sent in one write; a runtime with messages of its own uses
+    /// those.
     fn messages(
         stream: Self::Stream,
         length: usize,
@@ -116,24 +117,24 @@ pub(crate) trait Net: Runtime {
     }
 }
 
-/// The channel it is used with.
+/// The channel that a runtime is used with.
 pub(crate) trait Channel: Runtime {
     /// The sender of a bounded channel, which may be used on another thread.
     type Sender: Clone + Send + 'static;
-    /// Its receiver.
+    /// The receiver of the channel.
     type Receiver: 'static;
 
-    /// A bounded channel whose sender may cross threads.
+    /// Makes a bounded channel whose sender may be used on another thread.
     fn channel(capacity: usize) -> (Self::Sender, Self::Receiver);
-    /// Sends, waiting for room.
+    /// Sends, waiting while the channel is full.
     fn send(sender: &Self::Sender, value: u64) -> impl Future<Output = ()>;
-    /// Sends from another thread into a channel that has room.
+    /// Sends from another thread into a channel that is not full.
     fn send_across(sender: &Self::Sender, value: u64);
-    /// The next value.
+    /// Receives the next value.
     fn receive(receiver: &mut Self::Receiver) -> impl Future<Output = u64>;
 }
 
-/// Yields once, for runtimes that offer no such thing.
+/// Yields once, for runtimes that have no such function.
 pub(crate) fn yield_once() -> impl Future<Output = ()> {
     let mut yielded = false;
     poll_fn(move |context| {

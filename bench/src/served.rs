@@ -1,4 +1,4 @@
-//! A server that a load can drive: a runtime with a coroutine per connection.
+//! Servers for a load: a runtime with a coroutine per connection.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -13,8 +13,8 @@ use crate::runtime::{HEADER, Net};
 
 /// The server end of the connections of a load.
 pub(crate) trait Server {
-    /// Answers the load so many times round and returns what this took, through
-    /// [`Load::turn`] or [`Load::turn_inside`].
+    /// Answers the load for a number of iterations and returns the time, through [`Load::turn`] or
+    /// [`Load::turn_inside`].
     fn turn(&mut self, load: &Rc<Load>, times: usize) -> Spent;
 
     /// Whether the kernel does a part of its work while the load sends.
@@ -23,8 +23,8 @@ pub(crate) trait Server {
     }
 }
 
-/// Makes a server of these connections (blocking sockets); the number is the length of its buffers:
-/// twice what a connection receives at once, so that a short read shows that all was received.
+/// Makes a server of these connections (blocking sockets), given the length of its buffers: twice
+/// what a connection receives at once, so that a short read shows that everything was received.
 pub(crate) type MakeServer = fn(Vec<TcpStream>, usize) -> io::Result<Box<dyn Server>>;
 
 /// Sends back what it receives.
@@ -37,7 +37,7 @@ pub(crate) fn echo<R: Net>(
     })
 }
 
-/// The same for one stream, until its end; `answered` is told the bytes of each answer.
+/// Serves one stream until its end; calls `answered` with the bytes of each answer.
 pub(crate) async fn echo_stream<R: Net>(
     stream: R::Stream,
     length: usize,
@@ -46,7 +46,7 @@ pub(crate) async fn echo_stream<R: Net>(
     R::echo(stream, length, answered).await.map_or_else(gone, |()| 0);
 }
 
-/// Sends back what comes, with a buffer that is handed over and given back.
+/// Sends back what comes, with a buffer that is passed by value and returned.
 pub(crate) async fn hand_over<R: Net>(
     mut stream: R::Stream,
     length: usize,
@@ -79,7 +79,7 @@ pub(crate) fn messages<R: Net>(
     })
 }
 
-/// Sends messages back with as little memory as can be while it waits: no buffer but for the
+/// Sends messages back with as little memory as possible while it waits: no buffer but for the
 /// length of the next message.
 pub(crate) fn lean<R: Net>(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
     serve::<R, _>(connections, false, |mut stream, progress| async move {
@@ -114,7 +114,7 @@ async fn recv_exact<R: Net>(stream: &mut R::Stream, length: usize) -> Option<Vec
     Some(whole)
 }
 
-/// Spawns what serves a connection for each of them.
+/// Spawns a coroutine for each connection.
 pub(crate) fn serve<R: Net, F: Future<Output = ()> + 'static>(
     connections: Vec<TcpStream>,
     sends_later: bool,
@@ -139,7 +139,8 @@ struct Served<R: Net> {
 }
 
 impl<R: Net> Server for Served<R> {
-    /// The load is a coroutine beside the server's own, or outside if answers leave later.
+    /// The load is a coroutine beside the server's own, or outside of the runtime if answers are
+    /// sent later.
     fn turn(&mut self, load: &Rc<Load>, times: usize) -> Spent {
         let progress = &self.progress;
         if self.sends_later {
@@ -161,13 +162,14 @@ impl<R: Net> Server for Served<R> {
     }
 }
 
-/// The end of a case: the load leaves by a reset, which a runtime that outlives its case (smol's
-/// executor belongs to the thread) gets to see. Like the end of a stream. Anything else is fatal.
+/// At the end of a case the load closes by a reset, which a runtime that outlives its case receives
+/// (smol's executor belongs to the thread). It counts as the end of the stream; any other error is
+/// fatal.
 pub(crate) fn gone(error: io::Error) -> usize {
     if error.kind() == ErrorKind::ConnectionReset { 0 } else { fatal(error) }
 }
 
-/// Ends the program: a coroutine that only ended itself would let the load wait for ever.
+/// Ends the program: if only the coroutine ended, the load would wait forever.
 pub(crate) fn fatal<T>(error: io::Error) -> T {
     eprintln!("a subject's connection failed: {error}");
     process::exit(1)
@@ -195,5 +197,5 @@ pub(crate) fn echo_in_time<R: Net>(
     })
 }
 
-/// Never reached.
+/// A timeout that never ends.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! [`Address`], and what it is made from.
+//! [`Address`] and its conversions.
 
 use std::{
     fmt,
@@ -39,7 +39,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// The address as the standard library has it, or `None` for a Unix socket.
+    /// Converts it to the standard library's type; `None` for a Unix socket.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Address::Inet(inet) => Some(SocketAddr::V4(*inet)),
@@ -48,17 +48,17 @@ impl Address {
         }
     }
 
-    /// The IP address, or `None` for a Unix socket.
+    /// Returns the IP address, or `None` for a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         self.socket_addr().map(|address| address.ip())
     }
 
-    /// The port, or `None` for a Unix socket.
+    /// Returns the port, or `None` for a Unix socket.
     pub fn port(&self) -> Option<u16> {
         self.socket_addr().map(|address| address.port())
     }
 
-    /// The path of a Unix socket that has one.
+    /// Returns the path of a Unix socket that has one.
     pub fn as_path(&self) -> Option<&Path> {
         match self {
             Address::Unix(unix) => unix.as_path(),
@@ -66,7 +66,7 @@ impl Address {
         }
     }
 
-    /// Whether this is the address of a Unix socket.
+    /// Tells whether this is the address of a Unix socket.
     pub fn is_unix(&self) -> bool {
         matches!(self, Address::Unix(_))
     }

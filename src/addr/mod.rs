@@ -1,13 +1,12 @@
-//! Addresses of sockets: IPv4, IPv6 and Unix in one type; how they are written and read.
+//! Addresses of sockets: IPv4, IPv6 and Unix in one type, and their text form.
 //!
-//! [`Address`] is what `accept`, `recv_from`, `local_addr` and `peer_addr` give. [`ToAddress`]
-//! (`target.rs`) is what the verbs take, [`UnixAddress`] (`unix.rs`) what Unix sockets have.
-//! Nothing here asks the system: a host name stays a name until `resolve` looks it up.
+//! `accept`, `recv_from`, `local_addr` and `peer_addr` return an [`Address`]; that of a Unix socket
+//! holds a [`UnixAddress`]. The verbs take any [`ToAddress`]. Nothing here asks the system: a host
+//! name stays a name until [`resolve`](crate::resolve) looks it up.
 //!
-//! What must stay true: what is shown is read back as the same address (except an unnamed one,
-//! paths that are no text, and IPv6 flow labels, which text does not carry), and text that is no
-//! address is refused here, with what was expected, not later by the system. Next:
-//! `crate::resolve`.
+//! The text of an address is read back as the same address, except that of an unnamed one and of
+//! paths that are not UTF-8; IPv6 flow labels are not part of the text. Text that is no address is
+//! an error that says what was expected.
 
 mod address;
 mod target;

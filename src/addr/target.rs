@@ -1,8 +1,7 @@
-//! What the verbs take as an address, and how its text is read. Parsing only: nothing here waits.
+//! What the verbs take as an address, and how its text is parsed. Nothing here waits.
 //!
-//! What must stay true: a numeric host becomes an address at once, so that it never costs a
-//! look-up; what goes on as a name could be one. Next: `crate::resolve`, which turns names into
-//! addresses.
+//! Invariants: a numeric host becomes an address at once and never costs a look-up; a
+//! [`Target::Name`] has a host that could be a name.
 
 use std::{
     fmt, io,
@@ -14,13 +13,13 @@ use std::{
 use super::{address::Address, unix::UnixAddress};
 use crate::error::invalid_address;
 
-/// Anything that says where a socket shall bind, connect or send to.
+/// Anything that names the address that a socket binds, connects or sends to.
 ///
-/// A string is read as follows, the first that fits:
+/// A string is parsed by the first row that fits:
 ///
 /// | text | meaning |
 /// | --- | --- |
-/// | `unix:path` | a Unix socket, any path; a host that is called `unix` needs `("unix", 80)` |
+/// | `unix:path` | a Unix socket, any path; for a host named `unix` use `("unix", 80)` |
 /// | `@name` | a Unix socket with an abstract name (Linux) |
 /// | `/path`, `./path`, `../path` | a Unix socket |
 /// | `[::1]:80`, `[fe80::1%2]:80`, `[fe80::1%eth0]:80` | IPv6, in brackets, with scope or without |
@@ -28,7 +27,7 @@ use crate::error::invalid_address;
 /// | `:80`, `*:80` | the IPv4 wildcard, 0.0.0.0 |
 /// | `host:80` | a name, which is looked up when it is used |
 ///
-/// In a pair of host and port the host stands alone: `("::1", 80)`, `("localhost", 80)`, and
+/// In a pair of host and port the host has no brackets: `("::1", 80)`, `("localhost", 80)`, and
 /// `("", 80)` for the IPv4 wildcard, as in BSD and Python.
 ///
 /// ```
@@ -44,21 +43,21 @@ use crate::error::invalid_address;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait ToAddress {
-    /// Where this points to, as far as it is known without asking the system.
+    /// Returns the address, or the name to look up, without asking the system.
     ///
     /// # Errors
-    /// `InvalidInput`, quoting the text and saying what is expected, when it is no address.
+    /// `InvalidInput`, quoting the text and naming what was expected, when it is no address.
     fn to_target(&self) -> io::Result<Target>;
 }
 
-/// Where a [`ToAddress`] points to: an address, or a name that must be looked up first.
+/// An address, or a name that must be looked up first; made by [`ToAddress::to_target`].
 ///
-/// Shown as the address, or as `host:port`.
+/// Its text is that of the address, or `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// An address that can be used as it is.
+    /// An address, ready for use.
     Address(Address),
-    /// A host by name.
+    /// A host name and a port.
     Name {
         /// The name; never empty, never an IP address.
         host: String,
@@ -67,10 +66,10 @@ pub enum Target {
     },
 }
 
-/// What a host and a port point to.
+/// Makes the target of a host and a port.
 ///
 /// # Errors
-/// `InvalidInput` when `host` cannot be the name of one.
+/// `InvalidInput` when `host` is neither an address nor a possible name.
 pub(crate) fn host(host: &str, port: u16) -> io::Result<Target> {
     if let Some(address) = numeric(host, port) {
         return Ok(Target::Address(address.into()));
@@ -91,13 +90,13 @@ fn numeric(host: &str, port: u16) -> Option<SocketAddr> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Some((ip, port).into());
     }
-    // The standard library reads a scope (`fe80::1%2`) only where a port follows.
+    // The standard library parses a scope (`fe80::1%2`) only where a port follows.
     let (_, scope) = host.split_once('%')?;
     let whole = scope.bytes().all(|byte| byte.is_ascii_digit());
     whole.then(|| format!("[{host}]:{port}").parse().ok()).flatten()
 }
 
-/// Leaves to the resolver what it alone can judge, and catches what is a mistake for sure.
+/// Rejects what is certainly a mistake; the resolver judges the rest.
 fn could_be_name(host: &str) -> bool {
     if host.contains(|c: char| c.is_control() || c.is_whitespace() || "/[]@".contains(c)) {
         return false;
@@ -108,7 +107,7 @@ fn could_be_name(host: &str) -> bool {
     }
 }
 
-/// Splits `host:port`, taking the brackets off an IPv6 address.
+/// Splits `host:port` and strips the brackets of an IPv6 address.
 fn split(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     // `u16::from_str` would take `+80` too.
@@ -138,10 +137,10 @@ impl FromStr for Target {
 impl FromStr for Address {
     type Err = io::Error;
 
-    /// Reads an address in the form that `Display` writes.
+    /// Parses an address in the form that `Display` writes.
     ///
     /// # Errors
-    /// `InvalidInput`, quoting the text, when it is none; so too for the name of a host.
+    /// `InvalidInput`, quoting the text, when it is no address; a host name is none.
     fn from_str(text: &str) -> io::Result<Self> {
         match text.parse()? {
             Target::Address(address) => Ok(address),

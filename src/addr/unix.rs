@@ -1,7 +1,7 @@
 //! Addresses of Unix sockets: unnamed, a path, or a Linux abstract name (unix(7)).
 //!
-//! What must stay true: an address that a program made fits into `sun_path`; one that the kernel
-//! gave is kept as it came.
+//! Invariants: an address that a program makes fits into `sun_path`; one that the kernel returns is
+//! kept unchanged.
 
 use std::{
     ffi::OsStr,
@@ -15,9 +15,9 @@ use crate::error::invalid_address;
 
 /// The address of a Unix socket: a path, a Linux abstract name, or none.
 ///
-/// Shown as the path (after `unix:` when it does not begin with `/`, `./` or `../`), as `@name`, or
-/// as `unnamed`. An abstract name that is no printable text, or has a backslash in it, is shown
-/// with escapes (`\\`, `\x00`, those of [`u8::escape_ascii`]), which are read back.
+/// Its text is the path (after `unix:` when it does not begin with `/`, `./` or `../`), `@name`, or
+/// `unnamed`. An abstract name that is not printable, or has a backslash in it, is written with
+/// escapes (`\\`, `\x00`, those of [`u8::escape_ascii`]), which are read back.
 ///
 /// ```
 /// use asyncoro::addr::UnixAddress;
@@ -43,11 +43,11 @@ enum Name {
 /// Bytes that `sun_path` holds: 108 on Linux, 104 on the BSDs and macOS.
 const SUN_PATH: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path);
 
-/// How a text begins that is a path without `unix:` before it.
+/// A text that begins so is a path, without `unix:` before it.
 const PATH_STARTS: [&str; 3] = ["/", "./", "../"];
 
 impl UnixAddress {
-    /// The address at `path`.
+    /// Makes the address of the socket at `path`.
     ///
     /// # Errors
     /// `InvalidInput` when the path is empty, holds a NUL byte, or is longer than 107 bytes (on
@@ -67,7 +67,8 @@ impl UnixAddress {
         Ok(UnixAddress(Name::Path(path.to_owned())))
     }
 
-    /// The address with an abstract name, which lives in no file system and goes with its socket.
+    /// Makes the address with an abstract name, which exists in no file system and disappears with
+    /// its socket.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {
@@ -96,13 +97,13 @@ impl UnixAddress {
         Ok(UnixAddress(Name::Abstract(name.into())))
     }
 
-    /// The address of a socket that was never bound: what a client has at its own end.
+    /// Makes the address of a socket that was never bound, such as a client's own.
     pub fn unnamed() -> Self {
         UnixAddress(Name::Unnamed)
     }
 
-    /// The address in the bytes of `sun_path` that the kernel gave. A path may fill them all, which
-    /// is one byte more than [`UnixAddress::from_path`] takes.
+    /// Reads the bytes of `sun_path` that the kernel returned. A path may fill all of them, one
+    /// byte more than [`UnixAddress::from_path`] accepts.
     pub(crate) fn from_sun_path(bytes: &[u8]) -> Self {
         let bytes = &bytes[..bytes.len().min(SUN_PATH)];
         UnixAddress(match bytes {
@@ -117,7 +118,7 @@ impl UnixAddress {
         })
     }
 
-    /// The path, if it has one.
+    /// Returns the path, if it has one.
     pub fn as_path(&self) -> Option<&Path> {
         match &self.0 {
             Name::Path(path) => Some(path),
@@ -125,7 +126,7 @@ impl UnixAddress {
         }
     }
 
-    /// The abstract name, without the NUL byte that marks it in `sun_path`, if it has one.
+    /// Returns the abstract name, if it has one, without the NUL byte that marks it in `sun_path`.
     pub fn as_abstract_name(&self) -> Option<&[u8]> {
         match &self.0 {
             Name::Abstract(name) => Some(name),
@@ -133,12 +134,12 @@ impl UnixAddress {
         }
     }
 
-    /// Whether the socket has no name at all.
+    /// Tells whether this is the address of a socket without a name.
     pub fn is_unnamed(&self) -> bool {
         matches!(self.0, Name::Unnamed)
     }
 
-    /// What `text` means if it is written as the address of a Unix socket, `None` if it is not.
+    /// Reads `text` if it has the form of a Unix socket's address; `None` if it has another.
     pub(super) fn from_text(text: &str) -> Option<io::Result<Self>> {
         if let Some(path) = text.strip_prefix("unix:") {
             Some(Self::from_path(path))
@@ -173,7 +174,7 @@ impl fmt::Display for UnixAddress {
     }
 }
 
-/// Reads what [`u8::escape_ascii`] has written; a backslash that begins no such escape is one.
+/// Reverses [`u8::escape_ascii`]; a backslash that begins no such escape stands for itself.
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -198,7 +199,7 @@ fn both_hex(high: u8, low: u8) -> bool {
     high.is_ascii_hexdigit() && low.is_ascii_hexdigit()
 }
 
-/// The value of a hexadecimal digit.
+/// Returns the value of a hexadecimal digit.
 fn hex(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',
@@ -290,7 +291,7 @@ mod tests {
             state ^= state << 17;
             state % below
         };
-        // Bytes of any kind, and those that escapes are made of.
+        // Arbitrary bytes, and those that occur in escapes.
         let usual = b"\\\\\\xX09afAFgnrt'\"@:/ \0\n\xc3\xb6";
         for round in 0..50_000 {
             let name: Vec<u8> = (0..random(SUN_PATH as u64))

@@ -1,12 +1,11 @@
-//! Waking a scheduler from another thread, without a system call while it is awake anyway.
+//! Wakes a scheduler from another thread, without a system call while the scheduler is awake.
 //!
-//! One atomic byte says whether the scheduler is awake, asleep, or has been rung. All moves are
-//! read-modify-write operations on that byte, so there is no order between two variables to get
-//! wrong:
-//! - `ring`: anything -> rung; the one who finds `ASLEEP` there also wakes the kernel's wait;
-//! - `fall_asleep`: awake -> asleep, refused when rung;
-//! - `wake_up`: asleep -> awake; a ring that came meanwhile stays;
-//! - `answer`: rung -> awake, before the mail is read, so that mail put in afterwards rings again.
+//! One atomic byte says whether the scheduler is awake, asleep, or was rung. All transitions are
+//! read-modify-write operations on that byte, so no order between two variables matters:
+//! - `ring`: any state -> rung; the caller that finds `ASLEEP` also ends the kernel's wait;
+//! - `fall_asleep`: awake -> asleep; refused when rung;
+//! - `wake_up`: asleep -> awake; a ring that came meanwhile is kept;
+//! - `answer`: rung -> awake, before the inbox is read, so that a later post rings again.
 
 use crate::primitives::{AtomicU8, Ordering};
 
@@ -14,41 +13,41 @@ const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
 const RUNG: u8 = 2;
 
-/// See the module's page.
+/// The state of one scheduler's doorbell, and how to end its wait.
 pub(crate) struct Doorbell {
     state: AtomicU8,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Doorbell {
-    /// A bell that ends a sleep by calling `wake`, which must work from any thread.
+    /// Makes a doorbell that ends a sleep by calling `wake`, which must work from any thread.
     pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Doorbell {
         Doorbell { state: AtomicU8::new(AWAKE), wake: Box::new(wake) }
     }
 
-    /// Says that there is mail. Call it after the mail is in.
+    /// Announces a post and ends a sleep. Call it after the post is in the inbox.
     pub(crate) fn ring(&self) {
         if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
             (self.wake)();
         }
     }
 
-    /// Whether there is a ring that was not answered yet.
+    /// Tells whether there is a ring that was not answered yet.
     pub(crate) fn is_rung(&self) -> bool {
         self.state.load(Ordering::Relaxed) == RUNG
     }
 
-    /// Answers a ring; `false` if there was none. Read the mail after it.
+    /// Answers a ring; `false` if there was none. Read the inbox after it.
     pub(crate) fn answer(&self) -> bool {
         self.is_rung() && self.state.swap(AWAKE, Ordering::AcqRel) == RUNG
     }
 
-    /// Announces a sleep; `false` means that there is mail and the sleep must not begin.
+    /// Announces a sleep; `false` means that the doorbell was rung and the sleep must not begin.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Ends a sleep; `true` if the bell was rung meanwhile.
+    /// Ends a sleep; `true` if the doorbell was rung meanwhile.
     pub(crate) fn wake_up(&self) -> bool {
         self.state.compare_exchange(ASLEEP, AWAKE, Ordering::AcqRel, Ordering::Relaxed).is_err()
     }

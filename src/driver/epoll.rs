@@ -1,8 +1,8 @@
 //! epoll(7), called directly: one system call per wait.
 //!
 //! Registration goes through `rustix`. The wait goes through `libc`, because `rustix` decides at
-//! compile time between `epoll_wait` and `epoll_pwait2` (Linux 5.11, nanoseconds), and here that is
-//! found out at run time: where the kernel lacks it, timeouts are rounded up to milliseconds.
+//! compile time between `epoll_wait` and `epoll_pwait2` (Linux 5.11, nanoseconds), and this file at
+//! run time: where the kernel lacks the latter, timeouts are rounded up to milliseconds.
 //!
 //! Unsafe: the two waiting calls, which fill a buffer that this file owns.
 #![allow(unsafe_code)]
@@ -24,7 +24,7 @@ use super::{
     event::{BELL, EVENTS, Event, Interest, Ready, Token, Wait},
 };
 
-/// An epoll instance and the buffer its events come in.
+/// An epoll instance and its buffer for events.
 pub(super) struct Epoll {
     epoll: OwnedFd,
     buffer: Vec<libc::epoll_event>,
@@ -32,14 +32,14 @@ pub(super) struct Epoll {
 }
 
 impl Epoll {
-    /// Opens an instance with a doorbell in it.
+    /// Opens an instance and registers its doorbell.
     pub(super) fn new() -> io::Result<(Epoll, Doorbell)> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &eventfd, epoll::EventData::new_u64(BELL.0), flags)?;
-        // Edge-triggered: each write is a new edge, so the counter is never read. Once it is full a
-        // write fails with EAGAIN and makes no edge, so then it is emptied first.
+        // Edge-triggered: each write is a new edge, so the counter need not be read. A write to a
+        // full counter fails with EAGAIN and makes no edge, so then the counter is emptied first.
         let bell = Doorbell::new(move || {
             while let Err(Errno::AGAIN) = rustix::io::write(&eventfd, &1u64.to_ne_bytes()) {
                 let _ = rustix::io::read(&eventfd, &mut [0u8; 8]);
@@ -76,7 +76,7 @@ impl Epoll {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Appends what is ready to `events`. An interrupted wait is a wait without events.
+    /// Appends what is ready to `events`. An interrupted wait returns without events.
     pub(super) fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         let count = match wait {
             Wait::Zero => self.wait_ms(0),
@@ -105,10 +105,10 @@ impl Epoll {
     }
 
     fn wait_ms(&mut self, timeout: i32) -> io::Result<usize> {
-        // SAFETY: the buffer is ours alone and has room for `EVENTS` entries; the kernel writes at
-        // most that many and keeps no reference to it; there is no signal mask. Called by number:
-        // where there are several threads the C library's function can be cancelled, and pays for
-        // that twice a call.
+        // SAFETY: the buffer is ours alone and has capacity for `EVENTS` entries; the kernel writes
+        // at most that many and keeps no reference to it; there is no signal mask. Called by
+        // number, since the C library's function is a cancellation point, which costs time twice
+        // per call in a process with several threads.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait,
@@ -144,7 +144,7 @@ impl Epoll {
         match usize::try_from(count) {
             Ok(count) => Ok(count),
             Err(_) => match io::Error::last_os_error() {
-                // No such call, or a sandbox that does not know it.
+                // The kernel lacks the call, or a sandbox forbids it.
                 error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     self.nanoseconds = false;
                     self.wait_ms(ms(time))
@@ -155,7 +155,7 @@ impl Epoll {
     }
 }
 
-/// Milliseconds, rounded up, so that a deadline is never woken for too early.
+/// Converts to milliseconds, rounded up, so that a wait never ends before its deadline.
 fn ms(time: Duration) -> i32 {
     i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
 }

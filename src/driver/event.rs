@@ -1,12 +1,12 @@
-//! What both backends and those who ask them speak of: tokens, directions, events.
+//! The types that both backends share with their callers: tokens, interests, events.
 
 use std::time::Duration;
 
-/// What a source is registered under.
+/// The number under which a source is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token(pub(crate) u64);
 
-/// Directions that a registration asks for.
+/// The directions in which a source is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     /// Reading only.
@@ -15,33 +15,33 @@ pub(crate) enum Interest {
     Both,
 }
 
-/// What is ready, as a set of bits.
+/// The ready directions of a source, as a set of bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ready(u8);
 
 impl Ready {
-    /// A read may go on.
+    /// Reading may succeed.
     pub(crate) const READ: Ready = Ready(1);
-    /// A write may go on.
+    /// Writing may succeed.
     pub(crate) const WRITE: Ready = Ready(2);
-    /// The peer has hung up, or there is an error: a short read no longer means "drained".
+    /// The peer has hung up, or the socket has an error: a short read no longer means "drained".
     pub(crate) const HANGUP: Ready = Ready(4);
-    /// There is, or was, urgent data: the same.
+    /// Urgent data has come: a short read no longer means "drained" either.
     pub(crate) const URGENT: Ready = Ready(8);
 
-    /// Whether any bit of `other` is in this set.
+    /// Tells whether any bit of `other` is in this set.
     pub(crate) fn any(self, other: Ready) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// This set and `other` together.
+    /// Returns the union of this set and `other`.
     #[must_use]
     pub(crate) fn and(self, other: Ready) -> Ready {
         Ready(self.0 | other.0)
     }
 }
 
-/// One source and what is ready there.
+/// A source and its ready directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) token: Token,
@@ -59,9 +59,9 @@ pub(super) enum Wait {
     Forever,
 }
 
-/// Events taken from the kernel at once.
+/// How many events one system call may return.
 pub(super) const EVENTS: usize = 256;
 
-/// The token of the doorbell; no source has it.
+/// The token of the doorbell; never that of a source.
 #[cfg(target_os = "linux")]
 pub(super) const BELL: Token = Token(u64::MAX - 1);

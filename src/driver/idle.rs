@@ -1,33 +1,33 @@
-//! When to poll for a moment before sleeping.
+//! Decides when to poll for a moment before sleeping.
 //!
-//! Putting a core to sleep and waking it again costs more than an answer that comes within
-//! microseconds is worth: on a virtual machine each wake is an interrupt and an exit to the host.
-//! So an idle scheduler polls shortly first, but only while that has been paying: sleeps that ended
-//! within the limit earn trust, a poll that found nothing spends all of it and doubles its price.
-//! And only for an answer: after something was sent, or while it is other threads that end the
-//! waiting. Who only receives, a long file say, gains no latency by polling, and would burn a CPU.
-//! On a machine with one CPU there is nobody who could answer meanwhile, so it never polls. What
-//! counts are the CPUs of the machine, not those this thread may run on: a scheduler that is bound
-//! to a CPU of its own, one per CPU, is answered from the others.
+//! Putting a core to sleep and waking it again takes longer than an answer that comes within
+//! microseconds: on a virtual machine each wake is an interrupt and an exit to the host. So an idle
+//! scheduler polls briefly first, but only while that succeeds: each sleep that ended within the
+//! limit adds to `trust`; a poll that found nothing sets it to zero and doubles the trust that the
+//! next poll requires. And it polls only for an answer: after something was sent, or if another
+//! thread ended the last wait. A program that only receives, such as a long file, gains no latency
+//! by polling and would occupy a CPU. On a machine with one CPU nobody could answer meanwhile, so
+//! it never polls there. The CPUs of the machine count, not those this thread may run on:
+//! schedulers that are each bound to a CPU of their own are answered from the others.
 //!
-//! Pure logic over durations given in; `driver/mod.rs` reads the clock.
+//! This is pure logic over durations; `driver/mod.rs` reads the clock.
 
 use std::{fs, thread, time::Duration};
 
 use crate::fork::Global;
 
-/// Sleeps in a row that must end quickly before the first poll.
+/// How many sleeps in a row must end quickly before the first poll.
 const FIRST_PRICE: u32 = 4;
 
-/// Greatest number of quick sleeps that a failed poll can cost.
+/// The most quick sleeps that can be required before a poll.
 const HIGHEST_PRICE: u32 = 256;
 
-/// See the module's page.
+/// The recent history of one scheduler's waits, and the decision whether to poll.
 pub(super) struct Idle {
     limit: Duration,
     trust: u32,
     price: u32,
-    /// Whether the last wait was ended by another thread.
+    /// Whether another thread ended the last wait.
     rung: bool,
 }
 
@@ -42,19 +42,19 @@ impl Idle {
         Idle { limit, trust: 0, price: FIRST_PRICE, rung: false }
     }
 
-    /// How long to poll now; zero for not at all. `asked` tells whether something was sent since
-    /// the last wait.
+    /// Returns how long to poll now; zero for not at all. `asked` tells whether something was sent
+    /// since the last wait.
     pub(super) fn spin(&self, asked: bool) -> Duration {
         let pays = self.trust >= self.price && (asked || self.rung);
         if pays { self.limit } else { Duration::ZERO }
     }
 
-    /// A wait has ended, by another thread or not.
+    /// Records that a wait ended; `rung` tells whether another thread ended it.
     pub(super) fn ended(&mut self, rung: bool) {
         self.rung = rung;
     }
 
-    /// A sleep was ended by an event or a ring after `took`.
+    /// Records that an event or a ring ended a sleep after `took`.
     pub(super) fn slept(&mut self, took: Duration) {
         if took < self.limit {
             self.trust = (self.trust + 1).min(HIGHEST_PRICE);
@@ -63,7 +63,7 @@ impl Idle {
         }
     }
 
-    /// A poll ended; `answered` tells whether something came.
+    /// Records that a poll ended; `answered` tells whether something came.
     pub(super) fn spun(&mut self, answered: bool) {
         if answered {
             self.price = (self.price - 1).max(FIRST_PRICE);
@@ -75,8 +75,8 @@ impl Idle {
     }
 }
 
-/// Whether the machine has more than one CPU. Linux lists them in a file; elsewhere (or without
-/// that file) those count that the process may use.
+/// Tells whether the machine has more than one CPU. Linux lists them in a file; elsewhere (or
+/// without that file) it counts those that the process may use.
 fn has_several_cpus() -> bool {
     match fs::read_to_string("/sys/devices/system/cpu/online") {
         Ok(online) => lists_several(&online),
@@ -84,7 +84,7 @@ fn has_several_cpus() -> bool {
     }
 }
 
-/// Whether a list as `0-3,6` has more than one number.
+/// Tells whether a list such as `0-3,6` has more than one number.
 fn lists_several(cpus: &str) -> bool {
     cpus.contains(['-', ','])
 }

@@ -1,22 +1,23 @@
-//! The border to the kernel's readiness: who is ready, and how to sleep until someone is.
+//! The interface to the kernel's readiness: which sources are ready, and sleeping until one is.
 //!
 //! # Contract
-//! - A source is registered once, edge-triggered, under a [`Token`] that its registrant chose; the
-//!   token of a source that is gone must never be used again while an event may be under way, which
-//!   is what the generation in it is for.
-//! - `add` reports what is ready *now* as a first event, so that registering after a call that
-//!   would have blocked loses nothing.
-//! - A descriptor is registered once; whoever wants it a second time registers a duplicate.
-//! - An event is a hint: the call it announces may still say that it would block.
+//! - A source is registered edge-triggered, under a [`Token`] that the caller chose. A token must
+//!   not be reused while an event of its former source may still be delivered; callers put a
+//!   generation into it.
+//! - After `add`, what is ready already is reported as a first event, so that registering after a
+//!   call that would have blocked loses nothing.
+//! - A descriptor can be registered once; for a second registration, register a duplicate.
+//! - An event is a hint: the call that it announces may still return `WouldBlock`.
 //! - `remove` is called before the descriptor is closed.
-//! - [`Doorbell::ring`] ends a sleep from any thread, also one that has not begun yet.
-//! - Nothing in here calls anything above; who asks gets events and looks up the rest.
+//! - [`Doorbell::ring`] ends a sleep from any thread, including the next one if none is in
+//!   progress.
+//! - Nothing in here calls a higher layer; the caller takes the events and finds their sources.
 //!
-//! There are two backends with the same names: `epoll.rs` calls the kernel itself, `poll.rs` goes
-//! through the `polling` crate and is what other Unix systems get. On Linux the portable one can be
-//! forced (`ASYNCORO_DRIVER=poll`, or the scheduler's builder), so that each change is tested on
-//! both. `doorbell.rs` is the wake-up from other threads, `idle.rs` decides when to poll before
-//! sleeping. The clock is read here and nowhere else.
+//! There are two backends with the same methods: `epoll.rs` calls the kernel itself, `poll.rs` uses
+//! the `polling` crate and serves other Unix systems. On Linux the portable one can be forced
+//! (`ASYNCORO_DRIVER=poll`, or the scheduler's builder), so that each change is tested on both.
+//! `doorbell.rs` wakes a scheduler from other threads, `idle.rs` decides when to poll before
+//! sleeping. Schedulers, coroutines and sockets read the clock here.
 
 mod doorbell;
 #[cfg(target_os = "linux")]
@@ -45,10 +46,11 @@ use self::{
 /// Environment variable that chooses the backend: `epoll` or `poll`.
 pub(crate) const DRIVER_VARIABLE: &str = "ASYNCORO_DRIVER";
 
-/// How long an idle scheduler polls before it sleeps while answers come that fast, unless set.
+/// How long an idle scheduler polls before it sleeps, unless set; it does so only while events
+/// arrive that fast.
 pub(crate) const DEFAULT_SPIN: Duration = Duration::from_micros(100);
 
-/// Which backend to use.
+/// A backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// epoll(7), called directly.
@@ -59,7 +61,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The best backend of this system, unless the environment asks for another.
+    /// Returns the best backend of this system, unless the environment names another.
     pub(crate) fn from_environment() -> Kind {
         match env::var(DRIVER_VARIABLE).as_deref() {
             Ok("poll") => Kind::Portable,
@@ -88,7 +90,7 @@ enum Backend {
     Portable(poll::Portable),
 }
 
-/// A scheduler's way to the kernel.
+/// A scheduler's access to readiness, the doorbell and the clock.
 pub(crate) struct Driver {
     backend: Backend,
     bell: Arc<Doorbell>,
@@ -114,23 +116,24 @@ impl Driver {
         Ok(Driver { backend, bell: Arc::new(bell), idle: Idle::new(spin), events })
     }
 
-    /// What other threads wake this driver with.
+    /// Returns the doorbell with which other threads wake this driver.
     pub(crate) fn bell(&self) -> Arc<Doorbell> {
         Arc::clone(&self.bell)
     }
 
-    /// The clock.
+    /// Reads the clock.
     pub(crate) fn now() -> Instant {
         Instant::now()
     }
 
-    /// The time when `time` will be over; what the clock cannot say is as good as never.
+    /// Returns the instant `time` from now; a hundred years from now if the clock cannot represent
+    /// that.
     pub(crate) fn after(time: Duration) -> Instant {
         let now = Driver::now();
         now.checked_add(time).or_else(|| now.checked_add(NEVER)).unwrap_or(now)
     }
 
-    /// Whether this backend tells a hang-up apart from data. Where it does not, a short read never
+    /// Tells whether this backend distinguishes a hang-up from data. If not, a short read never
     /// means "drained".
     pub(crate) fn tells_hangup(&self) -> bool {
         match &self.backend {
@@ -140,7 +143,7 @@ impl Driver {
         }
     }
 
-    /// Name of the backend, for statistics.
+    /// Returns the backend's name, for statistics.
     pub(crate) fn name(&self) -> &'static str {
         match &self.backend {
             #[cfg(target_os = "linux")]
@@ -149,7 +152,7 @@ impl Driver {
         }
     }
 
-    /// Registers a source; `AlreadyExists` if its descriptor is registered already.
+    /// Registers a source; fails with `AlreadyExists` if its descriptor is registered.
     pub(crate) fn add(
         &self,
         fd: BorrowedFd<'_>,
@@ -163,7 +166,7 @@ impl Driver {
         }
     }
 
-    /// Changes a registered source's interest; what is ready now is reported again.
+    /// Changes the interest of a source, or registers it; what is ready already is reported again.
     pub(crate) fn modify(
         &self,
         fd: BorrowedFd<'_>,
@@ -177,7 +180,7 @@ impl Driver {
         }
     }
 
-    /// Forgets a source. Errors mean that it was not there, and are ignored.
+    /// Removes a source. An error means that it was not registered, and is ignored.
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
         match &self.backend {
             #[cfg(target_os = "linux")]
@@ -191,9 +194,9 @@ impl Driver {
         self.wait(Wait::Zero)
     }
 
-    /// Waits until something is ready, the bell rings, or `deadline` has come; polls for a while
-    /// before it sleeps if the idle policy says so. `asked` tells whether something was sent since
-    /// the last wait.
+    /// Waits until something is ready, the doorbell rings, or `deadline` has come; polls for a
+    /// while before it sleeps if the idle policy says so. `asked` tells whether something was sent
+    /// since the last wait.
     pub(crate) fn idle(&mut self, deadline: Option<Instant>, asked: bool) -> io::Result<()> {
         let spin = self.idle.spin(asked);
         if !spin.is_zero() {
@@ -225,24 +228,24 @@ impl Driver {
         result
     }
 
-    /// Whether what was collected last has events.
+    /// Tells whether the last wait collected events.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// The events collected last; give the vector back with [`Driver::recycle`].
+    /// Takes the collected events; return the vector with [`Driver::recycle`].
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    /// Takes the event vector back, so that it is allocated once.
+    /// Takes the vector of events back, so that it is allocated once.
     pub(crate) fn recycle(&mut self, mut events: Vec<Event>) {
         events.clear();
         self.events = events;
     }
 
     fn spin(&mut self, time: Duration, deadline: Option<Instant>) -> io::Result<bool> {
-        // The clock is not read before the first question, which most often has an answer.
+        // The clock is not read before the first poll, which most often finds an event.
         let mut until = None;
         loop {
             self.wait(Wait::Zero)?;

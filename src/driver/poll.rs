@@ -1,11 +1,9 @@
-//! The portable backend, on the `polling` crate: what other Unix systems get, and a second opinion
-//! on Linux.
+//! The portable backend, on the `polling` crate: for other Unix systems, and tested on Linux.
 //!
-//! It needs edge-triggered readiness (epoll, kqueue); a system without it is refused. It does not
-//! tell a hang-up from data, so above it a short read never means that a socket is drained.
+//! It needs edge-triggered readiness (epoll, kqueue); `new` fails on a system without it. It does
+//! not distinguish a hang-up from data, so a short read never means that a socket is drained.
 //!
-//! Unsafe: `Poller::add_with_mode`, which wants a promise that a source is removed before it is
-//! closed.
+//! Unsafe: `Poller::add_with_mode`, which requires that a source is removed before it is closed.
 #![allow(unsafe_code)]
 
 use std::{
@@ -23,7 +21,7 @@ use super::{
     event::{EVENTS, Event, Interest, Ready, Token, Wait},
 };
 
-/// A poller and the events it fills.
+/// A poller and its buffer for events.
 pub(super) struct Portable {
     poller: Arc<Poller>,
     events: Events,

@@ -1,4 +1,4 @@
-//! One suite for both backends: what the contract in `driver/mod.rs` promises.
+//! Tests of the contract in `driver/mod.rs`, run on both backends.
 
 use std::{
     io::{Read, Write},

@@ -1,13 +1,12 @@
-//! Blocking functions on threads, so that a coroutine can wait for one without stopping the others.
+//! Runs blocking functions on threads, so that a coroutine can wait for one without stopping the
+//! others.
 //!
-//! [`run`] hands a function to the process's pool and gives a [`Call`] to await, on any executor.
-//! The threads are in `threads.rs`; here is the way of one function's value back to its caller.
-//!
-//! What must stay true: each call has one *slot*, shared by the caller and the job, and whoever
-//! comes last to it disposes of the value; code of the user (the function, wakers, destructors)
-//! never runs under a lock; nothing waits for a thread of the pool, so that a function which never
-//! returns costs one thread of the bound and cannot hold up the end of the scheduler or of the
-//! process. Next: `pool/threads.rs`; `crate::resolve`, the first user.
+//! [`run`] hands a function to the process's pool and returns a [`Call`] to await, on any executor.
+//! Nothing waits for a thread of the pool: a function that never returns occupies one thread, and
+//! delays neither the end of a scheduler nor that of the process.
+
+// The caller and the job of each call share one slot; whoever comes to it last drops the value. The
+// user's code (the function, wakers, destructors) never runs under a lock.
 
 mod threads;
 
@@ -31,16 +30,17 @@ use crate::{
     primitives::{Mutex, lock},
 };
 
-/// Runs a blocking function on a thread of the pool, beginning now, and gives its value.
+/// Runs a blocking function on a thread of the pool, beginning now; the [`Call`] resolves to its
+/// value.
 ///
-/// The function is queued at the call, not at the first poll, behind those that came before it. The
-/// pool starts a thread when none is idle and there are fewer than its bound; threads that were
-/// idle for 10 s leave. At the bound calls wait in the queue, which holds at most one entry for
-/// each [`Call`] that is alive. A function that waits for another one of the pool may wait forever
-/// there.
+/// The function is queued at the call, not at the first poll, behind earlier ones. The pool starts
+/// a thread when none is idle and it has fewer than its maximum; threads that were idle for 10 s
+/// end. At the maximum, functions wait in the queue, which holds at most one entry for each
+/// [`Call`] that is alive. A function that waits for another function of the pool may then wait
+/// forever.
 ///
-/// If the system gives no thread and the pool has none, the function runs at once, on the thread
-/// that called: slow, but it comes to its end.
+/// If the pool has no thread and cannot start one, the function runs at once, on the calling
+/// thread.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -53,10 +53,10 @@ use crate::{
 /// ```
 ///
 /// # Panics
-/// A panic of the function goes on in whoever awaits the call; if nobody does, it is logged.
+/// A panic of the function resumes in whoever awaits the call; if nobody does, it is logged.
 ///
 /// # Cancel
-/// Dropping the [`Call`] takes a function that has not begun out of the queue; it never runs. One
+/// Dropping the [`Call`] removes a function that has not begun from the queue; it never runs. One
 /// that has begun runs to its end, and its value is dropped on its thread.
 pub fn run<T, F>(function: F) -> Call<T>
 where
@@ -66,9 +66,10 @@ where
     run_on(&threads::of_this_process(), function)
 }
 
-/// Sets the number of threads that the pool has at most; the first setting is 64.
+/// Sets the most threads that the pool may have; the default is [`DEFAULT_MAX_THREADS`].
 ///
-/// With more room waiting functions start at once; with less, threads leave as their functions end.
+/// If it is raised, waiting functions start at once; if it is lowered, threads end as their
+/// functions return.
 ///
 /// ```
 /// asyncoro::pool::set_max_threads(8);
@@ -82,7 +83,7 @@ pub fn set_max_threads(max_threads: usize) {
     threads::of_this_process().set_max_threads(max_threads);
 }
 
-/// What the pool is doing at the moment.
+/// Returns the pool's current numbers.
 ///
 /// ```
 /// let before = asyncoro::pool::statistics();
@@ -92,11 +93,11 @@ pub fn statistics() -> Statistics {
     threads::of_this_process().statistics()
 }
 
-/// A function that [`run`] gave to the pool: a future of its value.
+/// The future of a function's value; made by [`run`].
 ///
 /// # Panics
-/// Awaiting it goes on with the function's panic, and panics when it was finished before or when
-/// the process has forked since the call: the threads stayed with the parent.
+/// Awaiting it resumes the function's panic. It panics if it was polled after it had finished, or
+/// if the process has forked since the call, since the threads stay with the parent.
 #[must_use = "a call that is dropped before its function begins never runs it"]
 pub struct Call<T> {
     slot: Arc<Mutex<Slot<T>>>,
@@ -104,13 +105,13 @@ pub struct Call<T> {
     ticket: u64,
 }
 
-/// Where the value passes from the job to the caller.
+/// Passes the value from the job to the caller.
 enum Slot<T> {
     /// The function has not ended; its caller waits with this waker.
     Waiting(Option<Waker>),
-    /// The function has ended; its caller has not looked yet.
+    /// The function has ended; its caller has not taken the result yet.
     Ended(thread::Result<T>),
-    /// The caller has the value, or has gone.
+    /// The caller has taken the result, or has dropped its `Call`.
     Closed,
 }
 
@@ -120,7 +121,8 @@ impl<T> Future for Call<T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         assert!(self.is_ours(), "a call of asyncoro::pool was awaited in a forked child");
         let next = Slot::Waiting(Some(context.waker().clone()));
-        // Looks and leaves the waker in one step; what was there is dropped after the lock is gone.
+        // Reads the slot and stores the waker in one step; the old content is dropped after the
+        // lock is released.
         let previous = {
             let mut slot = lock(&self.slot);
             let next = if let Slot::Waiting(_) = *slot { next } else { Slot::Closed };
@@ -137,7 +139,7 @@ impl<T> Future for Call<T> {
 
 impl<T> Drop for Call<T> {
     fn drop(&mut self) {
-        // The locks may have been held by a thread of the parent when the process forked.
+        // A thread of the parent may have held the locks when the process forked.
         if !self.is_ours() {
             return;
         }
@@ -174,7 +176,8 @@ where
     Call { slot, pool: Arc::clone(pool), ticket }
 }
 
-/// Leaves the result for the caller and wakes it, or disposes of the result if the caller has gone.
+/// Stores the result for the caller and wakes it, or drops the result if the caller has dropped its
+/// `Call`.
 fn finish<T>(slot: &Mutex<Slot<T>>, result: thread::Result<T>) {
     let mut guard = lock(slot);
     match mem::replace(&mut *guard, Slot::Closed) {
@@ -193,7 +196,7 @@ fn finish<T>(slot: &Mutex<Slot<T>>, result: thread::Result<T>) {
     }
 }
 
-/// Drops what nobody takes, on behalf of nobody.
+/// Drops a result that nobody awaits; contains and logs panics.
 fn discard<T>(result: thread::Result<T>) {
     match result {
         Ok(value) => {
@@ -226,7 +229,7 @@ mod tests {
         Pool::new(fork::generation(), max_threads, Duration::from_millis(200))
     }
 
-    /// An executor that is not ours.
+    /// Runs a future outside of any scheduler.
     fn block_on<F: Future>(future: F) -> F::Output {
         struct Unpark(thread::Thread);
         impl Wake for Unpark {
@@ -259,7 +262,7 @@ mod tests {
         }
     }
 
-    /// Counts how often it is dropped, and where it was dropped last.
+    /// Counts its drops, and sends the thread of each.
     struct Witness(Arc<Count>, mpsc::Sender<thread::ThreadId>);
 
     impl Drop for Witness {

@@ -1,14 +1,15 @@
-//! The threads of the pool: a queue, a stack of idle threads, and one pool for each process.
+//! The threads of the pool: a queue of jobs, a stack of idle threads, and one pool for each
+//! process.
 //!
-//! What must stay true:
-//! - A thread is idle (on the stack) or not; who submits a job takes an idle thread off the stack
+//! Invariants:
+//! - A thread is idle (on the stack) or not. Submitting a job takes an idle thread off the stack
 //!   and wakes it, so that two jobs never count on the same thread. A thread goes on the stack only
 //!   when the queue is empty. So while a thread is idle, each queued job has a woken thread of its
-//!   own; and a woken thread looks at the queue before it may leave.
-//! - The stack is last in, first out: the threads at its bottom see no work and leave, also when a
-//!   trickle of jobs keeps the ones on top busy.
-//! - There are no jobs in the queue while there are no threads.
-//! - The clock is the system's: this is the one wait that no scheduler does.
+//!   own; and a woken thread checks the queue before it may end.
+//! - The stack is last in, first out: the threads at its bottom get no work and end, even while a
+//!   few jobs keep those on top busy.
+//! - While there are no threads, the queue is empty.
+//! - The clock is the system's, not the driver's, since no scheduler runs these threads.
 
 use std::{
     collections::BTreeMap,
@@ -25,52 +26,52 @@ use crate::{
     primitives::{AtomicUsize, Mutex, MutexGuard, Ordering, lock},
 };
 
-/// Threads that the pool has at most, unless [`set_max_threads`](super::set_max_threads) says
-/// otherwise.
+/// The most threads that the pool may have, unless [`set_max_threads`](super::set_max_threads) sets
+/// another number.
 ///
-/// Its calls wait (for a disc, a name server) rather than compute, so the bound is not the number
-/// of cores. 64 leaves room for dozens of stuck look-ups beside the calls that go on, and is still
-/// small against the limits on threads that containers have.
+/// Blocking functions wait (for a disk, a name server) rather than compute, so it is not the number
+/// of cores. 64 allows for dozens of stuck look-ups beside working calls, and is far below the
+/// limits on threads that containers have.
 pub const DEFAULT_MAX_THREADS: usize = 64;
 
-/// Numbers of the pool, from [`statistics`](super::statistics).
+/// The pool's numbers; returned by [`statistics`](super::statistics).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
     /// Threads that exist.
     pub threads: usize,
-    /// Those of them that wait for a function.
+    /// Threads that wait for a function.
     pub idle: usize,
     /// Functions that wait for a thread.
     pub queued: usize,
-    /// Threads that there may be.
+    /// The most threads that there may be.
     pub max_threads: usize,
 }
 
-/// How long a thread stays idle before it leaves.
+/// How long a thread stays idle before it ends.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 pub(super) struct Pool {
-    /// The process that has the threads, by its number; a child that it forks has none of them.
+    /// The number of the process that has the threads; a forked child has none of them.
     pub(super) process: u32,
     idle_after: Duration,
     start: fn(Arc<Pool>) -> io::Result<()>,
-    /// Changes under the lock alone; is an atomic so that a forked child can read it without.
+    /// Changes only under the lock; an atomic so that a forked child can read it without the lock.
     max_threads: AtomicUsize,
     state: Mutex<State>,
 }
 
 struct State {
-    /// By ticket, so that the first is the oldest and any can be withdrawn.
+    /// The jobs by ticket: the first is the oldest, and any can be withdrawn.
     queue: BTreeMap<u64, Job>,
     next_ticket: u64,
     threads: usize,
     idle: Vec<Thread>,
 }
 
-/// The pool of the process that asks; made when it is first asked for, and again after a fork.
+/// Returns the pool of this process; makes it at first use, and anew after a fork.
 pub(super) fn of_this_process() -> Arc<Pool> {
     fork::watch();
     of_process(&POOLS, fork::generation())
@@ -92,8 +93,7 @@ impl Pool {
         Arc::new(Pool { process, idle_after, start, max_threads, state })
     }
 
-    /// Queues `job` and sees to it that a thread comes for it; gives the ticket to withdraw it
-    /// with.
+    /// Queues `job` and wakes or starts a thread for it; returns the ticket to withdraw it with.
     pub(super) fn submit(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> u64 {
         let job: Job = Box::new(job);
         let mut state = lock(&self.state);
@@ -116,7 +116,7 @@ impl Pool {
         ticket
     }
 
-    /// Takes a job that has not begun out of the queue, for the caller to drop without the lock.
+    /// Removes a job that has not begun from the queue; the caller drops it without the lock.
     pub(super) fn withdraw(&self, ticket: u64) -> Option<Job> {
         lock(&self.state).queue.remove(&ticket)
     }
@@ -124,7 +124,7 @@ impl Pool {
     pub(super) fn set_max_threads(self: &Arc<Self>, max_threads: usize) {
         let mut state = lock(&self.state);
         self.max_threads.store(max_threads, Ordering::Relaxed);
-        // Those that are too many leave; the others rest on.
+        // Threads over the maximum end; the others stay idle.
         state.idle.iter().for_each(Thread::unpark);
         if !state.idle.is_empty() {
             return;
@@ -151,14 +151,15 @@ impl Pool {
         self.max_threads.load(Ordering::Relaxed)
     }
 
-    /// Starts a thread. It waits for the lock that the caller holds, so it finds itself counted.
+    /// Starts a thread. It first waits for the lock that the caller holds, so it is counted before
+    /// it runs.
     fn add_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         (self.start)(Arc::clone(self))?;
         state.threads += 1;
         Ok(())
     }
 
-    /// The life of a thread.
+    /// Runs jobs until this thread is to end.
     fn work(&self) {
         while let Some(job) = self.next_job() {
             contained(job);
@@ -170,7 +171,7 @@ impl Pool {
         }
     }
 
-    /// Gives a thread its next job, or tells it to leave.
+    /// Returns the next job, or `None` if this thread is to end.
     fn next_job(&self) -> Option<Job> {
         let mut state = lock(&self.state);
         loop {
@@ -181,7 +182,8 @@ impl Pool {
         }
     }
 
-    /// Is idle until somebody takes this thread off the stack, or `None` when it has left.
+    /// Keeps this thread idle until somebody takes it off the stack; returns `None` if it is to
+    /// end.
     fn rest<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
         let this = thread::current();
         let until = Instant::now() + self.idle_after;
@@ -205,7 +207,7 @@ fn start(pool: Arc<Pool>) -> io::Result<()> {
     thread::Builder::new().name("asyncoro-pool".to_owned()).spawn(move || pool.work()).map(drop)
 }
 
-/// Runs a job that has seen to the panic of its function; what may still panic are destructors.
+/// Runs a job, which catches its function's panic itself; contains the panics of destructors.
 fn contained(job: Job) {
     foreign::contain("a job of asyncoro::pool", job);
 }
@@ -218,7 +220,8 @@ fn no_thread(error: &io::Error) {
 
 static POOLS: Global<Arc<Pool>> = Global::new();
 
-/// The pool of a process; the first call of a child makes one with the bound of its parent's.
+/// Returns the pool of a process; the first call in a child makes one with the maximum of its
+/// parent's.
 fn of_process(pools: &Global<Arc<Pool>>, process: u32) -> Arc<Pool> {
     let pool = pools.of_generation(process, |parent| {
         let max_threads = parent.map_or(DEFAULT_MAX_THREADS, |pool| pool.max_threads());
@@ -250,7 +253,7 @@ pub(super) mod tests {
         Pool::new(fork::generation(), max_threads, LONG)
     }
 
-    /// A job that is running: it tells its thread, and ends when its gate is opened (or dropped).
+    /// Submits a job that sends its thread's id, and ends when its gate is opened or dropped.
     fn stuck(pool: &Arc<Pool>) -> (Sender<()>, Receiver<ThreadId>) {
         let (open, gate) = mpsc::channel::<()>();
         let (began, beginning) = mpsc::channel();
@@ -261,7 +264,7 @@ pub(super) mod tests {
         (open, beginning)
     }
 
-    /// Runs a job to its end and gives its thread.
+    /// Runs a job to its end and returns its thread's id.
     fn quick(pool: &Arc<Pool>) -> ThreadId {
         let (sender, receiver) = mpsc::channel();
         pool.submit(move || sender.send(thread::current().id()).unwrap());

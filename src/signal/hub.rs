@@ -1,13 +1,13 @@
-//! From the signal handlers to the futures: one socket pair and one thread for the process.
+//! Passes signals from the handlers to the futures, by one socket pair and one thread per process.
 //!
-//! `signal-hook` does in a handler what may be done there: it sets the flag of the signal, then
-//! writes a byte into the pair. The thread reads that, counts, and wakes; it is detached and ends
-//! with the process. What must stay true:
-//! - whoever makes a new future counts first what the thread has not come to yet, so that an
+//! A handler, made by `signal-hook`, sets the flag of its signal, then writes a byte into the pair.
+//! The thread reads the byte, counts the flags, and wakes; it is detached and ends with the
+//! process. Invariants:
+//! - making a future first counts the signals that the thread has not counted yet, so that an
 //!   earlier signal is never taken for the next one;
-//! - the flags, not the bytes, say which signal it was, so that one which a fork(2)ed child gets
-//!   and rings with in the shared pair is not ours;
-//! - a child has a hub of its own, and leaves its parent's alone, lock and all.
+//! - the flags, not the bytes, tell which signal came, so that a byte which a forked child writes
+//!   into the shared pair counts for nothing;
+//! - a forked child has a hub of its own and never touches its parent's, nor its lock.
 
 use std::{
     io::{self, Read},
@@ -31,26 +31,27 @@ use crate::{
     coro,
     fork::{self, Global},
     log,
-    sync::line::Line,
+    sync::wait_queue::WaitQueue,
 };
 
-/// What there is once in the process: the thread, its socket pair, and what they count.
+/// The process's signal handlers, their socket pair, and the counts.
 pub(super) struct Hub {
-    /// The process that has the thread.
+    /// The number of the process whose thread this is.
     process: u32,
-    /// Set by the handler of each kind.
+    /// A flag for each kind, set by its handler.
     caught: [Arc<AtomicBool>; Kind::ALL.len()],
-    /// Where the handlers write a byte to wake the thread.
-    bell: UnixStream,
+    /// The end that the handlers write a byte to, to wake the thread.
+    write_end: UnixStream,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     handled: [bool; Kind::ALL.len()],
-    /// Signals of each kind; those that came while one was waiting to be counted count as one.
+    /// How many signals of each kind came; several that come before the thread counts them count as
+    /// one.
     counts: [u64; Kind::ALL.len()],
-    pub(super) waiting: Line<()>,
+    pub(super) waiting: WaitQueue<()>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,27 +82,27 @@ impl Hub {
         }
     }
 
-    /// Whether it is that of a process that this one was forked from.
+    /// Tells whether this hub belongs to a process that this one was forked from.
     pub(super) fn is_inherited(&self) -> bool {
         self.process != fork::generation()
     }
 
     fn start() -> io::Result<Arc<Hub>> {
-        let (ear, bell) = UnixStream::pair()?;
+        let (read_end, write_end) = UnixStream::pair()?;
         let (process, caught, state) = (fork::generation(), Default::default(), Mutex::default());
-        let hub = Arc::new(Hub { process, caught, bell, state });
+        let hub = Arc::new(Hub { process, caught, write_end, state });
         let listener = hub.clone();
         let thread = thread::Builder::new().name("asyncoro-signal".to_owned());
-        thread.spawn(move || listener.listen(&ear))?;
+        thread.spawn(move || listener.listen(&read_end))?;
         Ok(hub)
     }
 
-    /// The thread: counts and wakes whenever a handler has run, as long as the process lives.
-    fn listen(&self, mut ear: &UnixStream) {
+    /// Runs the thread: counts and wakes whenever a handler has run.
+    fn listen(&self, mut read_end: &UnixStream) {
         loop {
-            match ear.read(&mut [0; 64]) {
+            match read_end.read(&mut [0; 64]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Neither an end nor an error can come while `bell` is open, and it stays open.
+                // Cannot happen: `write_end` stays open.
                 Ok(0) | Err(_) => {
                     return log::error(format_args!("signals are no longer received"));
                 }
@@ -116,20 +117,20 @@ impl Hub {
 }
 
 impl State {
-    /// Installs the handlers of `kinds` that are not there yet.
+    /// Installs the handlers of `kinds` that are not installed yet.
     pub(super) fn handle(&mut self, hub: &Hub, kinds: &[Kind]) -> io::Result<()> {
         for &kind in kinds {
             if mem::replace(&mut self.handled[kind as usize], true) {
                 continue;
             }
-            let handled = handle(kind, &hub.caught[kind as usize], &hub.bell);
+            let handled = handle(kind, &hub.caught[kind as usize], &hub.write_end);
             self.handled[kind as usize] = handled.is_ok();
             handled?;
         }
         Ok(())
     }
 
-    /// Counts what the handlers caught since this was done last; returns whom to wake.
+    /// Counts what the handlers caught since the last call; returns the wakers to wake.
     pub(super) fn count(&mut self, hub: &Hub) -> Vec<Waker> {
         let mut any = false;
         for (count, caught) in self.counts.iter_mut().zip(&hub.caught) {
@@ -138,7 +139,7 @@ impl State {
                 any = true;
             }
         }
-        if any { self.waiting.alarm() } else { Vec::new() }
+        if any { self.waiting.take_wakers() } else { Vec::new() }
     }
 
     pub(super) fn counted(&self, kinds: &[Kind]) -> u64 {
@@ -146,19 +147,18 @@ impl State {
     }
 }
 
-/// Installs a handler that sets `caught`, then rings `bell`: actions run in the order of
+/// Installs a handler that sets `caught`, then writes to `write_end`: actions run in the order of
 /// registration.
-fn handle(kind: Kind, caught: &Arc<AtomicBool>, bell: &UnixStream) -> io::Result<()> {
-    let bell = bell.try_clone()?;
+fn handle(kind: Kind, caught: &Arc<AtomicBool>, write_end: &UnixStream) -> io::Result<()> {
+    let write_end = write_end.try_clone()?;
     let flagging = flag::register(kind.number(), caught.clone())?;
-    pipe::register(kind.number(), bell).inspect_err(|_| {
+    pipe::register(kind.number(), write_end).inspect_err(|_| {
         unregister(flagging);
     })?;
     Ok(())
 }
 
-/// Wakes them all, also if one of those wakers, which are not ours, panics: the thread must live
-/// on.
+/// Wakes all of `waiting`, even if one of these foreign wakers panics.
 pub(super) fn wake(waiting: Vec<Waker>) {
     for waker in waiting {
         coro::waker::wake(waker);

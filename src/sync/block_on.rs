@@ -1,8 +1,7 @@
-//! A plain thread waits for a future, parked in the operating system meanwhile.
+//! Waits for a future on a plain thread, which is parked meanwhile.
 //!
-//! May call: `coro::current`. What must stay true: a wake-up that comes between the poll and the
-//! parking is not lost (the flag is set before the thread is unparked), and a parking that ends for
-//! no reason polls nothing.
+//! A wake between the poll and the parking is not lost, since the flag is set before the thread is
+//! unparked; a spurious unpark does not poll.
 
 use std::{
     future::Future,
@@ -17,7 +16,7 @@ use std::{
 
 use crate::coro::current;
 
-/// Panics if this thread runs a scheduler, which `call` would stop; `instead` is what to do.
+/// Panics if this thread runs a scheduler, which `call` would stop; the text recommends `instead`.
 #[track_caller]
 pub(super) fn check_thread(call: &str, instead: &str) {
     let scheduler = current::with(|_| ()).is_some();

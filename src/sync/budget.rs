@@ -1,39 +1,40 @@
-//! Spends the budget of a coroutine that always finds what it asks for, so that others run too.
+//! Spends the budget of a coroutine whose calls complete at once, so that other coroutines run too.
 //!
-//! With another thread at the far end, messages may come as fast as they are taken, and a coroutine
-//! that never has to wait would keep its scheduler for itself. So what completes at once spends
-//! from the budget that the scheduler gives a coroutine at each resume, as the verbs of sockets do.
-//! On other executors there is no budget, and nothing to do.
+//! A sender on another thread may send as fast as a coroutine receives, and a coroutine that never
+//! waits would keep its scheduler to itself. So a call that completes at once spends from the
+//! budget that the scheduler gives a coroutine at each resume, as the verbs of sockets do. Other
+//! executors have no budget; there this does nothing.
 
 use std::task::Waker;
 
 use super::mailbox::error::TrySendError;
 use crate::coro::current;
 
-/// What one future spends. It steps back once at most, so that an executor inside a coroutine,
+/// The budget check of one future. It yields at most once, so that an executor inside a coroutine,
 /// whose polls the budget does not count, cannot spin on it.
 #[derive(Default)]
 pub(super) struct Spending {
-    stepped_back: bool,
+    has_yielded: bool,
 }
 
 impl Spending {
-    /// Whether the future may complete now; if not, `waker` was woken and it is to return
-    /// `Pending`.
+    /// Tells whether the future may complete now; if not, it has woken `waker`, and the future must
+    /// return `Pending`.
     pub(super) fn may_complete(&mut self, waker: &Waker) -> bool {
         let spent = current::with(|engine| engine.spend()).unwrap_or(true);
-        if spent || self.stepped_back {
+        if spent || self.has_yielded {
             return true;
         }
-        self.stepped_back = true;
+        self.has_yielded = true;
         waker.wake_by_ref();
         false
     }
 }
 
-/// There was no room: whoever takes messages gets a turn before the next verb of this coroutine.
+/// After a full mailbox, spends the whole budget, so that the receiver can run before this
+/// coroutine's next verb.
 #[cold]
-pub(super) fn no_room<T>(error: &TrySendError<T>) {
+pub(super) fn yield_if_full<T>(error: &TrySendError<T>) {
     if matches!(error, TrySendError::Full(_)) {
         current::with(|engine| engine.exhaust());
     }
@@ -45,7 +46,7 @@ mod tests {
 
     use crate::sync::mailbox;
 
-    /// Runs `first` beside a coroutine that asks to run once.
+    /// Tells whether another ready coroutine runs before `first` ends.
     fn lets_others_run(first: impl Future<Output = ()>) -> bool {
         let ran = Rc::new(Cell::new(false));
         let mark = ran.clone();

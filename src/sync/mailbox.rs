@@ -1,8 +1,8 @@
 //! A bounded queue of messages between coroutines and threads.
 //!
-//! Here are the two ends; `mailbox/future.rs` has what they wait with, `mailbox/shared.rs` the one
-//! lock between them, `mailbox/state.rs` what is behind it and the rules, `mailbox/error.rs` what
-//! they answer. A message costs one lock on each side; an end that must wait takes it once more.
+//! This file has the two ends; `mailbox/future.rs` has their futures, `mailbox/shared.rs` the lock,
+//! `mailbox/state.rs` the state behind it and its rules, `mailbox/error.rs` the errors. A message
+//! takes the lock once on each side; an end that must wait takes it once more.
 
 use std::fmt;
 
@@ -57,11 +57,11 @@ pub use self::{
 /// ```
 ///
 /// # Panics
-/// If `capacity` is 0: a message needs room to wait in.
+/// If `capacity` is 0.
 ///
 /// # Platform
-/// A child made by fork(2) makes mailboxes of its own. One that it has inherited may be dropped
-/// there and not used: a thread of the parent's may have been in the middle of it.
+/// A child made by fork(2) can make mailboxes. One that it has inherited may be dropped there but
+/// not used: a thread of the parent may have held its lock.
 pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a mailbox needs room for one message at least: its capacity is 0");
     let state = Mutex::new(State::new(capacity));
@@ -71,23 +71,24 @@ pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (Sender { shared: shared.clone() }, Receiver { shared })
 }
 
-/// The end of a mailbox that messages go in; clones of it send to the same receiver.
+/// The sending end of a mailbox; clones of it send to the same receiver.
 ///
-/// When the last one is dropped, the receiver gets what is queued and then `None`.
+/// After the last one is dropped, the receiver gets what is queued and then `None`.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The end of a mailbox that messages come out of.
+/// The receiving end of a mailbox.
 ///
 /// When it is dropped, the mailbox is closed and what is queued is dropped. Several coroutines may
-/// receive by one reference; each message goes to one of them.
+/// receive through a shared reference; each message goes to one of them.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
-    /// Sends `value`, waiting for room; who waits first is served first.
+    /// Sends `value`, waiting while the mailbox is full; senders are served in the order in which
+    /// they began to wait.
     ///
     /// # Example
     /// ```
@@ -96,7 +97,7 @@ impl<T> Sender<T> {
     /// asyncoro::run(async {
     ///     let (sender, receiver) = mailbox(1);
     ///     asyncoro::spawn(async move {
-    ///         assert_eq!(receiver.receive().await, Some(1)); // makes room for the second
+    ///         assert_eq!(receiver.receive().await, Some(1)); // makes space for the second
     ///         receiver.close();
     ///     });
     ///     sender.send(1).await.unwrap();
@@ -110,20 +111,19 @@ impl<T> Sender<T> {
     /// while this waits.
     ///
     /// # Cancel
-    /// Dropped while it waits for room, it withdraws the value, which is dropped with it, and the
-    /// next in line moves up; once there was room the value is sent, whether or not this was polled
-    /// again.
+    /// Dropping it while it waits withdraws and drops the value, and the next waiting sender moves
+    /// up. Once the receiver has made space the value is sent, whether or not this is polled again.
     pub fn send(&self, value: T) -> Sending<'_, T> {
         Sending::new(&self.shared, value)
     }
 
-    /// Sends `value` if there is room now.
+    /// Sends `value` if the mailbox is not full.
     ///
-    /// A coroutine whose verbs find what they ask for completes up to 128 of them before the others
-    /// have their turn, and this is no verb: with less capacity, one that sends a message after
-    /// each can find a mailbox full whose receiver is healthy and had no turn yet. So give it room
-    /// for 128 and more, or count it as slow only if it is still full after `yield_now().await`.
-    /// After `Full` the coroutine's next verb lets the others go first.
+    /// A coroutine may complete up to 128 verbs before other coroutines run, and this call does not
+    /// count as one. If it sends a message after each verb, a mailbox of a smaller capacity can be
+    /// full only because its receiver has not run yet. So use a capacity of 128 or more, or treat
+    /// the receiver as slow only if the mailbox is still full after `yield_now().await`. After
+    /// `Full` the coroutine's next verb lets others run first.
     ///
     /// # Example
     /// ```
@@ -137,22 +137,23 @@ impl<T> Sender<T> {
     /// ```
     ///
     /// # Errors
-    /// [`TrySendError::Full`] when there is no room, [`TrySendError::Closed`] when the receiver is
-    /// gone or has closed the mailbox; both give the value back.
+    /// [`TrySendError::Full`] when the mailbox is full, [`TrySendError::Closed`] when the receiver
+    /// is gone or has closed it; both return the value.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         match self.shared.locked(|state| state.push(value)) {
             Ok(receiver) => wake(receiver),
             Err(error) => {
-                budget::no_room(&error);
+                budget::yield_if_full(&error);
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Whether nothing can be sent any more: the receiver is gone or has closed the mailbox.
+    /// Tells whether the receiver is gone or has closed the mailbox, so that nothing can be sent
+    /// any more.
     ///
-    /// `false` may be old: only sending tells for certain.
+    /// `false` may be outdated by the time it returns: only sending tells for certain.
     ///
     /// ```
     /// let (sender, receiver) = asyncoro::sync::mailbox::<u8>(1);
@@ -164,7 +165,7 @@ impl<T> Sender<T> {
         self.shared.locked(|state| state.is_closed())
     }
 
-    /// Sends `value` from a plain thread, which sleeps until there is room.
+    /// Sends `value` from a plain thread, which sleeps while the mailbox is full.
     ///
     /// # Example
     /// ```
@@ -188,7 +189,7 @@ impl<T> Sender<T> {
     /// As [`send`](Self::send).
     ///
     /// # Panics
-    /// On a thread that runs a scheduler, all of whose coroutines it would stop: `send` there.
+    /// On a thread that runs a scheduler, since it would stop all its coroutines; use `send` there.
     #[track_caller]
     pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
         check_thread("send_blocking", "send(..).await");
@@ -201,10 +202,10 @@ impl<T> Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Takes the next message, waiting for one; `None` when none will come any more.
+    /// Takes the next message, waiting for one; `None` when no more will come.
     ///
-    /// That is when all senders are gone or the mailbox was [closed](Self::close), after what was
-    /// queued has been taken.
+    /// No more will come once all senders are gone or the mailbox was [closed](Self::close), and
+    /// everything queued was taken.
     ///
     /// # Example
     /// ```
@@ -218,7 +219,7 @@ impl<T> Receiver<T> {
     /// ```
     ///
     /// # Cancel
-    /// Dropped, it has taken nothing; if it had been woken for a message, the next one who waits is
+    /// Dropping it takes no message; if it had been woken for one, the next waiting receiver is
     /// woken for it.
     pub fn receive(&self) -> Receiving<'_, T> {
         Receiving::new(&self.shared)
@@ -239,8 +240,8 @@ impl<T> Receiver<T> {
     /// ```
     ///
     /// # Errors
-    /// [`TryReceiveError::Empty`] when nothing is queued, [`TryReceiveError::Closed`] when moreover
-    /// nothing will come any more.
+    /// [`TryReceiveError::Empty`] when nothing is queued, [`TryReceiveError::Closed`] when nothing
+    /// is queued and no more will come.
     pub fn try_receive(&self) -> Result<T, TryReceiveError> {
         let Taken { value, accepted } = self.shared.locked(State::take)?;
         wake(accepted);
@@ -258,7 +259,8 @@ impl<T> Receiver<T> {
     /// ```
     ///
     /// # Panics
-    /// On a thread that runs a scheduler, all of whose coroutines it would stop: `receive` there.
+    /// On a thread that runs a scheduler, since it would stop all its coroutines; use `receive`
+    /// there.
     #[track_caller]
     pub fn receive_blocking(&self) -> Option<T> {
         check_thread("receive_blocking", "receive().await");
@@ -269,10 +271,9 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Closes the mailbox: nothing more is sent, and what is queued can still be received.
+    /// Closes the mailbox: nothing more can be sent, and what is queued can still be received.
     ///
-    /// Whoever waits is woken: senders get their messages back as errors, receivers take what is
-    /// left.
+    /// Waiting senders get their messages back as errors; waiting receivers take what is left.
     ///
     /// # Example
     /// ```
@@ -289,7 +290,7 @@ impl<T> Receiver<T> {
         wake(self.shared.locked(State::close));
     }
 
-    /// Messages queued now; those of senders that wait for room are not among them.
+    /// Returns how many messages are queued; those of waiting senders do not count.
     ///
     /// ```
     /// let (sender, receiver) = asyncoro::sync::mailbox(2);
@@ -300,12 +301,12 @@ impl<T> Receiver<T> {
         self.shared.locked(|state| state.queue.len())
     }
 
-    /// Whether no message is queued now.
+    /// Tells whether no message is queued.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Messages that can be queued.
+    /// Returns how many messages can be queued.
     pub fn capacity(&self) -> usize {
         self.shared.capacity
     }

@@ -1,4 +1,4 @@
-//! A client's configuration.
+//! A client's configuration: the methods of [`ClientTls`].
 
 use std::{
     fmt, io,
@@ -25,11 +25,11 @@ use super::{
 };
 use crate::error::{invalid_data, invalid_input};
 
-/// How a client speaks TLS; [`Tls::client`](crate::Tls::client) begins one.
+/// The TLS configuration of a client; [`Tls::client`](crate::Tls::client) begins one.
 ///
-/// A server is verified: its certificate must lead to a root we trust, be for the name we asked
-/// for, and be valid today. Clones share the configuration, and with it the sessions that can be
-/// resumed; each method here begins a new one.
+/// The client verifies the server: its certificate must lead to a trusted root, be for the name
+/// that was asked for, and be valid now. Clones share the configuration, and with it the sessions
+/// that can be resumed; each method returns a new one.
 ///
 /// ```no_run
 /// use asyncoro::{Tls, TlsVersion};
@@ -83,9 +83,9 @@ impl ClientTls {
 
     /// Trusts the certificates in a PEM file, instead of the system's roots.
     ///
-    /// Can be called several times. A server's certificate that is itself in the file, byte for
-    /// byte, is pinned: it is accepted for any name and without a chain, while it is valid. So the
-    /// self-signed certificate of `openssl req -x509` works by giving its file here. Every other
+    /// It can be called several times. A server's certificate that is itself in the file, byte for
+    /// byte, is pinned: it is accepted for any name and without a chain, while it is valid. So a
+    /// self-signed certificate of `openssl req -x509` works if its file is given here. Every other
     /// certificate in the file is an authority, whether it is a root or not.
     ///
     /// ```no_run
@@ -103,7 +103,7 @@ impl ClientTls {
         Ok(self.change(|settings| settings.authorities.push(authorities)))
     }
 
-    /// The same as [`ca_file`](Self::ca_file) with PEM in memory.
+    /// Does what [`ca_file`](Self::ca_file) does, with PEM in memory.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -122,10 +122,10 @@ impl ClientTls {
 
     /// Trusts the system's roots as well as the certificates that are given.
     ///
-    /// They are what is trusted if none are given, so this is for use with
-    /// [`ca_file`](Self::ca_file). The environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` go before
-    /// the system's own places. They are read once per process, when the first connection needs
-    /// them.
+    /// They are trusted anyway if no certificates are given, so this is for use with
+    /// [`ca_file`](Self::ca_file). The environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR`
+    /// replace the system's own locations. The roots are read once per process, by the first
+    /// connection that needs them.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -137,7 +137,7 @@ impl ClientTls {
         self.change(|settings| settings.system_roots = true)
     }
 
-    /// Shows a certificate of our own to a server that asks for one, from PEM files.
+    /// Sets the certificate, from PEM files, to show to a server that asks for one.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -154,7 +154,7 @@ impl ClientTls {
         Ok(self.change(|settings| settings.identity = Some(identity)))
     }
 
-    /// The same as [`certificate`](Self::certificate) with PEM in memory.
+    /// Does what [`certificate`](Self::certificate) does, with PEM in memory.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -171,7 +171,7 @@ impl ClientTls {
         Ok(self.change(|settings| settings.identity = Some(identity)))
     }
 
-    /// Offers these application protocols ([RFC 7301]), the best first.
+    /// Offers these application protocols ([RFC 7301]), in order of preference.
     ///
     /// A name has 1 to 255 bytes; another length is an error (`InvalidInput`) when a connection is
     /// made.
@@ -188,7 +188,7 @@ impl ClientTls {
         self.change(|settings| settings.alpn = alpn_names(protocols))
     }
 
-    /// Speaks only these versions.
+    /// Restricts the versions of TLS to these.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -198,13 +198,14 @@ impl ClientTls {
     /// ```
     ///
     /// # Errors
-    /// `InvalidInput` if there are none.
+    /// `InvalidInput` if `versions` is empty.
     pub fn versions(self, versions: &[TlsVersion]) -> io::Result<Self> {
         let versions = Versions::new(versions)?;
         Ok(self.change(|settings| settings.versions = versions))
     }
 
-    /// The name to ask for and to verify, instead of the host that is connected to.
+    /// Sets the server name to ask for and to verify, instead of the host that the client connects
+    /// to.
     ///
     /// A DNS name is sent to the server (SNI), an IP address is not.
     ///
@@ -228,7 +229,7 @@ impl ClientTls {
         Ok(self.change(|settings| settings.name = Some(parsed)))
     }
 
-    /// How long a handshake may take; 10 s if not set.
+    /// Sets how long a handshake may take; the default is 10 s.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -241,8 +242,8 @@ impl ClientTls {
         self.change(|settings| settings.timeout = timeout)
     }
 
-    /// Whether sessions are remembered and resumed, which saves a server's certificate and its
-    /// verification; they are, unless set otherwise.
+    /// Sets whether sessions are remembered and resumed, which saves sending and verifying
+    /// certificates; the default is `true`.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -254,11 +255,12 @@ impl ClientTls {
         self.change(|settings| settings.resumption = resume)
     }
 
-    /// Accepts any certificate of any server: whoever stands between can read and change all.
+    /// Accepts any certificate of any server, so that anyone between client and server can read and
+    /// change everything.
     ///
-    /// Chain, name and dates are not looked at. That the server has the key of the certificate it
-    /// shows is still verified. For experiments; a self-signed certificate is better given to
-    /// [`ca_file`](Self::ca_file).
+    /// Chain, name and dates are not checked. It is still verified that the server has the key of
+    /// the certificate it shows. This is for experiments; give a self-signed certificate to
+    /// [`ca_file`](Self::ca_file) instead.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {

@@ -1,9 +1,9 @@
-//! What a server and a client have in common unless their owner says otherwise.
+//! Defaults of servers and clients.
 
 use std::time::Duration;
 
-/// Time for a handshake.
+/// How long a handshake may take.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sessions that are remembered, so that they can be resumed.
+/// How many sessions are remembered for resumption.
 pub(super) const REMEMBERED_SESSIONS: usize = 256;

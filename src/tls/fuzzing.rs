@@ -1,9 +1,9 @@
-//! A session that hears what a peer should not say: the work of the fuzz target `session`, which
-//! the unit tests do on its seeds.
+//! Feeds a session with malformed and changed records, for the fuzz target `session`; the unit
+//! tests do so with its seeds.
 //!
-//! [`Ends::feed`] makes of some bytes who we are, who the peer is and what it does. The peer is a
-//! liar from the first byte on or after an honest handshake (its bytes stand in the input), or an
-//! honest one whose bytes somebody changes on their way. What must hold stands in [`Fed::hear`].
+//! [`Ends::feed`] derives from its input which side the session under test is on, how it is
+//! configured, and what the peer sends: bytes from the input, from the start or after a proper
+//! handshake, or proper records that are changed on their way. [`Fed::pull`] checks the invariants.
 
 use std::io;
 
@@ -15,18 +15,18 @@ use super::{
     version::TlsVersion,
 };
 
-/// What both ends are configured with; made once.
+/// The configurations of both ends; made once.
 pub struct Ends {
-    /// By version, then without and with a certificate of the client.
+    /// Indexed by version, then by whether the client has a certificate.
     servers: [[Tls; 2]; 2],
     clients: [[Tls; 2]; 2],
 }
 
-/// What the first byte of an input chooses.
+/// The first byte of an input, a set of bits.
 #[derive(Clone, Copy)]
 struct Choice(u8);
 
-/// The bits of the first byte.
+/// The bits of [`Choice`].
 pub(super) const SERVER: u8 = 1;
 pub(super) const TLS12: u8 = 2;
 pub(super) const AFTER_HANDSHAKE: u8 = 4;
@@ -34,8 +34,8 @@ pub(super) const CHANGED: u8 = 8;
 pub(super) const CERTIFICATE: u8 = 16;
 
 impl Ends {
-    /// A server of the name `localhost`, which is trusted by its own certificate, and so is the
-    /// client that shows the same one.
+    /// Makes servers named `localhost`, whose certificate is pinned by clients, and clients that
+    /// show the same certificate.
     ///
     /// # Errors
     /// Those of a server's configuration.
@@ -49,7 +49,7 @@ impl Ends {
         let client = |version, shows| {
             let client = Tls::client()?.ca_from_pem(chain)?.versions(&[version])?;
             let client = if shows { client.certificate_from_pem(chain, key)? } else { client };
-            // Each handshake is a whole one, so an input does the same each time.
+            // Each handshake is a full one, so that an input always does the same.
             let client = client.session_resumption(false).server_name("localhost")?;
             io::Result::Ok(Tls::from(client.alpn(["two"])))
         };
@@ -66,28 +66,28 @@ impl Ends {
         })
     }
 
-    /// Does what the bytes say: the choice, the sizes of the pieces, then what the peer says or how
-    /// what it says is changed.
+    /// Interprets `input`: the choice, the size of the pieces, then the peer's bytes, or how its
+    /// bytes are changed.
     ///
     /// # Panics
-    /// If the session breaks one of its promises.
+    /// If the session breaks an invariant.
     pub fn feed(&self, input: &[u8]) {
         let [choice, sizes, rest @ ..] = input else { return };
         let choice = Choice(*choice);
         let (ours, theirs) = self.sessions(choice);
         let mut fed = Fed::new(ours, *sizes);
         match (choice.is(AFTER_HANDSHAKE), choice.is(CHANGED)) {
-            (false, false) => fed.hear(rest),
+            (false, false) => fed.receive(rest),
             (true, false) => {
                 Honest::new(theirs).shake(&mut fed, &mut Changes(&[]));
-                fed.must_be_shaken();
-                fed.hear(rest);
+                fed.assert_handshake_done();
+                fed.receive(rest);
             }
             (false, true) => Honest::new(theirs).converse(&mut fed, &mut Changes(rest)),
             (true, true) => {
                 let mut peer = Honest::new(theirs);
                 peer.shake(&mut fed, &mut Changes(&[]));
-                fed.must_be_shaken();
+                fed.assert_handshake_done();
                 peer.converse(&mut fed, &mut Changes(rest));
             }
         }
@@ -104,8 +104,8 @@ impl Ends {
         if choice.is(SERVER) { (server, client) } else { (client, server) }
     }
 
-    /// What an honest peer says at first to an end that was chosen so: a client at once, a server
-    /// when it has heard a client.
+    /// Returns the first flight of a proper peer of the end that `choice` describes: a client's
+    /// ClientHello, or a server's reply to one.
     #[cfg(test)]
     pub(super) fn first_flight(&self, choice: u8) -> Vec<u8> {
         let (mut ours, mut theirs) = self.sessions(Choice(choice));
@@ -122,20 +122,20 @@ impl Choice {
     }
 }
 
-/// The session under test and what it was told, as a channel has it.
+/// The session under test and its buffers, as a channel has them.
 struct Fed {
     session: Session,
-    /// Came and was not used.
+    /// Bytes received and not used yet.
     pending: Vec<u8>,
-    /// For the peer.
+    /// Bytes to send to the peer.
     answer: Vec<u8>,
-    /// Bytes of all that came, of what was said in it, of what was answered.
-    came: usize,
-    said: usize,
+    /// Bytes received, of plaintext in them, and answered, in total.
+    received: usize,
+    plaintext: usize,
     answered: usize,
-    /// In words: not all of rustls's errors are equal to themselves.
+    /// As text, since not all of rustls's errors equal themselves.
     failure: Option<String>,
-    /// Bytes of a piece.
+    /// The size of a piece, in bytes.
     piece: usize,
 }
 
@@ -143,37 +143,44 @@ impl Fed {
     fn new(session: Session, sizes: u8) -> Fed {
         let piece = if sizes == 0 { SEALED } else { usize::from(sizes) * usize::from(sizes) };
         let (pending, answer, failure) = (Vec::new(), Vec::new(), None);
-        let (came, said, answered) = (0, 0, 0);
-        let mut fed = Fed { session, pending, answer, came, said, answered, failure, piece };
+        let (received, plaintext, answered) = (0, 0, 0);
+        let mut fed =
+            Fed { session, pending, answer, received, plaintext, answered, failure, piece };
         fed.pull();
         fed
     }
 
-    /// Hears all of `bytes`, piece by piece, as far as a channel has room for what is not used.
-    fn hear(&mut self, bytes: &[u8]) {
+    /// Receives `bytes`, piece by piece; drops what a channel has no space for.
+    fn receive(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(self.piece) {
-            let room = SEALED - self.pending.len();
-            let piece = &piece[..piece.len().min(room)];
-            self.came += piece.len();
+            let space = SEALED - self.pending.len();
+            let piece = &piece[..piece.len().min(space)];
+            self.received += piece.len();
             self.pending.extend_from_slice(piece);
             self.pull();
         }
     }
 
     fn pull(&mut self) {
-        let (before, mut said) = (self.answer.len(), 0);
+        let (before, mut plaintext) = (self.answer.len(), 0);
         let pulled = self
             .session
-            .pull(&mut self.pending, &mut self.answer, &mut |bytes| said += bytes.len());
-        self.said += said;
+            .pull(&mut self.pending, &mut self.answer, &mut |bytes| plaintext += bytes.len());
+        self.plaintext += plaintext;
         self.answered += self.answer.len() - before;
-        // What is said was sent, and no answer is longer than a handshake and what called for it.
-        assert!(self.said <= self.came, "{} bytes said in {}", self.said, self.came);
-        assert!(self.answered <= RECORD + 4 * self.came, "{} bytes answered", self.answered);
+        // There is no more plaintext than records, and the answers are bounded by a handshake and
+        // the input.
+        assert!(
+            self.plaintext <= self.received,
+            "{} bytes of plaintext in {}",
+            self.plaintext,
+            self.received
+        );
+        assert!(self.answered <= RECORD + 4 * self.received, "{} bytes answered", self.answered);
         if let Some(failure) = &self.failure {
             let again = pulled.as_ref().err().map(Error::to_string);
             assert_eq!(again.as_ref(), Some(failure), "a failure is for good");
-            assert_eq!((said, self.answer.len()), (0, before), "nothing comes after it");
+            assert_eq!((plaintext, self.answer.len()), (0, before), "nothing comes after it");
         }
         match pulled {
             Ok(used) => {
@@ -189,11 +196,11 @@ impl Fed {
         self.session.check().err().map(|error| error.to_string())
     }
 
-    fn must_be_shaken(&self) {
+    fn assert_handshake_done(&self) {
         assert_eq!((&self.failure, self.session.is_handshaking()), (&None, false));
     }
 
-    /// What verbs do with the session whatever was heard.
+    /// Does what verbs do with a session in any state.
     fn end(&mut self) {
         let mut sealed = vec![0; SEALED];
         let is_open = self.failure.is_none() && !self.session.is_handshaking();
@@ -203,14 +210,14 @@ impl Fed {
         let before = self.answer.len();
         self.session.close(&mut self.pending, &mut self.answer);
         self.session.close(&mut self.pending, &mut self.answer);
-        assert_eq!(self.answer.len() > before, is_open, "close_notify is said once, if at all");
+        assert_eq!(self.answer.len() > before, is_open, "close_notify is made once, if at all");
         self.answered += self.answer.len() - before;
         let _ = (self.session.alpn(), self.session.version(), self.session.is_resumed());
         let _ = (self.session.peer_certificates(), self.session.asked_name());
     }
 }
 
-/// A peer that does as it should.
+/// A peer that follows the protocol.
 struct Honest(Session);
 
 impl Honest {
@@ -218,41 +225,41 @@ impl Honest {
         Honest(session)
     }
 
-    /// Shakes hands; the peer's bytes are changed on their way.
+    /// Does the handshake; `changes` are applied to the peer's bytes.
     fn shake(&mut self, fed: &mut Fed, changes: &mut Changes<'_>) {
-        // Each flight is one time round; there are no more than these.
+        // One flight per round.
         for _ in 0..FLIGHTS {
-            let mut heard = std::mem::take(&mut fed.answer);
-            let mut says = Vec::new();
-            // It may be told an alert, and be at its end.
-            let _ = self.0.pull(&mut heard, &mut says, &mut |_| {});
-            if says.is_empty() && heard.is_empty() {
+            let mut input = std::mem::take(&mut fed.answer);
+            let mut output = Vec::new();
+            // It may receive an alert, which ends it.
+            let _ = self.0.pull(&mut input, &mut output, &mut |_| {});
+            if output.is_empty() && input.is_empty() {
                 return;
             }
-            fed.hear(&changes.of(says));
+            fed.receive(&changes.of(output));
         }
     }
 
-    /// Shakes hands unless that was done, says a little, a little more, and goodbye.
+    /// Does the handshake unless that was done, sends some plaintext, then close_notify.
     fn converse(&mut self, fed: &mut Fed, changes: &mut Changes<'_>) {
         self.shake(fed, changes);
         for length in [64, 2 * RECORD.min(PLAIN / 2), 0, 1] {
             let mut sealed = vec![0; SEALED];
             if let Ok(written) = self.0.seal(&mut [], &vec![b'!'; length], &mut sealed) {
                 sealed.truncate(written);
-                fed.hear(&changes.of(sealed));
+                fed.receive(&changes.of(sealed));
             }
         }
-        let mut goodbye = Vec::new();
-        self.0.close(&mut [], &mut goodbye);
-        fed.hear(&changes.of(goodbye));
+        let mut close_notify = Vec::new();
+        self.0.close(&mut [], &mut close_notify);
+        fed.receive(&changes.of(close_notify));
     }
 }
 
-/// Most flights of a handshake, either way.
+/// The most flights of a handshake, in each direction.
 const FLIGHTS: usize = 6;
 
-/// What happens to bytes on their way, four bytes for each change: what and where.
+/// Changes to bytes on their way, encoded in four bytes each: kind, place and value.
 struct Changes<'a>(&'a [u8]);
 
 impl Changes<'_> {
@@ -263,14 +270,14 @@ impl Changes<'_> {
             let (place, value) = (place.min(bytes.len()), *value);
             let end = (place + 1 + usize::from(value)).min(bytes.len());
             match kind % 7 {
-                // These bytes are as they are to be; what is left is for the next.
+                // No more changes to these bytes; the rest is for the next ones.
                 0 => break,
                 1 => bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= value),
                 2 => bytes.truncate(place),
                 3 => drop(bytes.drain(place..end)),
                 4 => bytes.extend_from_within(place..end),
                 5 => bytes.insert(place, value),
-                // A record again.
+                // Repeats a record.
                 _ => bytes.extend_from_within(..place),
             }
         }

@@ -1,4 +1,4 @@
-//! Who we are: a certificate chain with its private key, and where both came from.
+//! A certificate chain with its private key, and the files that they came from.
 
 use std::{
     fmt, io,
@@ -18,11 +18,11 @@ use super::{pem, provider::provider};
 use crate::error::context;
 use crate::error::invalid_data;
 
-/// A chain and the key that fits it.
+/// A certificate chain and its private key.
 #[derive(Clone)]
 pub(super) struct Identity {
     pub(super) certified: Arc<CertifiedKey>,
-    /// The DNS names the first certificate is for, lower case.
+    /// The DNS names of the first certificate, in lower case.
     pub(super) names: Vec<String>,
     /// The files of chain and key, unless they were given as bytes.
     files: Option<(PathBuf, PathBuf)>,
@@ -42,8 +42,8 @@ impl Identity {
         Identity::new(verb, (chain, &"the chain given as bytes"), (key, &"the key given as bytes"))
     }
 
-    /// The same from its files as they are now; bytes stay as they were given.
-    pub(super) fn again(&self, verb: &'static str) -> io::Result<Identity> {
+    /// Reads the files read_again; what was given as bytes stays.
+    pub(super) fn read_again(&self, verb: &'static str) -> io::Result<Identity> {
         match &self.files {
             Some((chain, key)) => Identity::from_files(verb, chain, key),
             None => Ok(self.clone()),
@@ -76,7 +76,7 @@ impl Identity {
     }
 }
 
-/// The DNS names that `certificate` is for, lower case.
+/// Returns the DNS names of `certificate`, in lower case.
 fn names_of(certificate: &CertificateDer<'_>) -> io::Result<Vec<String>> {
     let parsed = Certificate::from_der(certificate).map_err(unreadable)?;
     let names = parsed.tbs_certificate.get::<SubjectAltName>().map_err(unreadable)?;

@@ -1,38 +1,32 @@
-//! Configuration of TLS 1.3 and 1.2: who we are, whom we trust, what we speak.
+//! Configuration of TLS 1.3 and 1.2: certificates, trust, protocols.
 //!
 //! [`Tls::server`] begins a server's configuration, [`Tls::client`] a client's. Both are values:
-//! each method takes one and gives one back, clones share it, and sockets take it as
-//! `impl Into<Tls>`. Nothing here touches a socket or waits; files are read where a method that
-//! names them is called, and again by [`ServerTls::reload`]. What rustls wants is built once for
-//! each value, when its first connection asks, so that session tickets and remembered sessions
-//! serve all connections made with it. rustls's process-wide provider is neither used nor set.
+//! each method takes one and returns a new one, clones share it, and sockets take it as `impl
+//! Into<Tls>`. Nothing here touches a socket or waits; a method that names files reads them at
+//! once, and [`ServerTls::reload`] reads them again. rustls's configuration is built once for each
+//! value, by its first connection, so that session tickets and remembered sessions serve all its
+//! connections. rustls's process-wide provider is neither used nor set.
 //!
 //! # Defaults, and why
 //!
-//! - **TLS 1.2 and 1.3.** 1.0 and 1.1 are forbidden ([RFC 8996]), and rustls has no code for them.
-//!   1.2 stays because many peers have nothing newer, and rustls's 1.2 has forward secrecy and
-//!   authenticated encryption only.
-//! - **rustls's cipher suites and groups**, in its order: whoever writes the ciphers knows best
-//!   when one has to go. ring makes them, or aws-lc-rs with the feature of that name.
+//! - **TLS 1.2 and 1.3.** 1.0 and 1.1 are forbidden ([RFC 8996]), and rustls does not implement
+//!   them. 1.2 stays because many peers have nothing newer, and rustls's 1.2 has only suites with
+//!   forward secrecy and authenticated encryption.
+//! - **rustls's cipher suites and groups**, in its order: its authors know best when one must be
+//!   removed. ring implements them, or aws-lc-rs with the feature of that name.
 //! - **A client always verifies** chain, name and dates, against the system's roots if none are
 //!   given. Only [`ClientTls::danger_accept_any_certificate`] turns that off.
 //! - **A server asks for no client certificate**, since few clients have one.
 //! - **Two session tickets** after a TLS 1.3 handshake: clients use a ticket once, and two allow
-//!   for two connections at a time. Their keys are replaced every 6 hours, so a ticket lives 12 at
-//!   most and stolen keys open little. They are in memory: a restart forgets them.
+//!   for two connections at a time. Their keys are replaced every 6 hours, so a ticket is valid for
+//!   12 at most and a stolen key decrypts little. The keys are in memory: a restart loses them.
 //! - **256 sessions are remembered**, by a client for its servers, and by a server for TLS 1.2
-//!   clients that take no tickets. It bounds the memory; the oldest go first.
-//! - **No early data** (0-RTT): it can be replayed, and no verb of a socket can tell it apart.
-//! - **10 seconds for a handshake**: three round trips over a bad link with retransmissions fit, a
-//!   silent peer does not stay.
-//! - **256 handshakes at once** on an asynchronous listener: it bounds what strangers cost before
-//!   they have shown anything.
-//!
-//! # Where to read next
-//!
-//! `server.rs` and `client.rs` hold the methods, `server/` what they fill in; `identity.rs` a chain
-//! and its key, `names.rs` the choice among them; `trust.rs` what we verify against, `verify.rs`
-//! how; `pem.rs` reads files.
+//!   clients that take no tickets. This bounds the memory; the oldest are forgotten first.
+//! - **No early data** (0-RTT): it can be replayed, and no verb of a socket could distinguish it.
+//! - **10 seconds for a handshake**: enough for three round trips with retransmissions over a bad
+//!   link, and silent peers are dropped.
+//! - **256 handshakes at once** on an asynchronous listener: this bounds what unauthenticated peers
+//!   can cost.
 //!
 //! [RFC 8996]: https://www.rfc-editor.org/rfc/rfc8996
 
@@ -65,10 +59,11 @@ pub use client::ClientTls;
 pub use server::ServerTls;
 pub use version::TlsVersion;
 
-/// How a socket speaks TLS: the configuration of a server or of a client.
+/// The TLS configuration of a server or of a client.
 ///
-/// It is where both begin, and what sockets take: a [`ServerTls`] or a [`ClientTls`], or a
-/// reference to one, converts into it. A clone is cheap and shares everything.
+/// [`Tls::server`] and [`Tls::client`] begin one. Sockets take `impl Into<Tls>`: a [`ServerTls`] or
+/// a [`ClientTls`], or a reference to one, converts into it. A clone is cheap and shares
+/// everything.
 ///
 /// ```no_run
 /// use asyncoro::Tls;
@@ -90,12 +85,12 @@ enum Side {
 }
 
 impl Tls {
-    /// A server's configuration, with its certificate chain and private key from PEM files.
+    /// Begins a server's configuration, with its certificate chain and private key from PEM files.
     ///
     /// The chain has the server's own certificate first, then those that lead to a root; the root
-    /// itself may be left out. The key is PKCS#8, PKCS#1 or SEC1, not encrypted. It may stand in
-    /// the same file: give its path twice. An expired certificate is accepted here; clients will
-    /// refuse it.
+    /// itself may be left out. The key is PKCS#8, PKCS#1 or SEC1, not encrypted. It may be in the
+    /// same file: give its path twice. An expired certificate is accepted here; clients will refuse
+    /// it.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -112,7 +107,8 @@ impl Tls {
         ServerTls::from_files(chain.as_ref(), key.as_ref())
     }
 
-    /// A server's configuration, with its certificate chain and private key as PEM in memory.
+    /// Begins a server's configuration, with its certificate chain and private key as PEM in
+    /// memory.
     ///
     /// ```
     /// let error = asyncoro::Tls::server_from_pem(b"no PEM", b"nor here").unwrap_err();
@@ -125,7 +121,7 @@ impl Tls {
         ServerTls::from_pem(chain, key)
     }
 
-    /// A client's configuration: it verifies servers against the system's roots.
+    /// Begins a client's configuration, which verifies servers against the system's roots.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -135,13 +131,13 @@ impl Tls {
     /// ```
     ///
     /// # Errors
-    /// None today. The system's roots are read with the first connection that needs them.
+    /// None today. The system's roots are read by the first connection that needs them.
     pub fn client() -> io::Result<ClientTls> {
         Ok(ClientTls::new())
     }
 
-    /// What a server's new session takes. Ask for each handshake anew: a reload of the client
-    /// authorities makes a new one.
+    /// Returns rustls's configuration for a server's session. Call it for each handshake: a reload
+    /// of the client authorities makes a new one.
     pub(crate) fn server_config(&self) -> io::Result<Arc<rustls::ServerConfig>> {
         match &self.0 {
             Side::Server(server) => server.config(),
@@ -152,7 +148,7 @@ impl Tls {
         }
     }
 
-    /// What a client's new session takes.
+    /// Returns rustls's configuration for a client's session.
     pub(crate) fn client_config(&self) -> io::Result<Arc<rustls::ClientConfig>> {
         match &self.0 {
             Side::Client(client) => client.config(),
@@ -163,7 +159,7 @@ impl Tls {
         }
     }
 
-    /// The server's name that a client has set, instead of the host it connects to.
+    /// Returns the server name that a client has set to replace the host it connects to.
     pub(crate) fn name(&self) -> Option<&ServerName<'static>> {
         match &self.0 {
             Side::Client(client) => client.name(),
@@ -171,8 +167,7 @@ impl Tls {
         }
     }
 
-    /// A session that begins: a server's, or that of a client of `host`, unless another name was
-    /// set.
+    /// Begins a session: a server's, or a client's with `host`, unless another name was set.
     pub(crate) fn session(&self, host: Option<&str>) -> io::Result<Session> {
         if self.is_server() {
             return Session::server(self.server_config()?).map_err(invalid_data);
@@ -194,7 +189,7 @@ impl Tls {
         matches!(self.0, Side::Server(_))
     }
 
-    /// How long a handshake may take, from its first byte to its last.
+    /// Returns how long a handshake may take, from its first byte to its last.
     pub(crate) fn handshake_timeout(&self) -> Duration {
         match &self.0 {
             Side::Server(server) => server.timeout(),
@@ -202,7 +197,7 @@ impl Tls {
         }
     }
 
-    /// How many handshakes a listener has in progress at once; for a client, 1.
+    /// Returns how many handshakes a listener may have in progress at once; 1 for a client.
     pub(crate) fn handshakes(&self) -> usize {
         match &self.0 {
             Side::Server(server) => server.max_handshakes(),

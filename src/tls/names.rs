@@ -1,9 +1,9 @@
-//! Which of its certificates a server shows: the one for the name that the client asks for.
+//! Chooses the certificate that a server shows: the one for the name that the client asks for.
 //!
-//! The client says the name in its first message (SNI, RFC 6066). A certificate's names are the
-//! DNS names of its subject alternative name; `*.example.org` stands for one label before
-//! `.example.org` (RFC 6125, 6.4.3). An exact name goes before a wildcard, an earlier certificate
-//! before a later one, and the first certificate is for everybody else.
+//! The client sends the name in its ClientHello (SNI, RFC 6066). A certificate's names are the DNS
+//! names of its subject alternative name; `*.example.org` matches one label before `.example.org`
+//! (RFC 6125, 6.4.3). An exact name takes precedence over a wildcard, an earlier certificate over a
+//! later one, and all other clients get the first certificate.
 
 use std::{
     cell::RefCell,
@@ -18,7 +18,7 @@ use rustls::{
 
 use super::identity::Identity;
 
-/// The certificates of a server by name. They can be exchanged while handshakes go on.
+/// The certificates of a server by name. They can be exchanged while handshakes are in progress.
 #[derive(Debug)]
 pub(super) struct ByName(RwLock<Arc<Table>>);
 
@@ -26,17 +26,17 @@ pub(super) struct ByName(RwLock<Arc<Table>>);
 struct Table {
     first: Arc<CertifiedKey>,
     exact: HashMap<String, Arc<CertifiedKey>>,
-    /// By what follows the `*`, the dot included.
+    /// The key is the part after the `*`, with the dot.
     wildcard: HashMap<String, Arc<CertifiedKey>>,
 }
 
 impl ByName {
-    /// There must be at least one.
+    /// Makes the table of `identities`, of which there must be at least one.
     pub(super) fn new(identities: &[Identity]) -> ByName {
         ByName(RwLock::new(Arc::new(Table::new(identities))))
     }
 
-    /// From now on, these. There must be at least one.
+    /// Replaces the table by that of `identities`, at least one.
     pub(super) fn replace(&self, identities: &[Identity]) {
         let table = Arc::new(Table::new(identities));
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = table;
@@ -56,13 +56,13 @@ impl ResolvesServerCert for ByName {
 }
 
 thread_local! {
-    /// The name in the last first message that was looked at here.
+    /// The name in the last ClientHello that was resolved on this thread.
     static ASKED: RefCell<Option<Box<str>>> = const { RefCell::new(None) };
 }
 
-/// Calls `f`, and gives the name that a client has asked for within it, too: rustls tells it only
-/// to who chooses the certificate, which happens in the call that reads the first message.
-pub(super) fn noting<R>(f: impl FnOnce() -> R) -> (R, Option<Box<str>>) {
+/// Calls `f`, and also returns the name that a client has asked for in it: rustls passes the name
+/// only to the resolver, in the call that reads the ClientHello.
+pub(super) fn with_asked_name<R>(f: impl FnOnce() -> R) -> (R, Option<Box<str>>) {
     ASKED.take();
     (f(), ASKED.take())
 }

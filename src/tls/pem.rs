@@ -1,7 +1,7 @@
-//! Certificates and keys out of PEM, with errors that say what is there instead.
+//! Parses certificates and keys from PEM, with errors that say what the file holds instead.
 //!
-//! Sections of other kinds are skipped, so a chain and its key may stand in one file, and text
-//! around sections is allowed.
+//! Sections of other kinds are skipped, so a chain and its key may be in one file, and text around
+//! sections is allowed.
 
 use std::{fs, io, path::Path};
 
@@ -13,12 +13,12 @@ use rustls::pki_types::{
 use crate::error::context;
 use crate::error::invalid_data;
 
-/// What a file holds. Errors keep the system's kind, and name the file.
+/// Reads a file. Errors keep the system's kind, and name the file.
 pub(super) fn read(verb: &'static str, path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path).map_err(|error| context(verb, path.display(), error))
 }
 
-/// All certificates, at least one.
+/// Parses all certificates, at least one.
 pub(super) fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
     let found: Result<Vec<_>, Error> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
@@ -30,7 +30,7 @@ pub(super) fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>
     }
 }
 
-/// The first private key.
+/// Parses the first private key.
 pub(super) fn key(pem: &[u8]) -> io::Result<PrivateKeyDer<'static>> {
     if is_encrypted(pem) {
         let advice = "decrypt it first, with `openssl pkey -in FILE -out PLAIN`";
@@ -42,7 +42,8 @@ pub(super) fn key(pem: &[u8]) -> io::Result<PrivateKeyDer<'static>> {
     })
 }
 
-/// PKCS#8 says it in its label, the older forms in a header (RFC 1421, 4.6.1.1).
+/// Tells whether a key is encrypted: PKCS#8 says so in its label, the older forms in a header (RFC
+/// 1421, 4.6.1.1).
 fn is_encrypted(pem: &[u8]) -> bool {
     let text = String::from_utf8_lossy(pem);
     let mut lines = text.lines().map(str::trim_end);
@@ -51,7 +52,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
     })
 }
 
-/// What is missing, and what is there.
+/// Makes the text of an error: what is missing, and what there is instead.
 fn missing(what: &str, pem: &[u8]) -> String {
     let there = match pem {
         [] => "it is empty".to_owned(),
@@ -64,7 +65,7 @@ fn missing(what: &str, pem: &[u8]) -> String {
     format!("{what}; {there}")
 }
 
-/// The labels of the sections, each once.
+/// Returns the labels of the sections, each once.
 fn labels(pem: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(pem);
     let begins = text.lines().filter_map(|line| line.trim_end().strip_prefix("-----BEGIN "));

@@ -1,7 +1,7 @@
-//! Who makes the ciphers: ring, or aws-lc-rs with the feature of that name.
+//! The provider of cryptography: ring, or aws-lc-rs with the feature of that name.
 //!
-//! The choice is made here and when compiling. It is handed to rustls with each configuration, so
-//! that a program may install another provider for its own use, or none.
+//! The choice is made at compile time and passed to rustls with each configuration, so that a
+//! program may install another provider for its own use, or none.
 
 use std::{io, sync::Arc};
 
@@ -14,18 +14,18 @@ use rustls::{SupportedProtocolVersion, crypto::CryptoProvider, server::ProducesT
 use super::version::TlsVersion;
 use crate::{error::invalid_input, fork::Global};
 
-/// One for the process: its tables are the same for all.
+/// Returns the provider, of which a process has one.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: Global<Arc<CryptoProvider>> = Global::new();
     PROVIDER.get_or_make(|| Arc::new(chosen::default_provider())).clone()
 }
 
-/// Seals session tickets; its keys rotate.
+/// Makes an encrypter of session tickets, which rotates its keys.
 pub(super) fn ticketer() -> io::Result<Arc<dyn ProducesTickets>> {
     chosen::Ticketer::new().map_err(io::Error::other)
 }
 
-/// Which versions to speak.
+/// The versions of TLS that a configuration allows.
 #[derive(Clone, Debug)]
 pub(super) struct Versions(Vec<TlsVersion>);
 

@@ -1,9 +1,9 @@
 //! A server's configuration: the methods of [`ServerTls`].
 //!
 //! The certificates are in the resolver (`names.rs`), which rustls asks in each handshake, so a
-//! reload exchanges them under a configuration that is in use. The authorities of clients are in
-//! the configuration itself: a reload that changes them has it built anew, and with it the keys of
-//! session tickets, or a session of a client that is trusted no more could be resumed.
+//! reload can exchange them in a configuration that is in use. The authorities of clients are in
+//! rustls's configuration: a reload that changes them builds a new one, with new keys for session
+//! tickets, so that a client that is no longer trusted cannot resume its session.
 
 use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::primitives::{Mutex, lock};
 mod material;
 mod settings;
 
-/// How a server speaks TLS; [`Tls::server`](crate::Tls::server) begins one.
+/// The TLS configuration of a server; [`Tls::server`](crate::Tls::server) begins one.
 ///
-/// Clones share the configuration, and with it session tickets and [`reload`](Self::reload); each
-/// other method here begins a new one. It is `Send` and `Sync`.
+/// Clones share the configuration, and with it session tickets and [`reload`](Self::reload); every
+/// other method returns a new one. It is `Send` and `Sync`.
 ///
 /// ```no_run
 /// use asyncoro::Tls;
@@ -44,7 +44,7 @@ struct Shared {
     settings: Settings,
     resolver: Arc<ByName>,
     current: Mutex<Current>,
-    /// Held through a reload, which reads files, so that two of them come one after the other.
+    /// Held through a reload, which reads files, so that only one runs at a time.
     reloading: Mutex<()>,
 }
 
@@ -62,11 +62,11 @@ impl ServerTls {
         Ok(ServerTls::of(Identity::from_pem("Tls::server_from_pem", chain, key)?))
     }
 
-    /// Another certificate, for clients that ask for one of its names (SNI), from PEM files.
+    /// Adds a certificate from PEM files, for clients that ask for one of its names (SNI).
     ///
-    /// Its names are the DNS names of its subject alternative name; `*.example.org` is for one
-    /// label before `.example.org`. An exact name goes before a wildcard. The first certificate is
-    /// for clients that ask for no name, or for one that no certificate has.
+    /// Its names are the DNS names of its subject alternative name; `*.example.org` matches one
+    /// label before `.example.org`. An exact name takes precedence over a wildcard. Clients that
+    /// ask for no name, or for one that no certificate has, get the first certificate.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -88,7 +88,7 @@ impl ServerTls {
         Ok(self.change_material(|material| material.identities.push(identity)))
     }
 
-    /// The same as [`and_certificate`](Self::and_certificate) with PEM in memory.
+    /// Adds a certificate as [`and_certificate`](Self::and_certificate) does, with PEM in memory.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -106,11 +106,11 @@ impl ServerTls {
         Ok(self.change_material(|material| material.identities.push(identity)))
     }
 
-    /// Refuses clients without a certificate of an authority in this PEM file.
+    /// Refuses clients that have no certificate from an authority in this PEM file.
     ///
-    /// Can be called several times, for several files. With
-    /// [`accept_client_certificates`](Self::accept_client_certificates) the files add up too, and
-    /// the last call decides whether clients must.
+    /// It can be called several times, for several files. Files given to
+    /// [`accept_client_certificates`](Self::accept_client_certificates) add up with these, and the
+    /// last call decides whether a certificate is required.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -128,8 +128,8 @@ impl ServerTls {
         Ok(self.trust(Authorities::from_file(verb, ca_file.as_ref())?, true))
     }
 
-    /// The same as [`require_client_certificates`](Self::require_client_certificates) with PEM in
-    /// memory.
+    /// Does what [`require_client_certificates`](Self::require_client_certificates) does, with PEM
+    /// in memory.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -147,9 +147,9 @@ impl ServerTls {
         Ok(self.trust(Authorities::from_pem(verb, ca)?, true))
     }
 
-    /// Asks clients for a certificate of an authority in this PEM file; they may have none.
+    /// Asks clients for a certificate from an authority in this PEM file; they may have none.
     ///
-    /// One that a client does have is verified, and a bad one ends the handshake.
+    /// A certificate that a client shows is verified, and a bad one ends the handshake.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -166,7 +166,7 @@ impl ServerTls {
         Ok(self.trust(Authorities::from_file(verb, ca_file.as_ref())?, false))
     }
 
-    /// The same as [`accept_client_certificates`](Self::accept_client_certificates) with PEM in
+    /// Does what [`accept_client_certificates`](Self::accept_client_certificates) does, with PEM in
     /// memory.
     ///
     /// ```no_run
@@ -185,10 +185,10 @@ impl ServerTls {
         Ok(self.trust(Authorities::from_pem(verb, ca)?, false))
     }
 
-    /// Speaks these application protocols ([RFC 7301]), the best first.
+    /// Sets the application protocols ([RFC 7301]), in order of preference.
     ///
-    /// A client that offers only others is refused, one that offers none is served. A name has 1 to
-    /// 255 bytes; another length is an error (`InvalidInput`) when a listener takes the
+    /// A client that offers only other protocols is refused; one that offers none is served. A name
+    /// has 1 to 255 bytes; another length is an error (`InvalidInput`) when a listener takes the
     /// configuration.
     ///
     /// ```no_run
@@ -203,7 +203,7 @@ impl ServerTls {
         self.change(|settings| settings.alpn = alpn_names(protocols))
     }
 
-    /// Speaks only these versions.
+    /// Restricts the versions of TLS to these.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -214,15 +214,15 @@ impl ServerTls {
     /// ```
     ///
     /// # Errors
-    /// `InvalidInput` if there are none.
+    /// `InvalidInput` if `versions` is empty.
     pub fn versions(self, versions: &[TlsVersion]) -> io::Result<Self> {
         let versions = Versions::new(versions)?;
         Ok(self.change(|settings| settings.versions = versions))
     }
 
-    /// How many session tickets a TLS 1.3 client gets after its handshake; 2 if not set.
+    /// Sets how many session tickets a TLS 1.3 client gets after its handshake; the default is 2.
     ///
-    /// A client uses each for one later connection. With 0 no session is resumed, with TLS 1.2
+    /// A client uses each for one later connection. With 0 no session is resumed, in TLS 1.2
     /// neither.
     ///
     /// ```no_run
@@ -235,7 +235,7 @@ impl ServerTls {
         self.change(|settings| settings.tickets = count)
     }
 
-    /// How long a handshake may take; 10 s if not set.
+    /// Sets how long a handshake may take; the default is 10 s.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -249,10 +249,10 @@ impl ServerTls {
         self.change(|settings| settings.timeout = timeout)
     }
 
-    /// How many handshakes an asynchronous listener has in progress at once; 256 if not set, and
-    /// at least 1.
+    /// Sets how many handshakes an asynchronous listener may have in progress at once; the default
+    /// is 256, the minimum 1.
     ///
-    /// When they are that many, the oldest makes room for a new one.
+    /// At that number, a new handshake replaces the oldest one.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -264,17 +264,17 @@ impl ServerTls {
         self.change(|settings| settings.handshakes = max.max(1))
     }
 
-    /// Reads all files again: certificates, keys, and authorities of clients.
+    /// Reads all files again: certificates, keys, and client authorities.
     ///
-    /// What was read serves the handshakes that begin from now on, of all clones and of all sockets
-    /// that were given this configuration; connections go on as they are. What was given as bytes
-    /// stays. If authorities of clients have changed, no earlier session can be resumed. It reads
-    /// files: in a coroutine, call it through [`pool::run`](crate::pool::run).
+    /// It takes effect for handshakes that begin from now on, in all clones and all sockets that
+    /// were given this configuration; existing connections are not affected. What was given as
+    /// bytes stays. If client authorities have changed, no earlier session can be resumed. Since it
+    /// reads files, call it through [`pool::run`](crate::pool::run) in a coroutine.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
     /// let tls = asyncoro::Tls::server("chain.pem", "key.pem")?;
-    /// // When a new certificate has come:
+    /// // When the certificate was renewed:
     /// if let Err(error) = tls.reload() {
     ///     eprintln!("still with the old certificate: {error}");
     /// }
@@ -283,17 +283,17 @@ impl ServerTls {
     /// ```
     ///
     /// # Errors
-    /// As where the files were given. Then nothing has changed.
+    /// Those of the methods that the files were given to. Then nothing has changed.
     pub fn reload(&self) -> io::Result<()> {
         let _one_at_a_time = lock(&self.shared.reloading);
-        self.replace(self.material().again("ServerTls::reload")?);
+        self.replace(self.material().read_again("ServerTls::reload")?);
         Ok(())
     }
 
     /// Replaces the first certificate, for the handshakes that begin from now on, as
     /// [`reload`](Self::reload) does.
     ///
-    /// If the first came from files, a later `reload` reads them no more.
+    /// If the first came from files, a later `reload` no longer reads them.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -356,10 +356,10 @@ impl ServerTls {
         ServerTls::with(self.shared.settings.clone(), material)
     }
 
-    fn trust(self, authorities: Authorities, must: bool) -> ServerTls {
+    fn trust(self, authorities: Authorities, required: bool) -> ServerTls {
         self.change_material(|material| {
             material.client_authorities.push(authorities);
-            material.clients_must = must;
+            material.certificate_required = required;
         })
     }
 

@@ -1,11 +1,11 @@
-//! A TLS conversation over byte slices: no sockets, no waiting, no async.
+//! A TLS session over byte slices: no sockets, no waiting.
 //!
-//! [`Session::pull`] takes what has come from the peer, in place, and hands on what it says;
-//! [`Session::seal`] makes records of what is to be said. Both faces of a socket drive the same
-//! session, and so does the fuzz target. Nothing is kept between calls but rustls's own state: what
-//! `pull` has not used belongs to the caller, who brings it again with more behind it.
+//! [`Session::pull`] decrypts records in place and passes the plaintext on; [`Session::seal`] makes
+//! records from plaintext. Both faces of a socket drive the same session, and so does the fuzz
+//! target. No bytes are kept between calls outside of rustls's state: bytes that `pull` has not
+//! used stay with the caller, who passes them again with more after them.
 //!
-//! This is a seam: the only file that knows rustls's unbuffered interface, which changes with 0.24.
+//! This is the only file that uses rustls's unbuffered interface, which changes with 0.24.
 
 use std::sync::Arc;
 
@@ -19,28 +19,28 @@ use rustls::{
 
 use super::{names, version::TlsVersion};
 
-/// Most bytes that one [`Session::seal`] takes: what a socket may have queued, and a header.
+/// The most bytes that one [`Session::seal`] takes: what a socket may have queued, and a header.
 pub(crate) const PLAIN: usize = (64 << 10) + 64;
 
-/// Most bytes of content in one record.
+/// The most bytes of plaintext in one record.
 pub(crate) const CONTENT: usize = 16 << 10;
 
-/// Bytes of four records that are full.
+/// Bytes of plaintext in four full records.
 pub(crate) const FULL: usize = 4 * CONTENT;
 
-/// Bytes that the records of [`PLAIN`] bytes need, with what may have to go before them: each
-/// record of 16 KiB grows by its header, its nonce and its tag.
+/// The most bytes that the records of [`PLAIN`] bytes need, and what rustls may have to send before
+/// them: each record of 16 KiB grows by its header, nonce and tag.
 pub(crate) const SEALED: usize = PLAIN + (4 << 10);
 
-/// Bytes of one record and of whatever is around it.
+/// The most bytes of one record with its header, nonce and tag.
 pub(crate) const RECORD: usize = CONTENT + 512;
 
-/// See the module's page.
+/// The state of a TLS session, over rustls's connection.
 pub(crate) struct Session {
     connection: Connection,
-    /// What ended it; each later call says the same.
+    /// The error that ended the session; each later call returns it again.
     failure: Option<Error>,
-    /// The name the client asked for, of a server's session.
+    /// The name that the client asked for; in a server's session only.
     asked_name: Option<Box<str>>,
     peer_closed: bool,
     closed: bool,
@@ -51,11 +51,11 @@ enum Connection {
     Client(UnbufferedClientConnection),
 }
 
-/// How far one call of rustls has come.
+/// What to do after one call of rustls.
 enum Step {
-    /// There is more to be had.
+    /// Call again.
     Again,
-    /// The rest needs more from the peer.
+    /// Nothing more can be done without more bytes from the peer.
     Idle,
     PeerClosed,
     Failed(Error),
@@ -66,7 +66,7 @@ impl Session {
         Ok(Session::new(Connection::Server(UnbufferedServerConnection::new(config)?)))
     }
 
-    /// `name` is what the server must prove to be.
+    /// Begins a client's session; the server must prove that it is `name`.
     pub(crate) fn client(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -79,20 +79,20 @@ impl Session {
         Session { connection, failure: None, asked_name: None, peer_closed, closed }
     }
 
-    /// Takes records from the front of `input`, which is changed; gives how many bytes were used.
-    /// What the peer says goes to `said`, what has to be sent back to the end of `answer`.
+    /// Decrypts records at the front of `input`, in place; returns how many bytes were used. Passes
+    /// the plaintext to `plaintext`, and appends what must be sent to the peer to `answer`.
     ///
-    /// An error is for good, and an alert that tells the peer stands in `answer`.
+    /// An error is permanent; `answer` then ends with the alert for the peer.
     pub(crate) fn pull(
         &mut self,
         input: &mut [u8],
         answer: &mut Vec<u8>,
-        said: &mut dyn FnMut(&[u8]),
+        plaintext: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, Error> {
         self.check()?;
         let mut used = 0;
         loop {
-            let (discard, step) = self.step(&mut input[used..], answer, said);
+            let (discard, step) = self.step(&mut input[used..], answer, plaintext);
             used += discard;
             match step {
                 Step::Again => {}
@@ -100,9 +100,9 @@ impl Session {
                 Step::Idle => return Ok(used),
                 Step::Failed(error) => {
                     self.failure = Some(error.clone());
-                    // The alert, and no call more: rustls would read on, behind the failure.
+                    // Only to write the alert: otherwise rustls would read on after the failure.
                     while self.common().wants_write() {
-                        self.step(&mut [], answer, said);
+                        self.step(&mut [], answer, plaintext);
                     }
                     return Err(error);
                 }
@@ -114,25 +114,30 @@ impl Session {
         &mut self,
         input: &mut [u8],
         answer: &mut Vec<u8>,
-        said: &mut dyn FnMut(&[u8]),
+        plaintext: &mut dyn FnMut(&[u8]),
     ) -> (usize, Step) {
         match &mut self.connection {
-            Connection::Client(client) => step(client.process_tls_records(input), answer, said),
+            Connection::Client(client) => {
+                step(client.process_tls_records(input), answer, plaintext)
+            }
             Connection::Server(server) if server.is_handshaking() => {
-                let (stepped, name) =
-                    names::noting(|| step(server.process_tls_records(input), answer, said));
+                let (stepped, name) = names::with_asked_name(|| {
+                    step(server.process_tls_records(input), answer, plaintext)
+                });
                 if name.is_some() {
                     self.asked_name = name;
                 }
                 stepped
             }
-            Connection::Server(server) => step(server.process_tls_records(input), answer, said),
+            Connection::Server(server) => {
+                step(server.process_tls_records(input), answer, plaintext)
+            }
         }
     }
 
-    /// Makes records of `plain`, at most [`PLAIN`] bytes, in `sealed`, which has room for
-    /// [`SEALED`]; gives their length. `unused` is what `pull` has left: rustls remembers where in
-    /// there a message begins that has not come whole.
+    /// Makes records of `plain`, at most [`PLAIN`] bytes, in `sealed`, which has at least
+    /// [`SEALED`] bytes; returns their length. `unused` is what `pull` has left unused: rustls
+    /// remembers the position of an incomplete handshake message in it.
     pub(crate) fn seal(
         &mut self,
         unused: &mut [u8],
@@ -143,7 +148,7 @@ impl Session {
         self.write(unused, Write::Plain(plain), sealed)
     }
 
-    /// Puts close_notify at the end of `answer`, once. `unused` as for [`Session::seal`].
+    /// Appends close_notify to `answer`, once. `unused` as for [`Session::seal`].
     pub(crate) fn close(&mut self, unused: &mut [u8], answer: &mut Vec<u8>) {
         if self.closed || self.failure.is_some() || self.is_handshaking() {
             return;
@@ -172,12 +177,12 @@ impl Session {
         written
     }
 
-    /// Ends it for a reason of the caller's.
+    /// Ends the session with the caller's reason.
     pub(crate) fn fail(&mut self, why: &str) {
         self.failure.get_or_insert_with(|| Error::General(why.to_owned()));
     }
 
-    /// The failure that ended it, if there was one.
+    /// Returns the error that ended the session, if there is one.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.failure.clone().map_or(Ok(()), Err)
     }
@@ -186,19 +191,20 @@ impl Session {
         self.common().is_handshaking()
     }
 
-    /// Whether this is a server's, and nothing of the handshake is left but tickets.
+    /// Tells whether this is a server's session of TLS 1.3 whose handshake is complete but for
+    /// tickets.
     pub(crate) fn has_been_answered(&self) -> bool {
         matches!(self.connection, Connection::Server(_))
             && self.version() == Some(TlsVersion::V1_3)
             && !self.is_handshaking()
     }
 
-    /// Whether the peer has said that nothing follows.
+    /// Tells whether the peer has sent close_notify.
     pub(crate) fn has_peer_closed(&self) -> bool {
         self.peer_closed
     }
 
-    /// Whether we have said so.
+    /// Tells whether [`Session::close`] has made a close_notify.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
@@ -215,12 +221,12 @@ impl Session {
         TlsVersion::of(self.common().protocol_version()?)
     }
 
-    /// Whether keys of an earlier session were used again.
+    /// Tells whether the handshake resumed an earlier session.
     pub(crate) fn is_resumed(&self) -> bool {
         self.common().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// The name the client has asked for; `None` of a client's session.
+    /// Returns the name that the client has asked for; `None` in a client's session.
     pub(crate) fn asked_name(&self) -> Option<&str> {
         self.asked_name.as_deref()
     }
@@ -233,10 +239,10 @@ impl Session {
     }
 }
 
-/// Bytes of an alert's record, and of what rustls may have to send before it.
+/// The most bytes of an alert's record, and of what rustls may have to send before it.
 const ALERT: usize = 512;
 
-/// What is to be sent.
+/// What [`write`] encrypts.
 enum Write<'a> {
     Plain(&'a [u8]),
     Close,
@@ -260,7 +266,7 @@ fn write<D>(
 fn step<D>(
     status: UnbufferedStatus<'_, '_, D>,
     answer: &mut Vec<u8>,
-    said: &mut dyn FnMut(&[u8]),
+    plaintext: &mut dyn FnMut(&[u8]),
 ) -> (usize, Step) {
     let mut discard = status.discard;
     let step = match status.state {
@@ -268,38 +274,38 @@ fn step<D>(
             match traffic.next_record() {
                 Some(Ok(record)) => {
                     discard += record.discard;
-                    said(record.payload);
+                    plaintext(record.payload);
                 }
                 Some(Err(error)) => break Step::Failed(error),
                 None => break Step::Again,
             }
         },
         Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            encode(answer, |room| data.encode(room));
+            encode(answer, |space| data.encode(space));
             Step::Again
         }
         Ok(ConnectionState::TransmitTlsData(data)) => {
-            // It stands in `answer`, behind which nothing overtakes it.
+            // It is in `answer`, which the caller sends in order.
             data.done();
             Step::Again
         }
         Ok(ConnectionState::PeerClosed) => Step::PeerClosed,
-        // Early data is never accepted; whatever rustls adds is waited out.
+        // Early data is never accepted; states that a later rustls adds are ignored.
         Ok(_) => Step::Idle,
         Err(error) => Step::Failed(error),
     };
     (discard, step)
 }
 
-/// Appends what `call` writes, once there is as much room as it says it needs.
+/// Appends what `call` writes, with as much space as it asks for.
 fn encode(answer: &mut Vec<u8>, mut call: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
     let before = answer.len();
-    let mut room = 0;
+    let mut space = 0;
     loop {
-        answer.resize(before + room, 0);
+        answer.resize(before + space, 0);
         match call(&mut answer[before..]) {
             Ok(written) => return answer.truncate(before + written),
-            Err(EncodeError::InsufficientSize(needs)) => room = needs.required_size,
+            Err(EncodeError::InsufficientSize(needs)) => space = needs.required_size,
             Err(EncodeError::AlreadyEncoded) => return answer.truncate(before),
         }
     }

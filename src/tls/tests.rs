@@ -1,4 +1,5 @@
-//! Loading, choosing and reloading; `tests/handshakes.rs` lets both ends speak, in memory.
+//! Tests of loading, choosing and reloading; those in `tests/handshakes.rs` connect both ends in
+//! memory.
 
 use std::{
     fs,
@@ -32,7 +33,7 @@ impl Made {
     }
 }
 
-/// Each with a subject of its own, since issuers are found by it.
+/// Each with its own subject, since issuers are found by it.
 fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
@@ -40,7 +41,7 @@ fn params(names: &[&str]) -> CertificateParams {
     params
 }
 
-/// Another one with each call.
+/// Returns another number with each call.
 fn number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -51,7 +52,7 @@ fn self_signed(params: &CertificateParams) -> Made {
     Made { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
 
-/// As `openssl req -x509` makes it: self-signed, and an authority.
+/// Makes a certificate as `openssl req -x509` does: self-signed, and an authority.
 fn usual(name: &str) -> CertificateParams {
     let mut usual = params(&[name]);
     usual.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -84,7 +85,7 @@ impl Authority {
     }
 }
 
-/// A directory that goes with the test.
+/// A directory that is removed at the end of the test.
 struct Directory(PathBuf);
 
 impl Directory {

@@ -1,4 +1,4 @@
-//! Whom we trust: certificate authorities that were given, and those of the system.
+//! The certificate authorities to trust: those that were given, and those of the system.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use super::pem;
 use crate::error::invalid_data;
 use crate::{error::context, fork::Global};
 
-/// The certificates of one CA file, or of bytes.
+/// The certificates of one CA file, or of PEM in memory.
 #[derive(Clone)]
 pub(super) struct Authorities {
     pub(super) certificates: Vec<CertificateDer<'static>>,
@@ -32,8 +32,8 @@ impl Authorities {
         Ok(Authorities { certificates, file: None })
     }
 
-    /// The same from its file as it is now; bytes stay as they were given.
-    pub(super) fn again(&self, verb: &'static str) -> io::Result<Authorities> {
+    /// Reads the file read_again; what was given as bytes stays.
+    pub(super) fn read_again(&self, verb: &'static str) -> io::Result<Authorities> {
         match &self.file {
             Some(path) => Authorities::from_file(verb, path),
             None => Ok(self.clone()),
@@ -41,7 +41,7 @@ impl Authorities {
     }
 }
 
-/// Adds what was given to `roots`.
+/// Adds the authorities to `roots`.
 pub(super) fn add(roots: &mut RootCertStore, given: &[Authorities]) -> io::Result<()> {
     for certificate in given.iter().flat_map(|authorities| &authorities.certificates) {
         roots.add(certificate.clone()).map_err(invalid_data)?;
@@ -49,8 +49,8 @@ pub(super) fn add(roots: &mut RootCertStore, given: &[Authorities]) -> io::Resul
     Ok(())
 }
 
-/// The roots of the system, read once per process. The environment's `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR` go before the system's own places.
+/// Returns the system's roots, which are read once per process. The environment variables
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's own locations.
 pub(super) fn system_roots() -> io::Result<Arc<RootCertStore>> {
     static ROOTS: Global<Arc<RootCertStore>> = Global::new();
     if let Some(roots) = ROOTS.get() {
@@ -60,7 +60,7 @@ pub(super) fn system_roots() -> io::Result<Arc<RootCertStore>> {
     Ok(ROOTS.get_or_make(|| roots).clone())
 }
 
-/// Roots that cannot be read or parsed are left out, as long as there are others.
+/// Reads the system's roots; leaves out those that cannot be read or parsed, if there are others.
 fn read_system_roots() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -78,7 +78,7 @@ fn read_system_roots() -> io::Result<RootCertStore> {
     ))
 }
 
-/// The certificates in `pem`, each of which can be an authority.
+/// Parses the certificates in `pem`, and checks that each can be an authority.
 fn usable(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
     let certificates = pem::certificates(pem)?;
     let mut roots = RootCertStore::empty();

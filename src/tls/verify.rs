@@ -1,11 +1,10 @@
 //! How a client verifies a server.
 //!
-//! rustls's own verifier (webpki) checks chain, name and dates. Before it is asked we look whether
-//! the server's certificate is pinned, that is, byte-equal to one that was given: then its dates
-//! are checked, and nothing else, since whoever gave it has named this very certificate. That is
-//! how the usual self-signed certificate works, which webpki would refuse as an authority that
-//! poses as a server. The signature of the handshake, which shows that the peer has the key, is
-//! verified in each case, with `danger` too.
+//! rustls's own verifier (webpki) checks chain, name and dates. A pinned certificate, one that is
+//! byte-equal to one that was given, is checked before that, and only its dates are, since the user
+//! has named this very certificate. So the usual self-signed certificate works, which webpki would
+//! refuse as an authority that acts as a server. The signature of the handshake, which proves that
+//! the peer has the key, is always verified, also with `danger_accept_any_certificate`.
 
 use std::sync::Arc;
 
@@ -28,10 +27,10 @@ pub(super) struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Which certificates are good.
+/// The certificates that a client accepts.
 #[derive(Debug)]
 enum Trust {
-    /// Those with a chain to a root, and those that are pinned.
+    /// Those with a chain to a root, and pinned ones.
     Known {
         pinned: Vec<CertificateDer<'static>>,
         webpki: Arc<WebPkiServerVerifier>,
@@ -47,7 +46,7 @@ impl Verifier {
         Verifier::with(Trust::Known { pinned, webpki })
     }
 
-    /// For `danger_accept_any_certificate`.
+    /// Makes the verifier of `danger_accept_any_certificate`.
     pub(super) fn of_anything() -> Verifier {
         Verifier::with(Trust::Anything)
     }
@@ -117,8 +116,8 @@ fn check_dates(
     Ok(ServerCertVerified::assertion())
 }
 
-/// webpki says of a self-signed authority `CaUsedAsEndEntity`, before it looks who has issued it.
-/// The reason that helps is that we do not know its issuer.
+/// Replaces webpki's `CaUsedAsEndEntity`, which it reports for a self-signed authority before it
+/// looks at the issuer, by the more helpful `UnknownIssuer`.
 fn plainer(error: Error, certificate: &CertificateDer<'_>) -> Error {
     match error {
         Error::InvalidCertificate(CertificateError::Other(_)) if is_self_issued(certificate) => {

@@ -1,4 +1,4 @@
-//! The versions of TLS that there are, and those that are gone.
+//! The versions of TLS, and the error for those that are not supported.
 
 use std::{error::Error, fmt, io, str::FromStr};
 
@@ -6,7 +6,7 @@ use rustls::{ProtocolVersion, SupportedProtocolVersion};
 
 /// A version of TLS.
 ///
-/// Its text form is that of Python's `ssl`; parsing takes what people write.
+/// Its text form is that of Python's `ssl`; parsing accepts the usual spellings.
 ///
 /// ```
 /// use asyncoro::TlsVersion;
@@ -26,7 +26,7 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// A version of TLS or SSL that there is not, or not any more.
+/// A version of TLS or SSL that does not exist or is no longer allowed.
 ///
 /// Converts into an [`io::Error`] of kind `InvalidInput`.
 ///
@@ -37,12 +37,12 @@ pub enum TlsVersion {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsupportedTlsVersion {
-    /// The version as it was written.
+    /// The text that was parsed.
     pub asked: String,
 }
 
 impl TlsVersion {
-    /// The version that was agreed on, unless it is one that rustls has and we have not.
+    /// Converts the version that was negotiated; `None` for one that this type lacks.
     pub(super) fn of(agreed: ProtocolVersion) -> Option<TlsVersion> {
         match agreed {
             ProtocolVersion::TLSv1_2 => Some(TlsVersion::V1_2),
@@ -72,7 +72,7 @@ impl FromStr for TlsVersion {
     type Err = UnsupportedTlsVersion;
 
     fn from_str(text: &str) -> Result<TlsVersion, UnsupportedTlsVersion> {
-        match plain(text).as_str() {
+        match normalised(text).as_str() {
             "1.2" => Ok(TlsVersion::V1_2),
             "1.3" => Ok(TlsVersion::V1_3),
             _ => Err(UnsupportedTlsVersion { asked: text.to_owned() }),
@@ -82,7 +82,7 @@ impl FromStr for TlsVersion {
 
 impl fmt::Display for UnsupportedTlsVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = match plain(&self.asked).as_str() {
+        let why = match normalised(&self.asked).as_str() {
             "1" | "1.0" | "1.1" => "is forbidden since 2021 (RFC 8996)",
             "ssl3" | "ssl3.0" => "is forbidden since 2015 (RFC 7568)",
             "ssl2" | "ssl2.0" => "is forbidden since 2011 (RFC 6176)",
@@ -100,8 +100,8 @@ impl From<UnsupportedTlsVersion> for io::Error {
     }
 }
 
-/// `TLS v1_2` as `1.2`, `SSLv3` as `ssl3`.
-fn plain(text: &str) -> String {
+/// Normalises a version's text: `TLS v1_2` to `1.2`, `SSLv3` to `ssl3`.
+fn normalised(text: &str) -> String {
     let text = text.trim().to_ascii_lowercase().replace('_', ".");
     let (family, number) = match (text.strip_prefix("tls"), text.strip_prefix("ssl")) {
         (Some(number), _) => ("", number),

@@ -1,4 +1,4 @@
-//! `BlockingSocket`: the same verbs for plain threads, with the same promises.
+//! `BlockingSocket`: the same verbs for plain threads, with the same behaviour.
 
 use std::{
     collections::BTreeSet,
@@ -58,8 +58,8 @@ fn assert_closed<T: std::fmt::Debug>(result: io::Result<T>) {
     inner::<Closed>(&error);
 }
 
-/// Fills the way to the peer until there is no room for a while: TCP moves bytes on by itself. How
-/// many bytes it has taken.
+/// Fills the buffers to the peer until nothing fits for a while, since TCP moves bytes on by
+/// itself. Returns how many bytes were sent.
 fn fill(socket: &BlockingSocket) -> usize {
     let timeout = socket.timeout();
     socket.set_timeout(Some(SHORT));
@@ -116,7 +116,7 @@ fn sends_in_every_way(near: &BlockingSocket, far: &BlockingSocket) {
     assert_eq!(far.recv_msg().unwrap().unwrap(), "");
 }
 
-/// One unit after the other, so that none is left out.
+/// Calls every verb once.
 fn all_verbs(near: &BlockingSocket, far: &BlockingSocket) {
     for &verb in READERS {
         let unit = unit(7);
@@ -497,7 +497,7 @@ fn a_descriptor_is_not_used_again_before_the_last_handle_is_gone() {
 
 #[test]
 fn read_and_write_traits_work_owned_and_shared() {
-    /// Each way to write, and then each way to read it.
+    /// Writes in each way, and then reads it in each way.
     fn talk(mut near: impl Write, mut far: impl Read) {
         let name = "fmt";
         write!(near, "write_{name}.").unwrap();
@@ -704,7 +704,7 @@ fn a_unix_connect_waits_for_room_in_the_queue_of_the_listener() {
     });
 }
 
-/// The texts of the source files in `folder`, and in the folders there.
+/// Returns the texts of the source files in `folder`, recursively.
 fn sources(folder: &Path) -> Vec<String> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths
@@ -714,7 +714,7 @@ fn sources(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The names of the public functions in the `impl` blocks of `type_name` in a source file.
+/// Returns the names of the public functions in the `impl` blocks of `type_name` in a source file.
 fn public_verbs(text: &str, type_name: &str) -> BTreeSet<String> {
     let mut verbs = BTreeSet::new();
     let mut is_inside = false;
@@ -798,8 +798,8 @@ fn a_close_that_flushes_wakes_the_readers_first() {
     });
 }
 
-/// What verbs have taken before another thread's, and what has not left when a close ends that one,
-/// is lost; the close says so.
+/// If a close ends another thread's send, what was queued before it and was not sent is lost, and
+/// the close reports that.
 #[test]
 fn a_close_tells_what_was_queued_before_a_thread_that_waits_to_send() {
     for &kind in KINDS {
@@ -846,7 +846,7 @@ fn a_close_tells_what_was_queued_before_a_thread_that_waits_to_send() {
     }
 }
 
-/// The same where the waiting thread has put what was queued before into records of its own.
+/// The same if the waiting thread has sealed what was queued before into its own records.
 #[test]
 fn a_close_tells_what_was_queued_though_another_thread_has_begun_to_send_it() {
     for &kind in KINDS {
@@ -884,7 +884,7 @@ fn a_close_tells_what_was_queued_though_another_thread_has_begun_to_send_it() {
     }
 }
 
-/// The same where the close meets a thread in the middle of queueing.
+/// The same if the close comes while a thread is queueing.
 #[test]
 fn a_close_tells_what_was_queued_though_it_meets_a_thread_in_the_middle_of_queueing() {
     for kind in KINDS.repeat(10) {

@@ -1,4 +1,4 @@
-//! A scheduler for a test, with an end in time; a thread that can be watched falling asleep.
+//! Helpers: a scheduler with a time limit, and a thread whose sleep a test can wait for.
 
 use std::{
     fs,
@@ -12,15 +12,15 @@ use std::{
 
 use asyncoro::time::timeout;
 
-/// Longest time that a test may take; far more than it needs on a slow machine.
+/// How long a test may take; far more than it needs on a slow machine.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Runs a future on a scheduler of its own.
+/// Runs a future on a new scheduler.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     asyncoro::run_until(async { timeout(BOUND, future).await.expect("the test hangs") })
 }
 
-/// A thread that can be watched falling asleep.
+/// A thread whose sleep a test can wait for.
 pub(crate) struct Watched<T> {
     place: PathBuf,
     handle: JoinHandle<T>,

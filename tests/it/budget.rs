@@ -1,4 +1,4 @@
-//! The budget: who never has to wait still lets the others go on.
+//! The budget: a coroutine that never has to wait still lets the others run.
 
 use std::{cell::Cell, io::Write, os::unix::net::UnixStream, rc::Rc, thread, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     within::run_within,
 };
 
-/// Counts how often another coroutine has run, which is always ready.
+/// Starts a coroutine that is always ready, and counts its runs.
 fn other() -> Rc<Cell<usize>> {
     let others = Rc::new(Cell::new(0));
     let inner = Rc::clone(&others);
@@ -26,7 +26,7 @@ fn other() -> Rc<Cell<usize>> {
     others
 }
 
-/// Asserts of the calls of a verb that no more than 128 are made before others run.
+/// Asserts that no more than 128 calls of a verb complete before others run.
 struct Watch {
     others: Rc<Cell<usize>>,
     seen: usize,
@@ -47,7 +47,7 @@ impl Watch {
     }
 }
 
-/// More than a budget of calls, and no more than what they send has room for.
+/// More calls than a budget, and no more than the buffers hold.
 const CALLS: usize = 200;
 
 #[test]

@@ -1,5 +1,5 @@
-//! Code of the caller's that a verb calls may do anything with the very socket: nothing of ours is
-//! borrowed or locked meanwhile.
+//! Code of the caller that a verb calls may use the same socket: nothing of ours is borrowed or
+//! locked meanwhile.
 //!
 //! Unsafe: a signal for one thread, and a handler that does nothing.
 #![allow(unsafe_code)]
@@ -41,7 +41,7 @@ thread_local! {
     static LOOKS: RefCell<usize> = const { RefCell::new(0) };
 }
 
-/// Does with the socket whatever can be done without waiting.
+/// Calls everything on the socket that does not wait.
 fn look() {
     LOOKS.with_borrow_mut(|looks| *looks += 1);
     if let Some(socket) = SOCKET.with_borrow(Clone::clone) {
@@ -72,7 +72,7 @@ fn looks() -> usize {
     LOOKS.take()
 }
 
-/// Bytes that look when they are asked for, and when they are dropped.
+/// A buffer that calls [`look`] when its bytes are asked for, and when it is dropped.
 struct Shown;
 
 impl AsRef<[u8]> for Shown {
@@ -88,7 +88,7 @@ impl Drop for Shown {
     }
 }
 
-/// Memory that looks when it is lent, and when it is dropped.
+/// Memory that calls [`look`] when it is lent, and when it is dropped.
 struct Made(Box<[MaybeUninit<u8>]>);
 
 impl AsMut<[MaybeUninit<u8>]> for Made {
@@ -109,7 +109,7 @@ fn make() -> Made {
     Made(Box::new_uninit_slice(64))
 }
 
-/// An address that looks when it is asked where it points to.
+/// An address that calls [`look`] when it is converted.
 struct To(std::net::SocketAddr);
 
 impl ToAddress for To {
@@ -119,7 +119,7 @@ impl ToAddress for To {
     }
 }
 
-/// A waker that looks when it is woken and when it is dropped.
+/// A waker that calls [`look`] when it is woken and when it is dropped.
 struct Looking;
 
 impl Wake for Looking {
@@ -286,10 +286,10 @@ fn wakers_may_look_at_the_socket_that_wakes_replaces_and_drops_them() {
     });
 }
 
-/// The waker of each verb: it is woken, replaced and dropped.
+/// For each verb, a waker that uses the socket is woken, replaced and dropped.
 #[test]
 fn wakers_of_each_verb_may_look_at_the_socket() {
-    /// Waits with wakers that look, until what it waits for has come.
+    /// Waits with such wakers, until what it waits for has come.
     async fn waits(near: &AsyncSocket, verb: Verb, bytes: &[u8], come: impl AsyncFnOnce()) {
         SOCKET.set(Some(near.clone()));
         let mut call = (verb.call)(near.clone(), bytes.to_vec());

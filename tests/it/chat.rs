@@ -1,4 +1,4 @@
-//! The chat of the examples with the chat of real pycos, in both directions.
+//! The chat examples with pycos's own chat, in both directions.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use asyncoro::BlockingSocket;
 
 use crate::programs::{Program, or_skip, output};
 
-/// A chat program of pycos, if there is pycos.
+/// Returns a chat program of pycos, if pycos is installed.
 fn pycos(script: &str) -> Option<Command> {
     let python = or_skip("ASYNCORO_PYCOS_PYTHON", env::var_os("ASYNCORO_PYCOS_PYTHON"))?;
     let package = output(Command::new(&python).args(["-c", "import pycos; print(pycos.__file__)"]));
@@ -28,12 +28,13 @@ fn pycos_client(address: &str) -> Option<Program> {
     Some(Program::start(pycos("chat_sock_client.py")?.args([host, port])))
 }
 
-/// The number in `id: 7`, which a client is told first.
+/// Returns the number in `id: 7`, the first line of a client.
 fn id(client: &Program) -> String {
     client.line_with("id: ").split_off("id: ".len())
 }
 
-/// A client of pycos and one of ours hear each other, and of each other's leaving.
+/// Checks that a client of pycos and one of ours receive each other's messages, and notice each
+/// other's end.
 fn converse(address: &str, mut python: Program) {
     let python_id = id(&python);
     let mut rust = Program::example("chat_client", &[address]);

@@ -1,5 +1,5 @@
-//! A close, on each face: whoever waits is woken, with the turn and in line, in each verb, and each
-//! later call says that the socket is closed.
+//! Closing, on each face: it wakes each verb that waits, with the lock of its direction or for it,
+//! and each later call reports that the socket is closed.
 
 use std::{io, net::Shutdown, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Closes `end` while `verb` waits on it twice, once with the turn and once in line.
+/// Closes `end` while `verb` waits on it twice, once with the lock and once for it.
 async fn closed_while_waiting(end: &End, verb: Verb, bytes: &[u8]) {
     let waiting = [end.begin(verb, bytes).await, end.begin(verb, bytes).await];
     assert!(waiting.iter().all(|waiting| !waiting.is_over()), "{verb:?} has to wait");
@@ -37,7 +37,7 @@ fn close_wakes_each_verb_that_receives() {
     });
 }
 
-/// What is queued leaves all the same, and the close ends when it has.
+/// What is queued is sent nevertheless, and the close ends after that.
 #[test]
 fn close_wakes_each_verb_that_sends() {
     each_face(async |kind, face| {
@@ -104,7 +104,7 @@ fn close_wakes_a_connect_that_waits_on_each_face() {
     });
 }
 
-/// The calls that never wait, each on a closed socket.
+/// Makes each call that never waits, on a closed socket.
 fn calls_that_never_wait(end: &End) -> Vec<io::Result<()>> {
     macro_rules! calls {
         ($socket:expr) => {

@@ -1,4 +1,4 @@
-//! The states of a socket that connects, and every way from one to another, on both faces.
+//! The states of a connecting socket, and every transition between them, on both faces.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -21,10 +21,10 @@ use crate::{
     verbs::{CONNECT, End, FACES, Face, UNIT, each_face, each_face_at_once, named, unit},
 };
 
-/// Shorter than the second after which the system asks again a listener that has not answered.
+/// Shorter than the second after which the system retries a listener that has not answered.
 const SHORT: Duration = Duration::from_millis(50);
 
-/// A listener that does not answer, since its queue is full, and what fills it.
+/// A listener that does not answer, since its queue is full, with the connections that fill it.
 struct Silent {
     listener: Socket,
     address: Address,
@@ -32,7 +32,7 @@ struct Silent {
     keeper: Option<Socket>,
 }
 
-/// An address that a listener has left.
+/// An address whose listener has closed.
 struct Left {
     address: Address,
     /// Nobody else gets its port.
@@ -57,19 +57,19 @@ impl Silent {
         Silent { address: address_of(&listener), listener, first, keeper }
     }
 
-    /// Makes room: the system's next attempt to reach it, a second after the first, succeeds.
+    /// Empties the queue: the system's next attempt, a second after the first, succeeds.
     fn answer(&self) -> Socket {
         self.listener.accept().unwrap().0
     }
 
-    /// Makes room, and has the next connection do what a server of this kind does.
+    /// Empties the queue, and serves the next connection as a server of this kind does.
     fn serve(&self, server: &Server) -> (Socket, thread::JoinHandle<BlockingSocket>) {
         let (listener, server) = (self.listener.try_clone().unwrap(), server.handshake());
         let room = self.answer();
         (room, thread::spawn(move || server(listener.accept().unwrap().0)))
     }
 
-    /// The next attempt to reach it is refused.
+    /// Closes the listener: the next attempt is refused.
     fn leave(self) -> Left {
         drop(self.first);
         Left { address: self.address, _keeper: self.keeper }
@@ -86,7 +86,7 @@ fn listening() -> (TcpListener, Address) {
     (listener, address)
 }
 
-/// An address that nobody listens at, and what keeps it from others.
+/// Returns an address without a listener, and a socket that reserves it.
 fn refusing(kind: Kind) -> (Socket, Address) {
     let socket = Socket::new(kind.domain(), Type::STREAM, None).unwrap();
     socket.bind(&kind.any()).unwrap();
@@ -108,7 +108,7 @@ fn assert_code<T: std::fmt::Debug>(result: io::Result<T>, code: Errno) {
     assert_eq!(os_code(&error), Some(code.raw_os_error()), "{error}");
 }
 
-/// A listener that answers, and an end that connects as this kind does.
+/// Makes a listener that answers, and an end that can connect to it.
 async fn server_and_end(kind: Kind, face: Face) -> (Server, Address, End) {
     let server = Server::new(kind).await;
     let address = server.socket.local_addr().unwrap();
@@ -120,7 +120,7 @@ async fn connect(end: &End, to: &Address) -> io::Result<()> {
     end.call(CONNECT, to.to_string().as_bytes()).await.map(drop)
 }
 
-/// Begins to connect and gives up: on one face a dropped future, on the other one a time.
+/// Begins to connect and gives up: by dropping the future on one face, by a timeout on the other.
 async fn give_up(end: &End, to: &Address) {
     match end {
         End::Asynchronous(socket) => {
@@ -148,7 +148,7 @@ fn local_addr(end: &End) -> Address {
     }
 }
 
-/// Connects to `server`, and asserts that it is it.
+/// Connects to `server`, and asserts that the peer is `server`.
 async fn connect_to(end: &End, server: &Server) -> AsyncSocket {
     let (socket, to) = (server.socket.clone(), server.socket.local_addr().unwrap());
     let accepting = started(async move { socket.accept().await.unwrap().0 }).await;
@@ -160,7 +160,7 @@ async fn connect_to(end: &End, server: &Server) -> AsyncSocket {
     far
 }
 
-/// Waits until the attempt that is under way has succeeded, by the descriptor itself.
+/// Waits by poll(2) until the attempt in progress has succeeded.
 fn wait_for_success(socket: impl AsFd) {
     let mut bytes = [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::OUT)];
     rustix::event::poll(&mut bytes, None).unwrap();
@@ -282,7 +282,7 @@ fn an_attempt_that_was_begun_elsewhere_is_not_taken_for_ours() {
     });
 }
 
-/// A connect and a reader wait; the attempt is refused.
+/// The attempt is refused while a connect and a reader wait.
 #[test]
 fn a_refusal_is_told_to_the_connect_and_to_the_readers() {
     run(async || {

@@ -1,5 +1,5 @@
-//! From one face to the other, and into parts, in each state that a connection can be in: nothing
-//! received or queued is lost, and what was begun or ended stays so.
+//! Conversion to the other face, and into parts, in each state of a connection: nothing received or
+//! queued is lost, and the state is kept.
 
 use std::{
     io::{ErrorKind, Read},
@@ -20,15 +20,15 @@ enum State {
     Fresh,
     /// A message was sent in this turn.
     Queued,
-    /// A unit was left over by a verb that wanted less, and another has come since.
+    /// A verb has left a unit over, and another has come since.
     LeftOver,
-    /// A part of a message was received.
+    /// Part of a message was received.
     HalfWay,
     /// A verb has waited, so the socket is registered.
     HasWaited,
-    /// The peer has sent something and its end.
+    /// The peer has sent something and ended its stream.
     PeerEnded,
-    /// We have sent our end.
+    /// We have ended our stream.
     Ended,
 }
 
@@ -42,7 +42,7 @@ const STATES: [State; 7] = [
     State::Ended,
 ];
 
-/// An end in this state, its peer, and what is still to be received.
+/// Makes an end in this state; returns it with its peer and what it must still receive.
 async fn in_state(kind: Kind, face: Face, state: State) -> (End, AsyncSocket, Vec<u8>) {
     let (near, far) = pair(kind);
     let end = End::new(face, near).await;
@@ -82,7 +82,7 @@ async fn in_state(kind: Kind, face: Face, state: State) -> (End, AsyncSocket, Ve
     (end, far, due)
 }
 
-/// The same socket on the other face.
+/// Converts the socket to the other face.
 async fn turned(end: End) -> End {
     match end {
         End::Asynchronous(socket) => End::Blocking(socket.into_blocking().await.unwrap()),
@@ -161,8 +161,8 @@ fn a_connection_in_each_state_is_taken_apart_with_all_that_was_received() {
     });
 }
 
-/// What is queued and has no room leaves first, however long that takes; who gives up has the
-/// socket no more.
+/// A conversion first sends what is queued, however long that takes; if it is given up, the socket
+/// is gone.
 #[test]
 fn a_full_socket_is_converted_when_its_queue_has_left() {
     each_face(async |kind, face| {

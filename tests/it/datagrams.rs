@@ -29,7 +29,7 @@ async fn bound(address: &str) -> (AsyncSocket, Address) {
     (socket, address)
 }
 
-/// Where two sockets of each family can be bound.
+/// Returns two addresses of each family to bind to.
 fn families(name: &str) -> [[String; 2]; 3] {
     let own = std::process::id();
     let unix = ["a", "b"].map(|end| format!("@asyncoro-datagrams-{own}-{name}-{end}"));
@@ -37,7 +37,7 @@ fn families(name: &str) -> [[String; 2]; 3] {
     [unix, four, six]
 }
 
-/// Runs a test on each family: two sockets and their addresses.
+/// Runs a test on each family, with two sockets and their addresses.
 fn on_each_family<F: Future<Output = ()>>(
     name: &str,
     test: impl Fn([(AsyncSocket, Address); 2]) -> F,
@@ -48,7 +48,7 @@ fn on_each_family<F: Future<Output = ()>>(
     }
 }
 
-/// The same on the blocking face.
+/// Runs a test on each family on the blocking face.
 fn on_each_family_blocking(name: &str, test: impl Fn([(BlockingSocket, Address); 2])) {
     let bound = |address: &String| {
         let socket = BlockingSocket::create_datagram(address).unwrap();
@@ -61,7 +61,7 @@ fn on_each_family_blocking(name: &str, test: impl Fn([(BlockingSocket, Address);
     }
 }
 
-/// Runs one text on each family and on both faces: `$wait!` waits for what a verb gives.
+/// Runs the same code on each family and on both faces; `$wait!` waits for a verb's result.
 macro_rules! on_each_face {
     ($name:literal, $wait:ident, $ends:pat => $body:block) => {
         on_each_family($name, |$ends| async move {
@@ -252,7 +252,7 @@ fn a_verb_on_the_wrong_kind_of_socket_names_both() {
     assert_wrong_kind(udp.send_queued(b"x"), "send_queued", "UDP socket");
 }
 
-/// A UDP socket connected to a port where nobody is.
+/// Makes a UDP socket connected to a port without a socket.
 fn to_nobody() -> UdpSocket {
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -438,7 +438,7 @@ fn send_vectored_of_many_parts_is_one_datagram() {
     });
 }
 
-/// What `far` receives until it has `count`, in batches with room for `room` each.
+/// Receives `count` datagrams at `far`, in batches with space for `room` each.
 async fn batches(far: &AsyncSocket, count: usize, room: usize) -> Vec<(Vec<u8>, Address)> {
     let mut batch = DatagramBatch::new(room, 2000);
     let mut seen = Vec::new();
@@ -450,7 +450,7 @@ async fn batches(far: &AsyncSocket, count: usize, room: usize) -> Vec<(Vec<u8>, 
     seen
 }
 
-/// Sends all, beside whoever receives: the queue of a Unix socket is short.
+/// Sends all in a coroutine of its own, since the queue of a Unix socket is short.
 fn send_all(near: &AsyncSocket, datagrams: &[(Vec<u8>, Address)]) -> asyncoro::Coro<()> {
     let (near, datagrams) = (near.clone(), datagrams.to_vec());
     asyncoro::spawn(async move {
@@ -461,7 +461,7 @@ fn send_all(near: &AsyncSocket, datagrams: &[(Vec<u8>, Address)]) -> asyncoro::C
     })
 }
 
-/// Datagrams of such lengths, each with bytes of its own.
+/// Makes datagrams of these lengths, each with different bytes.
 fn of_lengths(lengths: &[usize]) -> Vec<Vec<u8>> {
     lengths.iter().enumerate().map(|(number, len)| vec![number as u8; *len]).collect()
 }

@@ -1,8 +1,8 @@
-//! What embedders need: borrowed descriptors, waits they hear of, signals that end a blocking
-//! verb, memory of their own.
+//! Features for embedders: borrowed descriptors, a callback around waits, signals that end a
+//! blocking verb, memory of their own.
 //!
-//! Unsafe: memory that a verb says is initialised; sockets whose descriptor the test keeps; a
-//! handler that does nothing, and a signal for one thread.
+//! Unsafe: memory that a verb has initialised; sockets whose descriptor the test keeps; a handler
+//! that does nothing, and a signal for one thread.
 #![allow(unsafe_code)]
 
 use std::{
@@ -113,7 +113,7 @@ fn around_waits_tells_of_each_real_wait_and_of_no_other() {
 
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// Interrupts a thread that waits in `verb` on its socket until the check has ended it.
+/// Interrupts a thread that waits in `verb` until its check ends the verb.
 fn ends_by_signal(verb: impl FnOnce(&BlockingSocket) -> io::Error + Send + 'static) {
     within(move || {
         let handler = nothing as extern "C" fn(libc::c_int);
@@ -184,7 +184,7 @@ fn a_thread_in_line_for_its_turn_is_asked_too() {
     });
 }
 
-/// What `recv_uninit` has given, as far as it is initialised.
+/// Returns the bytes that `recv_uninit` has initialised.
 pub(crate) fn taken((memory, count): (Box<[MaybeUninit<u8>]>, usize)) -> Vec<u8> {
     // SAFETY: so says the verb.
     memory[..count].iter().map(|byte| unsafe { byte.assume_init() }).collect()

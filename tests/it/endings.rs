@@ -21,7 +21,7 @@ use asyncoro::{
 };
 
 use crate::{
-    leaving::ENDS,
+    unsent_queues::ENDS,
     within::{Drops, block_on, logged, panic_of, within},
 };
 

@@ -1,4 +1,4 @@
-//! Connections that fail, and what is no failure: who is told, and that nobody is told of an end.
+//! Failing connections: who gets the error, and that it is never taken for an end of the stream.
 //!
 //! Unsafe: a socket option that no safe interface sets.
 #![allow(unsafe_code)]
@@ -170,7 +170,7 @@ fn an_error_of_a_datagram_is_told_once() {
     });
 }
 
-/// A socket with something in its error queue: the note that a datagram has left.
+/// Makes a socket with something in its error queue: the timestamp of a sent datagram.
 #[cfg(target_os = "linux")]
 fn noted() -> (UdpSocket, UdpSocket) {
     let (near, far) =

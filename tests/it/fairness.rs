@@ -1,4 +1,4 @@
-//! Nobody holds up the others: with times that are over, with much to move, with large futures.
+//! Coroutines do not delay others: with timers that are due, with much data, with large futures.
 
 use std::{
     cell::Cell,
@@ -103,13 +103,13 @@ fn no_time_is_enough_for_what_is_ready() {
     });
 }
 
-/// Bytes that take many shares and many turns.
+/// Makes more bytes than a verb moves in one turn.
 fn much(kind: Kind) -> Vec<u8> {
     let count = if kind == Kind::Unix { 8 << 20 } else { 4 << 20 };
     (0..count).map(|n| ((n * 31) >> 7) as u8).collect()
 }
 
-/// Counts the turns that a timer of no time gets while `moving` runs.
+/// Counts how often a sleep of zero ends while `moving` runs.
 async fn turns_beside<F: Future<Output = ()> + 'static>(moving: F) -> usize {
     let count = Rc::new(Cell::new(0));
     let counter = Rc::clone(&count);
@@ -262,7 +262,7 @@ fn a_blocking_verb_that_moves_much_heeds_who_asks() {
 
 #[test]
 fn an_executor_inside_of_a_coroutine_does_not_spin_on_verbs() {
-    /// More verbs than a budget has.
+    /// More verbs than a budget allows.
     const MANY: usize = 200;
 
     run_within(|| async {
@@ -307,7 +307,7 @@ fn an_executor_inside_of_a_coroutine_does_not_spin_on_verbs() {
     });
 }
 
-/// An executor that blocks its thread, as `futures::executor::block_on`.
+/// Runs a future as `futures::executor::block_on` does.
 fn pollster_like<F: Future>(future: F) -> F::Output {
     struct Unpark(thread::Thread);
     impl std::task::Wake for Unpark {
@@ -355,7 +355,7 @@ fn a_mailbox_that_was_full_is_looked_at_before_the_next_verb() {
     });
 }
 
-/// Of so many bytes while it waits.
+/// A future of `SIZE` bytes.
 async fn large<const SIZE: usize>() -> usize {
     let bytes = [1_u8; SIZE];
     sleep(Duration::ZERO).await;
@@ -387,7 +387,7 @@ fn a_large_future_fits_a_stack_of_2_mib() {
     assert_eq!(scheduler.spawn(large::<SIZE>).value().unwrap(), SIZE);
 }
 
-/// A dropped socket with something unsent, and its peer.
+/// Drops a socket with something unsent; returns its peer.
 fn lingering(kind: Kind) -> AsyncSocket {
     let (near, far) = narrow(kind);
     near.set_queue_limit(2 * BIG);

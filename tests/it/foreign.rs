@@ -1,5 +1,5 @@
-//! Code of others that panics where it is called on behalf of many: it is caught there, told to the
-//! log, and the others go on. The places are those of the table in `docs/design.md`.
+//! Foreign code that panics where it is called on behalf of many: the panic is caught there and
+//! logged, and the others continue. The table in `docs/design.md` lists the places.
 //!
 //! Unsafe: a waker whose `clone` panics, which no safe interface makes.
 #![allow(unsafe_code)]
@@ -42,7 +42,7 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A waker that panics: when it wakes, or when it is dropped.
+/// A waker that panics when it is woken, or when it is dropped.
 struct Bad {
     wakes: bool,
 }
@@ -82,8 +82,8 @@ fn poll_once(future: Pin<&mut (impl Future + ?Sized)>, waker: &Waker) {
     assert!(future.poll(&mut Context::from_waker(waker)).is_pending());
 }
 
-/// Polls `wait` with a waker that panics, drops the other references to it, has `happen` happen,
-/// and sees that whoever is beside it goes on.
+/// Polls `wait` with a waker that panics, drops the other references to it, runs `happen`, and
+/// checks that another wait continues.
 async fn contained<'a, F, H>(mut wait: impl FnMut() -> F, mut happen: impl FnMut() -> H)
 where
     F: Future + 'a,
@@ -125,8 +125,8 @@ fn wakers_that_panic_harm_nobody_behind_them_at_timers() {
     });
 }
 
-/// Two calls of a verb wait, the first with a waker that panics; `come` brings what one waits for,
-/// and the second has it when the first is given up.
+/// Lets two calls of a verb wait, the first with a waker that panics; `come` makes one ready, and
+/// the second completes when the first is dropped.
 async fn goes_on_behind(
     waker: Waker,
     near: &AsyncSocket,
@@ -188,7 +188,8 @@ fn wakers_that_panic_harm_nobody_behind_them_at_sockets() {
 
 #[test]
 fn wakers_that_panic_harm_nobody_behind_them_where_a_socket_is_closed() {
-    /// Three calls wait, the first with a waker that panics, and the close wakes all.
+    /// Lets three calls wait, the first with a waker that panics, and checks that a close wakes
+    /// all.
     async fn close_wakes(near: AsyncSocket, verb: Verb, bytes: &[u8], waker: Waker) {
         let mut waits = [(); 3].map(|()| (verb.call)(near.clone(), bytes.to_vec()));
         let (woken, good) = good();
@@ -302,7 +303,7 @@ fn wakers_that_panic_harm_nobody_at_handles_and_the_pool() {
     });
 }
 
-/// Whether this is a process of its own for a test; if not, the test is run in one.
+/// Tells whether this process runs only this test; if not, runs the test in such a process.
 fn is_alone(name: &'static str) -> bool {
     const ALONE: &str = "ASYNCORO_TEST_FOREIGN";
     if env::var_os(ALONE).is_some() {
@@ -426,7 +427,7 @@ fn a_waker_whose_clone_panics_harms_whoever_polls_and_nobody_else() {
     });
 }
 
-/// One whose drop panics with another one, and that with a text.
+/// A payload whose drop panics with another payload, and that one's with a text.
 struct Charge(u32);
 
 impl Drop for Charge {
@@ -472,7 +473,7 @@ fn values_and_payloads_whose_drop_panics_end_no_scheduler() {
     });
 }
 
-/// An error that cannot be shown.
+/// An error whose `Debug` panics.
 struct Shown;
 
 impl std::fmt::Display for Shown {
@@ -571,7 +572,7 @@ fn a_function_of_on_interrupt_that_panics_cuts_no_message() {
     });
 }
 
-/// A subscriber that panics at each line.
+/// A writer that panics at each line.
 struct Panics;
 
 impl Write for Panics {

@@ -1,10 +1,10 @@
-//! After fork(2) the child discards the scheduler, and the parent's goes on.
+//! After fork(2) the child discards the scheduler, and the parent's continues.
 //!
-//! Forking the test binary itself, with its many threads, is asking for trouble. So the test starts
-//! the binary again with one test only, and that process forks.
+//! The test binary has too many threads to fork safely. So a test starts the binary again with one
+//! test only, and that process forks.
 //!
-//! Unsafe: fork(2), waitpid(2) and _exit(2) themselves. The child runs on in the only thread that a
-//! fork keeps; glibc's allocator is usable there.
+//! Unsafe: the calls fork(2), waitpid(2) and _exit(2). The child continues in the only thread that
+//! a fork keeps; glibc's allocator is usable there.
 #![allow(unsafe_code)]
 
 use std::{
@@ -31,10 +31,10 @@ use asyncoro::{
 
 use crate::within::{panic_of, run_within, within};
 
-/// Set in the process that may fork.
+/// The environment variable that is set in the process that may fork.
 const ALONE: &str = "ASYNCORO_TEST_FORKS";
 
-/// Runs `test` in a fresh process that has no other test.
+/// Runs `test` in a new process that has no other test.
 fn alone(name: &'static str, test: impl FnOnce() + Send + 'static) {
     if env::var_os(ALONE).is_some() {
         return within(test);
@@ -47,9 +47,9 @@ fn alone(name: &'static str, test: impl FnOnce() + Send + 'static) {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-/// Whether `child` runs through in a forked process.
+/// Tells whether `child` completes in a forked process.
 fn well_in_child(child: impl FnOnce()) -> bool {
-    // SAFETY: see the module's page.
+    // SAFETY: as the module doc argues.
     match unsafe { libc::fork() } {
         -1 => panic!("fork fails"),
         0 => {
@@ -123,7 +123,7 @@ fn a_coroutine_that_forks_cannot_go_on_in_the_child() {
         let outcome = panic::catch_unwind(|| {
             asyncoro::run(async {
                 let forking = spawn(async {
-                    // SAFETY: see the module's page.
+                    // SAFETY: as the module doc argues.
                     let child = unsafe { libc::fork() };
                     yield_now().await;
                     child
@@ -157,7 +157,7 @@ fn starting_a_program_inside_of_run_leaves_the_scheduler_as_it_was() {
     });
 }
 
-/// Threads that do `what` again and again until they are told to stop.
+/// Threads that repeat an action until they are stopped.
 struct Busy {
     stop: Arc<AtomicBool>,
     threads: Vec<thread::JoinHandle<()>>,
@@ -184,7 +184,7 @@ impl Busy {
     }
 }
 
-/// All that a child may do: a scheduler of its own and what belongs to it.
+/// Uses everything that a child may use: a scheduler of its own and what belongs to it.
 fn uses_everything() {
     asyncoro::run(async {
         assert_eq!(pool::run(|| 7).await, 7);

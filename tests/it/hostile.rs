@@ -1,6 +1,6 @@
-//! What peers and callers do that nobody does by accident.
+//! Peers and callers that misbehave on purpose.
 //!
-//! Unsafe: bind(2), with names that no safe interface makes.
+//! Unsafe: bind(2), with names that no safe interface accepts.
 #![allow(unsafe_code)]
 
 use std::{
@@ -38,7 +38,7 @@ fn place(tag: &str) -> String {
     format!("/tmp/asyncoro_hostile_{tag}_{}", std::process::id())
 }
 
-/// A name of `len` bytes that begins with `begin`.
+/// Makes a name of `len` bytes that begins with `begin`.
 fn name(begin: &str, len: usize) -> Vec<u8> {
     let mut name = begin.as_bytes().to_vec();
     assert!(name.len() <= len);
@@ -101,7 +101,7 @@ fn a_client_with_the_longest_path_is_accepted() {
     });
 }
 
-/// Shows one byte at the end of its memory, then all of it, and so on.
+/// A buffer that alternately returns one byte at the end of its memory and all of it.
 struct Liar {
     memory: [u8; 10],
     calls: Cell<u32>,

@@ -1,4 +1,4 @@
-//! A scheduler with nothing to do sleeps; the policy of polling first has unit tests in
+//! A scheduler with nothing to do sleeps. The unit tests of the idle policy are in
 //! `src/driver/idle.rs`.
 
 use std::{thread, time::Duration};
@@ -7,7 +7,7 @@ use asyncoro::{AsynCoro, coro::Statistics, time::sleep};
 
 use crate::within::within;
 
-/// Statistics taken twice, with the scheduler left alone in between for a while.
+/// Returns the statistics before and after a while in which the scheduler has nothing to do.
 fn left_alone(scheduler: &AsynCoro) -> (Statistics, Statistics) {
     let before = scheduler.statistics();
     // Not a wait for something: the length of the watch.

@@ -1,8 +1,7 @@
-//! Errors of the system that come rarely, put into its answers by strace(1): what each means is in
+//! Rare errors of system calls, injected by strace(1). What each means is in
 //! `src/sys/errno.rs`.
 //!
-//! A test runs this binary again under strace, with that test only and with errors injected; in
-//! there it does its work.
+//! A test runs this binary again under strace, with that test only and with errors injected.
 
 use std::{
     env, fs,
@@ -20,11 +19,11 @@ use crate::{
     programs,
 };
 
-/// Set in the process whose system calls fail.
+/// The environment variable that is set in the process whose system calls fail.
 const INSIDE: &str = "ASYNCORO_TEST_INJECTED";
 
-/// Runs `test` under strace, once with each of `errors` in the answers of `calls`; how many calls
-/// were made, for each.
+/// Runs `test` under strace, once for each of `errors`, which `calls` return; returns how many
+/// calls were made in each run.
 fn injected(
     name: &str,
     calls: &str,
@@ -60,8 +59,8 @@ fn injected(
     Some(counts.collect())
 }
 
-/// Two connected sockets that other threads have connected: system calls are counted by thread, so
-/// that errors begin with what is sent on them.
+/// Makes two sockets that other threads have connected: strace counts calls by thread, so that
+/// errors begin with what is sent on them.
 fn pair(kind: Kind) -> (BlockingSocket, BlockingSocket) {
     thread::spawn(move || blocking_pair(kind)).join().unwrap()
 }
@@ -110,7 +109,7 @@ fn a_queue_that_finds_no_memory_is_sent_before_the_scheduler_ends() {
     });
 }
 
-/// What each verb that moves bytes does, on both faces.
+/// Sends and receives with each verb, on both faces.
 fn move_bytes() {
     each_at_once(move_bytes_of_a_stream);
     each_at_once(async |kind| move_bytes_of_a_stream_in_threads(kind));
@@ -187,7 +186,7 @@ fn a_send_that_finds_no_memory_or_a_signal_is_made_again_by_every_verb() {
     injected(name, SENDS, &["ENOBUFS", "ENOMEM", "EINTR"], "1+2", move_bytes);
 }
 
-/// TLS has sealed what the system then has no memory for, and no driver tells of memory.
+/// The system has no memory for records that TLS has sealed already, and no event reports memory.
 #[cfg(feature = "tls")]
 #[test]
 fn a_record_that_finds_no_memory_leaves_at_the_end_of_a_pause() {

@@ -1,5 +1,5 @@
-//! What nobody else is told: who the log says it was, how loud, how often, and where it goes
-//! without a subscriber. What concerns the whole process runs in one of its own.
+//! The log: names, levels, the bound on lines, and where lines go without a subscriber. Tests that
+//! concern the whole process run in one of their own.
 
 use std::{
     cell::RefCell,
@@ -23,7 +23,7 @@ use asyncoro::{
 
 use crate::within::{logged, within};
 
-/// Says which of [`PROGRAMS`] this process is to be.
+/// The environment variable that names the one of [`PROGRAMS`] to run.
 const PROGRAM: &str = "ASYNCORO_TEST_PROGRAM";
 
 const PROGRAMS: &[(&str, fn())] = &[
@@ -34,7 +34,7 @@ const PROGRAMS: &[(&str, fn())] = &[
     ("subscriber panics", subscriber_panics),
 ];
 
-/// No test by itself: what a child process runs instead of the tests.
+/// Runs one of [`PROGRAMS`] in a child process; no test by itself.
 #[test]
 fn program() {
     let name = env::var(PROGRAM).unwrap_or_default();
@@ -43,7 +43,7 @@ fn program() {
     }
 }
 
-/// Runs a program in a process of its own; what it wrote to standard error.
+/// Runs a program in a process of its own; returns its standard error.
 fn stderr_of(program: &str, shell: &str, variables: &[(&str, &str)]) -> String {
     let me = env::current_exe().unwrap();
     let Output { status, stderr, .. } = Command::new("sh")
@@ -63,7 +63,7 @@ fn stderr_of(program: &str, shell: &str, variables: &[(&str, &str)]) -> String {
         .fold(String::new(), |all, line| all + line + "\n")
 }
 
-/// Something of each kind that nobody sees.
+/// Produces one unseen failure of each kind.
 fn unseen() {
     run(async {
         spawn(async { Err::<(), _>(io::Error::other("went wrong")) }).or_log();
@@ -122,7 +122,7 @@ fn with_a_subscriber_nothing_goes_to_standard_error() {
     within(|| assert_eq!(stderr_of("subscribed", "", &[]), ""));
 }
 
-/// 1,000 errors.
+/// Logs 1,000 errors.
 fn flood() {
     run_until(async {
         for number in 0..1000 {
@@ -156,7 +156,7 @@ thread_local! {
     static TWO: Kept = const { RefCell::new(None) };
 }
 
-/// Sockets with something unsent are dropped with the thread-locals of their thread.
+/// Drops sockets with something unsent in the destructors of thread-locals.
 fn thread_locals() {
     let subscriber = tracing_subscriber::fmt().with_writer(io::sink).finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
@@ -185,7 +185,7 @@ fn a_line_from_the_destructor_of_a_thread_local_ends_nothing() {
     });
 }
 
-/// A subscriber that fails in each line.
+/// Installs a subscriber that panics at each line.
 fn subscriber_panics() {
     struct Bad;
     impl io::Write for Bad {
@@ -209,7 +209,7 @@ fn a_subscriber_that_panics_costs_no_line() {
     });
 }
 
-/// Ends with an error of this kind, unawaited.
+/// Returns the line of a coroutine that fails with this kind of error and that nobody awaits.
 fn logged_error(kind: io::ErrorKind) -> String {
     logged(|| {
         run(async {

@@ -1,16 +1,17 @@
-//! The promises, a file each; `../PROMISES.md` lists them with their tests.
+//! The integration tests, a file for each subject; `../PROMISES.md` lists the promises with their
+//! tests.
 #![allow(clippy::async_yields_async, reason = "tests hand handles out of a run on purpose")]
 
-mod attempts;
 mod callbacks;
 mod chat;
 mod connect;
-mod corners;
 mod failures;
 mod injected;
+mod interactions;
 mod programs;
 mod shared;
 mod tools;
+mod try_verbs;
 mod web;
 
 mod budget;
@@ -33,29 +34,29 @@ mod within;
 // Streams and messages.
 mod blocking;
 mod bounded;
+mod cancellation;
 mod closing;
 mod conversions;
 mod datagrams;
-mod exchange;
-mod given_up;
-mod in_line;
-mod leaving;
-mod loads;
+mod debug_format;
+mod first_come_first_served;
+mod heavy_load;
+mod host_names;
+mod limits;
 mod message;
-mod misplaced;
+mod misused_verbs;
 mod model;
-mod names;
 mod pairs;
 mod pycos;
 mod race;
 mod read_ahead;
 mod scenarios;
-mod shown;
 mod socket;
 mod states;
 mod stream;
 mod termination;
 #[cfg(feature = "tls")]
 mod tls;
+mod unsent_queues;
 mod verbs;
-mod woken;
+mod waker_of_last_poll;

@@ -1,4 +1,4 @@
-//! Messages: what stands on the wire, when they leave, what a cut or a timeout leaves behind.
+//! Messages: their wire format, when they are sent, and their state after a cut or a timeout.
 
 use std::{
     future::Future,
@@ -24,15 +24,15 @@ use crate::pairs::{
 
 const SHORT: Duration = Duration::from_millis(20);
 
-/// A message as it stands on the wire.
+/// Makes a message in its wire format.
 fn framed(payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes().to_vec();
     bytes.extend_from_slice(payload);
     bytes
 }
 
-/// Queues messages until nothing more is taken, also after TCP has acknowledged what it was slow
-/// to; how many it were.
+/// Queues messages until no more is accepted, even after TCP's late acknowledgements; returns how
+/// many.
 async fn fill(socket: &AsyncSocket) -> usize {
     let mut count = 0;
     loop {
@@ -526,7 +526,7 @@ fn a_socket_binds_anew_when_its_scheduler_has_ended() {
 
 // ---- how much is queued
 
-/// The messages of 1,000 bytes that a socket queues whose way to the peer is full.
+/// Returns how many messages of 1,000 bytes a socket queues when the buffers to the peer are full.
 fn queued(socket: &AsyncSocket) -> usize {
     (0..).take_while(|_| socket.try_send_msg(&pattern(1000).into()).is_ok()).count()
 }

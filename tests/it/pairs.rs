@@ -1,5 +1,5 @@
-//! What the tests of streams share: connected pairs of every kind, bounds on their time, and small
-//! steps that say what they wait for.
+//! Helpers for tests of streams: connected pairs of every kind, time limits, and ways to wait for a
+//! condition.
 
 use std::{
     future::Future,
@@ -21,10 +21,10 @@ use rustix::{
 };
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-/// Longest time that a coroutine of a test may take; a test that blocks gets twice as long.
+/// How long a coroutine of a test may take; a test that blocks gets twice as long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// What a stream can be.
+/// The kinds of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Tcp4,
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
     Tls12,
 }
 
-/// All of them: what a verb promises it promises for each.
+/// All kinds: what a verb promises holds for each.
 pub(crate) const KINDS: &[Kind] = &[
     Kind::Tcp4,
     Kind::Tcp6,
@@ -62,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// Where a socket can be bound, without a choice.
+    /// Returns an address to bind to, for which the system chooses the port or name.
     pub(crate) fn any(self) -> SockAddr {
         match self {
             // An empty name: the kernel gives one that is free, in its abstract space.
@@ -72,7 +72,7 @@ impl Kind {
         }
     }
 
-    /// The version of TLS that it speaks.
+    /// Returns the version of TLS, if it is TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(self) -> Option<asyncoro::TlsVersion> {
         match self {
@@ -83,7 +83,7 @@ impl Kind {
     }
 }
 
-/// Runs `test` in a thread of its own; fails if it takes too long, even if it blocks.
+/// Runs `test` in a thread of its own; fails if it takes too long or blocks.
 pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
     let (over, wait) = mpsc::channel::<()>();
     let name = thread::current().name().unwrap_or("test").to_owned();
@@ -100,14 +100,14 @@ pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Runs a coroutine to its end, in bounded time.
+/// Runs a coroutine to its end, with a time limit.
 pub(crate) fn run<F: Future>(test: impl FnOnce() -> F + Send + 'static) {
     bounded(move || {
         asyncoro::run_until(async { timeout(LIMIT, test()).await.expect("in time") });
     });
 }
 
-/// Runs a coroutine once for each kind of stream, in bounded time.
+/// Runs a coroutine once for each kind of stream, with a time limit.
 pub(crate) fn each<F: Future>(test: impl Fn(Kind) -> F + Send + 'static) {
     bounded(move || {
         for kind in KINDS.iter().copied() {
@@ -119,8 +119,8 @@ pub(crate) fn each<F: Future>(test: impl Fn(Kind) -> F + Send + 'static) {
     });
 }
 
-/// As [`each`], for what is only so where regular sockets are at the other end: what is on the
-/// wire at this moment, connections that stand before anybody has accepted them.
+/// As [`each`], without TLS: for tests that need a regular socket as peer, to see what is on the
+/// wire or to connect before anybody has accepted.
 pub(crate) fn each_plain<F: Future>(test: impl Fn(Kind) -> F + Send + 'static) {
     bounded(move || {
         for kind in [Kind::Tcp4, Kind::Tcp6, Kind::Unix] {
@@ -131,7 +131,7 @@ pub(crate) fn each_plain<F: Future>(test: impl Fn(Kind) -> F + Send + 'static) {
     });
 }
 
-/// As [`each`], with a thread for each kind: for tests that wait for most of their time.
+/// As [`each`], with a thread for each kind: for tests that mostly wait.
 pub(crate) fn each_at_once<F: Future>(test: impl Fn(Kind) -> F + Copy + Send + 'static) {
     let threads = KINDS.iter().map(|&kind| {
         let one = move || asyncoro::run_until(timeout(LIMIT, test(kind))).expect("in time");
@@ -145,7 +145,7 @@ pub(crate) fn each_at_once<F: Future>(test: impl Fn(Kind) -> F + Copy + Send + '
     }
 }
 
-/// Two regular sockets, connected, in blocking mode.
+/// Makes two connected regular sockets, in blocking mode.
 pub(crate) fn raw(kind: Kind) -> (Socket, Socket) {
     let address = match kind {
         Kind::Unix => {
@@ -163,7 +163,7 @@ pub(crate) fn raw(kind: Kind) -> (Socket, Socket) {
     (near.into(), far.into())
 }
 
-/// Two connected sockets.
+/// Makes two connected sockets.
 pub(crate) fn pair(kind: Kind) -> (AsyncSocket, AsyncSocket) {
     converted(kind, raw(kind))
 }
@@ -178,7 +178,7 @@ fn converted(kind: Kind, (near, far): (Socket, Socket)) -> (AsyncSocket, AsyncSo
     (AsyncSocket::new(near).unwrap(), AsyncSocket::new(far).unwrap())
 }
 
-/// A socket and its regular peer.
+/// Makes a socket and its regular peer.
 pub(crate) fn half(kind: Kind) -> (AsyncSocket, Socket) {
     let (near, far) = raw(kind);
     #[cfg(feature = "tls")]
@@ -189,7 +189,7 @@ pub(crate) fn half(kind: Kind) -> (AsyncSocket, Socket) {
     (AsyncSocket::new(near).unwrap(), far)
 }
 
-/// As [`pair`], with so little room between them that [`BIG`] does not fit.
+/// As [`pair`], with buffers so small that [`BIG`] does not fit.
 pub(crate) fn narrow(kind: Kind) -> (AsyncSocket, AsyncSocket) {
     let (near, far) = raw(kind);
     for socket in [&near, &far] {
@@ -199,7 +199,7 @@ pub(crate) fn narrow(kind: Kind) -> (AsyncSocket, AsyncSocket) {
     converted(kind, (near, far))
 }
 
-/// A socket for threads, where no scheduler runs.
+/// Converts to a blocking socket, outside of a scheduler.
 pub(crate) fn blocking(socket: AsyncSocket) -> BlockingSocket {
     asyncoro::run(async { socket.into_blocking().await.unwrap() })
 }
@@ -210,7 +210,7 @@ pub(crate) fn blocking_pair(kind: Kind) -> (BlockingSocket, BlockingSocket) {
     (blocking(near), blocking(far))
 }
 
-/// A listening socket of a kind, and what its clients need.
+/// A listening socket of a kind, and the configuration that its clients need.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) socket: AsyncSocket,
@@ -237,12 +237,12 @@ impl Server {
         }
     }
 
-    /// A socket that can connect to it.
+    /// Opens a socket that can connect to it.
     pub(crate) fn open(&self) -> AsyncSocket {
         self.client(AsyncSocket::open(self.kind.domain(), Type::STREAM).unwrap())
     }
 
-    /// Has a socket that is not connected yet speak as this kind does.
+    /// Configures TLS on a socket that is not connected yet, if this kind is TLS.
     pub(crate) fn client(&self, socket: AsyncSocket) -> AsyncSocket {
         #[cfg(feature = "tls")]
         if let Some((_, tls)) = &self.tls {
@@ -251,7 +251,8 @@ impl Server {
         socket
     }
 
-    /// What makes a connection of a regular socket that has accepted it, in any thread.
+    /// Returns a function that does the server's handshake on an accepted regular socket, in any
+    /// thread.
     pub(crate) fn handshake(&self) -> impl FnOnce(Socket) -> BlockingSocket + Send + use<> {
         #[cfg(feature = "tls")]
         let tls = self.tls.clone();
@@ -271,7 +272,7 @@ impl Server {
         Ok(socket)
     }
 
-    /// The two ends of a connection.
+    /// Makes a connection and returns both ends.
     pub(crate) async fn accept(&self) -> (AsyncSocket, AsyncSocket) {
         let client = self.clone();
         let connecting = coro::spawn(async move { client.connect().await });
@@ -280,7 +281,7 @@ impl Server {
     }
 }
 
-/// Ends the connection of two ends with a reset, whatever it speaks.
+/// Ends a connection of any kind with a reset.
 pub(crate) fn reset(kind: Kind, near: impl AsFd, far: AsyncSocket) {
     if kind == Kind::Unix {
         // A peer that leaves with something unread.
@@ -291,12 +292,12 @@ pub(crate) fn reset(kind: Kind, near: impl AsFd, far: AsyncSocket) {
     drop(far);
 }
 
-/// Waits for bytes to come, or the end; no turn of the loop ends meanwhile.
+/// Waits for bytes or the end of the stream, without ending the turn of the loop.
 pub(crate) fn wait_for_bytes(socket: impl AsFd) {
     assert!(is_ready(socket, PollFlags::IN, LIMIT), "nothing comes");
 }
 
-/// Waits until the system knows of the end of a connection.
+/// Waits until the system has received the end of a connection.
 pub(crate) fn wait_for_end(socket: impl AsFd) {
     assert!(is_ready(socket, PollFlags::RDHUP, LIMIT), "there is no end");
 }
@@ -307,7 +308,7 @@ fn is_ready(socket: impl AsFd, flags: PollFlags, time: Duration) -> bool {
     retry_on_intr(|| poll(&mut polled, Some(&time))).unwrap() > 0
 }
 
-/// So many bytes, received while no turn of the loop ends: they have been sent already.
+/// Receives `count` bytes without ending the turn of the loop, so they must have been sent already.
 pub(crate) fn take_now(socket: &AsyncSocket, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     let mut filled = 0;
@@ -324,7 +325,7 @@ pub(crate) fn take_now(socket: &AsyncSocket, count: usize) -> Vec<u8> {
     bytes
 }
 
-/// Sends by `try_send` until the way to the peer is full and stays it; how many bytes it takes.
+/// Sends by `try_send` until the buffers to the peer stay full; returns how many bytes were sent.
 pub(crate) fn fill_up(
     socket: impl AsFd,
     mut try_send: impl FnMut(&[u8]) -> io::Result<usize>,
@@ -345,17 +346,17 @@ pub(crate) fn fill_up(
     }
 }
 
-/// Bytes that do not fit between two sockets of [`narrow`].
+/// More bytes than fit between two sockets of [`narrow`].
 pub(crate) const BIG: usize = 1 << 20;
 
-/// `len` bytes, each telling its place.
+/// Makes `len` bytes that depend on their position.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     let mut bytes = (0..251).collect::<Vec<u8>>().repeat(len / 251 + 1);
     bytes.truncate(len);
     bytes
 }
 
-/// A listening socket of this kind, at a free address.
+/// Makes a listening socket of this kind, at a free address.
 pub(crate) async fn server(kind: Kind) -> AsyncSocket {
     match kind {
         Kind::Tcp4 => AsyncSocket::create_server("127.0.0.1:0").await.unwrap(),
@@ -375,8 +376,8 @@ pub(crate) async fn server(kind: Kind) -> AsyncSocket {
     }
 }
 
-/// Lets the others run and two turns of the loop end, so that what is queued has been flushed and
-/// what is ready has been reported.
+/// Lets other coroutines run and two turns of the loop end, so that queues are flushed and
+/// readiness is reported.
 pub(crate) async fn settle() {
     let begun = statistics().turns;
     while statistics().turns < begun + 3 {
@@ -400,7 +401,7 @@ pub(crate) fn statistics() -> Statistics {
     AsynCoro::current().statistics()
 }
 
-/// Asserts that a verb was told that its socket is closed.
+/// Asserts that a verb failed because its socket is closed.
 #[track_caller]
 pub(crate) fn assert_closed<T: std::fmt::Debug>(result: io::Result<T>) {
     let error = result.expect_err("the socket is closed");
@@ -408,7 +409,7 @@ pub(crate) fn assert_closed<T: std::fmt::Debug>(result: io::Result<T>) {
     assert!(inner::<error::Closed>(&error).is_some(), "{error:?}");
 }
 
-/// The typed condition in an error.
+/// Returns the typed condition in an error.
 pub(crate) fn inner<T: std::error::Error + 'static>(error: &io::Error) -> Option<&T> {
     error.get_ref()?.downcast_ref()
 }
@@ -422,7 +423,7 @@ pub(crate) fn read_in_thread(mut socket: Socket, count: usize) -> thread::JoinHa
     })
 }
 
-/// Everything that is in a regular socket right now.
+/// Reads everything that is in a regular socket now.
 pub(crate) fn read_now(socket: &Socket) -> Vec<u8> {
     let mut all = Vec::new();
     let mut buffer = [0; 65536];

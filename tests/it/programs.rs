@@ -1,8 +1,8 @@
-//! Programs beside the tests: the examples, pycos, and tools of others.
+//! Programs that tests run: the examples, pycos, and third-party tools.
 //!
-//! An example is built on first use, into the folder that the tests were built into. What may be
-//! missing on a machine ([`or_skip`]) is a printed skip there and a failure in CI. A [`Program`] is
-//! ended when its value is dropped.
+//! An example is built on first use, into the folder of the tests. If a program is missing
+//! ([`or_skip`]), the test is skipped; in CI it fails. A [`Program`] is ended when its value is
+//! dropped.
 
 use std::{
     env,
@@ -19,10 +19,10 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Longest wait for a line or an end.
+/// How long to wait for a line or an end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What was found, or a printed skip; in CI nothing is skipped.
+/// Prints a skip if nothing was found; panics instead in CI.
 pub(crate) fn or_skip<T>(what: &str, found: Option<T>) -> Option<T> {
     assert!(found.is_some() || env::var_os("CI").is_none(), "{what} is missing, and this is CI");
     if found.is_none() {
@@ -31,19 +31,19 @@ pub(crate) fn or_skip<T>(what: &str, found: Option<T>) -> Option<T> {
     found
 }
 
-/// Says that a test was skipped, past the test runner, which keeps what is printed to itself.
+/// Prints that a test was skipped, bypassing the test runner's capture.
 pub(crate) fn skipped(why: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
-/// A tool by name, if this machine has it.
+/// Returns a tool by name, if this machine has it.
 pub(crate) fn tool(name: &str) -> Option<Command> {
     let folders = env::var_os("PATH")?;
     let path = env::split_paths(&folders).map(|folder| folder.join(name)).find(|p| p.is_file());
     or_skip(name, path.map(Command::new))
 }
 
-/// Runs a tool that ends well; its standard output.
+/// Runs a tool, which must succeed; returns its standard output.
 pub(crate) fn output(command: &mut Command) -> String {
     let output = command.stderr(Stdio::inherit()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -51,7 +51,7 @@ pub(crate) fn output(command: &mut Command) -> String {
     text
 }
 
-/// A program that runs, seen by its lines.
+/// A running program and its lines of output.
 pub(crate) struct Program {
     child: Child,
     input: Option<ChildStdin>,
@@ -73,7 +73,7 @@ impl Program {
         Program::start(Command::new(built(name)).args(arguments))
     }
 
-    /// A server among the examples, at a free port; its address.
+    /// Starts a server among the examples at a free port; returns its address, too.
     pub(crate) fn server(name: &str) -> (Program, String) {
         let server = Program::example(name, &["127.0.0.1:0"]);
         let address = server.line_with("listening on ").split_off("listening on ".len());
@@ -99,7 +99,7 @@ impl Program {
         self.input.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// Sends SIGTERM and sees it end well.
+    /// Sends SIGTERM and checks that it succeeds.
     pub(crate) fn terminate(self) {
         self.signal(Signal::TERM);
         self.end();
@@ -109,7 +109,7 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits for its end, and checks that it succeeds.
     pub(crate) fn end(mut self) {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
@@ -129,7 +129,7 @@ impl Drop for Program {
     }
 }
 
-/// The path of an example, built.
+/// Builds the example and returns its path.
 fn built(name: &str) -> PathBuf {
     static BUILT: Mutex<bool> = Mutex::new(false);
     // target/PROFILE/deps/it-HASH

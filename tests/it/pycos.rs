@@ -1,5 +1,5 @@
-//! Conversations with real pycos 4.12.2, both ways: its tasks and its blocking sockets in threads,
-//! our coroutines and our threads. `pycos/peer.py` is its end.
+//! Conversations with pycos 4.12.2, in both directions: its tasks and its blocking sockets in
+//! threads, our coroutines and our threads. `pycos/peer.py` is its side.
 
 use std::{
     env,
@@ -15,15 +15,15 @@ use crate::{bounded::run, programs::or_skip, within::within};
 /// Payload sizes, as in `peer.py`.
 const SIZES: [usize; 7] = [5, 3_000_000, 3, 0, 1, 65_536, 3 << 20];
 
-/// How pycos's end runs.
+/// How pycos's side runs.
 const MODES: [&str; 2] = ["tasks", "threads"];
 
-/// The Python that has pycos.
+/// Returns the Python that has pycos.
 fn python() -> Option<String> {
     or_skip("ASYNCORO_PYCOS_PYTHON", env::var("ASYNCORO_PYCOS_PYTHON").ok())
 }
 
-/// A process with pycos's end; killed when this is dropped.
+/// A process with pycos's side; killed when this is dropped.
 struct Peer {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -50,7 +50,7 @@ impl Peer {
         Peer::start(python, &["client", role, mode, &host, &port])
     }
 
-    /// The rest of the next line that begins like this; pycos's log goes the same way.
+    /// Returns the rest of the next line that begins with `start`; pycos's log lines are skipped.
     fn line_after(&mut self, start: &str) -> String {
         let mut seen = String::new();
         loop {

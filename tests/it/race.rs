@@ -1,6 +1,6 @@
-//! Races, a test each: what happens to a verb that waits when something else happens to its socket.
+//! Races, a test each: a verb waits while something else happens to its socket.
 //!
-//! Each stands 1,000 runs of `cargo xtask repeat 1000 race`, on both drivers.
+//! Each passes 1,000 runs of `cargo xtask repeat 1000 race`, on both drivers.
 
 use std::{
     cell::RefCell,
@@ -32,8 +32,8 @@ use crate::pairs::{
 
 type Waiting = Pin<Box<dyn Future<Output = std::io::Result<()>>>>;
 
-/// Every verb that can wait on a connected stream, begun on a clone of `socket`, to which nothing
-/// comes and from which little leaves.
+/// Begins every verb that can wait on a connected stream, on a clone of `socket`, which receives
+/// nothing and can send little.
 fn verbs(socket: &AsyncSocket) -> Vec<(&'static str, Waiting)> {
     macro_rules! verb {
         ($name:literal, $call:expr) => {{
@@ -109,7 +109,7 @@ fn close_wakes_accept() {
     });
 }
 
-/// A TCP address whose connections are never made: its queue is full.
+/// Makes a TCP address whose queue is full, so that connections to it never complete.
 fn deaf(kind: Kind) -> (Vec<socket2::Socket>, std::net::SocketAddr) {
     let (domain, any) = match kind {
         Kind::Tcp6 => (Domain::IPV6, "[::1]:0"),
@@ -313,8 +313,8 @@ fn a_wake_from_another_thread_finds_the_waiting_verb() {
     });
 }
 
-/// Polls two futures with a waker of its own that another thread passes on; the first that is ready
-/// wins.
+/// Polls two futures with a waker of its own, whose wakes another thread passes on; the first that
+/// is ready wins.
 async fn foreign_select<A: Future, B: Future>(a: A, b: B) -> Result<A::Output, B::Output> {
     struct Relay(Waker);
     impl Wake for Relay {

@@ -1,13 +1,13 @@
-//! Bytes that have come beyond what a verb takes: they are the next verb's, whichever it is, and
-//! hide nothing of what comes behind them.
+//! Bytes beyond what a verb takes: the next verb, whichever it is, gets them, and they hide nothing
+//! that comes after them.
 
 use crate::{
     pairs::{pair, settle},
     verbs::{End, Face, READERS, each_face, each_kind, full, named, receive_filling, unit},
 };
 
-/// The first of two units that come together is taken by one verb; a third comes, and then each
-/// verb takes the second and the third.
+/// One verb takes the first of two units that come together; a third comes, and then each verb
+/// takes the second and the third.
 #[test]
 fn what_comes_while_bytes_are_left_over_is_seen_by_the_next_verb_but_one() {
     each_face(async |kind, face| {

@@ -1,5 +1,5 @@
-//! The conformance scenarios of asyncoro and pycos in their Rust form: what one wants of each, with
-//! `None` and `UnexpectedEof` where Python has empty bytes, and partial results in the error.
+//! The conformance scenarios of asyncoro and pycos in their Rust form, with `None` and
+//! `UnexpectedEof` where Python has empty bytes, and partial results in the error.
 
 use std::{
     io::{ErrorKind, Read, Write},

@@ -1,4 +1,4 @@
-//! What may cross threads and what may not, decided by the compiler.
+//! Which types are `Send` and `Sync`, checked by the compiler.
 
 use std::{panic::UnwindSafe, rc::Rc};
 
@@ -18,8 +18,8 @@ macro_rules! is {
     };
 }
 
-/// Compiles only if the type lacks the trait: else two traits give `marker`, and the compiler
-/// cannot tell which is meant.
+/// Compiles only if the type lacks the trait: otherwise two traits have `marker`, which is
+/// ambiguous.
 macro_rules! is_not {
     ($type:ty: $bound:path) => {
         const _: fn() = || {

@@ -1,4 +1,4 @@
-//! One descriptor, several sockets; one socket, several schedulers: nobody who waits is forgotten.
+//! Several sockets with one descriptor, and one socket in several schedulers: every wait is woken.
 //!
 //! Unsafe: sockets whose descriptor the test keeps.
 #![allow(unsafe_code)]
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// A socket that borrows the descriptor of `owner`, which outlives it.
+/// Makes a socket that borrows the descriptor of `owner`, which outlives it.
 fn borrow(owner: &impl AsRawFd) -> AsyncSocket {
     // SAFETY: each test drops it before `owner`.
     unsafe { AsyncSocket::borrow_raw(owner.as_raw_fd()).unwrap() }
@@ -91,7 +91,8 @@ fn waits(scheduler: &Scheduler, verb: Verb, socket: &AsyncSocket, bytes: &[u8]) 
     waiting
 }
 
-/// Calls a verb in a scheduler that is not the one in which the other direction is waited for.
+/// Calls a verb in a scheduler while the other direction waits in another one, and checks that it
+/// is refused.
 #[track_caller]
 fn is_refused(scheduler: &Scheduler, verb: Verb, socket: &AsyncSocket, bytes: &[u8]) {
     let call = (verb.call)(socket.clone(), bytes.to_vec());
@@ -99,7 +100,7 @@ fn is_refused(scheduler: &Scheduler, verb: Verb, socket: &AsyncSocket, bytes: &[
     assert_eq!(error.kind(), ErrorKind::ResourceBusy, "{verb:?}: {error}");
 }
 
-/// A socket without room to send, in this scheduler, and its peer.
+/// Makes a socket with full buffers, in this scheduler, and its peer.
 fn without_room(scheduler: &Scheduler) -> (AsyncSocket, AsyncSocket) {
     let (end, far) = scheduler.enter(full(Kind::Unix, Face::Asynchronous));
     let End::Asynchronous(near) = end else { unreachable!() };

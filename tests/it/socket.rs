@@ -1,4 +1,4 @@
-//! Sockets as things: made, converted, shared, closed, refused; what their errors say.
+//! Sockets themselves: creating, converting, cloning, closing, and the texts of their errors.
 
 use std::{
     future::Future,
@@ -492,7 +492,7 @@ fn verbs_on_the_wrong_kind_of_socket_name_both() {
 
 // ---- outside a scheduler
 
-/// The text of the panic that polling `future` outside a scheduler ends with.
+/// Polls `future` outside a scheduler and returns the text of its panic.
 fn panic_of<F: Future>(future: F) -> String {
     let mut future = Box::pin(future);
     let polled = std::panic::AssertUnwindSafe(|| {
@@ -577,7 +577,7 @@ fn a_socket_made_outside_moves_from_a_thread_into_a_coroutine() {
 
 // ---- what may cross threads
 
-/// `AsyncSocket` is not `Send` and not `Sync`: were it one of them, `of` would be ambiguous.
+/// Checks that `AsyncSocket` is neither `Send` nor `Sync`: if it were, `of` would be ambiguous.
 #[allow(dead_code, reason = "it only has to compile")]
 trait AmbiguousIfSend<T> {
     fn of() {}
@@ -599,7 +599,7 @@ const _: () = {
 
 // ---- the limit of open files
 
-/// Runs a test of this name again in a process of its own, where it may lower limits.
+/// Runs the test of this name in a process of its own, where it may lower limits.
 fn in_child(name: &str, body: impl FnOnce()) {
     const MARK: &str = "ASYNCORO_TEST_CHILD";
     if std::env::var_os(MARK).is_some() {

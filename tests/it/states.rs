@@ -1,5 +1,5 @@
-//! What each verb gives in each state of a stream, on each face: half closed, with bytes left over,
-//! shut down, reset, failed; the verbs that never wait in all of them.
+//! The result of each verb in each state of a stream, on each face: half closed, with bytes left
+//! over, shut down, reset, failed; and of the verbs that never wait.
 
 use std::{
     io::{self, ErrorKind},
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Asserts what `verb` gives when the stream has ended after `left`.
+/// Asserts the result of `verb` when the stream has ended after `left`.
 #[track_caller]
 fn assert_end(result: Received, verb: Verb, left: &[u8]) {
     let cut = |expected| Some(Incomplete { got: left.len(), expected });
@@ -37,8 +37,8 @@ fn assert_end(result: Received, verb: Verb, left: &[u8]) {
     }
 }
 
-/// With nothing before the end and with a part of a message; the end comes before the verb and
-/// while it waits. It stays, and what was not taken is there.
+/// The end comes with nothing before it or after a part of a message, before the verb or while it
+/// waits. It is permanent, and what was not taken stays.
 #[test]
 fn each_verb_says_its_own_of_an_end_of_stream() {
     each_face(async |kind, face| {
@@ -77,7 +77,7 @@ fn would_block<T: std::fmt::Debug>(result: io::Result<T>) {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// What a peer that was reset or has left makes of a send.
+/// Asserts that a send fails as after a reset or the peer's end.
 fn is_broken<T: std::fmt::Debug>(result: io::Result<T>) {
     let error = result.unwrap_err();
     let kinds = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
@@ -148,7 +148,7 @@ fn try_verbs_tell_each_state_of_sending() {
     });
 }
 
-/// Without a scheduler, before one, between two and after the last.
+/// Without a scheduler, before one, between two, and after the last one.
 #[test]
 fn try_verbs_work_wherever_they_are_called() {
     for kind in crate::pairs::KINDS.iter().copied() {
@@ -184,7 +184,7 @@ fn try_verbs_work_wherever_they_are_called() {
 }
 
 trait PeekNow {
-    /// Takes what is there; 0 if nothing is.
+    /// Peeks at what has come; returns 0 if nothing has.
     fn peek_now(&self, to: &mut [u8]) -> usize;
 }
 
@@ -197,8 +197,8 @@ impl PeekNow for AsyncSocket {
     }
 }
 
-/// Whatever found it out: each verb that sends, and the close, tell the same of a peer that has
-/// left while something was queued.
+/// After the peer has closed while something was queued, each verb that sends, and the close,
+/// report the same failure, whichever found it.
 #[test]
 fn each_later_verb_tells_of_a_failure() {
     each_face(async |kind, face| {
@@ -219,7 +219,7 @@ fn each_later_verb_tells_of_a_failure() {
     });
 }
 
-/// A reset is told to whoever reads, once at least, and is no clean end before.
+/// At least one read reports a reset, and none reports a clean end before it.
 #[test]
 fn a_reset_ends_each_verb_that_receives() {
     for kind in [Kind::Tcp4, Kind::Tcp6] {
@@ -264,8 +264,8 @@ fn after_the_own_end_of_receiving_each_verb_says_that_the_stream_has_ended() {
     });
 }
 
-/// A message that would only be queued is refused at once, as is what is sent directly; and nothing
-/// of that is a failure of what was sent before.
+/// A message that would only be queued fails at once, as does a direct send; neither counts as a
+/// failure of what was sent before.
 #[test]
 fn after_the_own_end_of_sending_each_verb_says_so() {
     each_face(async |kind, face| {

@@ -1,4 +1,4 @@
-//! The verbs of streams: what they give, in which order bytes leave, whose turn it is.
+//! The verbs of streams: their results, the order of bytes, and the locks of directions.
 
 use std::{
     io::{ErrorKind, IoSliceMut, Write},

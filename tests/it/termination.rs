@@ -1,5 +1,5 @@
-//! Termination, and giving up, in whatever a coroutine can wait for: it ends at once, and leaves no
-//! timer, no registration and nothing that it held.
+//! Termination and cancellation in each kind of wait: it ends at once, and leaves no timer, no
+//! registration and nothing that it held.
 
 use std::{
     future::{Future, pending},
@@ -18,7 +18,7 @@ use crate::{
     within::Drops,
 };
 
-/// Terminates a coroutine that waits, and looks what is left of it.
+/// Terminates a waiting coroutine, and checks that nothing of it is left.
 async fn ends<F: Future + 'static>(wait: F, what: &dyn std::fmt::Debug) {
     // The test's own timer is armed, and what ended before is gone.
     settle().await;
@@ -38,7 +38,8 @@ async fn ends<F: Future + 'static>(wait: F, what: &dyn std::fmt::Debug) {
     assert_eq!((after.timers, after.coroutines), (before.timers, before.coroutines), "{what:?}");
 }
 
-/// The same with the turn and in line, under a timeout, whose timer goes, too.
+/// Does the same with a verb that has the lock and one that waits for it, with a timeout, whose
+/// timer must go, too.
 async fn ends_verb(end: &End, verb: Verb, first: Verb, bytes: &[u8]) {
     let End::Asynchronous(socket) = end else { unreachable!() };
     socket.set_timeout(Some(Duration::from_secs(1000)));

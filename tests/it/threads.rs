@@ -1,4 +1,4 @@
-//! Schedulers seen from other threads: `AsynCoro`, wakes, `value`, join, terminate, statistics.
+//! Schedulers used from other threads: `AsynCoro`, wakes, `value`, join, terminate, statistics.
 #![allow(clippy::async_yields_async, reason = "handles outlive their scheduler here")]
 
 use std::{
@@ -504,7 +504,7 @@ fn two_threads_may_terminate_one_scheduler_at_once() {
 
 #[test]
 fn each_of_two_terminations_at_once_waits_for_the_end_of_the_thread() {
-    /// Takes its time when the thread's own variables are dropped, which is the last it does.
+    /// A thread-local that takes a while to drop, at the very end of its thread.
     struct Late(Option<Guard>);
     impl Drop for Late {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! The examples against tools of others: wrk, curl, a socket of Python.
+//! The examples with third-party clients: wrk, curl, a socket of Python.
 
 use crate::programs::{Program, output, tool};
 

@@ -1,5 +1,5 @@
-//! Every verb that may wait, as a value, and an end of a connection on either face: what is
-//! promised of all verbs on both faces is tested by one text.
+//! Tables of all verbs that may wait, and an end of a connection on either face, so that one test
+//! can check all verbs on both faces.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ use crate::{
     pairs::{KINDS, Kind, LIMIT, bounded, inner, narrow, settle},
 };
 
-/// Which of the two socket types.
+/// One of the two socket types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Face {
     Asynchronous,
@@ -34,7 +34,7 @@ pub(crate) enum Face {
 
 pub(crate) const FACES: [Face; 2] = [Face::Asynchronous, Face::Blocking];
 
-/// Runs a coroutine for each kind of stream on each face, each in bounded time.
+/// Runs a coroutine for each kind of stream on each face, each with a time limit.
 pub(crate) fn each_face<F: Future>(test: impl Fn(Kind, Face) -> F + Copy + Send + 'static) {
     for kind in KINDS.iter().copied() {
         for face in FACES {
@@ -47,7 +47,7 @@ pub(crate) fn each_face<F: Future>(test: impl Fn(Kind, Face) -> F + Copy + Send 
     }
 }
 
-/// As [`each_face`], with a thread for each: for tests that wait for most of their time.
+/// As [`each_face`], with a thread for each: for tests that mostly wait.
 pub(crate) fn each_face_at_once<F: Future>(test: impl Fn(Kind, Face) -> F + Copy + Send + 'static) {
     let all = KINDS.iter().flat_map(|&kind| FACES.map(|face| (kind, face)));
     let threads = all.map(|(kind, face)| {
@@ -62,7 +62,7 @@ pub(crate) fn each_face_at_once<F: Future>(test: impl Fn(Kind, Face) -> F + Copy
     }
 }
 
-/// The same on the asynchronous face alone.
+/// As [`each_face`], on the asynchronous face only.
 pub(crate) fn each_kind<F: Future>(test: impl Fn(Kind) -> F + Copy + Send + 'static) {
     for kind in KINDS.iter().copied() {
         bounded(move || {
@@ -76,7 +76,7 @@ pub(crate) fn each_kind<F: Future>(test: impl Fn(Kind) -> F + Copy + Send + 'sta
 pub(crate) type Received = io::Result<Vec<u8>>;
 pub(crate) type Call = Pin<Box<dyn Future<Output = Received>>>;
 
-/// A verb of both faces. What it receives are the bytes that it gives, a message with its header.
+/// A verb of both faces. Its result is the bytes that it receives, a message with its header.
 #[derive(Clone, Copy)]
 pub(crate) struct Verb {
     pub(crate) name: &'static str,
@@ -91,18 +91,19 @@ impl fmt::Debug for Verb {
 }
 
 impl Verb {
-    /// Whether it leaves what it has seen to the next.
+    /// Tells whether it leaves the bytes that it returns to the next verb.
     pub(crate) fn only_looks(self) -> bool {
         ["peek", "readable"].contains(&self.name)
     }
 
-    /// Whether it collects several pieces and leaves them to the next if it is given up.
+    /// Tells whether it collects several pieces and leaves them to the next verb if it is
+    /// cancelled.
     pub(crate) fn gathers(self) -> bool {
         ["recv_all_bytes", "recv_until", "recv_msg", "recv_msg_into"].contains(&self.name)
     }
 }
 
-/// What each receiving verb takes: a message of two bytes, a line, six bytes.
+/// Makes a unit that each receiving verb can take: a message of two bytes, a line, six bytes.
 pub(crate) fn unit(number: u8) -> [u8; 6] {
     assert_ne!(number, b'\n');
     [0, 0, 0, 2, number, b'\n']
@@ -110,7 +111,7 @@ pub(crate) fn unit(number: u8) -> [u8; 6] {
 
 pub(crate) const UNIT: usize = 6;
 
-/// The two faces of one call: a verb, what it needs, and what comes of it.
+/// Makes a [`Verb`] from one call: the verb, its arguments, and the conversion of its result.
 macro_rules! verb {
     (
         $name:ident($socket:ident, $bytes:ident)
@@ -179,11 +180,11 @@ pub(crate) const SHUTDOWN: Verb =
 
 pub(crate) const ACCEPT: Verb = verb!(accept(s, _b) [] s.accept() => _ => Vec::new());
 
-/// Connects to the address whose text it is given.
+/// Connects to the address whose text is in the bytes.
 pub(crate) const CONNECT: Verb =
     verb!(connect(s, b) [] s.connect(std::str::from_utf8(b).unwrap()) => () => Vec::new());
 
-/// The verbs that only datagrams have; those that send are given an address.
+/// The verbs of datagram sockets only; those that send get an address.
 pub(crate) const DATAGRAMS: &[Verb] = &[
     verb!(recv_from(s, _b)
         [let mut to = [0; UNIT];] s.recv_from(&mut to) => (got, _) => to[..got].to_vec()),
@@ -213,7 +214,7 @@ pub(crate) fn datagram_readers() -> impl Iterator<Item = Verb> {
     both.chain(&DATAGRAMS[..2]).copied()
 }
 
-/// The verb of this name.
+/// Returns the verb of this name.
 pub(crate) fn named(name: &str) -> Verb {
     let all = READERS.iter().chain(WRITERS).chain(DATAGRAMS).chain(&[ACCEPT, CONNECT]);
     *all.into_iter().find(|verb| verb.name == name).expect("there is such a verb")
@@ -248,7 +249,7 @@ impl End {
         }
     }
 
-    /// Begins a verb, in a coroutine or thread of its own; it waits now, or is over.
+    /// Begins a verb, in a coroutine or thread of its own; on return it waits, or has ended.
     pub(crate) async fn begin(&self, verb: Verb, bytes: &[u8]) -> Waiting {
         let bytes = bytes.to_vec();
         match self {
@@ -269,7 +270,7 @@ impl End {
         }
     }
 
-    /// Calls a verb and waits for what comes of it.
+    /// Calls a verb and waits for its result.
     pub(crate) async fn call(&self, verb: Verb, bytes: &[u8]) -> Received {
         match self {
             End::Asynchronous(socket) => (verb.call)(socket.clone(), bytes.to_vec()).await,
@@ -322,7 +323,7 @@ impl End {
     }
 }
 
-/// A verb that was begun and waits.
+/// A verb that was begun.
 pub(crate) enum Waiting {
     Coroutine(Coro<Received>),
     Thread(Watched<()>, asyncoro::sync::Receiver<Received>),
@@ -350,8 +351,8 @@ fn in_thread(work: impl FnOnce() -> Received + Send + 'static) -> Waiting {
     Waiting::Thread(thread, take)
 }
 
-/// An end that has no room to send, with most of a message of [`FILLING`] bytes queued, and its
-/// peer, which has received nothing yet.
+/// Makes an end with full buffers and most of a message of [`FILLING`] bytes queued, and its peer,
+/// which has received nothing yet.
 pub(crate) async fn full(kind: Kind, face: Face) -> (End, AsyncSocket) {
     let (near, far) = narrow(kind);
     let end = End::new(face, near).await;
@@ -369,12 +370,12 @@ pub(crate) async fn receive_filling(far: &AsyncSocket) {
     assert_eq!(far.recv_msg().await.unwrap().unwrap().len(), FILLING);
 }
 
-/// Receives whatever comes, up to the end of the stream.
+/// Receives everything up to the end of the stream.
 pub(crate) async fn drained(far: AsyncSocket) {
     while far.recv_bytes(FILLING).await.is_ok_and(|some| !some.is_empty()) {}
 }
 
-/// A datagram socket of each family, bound, and its peer, connected to it.
+/// Makes a bound datagram socket of each family, and a peer that is connected to it.
 pub(crate) async fn datagram_pairs(tag: &str) -> Vec<(AsyncSocket, AsyncSocket)> {
     let unix = format!("@asyncoro-{tag}-{}", std::process::id());
     let mut pairs = Vec::new();
@@ -393,7 +394,7 @@ pub(crate) async fn datagram_pairs(tag: &str) -> Vec<(AsyncSocket, AsyncSocket)>
     pairs
 }
 
-/// A listener that makes no connection any more: its queue is full.
+/// A listener whose queue is full, so that connections to it never complete.
 pub(crate) struct Deaf {
     pub(crate) address: String,
     domain: Domain,
@@ -401,7 +402,7 @@ pub(crate) struct Deaf {
 }
 
 impl Deaf {
-    /// At any port of an address, or at any name if it is empty.
+    /// Listens at any port of an address, or at any name if it is empty.
     pub(crate) fn new(any: &str) -> Deaf {
         let (domain, any) = match any.parse::<std::net::SocketAddr>() {
             Ok(any) => (Domain::for_address(any), any.into()),
@@ -422,13 +423,13 @@ impl Deaf {
         deaf
     }
 
-    /// A socket that could connect to it.
+    /// Opens a socket of its family.
     pub(crate) fn open(&self) -> Socket {
         Socket::new(self.domain, Type::STREAM, None).unwrap()
     }
 }
 
-/// Asserts that a verb gave up waiting when nothing of it had moved.
+/// Asserts that a verb timed out before it moved any byte.
 #[track_caller]
 pub(crate) fn assert_timed_out(result: Received, verb: Verb, sees_queue: bool) {
     let error = result.expect_err("nothing can come of it");
@@ -437,5 +438,5 @@ pub(crate) fn assert_timed_out(result: Received, verb: Verb, sees_queue: bool) {
     assert_eq!(inner(&error), Some(&TimedOut { done: 0, rest_queued }), "{verb:?}: {error:?}");
 }
 
-/// Bytes of the message that [`full`] leaves half sent.
+/// The length of the message that [`full`] leaves half sent, in bytes.
 pub(crate) const FILLING: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! A wait honours the waker it was polled with; old wakers and forgotten futures do no harm.
+//! A wait wakes the waker that it was polled with; old wakers and forgotten futures do no harm.
 #![allow(clippy::async_yields_async, reason = "waits are handed over unfinished here")]
 
 use std::{
@@ -34,8 +34,8 @@ fn resumes() -> u64 {
     AsynCoro::current().statistics().resumes
 }
 
-/// Awaits all branches as `FuturesUnordered` does: each has a waker of its own, and only who was
-/// woken is polled again. Gives the number of polls of each.
+/// Awaits all branches as `FuturesUnordered` does: each has its own waker, and only woken ones are
+/// polled again. Returns the number of polls of each.
 async fn join_all(branches: Vec<Branch>) -> Vec<usize> {
     struct Arm {
         branch: Option<Branch>,
@@ -66,7 +66,7 @@ async fn join_all(branches: Vec<Branch>) -> Vec<usize> {
     arms.iter().map(|arm| arm.polls).collect()
 }
 
-/// The first of two that is ready, each polled with a waker of its own.
+/// Returns which of two is ready first, each polled with its own waker.
 async fn select(mut one: Branch, mut two: Branch) -> &'static str {
     let (first, second) = (Foreign::new(), Foreign::new());
     poll_fn(|cx| {
@@ -219,7 +219,7 @@ fn a_waker_wakes_once_however_often_it_is_cloned_and_called() {
     });
 }
 
-/// Wakers of coroutines that have ended, whose places others have taken meanwhile.
+/// Returns wakers of ended coroutines whose places others have taken.
 async fn stale_wakers() -> Vec<Waker> {
     let wakers: Vec<_> =
         (0..10).map(|_| spawn(poll_fn(|cx| Poll::Ready(cx.waker().clone())))).collect();
@@ -352,7 +352,7 @@ fn a_forgotten_handle_that_was_polled_does_no_harm() {
 #[test]
 fn dropping_a_waker_or_a_future_may_spawn_and_wake() {
     run_within(|| async {
-        /// Does what a borrow of the scheduler's state would not survive.
+        /// Spawns and wakes when it is dropped, which panics if the scheduler's state is borrowed.
         struct Busy;
         impl Drop for Busy {
             fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! The example `webserver` against what RFC 9112 forbids, and against those who take their time.
+//! The example `webserver` with requests that RFC 9112 forbids, and with slow clients.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -9,12 +9,12 @@ use std::{
 
 use crate::programs::Program;
 
-/// Longest wait for an answer or an end.
+/// How long to wait for an answer or an end.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 const HOST: &str = "Host: localhost\r\n";
 
-/// What is sent behind a request that should be refused: a second one, which must not be answered.
+/// A second request after one that must be refused; it must not be answered.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn connect(address: &str) -> TcpStream {
@@ -23,7 +23,8 @@ fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// All that comes in answer to `request` up to the end of the stream; this end stays open.
+/// Returns everything that is sent in answer to `request`, up to the end of the stream; this end
+/// stays open.
 fn all_answers(address: &str, request: &[u8]) -> String {
     let mut stream = connect(address);
     stream.write_all(request).unwrap();
@@ -32,7 +33,8 @@ fn all_answers(address: &str, request: &[u8]) -> String {
     String::from_utf8(answers).unwrap()
 }
 
-/// The request, with another one behind it, gets one answer, with this code, and then the end.
+/// Asserts that the request, with another one after it, gets one answer, with this code, and then
+/// the end.
 fn is_refused(address: &str, code: u16, request: &str) {
     let answers = all_answers(address, format!("{request}{SMUGGLED}").as_bytes());
     assert!(answers.starts_with(&format!("HTTP/1.1 {code} ")), "{request:?}: {answers:?}");

@@ -1,4 +1,4 @@
-//! What tests lean on: a bound for each of them, the log as text, and foreign wakers.
+//! Helpers: a time limit for a test, the log as text, and foreign wakers.
 
 use std::{
     future::Future,
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a test may take before it counts as hanging; generous, since nothing is measured.
+/// How long a test may take before it counts as hanging.
 const BOUND: Duration = Duration::from_secs(60);
 
 /// Runs a test in a thread of its own and fails if it does not end.
@@ -33,13 +33,13 @@ pub(crate) fn within<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'stati
     }
 }
 
-/// Runs a future as [`asyncoro::run`] does, within the bound.
+/// Runs a future as [`asyncoro::run`] does, with the time limit.
 #[track_caller]
 pub(crate) fn run_within<F: Future<Output = ()>>(make: impl FnOnce() -> F + Send + 'static) {
     within(move || asyncoro::run(make()));
 }
 
-/// The text of a panic of `f`, which must panic.
+/// Calls `f`, which must panic, and returns the text of the panic.
 #[track_caller]
 pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> String {
     match panic::catch_unwind(panic::AssertUnwindSafe(f)) {
@@ -51,7 +51,7 @@ pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> String {
     }
 }
 
-/// What `f` writes to the log in this thread.
+/// Returns what `f` writes to the log in this thread.
 pub(crate) fn logged(f: impl FnOnce()) -> String {
     let text = Log::default();
     let writer = text.clone();
@@ -78,7 +78,7 @@ impl io::Write for Log {
     }
 }
 
-/// A waker that is not asyncoro's: it counts, and passes the wake on.
+/// A foreign waker, which counts its wakes and passes them on.
 pub(crate) struct Foreign {
     wakes: AtomicUsize,
     next: Mutex<Option<Waker>>,
@@ -89,7 +89,7 @@ impl Foreign {
         Arc::new(Foreign { wakes: AtomicUsize::new(0), next: Mutex::new(None) })
     }
 
-    /// How often it was woken.
+    /// Returns how often it was woken.
     pub(crate) fn wakes(&self) -> usize {
         self.wakes.load(Ordering::SeqCst)
     }
@@ -104,7 +104,7 @@ impl Foreign {
         future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
     }
 
-    /// Has the next wake go on to `cx`'s waker.
+    /// Passes the next wake on to `cx`'s waker.
     pub(crate) fn pass_on_to(&self, cx: &Context<'_>) {
         *self.next.lock().unwrap() = Some(cx.waker().clone());
     }
@@ -120,7 +120,7 @@ impl Wake for Foreign {
     }
 }
 
-/// A plain executor: what awaits outside of asyncoro.
+/// Runs a future outside of asyncoro.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(thread::Thread);
     impl Wake for Unpark {
@@ -138,12 +138,12 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Polls `future` once where it stands, with a waker that does nothing.
+/// Polls `future` once, with a waker that does nothing.
 pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Counts the drops of its clones' owner.
+/// Counts the drops of its guards.
 #[derive(Clone, Default)]
 pub(crate) struct Drops(Arc<AtomicUsize>);
 
@@ -152,13 +152,13 @@ impl Drops {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Something whose drop counts.
+    /// Makes a guard whose drop is counted.
     pub(crate) fn guard(&self) -> Guard {
         Guard(self.clone())
     }
 }
 
-/// See [`Drops::guard`].
+/// A value whose drop is counted; made by [`Drops::guard`].
 pub(crate) struct Guard(Drops);
 
 impl Drop for Guard {

@@ -1,6 +1,6 @@
-//! Where cargo put what it built: programs and test binaries, by name.
+//! Finds the programs and test binaries that cargo built, by name.
 //!
-//! Cargo says it in JSON, a line per artifact. The two fields that matter are cut out by hand, so
+//! Cargo prints JSON, a line per artifact. The two fields that matter are extracted by hand, so
 //! that xtask needs no JSON library.
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -20,7 +20,7 @@ fn executable(line: &str) -> Option<(String, PathBuf)> {
     Some((name, PathBuf::from(path)))
 }
 
-/// The JSON string that follows `key`; `None` if there is none there (`null`, for example).
+/// Returns the JSON string that follows `key`; `None` if something else does (`null`, for example).
 fn string_after(text: &str, key: &str) -> Option<String> {
     let (_, rest) = text.split_once(key)?;
     let mut value = String::new();

@@ -1,4 +1,5 @@
-//! The benchmarks, built as the figures we quote are: release with link-time optimisation.
+//! Runs the benchmarks, built as for the figures that are quoted: release with link-time
+//! optimisation.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
     arguments.iter().fold(job, |job, argument| job.argument(argument)).deadline(LIMIT).run()
 }
 
-/// Whether the group `python` is among those to run, which are all if none is named.
+/// Tells whether the group `python` is among those to run, which are all if none is named.
 fn runs_python(arguments: &[&str]) -> bool {
     if arguments.iter().any(|argument| matches!(*argument, "-h" | "--help")) {
         return false;
@@ -24,7 +25,7 @@ fn runs_python(arguments: &[&str]) -> bool {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match *argument {
-            // What follows is their value.
+            // Options whose value follows.
             "--seconds" | "--only" => drop(rest.next()),
             option if option.starts_with('-') => {}
             group => groups.push(group),

@@ -1,7 +1,7 @@
-//! The venv of the benchmark group `python`, in `target/`: the peers from the package registry, and
-//! this tree's own package, built anew each time.
+//! Makes the venv of the benchmark group `python`, in `target/`: with the peers from the package
+//! registry, and this tree's package, built anew each time.
 //!
-//! What cannot be installed is said and left out: the group then leaves out that subject.
+//! It reports what cannot be installed; the group then leaves out that subject.
 
 use std::env;
 
@@ -12,10 +12,12 @@ use crate::{
     root,
 };
 
-/// Tells the benchmarks which Python has what they compare; set by hand, it is taken as it is.
+/// Tells the benchmarks which Python has the packages that they compare; if it is set already, it
+/// is kept.
 pub(crate) const VARIABLE: &str = "ASYNCORO_BENCH_PYTHON";
 
-/// The Python of the venv. Nothing if the variable is set already, or if there can be no venv.
+/// Returns the Python of the venv; `None` if the variable is set already, or if no venv can be
+/// made.
 pub(crate) fn python() -> Option<String> {
     if env::var_os(VARIABLE).is_some_and(|path| !path.is_empty()) {
         return None;
@@ -44,16 +46,17 @@ fn made() -> Outcome<String> {
     Ok(python)
 }
 
-/// The Python to make the venv with: a [`BEST`] one, else the newest.
+/// Returns the Python to make the venv with: one of the version [`BEST`], else the newest.
 fn found() -> Option<String> {
     let rank = |python: &Python| (python.version == BEST, python.version);
     pythons::found().into_iter().max_by_key(rank).map(|python| python.path)
 }
 
 const FOLDER: &str = "target/bench-venv";
-/// Where this tree has its package.
+/// The folder of this tree's package.
 const OURS: &str = "python";
-/// pycos is the one that `.ci/run` has; of the others the newest counts, and the report names it.
+/// The peers: pycos in the version that `.ci/run` has, the others in their newest, which the report
+/// names.
 const PEERS: &[&str] = &["pycos==4.12.2", "uvloop", "gevent", "trio", "curio"];
-/// pycos 4.12.2 works wholly up to this one: later ones have no `ssl.wrap_socket`.
+/// The newest version on which all of pycos 4.12.2 works: later ones have no `ssl.wrap_socket`.
 const BEST: (u32, u32) = (3, 11);

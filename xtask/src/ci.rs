@@ -1,7 +1,7 @@
-//! The steps of CI, in their order: the cheap and telling ones first.
+//! The steps of CI in their order: cheap ones that find most come first.
 //!
 //! Each step prints the commands it runs, so that a failure can be repeated by hand. The first
-//! failure ends the run. The summary says what was left out, and why.
+//! failure ends the run. The summary lists what was left out, and why.
 
 use std::time::{Duration, Instant};
 
@@ -98,8 +98,8 @@ fn fmt() -> Outcome {
     Job::cargo("fmt --all --check").run()
 }
 
-/// Holds the minimum Rust version too, by the lint `incompatible_msrv`.
-/// With all that is on by default, and without: what is left out must not be missed.
+/// Runs clippy with the default features and without them. Its lint `incompatible_msrv` checks the
+/// minimum Rust version, too.
 fn clippy() -> Outcome {
     for_python(Job::cargo("clippy --workspace --all-targets -- -D warnings")).run()?;
     Job::cargo("clippy --package asyncoro --no-default-features --all-targets -- -D warnings").run()
@@ -114,13 +114,14 @@ fn doc() -> Outcome {
     Ok(())
 }
 
-/// On the driver of Linux, with the tests of `bench` and of xtask itself, which need no driver.
+/// Runs the tests on the driver of Linux, with those of `bench` and xtask, which need no driver.
 fn test_epoll() -> Outcome {
     for_python(test("test --workspace --tests")).variable("ASYNCORO_DRIVER", "epoll").run_tests()
 }
 
-/// For commands on the whole workspace: pyo3 asks the CPython it finds what to build for. Where
-/// there is none, it is told; these commands neither link with Python's library nor run it.
+/// Prepares a command on the whole workspace: pyo3 asks the CPython that it finds what to build
+/// for. Where there is none, a file tells it; these commands neither link with Python's library nor
+/// run it.
 fn for_python(job: Job) -> Job {
     if pythons::version("python3").is_some() {
         return job;
@@ -128,15 +129,15 @@ fn for_python(job: Job) -> Job {
     job.variable("PYO3_CONFIG_FILE", &root().join(PYO3_CONFIG).to_string_lossy())
 }
 
-/// In the form of pyo3-build-config.
+/// The configuration file of pyo3-build-config.
 const PYO3_CONFIG: &str = "xtask/pyo3.txt";
 
-/// On the driver of all other Unix systems.
+/// Runs the tests on the driver of other Unix systems.
 fn test_poll() -> Outcome {
     test("test --package asyncoro --tests").variable("ASYNCORO_DRIVER", "poll").run_tests()
 }
 
-/// What the documentation shows, on one driver.
+/// Runs the examples in the documentation, on one driver.
 fn doctest() -> Outcome {
     test("test --package asyncoro --doc").run()
 }
@@ -145,12 +146,12 @@ fn test(words: &str) -> Job {
     Job::cargo(words).variable("RUST_BACKTRACE", "1").deadline(minutes(20))
 }
 
-/// The models of what crosses threads: unit tests `loom_*` of the library, in a build of their own.
+/// Runs the loom models, the unit tests `loom_*` of the library, in a build of their own.
 pub(crate) fn loom() -> Outcome {
     loom_with(3, minutes(20))
 }
 
-/// The same with so many preemptions, in so long at most.
+/// Runs the loom models with a bound on preemptions.
 pub(crate) fn loom_with(preemptions: u32, deadline: Duration) -> Outcome {
     if !tidy::source_has("fn loom_")? {
         println!("src holds no loom model yet (a unit test whose name begins with loom_)");
@@ -159,7 +160,7 @@ pub(crate) fn loom_with(preemptions: u32, deadline: Duration) -> Outcome {
     Job::cargo("test --package asyncoro --lib --release --target-dir target/loom loom_")
         .variable("RUSTFLAGS", "--cfg loom")
         .variable("LOOM_MAX_PREEMPTIONS", &preemptions.to_string())
-        // Halves the build; the models run as fast.
+        // Halves the build's time; the models run as fast.
         .variable("CARGO_PROFILE_RELEASE_LTO", "off")
         .variable("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .deadline(deadline)

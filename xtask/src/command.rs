@@ -1,7 +1,7 @@
-//! Commands that cannot hang: each has a deadline, and what outlives it is ended.
+//! Runs commands that cannot hang: each has a timeout, after which it is ended.
 //!
-//! Only processes started from here are ended, by their number: the command itself and its
-//! descendants as `/proc` shows them at that moment (cargo would leave its test binary running).
+//! Only processes that were started here are ended, by their id: the command and its descendants,
+//! as `/proc` lists them at that moment (cargo would leave its test binary running).
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use std::{
 
 use crate::{Outcome, root, skips};
 
-/// A command in the root of the workspace, with its deadline.
+/// A command to run in the root of the workspace, with its timeout.
 pub(crate) struct Job {
     command: Command,
     shown: String,
@@ -22,7 +22,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Cargo of the toolchain that runs xtask; `words` are its arguments, parted by spaces.
+    /// Runs cargo of the toolchain that runs xtask; `words` are its arguments, separated by spaces.
     pub(crate) fn cargo(words: &str) -> Self {
         let mut job = Job::program("cargo", words);
         if let Some(cargo) = std::env::var_os("CARGO") {
@@ -32,7 +32,7 @@ impl Job {
         job
     }
 
-    /// Any program; `words` are its arguments, parted by spaces.
+    /// Runs any program; `words` are its arguments, separated by spaces.
     pub(crate) fn program(program: &str, words: &str) -> Self {
         let mut command = Command::new(program);
         command.args(words.split_whitespace());
@@ -40,7 +40,7 @@ impl Job {
         Job { command, shown, deadline: minutes(10) }
     }
 
-    /// One more argument, taken as it is.
+    /// Adds an argument, which may contain spaces.
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.command.arg(argument);
         self.shown = format!("{} {argument}", self.shown);
@@ -58,20 +58,20 @@ impl Job {
         self
     }
 
-    /// The longest time this may take; 10 minutes unless told.
+    /// Sets how long the command may take; the default is 10 minutes.
     pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Runs with the output going where ours goes.
+    /// Runs the command, with this process's outputs.
     pub(crate) fn run(mut self) -> Outcome {
         println!("$ {}", self.shown);
         let child = self.spawn()?;
         self.finish(child)
     }
 
-    /// Runs tests with their output going on to ours, and keeps what they say to have skipped.
+    /// Runs tests, copies their output to ours, and records what they report as skipped.
     pub(crate) fn run_tests(mut self) -> Outcome {
         println!("$ {}", self.shown);
         let (from, to) = std::io::pipe().map_err(|error| error.to_string())?;
@@ -91,7 +91,7 @@ impl Job {
         outcome
     }
 
-    /// Runs and gives back what was written to standard output.
+    /// Runs the command and returns its standard output.
     pub(crate) fn capture(mut self) -> Outcome<String> {
         self.command.stdout(Stdio::piped());
         let mut child = self.spawn()?;
@@ -106,7 +106,7 @@ impl Job {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Runs silently; gives back whether it went well and all that was written to either output.
+    /// Runs the command silently; returns whether it succeeded, and all its output.
     pub(crate) fn observe(mut self) -> Outcome<(bool, String)> {
         let (mut from, to) = std::io::pipe().map_err(|error| error.to_string())?;
         let both = to.try_clone().map_err(|error| error.to_string())?;
@@ -144,7 +144,7 @@ impl Job {
     }
 }
 
-/// Waits for the end of `child`; `None` when it still runs at the deadline.
+/// Waits for the end of `child`; returns `None` if it still runs at the deadline.
 pub(crate) fn wait(child: &mut Child, deadline: Duration) -> Outcome<Option<ExitStatus>> {
     let until = Instant::now() + deadline;
     loop {
@@ -158,7 +158,7 @@ pub(crate) fn wait(child: &mut Child, deadline: Duration) -> Outcome<Option<Exit
     }
 }
 
-/// Sends a signal, named as in kill(1), to a process that we started.
+/// Sends a signal, named as in kill(1), to a process that was started here.
 pub(crate) fn signal(child: &Child, name: &str) -> Outcome {
     kill(name, &[child.id()])
 }
@@ -169,13 +169,13 @@ pub(crate) const fn minutes(count: u64) -> Duration {
 
 fn end_family(child: &mut Child) {
     let family = descendants(child.id(), &parents());
-    // Whatever has ended meanwhile is no failure.
+    // A failure means that the process has ended meanwhile.
     let _ = child.kill();
     let _ = kill("KILL", &family);
     let _ = child.wait();
 }
 
-/// The shell's own kill, since a small machine may lack the program.
+/// Uses the shell's built-in kill, since a machine may lack the program.
 fn kill(name: &str, processes: &[u32]) -> Outcome {
     if processes.is_empty() {
         return Ok(());
@@ -203,7 +203,7 @@ fn descendants(of: u32, parents: &HashMap<u32, u32>) -> Vec<u32> {
     family
 }
 
-/// Each process with its parent; empty where there is no `/proc`.
+/// Returns each process with its parent; empty where there is no `/proc`.
 fn parents() -> HashMap<u32, u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return HashMap::new();
@@ -217,7 +217,7 @@ fn parents() -> HashMap<u32, u32> {
         .collect()
 }
 
-/// Field 4 of proc_pid_stat(5); the name before it may itself hold spaces and brackets.
+/// Returns field 4 of proc_pid_stat(5); the name before it may contain spaces and brackets.
 fn parent_in(stat: &str) -> Option<u32> {
     let (_, after_name) = stat.rsplit_once(')')?;
     after_name.split_whitespace().nth(1)?.parse().ok()
@@ -244,7 +244,7 @@ mod tests {
     fn a_command_over_its_deadline_is_ended_with_its_children() {
         let job = Job::program("sh", "-c").argument("sleep 1000 & wait");
         let error = job.deadline(Duration::from_millis(200)).capture().unwrap_err();
-        // `capture` returned, so nobody holds the pipe any longer: the grandchild is gone too.
+        // `capture` returned, so nobody holds the pipe any longer: the grandchild has ended too.
         assert!(error.contains("was not done"), "{error}");
     }
 

@@ -1,14 +1,15 @@
-//! Each fuzz target of `fuzz/` for a while, from its seeds and what earlier runs have found.
+//! Runs each fuzz target of `fuzz/` for a while, from its seeds and the inputs that earlier runs
+//! found.
 //!
-//! What is new goes to `target/fuzz/NAME`, not among the seeds in `fuzz/corpus/NAME`: look at it
-//! before it is committed there. An input that fails is left in `fuzz/artifacts/NAME`, and its path
+//! New inputs go to `target/fuzz/NAME`, not among the seeds in `fuzz/corpus/NAME`: look at them
+//! before committing them there. An input that fails is left in `fuzz/artifacts/NAME`, and its path
 //! printed.
 
 use std::{fs, time::Duration};
 
 use crate::{Outcome, command::minutes, portable, root, tools};
 
-/// Runs each target for so many seconds; the figure is the inputs of each.
+/// Runs each target for `seconds`; returns the number of inputs of each.
 pub(crate) fn run(seconds: u64, names: &[&str]) -> Outcome<String> {
     let program = tools::get("cargo-fuzz")?;
     let targets = targets()?;
@@ -36,7 +37,7 @@ pub(crate) fn run(seconds: u64, names: &[&str]) -> Outcome<String> {
     Ok(format!("inputs: {}", figures.join(", ")))
 }
 
-/// The names of the targets: those of their files.
+/// Returns the names of the targets, which are those of their files.
 fn targets() -> Outcome<Vec<String>> {
     let folder = root().join("fuzz/fuzz_targets");
     let entries =

@@ -1,9 +1,9 @@
-//! Instruction counts of the hot paths against those recorded in `bench/gate/recorded.txt`.
+//! Compares instruction counts of the hot paths with those in `bench/gate/recorded.txt`.
 //!
 //! callgrind counts each path of `bench/gate/` twice, the second time with twice the operations;
-//! the difference, divided, is the cost of one. Counts repeat where times do not, so a path that
-//! has become dearer by more than a twentieth fails. They say nothing of caches and system calls:
-//! what is fast is measured by `cargo xtask bench`. The profiles stay in `target/gate/` for
+//! the difference, divided, is the cost of one operation. Counts are reproducible where times are
+//! not, so a path whose count grew by more than 5 % fails. They do not show the cost of caches and
+//! system calls, which `cargo xtask bench` measures. The profiles stay in `target/gate/` for
 //! callgrind_annotate(1).
 
 use std::{fs, path::PathBuf};
@@ -17,7 +17,7 @@ use crate::{
 /// A path and its instructions per operation.
 type Count = (String, f64);
 
-/// Counts all paths and compares them with the record; `--record` writes it anew.
+/// Counts all paths and compares them with the record; with `--record` writes a new record.
 pub(crate) fn run(arguments: &[&str]) -> Outcome {
     match arguments {
         [] => compare_with(&read()?),
@@ -46,7 +46,7 @@ fn compare_with(recorded: &Record) -> Outcome {
     ))
 }
 
-/// Writes the counts of now, and shows what they were before.
+/// Records the current counts, and shows the previous ones.
 fn record() -> Outcome {
     let before = if root().join(RECORD).exists() { read()?.counts } else { Vec::new() };
     let now = Record { compiler: compiler()?, counts: count_all()? };
@@ -69,7 +69,7 @@ fn needs_valgrind() -> Outcome {
     }
 }
 
-/// Builds as for figures that are quoted: what is counted is what would be measured.
+/// Builds with the profile of the benchmarks.
 fn build() -> Outcome<PathBuf> {
     let mut programs = artifacts::build(Job::cargo("build --profile measure -p asyncoro-gate"))?;
     programs.remove("asyncoro-gate").ok_or_else(|| "cargo built no asyncoro-gate".to_owned())
@@ -90,7 +90,7 @@ fn count_all() -> Outcome<Vec<Count>> {
     Ok(counts)
 }
 
-/// All instructions of a run that takes a path so often.
+/// Counts all instructions of a run with `times` operations of a path.
 fn count(program: &str, name: &str, times: u64) -> Outcome<u64> {
     let job = Job::program("valgrind", "--tool=callgrind")
         .argument(&format!("--callgrind-out-file={FOLDER}/{name}.{times}"))
@@ -106,13 +106,13 @@ fn count(program: &str, name: &str, times: u64) -> Outcome<u64> {
     }
 }
 
-/// The sum in callgrind's last words: `==123== Collected : 456`.
+/// Returns the sum in callgrind's last lines: `==123== Collected : 456`.
 fn collected(text: &str) -> Option<u64> {
     let (_, rest) = text.rsplit_once("Collected :")?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// What `recorded.txt` holds.
+/// The contents of `recorded.txt`.
 struct Record {
     compiler: String,
     counts: Vec<Count>,
@@ -145,7 +145,7 @@ fn read() -> Outcome<Record> {
     Record::parse(&text)
 }
 
-/// A path in the table; a count is missing where only the other list has the path.
+/// A path in the table; a count is `None` if only the other list has the path.
 struct Line {
     name: String,
     recorded: Option<f64>,
@@ -153,7 +153,7 @@ struct Line {
 }
 
 impl Line {
-    /// The share by which the path has become dearer.
+    /// Returns the relative growth of the count.
     fn growth(&self) -> Option<f64> {
         Some(self.now? / self.recorded? - 1.0)
     }
@@ -163,7 +163,7 @@ impl Line {
     }
 }
 
-/// The paths of both lists, in the order of the new one.
+/// Joins the paths of both lists, in the order of the new one.
 fn compare(recorded: &[Count], now: &[Count]) -> Vec<Line> {
     let find = |counts: &[Count], name: &str| {
         counts.iter().find(|(other, _)| other == name).map(|(_, instructions)| *instructions)
@@ -177,7 +177,7 @@ fn compare(recorded: &[Count], now: &[Count]) -> Vec<Line> {
     now.iter().chain(gone).map(line).collect()
 }
 
-/// The lines under a head; one that `is_bad` says so.
+/// Formats the lines as a table; marks those that are bad.
 fn table(lines: &[Line], is_bad: fn(&Line) -> bool) -> String {
     let number = |count: Option<f64>| count.map_or("-".to_owned(), |count| format!("{count:.1}"));
     let mut text = format!("\n{:<24}{:>10}{:>10}{:>10}\n", "path", "recorded", "now", "growth");
@@ -198,13 +198,13 @@ const HEAD: &str = "\
 # Instructions per operation of the hot paths, as callgrind counts them.
 # Written by `cargo xtask gate --record`; a change of a count belongs to the commit that causes it.
 ";
-/// How the line with the compiler begins.
+/// The start of the line with the compiler.
 const COMPILER: &str = "# compiler: ";
-/// Where the profiles go, from the root.
+/// The folder of the profiles, relative to the root.
 const FOLDER: &str = "target/gate";
-/// Operations of the shorter run.
+/// The number of operations of the shorter run.
 const TIMES: u64 = 8_192;
-/// The share by which a path may become dearer.
+/// The relative growth that is allowed.
 const LIMIT: f64 = 0.05;
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! System calls that fail now and then, by `strace -e inject`, under the example `tour` and the
-//! tests of plain sockets.
+//! Runs the example `tour` and the tests of plain sockets while system calls fail now and then, by
+//! `strace -e inject`.
 //!
-//! What the system may say at any time and a program must not notice has to be unnoticed; what is a
-//! real failure may be told, but nothing may hang, spin or panic. A row that is not done in time is
-//! a hang. A spurious EAGAIN, with something there, is a lie that no kernel tells: both drivers
-//! tell of edges, and after it there is none. So it is injected where a thread waits in poll(2),
-//! which tells of states. Errors of accept4 are injected into `tour` alone: tests accept with the
-//! standard library, too, which would pass them on. Short counts cannot be injected (a call that is
-//! not made moves no byte): tests make them with small buffers.
+//! Errors that a program must not notice have to stay unnoticed; real failures may be returned, but
+//! nothing may hang, spin or panic. A run that does not end in time counts as a hang. No kernel
+//! returns EAGAIN while there is something to read, and with edge-triggered readiness no event
+//! would follow it; so EAGAIN is injected only where a thread waits in poll(2), which is
+//! level-triggered. Errors of accept4 are injected into `tour` alone, since tests also accept with
+//! the standard library, which would return them. Short counts cannot be injected (strace skips the
+//! call, so it moves no byte): tests make them with small buffers.
 
 use std::{
     path::Path,
@@ -16,17 +16,17 @@ use std::{
 
 use crate::{Outcome, artifacts, command::Job, tools};
 
-/// Which calls fail how, and how often: `when` as strace has it, the first and then each so-manyth.
+/// Which calls fail with which error, and how often: `when` is in strace's syntax, `first+step`.
 struct Row {
     calls: &'static str,
     error: &'static str,
     when: &'static str,
-    /// The program goes on as if nothing had been.
+    /// Whether the program must succeed in spite of the error.
     is_unnoticed: bool,
     driver: &'static str,
-    /// Whether `tour` runs under it.
+    /// Whether `tour` runs with this error.
     tour: bool,
-    /// Which tests run under it.
+    /// The tests that run with this error.
     tests: &'static [&'static str],
 }
 
@@ -61,16 +61,16 @@ const ROWS: &[Row] = &[
     row("eventfd2,epoll_create1", "EMFILE", "2+2"),
 ];
 
-/// Tests of `tests/it` that use sockets and take little time.
+/// Modules of `tests/it` that use sockets and take little time.
 const TESTS: &[&str] = &["stream::", "message::", "datagrams::"];
 
-/// Those of them in which threads wait, and neither coroutines nor attempts are made.
+/// Tests in which threads wait, without coroutines and `try_` verbs.
 const THREADS: &[&str] = &["blocking::", "--skip", "into_async", "--skip", "every_stream_verb"];
 
-/// Longest run of a program under strace.
+/// How long a program may run under strace.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// Runs the table, or the rows with these errors; the figure is how many runs went how.
+/// Runs all rows, or those with these errors; returns how many runs ended in which way.
 pub(crate) fn run(errors: &[&str]) -> Outcome<String> {
     needs_strace()?;
     let mut built = artifacts::build(Job::cargo("build --package asyncoro --example tour"))?;
@@ -105,7 +105,7 @@ pub(crate) fn run(errors: &[&str]) -> Outcome<String> {
 
 enum Verdict {
     Unnoticed,
-    /// An error came out, or a test failed of it.
+    /// An error was returned, or made a test fail.
     Told,
     Bad(String),
 }
@@ -138,7 +138,7 @@ impl Verdict {
 fn one(row: &Row, program: &Path, filters: &[&str]) -> Outcome<Verdict> {
     let program = program.to_str().ok_or("the target folder has a name that is no UTF-8")?;
     let inject = format!("inject={}:error={}:when={}", row.calls, row.error, row.when);
-    // What strace writes of each call goes nowhere; with seccomp-bpf only these calls stop.
+    // strace's own output is discarded; with seccomp-bpf only these calls stop.
     let mut job = Job::program("strace", "-f -qq --seccomp-bpf -o /dev/null -e")
         .argument(&format!("trace={}", row.calls))
         .argument("-e")
@@ -153,7 +153,7 @@ fn one(row: &Row, program: &Path, filters: &[&str]) -> Outcome<Verdict> {
     Ok(Verdict::of(row.is_unnoticed, well, &text))
 }
 
-/// Whether it is there and may trace, as some containers forbid.
+/// Checks that strace is installed and may trace, which some containers forbid.
 pub(crate) fn needs_strace() -> Outcome {
     let words = "-f --seccomp-bpf -o /dev/null -e trace=getppid true";
     match Job::program("strace", words).observe() {

@@ -1,13 +1,12 @@
-//! Everything CI does, as a program: `cargo xtask ci` is all of CI.
+//! The project's automation: `cargo xtask ci` is all of CI.
 //!
-//! This file reads the command line. What happens is in [`ci`] (the steps and their order),
-//! [`tidy`] (the habits of this house, checked), [`examples`] (each example started, talked to and
-//! interrupted), [`repeat`] (the same tests many times, for races), [`bench`] (the benchmarks;
-//! [`bench_venv`] their Python), [`python`] (the Python package; [`pythons`] which there are),
-//! [`gate`] (instruction counts), [`model`] (the model-based test), [`sanitize`] (the same tests
-//! under a sanitizer), [`portable`] (other systems, the oldest Rust and dependencies) and
-//! [`nightly`] with what takes long ([`fuzz`], [`inject`], [`mutants`], [`soak`]). It uses `std`
-//! alone, so that it builds in two seconds.
+//! This file reads the command line. The commands are in [`ci`] (the steps and their order),
+//! [`tidy`] (the project's own rules), [`examples`] (runs and interrupts each example), [`repeat`]
+//! (the same tests many times, for races), [`bench`] (the benchmarks; [`bench_venv`] their Python),
+//! [`python`] (the Python package; [`pythons`] finds interpreters), [`gate`] (instruction counts),
+//! [`model`] (the model-based test), [`sanitize`] (the same tests under a sanitizer), [`portable`]
+//! (other systems, the oldest Rust and dependencies) and [`nightly`], the long runs ([`fuzz`],
+//! [`inject`], [`mutants`], [`soak`]). It uses only `std`, so that it builds in two seconds.
 
 mod artifacts;
 mod bench;
@@ -33,13 +32,13 @@ mod tools;
 
 use std::{path::Path, process::ExitCode};
 
-/// What went well, or one sentence for the person at the terminal.
+/// The result of a command, or a sentence for the person at the terminal.
 type Outcome<T = ()> = Result<T, String>;
 
 const USAGE: &str = "\
 cargo xtask COMMAND
   ci [STEP...]                 all of CI, or only these steps of it
-  tidy                         the habits of this house
+  tidy                         the project's own rules
   examples [NAME...]           start, talk to and interrupt the examples
   python [VERSION...]          the Python package, built and tested on these CPythons, or on the
                                oldest and the newest

@@ -1,9 +1,9 @@
-//! The model-based test (`tests/it/model`): for as long as one likes, for one seed, and against
-//! bugs that are planted to show what it is worth.
+//! Runs the model-based test (`tests/it/model`): for a given time, for one seed, and against
+//! planted bugs, which show that it finds bugs.
 //!
-//! A planted bug is a text that stands once in a file of the library, and another one in its place.
-//! It is planted in a copy of the tree, in `target/planted`, so that none ever stands in the
-//! library itself. A place that has changed is an error that says which entry to write anew.
+//! A planted bug replaces a text that occurs once in a file of the library. It is planted in a copy
+//! of the tree, in `target/planted`, so the library itself never has it. If the text is no longer
+//! found, an error names the entry to update.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
     root,
 };
 
-/// A bug in a mechanism of its own.
+/// A planted bug; each is in another mechanism.
 struct Bug {
     name: &'static str,
     file: &'static str,
@@ -99,10 +99,11 @@ const BUGS: &[Bug] = &[
     },
 ];
 
-/// How long the model has to find one.
+/// How long the model may take to find a bug.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Modules of `tests/it` that the model needs; without the others the copy builds in half the time.
+/// The modules of `tests/it` that the model needs; without the others the copy builds in half the
+/// time.
 const NEEDED: &[&str] = &["bounded", "model", "pairs", "programs", "tls", "within"];
 
 pub(crate) fn run(words: &[&str]) -> Outcome {
@@ -112,7 +113,7 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
     }
 }
 
-/// Plays the model on each driver, or on the one that `ASYNCORO_DRIVER` names.
+/// Runs the model on each driver, or on the one that `ASYNCORO_DRIVER` names.
 fn play(words: &[&str]) -> Outcome {
     let (mut seconds, mut seed) = (None, None);
     let mut words = words.iter();
@@ -144,7 +145,7 @@ fn play(words: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// Plants each bug by itself and has the model find it; fails if one is not found.
+/// Plants each bug by itself and runs the model; fails if it does not find one.
 fn planted(names: &[&str]) -> Outcome {
     if let Some(name) = names.iter().find(|name| BUGS.iter().all(|bug| bug.name != **name)) {
         let known: Vec<&str> = BUGS.iter().map(|bug| bug.name).collect();
@@ -168,7 +169,7 @@ fn planted(names: &[&str]) -> Outcome {
     if missed.is_empty() { Ok(()) } else { Err(format!("not found: {}", missed.join(", "))) }
 }
 
-/// The time that it took to find the bug.
+/// Returns how long the model took to find the bug.
 fn with_bug(bug: &Bug, tree: &Path) -> Outcome<Option<Duration>> {
     let place = tree.join(bug.file);
     let right = read(&place)?;
@@ -210,7 +211,7 @@ fn plant(bug: &Bug, text: &str) -> Outcome<String> {
     }
 }
 
-/// Copies what git knows of, and what it would.
+/// Copies all files that git tracks or would add.
 fn copy(tree: &Path) -> Outcome {
     let listed = Job::program("git", "ls-files --cached --others --exclude-standard").capture()?;
     for path in listed.lines().map(Path::new).filter(|path| root().join(path).is_file()) {
@@ -218,7 +219,7 @@ fn copy(tree: &Path) -> Outcome {
         let folder = to.parent().map(PathBuf::from).unwrap_or_default();
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let bytes = fs::read(&from).map_err(|error| format!("{}: {error}", from.display()))?;
-        // Cargo goes by times: what is the same is not touched.
+        // Cargo compares times, so a file that has not changed is not written.
         if fs::read(&to).ok().as_ref() != Some(&bytes) {
             fs::write(&to, &bytes).map_err(|error| format!("{}: {error}", to.display()))?;
         }
@@ -230,7 +231,7 @@ fn copy(tree: &Path) -> Outcome {
         name.is_some_and(|name| !NEEDED.contains(&name))
     };
     let needed: Vec<&str> = text.lines().filter(|line| !is_left_out(line)).collect();
-    // An attribute of a module that is left out stands before one that is needed.
+    // The attribute of a module that is left out would apply to the next one.
     write(&main, &needed.join("\n"))
 }
 

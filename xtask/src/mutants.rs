@@ -1,8 +1,8 @@
-//! Small faults put into the hearts of the library, one at a time: does a test of it notice?
+//! Puts small faults into central files of the library, one at a time, and checks that a unit test
+//! notices each.
 //!
-//! cargo-mutants makes a copy of the tree and changes that, in `target/mutants`. The unit tests
-//! judge alone: they are those that are to know these files. A fault that makes them hang has been
-//! noticed.
+//! cargo-mutants changes a copy of the tree, in `target/mutants`. Only the unit tests run, since
+//! they are to cover these files. A fault that makes them hang counts as noticed.
 
 use std::fs;
 
@@ -16,9 +16,9 @@ const FILES: &[&str] = &[
     "src/socket/side/outbound.rs",
 ];
 
-/// Tries all faults in these files; the figure is how many were caught, and those that were not.
+/// Tries all faults in these files; returns how many were caught, and prints the others.
 ///
-/// Fails only if it cannot be done: a fault that no test sees may be one that changes nothing.
+/// It fails only if it cannot run, since a fault that no test notices may not change the behaviour.
 pub(crate) fn run(files: &[&str]) -> Outcome<String> {
     let program = tools::get("cargo-mutants")?;
     let files = if files.is_empty() { FILES } else { files };
@@ -31,7 +31,7 @@ pub(crate) fn run(files: &[&str]) -> Outcome<String> {
         words += &format!(" --file {file}");
     }
     let job = Job::program(&program, &format!("{words} -- --lib"));
-    // It ends with an error where a fault was missed.
+    // It also fails if a fault was missed.
     let (_, text) = job.deadline(minutes(6 * 60)).observe()?;
     let summary = text.lines().rev().find(|line| line.contains(" mutants tested"));
     let summary = summary.ok_or_else(|| tools::tail(&text, 40))?.to_owned();

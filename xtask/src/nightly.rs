@@ -1,9 +1,8 @@
-//! What takes too long for each change: `cargo xtask nightly`, all of it or the steps that are
-//! named.
+//! Runs what takes too long for each change: all steps, or those that are named.
 //!
-//! Each step gives a figure, and a failure of one does not keep the others from running. The end is
-//! a table: step, outcome, time, and the figure or why it was skipped. `--minutes N` says how long
-//! each fuzz target, the soak and the model-based test run (10 unless said).
+//! Each step returns a summary; a failure of one does not stop the others. A table at the end shows
+//! step, outcome, time, and the summary or why it was skipped. `--minutes N` sets how long each
+//! fuzz target, the soak and the model-based test run (10 by default).
 
 use std::{
     path::Path,
@@ -18,9 +17,9 @@ use crate::{
 
 struct Step {
     name: &'static str,
-    /// Why it cannot run here, if so.
+    /// Returns the reason why the step cannot run here, if there is one.
     lacks: fn() -> Option<String>,
-    /// Runs for so many seconds, if it is a matter of time; the figure.
+    /// Runs the step, for the given seconds if it runs for a time; returns its summary.
     run: fn(u64) -> Outcome<String>,
 }
 
@@ -37,7 +36,7 @@ const STEPS: &[Step] = &[
     Step { name: "mutants", lacks: nothing, run: |_| mutants::run(&[]) },
 ];
 
-/// How a step ended, and what there is to say.
+/// How a step ended, with its summary, reason or error.
 enum Ended {
     Well(String),
     Badly(String),
@@ -73,7 +72,7 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
     if failed.is_empty() { Ok(()) } else { Err(format!("nightly: failed: {}", failed.join(", "))) }
 }
 
-/// The seconds for what is a matter of time, and the names of steps.
+/// Parses the command line: the seconds for timed steps, and the names of steps.
 fn parse<'a>(words: &[&'a str]) -> Outcome<(u64, Vec<&'a str>)> {
     let (mut length, mut names) = (10, Vec::new());
     let mut words = words.iter();
@@ -93,7 +92,7 @@ fn parse<'a>(words: &[&'a str]) -> Outcome<(u64, Vec<&'a str>)> {
     Ok((60 * length, names))
 }
 
-/// A row of the table; of a failure its first line.
+/// Formats a row of the table; of an error it shows the first line.
 fn line(name: &str, ended: &Ended, time: Duration) -> String {
     let (outcome, figure) = match ended {
         Ended::Well(figure) => ("ok", figure),
@@ -139,7 +138,7 @@ fn sanitized(words: &[&str]) -> Outcome<String> {
     sanitize::run(words).map(|()| "unit tests and tests/it, no report".to_owned())
 }
 
-/// The models with more preemptions than CI takes.
+/// Runs the loom models with more preemptions than CI.
 fn loom() -> Outcome<String> {
     ci::loom_with(PREEMPTIONS, minutes(120))?;
     Ok(format!("all interleavings of {PREEMPTIONS} preemptions"))

@@ -1,8 +1,8 @@
-//! The library where its users build it: with the oldest dependencies it allows, with the oldest
-//! Rust, for other systems, and out of its package.
+//! Builds the library as its users may: with the oldest dependencies it allows, with the oldest
+//! Rust, for other systems, and from its package.
 //!
-//! All of it compiles and runs nothing. What a machine lacks (a nightly toolchain, the minimum one,
-//! the standard library of a target) is left out and told at the end of CI; `rustup` gets each.
+//! Nothing is run. What needs a missing toolchain (nightly, the minimum one, the standard library
+//! of a target) is left out and listed at the end of CI; `rustup` installs each.
 
 use std::fs;
 
@@ -12,9 +12,9 @@ use crate::{
     root, skips,
 };
 
-/// Packs the crate and builds what was packed with the oldest direct dependencies of its manifest.
+/// Packs the crate and builds the package with the oldest direct dependencies of its manifest.
 ///
-/// Only nightly's cargo can choose those. The unpacked crate has a folder and a lock file of its
+/// Only nightly's cargo can choose these. The unpacked crate has a folder and a lock file of its
 /// own in `target/minimal`, so nothing in the tree changes.
 pub(crate) fn minimal() -> Outcome {
     package()?;
@@ -34,7 +34,7 @@ pub(crate) fn minimal() -> Outcome {
     Ok(())
 }
 
-/// Builds the crate's package and looks at what is in it.
+/// Builds the crate's package and checks which files it contains.
 fn package() -> Outcome {
     let words = "package --package asyncoro --allow-dirty --list";
     let list = Job::cargo(words).capture()?;
@@ -46,7 +46,7 @@ fn package() -> Outcome {
     Job::cargo(words).run()
 }
 
-/// Whether a file may be in the package.
+/// Tells whether a file may be in the package.
 fn belongs(path: &str) -> bool {
     let folders = ["src/", "examples/", "docs/"];
     let is_source = folders.iter().any(|folder| path.starts_with(folder));
@@ -59,7 +59,8 @@ fn belongs(path: &str) -> bool {
     }
 }
 
-/// Unpacks the package as a workspace of its own without a lock file; its folder, from the root.
+/// Unpacks the package as a workspace of its own without a lock file; returns its folder, relative
+/// to the root.
 fn unpack() -> Outcome<String> {
     let name = format!("asyncoro-{}", env!("CARGO_PKG_VERSION"));
     let parent = "target/minimal/unpacked";
@@ -76,8 +77,8 @@ fn unpack() -> Outcome<String> {
     Ok(format!("{parent}/{name}"))
 }
 
-/// Builds the library with the minimum Rust version itself; the lint `incompatible_msrv` holds the
-/// rest, and all where that toolchain is missing. Dependencies of tests may need a newer one.
+/// Builds the library with the minimum Rust version. The lint `incompatible_msrv` covers the rest,
+/// and everything where that toolchain is missing. Dependencies of tests may need a newer version.
 pub(crate) fn msrv() -> Outcome {
     let version = MSRV.rsplit_once('.').map_or(MSRV, |(version, patch)| match patch {
         "0" => version,
@@ -94,13 +95,13 @@ pub(crate) fn msrv() -> Outcome {
     rustup_cargo(&words).run()
 }
 
-/// As cargo tells it of this workspace, whose members share one.
+/// The minimum Rust version, which the members of the workspace share.
 const MSRV: &str = env!("CARGO_PKG_RUST_VERSION");
 
-/// Compiles the library, with TLS and without, for systems that nothing is run on here.
+/// Checks the library, with TLS and without, for systems on which nothing is run.
 ///
-/// A check links nothing, so the C and assembly of ring need no compiler of the target: the one
-/// that is named for it does nothing.
+/// A check links nothing, so ring's C and assembly need no compiler for the target; the program
+/// that is named as one does nothing.
 pub(crate) fn targets() -> Outcome {
     for target in TARGETS {
         let words = format!("--print target-libdir --target {target}");
@@ -130,7 +131,7 @@ const TARGETS: &[&str] = &[
     "x86_64-unknown-linux-musl",
 ];
 
-/// Whether rustup has a toolchain of this name.
+/// Tells whether rustup has a toolchain of this name.
 pub(crate) fn has_toolchain(name: &str) -> bool {
     match rustup_cargo(&format!("+{name} --version")).observe() {
         Ok((well, _)) => well,
@@ -138,8 +139,8 @@ pub(crate) fn has_toolchain(name: &str) -> bool {
     }
 }
 
-/// The cargo that rustup puts before those of its toolchains, the only one that knows `+nightly`.
-/// It installs no toolchain by itself.
+/// Runs rustup's proxy for cargo, the only one that accepts `+nightly`. It installs no toolchain by
+/// itself.
 pub(crate) fn rustup_cargo(words: &str) -> Job {
     Job::program("cargo", words)
         .without_variable("CARGO")
@@ -148,7 +149,7 @@ pub(crate) fn rustup_cargo(words: &str) -> Job {
         .deadline(minutes(20))
 }
 
-/// A program that calls cargo by itself, on the nightly toolchain.
+/// Runs a program that calls cargo itself, on the nightly toolchain.
 pub(crate) fn with_nightly(program: &str, words: &str) -> Job {
     Job::program(program, words).without_variable("CARGO").variable("RUSTUP_TOOLCHAIN", "nightly")
 }

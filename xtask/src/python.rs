@@ -1,9 +1,9 @@
-//! The Python package in CI: built and tested in a venv of its own, on the oldest and the newest
-//! CPython found.
+//! Builds and tests the Python package in a venv of its own, on the oldest and the newest CPython
+//! found.
 //!
 //! It is built as a user builds it, by `pip install ./python`, but without LTO, and with a cargo
-//! folder that stays, so that only what has changed is compiled again, and pyo3 for each version: a
-//! folder for each would save that, but compile everything twice on a fresh machine.
+//! folder that is kept, so that only changed crates are compiled again, and pyo3 for each version.
+//! A folder for each version would save that, but compile everything twice on a fresh machine.
 
 use std::env;
 
@@ -14,7 +14,7 @@ use crate::{
     root, skips,
 };
 
-/// The oldest and the newest.
+/// Tests on the oldest and the newest.
 pub(crate) fn ends() -> Outcome {
     let mut pythons = pythons::found();
     match (pythons.pop(), pythons.into_iter().next()) {
@@ -29,7 +29,7 @@ pub(crate) fn ends() -> Outcome {
     }
 }
 
-/// Those with these versions, as `3.12`.
+/// Tests on those with these versions, such as `3.12`.
 pub(crate) fn run(versions: &[&str]) -> Outcome {
     if versions.is_empty() {
         return ends();
@@ -71,15 +71,16 @@ fn test(found: &Python) -> Outcome {
         .variable("MATURIN_PEP517_ARGS", "--profile release")
         .deadline(minutes(10))
         .run()?;
-    // Not in the tree's folder `python`, whose package has no engine beside it.
+    // Not in the tree's folder `python`, whose package lacks the compiled engine.
     Job::program(&python, "-m pytest -q -rs -p no:cacheprovider python/tests")
         .deadline(minutes(10))
         .run_tests()
 }
 
-/// What the build and the tests need.
+/// The packages that the build and the tests need.
 const NEEDED: &str = "maturin>=1.7,<2 pytest";
 
-/// What `python/tests` reads: a Python with pycos, and the folders of old programs.
+/// Environment variables that `python/tests` reads: a Python with pycos, and the folders of old
+/// programs.
 const WANTED: &[&str] =
     &["ASYNCORO_PYCOS_PYTHON", "ASYNCORO_PYCOS_EXAMPLES", "ASYNCORO_ASYNCORO_EXAMPLES"];

@@ -1,4 +1,4 @@
-//! The CPythons of this machine that can make a venv: those of the search path, and pyenv's.
+//! Finds the CPythons of this machine that can make a venv: those in the search path, and pyenv's.
 
 use std::{env, fs, path::Path};
 
@@ -10,14 +10,14 @@ const OLDEST: (u32, u32) = (3, 9);
 /// The newest that it is known to work with.
 const NEWEST: (u32, u32) = (3, 14);
 
-/// One of them.
+/// A CPython.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Python {
     pub(crate) version: (u32, u32),
     pub(crate) path: String,
 }
 
-/// One of each version, the oldest first.
+/// Returns one of each version, the oldest first.
 pub(crate) fn found() -> Vec<Python> {
     let known = candidates().into_iter();
     let mut pythons: Vec<Python> =
@@ -37,7 +37,8 @@ fn candidates() -> Vec<String> {
     names.chain(pythons).collect()
 }
 
-/// The version of a CPython that can make a venv, is neither too old nor too new, and has a GIL.
+/// Returns the version of a CPython if it can make a venv, is neither too old nor too new, and has
+/// a GIL.
 pub(crate) fn version(python: &str) -> Option<(u32, u32)> {
     let (well, text) = Job::program(python, "-c").argument(PROBE).observe().ok()?;
     let (major, minor) = text.trim().split_once(' ')?;

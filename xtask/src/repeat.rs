@@ -1,4 +1,4 @@
-//! The same tests many times: how a race is found, and how its end is shown.
+//! Runs the same tests many times, to find a race and to show that it is fixed.
 
 use std::{
     io::{IsTerminal, Write},
@@ -10,9 +10,9 @@ use crate::{
     command::{Job, minutes},
 };
 
-/// Runs `tests/it` as often as `times` says; `arguments` go to the test binary.
+/// Runs `tests/it` `times` times; `arguments` go to the test binary.
 ///
-/// The driver is chosen as always, by the environment variable `ASYNCORO_DRIVER`.
+/// The environment variable `ASYNCORO_DRIVER` chooses the driver.
 pub(crate) fn run(times: &str, arguments: &[&str]) -> Outcome {
     let times = count(times)?;
     let built = artifacts::build(Job::cargo("test --package asyncoro --test it --no-run"))?;
@@ -20,7 +20,7 @@ pub(crate) fn run(times: &str, arguments: &[&str]) -> Outcome {
     many(&binaries, times, arguments, |job| job)
 }
 
-/// A count of runs as it stands on the command line.
+/// Parses a count of runs.
 pub(crate) fn count(text: &str) -> Outcome<usize> {
     match text.parse() {
         Ok(times) if times > 0 => Ok(times),
@@ -28,8 +28,8 @@ pub(crate) fn count(text: &str) -> Outcome<usize> {
     }
 }
 
-/// Runs each binary `times` times, prints what the failing runs wrote, and fails if one did or if
-/// the arguments let no test run.
+/// Runs each binary `times` times and prints the output of failing runs; fails if a run did or if
+/// the arguments select no test.
 pub(crate) fn many(
     binaries: &[PathBuf],
     times: usize,
@@ -64,7 +64,7 @@ fn job(binary: &Path, arguments: &[&str]) -> Outcome<Job> {
     Ok(arguments.iter().fold(job, |job, argument| job.argument(argument)))
 }
 
-/// The lines in which a test binary sums up.
+/// Returns the summary lines of a test binary.
 fn results(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| line.starts_with("test result: "))
 }
@@ -72,7 +72,7 @@ fn results(text: &str) -> impl Iterator<Item = &str> {
 fn show_progress(run: usize, times: usize, failed: usize) {
     let mut out = std::io::stdout();
     if out.is_terminal() {
-        // Only a display: that it cannot be shown fails nothing.
+        // Only a display: errors are ignored.
         let _ = write!(out, "\rrun {run} of {times}, {failed} failed ").and_then(|()| out.flush());
     }
 }

@@ -1,24 +1,24 @@
-//! Unit tests and `tests/it` under a sanitizer, which needs the nightly toolchain.
+//! Runs the unit tests and `tests/it` under a sanitizer, which needs the nightly toolchain.
 //!
-//! AddressSanitizer watches memory and works with the standard library as it comes. Under both,
-//! the memory of cells is not kept for new ones (`src/coro/memory.rs`).
+//! AddressSanitizer checks memory and works with the precompiled standard library. Under both
+//! sanitizers the memory of cells is not kept for new ones (`src/coro/memory.rs`).
 //!
-//! ThreadSanitizer watches threads. It does not see what the standard library does inside, since
-//! that was built without it: an acquire fence (in `Arc`), a lock that had to wait, a condition
-//! variable, the end of `thread::scope`. What can be told by a function's name, [`SUPPRESSIONS`]
-//! silences. The library takes its locks through `src/primitives.rs`, which under `cfg(tsan)` spins
-//! on `try_lock` instead: that is built here, and so it is seen. `thread::spawn`, `join` and `park`
-//! are followed as they are; a test that needs the others reports races which are none.
+//! ThreadSanitizer checks threads. It does not see synchronisation inside the standard library,
+//! which was built without it: an acquire fence (in `Arc`), a lock that had to wait, a condition
+//! variable, the end of `thread::scope`. [`SUPPRESSIONS`] silences false reports that a function's
+//! name identifies. The library takes its locks through `src/primitives.rs`, which under
+//! `cfg(tsan)` spins on `try_lock`, and is built with the sanitizer. It does follow
+//! `thread::spawn`, `join` and `park`; a test that needs the others reports races that are none.
 
 use std::{env::consts::ARCH, path::PathBuf};
 
 use crate::{Outcome, artifacts, command::Job, repeat, root};
 
-/// In the form of ThreadSanitizer's `suppressions` option.
+/// A file for ThreadSanitizer's option `suppressions`.
 const SUPPRESSIONS: &str = "xtask/tsan.txt";
 
-/// The last three have as much as possible of the standard library's generic and inline code built
-/// here, under the sanitizer, and let the library take its locks in a way that it can follow
+/// The last three build as much of the standard library's generic and inline code as possible with
+/// the sanitizer, and make the library take locks in a way that the sanitizer can follow
 /// (`src/primitives.rs`).
 const THREAD_FLAGS: &str = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer \
                             -Zshare-generics=no -Copt-level=1 --cfg=tsan";
@@ -28,7 +28,7 @@ struct Options<'a> {
     thread: bool,
     leaks: bool,
     times: usize,
-    /// Go to the test binaries.
+    /// Arguments for the test binaries.
     arguments: Vec<&'a str>,
 }
 
@@ -66,18 +66,18 @@ fn build(options: &Options) -> Outcome<Vec<PathBuf>> {
         "+nightly test --package asyncoro --lib --test it --no-run \
          --target {ARCH}-unknown-linux-gnu --target-dir target/{folder}"
     );
-    // The proxy of rustup, not the cargo that runs xtask, knows `+nightly`.
+    // Only rustup's proxy accepts `+nightly`, not the cargo that runs xtask.
     let job = Job::program("cargo", &words).without_variable("CARGO");
     Ok(artifacts::build(job.variable("RUSTFLAGS", flags))?.into_values().collect())
 }
 
-/// Name and value of the variable that the sanitizer's run time reads.
+/// Returns the environment variable that the sanitizer's runtime reads, with its value.
 fn settings(options: &Options) -> (&'static str, String) {
     if options.thread {
         let suppressions = root().join(SUPPRESSIONS);
         ("TSAN_OPTIONS", format!("suppressions={} halt_on_error=0", suppressions.display()))
     } else {
-        // Tests that forget a pending future leak on purpose, hence only on demand.
+        // Only on demand: tests that forget a pending future leak on purpose.
         ("ASAN_OPTIONS", format!("detect_leaks={}", u8::from(options.leaks)))
     }
 }

@@ -1,7 +1,7 @@
-//! What a run has left out and why, told once more at its end.
+//! Collects what a run has left out and why, for the list at its end.
 //!
-//! A step that cannot do a part of its work says so with [`add`]; what tests leave out is read from
-//! their output ([`read`]).
+//! A step that cannot do a part of its work calls [`add`]; what tests skip is read from their
+//! output ([`read`]).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,8 +13,8 @@ pub(crate) fn add(what: &str) {
     keep(what);
 }
 
-/// Keeps what a line of the output of tests says to have been skipped, if it does: the words behind
-/// `skipped: ` (`tests/it`), or `SKIPPED ` (pytest with `-rs`).
+/// Keeps what a line of tests' output reports as skipped, if it does: the words after `skipped: `
+/// (`tests/it`) or `SKIPPED ` (pytest with `-rs`).
 pub(crate) fn read(line: &str) {
     let said = line.split_once("skipped: ").map(|(_, what)| what);
     if let Some(what) = said.or_else(|| line.strip_prefix("SKIPPED ")) {
@@ -22,7 +22,7 @@ pub(crate) fn read(line: &str) {
     }
 }
 
-/// All that was left out since the last call, each once, in order.
+/// Takes everything that was left out since the last call, each once, in order.
 pub(crate) fn take() -> Vec<String> {
     std::mem::take(&mut *SKIPS.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,8 +1,8 @@
-//! A server and its clients for a long time: does anything grow?
+//! Runs a server and its clients for a long time, and checks that nothing grows.
 //!
-//! The example `msg_server` serves, over and over again, clients that connect, send messages and
-//! hear them again, leave in the middle, or reset. What it holds when they have left is compared
-//! between the first and the last of the rounds.
+//! The example `msg_server` serves rounds of clients that connect, exchange messages, disconnect in
+//! the middle of one, or reset. Its memory and files after each round are compared between the
+//! first rounds and the last.
 
 use std::{
     fs,
@@ -17,18 +17,18 @@ use crate::{
     command::{Job, signal, wait},
 };
 
-/// Clients at the same time, and messages of each.
+/// The number of clients at the same time, and of messages of each.
 const CLIENTS: usize = 50;
 const MESSAGES: usize = 40;
 
-/// Longest wait for an answer.
+/// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// KiB that the server may hold more in the end than after the rounds that warm it up.
+/// How many KiB the server's memory may grow after the warm-up rounds.
 const GROWTH: u64 = 1024;
 const WARM: usize = 5;
 
-/// Runs rounds for so many seconds; the figure is what was done and what is held.
+/// Runs rounds for `seconds`; returns a summary of the work and of the server's resources.
 pub(crate) fn run(seconds: u64) -> Outcome<String> {
     let built = artifacts::build(Job::cargo("build --release --package asyncoro --examples"))?;
     let program = built.get("msg_server").ok_or("cargo built no msg_server")?;
@@ -80,7 +80,8 @@ fn rounds(server: &mut std::process::Child, seconds: u64) -> Outcome<String> {
     Ok(figure)
 }
 
-/// One of each kind: leaves well, in the middle of a message, with answers unread (a reset).
+/// Runs a client of one of three kinds: it closes properly, closes in the middle of a message, or
+/// closes with unread answers (a reset).
 fn client(address: SocketAddr, id: usize) -> Outcome {
     let failed = |error: std::io::Error| format!("client {id}: {error}");
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
@@ -101,7 +102,7 @@ fn client(address: SocketAddr, id: usize) -> Outcome {
         1 => stream.write_all(&message[..3]).map_err(failed),
         _ => {
             stream.write_all(&message).map_err(failed)?;
-            // Something has come by then, in most rounds, and is not read.
+            // In most rounds an answer has come by then, and is not read.
             stream.peek(&mut [0]).map(drop).map_err(failed)
         }
     }
@@ -116,14 +117,15 @@ fn listening(output: &mut impl Read) -> Outcome<SocketAddr> {
     address.ok_or_else(|| format!("the server's first line is {line:?}"))
 }
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Clone, Copy)]
 struct Held {
     rss: u64,
     files: usize,
 }
 
-/// What it holds once its clients have left: no more files than that, or as few as do not change.
+/// Returns the resources once the clients have gone: when it has at most `wanted` files, or when
+/// their number is stable.
 fn settled(process: u32, wanted: Option<usize>) -> Outcome<Held> {
     let until = Instant::now() + PATIENCE;
     let mut before = held(process)?;

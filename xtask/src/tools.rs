@@ -1,4 +1,4 @@
-//! Programs of others that cargo installs, into `target/tools` where a machine has none.
+//! Third-party programs, which cargo installs into `target/tools` if a machine lacks them.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     root,
 };
 
-/// The path of a program that the crate of the same name makes; installed if it is missing.
+/// Returns the path of the program of the crate of the same name; installs it if it is missing.
 pub(crate) fn get(name: &str) -> Outcome<String> {
     if let Ok((true, _)) = Job::program(name, "--version").observe() {
         return Ok(name.to_owned());
@@ -21,10 +21,10 @@ pub(crate) fn get(name: &str) -> Outcome<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// Building one takes so long at most.
+/// How long an installation may take.
 const INSTALL: Duration = minutes(60);
 
-/// The last lines of a text.
+/// Returns the last lines of a text.
 pub(crate) fn tail(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")

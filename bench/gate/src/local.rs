@@ -1,4 +1,4 @@
-//! Paths without any socket.
+//! Hot paths without sockets.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,7 +9,7 @@ use asyncoro::coro::yield_now;
 use asyncoro::sync::mailbox;
 use asyncoro::{run, spawn, time};
 
-/// A coroutine yields and is resumed.
+/// Yields and resumes a coroutine.
 pub(crate) fn resume(times: usize) {
     run(async move {
         let yielding = spawn(async move {
@@ -21,7 +21,7 @@ pub(crate) fn resume(times: usize) {
     });
 }
 
-/// A coroutine that does nothing is spawned and waited for.
+/// Spawns a coroutine that does nothing, and waits for it.
 pub(crate) fn spawn_and_join(times: usize) {
     run(async move {
         for _ in 0..times {
@@ -30,7 +30,7 @@ pub(crate) fn spawn_and_join(times: usize) {
     });
 }
 
-/// A value goes to another coroutine and back.
+/// Sends a value to another coroutine and back.
 pub(crate) fn ping_pong(times: usize) {
     run(async move {
         let (there, here) = mailbox(1);
@@ -49,7 +49,7 @@ pub(crate) fn ping_pong(times: usize) {
     });
 }
 
-/// A timer of 30 s is armed by its first poll, and dropped.
+/// Arms a timer of 30 s by its first poll, and drops it.
 pub(crate) fn arm_and_drop(times: usize) {
     run(async move {
         for _ in 0..times {

@@ -1,10 +1,10 @@
-//! The hot paths, one at a time and so many times: what `cargo xtask gate` counts instructions of.
+//! Runs one hot path a number of times, for `cargo xtask gate` to count its instructions.
 //!
-//! `asyncoro-gate PATH TIMES` takes a path so many times; without arguments it names the paths. The
-//! gate runs each twice, the second time twice as often: the difference is what the path costs, and
-//! all that happens once (start, connect, register) is gone from it. What the other end of a
-//! connection does is in the count, a system call or two per operation: raw sockets, no waiting, in
-//! the same thread. Nothing here depends on time, so two runs count the same.
+//! `asyncoro-gate PATH TIMES` runs a path; without arguments it lists the paths. The gate runs each
+//! twice, the second time with twice the operations: the difference is the path's cost, without
+//! what happens once (start, connect, register). The count includes the other end of a connection,
+//! a system call or two per operation on a raw socket in the same thread. Nothing depends on time,
+//! so two runs have the same count.
 
 mod local;
 mod sockets;
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 /// A path and its name in the record.
 struct Path {
     name: &'static str,
-    /// Takes it so many times, a multiple of [`BATCH`].
+    /// Runs it a number of times, a multiple of [`BATCH`].
     take: fn(usize),
 }
 
@@ -31,7 +31,7 @@ const PATHS: &[Path] = &[
     Path { name: "send_msg-16-coalesced", take: sockets::send_messages },
 ];
 
-/// Bytes for so many operations are handed over at once, where a path is not about that.
+/// How many operations share one transfer of bytes, in paths that do not measure transfers.
 const BATCH: usize = 256;
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
-//! Paths through a TCP connection over loopback, whose other end is a raw socket in this thread.
-//! What one end has sent is there for the other when the call returns, so nobody waits.
+//! Hot paths through a TCP connection over loopback, whose other end is a raw socket in this
+//! thread. Sent bytes are available at the other end when the call returns, so nobody waits.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,12 +9,12 @@ use asyncoro::coro::Scheduler;
 
 use crate::BATCH;
 
-/// Bytes of a piece or of a message's payload.
+/// The length of a piece or of a message's payload, in bytes.
 const SIZE: usize = 64;
-/// Messages that travel together.
+/// How many messages are sent together.
 const IN_FLIGHT: usize = 16;
 
-/// Bytes that are there are received.
+/// Receives bytes that are available.
 pub(crate) fn recv(times: usize) {
     let (scheduler, socket, mut peer) = connection();
     let pieces = [b'x'; BATCH * SIZE];
@@ -29,7 +29,7 @@ pub(crate) fn recv(times: usize) {
     });
 }
 
-/// Bytes are sent that there is room for.
+/// Sends bytes that fit into the buffers.
 pub(crate) fn send(times: usize) {
     let (scheduler, socket, mut peer) = connection();
     let mut received = [0; BATCH * SIZE];
@@ -43,12 +43,12 @@ pub(crate) fn send(times: usize) {
     });
 }
 
-/// A message is received that has come alone.
+/// Receives a message that has come alone.
 pub(crate) fn recv_message(times: usize) {
     receive(times, 1);
 }
 
-/// Messages are received that have come together.
+/// Receives messages that have come together.
 pub(crate) fn recv_messages(times: usize) {
     receive(times, IN_FLIGHT);
 }
@@ -67,7 +67,7 @@ fn receive(times: usize, together: usize) {
     });
 }
 
-/// Messages are queued in one turn and leave at its end, gathered.
+/// Queues messages in one turn of the loop, at whose end they are sent in one call.
 pub(crate) fn send_messages(times: usize) {
     let (scheduler, socket, mut peer) = connection();
     let mut received = message().repeat(IN_FLIGHT);
@@ -81,7 +81,7 @@ pub(crate) fn send_messages(times: usize) {
     }
 }
 
-/// On the wire: the length in four bytes, big-endian, and the payload.
+/// Makes a message in its wire format: the length in four bytes, big-endian, and the payload.
 fn message() -> Vec<u8> {
     let length = u32::try_from(SIZE).expect("a message is small");
     length.to_be_bytes().into_iter().chain([b'x'; SIZE]).collect()

@@ -1,7 +1,7 @@
-//! Bulk: one connection, many bytes one way.
+//! Bulk: one connection, many bytes in one direction.
 //!
-//! Each turn has a connection of its own: how large the kernel makes the buffers of one that lives
-//! on is a matter of chance, and one got stuck at four times the cost.
+//! Each turn has a connection of its own: the size of the kernel's buffers on a long-lived one
+//! varies by chance, and one was stuck at four times the cost.
 
 use std::io;
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use crate::report::{Base, Case, Report};
 use crate::served::fatal;
 use crate::subject::{self, Subject, find};
 
-/// Which way, the bytes of a write, and their name.
+/// The direction, the bytes of a write, and the case's name.
 pub(super) const CASES: [(Way, usize, &str); 4] = [
     (Way::Sends, 64 << 10, "64 KiB"),
     (Way::Sends, 1 << 20, "1 MiB"),
@@ -45,7 +45,7 @@ impl Way {
         }
     }
 
-    /// What the parent does meanwhile.
+    /// Runs the parent's part.
     fn peer(self) -> fn(&mut TcpStream, Bulk) -> io::Result<()> {
         match self {
             Self::Sends => bulk::receive,
@@ -90,7 +90,8 @@ fn contestant(way: Way, bulk: Bulk, subject: &str) -> io::Result<super::PairTurn
     }))
 }
 
-/// In a child: the subject, given which way, the bytes of all and of a write, and its name.
+/// In a child: runs the subject, given the direction, the bytes in total and of a write, and its
+/// name.
 pub(super) fn child(way: &str, total: &str, piece: &str, subject: &str) -> io::Result<()> {
     let way = if way == Way::Sends.name() { Way::Sends } else { Way::Receives };
     let serve = find(way.subjects(), subject)?;
@@ -99,6 +100,6 @@ pub(super) fn child(way: &str, total: &str, piece: &str, subject: &str) -> io::R
     listening::run(|listener| serve(listener, bulk))
 }
 
-/// The bytes of a turn: 1 GiB, or an eighth of it if there is little time.
+/// Returns the bytes of a turn: 1 GiB, or an eighth of it if there is little time.
 const ALL: usize = 1 << 30;
 const ENOUGH_FOR_ALL: Duration = Duration::from_secs(5);

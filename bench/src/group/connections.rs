@@ -1,4 +1,4 @@
-//! Connections that come and go.
+//! Short-lived connections.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::report::{Base, Case, Report};
 use crate::rounds::{Contestant, Cost};
 use crate::subject;
 
-/// Name, connections at once, whether each has a request.
+/// For each case its name, the connections at once, and whether each has a request.
 pub(super) const CASES: [(&str, usize, bool); 2] =
     [("connect, one echo, reset", 64, true), ("accept storm", 256, false)];
 

@@ -1,4 +1,4 @@
-//! Coroutines, channels and timers: what they cost without any socket.
+//! Coroutines, channels and timers: their cost, without sockets.
 
 use std::io;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use crate::report::{Base, Case, Report};
 use crate::rounds::{Contestant, Cost};
 use crate::subject::{self, MakeCoroutines, Subject};
 
-/// One kind of work: what one operation is, how many are in a turn, and the turn.
+/// A kind of work: the name of an operation, how many are in a turn, and the turn.
 #[derive(Clone, Copy)]
 pub(super) struct Work {
     name: &'static str,
     metric: &'static str,
     operations: usize,
     turn: fn(&mut dyn Coroutines) -> Duration,
-    /// Who cannot do it.
+    /// The subject that cannot do it.
     left_out: &'static [&'static str],
 }
 
-/// What wakes itself goes to the front of monoio's queue, so it lets nobody else run.
+/// A task of monoio that wakes itself goes to the front of the queue, so no other runs.
 const YIELDS_TO_NOBODY: &[&str] = &["monoio"];
 
-/// Cases of the group `coroutines`; spawning the few that yield is in the time.
+/// The cases of the group `coroutines`; the time includes spawning those that yield.
 pub(super) const COROUTINES: [Work; 7] = [
     Work {
         name: "spawn + join, one by one",
@@ -76,7 +76,7 @@ pub(super) const COROUTINES: [Work; 7] = [
     },
 ];
 
-/// Cases of the group `timers`.
+/// The cases of the group `timers`.
 pub(super) const TIMERS: [Work; 3] = [
     Work {
         name: "arm, poll, drop",
@@ -114,7 +114,7 @@ pub(super) fn run(
     works.iter().try_for_each(compete)
 }
 
-/// asyncoro against itself.
+/// Compares asyncoro with itself.
 pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
     compete("null", &COROUTINES[0], &again(subject::coroutines()), &[], time, report)
 }

@@ -9,7 +9,7 @@ use crate::report::{Base, Case, Report};
 use crate::rounds::{Contestant, Cost};
 use crate::subject;
 
-/// Datagrams in flight.
+/// How many datagrams are in flight.
 pub(super) const CASES: [u8; 2] = [1, 32];
 
 pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Echo: K connections have a request each, the server sends it back.
+//! Echo: K connections have a request each, which the server sends back.
 
 use std::io;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{again, run_case, server_contestants};
 use crate::report::{Base, Case, Report};
 use crate::subject;
 
-/// Ready connections and bytes of a request.
+/// Ready connections and bytes of a request, for each case.
 pub(super) const CASES: [(usize, usize); 5] = [(1, 64), (8, 64), (64, 64), (400, 64), (64, 1024)];
 
 pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
@@ -23,7 +23,7 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// asyncoro against itself.
+/// Compares asyncoro with itself.
 pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
     let subjects = again(subject::echoing());
     let contestants = server_contestants(&subjects, 64, &request(64), 1)?;

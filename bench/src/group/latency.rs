@@ -1,7 +1,7 @@
-//! One connection, 64 B back and forth: how long an answer takes, and what that costs the server.
+//! One connection, 64 B back and forth: how long an answer takes, and its cost for the server.
 //!
-//! The server sleeps in a child on one core between two requests, or polls if it is made so; the
-//! client on another core sleeps or polls until the answer is there.
+//! The server, in a child on one core, sleeps between two requests or polls, as it is configured;
+//! the client, on another core, sleeps or polls until the answer comes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -46,7 +46,7 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// The median time there and back, and the server's time on its core per request.
+/// Returns the median round-trip time, and the server's time on its core per request.
 fn turn(child: &Child, stream: &mut TcpStream, receive: Receive) -> io::Result<[f64; 2]> {
     let (times, spent) = child.run_time_of(|| ping_pong(stream, receive));
     let mut times = times?;
@@ -92,7 +92,7 @@ fn polling(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 const REQUEST: [u8; 64] = [b'?'; 64];
-/// How long a server is asked in its turn.
+/// How long a server gets requests in its turn.
 const WINDOW: Duration = Duration::from_millis(50);
 /// Far longer than loopback ever takes.
 const PATIENCE: Duration = Duration::from_secs(5);

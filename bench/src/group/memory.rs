@@ -1,9 +1,10 @@
-//! Memory: what a connection costs that waits for a message, and a coroutine that waits.
+//! Memory: of a connection that waits for a message, and of a coroutine that waits.
 //!
 //! Each subject is measured in a process of its own (this program with `--probe CASE SUBJECT`), so
-//! nobody inherits memory that another one freed. Two figures: bytes alive on the heap, exact and
-//! counted (`heap.rs`), and the growth of the resident size, which has the allocator's rounding and
-//! whole pages too. Neither has the kernel's part, about 8 KB for both ends of a connection.
+//! none reuses memory that another one freed. There are two figures: live bytes on the heap,
+//! counted exactly (`heap.rs`), and the growth of the resident size, which includes the allocator's
+//! rounding and whole pages. Neither includes the kernel's part, about 8 KB for both ends of a
+//! connection.
 
 use std::io;
 use std::pin::Pin;
@@ -21,7 +22,7 @@ use crate::{heap, machine};
 const IDLE: &str = "idle connection";
 const PARKED: &str = "parked coroutine";
 
-/// Both figures of each are measured at once.
+/// The two metrics, which are measured together.
 pub(super) const CASES: usize = 2;
 
 const CONNECTIONS: usize = 9_000;
@@ -75,27 +76,28 @@ pub(crate) fn probe(case: &str, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of one connection that waits for its next message, having answered a few. What a server of
-/// one connection costs is subtracted (runtime, hot buffer), so this is what each further one adds.
+/// Returns the bytes of a connection that has answered a few messages and waits for the next. Those
+/// of a server with one connection are subtracted (runtime, hot buffer), so this is what each
+/// further one adds.
 fn idle(make: MakeServer) -> io::Result<(f64, f64)> {
     let (one, _) = serve(make, 1)?;
     let (all, resident) = serve(make, CONNECTIONS)?;
     Ok(((all - one) / (CONNECTIONS - 1) as f64, resident / CONNECTIONS as f64))
 }
 
-/// What a server of so many connections adds to heap and resident size.
+/// Returns what a server of `connections` adds to heap and resident size.
 fn serve(make: MakeServer, connections: usize) -> io::Result<(f64, f64)> {
     let (load, accepted) = Load::connect(connections, message(100))?;
     let list = size_of_val(&*accepted);
     let (heap, resident) = (heap::live(), machine::resident()?);
     let mut server = make(accepted, 4096)?;
     server.turn(&load, 1);
-    // The list of connections was alive before and is not now.
+    // The list of connections was live before and is not now.
     Ok((growth(heap, heap::live()) + list as f64, growth(resident, machine::resident()?)))
 }
 
-/// Bytes of one coroutine without any state that waits for ever; its handle is dropped. The
-/// runtime's own memory is in it, a thousandth of a byte for each kilobyte.
+/// Returns the bytes of a coroutine without state that waits forever, with its handle dropped. This
+/// includes the runtime's own memory, a thousandth of a byte for each kilobyte.
 fn parked(make: MakeCoroutines) -> io::Result<(f64, f64)> {
     let (heap, resident) = (heap::live(), machine::resident()?);
     let mut runtime = make()?;
@@ -109,7 +111,7 @@ fn growth(before: usize, after: usize) -> f64 {
     after.wrapping_sub(before).cast_signed() as f64
 }
 
-/// A future without state that never ends; it counts how many of its kind were polled.
+/// A future without state that never ends; counts how many were polled.
 pub(crate) struct Parked;
 
 static BEGUN: AtomicUsize = AtomicUsize::new(0);

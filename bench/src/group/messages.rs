@@ -7,7 +7,8 @@ use super::{again, run_case, server_contestants};
 use crate::report::{Base, Case, Report};
 use crate::subject;
 
-/// Connections, bytes of a message, messages in flight on each connection.
+/// For each case the connections, the bytes of a message, and the messages in flight on each
+/// connection.
 pub(super) const CASES: [(usize, usize, usize); 4] =
     [(64, 100, 1), (64, 100, 16), (64, 10 * 1024, 1), (64, 10 * 1024, 16)];
 
@@ -26,7 +27,7 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// asyncoro against itself.
+/// Compares asyncoro with itself.
 pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
     let subjects = again(subject::messaging());
     let contestants = server_contestants(&subjects, 64, &message(100).repeat(16), 16)?;
@@ -37,7 +38,7 @@ pub(super) fn null(time: Duration, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// A message on the wire: its length in four bytes, big-endian, and so many bytes.
+/// Makes a message in its wire format: its length in four bytes, big-endian, and that many bytes.
 pub(super) fn message(size: usize) -> Vec<u8> {
     let length = u32::try_from(size).expect("messages of a benchmark are small");
     let payload = (0..size).map(|place| place as u8);

@@ -26,10 +26,10 @@ use crate::rounds::{Contestant, Cost, by_contestant, compete, take_turns};
 use crate::served::MakeServer;
 use crate::subject::Subject;
 
-/// What can be asked for on the command line.
+/// A group, as named on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Group {
-    /// asyncoro against itself: how far two equals differ is the resolution.
+    /// asyncoro against itself: the difference between equals is the resolution.
     Null,
     /// Bytes back and forth on K connections, both ends in one thread.
     Echo,
@@ -45,11 +45,11 @@ pub(crate) enum Group {
     Coroutines,
     /// Timers that are dropped before they are due, and timeouts that never pass.
     Timers,
-    /// Connections that come and go.
+    /// Short-lived connections.
     Connections,
     /// Datagrams, one by one and in batches.
     Datagrams,
-    /// Many bytes one way.
+    /// Many bytes in one direction.
     Bulk,
     /// Few active connections among many.
     Scale,
@@ -62,7 +62,7 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    /// All groups in the order of the report.
+    /// All groups, in the order of the report.
     pub(crate) const ALL: [Self; 15] = [
         Self::Null,
         Self::Echo,
@@ -81,7 +81,8 @@ impl Group {
         Self::Python,
     ];
 
-    /// How many cases it has that last as long as is asked for, those of memory only roughly.
+    /// Returns how many cases it has that take the time that is asked for; those of memory take it
+    /// only roughly.
     pub(crate) fn timed_cases(self) -> usize {
         match self {
             Self::Null => 3,
@@ -103,7 +104,7 @@ impl Group {
     }
 }
 
-/// Runs the cases of a group, each for so long.
+/// Runs the cases of a group, each for a time.
 pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Result<()> {
     match group {
         Group::Null => {
@@ -131,7 +132,7 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
     }
 }
 
-/// Does the part of a group that has a process of its own.
+/// Runs the part of a group that has a process of its own.
 pub(crate) fn child(part: &[String]) -> io::Result<()> {
     let words: Vec<&str> = part.iter().map(String::as_str).collect();
     match words[..] {
@@ -143,7 +144,7 @@ pub(crate) fn child(part: &[String]) -> io::Result<()> {
     }
 }
 
-/// Of a list of subjects only asyncoro, twice.
+/// Reduces a list of subjects to asyncoro, twice.
 fn again<M: Clone>(subjects: Vec<Subject<M>>) -> [Subject<M>; 2] {
     let asyncoro = subjects.into_iter().last().expect("asyncoro is the last of each list");
     let again = Subject { name: asyncoro.name.clone() + " again", make: asyncoro.make.clone() };
@@ -162,12 +163,12 @@ fn run_case(case: &Case, mut contestants: Vec<Contestant>, time: Duration, repor
     report.add(case, &names.zip(costs).collect::<Vec<_>>());
 }
 
-/// A turn that gives two figures.
+/// A turn that returns two figures.
 type PairTurn = Box<dyn FnMut() -> [f64; 2]>;
 /// The subjects of a case with two metrics.
 type Pairs = Vec<(String, PairTurn)>;
 
-/// Lets them take turns and reports each metric.
+/// Lets the subjects take turns and reports each metric.
 fn run_pairs(metrics: [Case; 2], mut pairs: Pairs, time: Duration, report: &mut Report) {
     report.begin(&metrics[0]);
     let (count, turn) = (pairs.len(), |index: usize| (pairs[index].1)());
@@ -179,7 +180,8 @@ fn run_pairs(metrics: [Case; 2], mut pairs: Pairs, time: Duration, report: &mut 
     }
 }
 
-/// Servers and their loads: `operations` are in each request of each of the K connections.
+/// Makes servers and their loads: each request of each of the K connections has a number of
+/// operations.
 fn server_contestants(
     subjects: &[Subject<MakeServer>],
     k: usize,
@@ -203,8 +205,8 @@ fn server_contestants(
     subjects.iter().map(contestant).collect()
 }
 
-/// So few that a turn lasts 1 to 3 ms, less than the scheduler of the system takes a core away for:
-/// with shorter turns a null run came out closer to 1 than with longer ones in the same time.
+/// So few that a turn lasts 1 to 3 ms, less than the time slice of the system's scheduler: with
+/// shorter turns a null run came closer to 1 than with longer ones in the same time.
 const REQUESTS_PER_TURN: usize = 192;
-/// Nobody receives into less.
+/// The least length of a server's buffer.
 const SMALLEST_BUFFER: usize = 4096;

@@ -1,9 +1,9 @@
 //! Echo between two processes: the server on one core, its clients on another.
 //!
 //! The cost is the server's time on its core per request, not the requests per second: the host may
-//! give both cores one processor, which makes those three times fewer and this hardly dearer. The
-//! servers of all cases live at the same time and take turns in the same rounds; those not in their
-//! turn sleep. So the mean of the cases can be taken within each round.
+//! run both cores on one processor, which divides the latter by three and hardly changes the
+//! former. The servers of all cases exist at the same time and take turns in the same rounds,
+//! sleeping between their turns. So the mean of the cases can be taken within each round.
 
 use std::io;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use crate::rounds::{Contestant, Cost, compete};
 use crate::served::fatal;
 use crate::subject::{self, find};
 
-/// Connections, bytes of a request, requests in flight on each connection.
+/// For each case the connections, the bytes of a request, and the requests in flight on each
+/// connection.
 pub(super) const CASES: [(usize, usize, usize); 5] =
     [(1, 64, 1), (64, 64, 1), (1_000, 64, 1), (64, 16 * 1024, 1), (64, 64, 16)];
 
@@ -70,7 +71,8 @@ fn contestant(
     }))
 }
 
-/// Of one subject, for each round the mean over the cases of its cost in per cent of the first's.
+/// Returns for each round the mean over the cases of a subject's cost, in per cent of the first
+/// subject's.
 fn mean(by_case: &[&[Vec<f64>]], subject: usize) -> Vec<f64> {
     let rounds = by_case[0][subject].len();
     let ratio = |round| move |case: &&[Vec<f64>]| case[subject][round] / case[0][round];
@@ -78,7 +80,7 @@ fn mean(by_case: &[&[Vec<f64>]], subject: usize) -> Vec<f64> {
     (0..rounds).map(|round| 100.0 * mean(round)).collect()
 }
 
-/// In a child: the server, given the length of its buffers and its name.
+/// In a child: runs the server, given the length of its buffers and its name.
 pub(super) fn child(length: &str, subject: &str) -> io::Result<()> {
     let listen = find(subject::listening(), subject)?;
     let length = length.parse().map_err(io::Error::other)?;

@@ -1,8 +1,8 @@
-//! Scale: what a request costs when most connections are idle, and how many there are of them.
+//! Scale: the cost of a request by the number of connections, most of which are idle.
 //!
-//! Both ends of the connections are in a child, one for each subject and number of connections, the
-//! load as in the group `echo`. All children take turns in the same rounds, so that costs can be
-//! compared across the numbers too.
+//! Both ends of the connections are in a child, one for each subject and number of connections; the
+//! load is that of the group `echo`. All children take turns in the same rounds, so that costs can
+//! be compared across the numbers too.
 
 use std::io;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::rounds::{Cost, by_contestant, charge, take_turns};
 use crate::runtime::Runtime;
 use crate::subject::{self, find};
 
-/// Connections, and how they are written.
+/// The numbers of connections, and their text.
 pub(super) const CASES: [(usize, &str); 4] =
     [(10, "10"), (100, "100"), (1_000, "1,000"), (9_000, "9,000")];
-/// What asyncoro's other numbers are compared with: the place in the list.
+/// The index of the number that asyncoro's other numbers are compared with.
 const BASE: usize = 1;
 
 pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
@@ -61,7 +61,7 @@ fn case(name: String) -> Case {
     Case { group: "scale", name, metric: "time per request", unit: "ns", bases: &[], x: None }
 }
 
-/// In a child: both ends, given the number of connections and the subject.
+/// In a child: runs both ends, given the number of connections and the subject.
 pub(super) fn child(connections: &str, subject: &str) -> io::Result<()> {
     let make = find(subject::echoing(), subject)?;
     let connections = connections.parse().map_err(io::Error::other)?;
@@ -70,8 +70,8 @@ pub(super) fn child(connections: &str, subject: &str) -> io::Result<()> {
     child::serve_turns(server, &load, TIMES, TIMES * ACTIVE)
 }
 
-/// Connections that have a request each time round, spread evenly over the numbers of all.
+/// Connections that have a request in each iteration, spread evenly over all.
 const ACTIVE: usize = 8;
-/// So often that what a child finds in its caches when its turn begins counts little: it shares
-/// them with all the others.
+/// So many that the state of the caches at the start of a turn, which all children share, matters
+/// little.
 const TIMES: usize = 96;

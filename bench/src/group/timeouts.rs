@@ -1,7 +1,8 @@
 //! Timeouts that are armed anew for each request and never pass, and the same without.
 //!
-//! With 9,000 connections each subject has both ends in a child of its own, for the sake of its
-//! file limit; the load is as in the group `echo`, all connections have a request each time round.
+//! With 9,000 connections each subject has both ends in a child of its own, because of the file
+//! limit; the load is that of the group `echo`, and all connections have a request in each
+//! iteration.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::load::Load;
 use crate::report::{Base, Case, Report};
 use crate::subject::{self, find};
 
-/// The few connections for as long as is asked for, the many for longer: their rounds take seconds.
+/// The few connections take the time that is asked for, the many longer: their rounds take seconds.
 pub(super) const CASES: usize = 1 + LONGER;
 const LONGER: usize = 4;
 
@@ -36,7 +37,7 @@ fn case(connections: &str) -> Case {
     Case { group: "timers", name, metric, unit: "ns", bases, x: None }
 }
 
-/// In a child: both ends of the many connections of a subject.
+/// In a child: runs both ends of the many connections of a subject.
 pub(super) fn child(subject: &str) -> io::Result<()> {
     let make = find(subject::in_time(), subject)?;
     let (load, accepted) = Load::connect(CONNECTIONS, REQUEST.to_vec())?;

@@ -1,8 +1,7 @@
 //! TLS 1.3, both ends of a connection in one thread; the same certificate, suites and provider.
 //!
-//! All that a subject does for both ends is timed; the memory is that of both ends, too. The
-//! messages of the blocking loop and of tokio-rustls are one write each, and, to compare, all that
-//! are in flight in one.
+//! Time and memory are those of both ends. The messages of the blocking loop and of tokio-rustls
+//! are one write each, and, for comparison, all that are in flight in one write.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,7 +14,7 @@ use crate::report::{Base, Case, Report};
 use crate::rounds::{Contestant, Cost};
 use crate::secured::{self, IN_FLIGHT, Identity, Secured};
 
-/// A subject's turn, and what it does so often in it.
+/// A subject's turn, given the number of operations.
 type Work = (fn(&mut dyn Secured, usize), usize, usize);
 
 pub(super) const CASES: [(&str, &str, Work); 6] = [

@@ -1,4 +1,4 @@
-//! Echo of 16 KiB by verb: who owns the memory that is received into.
+//! Echo of 16 KiB by verb; the verbs differ in who owns the memory for receiving.
 
 use std::io;
 use std::time::Duration;

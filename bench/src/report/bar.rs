@@ -1,17 +1,16 @@
-//! The progress bar: the share of the run that is done, the time left, the case that runs.
+//! The progress bar: the completed share of the run, the time left, the current case.
 //!
-//! It is drawn on standard error, and only on a terminal; tables go to standard output, so they are
-//! whole wherever that leads.
+//! It is drawn on standard error, and only on a terminal; tables go to standard output.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The bar of a run whose cases are planned to take equally long.
+/// The progress bar of a run whose cases are planned to take the same time.
 pub(super) struct Bar {
     bar: ProgressBar,
     per_case: Duration,
-    /// How many have begun.
+    /// How many cases have begun.
     cases: u32,
 }
 
@@ -25,7 +24,7 @@ impl Bar {
         Self { bar, per_case, cases: 0 }
     }
 
-    /// A case begins. Those before it are done, however long they took.
+    /// Begins a case; the earlier ones count as done, however long they took.
     pub(super) fn begin(&mut self, group: &str, case: &str) {
         self.bar.set_message(format!("{group}, {case}"));
         self.bar.set_position(microseconds(self.per_case * self.cases));
@@ -33,13 +32,13 @@ impl Bar {
         self.cases += 1;
     }
 
-    /// So much of the case is done; a case that is over its time waits at its end.
+    /// Advances within the case, at most to its end.
     pub(super) fn tick(&self, time: Duration) {
         let end = microseconds(self.per_case * self.cases);
         self.bar.set_position((self.bar.position() + microseconds(time)).min(end));
     }
 
-    /// Prints while the bar is out of the way.
+    /// Prints while the bar is hidden.
     pub(super) fn print(&self, text: &str) {
         self.bar.suspend(|| print!("{text}"));
     }

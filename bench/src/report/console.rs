@@ -1,10 +1,10 @@
-//! A table as text for the terminal.
+//! Formats a table for the terminal.
 
 use std::fmt::Write as _;
 
 use super::table::Table;
 
-/// The table under its title.
+/// Formats a table under its title.
 pub(super) fn text(table: &Table) -> String {
     let Table { group, case, metric, unit, .. } = table;
     let mut text = format!("\n{group}, {case}: {metric}, {unit}\n");

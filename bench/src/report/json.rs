@@ -1,8 +1,8 @@
-//! `results.json`: a list with an object per subject and base.
+//! Writes `results.json`: a list with an object per subject and base.
 
 use super::table::Table;
 
-/// All tables as one JSON list.
+/// Formats all tables as one JSON list.
 pub(super) fn list(tables: &[Table]) -> String {
     let objects: Vec<String> = tables.iter().flat_map(objects).collect();
     if objects.is_empty() { "[]\n".to_owned() } else { format!("[\n{}\n]\n", objects.join(",\n")) }
@@ -30,14 +30,14 @@ fn objects(table: &Table) -> impl Iterator<Item = String> {
     })
 }
 
-/// An object of fields whose values are JSON already.
+/// Formats an object of fields whose values are JSON already.
 fn object(fields: &[(&str, String)]) -> String {
     let pairs: Vec<_> =
         fields.iter().map(|(name, value)| format!("{}: {value}", string(name))).collect();
     format!("{{{}}}", pairs.join(", "))
 }
 
-/// RFC 8259, section 7: quotes, backslashes and control characters are escaped.
+/// Escapes quotes, backslashes and control characters (RFC 8259, section 7).
 fn string(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
@@ -52,7 +52,7 @@ fn string(text: &str) -> String {
     quoted + "\""
 }
 
-/// JSON has neither infinities nor NaN; a ratio to a base that cost nothing is `null`.
+/// Formats a number; `null` for infinities and NaN, such as a ratio to a base of zero.
 fn number(value: f64) -> String {
     if value.is_finite() { format!("{value:.4}") } else { "null".to_owned() }
 }

@@ -1,11 +1,11 @@
-//! `report.md`: what was run where, then per group its plots and a table per case.
+//! Writes `report.md`: machine and command, then per group its plots and a table per case.
 
 use std::fmt::Write as _;
 
 use super::plot::Plot;
 use super::table::{Row, Table};
 
-/// The beginning: machine, versions and command, and how to read the rest.
+/// Formats the beginning: machine, versions and command, and how to read the rest.
 pub(super) fn head(run: &[(&str, String)]) -> String {
     let mut text = "# asyncoro and its peers\n\n| | |\n| --- | --- |\n".to_owned();
     for (name, value) in run {
@@ -16,7 +16,7 @@ pub(super) fn head(run: &[(&str, String)]) -> String {
             of a case is bold.\n"
 }
 
-/// A group: its plots, which lie beside the report, and its tables.
+/// Formats a group: its plots, which are files beside the report, and its tables.
 pub(super) fn group(tables: &[Table], plots: &[Plot]) -> String {
     let name = tables.first().map_or("", |table| table.group);
     let mut text = format!("\n## {name}\n");
@@ -54,7 +54,7 @@ fn row(row: &Row, is_best: bool) -> String {
     text + "\n"
 }
 
-/// A bar would end the cell.
+/// Escapes bars, which would end the cell.
 fn escaped(text: &str) -> String {
     text.replace('|', "\\|")
 }

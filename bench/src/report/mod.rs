@@ -1,9 +1,8 @@
-//! The report: what the groups measured, told on the terminal (`console.rs`) as it comes, and in
-//! `target/bench-report/` at the end: `results.json` (`json.rs`), `report.md` (`markdown.rs`) and
-//! the plots it shows (`plot/`).
+//! The report: tables on the terminal (`console.rs`) during the run, and at the end `results.json`
+//! (`json.rs`), `report.md` (`markdown.rs`) and its plots (`plot/`) in `target/bench-report/`.
 //!
-//! A group says what it measured as a [`Case`] and hands over each subject's costs; `table.rs`
-//! makes rows and ratios of them (`statistics.rs`), and everything else is made of those tables.
+//! A group describes what it measured as a [`Case`] and passes each subject's costs; `table.rs`
+//! computes rows and ratios (`statistics.rs`), and everything else is made from those tables.
 
 mod bar;
 mod console;
@@ -22,29 +21,29 @@ use crate::machine;
 use bar::Bar;
 use table::Table;
 
-/// What was measured in a case.
+/// A case and what was measured in it.
 pub(crate) struct Case {
     /// The group it belongs to.
     pub(crate) group: &'static str,
     /// Its name within the group.
     pub(crate) name: String,
-    /// What was measured, "time per request".
+    /// The metric, such as "time per request".
     pub(crate) metric: &'static str,
     /// Its unit; lower is better.
     pub(crate) unit: &'static str,
-    /// Whom all subjects are compared with; nobody named is the first subject. The first of them is
+    /// The subjects to compare all others with; if empty, the first subject. The first of them is
     /// the base of the group's plot.
     pub(crate) bases: &'static [Base],
-    /// The number of connections, for cases that differ in nothing else within their group: they
-    /// make a plot of cost against it.
+    /// The number of connections, for cases of a group that differ in nothing else: they get a plot
+    /// of cost against it.
     pub(crate) x: Option<f64>,
 }
 
 /// A subject that others are compared with.
 pub(crate) enum Base {
-    /// The one of this name.
+    /// The subject of this name.
     Subject(&'static str),
-    /// Whoever has the lowest median of the case, asyncoro left out.
+    /// The subject with the lowest median of the case, except asyncoro.
     BestPeer,
 }
 
@@ -57,24 +56,24 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// An empty report of a run of so many cases, each of which is planned to take so long.
+    /// Makes an empty report of a run, given the number of cases and the planned time of each.
     pub(crate) fn new(cases: usize, per_case: Duration, only: Vec<String>) -> Self {
         let (tables, notes, bar) = (Vec::new(), Vec::new(), Bar::new(cases, per_case));
         Self { tables, notes, bar, only }
     }
 
-    /// Says something that belongs to the figures of a group: who was used, who was left out.
+    /// Adds a note to the figures of a group, such as which subjects were left out.
     pub(crate) fn note(&mut self, group: &'static str, text: String) {
         self.bar.print(&format!("{group}: {text}\n"));
         self.notes.push((group, text));
     }
 
-    /// Whether the subject takes part.
+    /// Tells whether the subject takes part.
     pub(crate) fn wants(&self, subject: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == subject)
     }
 
-    /// Says what is going on.
+    /// Prints what is going on.
     pub(crate) fn begin(&mut self, case: &Case) {
         self.bar.begin(case.group, &case.name);
     }
@@ -84,14 +83,14 @@ impl Report {
         self.bar.tick(time);
     }
 
-    /// Takes the costs of a case, for each subject one per round, and prints its table.
+    /// Adds the costs of a case, for each subject one per round, and prints its table.
     pub(crate) fn add(&mut self, case: &Case, results: &[(String, Vec<f64>)]) {
         let Some(table) = Table::new(case, results) else { return };
         self.bar.print(&console::text(&table));
         self.tables.push(table);
     }
 
-    /// Writes the files and says where they are.
+    /// Writes the files and prints their paths.
     pub(crate) fn finish(self) -> io::Result<()> {
         self.bar.finish();
         let folder = folder();
@@ -118,7 +117,8 @@ impl Report {
     }
 }
 
-/// Cargo says where this package is; started without it, the report goes to where we are.
+/// Returns the folder of the report: in the workspace if cargo started this program, else in the
+/// current folder.
 fn folder() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let root = package.as_deref().and_then(|bench| bench.parent()).map(PathBuf::from);

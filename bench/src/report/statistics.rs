@@ -1,20 +1,21 @@
-//! Figures of one subject from its costs, one per round: quantiles, and ratios to another subject.
+//! Computes the figures of a subject from its costs, one per round: quantiles, and ratios to
+//! another subject.
 //!
-//! A machine changes its speed while one measures, so a ratio's spread is that of the ratios within
-//! each round; the ratio itself is of the medians.
+//! The speed of a machine changes during a measurement, so a ratio's spread is that of the ratios
+//! within each round; the ratio itself is that of the medians.
 
-/// Where the costs of a subject lie.
+/// The quantiles of a subject's costs.
 pub(super) struct Summary {
     pub(super) median: f64,
     pub(super) p10: f64,
     pub(super) p90: f64,
 }
 
-/// How the costs of a subject compare with those of another.
+/// The costs of a subject relative to those of another.
 pub(super) struct Ratio {
-    /// Of the medians.
+    /// The ratio of the medians.
     pub(super) of_medians: f64,
-    /// Of the ratios within each round.
+    /// Quantiles of the ratios within each round.
     pub(super) p25: f64,
     pub(super) p75: f64,
 }
@@ -28,7 +29,7 @@ impl Summary {
 }
 
 impl Ratio {
-    /// Costs at the same place are of the same round.
+    /// Computes the ratio; costs at the same index are of the same round.
     pub(super) fn new(costs: &[f64], base: &[f64]) -> Self {
         let rounds: Vec<f64> = costs.iter().zip(base).map(|(cost, base)| cost / base).collect();
         let rounds = sorted(&rounds);
@@ -40,7 +41,7 @@ impl Ratio {
     }
 }
 
-/// The value in the middle.
+/// Returns the median.
 pub(super) fn median(costs: &[f64]) -> f64 {
     quantile(&sorted(costs), 0.5)
 }
@@ -51,8 +52,7 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     values
 }
 
-/// The value below which this share of the sorted values lies, between two neighbours linearly;
-/// of no values, none.
+/// Returns a quantile of sorted values, interpolated linearly; NaN if there are none.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let place = share * last as f64;

@@ -10,22 +10,23 @@ pub(super) struct Table {
     pub(super) metric: &'static str,
     pub(super) unit: &'static str,
     pub(super) x: Option<f64>,
-    /// Names of the subjects the rows are compared with, at least one.
+    /// Names of the subjects that the rows are compared with, at least one.
     pub(super) bases: Vec<String>,
     pub(super) rows: Vec<Row>,
 }
 
-/// What one subject needed.
+/// The result of a subject.
 pub(super) struct Row {
     pub(super) subject: String,
     pub(super) rounds: usize,
     pub(super) costs: Summary,
-    /// To each base of the table, in that order.
+    /// The ratio to each base of the table, in that order.
     pub(super) ratios: Vec<Ratio>,
 }
 
 impl Table {
-    /// The result of a case from each subject's costs, one per round; none if nobody took part.
+    /// Makes the table of a case from each subject's costs, one per round; `None` if there are no
+    /// subjects.
     pub(super) fn new(case: &Case, results: &[(String, Vec<f64>)]) -> Option<Self> {
         let bases = bases(case.bases, results);
         bases.first()?;
@@ -46,14 +47,14 @@ impl Table {
         })
     }
 
-    /// Whether this row's median is the lowest of the table.
+    /// Tells whether this row's median is the lowest of the table.
     pub(super) fn is_best(&self, row: &Row) -> bool {
         self.rows.iter().all(|other| row.costs.median <= other.costs.median)
     }
 }
 
-/// Places of the bases, each once, leaving out who did not take part; the first subject when none
-/// is left.
+/// Returns the indices of the bases, each once, without those that did not take part; the first
+/// subject if none is left.
 fn bases(asked: &[Base], results: &[(String, Vec<f64>)]) -> Vec<usize> {
     let mut places = Vec::new();
     for base in asked {
@@ -75,12 +76,12 @@ fn best_peer(results: &[(String, Vec<f64>)]) -> Option<usize> {
     medians.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(place, _)| place)
 }
 
-/// Whether a subject is asyncoro, by whichever verb.
+/// Tells whether a subject is asyncoro, by whichever verb.
 pub(super) fn is_ours(subject: &str) -> bool {
     subject.split(' ').next() == Some("asyncoro")
 }
 
-/// A table of group `echo` with rows `(subject, costs)`, for tests of what is made of it.
+/// Makes a table of group `echo` with rows `(subject, costs)`, for tests.
 #[cfg(test)]
 pub(super) fn example(bases: &'static [Base], rows: &[(&str, &[f64])]) -> Table {
     let name = "K = 8, 64 B".to_owned();

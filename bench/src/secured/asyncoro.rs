@@ -38,7 +38,7 @@ impl Net for Scheduler {
     async fn write(socket: &mut AsyncSocket, bytes: &[u8]) {
         socket.send_all(bytes).await.expect("the peer is there");
     }
-    /// It is in the kernel already.
+    /// Does nothing: the bytes are in the kernel already.
     async fn flush(_: &mut AsyncSocket) {}
     async fn read(socket: &mut AsyncSocket, buffer: &mut [u8]) {
         socket.recv_all(buffer).await.expect("the peer is there");

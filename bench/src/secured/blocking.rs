@@ -1,4 +1,5 @@
-//! rustls by itself on blocking sockets: both ends in turns, and the kernel holds what is between.
+//! rustls alone on blocking sockets: both ends run alternately, and the kernel buffers the bytes
+//! between them.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -30,7 +31,7 @@ impl Blocking {
     }
 }
 
-/// Both ends in one thread: each goes on as far as it can with what has come.
+/// Runs both ends in one thread: each continues as far as it can with what has come.
 fn pair(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> (Near, Far) {
     let (near, far) = connected();
     let name = "localhost".try_into().expect("a name");

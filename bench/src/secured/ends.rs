@@ -7,28 +7,29 @@ use crate::runtime::{HEADER, Runtime};
 
 /// TLS on the streams of a runtime.
 pub(crate) trait Net: Runtime {
-    /// What makes connections: a server's configuration and those of clients.
+    /// The configurations of a server and its clients.
     type Config: Clone + 'static;
     type Stream: 'static;
 
     fn configure(identity: &Identity) -> Self::Config;
-    /// Two ends that have shaken hands; `resumed`: with a ticket of the one before, if there is.
+    /// Makes two ends and does their handshake; if `resumed`, with a ticket of the previous
+    /// connection, if there is one.
     fn pair(
         config: Self::Config,
         resumed: bool,
     ) -> impl Future<Output = (Self::Stream, Self::Stream)> + 'static;
-    /// Sends all.
+    /// Sends all bytes.
     fn write(stream: &mut Self::Stream, bytes: &[u8]) -> impl Future<Output = ()>;
-    /// Waits until the kernel has it.
+    /// Waits until the kernel has all sent bytes.
     fn flush(stream: &mut Self::Stream) -> impl Future<Output = ()>;
     /// Fills the buffer.
     fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> impl Future<Output = ()>;
-    /// What is there, at least a byte.
+    /// Receives what is there, at least a byte.
     fn read_some(stream: &mut Self::Stream, buffer: &mut [u8]) -> impl Future<Output = usize>;
     fn close(stream: &mut Self::Stream) -> impl Future<Output = ()>;
 
-    /// So many times the messages in flight, sent and received again; `gathered`: in one write.
-    /// Unless the runtime has messages of its own.
+    /// Sends the messages in flight and receives them again, a number of times; if `gathered`, in
+    /// one write. A runtime with messages of its own uses those.
     fn ask(stream: &mut Self::Stream, times: usize, gathered: bool) -> impl Future<Output = ()> {
         async move {
             let (writes, bytes) = framed(gathered);
@@ -43,7 +44,7 @@ pub(crate) trait Net: Runtime {
         }
     }
 
-    /// Their answers.
+    /// Answers these messages.
     fn answer(stream: &mut Self::Stream, times: usize, gathered: bool) -> impl Future<Output = ()> {
         async move {
             let (writes, mut bytes) = framed(gathered);
@@ -56,7 +57,7 @@ pub(crate) trait Net: Runtime {
     }
 }
 
-/// How many writes a time round has, and the bytes of each.
+/// How many writes an iteration has, and the bytes of each.
 pub(super) fn framed(gathered: bool) -> (usize, Vec<u8>) {
     let mut message = (MESSAGE.len() as u32).to_be_bytes().to_vec();
     debug_assert_eq!(message.len(), HEADER, "a length");
@@ -67,7 +68,7 @@ pub(super) fn framed(gathered: bool) -> (usize, Vec<u8>) {
 pub(crate) struct Ends<R: Net> {
     runtime: R,
     config: R::Config,
-    /// Taken by whoever works with it.
+    /// `None` while a function uses it.
     pair: Option<(R::Stream, R::Stream)>,
     kept: Vec<(R::Stream, R::Stream)>,
 }
@@ -94,7 +95,7 @@ impl<R: Net> Ends<R> {
         }));
     }
 
-    /// A connection whose client has its tickets, which come before the first byte.
+    /// Makes a connection whose client has its tickets, which come before the first byte.
     async fn connected(config: R::Config, resumed: bool) -> (R::Stream, R::Stream) {
         let (mut near, mut far) = R::pair(config, resumed).await;
         R::write(&mut far, b"!").await;

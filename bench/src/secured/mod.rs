@@ -1,4 +1,4 @@
-//! Both ends of TLS connections in one thread, by each subject: what the group `tls` measures.
+//! Both ends of TLS connections in one thread, by each subject, for the group `tls`.
 
 mod asyncoro;
 mod blocking;
@@ -16,17 +16,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use self::ends::Ends;
 use crate::subject::tokio::Tokio;
 
-/// A subject that speaks TLS on a connection of its own.
+/// A subject with a TLS connection of its own.
 pub(crate) trait Secured {
-    /// So many times `bytes` there and back, one after another.
+    /// Sends `bytes` there and back, a number of times.
     fn ping_pong(&mut self, times: usize, bytes: usize);
-    /// So many times 16 messages of 100 bytes there and back; `gathered`: written as one.
+    /// Sends 16 messages of 100 bytes there and back, a number of times; if `gathered`, in one
+    /// write.
     fn messages(&mut self, times: usize, gathered: bool);
-    /// So many records of 16 KiB one way.
+    /// Sends a number of records of 16 KiB in one direction.
     fn bulk(&mut self, records: usize);
-    /// So many connections, each with its handshake; `resumed`: with a ticket of the one before.
+    /// Makes a number of connections, each with its handshake; if `resumed`, with a ticket of the
+    /// previous one.
     fn handshakes(&mut self, times: usize, resumed: bool);
-    /// So many connections that are kept, with nothing to do; both ends are there.
+    /// Makes a number of idle connections and keeps both ends of each.
     fn keep(&mut self, connections: usize);
 }
 
@@ -43,7 +45,7 @@ impl Identity {
         Identity { chain: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
 
-    /// What rustls takes, for those who use it directly.
+    /// Returns rustls's configurations, for subjects that use it directly.
     pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
         let chain = CertificateDer::from_pem_slice(self.chain.as_bytes()).expect("it is ours");
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is ours");
@@ -71,7 +73,7 @@ impl Identity {
     }
 }
 
-/// The yardstick first, asyncoro last.
+/// The subjects, the yardstick first and asyncoro last.
 pub(crate) fn subjects(identity: &Identity) -> Vec<(&'static str, Box<dyn Secured>)> {
     vec![
         ("rustls, blocking", Box::new(blocking::Blocking::new(identity))),
@@ -80,7 +82,7 @@ pub(crate) fn subjects(identity: &Identity) -> Vec<(&'static str, Box<dyn Secure
     ]
 }
 
-/// Both ends of a connection that speaks no TLS yet.
+/// Makes both ends of a connection, still without TLS.
 fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let near = TcpStream::connect(listener.local_addr().expect("it is bound"));
@@ -91,7 +93,7 @@ fn connected() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
-/// Messages in flight, and bytes of each.
+/// How many messages are in flight, and the bytes of each.
 pub(crate) const IN_FLIGHT: usize = 16;
 const MESSAGE: [u8; 100] = [b'm'; 100];
 const RECORD: [u8; 16 << 10] = [b'r'; 16 << 10];

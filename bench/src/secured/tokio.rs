@@ -1,4 +1,4 @@
-//! tokio with tokio-rustls, as its documentation shows: flushed after what has to leave.
+//! tokio with tokio-rustls, as its documentation shows: flushed where bytes have to be sent.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -52,7 +52,8 @@ impl Server for Echo {
     }
 }
 
-/// Sends back all there is; a short read means drained, which holds for TCP. Returns the bytes.
+/// Sends back everything that is there; a short read means drained, which holds for TCP. Returns
+/// the bytes.
 fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let mut answered = 0;
     loop {

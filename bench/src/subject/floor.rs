@@ -1,5 +1,5 @@
-//! The floor: what is left when nothing is wasted. Edge-triggered epoll, one hot buffer for all
-//! connections; messages are parsed in it and their answers leave in one piece.
+//! A lower bound: edge-triggered epoll with one hot buffer for all connections; messages are parsed
+//! in it and their answers are sent in one write.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -19,14 +19,14 @@ pub(super) fn echo(connections: Vec<TcpStream>, length: usize) -> io::Result<Box
     })
 }
 
-/// Sends messages back; a turn's messages come whole, as the load sends them.
+/// Sends messages back; they come whole, as the load sends them.
 pub(super) fn messages(connections: Vec<TcpStream>, length: usize) -> io::Result<Box<dyn Server>> {
     floor(connections, length, |mut stream, buffer, answers| {
         let mut received = 0;
         loop {
             received += match stream.read(&mut buffer[received..]) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                // The rest is under way.
+                // The rest is still to come.
                 Err(error) if received > 0 && error.kind() == ErrorKind::WouldBlock => 0,
                 other => other?,
             };

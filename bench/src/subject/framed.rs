@@ -1,4 +1,4 @@
-//! Messages through tokio-util's codec, flushed each or once for all that came together.
+//! Messages through tokio-util's codec, flushed one by one or once for all that came together.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::runtime::HEADER;
 
-/// Each answer with `send`, which flushes it.
+/// Sends each answer with `send`, which flushes it.
 pub(crate) async fn send(stream: TcpStream, answered: impl Fn(usize)) -> io::Result<()> {
     let mut framed = Framed::new(stream, LengthDelimitedCodec::new());
     while let Some(message) = framed.next().await {
@@ -21,7 +21,7 @@ pub(crate) async fn send(stream: TcpStream, answered: impl Fn(usize)) -> io::Res
     Ok(())
 }
 
-/// All answers that are ready with `feed`, then one `flush`.
+/// Sends all answers that are ready with `feed`, then one `flush`.
 pub(crate) async fn feed(stream: TcpStream, answered: impl Fn(usize)) -> io::Result<()> {
     let mut framed = Framed::new(stream, LengthDelimitedCodec::new());
     while let Some(message) = framed.next().await {

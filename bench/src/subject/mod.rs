@@ -1,4 +1,4 @@
-//! Who does the work: the runtimes, each in a file of its own, and the loops written by hand.
+//! The subjects: the runtimes, each in a file of its own, and the loops written by hand.
 //!
 //! Each runtime is used as its own documentation recommends, for the same protocol and load.
 //! asyncoro is the last of each list; the first is the one the others are compared with.
@@ -28,19 +28,19 @@ use monoio::Monoio;
 use smol::Smol;
 use tokio::Tokio;
 
-/// Who does some work, and how it is made ready.
+/// A subject, and a function that sets it up.
 #[derive(Clone)]
 pub(crate) struct Subject<M> {
     /// Its name in the report.
     pub(crate) name: String,
-    /// Makes it ready.
+    /// Sets it up.
     pub(crate) make: M,
 }
 
 /// Makes a runtime for coroutines.
 pub(crate) type MakeCoroutines = fn() -> io::Result<Box<dyn Coroutines>>;
 
-/// How the subject of this name is made ready.
+/// Returns the function that sets up the subject of this name.
 pub(crate) fn find<M>(subjects: Vec<Subject<M>>, name: &str) -> io::Result<M> {
     let found = subjects.into_iter().find(|subject| subject.name == name);
     let found = found.ok_or_else(|| io::Error::other(format!("no subject {name:?} here")))?;
@@ -51,7 +51,7 @@ fn subject<M>(name: &str, make: M) -> Subject<M> {
     Subject { name: name.to_owned(), make }
 }
 
-/// Those who send back what they receive.
+/// Subjects that send back what they receive.
 pub(crate) fn echoing() -> Vec<Subject<MakeServer>> {
     fn of<R: Net>() -> Subject<MakeServer> {
         subject(R::NAME, echo::<R> as MakeServer)
@@ -67,7 +67,7 @@ pub(crate) fn echoing() -> Vec<Subject<MakeServer>> {
     ]
 }
 
-/// Those who accept connections and send back what they receive.
+/// Subjects that accept connections and send back what they receive.
 pub(crate) fn listening() -> Vec<Subject<Listen>> {
     fn of<R: Net>() -> Subject<Listen> {
         subject(R::NAME, listening::echo::<R> as Listen)
@@ -82,7 +82,7 @@ pub(crate) fn listening() -> Vec<Subject<Listen>> {
     ]
 }
 
-/// Those who send many bytes.
+/// Subjects that send many bytes.
 pub(crate) fn sending() -> Vec<Subject<bulk::Serve>> {
     fn of<R: Net>() -> Subject<bulk::Serve> {
         subject(R::NAME, bulk::sends::<R> as bulk::Serve)
@@ -97,7 +97,7 @@ pub(crate) fn sending() -> Vec<Subject<bulk::Serve>> {
     ]
 }
 
-/// Those who receive many bytes.
+/// Subjects that receive many bytes.
 pub(crate) fn receiving() -> Vec<Subject<bulk::Serve>> {
     fn of<R: Net>() -> Subject<bulk::Serve> {
         subject(R::NAME, bulk::receives::<R> as bulk::Serve)
@@ -113,7 +113,7 @@ pub(crate) fn receiving() -> Vec<Subject<bulk::Serve>> {
     ]
 }
 
-/// Those who send messages back.
+/// Subjects that send messages back.
 pub(crate) fn messaging() -> Vec<Subject<MakeServer>> {
     fn of<R: Net>() -> Subject<MakeServer> {
         subject(R::NAME, messages::<R> as MakeServer)
@@ -135,7 +135,7 @@ pub(crate) fn messaging() -> Vec<Subject<MakeServer>> {
     ]
 }
 
-/// Those who wait for messages with as little memory as they can.
+/// Subjects that wait for messages with as little memory as possible.
 pub(crate) fn idling() -> Vec<Subject<MakeServer>> {
     fn of<R: Net>() -> Subject<MakeServer> {
         subject(R::NAME, lean::<R> as MakeServer)
@@ -149,7 +149,7 @@ pub(crate) fn idling() -> Vec<Subject<MakeServer>> {
     ]
 }
 
-/// Those who have coroutines.
+/// Subjects that have coroutines.
 pub(crate) fn coroutines() -> Vec<Subject<MakeCoroutines>> {
     fn of<R: Channel>() -> Subject<MakeCoroutines> {
         subject(R::NAME, || Ok(Box::new(R::new()?)))
@@ -157,7 +157,7 @@ pub(crate) fn coroutines() -> Vec<Subject<MakeCoroutines>> {
     vec![of::<Tokio>(), of::<Smol>(), of::<Monoio>(), of::<Compio>(), of::<Scheduler>()]
 }
 
-/// Those who send back what they receive, asyncoro by each of its verbs.
+/// Subjects that send back what they receive, asyncoro by each of its verbs.
 pub(crate) fn verbs() -> Vec<Subject<MakeServer>> {
     let mut subjects = echoing();
     let recv = subjects.last_mut().expect("asyncoro is the last");
@@ -167,7 +167,7 @@ pub(crate) fn verbs() -> Vec<Subject<MakeServer>> {
     subjects
 }
 
-/// Those who send back what they receive, with a timeout and without.
+/// Subjects that send back what they receive, with a timeout and without.
 pub(crate) fn in_time() -> Vec<Subject<MakeServer>> {
     fn of<R: Net>() -> [Subject<MakeServer>; 2] {
         let without = subject(&format!("{} without", R::NAME), echo::<R> as MakeServer);
@@ -180,7 +180,7 @@ pub(crate) fn in_time() -> Vec<Subject<MakeServer>> {
     asyncoro.into_iter().chain(peers.into_iter().flatten()).collect()
 }
 
-/// Those who send datagrams back.
+/// Subjects that send datagrams back.
 pub(crate) fn datagrams() -> Vec<Subject<MakeAnswering>> {
     fn of<R: Net>() -> Subject<MakeAnswering> {
         subject(R::NAME, plain::<R> as MakeAnswering)
@@ -196,7 +196,7 @@ pub(crate) fn datagrams() -> Vec<Subject<MakeAnswering>> {
     ]
 }
 
-/// Those who accept connections.
+/// Subjects that accept connections.
 pub(crate) fn accepting() -> Vec<Subject<MakeAccepting>> {
     fn of<R: Net>() -> Subject<MakeAccepting> {
         subject(R::NAME, accept::<R> as MakeAccepting)

@@ -1,4 +1,4 @@
-//! smol: tasks of a local executor, one for the thread, as its documentation shows.
+//! smol: tasks of one local executor per thread, as its documentation shows.
 
 mod channel;
 mod net;

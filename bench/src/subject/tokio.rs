@@ -25,7 +25,7 @@ impl Runtime for Tokio {
     fn new() -> io::Result<Self> {
         Ok(Tokio(LocalSet::new(), Builder::new_current_thread().enable_all().build()?))
     }
-    /// As a task, whose wake-up costs less than that of the future given to `block_on`.
+    /// Runs it as a task, whose wake-up costs less than that of the future given to `block_on`.
     fn block_on<F: Future<Output: 'static> + 'static>(&mut self, future: F) -> F::Output {
         self.0.block_on(&self.1, async { Self::join(spawn_local(future)).await })
     }

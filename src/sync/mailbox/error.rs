@@ -1,26 +1,26 @@
-//! Why a mailbox did not take or give a message; the first two give the message back.
+//! The errors of a mailbox; those of sending return the message.
 
 use std::{error::Error, fmt};
 
-/// A message that could not be sent because the mailbox is closed; it comes back in here.
+/// The mailbox is closed; holds the message that was not sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
-/// Why a message was not sent at once; it comes back in here.
+/// Why a message was not sent at once; holds the message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySendError<T> {
-    /// There is no room now, or others wait for it already.
+    /// The mailbox is full.
     Full(T),
     /// The receiver is gone or has closed the mailbox.
     Closed(T),
 }
 
-/// Why there was no message at once.
+/// Why no message was received at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryReceiveError {
-    /// Nothing is queued now.
+    /// Nothing is queued.
     Empty,
-    /// Nothing is queued, and nothing will come: closed, or all senders are gone.
+    /// Nothing is queued and no more will come: the mailbox is closed, or all senders are gone.
     Closed,
 }
 
@@ -40,7 +40,7 @@ impl<T> TrySendError<T> {
     }
 }
 
-// Written by hand, so that a message need not be `Debug` for `?` and `expect` to work.
+// Not derived, so that `?` and `expect` work with messages that are not `Debug`.
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SendError(..)")

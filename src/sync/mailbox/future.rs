@@ -1,8 +1,8 @@
-//! What the ends of a mailbox wait with: [`Sending`] and [`Receiving`].
+//! The futures of a mailbox: [`Sending`] and [`Receiving`].
 //!
-//! Both try at their first poll, then stand in a line of `state.rs` until they are called or
-//! dropped. A waker is cloned before the lock is taken, if the length of the queue says that there
-//! will be a wait; where that guess was wrong, the lock is taken once more.
+//! Both try at their first poll, then wait in a queue of `state.rs` until they are taken out or
+//! dropped. If the length of the queue suggests a wait, the waker is cloned before the lock is
+//! taken; if that hint was wrong, the lock is taken once more.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use super::{
     shared::{Shared, wake},
     state::{Offered, Received, Sent, State, Taken},
 };
-use crate::sync::{budget::Spending, line::Ticket};
+use crate::sync::{budget::Spending, wait_queue::Ticket};
 
 /// The future of [`Sender::send`](super::Sender::send).
 #[must_use = "a message is sent only when this is awaited"]
@@ -29,7 +29,7 @@ pub struct Sending<'a, T> {
 
 enum Step<T> {
     New(T),
-    InLine(Ticket),
+    Waiting(Ticket),
     Done,
 }
 
@@ -39,7 +39,7 @@ impl<'a, T> Sending<'a, T> {
     }
 }
 
-// The value is moved, never pinned.
+// The value is only moved, never pinned.
 impl<T> Unpin for Sending<'_, T> {}
 
 impl<T> Future for Sending<'_, T> {
@@ -53,7 +53,7 @@ impl<T> Future for Sending<'_, T> {
                 start(shared, value, waker)
             }
             Step::New(value) => (Step::New(value), Poll::Pending),
-            Step::InLine(ticket) => go_on(shared, ticket, waker),
+            Step::Waiting(ticket) => poll_waiting(shared, ticket, waker),
             Step::Done => panic!("a `Sending` was polled after it had finished"),
         };
         self.step = step;
@@ -63,7 +63,7 @@ impl<T> Future for Sending<'_, T> {
 
 impl<T> Drop for Sending<'_, T> {
     fn drop(&mut self) {
-        if let Step::InLine(ticket) = self.step {
+        if let Step::Waiting(ticket) = self.step {
             drop(self.shared.locked(|state| state.withdraw(ticket)));
         }
     }
@@ -137,10 +137,10 @@ impl<T> fmt::Debug for Receiving<'_, T> {
     }
 }
 
-/// Where a `Sending` is now, and what it answers.
+/// The next step of a `Sending`, and what its poll returns.
 type Progress<T> = (Step<T>, Poll<Result<(), SendError<T>>>);
 
-/// Queues `value`, or puts it in line.
+/// Queues `value`, or waits with it.
 fn start<T>(shared: &Shared<T>, mut value: T, waker: &Waker) -> Progress<T> {
     let mut own = shared.probably_full().then(|| waker.clone());
     loop {
@@ -149,7 +149,7 @@ fn start<T>(shared: &Shared<T>, mut value: T, waker: &Waker) -> Progress<T> {
                 wake(receiver);
                 return (Step::Done, Poll::Ready(Ok(())));
             }
-            Offered::Waiting(ticket) => return (Step::InLine(ticket), Poll::Pending),
+            Offered::Waiting(ticket) => return (Step::Waiting(ticket), Poll::Pending),
             Offered::NeedsWaker(back) => value = back,
             Offered::Closed(value) => {
                 return (Step::Done, Poll::Ready(Err(SendError(value))));
@@ -159,13 +159,13 @@ fn start<T>(shared: &Shared<T>, mut value: T, waker: &Waker) -> Progress<T> {
     }
 }
 
-/// Asks how the value in line stands.
-fn go_on<T>(shared: &Shared<T>, ticket: Ticket, waker: &Waker) -> Progress<T> {
+/// Polls the waiting value with `ticket`.
+fn poll_waiting<T>(shared: &Shared<T>, ticket: Ticket, waker: &Waker) -> Progress<T> {
     let mut own = None;
     loop {
         match shared.locked(|state| state.sent(ticket, waker, &mut own)) {
             Sent::Accepted => return (Step::Done, Poll::Ready(Ok(()))),
-            Sent::Waiting => return (Step::InLine(ticket), Poll::Pending),
+            Sent::Waiting => return (Step::Waiting(ticket), Poll::Pending),
             Sent::NeedsWaker => own = Some(waker.clone()),
             Sent::Closed(place) => {
                 return (Step::Done, Poll::Ready(Err(SendError(place.value))));

@@ -1,4 +1,4 @@
-//! Models of what two or three threads can do to one mailbox, every interleaving of them.
+//! Models of two or three threads that use one mailbox, in every interleaving.
 //!
 //! Run by `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test --release --lib loom_`.
 
@@ -15,7 +15,7 @@ use loom::{
 
 use super::*;
 
-/// A thread that waits for its future, in loom's terms; loom reports a lost wake-up as a deadlock.
+/// Waits for a future on loom's threads; loom reports a lost wake-up as a deadlock.
 struct Parked {
     woken: Mutex<bool>,
     changed: Condvar,

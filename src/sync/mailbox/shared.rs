@@ -1,7 +1,7 @@
 //! The lock between the two ends of a mailbox.
 //!
-//! [`Shared::locked`] is the only way to the state, and what its closures return is woken or
-//! dropped only after the lock is released.
+//! All access to the state goes through [`Shared::locked`]; what its closures return is woken or
+//! dropped after the lock is released.
 
 use std::task::Waker;
 
@@ -11,35 +11,35 @@ use crate::{
     primitives::{AtomicUsize, Mutex, Ordering, lock},
 };
 
-/// What both ends hold.
+/// The part of a mailbox that both ends hold.
 pub(super) struct Shared<T> {
     pub(super) state: Mutex<State<T>>,
-    /// Length of the queue after the last move. A guess that spares a second lock where it is
-    /// right; nothing depends on it.
+    /// Length of the queue after the last access: a hint that saves taking the lock twice. Nothing
+    /// depends on its being right.
     pub(super) queued: AtomicUsize,
     pub(super) capacity: usize,
-    /// The process that has made it.
+    /// The number of the process that made it.
     pub(super) process: u32,
 }
 
 impl<T> Shared<T> {
-    /// Makes one move; what it returns outlives the lock.
+    /// Calls `act` with the lock held, and returns its result after releasing the lock.
     #[inline]
-    pub(super) fn locked<R>(&self, make: impl FnOnce(&mut State<T>) -> R) -> R {
+    pub(super) fn locked<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
         let mut state = lock(&self.state);
-        let made = make(&mut state);
+        let result = act(&mut state);
         self.queued.store(state.queue.len(), Ordering::Relaxed);
-        made
+        result
     }
 
-    /// Makes the move of an end that is dropped. In a child that inherited it by fork(2) the lock
-    /// may be that of a thread which there is not: then it is left alone.
+    /// Does the same when an end is dropped. In a forked child the lock may be held by a thread
+    /// that exists only in the parent; then it does nothing.
     #[inline]
-    pub(super) fn locked_at_end<R: Default>(&self, make: impl FnOnce(&mut State<T>) -> R) -> R {
+    pub(super) fn locked_at_end<R: Default>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
         if self.process != fork::generation() && self.state.try_lock().is_err() {
             return R::default();
         }
-        self.locked(make)
+        self.locked(act)
     }
 
     pub(super) fn probably_empty(&self) -> bool {

@@ -1,18 +1,16 @@
-//! What stands behind a mailbox's lock: queued messages, who waits to send, who waits to receive.
+//! The state behind a mailbox's lock: queued messages, waiting senders and waiting receivers.
 //!
-//! Each method is one move, done in a few instructions, that runs no code of others: whom to wake
-//! and what to drop is returned, wakers come in already cloned. What must stay true after every
-//! move:
+//! No method runs foreign code: each returns what to wake and what to drop, and takes wakers
+//! already cloned. Invariants after every method:
 //! - the queue is never longer than the capacity;
-//! - senders wait only while the queue is full (or the mailbox is closed: then they are on their
-//!   way to take their messages back), because whoever makes room fills it with the first of them;
-//! - while receivers wait, at least as many others as messages are queued were called and have not
-//!   acted yet: each message that comes calls one, and one that is dropped after its call passes
-//!   the call on.
+//! - senders wait only while the queue is full, because `take` refills it with the first of them
+//!   (or after the mailbox was closed, until they have taken their messages back);
+//! - while receivers wait, at least as many others were woken and have not run yet as messages are
+//!   queued: each message wakes one receiver, and one that is dropped after that wakes the next.
 
 use std::{collections::VecDeque, mem, task::Waker};
 
-use crate::sync::line::{Line, Place, Renewed, Ticket};
+use crate::sync::wait_queue::{Entry, Renewed, Ticket, WaitQueue};
 
 use super::error::{TryReceiveError, TrySendError};
 
@@ -21,50 +19,50 @@ pub(super) struct State<T> {
     capacity: usize,
     closed: bool,
     senders: usize,
-    /// Who waits for room, each with its message.
-    sending: Line<T>,
-    /// Who waits for a message.
-    receiving: Line<()>,
+    /// Waiting senders, each with its message.
+    sending: WaitQueue<T>,
+    /// Waiting receivers.
+    receiving: WaitQueue<()>,
 }
 
 /// A message taken out of the mailbox.
 pub(super) struct Taken<T> {
     pub(super) value: T,
-    /// The sender whose message went into the room that this made.
+    /// The waker of the sender whose message took its space in the queue.
     pub(super) accepted: Option<Waker>,
 }
 
-/// What became of a message at first.
+/// The result of [`State::offer`].
 pub(super) enum Offered<T> {
-    /// It is in the mailbox; the receiver is to be woken.
+    /// The message is queued; the receiver's waker, if one waits, is to be woken.
     Accepted(Option<Waker>),
-    /// It waits in line.
+    /// The message waits.
     Waiting(Ticket),
-    /// It should wait, and a clone of the waker is needed: come again with it and one.
+    /// The message must wait; call again with it and a clone of the waker.
     NeedsWaker(T),
     /// Here it is back.
     Closed(T),
 }
 
-/// How a message in line stands.
+/// The result of [`State::sent`].
 pub(super) enum Sent<T> {
-    /// It is in the mailbox.
+    /// The message is queued or was taken.
     Accepted,
-    /// It waits, and the waker is the given one.
+    /// The message waits, and its waker is the given one.
     Waiting,
-    /// It waits, and a clone of the given waker is needed: come again with one.
+    /// The message waits; call again with a clone of the given waker.
     NeedsWaker,
     /// Here it is back.
-    Closed(Place<T>),
+    Closed(Entry<T>),
 }
 
-/// What a receiver found.
+/// The result of [`State::receive`].
 pub(super) enum Received<T> {
     Message(Taken<T>),
-    /// Nothing will come any more.
+    /// No more messages will come.
     Over,
     Waiting,
-    /// A clone of the given waker is needed to wait: come again with one.
+    /// There is no message; call again with a clone of the given waker.
     NeedsWaker,
 }
 
@@ -75,17 +73,16 @@ impl<T> State<T> {
             capacity,
             closed: false,
             senders: 1,
-            sending: Line::default(),
-            receiving: Line::default(),
+            sending: WaitQueue::default(),
+            receiving: WaitQueue::default(),
         }
     }
 
-    /// Whether nothing is taken in any more.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Queues `value` if there is room; returns the receiver to wake.
+    /// Queues `value` if the queue is not full; returns the waker of a receiver.
     pub(super) fn push(&mut self, value: T) -> Result<Option<Waker>, TrySendError<T>> {
         if self.closed {
             return Err(TrySendError::Closed(value));
@@ -95,23 +92,23 @@ impl<T> State<T> {
         }
         debug_assert!(self.sending.is_empty(), "there is room, and somebody waits for it");
         self.queue.push_back(value);
-        Ok(self.call_receiver())
+        Ok(self.pop_receiver())
     }
 
-    /// Queues `value`, or puts it in line for room if there is a waker in `own` to wait with.
+    /// Queues `value`, or lets it wait if there is a waker in `own`.
     pub(super) fn offer(&mut self, value: T, own: &mut Option<Waker>) -> Offered<T> {
         match self.push(value) {
             Ok(receiver) => Offered::Accepted(receiver),
             Err(TrySendError::Closed(value)) => Offered::Closed(value),
             Err(TrySendError::Full(value)) => match own.take() {
-                Some(own) => Offered::Waiting(self.sending.join(value, own)),
+                Some(own) => Offered::Waiting(self.sending.push(value, own)),
                 None => Offered::NeedsWaker(value),
             },
         }
     }
 
-    /// How the message with `ticket` stands, whose sender is polled with `waker`; `own` is a clone
-    /// of it, if there is one, and what is in `own` afterwards is to be dropped.
+    /// Returns the state of the waiting message with `ticket`, whose sender is polled with `waker`;
+    /// `own` may hold a clone of it. The caller drops what is in `own` afterwards.
     pub(super) fn sent(
         &mut self,
         ticket: Ticket,
@@ -119,42 +116,42 @@ impl<T> State<T> {
         own: &mut Option<Waker>,
     ) -> Sent<T> {
         if self.closed {
-            return self.sending.leave(ticket).map_or(Sent::Accepted, Sent::Closed);
+            return self.sending.remove(ticket).map_or(Sent::Accepted, Sent::Closed);
         }
         match self.sending.renew(ticket, waker, own) {
-            Renewed::Called => Sent::Accepted,
+            Renewed::Removed => Sent::Accepted,
             Renewed::Waiting => Sent::Waiting,
             Renewed::NeedsWaker => Sent::NeedsWaker,
         }
     }
 
-    /// Takes a message out of line whose sender is dropped; `None` if it was accepted.
-    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<Place<T>> {
-        self.sending.leave(ticket)
+    /// Removes the waiting message of a dropped sender; `None` if it was accepted.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<Entry<T>> {
+        self.sending.remove(ticket)
     }
 
-    /// Takes the first message, and fills its room with the first that waits.
+    /// Takes the first message, and queues the first waiting one in its place.
     pub(super) fn take(&mut self) -> Result<Taken<T>, TryReceiveError> {
         let Some(value) = self.queue.pop_front() else {
             let over = self.closed || self.senders == 0;
             return Err(if over { TryReceiveError::Closed } else { TryReceiveError::Empty });
         };
-        let next = if self.closed { None } else { self.sending.call() };
-        let accepted = next.map(|place| {
-            self.queue.push_back(place.value);
-            place.waker
+        let next = if self.closed { None } else { self.sending.pop() };
+        let accepted = next.map(|entry| {
+            self.queue.push_back(entry.value);
+            entry.waker
         });
         Ok(Taken { value, accepted })
     }
 
-    /// Takes the first message, or waits for one in the place that `ticket` holds; `own` as in
-    /// `sent`. Returns the place too, if it was given up for that, to be dropped.
+    /// Takes the first message, or waits for one in the entry that `ticket` names; `own` as in
+    /// `sent`. Also returns that entry, to be dropped, if it was removed.
     pub(super) fn receive(
         &mut self,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
         own: &mut Option<Waker>,
-    ) -> (Received<T>, Option<Place<()>>) {
+    ) -> (Received<T>, Option<Entry<()>>) {
         let received = match self.take() {
             Ok(taken) => Received::Message(taken),
             Err(TryReceiveError::Closed) => Received::Over,
@@ -163,28 +160,28 @@ impl<T> State<T> {
                 return (if waits { Received::Waiting } else { Received::NeedsWaker }, None);
             }
         };
-        (received, ticket.take().and_then(|ticket| self.receiving.leave(ticket)))
+        (received, ticket.take().and_then(|ticket| self.receiving.remove(ticket)))
     }
 
-    /// Gives up the place of a receiver that is dropped. Returns its waker, to be dropped, or the
-    /// next receiver's, to be woken, if this one was called for a message that is still there.
+    /// Removes the entry of a dropped receiver. Returns its waker, to be dropped, or the next
+    /// receiver's, to be woken, if this one was woken for a message that is still queued.
     pub(super) fn stop_receiving(&mut self, ticket: Ticket) -> Result<Waker, Option<Waker>> {
-        match self.receiving.leave(ticket) {
-            Some(place) => Ok(place.waker),
+        match self.receiving.remove(ticket) {
+            Some(entry) => Ok(entry.waker),
             None if self.queue.is_empty() => Err(None),
-            None => Err(self.call_receiver()),
+            None => Err(self.pop_receiver()),
         }
     }
 
-    /// Closes the mailbox; returns whom to wake.
+    /// Closes the mailbox; returns the wakers of all who wait.
     pub(super) fn close(&mut self) -> Vec<Waker> {
         self.closed = true;
-        let mut waiting = self.receiving.alarm();
-        waiting.append(&mut self.sending.alarm());
+        let mut waiting = self.receiving.take_wakers();
+        waiting.append(&mut self.sending.take_wakers());
         waiting
     }
 
-    /// Closes the mailbox and empties it; returns what was in it and whom to wake.
+    /// Closes the mailbox and empties it; returns its messages and the wakers of all who wait.
     pub(super) fn abandon(&mut self) -> (VecDeque<T>, Vec<Waker>) {
         (mem::take(&mut self.queue), self.close())
     }
@@ -193,13 +190,13 @@ impl<T> State<T> {
         self.senders += 1;
     }
 
-    /// Notes that a sender is gone; returns whom to wake because it was the last.
+    /// Counts a sender that is gone; if it was the last, returns the wakers of the receivers.
     pub(super) fn remove_sender(&mut self) -> Vec<Waker> {
         self.senders -= 1;
-        if self.senders == 0 { self.receiving.alarm() } else { Vec::new() }
+        if self.senders == 0 { self.receiving.take_wakers() } else { Vec::new() }
     }
 
-    fn call_receiver(&mut self) -> Option<Waker> {
-        self.receiving.call().map(|place| place.waker)
+    fn pop_receiver(&mut self) -> Option<Waker> {
+        self.receiving.pop().map(|entry| entry.waker)
     }
 }

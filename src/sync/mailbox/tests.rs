@@ -1,4 +1,4 @@
-//! The mailbox's promises, a test each.
+//! Tests of the mailbox.
 
 use std::{
     cell::Cell,
@@ -17,7 +17,7 @@ use std::{
 
 use super::*;
 
-/// A waker that counts how often it woke.
+/// A waker that counts its wakes.
 #[derive(Default)]
 struct Count(AtomicUsize);
 
@@ -239,7 +239,7 @@ fn a_message_taken_out_of_turn_leaves_no_place_behind() {
     let (mut first, mut second) = (receiver.receive(), receiver.receive());
     assert!(poll_once(&mut first).is_pending());
     assert!(poll(&mut second, &waker).is_pending());
-    sender.try_send(1).unwrap(); // calls the first, but the second is polled before it
+    sender.try_send(1).unwrap(); // wakes the first, but the second is polled before it
     assert_eq!(poll(&mut second, &waker), Poll::Ready(Some(1)));
     sender.try_send(2).unwrap();
     assert_eq!(count.wakes(), 0, "who is done was woken");
@@ -317,7 +317,7 @@ fn the_last_sender_ends_the_mailbox_after_what_is_queued() {
 
 #[test]
 fn no_waker_and_no_value_is_touched_while_the_lock_is_held() {
-    /// Comes back into the mailbox whenever it is woken or dropped.
+    /// Uses the mailbox again whenever it is woken or dropped.
     struct Intruder(Weak<(Sender<Nosy>, Receiver<Nosy>)>);
     impl Intruder {
         fn intrude(&self) {
@@ -453,7 +453,7 @@ fn many_threads_lose_nothing_double_nothing_and_keep_each_senders_order() {
     }
 }
 
-/// Receives, but polls and drops a `receive` before that, as a `select` would.
+/// Receives, but first polls and drops a `receive`, as a `select` would.
 fn receive_or_give_up<T>(receiver: &Receiver<T>) -> Option<T> {
     let mut dropped = receiver.receive();
     if let Poll::Ready(message) = poll_once(&mut dropped) {

@@ -1,4 +1,4 @@
-//! What a server's configuration reads from files, and what a reload replaces.
+//! The part of a server's configuration that comes from files, which a reload replaces.
 
 use std::{io, sync::Arc};
 
@@ -20,32 +20,33 @@ pub(super) struct Material {
     /// At least one.
     pub(super) identities: Vec<Identity>,
     pub(super) client_authorities: Vec<Authorities>,
-    /// Whether clients must have a certificate, if there are authorities.
-    pub(super) clients_must: bool,
+    /// Whether a client must have a certificate, if there are authorities.
+    pub(super) certificate_required: bool,
 }
 
 impl Material {
     pub(super) fn new(identity: Identity) -> Material {
         let identities = vec![identity];
-        Material { identities, client_authorities: Vec::new(), clients_must: false }
+        Material { identities, client_authorities: Vec::new(), certificate_required: false }
     }
 
-    /// The same from its files as they are now.
-    pub(super) fn again(&self, verb: &'static str) -> io::Result<Material> {
-        let identities = self.identities.iter().map(|identity| identity.again(verb));
-        let authorities = self.client_authorities.iter().map(|given| given.again(verb));
+    /// Reads the files read_again.
+    pub(super) fn read_again(&self, verb: &'static str) -> io::Result<Material> {
+        let identities = self.identities.iter().map(|identity| identity.read_again(verb));
+        let authorities = self.client_authorities.iter().map(|given| given.read_again(verb));
         Ok(Material {
             identities: identities.collect::<io::Result<_>>()?,
             client_authorities: authorities.collect::<io::Result<_>>()?,
-            clients_must: self.clients_must,
+            certificate_required: self.certificate_required,
         })
     }
 
     pub(super) fn trusts_the_same_clients(&self, other: &Material) -> bool {
-        self.clients_must == other.clients_must && self.trusted().eq(other.trusted())
+        self.certificate_required == other.certificate_required
+            && self.trusted().eq(other.trusted())
     }
 
-    /// Who may connect: `None` is everybody.
+    /// Makes the verifier of clients; `None` if everybody may connect.
     pub(super) fn client_verifier(&self) -> io::Result<Option<Arc<dyn ClientCertVerifier>>> {
         if self.client_authorities.is_empty() {
             return Ok(None);
@@ -53,7 +54,8 @@ impl Material {
         let mut roots = RootCertStore::empty();
         trust::add(&mut roots, &self.client_authorities)?;
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-        let builder = if self.clients_must { builder } else { builder.allow_unauthenticated() };
+        let builder =
+            if self.certificate_required { builder } else { builder.allow_unauthenticated() };
         builder.build().map(Some).map_err(invalid_data)
     }
 

@@ -1,4 +1,5 @@
-//! What a server's configuration is told, with its defaults, and what rustls is given.
+//! The settings of a server's configuration with their defaults, and rustls's configuration made
+//! from them.
 
 use std::{io, sync::Arc, time::Duration};
 

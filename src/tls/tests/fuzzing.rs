@@ -1,4 +1,4 @@
-//! The seeds of the fuzz target `session`, fed in a plain test.
+//! Tests that run the seeds of the fuzz target `session`.
 
 use super::{
     super::{
@@ -23,7 +23,7 @@ fn the_seeds_of_the_fuzz_target_do_no_harm() {
     let mut count = 0;
     for entry in fs::read_dir(corpus()).unwrap() {
         let seed = fs::read(entry.unwrap().path()).unwrap();
-        // As it is, cut, and for every other choice.
+        // Unchanged, cut, and for every other choice.
         for choice in 0..32 {
             let mut seed = seed.clone();
             seed[0] ^= choice;
@@ -52,7 +52,7 @@ fn seeds_are_recorded() {
         write(&format!("client_hello_cut_{version}"), SERVER | bits, 3, &hello[..hello.len() / 2]);
         write(&format!("server_flight_{version}"), bits, 0, &flight);
         write(&format!("server_flight_pieces_{version}"), bits, 5, &flight);
-        // One byte of the third record or so is another one.
+        // One byte of about the third record is changed.
         write(&format!("changed_handshake_{version}"), CHANGED | bits, 0, &[1, 0, 200, 1]);
         let changes = [0, 0, 0, 0, 4, 0, 0, 90, 0, 0, 0, 0, 1, 1, 0, 7];
         let choice = SERVER | AFTER_HANDSHAKE | CHANGED | bits;
@@ -67,12 +67,12 @@ fn seeds_are_recorded() {
     write("long_record", SERVER, 0, &[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc]);
 }
 
-/// rustls panicked when it was asked to send while it knew of half a
-/// message of the handshake in an input that it was not shown.
+/// rustls panicked when it was asked to send while half a handshake message was in an input that it
+/// was not given.
 #[test]
 fn a_session_sends_while_half_a_message_of_the_handshake_is_there() {
     let made = self_signed(&params(&["localhost"]));
-    // Tickets come behind the handshake, here in many small records.
+    // Tickets follow the handshake, here in many small records.
     let mut server = (*Tls::from(made.server()).server_config().unwrap()).clone();
     server.max_fragment_size = Some(64);
     let mut server = Session::server(Arc::new(server)).unwrap();
@@ -85,7 +85,7 @@ fn a_session_sends_while_half_a_message_of_the_handshake_is_there() {
         server.pull(&mut to_server, &mut to_client, &mut |_| {}).unwrap();
         to_server.clear();
     }
-    // The first record is there, and no more than that of the first ticket.
+    // The input has the first record, and no more than that of the first ticket.
     let mut came = to_client[..100].to_vec();
     let used = client.pull(&mut came, &mut to_server, &mut |_| {}).unwrap();
     assert!(used < came.len(), "no message ends that early");

@@ -1,4 +1,4 @@
-//! Both ends in one thread: what each configuration accepts and refuses.
+//! Tests of what each configuration accepts and refuses, with both ends in one thread.
 
 use rustls::{
     CertificateError, ClientConnection, Error, HandshakeKind, ProtocolVersion, ServerConnection,
@@ -7,14 +7,14 @@ use rustls::{
 
 use super::*;
 
-/// Both ends, when their handshake has come to its end.
+/// Both ends after their handshake.
 struct Pair {
     client: ClientConnection,
     server: ServerConnection,
 }
 
 impl Pair {
-    /// The certificate that the server has shown.
+    /// The certificate that the server showed.
     fn shown(&self) -> CertificateDer<'static> {
         self.client.peer_certificates().unwrap()[0].clone()
     }
@@ -24,7 +24,7 @@ impl Pair {
     }
 }
 
-/// Shakes hands until nobody has anything more to say; the first error of either end.
+/// Does the handshake until neither end has more to send; fails with the first error of either end.
 fn shake(client: &ClientTls, server: &ServerTls, name: &str) -> Result<Pair, Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let config = Tls::from(client).client_config().unwrap();
@@ -83,13 +83,13 @@ fn a_server_is_accepted_by_its_authority_and_its_name() {
     assert!(matches!(said, CertificateError::NotValidForNameContext { .. }), "{said:?}");
     let said = refused(&trusting(&Authority::new().pem), &server, "example.org");
     assert_eq!(said, CertificateError::UnknownIssuer);
-    // Several authorities add up.
+    // Several authorities add up, too.
     let both = trusting(&Authority::new().pem).ca_from_pem(authority.pem.as_bytes()).unwrap();
     shake(&both, &server, "example.org").unwrap();
 }
 
 /// The system's roots are read once per process and found through its environment, so each case
-/// is a process: this test again, which finds `SHOW` set.
+/// runs this test in a process of its own, with `SHOW` set.
 #[test]
 fn the_systems_roots_are_trusted_if_none_are_given_and_as_well_if_wanted() {
     const SHOW: &str = "ASYNCORO_TEST_TLS_ROOTS";
@@ -204,7 +204,7 @@ fn only_danger_accepts_any_certificate() {
     }
 }
 
-/// A certificate with a key that is not its own, which no configuration of ours can have.
+/// A certificate with the key of another, which no configuration of this crate can have.
 #[derive(Debug)]
 struct Thief(Arc<rustls::sign::CertifiedKey>);
 
@@ -267,7 +267,7 @@ fn client_certificates_are_required_accepted_or_not_asked_for() {
         Ok::<_, Error>(pair.server.peer_certificates().map(|chain| chain[0].clone()))
     };
     let (none, good) = (trusting(&authority.pem), authority.issue(&["a client"]));
-    // rustls shows a certificate only if its issuer is asked for or, as here, if none is named.
+    // rustls shows a certificate only if the server names its issuer or, as here, names none.
     let bad = others.issue(&["a client"]);
     assert_eq!(shows(&none, &required), Err(Error::NoCertificatesPresented));
     assert_eq!(shows(&none, &optional), Ok(None));
@@ -294,7 +294,7 @@ fn the_certificate_is_chosen_by_name_and_the_first_is_for_the_rest() {
         server.and_certificate_from_pem(made.chain.as_bytes(), made.key.as_bytes()).unwrap()
     };
     let server = and(and(first.server(), &wildcard), &exact);
-    // Whatever is shown: which one is what matters here.
+    // It accepts any certificate: the test is about which one is shown.
     let client = Tls::client().unwrap().danger_accept_any_certificate();
     for (name, made) in [
         ("first.example", &first),

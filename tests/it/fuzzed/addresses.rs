@@ -1,5 +1,5 @@
-//! Addresses from any text, and from any bytes of a name: what is shown is one printable line that
-//! is read back as the same address.
+//! Addresses from any text, and from any bytes of a name: the text form is one printable line that
+//! is parsed back to the same address.
 //!
 //! The first byte of an input chooses: a text, an abstract name, a path.
 

@@ -1,7 +1,7 @@
-//! Messages out of any bytes, however they are split: what `recv_msg` gives is what one reads who
-//! has all of them at once.
+//! Messages from any bytes, however they are split: `recv_msg` returns what a parser finds that has
+//! all bytes at once.
 //!
-//! An input is the limit of a message in units of 8 bytes, the bytes of a piece, then the stream.
+//! An input is the limit of a message in units of 8 bytes, the size of a piece, then the stream.
 
 use std::{
     io::{ErrorKind, Write},
@@ -11,7 +11,7 @@ use std::{
 
 use asyncoro::{AsyncSocket, coro::yield_now, time::timeout};
 
-/// Messages, and how the stream ended.
+/// The messages, and how the stream ended.
 type Read = (Vec<Vec<u8>>, Option<ErrorKind>);
 
 pub(crate) fn feed(input: &[u8]) {

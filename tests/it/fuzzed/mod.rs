@@ -1,7 +1,7 @@
-//! What the fuzz targets in `fuzz/` do with their inputs, fed here with their seeds.
+//! The code of the fuzz targets in `fuzz/`, run here with their seeds.
 //!
-//! Each file has a function `feed` that uses the public interface alone and panics if something
-//! that must hold does not. The target of the same name takes the file as a module of its own.
+//! Each file has a function `feed` that uses only the public API and panics if an invariant does
+//! not hold. The target of the same name includes the file as a module.
 
 mod addresses;
 mod frames;

@@ -1,6 +1,7 @@
-//! Certificates and keys out of any bytes: a configuration, or an error that says what is wrong.
+//! Certificates and keys from any bytes: either a configuration, or an error that says what is
+//! wrong.
 //!
-//! An input is what the PEM file holds.
+//! An input is the content of the PEM file.
 
 use std::io::{self, ErrorKind};
 

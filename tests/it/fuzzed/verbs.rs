@@ -1,8 +1,8 @@
 //! Verbs in any order on both ends of a stream, some dropped while they wait: each end receives
-//! what the other was told to have sent, no byte less and none twice.
+//! exactly the bytes that the other's verbs reported as sent.
 //!
-//! An input is a verb, its end and its size, two bytes each, at most [`VERBS`] of them. Byte n of a
-//! direction has a value that n decides, so that a receiver knows what must come.
+//! An input is a list of at most [`VERBS`] verbs with their end and size, two bytes each. The value
+//! of byte n of a direction depends on n only, so that a receiver can check it.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,10 +18,10 @@ use asyncoro::{AsyncSocket, coro::yield_now, time::timeout};
 
 const VERBS: usize = 200;
 
-/// Resumes that a verb gets before it is dropped.
+/// How often a verb is resumed before it is dropped.
 const RESUMES: usize = 3;
 
-/// More than any case takes.
+/// Longer than any case takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn feed(input: &[u8]) {
@@ -63,9 +63,9 @@ async fn receive_all(socket: &AsyncSocket) -> Vec<u8> {
 }
 
 struct End {
-    /// Always there, except while it is converted.
+    /// `None` only while it is converted.
     socket: Option<AsyncSocket>,
-    /// Bytes that were accepted for sending, and that were received.
+    /// How many bytes were accepted for sending, and how many received.
     sent: u64,
     received: u64,
     has_ended: bool,
@@ -170,7 +170,7 @@ impl End {
         }
     }
 
-    /// These bytes, or the end, were received.
+    /// Checks and counts received bytes, or the end.
     fn take(&mut self, bytes: &[u8], is_end: bool, far: &End) {
         self.check(bytes);
         self.received += bytes.len() as u64;

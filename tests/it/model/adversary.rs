@@ -1,6 +1,6 @@
-//! A regular socket that stands for the second end and does what no end of ours would do.
+//! A regular socket in place of the second end, which misbehaves.
 //!
-//! All that it says lasts for a bounded time; then it goes, with a reset or without.
+//! It sends for a bounded time; then it closes, with a reset or without.
 
 use std::{
     io::{Read, Write},
@@ -17,15 +17,15 @@ use super::{
     reference::Fate,
 };
 
-/// How long a flood lasts, and how long one who is silent stays.
+/// How long a flood or a silence lasts.
 const WHILE: Duration = Duration::from_millis(120);
 
-/// What the attacker speaks through: TLS, where the other end expects it, else the socket itself.
+/// Where the attacker writes: to TLS if the other end expects it, else to the socket itself.
 pub(super) trait Speaks: Read + Write {}
 
 impl<T: Read + Write> Speaks for T {}
 
-/// Attacks and goes. `below` is the regular socket under `mouth`.
+/// Attacks and closes. `below` is the regular socket under `mouth`.
 pub(super) fn attack(
     shared: &Arc<Shared>,
     plan: &Adversary,
@@ -57,7 +57,7 @@ pub(super) fn attack(
     shared.say(1, "adversary", if plan.resets { "resets" } else { "goes" });
 }
 
-/// Whether the socket can still be spoken through.
+/// Makes one attack; returns whether the socket can still be written to.
 fn one(
     shared: &Arc<Shared>,
     attack: Attack,

@@ -1,8 +1,8 @@
-//! An end of either face: the socket, the actors that work on it at the same time, and its life
-//! from segment to segment until it goes.
+//! An end of either face: the socket, the actors that use it at the same time, and its life from
+//! segment to segment until it closes.
 //!
-//! An end lives in a coroutine. Where it has the blocking face its actors run on threads of the
-//! pool, where nothing of an asynchronous socket is ever awaited.
+//! An end lives in a coroutine. With the blocking face its actors run on threads of the pool, which
+//! never await anything of an asynchronous socket.
 
 use std::{
     io::{self, ErrorKind},
@@ -29,7 +29,7 @@ pub(super) enum Socket {
     Blocking(BlockingSocket),
 }
 
-/// Makes a verb on either face; `None` if its future was dropped.
+/// Calls a verb on either face; `None` if its future was dropped.
 macro_rules! on {
     ($socket:expr, $how:expr, $verb:ident($($argument:expr),*)) => {
         match $socket {
@@ -39,7 +39,7 @@ macro_rules! on {
     };
 }
 
-/// Calls on either face what never waits.
+/// Calls a function that never waits, on either face.
 macro_rules! now {
     ($socket:expr, $call:ident($($argument:expr),*)) => {
         match $socket {
@@ -59,7 +59,7 @@ impl Socket {
         }
     }
 
-    /// Lets some time pass, or only the others run.
+    /// Waits for some time, or only yields.
     pub(super) async fn pause(&self, rng: &mut Rng) {
         let time = rng.moment(2);
         match (self, rng.below(8)) {
@@ -71,38 +71,38 @@ impl Socket {
     }
 }
 
-/// What an actor has to do.
+/// The task of an actor.
 #[derive(Clone, Debug)]
 pub(super) enum Role {
-    /// So many steps that send; then, perhaps, the end of this direction.
+    /// Makes a number of steps that send; then, perhaps, ends this direction.
     Send {
         steps: usize,
         half_close: bool,
         alone: bool,
     },
-    /// The marker.
+    /// Sends the marker.
     Mark,
     Receive {
         until: Until,
         alone: bool,
     },
-    /// TLS in the middle.
+    /// Starts TLS.
     StartTls,
-    /// Closes the socket under the others' feet.
+    /// Closes the socket while the others use it.
     Close,
 }
 
-/// How long a receiver goes on.
+/// When a receiver stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// Until this end's sender is done.
+    /// When this end's sender is done.
     Stop,
     Marker,
-    /// To the end of the stream.
+    /// At the end of the stream.
     End,
 }
 
-/// Somebody who works on a socket.
+/// A coroutine or thread that uses a socket.
 pub(super) struct Actor {
     pub(super) shared: Arc<Shared>,
     pub(super) end: usize,
@@ -116,14 +116,14 @@ impl Actor {
         self.shared.say(self.end, self.name, text.as_ref());
     }
 
-    /// Tells that something is not as it should be; nothing of this scenario is trusted any more.
+    /// Fails the scenario: something is wrong.
     pub(super) fn blame(&self, text: impl AsRef<str>) {
         self.say(format!("!!! {}", text.as_ref()));
         self.shared.fail(format!("end {} {}: {}", self.end, self.name, text.as_ref()));
     }
 
-    /// An error that a verb has told: whether the actor goes on. A time that is over it expects,
-    /// others only where somebody leaves early.
+    /// Judges an error of a verb; returns whether the actor continues. It expects timeouts, and
+    /// other errors only if an end closes early.
     pub(super) fn goes_on_after(&self, verb: &str, error: &io::Error) -> bool {
         if error.kind() == ErrorKind::TimedOut && inner::<error::TimedOut>(error).is_some() {
             return true;
@@ -206,7 +206,7 @@ impl Actor {
     async fn start_tls(&mut self, _: &Socket) {}
 }
 
-/// An end's whole life.
+/// An end and its plan.
 pub(super) struct End {
     shared: Arc<Shared>,
     end: usize,
@@ -329,7 +329,7 @@ impl End {
         }
     }
 
-    /// Actors at the same time, each with a clone, until all are done.
+    /// Runs actors at the same time, each with a clone, until all are done.
     async fn together(&mut self, roles: &[Role]) {
         let all: Vec<_> = roles.iter().map(|role| self.started(role)).collect();
         for one in all {
@@ -339,7 +339,7 @@ impl End {
         }
     }
 
-    /// Actors that are ended in the middle of what they do.
+    /// Runs actors and ends them in the middle of their work.
     async fn terminated(&mut self, roles: &[Role]) {
         let all: Vec<_> = roles.iter().map(|role| self.started(role)).collect();
         sleep(self.rng.moment(8)).await;
@@ -352,7 +352,7 @@ impl End {
         }
     }
 
-    /// TLS in the middle: the client says that it is ready, then the server does, then both begin.
+    /// Starts TLS: the client announces that it is ready, then the server does, then both begin.
     async fn upgrade(&mut self) {
         self.set_timeout(None);
         let read = Role::Receive { until: Until::Marker, alone: true };
@@ -369,7 +369,7 @@ impl End {
         self.shared.secure[self.end].store(true, Ordering::SeqCst);
     }
 
-    /// Changes the face. One that would have to wait for a peer that waits, too, is left.
+    /// Converts to the other face, unless that would wait for a peer that also waits.
     async fn turn_to(&mut self, face: Face) {
         if self.socket().face() == face {
             return;
@@ -433,7 +433,7 @@ impl End {
         self.judge_refusal(refused);
     }
 
-    /// A conversion is refused when what is queued finds no room in time, or cannot be sent.
+    /// Judges a refused conversion: what is queued could not be sent, or not in time.
     fn judge_refusal(&self, refused: Option<io::Error>) {
         let Some(error) = refused else { return self.shared.went_on() };
         self.say(format!("refused: {error:?}"));
@@ -442,7 +442,7 @@ impl End {
         }
     }
 
-    /// The socket goes.
+    /// Ends the socket.
     async fn go(&mut self, ending: Ending) {
         let (Ending::HalfClose(last)
         | Ending::AfterPeer(last)

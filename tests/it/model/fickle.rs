@@ -1,5 +1,5 @@
-//! Futures that are polled as badly as is allowed: with another waker each time, without having
-//! been woken, and dropped whenever it suits somebody.
+//! Polls futures as badly as is allowed: with another waker each time, without having been woken,
+//! and drops them at any time.
 
 use std::{
     future::Future,
@@ -13,39 +13,39 @@ use asyncoro::time::timeout;
 
 use super::plan::Rng;
 
-/// How a verb's future is treated.
+/// How to poll a verb's future.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct How {
-    /// A bit for each poll: with a waker of its own, or with the coroutine's.
+    /// A bit for each poll: whether it gets a waker of its own or the coroutine's.
     wakers: u64,
-    /// Polls more that nobody has asked for.
+    /// The number of polls without a wake.
     restless: usize,
     until: Until,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
-    /// To its end.
+    /// Polled to its end.
     Done,
-    /// Dropped after so many polls.
+    /// Dropped after this many polls.
     Polled(usize),
-    /// Dropped when it was woken after so many polls, without being polled for that.
+    /// Dropped when it is woken after this many polls, without another poll.
     Woken(usize),
     /// Dropped by a `timeout`.
     Over(Duration),
 }
 
-/// How long one that is to be dropped is waited for at most.
+/// How long to wait at most for a future that is to be dropped.
 const PATIENCE: Duration = Duration::from_millis(15);
 
 impl How {
-    /// To its end, whatever happens on the way.
+    /// Polls to the end.
     pub(super) fn whole(rng: &mut Rng) -> How {
         let wakers = if rng.one_in(2) { 0 } else { rng.next() };
         How { wakers, restless: if rng.one_in(3) { rng.below(4) } else { 0 }, until: Until::Done }
     }
 
-    /// Dropped at some point.
+    /// Drops at some point.
     pub(super) fn dropped(rng: &mut Rng) -> How {
         let until = match rng.below(8) {
             0..3 => Until::Polled(1 + rng.below(3)),
@@ -56,12 +56,12 @@ impl How {
         How { until, ..How::whole(rng) }
     }
 
-    /// Whether nothing but a time that is over drops it.
+    /// Tells whether only a timeout drops it.
     pub(super) fn is_bound_by_time(self) -> bool {
         matches!(self.until, Until::Over(time) if !time.is_zero())
     }
 
-    /// In few words.
+    /// Returns a short description.
     pub(super) fn text(self) -> String {
         match self.until {
             Until::Done => String::new(),

@@ -1,10 +1,10 @@
-//! Bystanders: coroutines on each scheduler that have nothing to do with the ends, and must get
-//! their turns whatever those do and whatever a peer does to them.
+//! Bystanders: coroutines on each scheduler that are independent of the ends, and must run whatever
+//! the ends and their peers do.
 //!
-//! Two clocks judge them, so that a busy machine is no finding. A bystander that its scheduler
-//! leaves out while it works is seen by the time that the thread itself has run. One that is
-//! forgotten while the thread sleeps is seen by the watchdog, which counts its own turns and not
-//! the time: it was served so often, and the bystander never.
+//! Two clocks are used, so that a busy machine causes no false finding. The thread's own processor
+//! time shows a bystander that its scheduler does not run while it works. The watchdog, which
+//! counts its own runs instead of time, shows one that is forgotten while the thread sleeps: the
+//! watchdog ran many times, and the bystander never.
 
 use std::{
     io,
@@ -20,23 +20,23 @@ use std::{
 use asyncoro::{AsyncSocket, spawn, sync::mailbox, time::sleep};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Longest time that a thread may run without one of its bystanders getting its turn.
+/// How long a thread may run without one of its bystanders running.
 const BOUND: Duration = Duration::from_secs(1);
 
-/// Turns of the watchdog within which each bystander must have had one.
+/// Runs of the watchdog within which each bystander must have run.
 const ROUNDS: u32 = 100;
 
-/// Turns of one bystander.
+/// The runs of one bystander.
 #[derive(Default)]
 pub(super) struct Beat {
     name: &'static str,
     turns: AtomicU64,
-    /// The longest time, in nanoseconds, that its thread ran without it.
+    /// The longest time that its thread ran without it, in nanoseconds.
     worst: AtomicU64,
     over: AtomicU64,
 }
 
-/// What the watchdog remembers of one.
+/// What the watchdog remembers of a bystander.
 #[derive(Default)]
 pub(super) struct Seen {
     turns: u64,
@@ -48,7 +48,7 @@ impl Beat {
         Arc::new(Beat { name, ..Beat::default() })
     }
 
-    /// What is wrong, if anything.
+    /// Fails if its thread ran too long without it.
     pub(super) fn judge(&self) -> Result<(), String> {
         let worst = Duration::from_nanos(self.worst.load(Ordering::Relaxed));
         if worst <= BOUND {
@@ -57,7 +57,7 @@ impl Beat {
         Err(format!("bystander {}: its thread ran for {worst:?} without it", self.name))
     }
 
-    /// The watchdog's look; what is wrong, if anything.
+    /// Fails if it has not run for too many of the watchdog's runs.
     pub(super) fn look(&self, seen: &mut Seen) -> Result<(), String> {
         let turns = self.turns.load(Ordering::Relaxed);
         if turns != seen.turns || self.over.load(Ordering::Relaxed) > 0 {
@@ -73,7 +73,7 @@ impl Beat {
     }
 }
 
-/// Notes a bystander's turns; goes with it.
+/// Records a bystander's runs, and is dropped with it.
 struct Pulse {
     beat: Arc<Beat>,
     before: Duration,
@@ -100,13 +100,13 @@ impl Drop for Pulse {
     }
 }
 
-/// How long this thread has run.
+/// Returns the processor time of this thread.
 fn ran() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Starts the bystanders of the scheduler that runs here.
+/// Starts the bystanders of this thread's scheduler.
 pub(super) fn start() -> io::Result<Vec<Arc<Beat>>> {
     let beats = ["timer", "mailbox", "echo"].map(Beat::new);
     let [timer, letters, echo] = beats.clone().map(Pulse::new);

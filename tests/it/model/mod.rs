@@ -1,26 +1,26 @@
-//! A model-based test: two ends of a connection do at random whatever the interface allows, and a
-//! reference says what must have arrived.
+//! A model-based test: two ends of a connection do at random whatever the API allows, and a
+//! reference determines what must have arrived.
 //!
-//! One run of the test plays scenarios for 30 s; each is chosen by one number, its seed. In it two
-//! ends, of either face, on one scheduler or two, over TCP or a Unix socket, plain, over TLS or
-//! with TLS that begins in the middle, send and receive by all verbs of streams, drop futures
-//! wherever they please, let times run out, change their face, are taken apart and made anew, and
-//! end in all ways there are. Or one of them is a regular socket that misbehaves ([`adversary`]).
+//! A run of the test plays scenarios for 30 s; each depends on one number, its seed. In a scenario
+//! two ends, of either face, on one scheduler or two, over TCP or a Unix socket, without TLS, with
+//! it, or with start_tls, send and receive by all verbs of streams, drop futures at any point, time
+//! out, convert to the other face, are taken apart and made anew, and close in every way. Or one of
+//! them is a regular socket that misbehaves ([`adversary`]).
 //!
-//! What must hold: what a send verb has accepted arrives in order and once, unless an error was
-//! told; a dropped future has done what `docs/cancel.md` says of its verb ([`reference`]); every
-//! coroutine of each scheduler gets its turn ([`liveness`]); each scenario ends.
+//! Invariants: what a send verb has accepted arrives in order and once, unless an error was
+//! returned; a dropped future has done what `docs/cancel.md` says of its verb ([`reference`]);
+//! every coroutine of each scheduler runs ([`liveness`]); each scenario ends.
 //!
-//! A failure prints the seed and what each end has done. To see it again:
+//! A failure prints the seed and what each end has done. To repeat it:
 //!
 //! ```text
 //! ASYNCORO_MODEL_SEED=1234 cargo test -p asyncoro --test it model
 //! ASYNCORO_MODEL_SECONDS=3600 cargo test -p asyncoro --test it model
 //! ```
 //!
-//! With a seed one scenario is played, or that one over and over if there is a time, too: what a
-//! seed does not fix is time, so a finding that hangs on a race may need several attempts.
-//! `cargo xtask model` has the same as options, and `--planted` shows that the model finds bugs.
+//! With a seed, one scenario is played, repeatedly if a time is given, too: a seed does not fix the
+//! timing, so a race may need several attempts. `cargo xtask model` has the same options, and
+//! `--planted` shows that the model finds bugs.
 
 mod adversary;
 mod ends;
@@ -55,32 +55,32 @@ use self::{
 };
 use crate::pairs::{self, Kind};
 
-/// How long the test plays if nobody says otherwise.
+/// How long the test plays by default.
 const SECONDS: u64 = 30;
 
-/// Scenarios at once.
+/// How many scenarios run at the same time.
 const AT_ONCE: u64 = 4;
 
-/// The watchdog's pace.
+/// The interval of the watchdog's rounds.
 const ROUND: Duration = Duration::from_millis(50);
 
-/// Rounds of the watchdog within which a scenario must have got on.
+/// Rounds of the watchdog within which a scenario must make progress.
 const STUCK: u32 = 200;
 
 /// Rounds within which a scenario must have ended.
 const ENDLESS: u32 = 2400;
 
-/// What the actors of a scenario share.
+/// The state that the actors of a scenario share.
 struct Shared {
     seed: u64,
     plan: Plan,
-    /// By the end that sends.
+    /// Indexed by the end that sends.
     streams: [Mutex<Stream>; 2],
-    /// Senders of the end that are not done with its segment.
+    /// For each end, the senders that are not done with its segment.
     sending: [AtomicUsize; 2],
-    /// TLS has begun in the middle.
+    /// Whether start_tls is done, for each end.
     secure: [AtomicBool; 2],
-    /// The end has gone.
+    /// Whether the end has closed.
     over: [AtomicBool; 2],
     progress: AtomicU64,
     failure: Mutex<Option<String>>,
@@ -106,7 +106,7 @@ impl Shared {
         })
     }
 
-    /// What the end `sender` sends.
+    /// Returns the stream that the end `sender` sends.
     fn stream(&self, sender: usize) -> MutexGuard<'_, Stream> {
         self.streams[sender].lock().unwrap()
     }
@@ -124,12 +124,12 @@ impl Shared {
         self.failure.lock().unwrap().is_some()
     }
 
-    /// Something has moved.
+    /// Records progress.
     fn went_on(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The sender knows that not all may arrive.
+    /// Records that the sender knows that not everything may arrive.
     fn excuse(&self, sender: usize, text: String) {
         self.stream(sender).excuse.get_or_insert(text);
     }
@@ -146,7 +146,7 @@ impl Shared {
         self.begins_secure() || self.secure[end].load(Ordering::SeqCst)
     }
 
-    /// Whether the end needs nothing more of its peer.
+    /// Tells whether the end needs nothing more of its peer.
     fn is_over_for(&self, end: usize) -> bool {
         let stream = self.stream(1 - end);
         let done = self.over[end].load(Ordering::SeqCst);
@@ -157,7 +157,7 @@ impl Shared {
         self.over.iter().all(|over| over.load(Ordering::SeqCst)) || self.has_failed()
     }
 
-    /// Seed, plan and steps, for whoever has to find out.
+    /// Formats seed, plan and steps.
     fn report(&self, failure: &str) -> String {
         let mut text = format!("\nthe model found something: {failure}\n");
         let seed = self.seed;
@@ -182,7 +182,7 @@ impl Shared {
         text
     }
 
-    /// What is wrong with what has arrived, if anything.
+    /// Fails if something wrong has arrived.
     fn judge(&self) -> Result<(), String> {
         for sender in 0..2 {
             let stream = self.stream(sender);
@@ -222,10 +222,10 @@ fn fault_of_end(sender: usize) -> String {
     format!("{sender} -> {}: told as a clean end, and not all has come", 1 - sender)
 }
 
-/// Lines of a log that are shown.
+/// How many lines of a log are shown.
 const MOST_LINES: usize = 400;
 
-/// A server's and a client's configuration for a version of TLS, made once.
+/// Returns the configurations of a server and a client for a version of TLS, made once.
 #[cfg(feature = "tls")]
 fn identities(
     version: plan::Version,
@@ -244,7 +244,7 @@ fn identities(
     (server, client)
 }
 
-/// Plays one scenario; what is wrong, if anything.
+/// Plays one scenario; fails with what is wrong.
 fn play(shared: &Arc<Shared>) -> Result<(), String> {
     let kind = match shared.plan.wire {
         Wire::Tcp4 => Kind::Tcp4,
@@ -286,7 +286,7 @@ fn play(shared: &Arc<Shared>) -> Result<(), String> {
     failure.map_or_else(|| shared.judge(), Err)
 }
 
-/// A panic is a finding.
+/// Calls `f`; a panic fails the scenario.
 fn guarded(shared: &Shared, f: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
         let text = payload.downcast_ref::<String>().cloned();
@@ -295,7 +295,7 @@ fn guarded(shared: &Shared, f: impl FnOnce()) {
     }
 }
 
-/// A scheduler with the ends that live on it, and bystanders.
+/// Runs a scheduler with its ends and bystanders.
 fn schedule(shared: &Arc<Shared>, sockets: Vec<(usize, socket2::Socket)>) {
     asyncoro::run_until(async {
         let beats = liveness::start().expect("bystanders can be started");
@@ -341,8 +341,8 @@ fn misbehave(shared: &Arc<Shared>, socket: socket2::Socket) {
     shared.over[1].store(true, Ordering::SeqCst);
 }
 
-/// Looks after scenarios that hang: prints what there is and ends the process, since nothing else
-/// gets through to those who wait.
+/// Watches for a scenario that hangs: prints its report and ends the process, since the waiting
+/// threads cannot be ended otherwise.
 fn watch(shared: &Shared) {
     let mut seen = Vec::new();
     let (mut progress, mut stuck, mut all) = (0, 0, 0);
@@ -368,7 +368,7 @@ fn watch(shared: &Shared) {
     }
 }
 
-/// Plays one seed under the watchdog; a failure is printed.
+/// Plays one seed under the watchdog; prints a failure.
 fn tried(seed: u64) -> bool {
     let shared = Shared::new(seed);
     let watched = Arc::clone(&shared);

@@ -1,12 +1,12 @@
-//! Choosing steps from a seed: what connects the two ends, what each of them does, how each ends.
+//! Chooses steps from a seed: what connects the two ends, what each does, how each closes.
 //!
-//! A plan fixes what would change the rest (kinds, faces, segments, ends); each single step is
-//! chosen while the scenario runs, by the generator of whoever makes it. What a seed does not fix
-//! is time: a finding that hangs on a race may need the same seed several times.
+//! A plan fixes what affects everything else (kinds, faces, segments, ends); each actor chooses its
+//! steps while the scenario runs, by its own generator. A seed does not fix the timing, so a race
+//! may need the same seed several times.
 
 use std::time::Duration;
 
-/// A small generator (SplitMix64); each actor has one of its own, so that none disturbs another.
+/// A small generator (SplitMix64); each actor has its own, so that none affects another.
 #[derive(Clone, Debug)]
 pub(super) struct Rng(u64);
 
@@ -15,7 +15,7 @@ impl Rng {
         Rng(seed)
     }
 
-    /// A generator for somebody else, that depends on this one's seed and on `who`.
+    /// Makes a generator that depends on this one's state and on `who`.
     pub(super) fn fork(&self, who: u64) -> Rng {
         let mut other = Rng(self.0 ^ who.wrapping_mul(0xD6E8_FEB8_6659_FD93));
         Rng(other.next())
@@ -29,12 +29,12 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    /// `true` once in `times`.
+    /// Returns `true` once in `times`.
     pub(super) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -43,7 +43,7 @@ impl Rng {
         from[self.below(from.len())]
     }
 
-    /// Bytes of a payload; none is [`super::reference::UNTOUCHED`] or belongs to a marker.
+    /// Makes bytes of a payload; none is [`super::reference::UNTOUCHED`] or belongs to a marker.
     pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len + 8);
         while bytes.len() < len {
@@ -53,12 +53,12 @@ impl Rng {
         bytes
     }
 
-    /// The length of something: mostly short, at times around the bounds that the library knows.
+    /// Returns a length: mostly short, sometimes near the library's bounds.
     pub(super) fn len(&mut self) -> usize {
         self.len_above(0)
     }
 
-    /// The same and `more`.
+    /// Returns such a length plus `more`.
     pub(super) fn len_above(&mut self, more: usize) -> usize {
         let len = more
             + match self.below(20) {
@@ -73,7 +73,7 @@ impl Rng {
         (0..=len).rev().find(|len| !(*len as u32).to_be_bytes().contains(&0xFF)).unwrap_or(0)
     }
 
-    /// A short time, in milliseconds.
+    /// Returns a short time, in milliseconds.
     pub(super) fn moment(&mut self, most: usize) -> Duration {
         Duration::from_micros(200 + self.below(most * 1000) as u64)
     }
@@ -93,11 +93,11 @@ pub(super) enum Security {
     Plain,
     /// From the start.
     Tls,
-    /// In the middle, as STARTTLS.
+    /// On the open connection, as STARTTLS.
     Upgrade,
 }
 
-/// What it begins with.
+/// The version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     Tls12,
@@ -106,7 +106,7 @@ pub(super) enum Version {
 
 pub(super) const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
 
-/// What a direction carries.
+/// What a direction transmits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carries {
     /// Bytes, sent and received by any verb.
@@ -121,22 +121,22 @@ pub(super) enum Face {
     Blocking,
 }
 
-/// A part of an end's life, between two conversions.
+/// A part of an end's life between two conversions.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
     pub(super) face: Face,
     /// Steps of each writer.
     pub(super) steps: usize,
-    /// Coroutines that send and that receive, each with a clone.
+    /// How many coroutines send and receive, each with a clone.
     pub(super) writers: usize,
     pub(super) readers: usize,
     /// The socket's own timeout.
     pub(super) timeout: Option<Duration>,
-    /// Taken apart and put together again afterwards.
+    /// Whether the socket is taken apart and made anew afterwards.
     pub(super) through_parts: bool,
 }
 
-/// How a socket goes.
+/// How a socket is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Last {
     Close,
@@ -147,13 +147,13 @@ pub(super) enum Last {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Ends its direction, receives until the peer's end, goes.
+    /// Ends its direction, receives until the peer's end, closes.
     HalfClose(Last),
-    /// Receives until the peer's end, goes with what is still queued.
+    /// Receives until the peer's end, closes with what is still queued.
     AfterPeer(Last),
-    /// Goes once its steps are made, whatever is still to come.
+    /// Closes once its steps are made, whatever is still to come.
     Early(Last),
-    /// Is closed by a clone, or ended, while its verbs wait.
+    /// Is closed by a clone, or terminated, while its verbs wait.
     Midway(Last),
 }
 
@@ -162,38 +162,38 @@ pub(super) struct EndPlan {
     /// What it sends.
     pub(super) sends: Carries,
     pub(super) segments: Vec<Segment>,
-    /// Segments before TLS begins in the middle.
+    /// How many segments come before start_tls.
     pub(super) plain: usize,
     pub(super) ending: Ending,
-    /// Receives nothing at all.
+    /// Whether it receives nothing at all.
     pub(super) deaf: bool,
 }
 
-/// What a regular socket does that stands for the second end.
+/// What the adversary does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attack {
-    /// Honest bytes, in pieces of one byte.
+    /// Sends valid bytes, in pieces of one byte.
     Crumbs,
-    /// Bytes without sense.
+    /// Sends random bytes.
     Garbage,
-    /// Messages, the last one cut off.
+    /// Sends messages, the last one cut off.
     HalfMessage,
-    /// A byte out of band among others.
+    /// Sends a byte out of band among others.
     Urgent,
-    /// As much as goes, for a while.
+    /// Sends as much as possible, for a while.
     Flood,
-    /// Nothing, and reads nothing.
+    /// Sends nothing and reads nothing.
     Silence,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Adversary {
     pub(super) attacks: Vec<Attack>,
-    /// How it goes: with a reset, or as any socket.
+    /// Whether it closes with a reset.
     pub(super) resets: bool,
-    /// Reads what comes, now and then.
+    /// Whether it reads now and then.
     pub(super) reads: bool,
-    /// What it sends over TLS is said below TLS, so that records break.
+    /// Whether it writes below TLS, so that records break.
     pub(super) breaks_records: bool,
 }
 
@@ -202,12 +202,12 @@ pub(super) struct Plan {
     pub(super) wire: Wire,
     pub(super) security: Security,
     pub(super) version: Version,
-    /// Bytes that the system keeps for sending, if not its own choice.
+    /// The size of the send buffer, unless it is the system's default.
     pub(super) send_buffer: Option<usize>,
-    /// Both ends on one scheduler.
+    /// Whether both ends are on one scheduler.
     pub(super) together: bool,
     pub(super) ends: [EndPlan; 2],
-    /// Stands for the second end.
+    /// Replaces the second end.
     pub(super) adversary: Option<Adversary>,
 }
 
@@ -234,7 +234,7 @@ impl Plan {
         Plan { wire, security, version, send_buffer, together, ends, adversary }
     }
 
-    /// Whether nobody leaves before everything has come.
+    /// Tells whether no end closes before everything has come.
     pub(super) fn is_orderly(&self) -> bool {
         let orderly =
             |end: &EndPlan| matches!(end.ending, Ending::HalfClose(_) | Ending::AfterPeer(_));

@@ -1,5 +1,5 @@
-//! Steps that receive. What a verb gives is noted at once, so the notes of several receivers have
-//! the stream's order; what a verb that gave nothing must have left alone is looked at, too.
+//! Steps that receive. What a verb returns is recorded at once, so the records of several receivers
+//! have the stream's order; memory that a verb must not have written to is checked, too.
 
 use std::{
     io::{self, ErrorKind, IoSliceMut},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::pairs::inner;
 
-/// Receives until it is time to stop.
+/// Receives until `until` says to stop.
 pub(super) async fn until(actor: &mut Actor, socket: &Socket, until: Until, alone: bool) {
     loop {
         let over = {
@@ -58,7 +58,7 @@ enum Verb {
     RecvMsgInto,
 }
 
-/// Those that give what is there.
+/// Verbs that return what is there.
 const SOME: &[Verb] = &[
     Verb::Recv,
     Verb::Recv,
@@ -71,13 +71,13 @@ const SOME: &[Verb] = &[
     Verb::TryRecv,
 ];
 
-/// Those that wait for a certain part.
+/// Verbs that wait for a certain part.
 const PARTS: &[Verb] =
     &[Verb::RecvAll, Verb::RecvAll, Verb::RecvAllBytes, Verb::RecvAllBytes, Verb::RecvUntil];
 
 const MESSAGES: &[Verb] = &[Verb::RecvMsg, Verb::RecvMsg, Verb::RecvMsgInto];
 
-/// Longer than any message of an end of ours.
+/// Longer than any message that an end sends.
 const LONGEST: usize = 1 << 20;
 
 fn choose(actor: &mut Actor, until: Until, alone: bool) -> (Verb, usize) {
@@ -252,7 +252,7 @@ async fn step(actor: &mut Actor, socket: &Socket, until: Until, alone: bool) -> 
     judged(actor, &text, outcome)
 }
 
-/// Receives by attempts that have no time at all. They see what comes, and let others run.
+/// Receives with timeouts of zero, which must see what comes and let others run.
 async fn impatient(socket: &AsyncSocket, buffer: &mut [u8]) -> Option<io::Result<usize>> {
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
@@ -290,7 +290,7 @@ async fn recv_all(
     outcome.map(|all| all.map(|()| count))
 }
 
-/// Something is there: data, the end, or an error.
+/// Records that something is there: data, the end, or an error.
 fn is_readable(actor: &Actor, socket: &Socket) {
     let mut buffer = [UNTOUCHED; 1];
     match now!(socket, try_recv(&mut buffer)) {
@@ -306,8 +306,8 @@ fn is_readable(actor: &Actor, socket: &Socket) {
     }
 }
 
-/// A verb writes only what it tells of. One that is told of the close in another thread may have
-/// written before.
+/// Checks that a verb has written no more than it returned. One that was ended by a close in
+/// another thread may have written before.
 fn untouched<T>(actor: &Actor, text: &str, rest: &[u8], outcome: &Option<io::Result<T>>) {
     if let Some(Err(error)) = outcome
         && error::is_closed(error)
@@ -319,7 +319,7 @@ fn untouched<T>(actor: &Actor, text: &str, rest: &[u8], outcome: &Option<io::Res
     }
 }
 
-/// Notes bytes that came in memory of their own.
+/// Records bytes that came in memory of their own.
 fn got<B: AsRef<[u8]>>(
     actor: &Actor,
     text: &str,
@@ -338,7 +338,7 @@ fn got<B: AsRef<[u8]>>(
     })
 }
 
-/// Notes the end of the stream, which nothing is.
+/// Records the end of the stream, which an empty result means.
 fn ended_at(
     actor: &Actor,
     asked: usize,
@@ -352,7 +352,7 @@ fn ended_at(
     outcome
 }
 
-/// Notes a message, header and all, or the end.
+/// Records a message with its header, or the end.
 fn message(
     actor: &Actor,
     outcome: Option<io::Result<Option<Vec<u8>>>>,
@@ -371,7 +371,7 @@ fn message(
     }
 }
 
-/// What became of a step; whether the receiver goes on.
+/// Judges the result of a step; returns whether the receiver continues.
 fn judged(actor: &Actor, text: &str, outcome: Option<io::Result<usize>>) -> bool {
     let peer = 1 - actor.end;
     let error = match outcome {

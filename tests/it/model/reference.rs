@@ -1,26 +1,26 @@
-//! What must have arrived: the reference that both ends are judged by.
+//! The reference: determines what must have arrived at both ends.
 //!
-//! A direction keeps what its sender has handed to a verb, piece by piece, each with what the
-//! verb's documentation says of it (`docs/cancel.md`), and all that its receivers got, as one
-//! string. Where a dropped future leaves two outcomes both are allowed, and the rest of the stream
-//! tells which it was: so the reference follows all positions that are possible.
+//! A direction records each piece that its sender passed to a verb, with its fate by the verb's
+//! documentation (`docs/cancel.md`), and all bytes that its receivers got. Where a dropped future
+//! leaves two outcomes both are allowed, and the rest of the stream shows which it was: so the
+//! reference follows all possible positions.
 
 use std::{collections::BTreeSet, fmt};
 
-/// What memory that a verb has not written to holds; no byte of a stream does.
+/// The content of memory that no verb has written to; no byte of a stream has this value.
 pub(super) const UNTOUCHED: u8 = 0xFF;
 
-/// Ends a part of a stream, where both sides have to know that nothing follows yet.
+/// Marks the end of a part of a stream, where both sides must know that nothing follows yet.
 pub(super) const MARKER: [u8; 12] = [0xF5; 12];
 
-/// What becomes of a piece.
+/// The fate of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// All of it arrives.
     All,
     /// All of it or nothing.
     AllOrNothing,
-    /// So many bytes from its front arrive.
+    /// This many bytes from its front arrive.
     Exactly(usize),
     /// Any number of bytes from its front.
     Some,
@@ -32,38 +32,38 @@ pub(super) struct Stream {
     pieces: Vec<(Vec<u8>, Fate)>,
     received: Vec<u8>,
     frames: Frames,
-    /// What `peek` has shown, and where.
+    /// The bytes that `peek` has returned, and their position.
     peeked: Vec<(usize, Vec<u8>)>,
-    /// Why not all of it need arrive: the sender was told, say.
+    /// Why not all of it needs to arrive, for example an error that the sender got.
     pub(super) excuse: Option<String>,
-    /// A verb has told the receiver that nothing follows, cleanly.
+    /// Whether the receiver got a clean end of the stream.
     pub(super) ended: bool,
-    /// A verb has told the receiver of an error.
+    /// Whether the receiver got an error.
     pub(super) failed: bool,
-    /// It is not, or no longer, made of messages that a verb could receive.
+    /// Whether it does not, or no longer, consist of messages that a verb could receive.
     pub(super) nonsense: bool,
-    /// Where in what was received the marker ends.
+    /// Where the marker ends in what was received.
     pub(super) marked: Option<usize>,
     /// Urgent bytes that were sent.
     urgent: usize,
 }
 
 impl Stream {
-    /// Notes what was handed to a verb and what has become of it.
+    /// Records what was passed to a verb, and its fate.
     pub(super) fn sent(&mut self, bytes: &[u8], fate: Fate) {
         if !bytes.is_empty() && fate != Fate::Exactly(0) {
             self.pieces.push((bytes.to_vec(), fate));
         }
     }
 
-    /// Notes an urgent byte. A look leaves it out, and shows what is behind it; overtaken by
-    /// another one before it is passed, it comes all the same, like any other byte.
+    /// Records an urgent byte. `peek` skips it and returns what follows; if another urgent byte
+    /// overtakes it before it is passed, it arrives like any other byte.
     pub(super) fn sent_urgent(&mut self, byte: u8) {
         self.urgent += 1;
         self.sent(&[byte], Fate::AllOrNothing);
     }
 
-    /// Bytes that may be on their way at most, all told.
+    /// Returns the most bytes that may arrive in total.
     pub(super) fn most_sent(&self) -> usize {
         let most = |(bytes, fate): &(Vec<u8>, Fate)| match fate {
             Fate::Exactly(count) => *count,
@@ -72,12 +72,12 @@ impl Stream {
         self.pieces.iter().map(most).sum()
     }
 
-    /// Bytes received.
+    /// Returns how many bytes were received.
     pub(super) fn count(&self) -> usize {
         self.received.len()
     }
 
-    /// Notes what a verb has given.
+    /// Records what a verb has received.
     pub(super) fn got(&mut self, bytes: &[u8]) {
         let before = self.received.len();
         self.received.extend_from_slice(bytes);
@@ -89,18 +89,18 @@ impl Stream {
         }
     }
 
-    /// Notes what a look has shown of what the next verb will give.
+    /// Records what `peek` has returned of what the next verb will receive.
     pub(super) fn saw(&mut self, bytes: &[u8]) {
         self.peeked.push((self.received.len(), bytes.to_vec()));
     }
 
-    /// Bytes that are known to be missing of the message whose front was received by raw verbs; 0
+    /// Returns how many bytes are missing of the message whose front raw verbs have received; 0
     /// between two messages.
     pub(super) fn missing(&self) -> usize {
         self.frames.missing
     }
 
-    /// Judges the stream. `whole`: everything must have come.
+    /// Judges the stream; if `whole`, everything must have come.
     pub(super) fn judge(&self, whole: bool) -> Result<(), Fault> {
         let shows_what_comes = self.urgent < 2;
         for (at, shown) in self.peeked.iter().filter(|_| shows_what_comes) {
@@ -154,7 +154,7 @@ impl Stream {
     }
 }
 
-/// Bytes at the front that are the same.
+/// Returns the length of the common prefix.
 fn same(one: &[u8], other: &[u8]) -> usize {
     if one.starts_with(other) {
         return other.len();
@@ -166,7 +166,7 @@ fn same(one: &[u8], other: &[u8]) -> usize {
 #[derive(Default)]
 struct Frames {
     header: Vec<u8>,
-    /// Bytes of the current message, or of its header, that have not come.
+    /// Missing bytes of the current message, or of its header.
     missing: usize,
     in_payload: bool,
 }
@@ -196,11 +196,11 @@ impl Frames {
 /// What is wrong with a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It differs from what was sent, or lacks something, from here on.
+    /// It differs from what was sent, or lacks something, from this position on.
     Differs { furthest: usize, received: usize, index: usize, len: usize, fate: Fate },
     /// More came than was sent.
     Extra { furthest: usize, received: usize },
-    /// What `peek` showed is not what came.
+    /// What `peek` returned is not what came.
     Peek { at: usize },
 }
 

@@ -1,4 +1,4 @@
-//! Steps that send, and what each verb's documentation promises of what it was handed.
+//! Steps that send, and the fate of the bytes by each verb's documentation.
 
 use std::{
     io::{self, ErrorKind},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::pairs::inner;
 
-/// Makes steps; `false` if the stream is over for the sender.
+/// Makes steps; returns `false` if the stream has ended for the sender.
 pub(super) async fn steps(actor: &mut Actor, socket: &Socket, steps: usize, alone: bool) -> bool {
     for _ in 0..steps {
         if actor.shared.has_failed() {
@@ -32,7 +32,7 @@ pub(super) async fn steps(actor: &mut Actor, socket: &Socket, steps: usize, alon
     true
 }
 
-/// Sends the marker, and has it leave.
+/// Sends the marker, and flushes it.
 pub(super) async fn mark(actor: &mut Actor, socket: &Socket) {
     let how = How::whole(&mut actor.rng);
     let (bytes, outcome) = match actor.shared.plan.ends[actor.end].sends {
@@ -57,7 +57,7 @@ enum Verb {
     TrySendMsg,
     Flush,
     Writable,
-    /// A message, in pieces, by raw verbs.
+    /// Sends a message, in pieces, by raw verbs.
     Pieces,
     Coalescing,
 }
@@ -79,7 +79,7 @@ const ANY: &[Verb] = &[
     Verb::Coalescing,
 ];
 
-/// What keeps messages whole.
+/// Verbs that keep messages whole.
 const WHOLE: &[Verb] = &[
     Verb::SendMsg,
     Verb::SendMsg,
@@ -198,7 +198,7 @@ async fn step(actor: &mut Actor, socket: &Socket, alone: bool) -> bool {
     }
 }
 
-/// Room was told of, so there is some.
+/// Waits for `writable`, after which a send must not block.
 async fn writable(
     actor: &mut Actor,
     socket: &Socket,
@@ -242,7 +242,7 @@ fn tried(actor: &mut Actor, socket: &Socket, payload: &[u8]) -> bool {
     judged(actor, &format!("try_send({})", payload.len()), Some(outcome))
 }
 
-/// A message by raw verbs, its header cut anywhere.
+/// Sends a message by raw verbs, cut anywhere, even within its header.
 async fn pieces(actor: &mut Actor, socket: &Socket, message: &[u8]) -> bool {
     let mut rest = message;
     let mut cuts = 1 + actor.rng.below(4);
@@ -285,7 +285,7 @@ async fn pieces(actor: &mut Actor, socket: &Socket, message: &[u8]) -> bool {
     true
 }
 
-/// What became of a step; whether the sender goes on.
+/// Judges the result of a step; returns whether the sender continues.
 fn judged(actor: &Actor, verb: &str, outcome: Option<io::Result<usize>>) -> bool {
     match outcome {
         None => {
@@ -317,12 +317,12 @@ fn framed(payload: &[u8]) -> Vec<u8> {
     [&len.to_be_bytes()[..], payload].concat()
 }
 
-/// Bytes in the hands of a verb. Whatever ends that, the reference hears of it at the same moment.
+/// Bytes that were passed to a verb. However the verb ends, this records their fate at that moment.
 struct Handed {
     shared: Arc<Shared>,
     end: usize,
     bytes: Vec<u8>,
-    /// What becomes of them if nobody says anything else: the verb's future was dropped.
+    /// The fate if the verb's future is dropped.
     fate: Fate,
 }
 

@@ -1,12 +1,12 @@
 //! Memory for `recv_uninit`.
 //!
-//! Unsafe: reading what the verb says it has written. The memory is this value's own, nobody else
-//! looks at it, and a debug build of the library would have written less only if the verb lied.
+//! Unsafe: reading what the verb reports as written. This value owns the memory, and nobody else
+//! accesses it.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
 
-/// Room that is not initialised.
+/// Memory that is not initialised.
 pub(super) struct Room(Box<[MaybeUninit<u8>]>);
 
 impl Room {
@@ -14,7 +14,7 @@ impl Room {
         Room(Box::new_uninit_slice(len))
     }
 
-    /// The first `count` bytes, as `recv_uninit` has counted them.
+    /// Returns the first `count` bytes, as counted by `recv_uninit`.
     pub(super) fn filled(self, count: usize) -> Vec<u8> {
         // SAFETY: `recv_uninit` promises that these are initialised.
         self.0[..count].iter().map(|byte| unsafe { byte.assume_init() }).collect()

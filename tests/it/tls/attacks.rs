@@ -1,5 +1,5 @@
-//! What a hostile peer of TLS can do to the others of a scheduler; each in a process of its own.
-//! Bounds are in seconds, figures are printed: `cargo test tls::attacks -- --nocapture`.
+//! Hostile TLS peers must not delay the other connections of a scheduler; each test has a process
+//! of its own. Bounds are in seconds; `cargo test tls::attacks -- --nocapture` prints figures.
 
 use std::{
     collections::VecDeque,
@@ -31,10 +31,10 @@ use crate::{
     programs::Program,
 };
 
-/// Which test a process of this test binary is made for, if any.
+/// The environment variable that names the test that this process runs.
 const PART: &str = "ASYNCORO_TEST_PART";
 
-/// Runs `test`, which is the test of this name, for each version in turn, in a process of its own.
+/// Runs `test`, the test of this name, for each version in turn, in a process of its own.
 fn each_version_alone<F: Future<Output = ()>>(
     name: &str,
     test: impl Fn(TlsVersion) -> F + Send + Copy + 'static,
@@ -48,8 +48,8 @@ fn each_version_alone<F: Future<Output = ()>>(
     }
 }
 
-/// Whether this is the process that a test is to run in; if not, it is started and waited for, and
-/// what it prints is printed.
+/// Tells whether this is the process of the test; if not, starts that process, waits for it, and
+/// prints its output.
 fn is_own_process(test: &str) -> bool {
     if env::var(PART).is_ok_and(|own| own == test) {
         return true;
@@ -65,15 +65,15 @@ fn is_own_process(test: &str) -> bool {
     false
 }
 
-/// Records without content, of which there is no end.
+/// Endless records without content.
 #[derive(Clone, Copy, Debug)]
 enum Flood {
-    /// Empty ones and new keys in turn; rustls refuses many of either alone.
+    /// Empty records and KeyUpdate alternately; rustls refuses many of either alone.
     Keys,
-    /// Session tickets, which a server sends when it likes.
+    /// Session tickets, which a server may send at any time.
     Tickets,
-    /// Empty ones, and a byte of content as often as rustls asks for. TLS 1.2 has nothing that
-    /// brings none at all and may be repeated for ever.
+    /// Empty records, and a byte of content as often as rustls requires. TLS 1.2 has no record
+    /// without content that may be repeated forever.
     Thin,
 }
 
@@ -85,12 +85,12 @@ impl Flood {
         }
     }
 
-    /// A socket and the peer that will flood it.
+    /// Makes a socket and the peer that will flood it.
     fn ends(self, identity: &Arc<Identity>) -> (BlockingSocket, Peer) {
         if matches!(self, Flood::Tickets) { client(identity) } else { server(identity) }
     }
 
-    /// Some of it.
+    /// Makes some of the records.
     fn some(self, sealer: &mut Sealer) -> Vec<u8> {
         let mut some = Vec::new();
         while some.len() < 32 << 10 {
@@ -109,7 +109,7 @@ impl Flood {
         some
     }
 
-    /// Begins it, until the other end is closed or this is told to stop.
+    /// Sends the flood until the other end is closed or the result is dropped.
     fn begin(self, mut peer: Peer) -> Flooding {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopping, counting) = (Arc::clone(&stop), Arc::clone(&sent));
@@ -125,12 +125,12 @@ impl Flood {
         Flooding { stop, sent, thread: Some(thread), begun: Instant::now() }
     }
 
-    /// A timeout that only content puts off.
+    /// Returns a timeout that only content resets.
     fn timeout(self) -> Duration {
         if matches!(self, Flood::Thin) { LIMIT / 2 } else { Duration::from_millis(100) }
     }
 
-    /// What a verb says under [`Flood::timeout`].
+    /// Checks the result of a verb with [`Flood::timeout`].
     #[track_caller]
     fn judge(self, outcome: io::Result<()>) {
         match (self, outcome) {
@@ -143,7 +143,7 @@ impl Flood {
     }
 }
 
-/// A socket that has accepted, and its peer.
+/// Makes an accepted socket, and its peer.
 fn server(identity: &Arc<Identity>) -> (BlockingSocket, Peer) {
     let (listener, port) = listening_blocking(&identity.both().0);
     let identity = Arc::clone(identity);
@@ -153,7 +153,7 @@ fn server(identity: &Arc<Identity>) -> (BlockingSocket, Peer) {
     (socket, connecting.join().unwrap())
 }
 
-/// A socket that has connected, and its peer.
+/// Makes a connected client socket, and its peer.
 fn client(identity: &Arc<Identity>) -> (BlockingSocket, Peer) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -172,7 +172,7 @@ struct Flooding {
 }
 
 impl Flooding {
-    /// Megabytes in a second, so far.
+    /// Returns the rate so far, in megabytes per second.
     fn rate(&self) -> u64 {
         self.sent.load(Ordering::Relaxed) / self.begun.elapsed().as_millis().max(1) as u64 / 1000
     }
@@ -189,7 +189,7 @@ impl Drop for Flooding {
     }
 }
 
-/// How long 99 of 100 questions of an honest client take, and the slowest.
+/// Returns the 99th percentile and the maximum of a proper client's round-trip times.
 fn honest(port: u16, questions: usize) -> (Duration, Duration) {
     let socket = BlockingSocket::create_connection(("127.0.0.1", port)).unwrap();
     socket.set_timeout(Some(LIMIT));
@@ -206,7 +206,7 @@ fn honest(port: u16, questions: usize) -> (Duration, Duration) {
     (times[questions * 99 / 100], times[questions - 1])
 }
 
-/// Bytes that no flood brings while a test runs.
+/// More bytes than a flood sends while a test runs.
 const MUCH: usize = 1 << 30;
 
 #[test]
@@ -309,7 +309,7 @@ fn a_threads_timeout_does_not_count_records_without_content() {
     });
 }
 
-/// What a peer may send a few times, and what TLS 1.2 ends the connection for then.
+/// Records that a peer may send a few times before TLS 1.2 ends the connection.
 #[test]
 fn records_without_content_that_end_a_connection_of_tls_1_2_hold_up_nobody() {
     type Make = fn(&mut Sealer) -> Vec<u8>;
@@ -341,12 +341,12 @@ fn records_without_content_that_end_a_connection_of_tls_1_2_hold_up_nobody() {
     });
 }
 
-/// Descriptors of this process.
+/// Counts the descriptors of this process.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Connects, sends a message and resets the connection, so many times.
+/// Connects, sends a message and resets the connection, `times` times.
 fn resetting(identity: &Arc<Identity>, port: u16, times: usize) -> JoinHandle<()> {
     let identity = Arc::clone(identity);
     thread::spawn(move || {
@@ -408,7 +408,7 @@ fn connections_that_are_reset_give_their_descriptors_back_at_once() {
     });
 }
 
-/// Opens connections that say nothing, so many in a second, until this is dropped.
+/// Opens `in_a_second` silent connections per second, until the result is dropped.
 fn silent(port: u16, in_a_second: u32) -> Silent {
     let stop = Arc::new(AtomicBool::new(false));
     let (stopping, opened) = (Arc::clone(&stop), Arc::new(AtomicU64::new(0)));
@@ -445,7 +445,7 @@ impl Drop for Silent {
     }
 }
 
-/// Passes one connection on to `port`, each byte 50 ms late, and back: a round trip of 100 ms.
+/// Relays a connection to `port` with a delay of 50 ms in each direction.
 fn far_away(port: u16) -> u16 {
     const LATE: Duration = Duration::from_millis(50);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -471,7 +471,8 @@ fn far_away(port: u16) -> u16 {
     own
 }
 
-/// Clients far away, one after the other: how many were served, and how long each took.
+/// Runs `count` distant clients, one after the other; returns how many were served, and how long
+/// each took.
 fn far_clients(client: &ClientTls, port: u16, count: usize) -> (usize, Vec<Duration>) {
     let served = (0..count).filter_map(|_| {
         let begun = Instant::now();

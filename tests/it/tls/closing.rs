@@ -1,4 +1,4 @@
-//! What was sent before an end arrives, whatever the peer sends late; and how long an end takes.
+//! What was sent before a close arrives, whatever the peer sends late; and how long a close takes.
 
 use std::{
     future::Future,
@@ -29,14 +29,14 @@ use crate::{
     pairs::{BIG, Kind, assert_closed, blocking_pair, bounded, pair, pattern, raw, run, started},
 };
 
-/// Fits between two sockets, but only partly into what the peer's system takes at once.
+/// Bytes that fit into the buffers of both sockets, but not into the peer's alone.
 const SIZE: usize = 300_000;
 
-/// Long, and less than what an end that gives up takes.
+/// A long time, but less than a close takes that gives up.
 const SOON: Duration = Duration::from_secs(4);
 
-/// A server that says after `pause`, when the client's end has begun, what has no content, and then
-/// reads slowly: what has come, once it has come to its end.
+/// Starts a server that after `pause`, when the client's close has begun, sends records without
+/// content, and then reads slowly; its thread returns how many bytes came.
 fn late(version: TlsVersion, pause: Duration) -> (u16, ClientTls, JoinHandle<usize>) {
     let identity = Identity::new(version);
     let client = identity.both().1;
@@ -131,8 +131,8 @@ fn what_was_sent_arrives_though_another_thread_sends_when_the_socket_is_closed()
     });
 }
 
-/// The end of the stream that a close puts behind everything meets a thread in the middle of a call
-/// that sends: its error is no loss of what was sent before.
+/// A close appends the end of the stream while a thread is in a call that sends; that call's error
+/// does not mean that earlier bytes were lost.
 #[test]
 fn a_close_is_well_though_it_meets_a_thread_in_the_middle_of_sending() {
     for kind in [Kind::Tls, Kind::Tls12].repeat(20) {
@@ -179,8 +179,8 @@ fn a_close_is_well_though_it_meets_a_thread_in_the_middle_of_sending() {
     }
 }
 
-/// A close in another thread ends a send whose last records find no room: these cannot leave any
-/// more, and so the send must not say that they have.
+/// A close in another thread ends a send whose last records found no space: they can no longer be
+/// sent, so the send must not report them as sent.
 #[test]
 fn a_send_that_is_closed_under_says_no_more_than_arrives() {
     for kind in [Kind::Tls, Kind::Tls12] {
@@ -217,8 +217,8 @@ fn a_send_that_is_closed_under_says_no_more_than_arrives() {
     }
 }
 
-/// A client that says hello, and what it does when the server has answered: it sends all that it
-/// has and its end, and is gone before the server reads a byte of that.
+/// A client that after the server's first flight sends everything and its end, and is gone before
+/// the server reads a byte of that.
 struct Hasty {
     stream: TcpStream,
     session: ClientConnection,
@@ -294,7 +294,7 @@ fn a_server_whose_tickets_find_nobody_receives_what_the_client_has_sent() {
     });
 }
 
-/// Whose peer has ended and gone has lost nothing but its own close_notify.
+/// If the peer has ended and gone, only our own close_notify is lost.
 #[test]
 fn who_closes_after_its_peer_is_told_of_no_loss() {
     run_each_version(async |version| {
@@ -318,7 +318,7 @@ fn who_closes_after_its_peer_is_told_of_no_loss() {
     });
 }
 
-/// A client that receives what there is, and then stays or closes.
+/// Starts a client that receives everything, and then stays or closes.
 fn receiving(identity: Identity, port: u16, stays: bool) -> JoinHandle<Option<Peer>> {
     thread::spawn(move || {
         let mut peer = identity.connect(port);
@@ -358,8 +358,8 @@ fn close_takes_no_long_time_whether_the_peer_closes_too_or_stays() {
     });
 }
 
-/// The peer's answer has acknowledged all that was sent; that it also acknowledges the close_notify
-/// takes the 40 ms of a delayed acknowledgement, for which nobody needs to wait.
+/// The peer's answer has acknowledged all that was sent; the acknowledgement of the close_notify
+/// may be delayed by 40 ms, and the close must not wait for it.
 #[test]
 fn a_close_does_not_wait_when_only_its_close_notify_is_not_acknowledged() {
     for kind in [Kind::Tls, Kind::Tls12] {
@@ -379,7 +379,8 @@ fn a_close_does_not_wait_when_only_its_close_notify_is_not_acknowledged() {
 
 #[test]
 fn a_close_is_well_though_a_peer_that_has_all_has_closed_before() {
-    /// A client whose peer answered and closed without a word, so that it is reset by what comes.
+    /// Makes a client whose peer answered and closed without a close_notify, so that what it sends
+    /// next causes a reset.
     fn answered<T>(version: TlsVersion, connect: impl FnOnce(u16, ClientTls) -> T) -> T {
         let identity = Identity::new(version);
         let client = identity.both().1;
@@ -418,8 +419,8 @@ fn a_close_is_well_though_a_peer_that_has_all_has_closed_before() {
     });
 }
 
-/// The peer is gone, so the last record is answered with a reset. No longer than a close_notify, it
-/// must not be taken for the one that could not be sent any more.
+/// The peer is gone, so the last record is answered with a reset. It is no longer than a
+/// close_notify, but must not be taken for the close_notify that could not be sent.
 #[test]
 fn close_tells_of_a_short_record_that_met_nobody() {
     fn met_nobody(version: TlsVersion) -> BlockingSocket {
@@ -443,7 +444,8 @@ fn close_tells_of_a_short_record_that_met_nobody() {
     });
 }
 
-/// A connected client whose peer takes a little and then nothing; the peer, which must be kept.
+/// Makes a connected client whose peer reads a little and then nothing; returns the peer, too,
+/// which must be kept.
 fn deaf(identity: Identity) -> (BlockingSocket, TcpStream) {
     let client = identity.both().1;
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);

@@ -1,18 +1,18 @@
-//! TLS on the same sockets: what both faces promise beyond the verbs themselves.
+//! TLS on both faces, beyond what holds for all streams.
 
 mod attacks;
-mod bad;
-mod behind;
-mod between;
+mod bad_certificates;
+mod certificates;
 mod closing;
-mod crowd;
-mod later;
-mod made;
+mod end_after_data;
+mod malformed_streams;
 mod peers;
-mod pieces;
 mod records;
+mod relay;
 mod scenarios;
-mod ways;
+mod sockets;
+mod start_tls;
+mod unfinished_handshakes;
 
 use std::{
     future::Future,
@@ -31,10 +31,10 @@ use socket2::Socket;
 
 use crate::pairs::{LIMIT, bounded, pattern};
 
-/// What is promised of TLS is promised of each.
+/// The versions of TLS; what holds for TLS holds for each.
 pub(crate) const VERSIONS: [TlsVersion; 2] = [TlsVersion::V1_2, TlsVersion::V1_3];
 
-/// Runs `test` for each version of TLS, in threads at the same time and in bounded time. A failure
+/// Runs `test` for each version of TLS, in threads at the same time, with a time limit. A failure
 /// names the version.
 pub(crate) fn each_version(test: impl Fn(TlsVersion) + Send + Sync + 'static) {
     let test = Arc::new(test);
@@ -54,7 +54,7 @@ pub(crate) fn each_version(test: impl Fn(TlsVersion) + Send + Sync + 'static) {
     }
 }
 
-/// The same of a coroutine.
+/// As [`each_version`], for a coroutine.
 pub(crate) fn run_each_version<F: Future<Output = ()>>(
     test: impl Fn(TlsVersion) -> F + Send + Sync + 'static,
 ) {
@@ -63,18 +63,18 @@ pub(crate) fn run_each_version<F: Future<Output = ()>>(
     });
 }
 
-/// A certificate of its own making for `localhost`, as server and as client see it.
+/// Makes configurations of a server and a client with a new certificate for `localhost`.
 pub(crate) fn localhost() -> (ServerTls, ClientTls) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     both(&made.cert.pem(), &made.signing_key.serialize_pem())
 }
 
-/// The same for this version of TLS.
+/// As [`localhost`], for one version of TLS.
 pub(crate) fn localhost_by(version: TlsVersion) -> (ServerTls, ClientTls) {
     speaking(version, localhost())
 }
 
-/// These configurations, for this version of TLS.
+/// Restricts both configurations to one version of TLS.
 fn speaking(
     version: TlsVersion,
     (server, client): (ServerTls, ClientTls),
@@ -82,13 +82,13 @@ fn speaking(
     (server.versions(&[version]).unwrap(), client.versions(&[version]).unwrap())
 }
 
-/// A server with this certificate, and a client that has it pinned.
+/// Makes a server with this certificate, and a client that has it pinned.
 fn both(chain: &str, key: &str) -> (ServerTls, ClientTls) {
     let server = Tls::server_from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
     (server, Tls::client().unwrap().ca_from_pem(chain.as_bytes()).unwrap())
 }
 
-/// Two connected regular sockets, after their handshake by this version of TLS.
+/// Does the handshake on two connected regular sockets, with this version of TLS.
 pub(crate) fn secured_by(
     version: TlsVersion,
     near: Socket,
@@ -105,7 +105,8 @@ pub(crate) fn secured_by(
     (near, serving.join().unwrap().unwrap())
 }
 
-/// A regular socket that stands for a TLS socket: two threads carry over what is said, and its end.
+/// Makes a regular socket that stands for a TLS socket: two threads relay the plaintext, and its
+/// end.
 pub(crate) fn relayed(tls: BlockingSocket) -> Socket {
     let (plain, given) = UnixStream::pair().unwrap();
     let (mut from_peer, mut to_peer) = (tls.clone(), tls);
@@ -128,7 +129,7 @@ fn listening_blocking(tls: &ServerTls) -> (BlockingSocket, u16) {
     (listener, port)
 }
 
-/// Sends each message back, until the peer says that it has nothing more.
+/// Sends each message back, until the peer's close_notify.
 async fn echo(socket: &AsyncSocket) -> io::Result<()> {
     while let Some(message) = socket.recv_msg().await? {
         socket.send_msg(&message).await?;
@@ -144,7 +145,7 @@ fn echo_blocking(socket: &BlockingSocket) -> io::Result<()> {
     socket.close()
 }
 
-/// Has a message sent back, and closes.
+/// Sends a message, checks that it comes back, and closes.
 async fn ask(socket: &AsyncSocket) {
     socket.send_msg(b"there and back").await.unwrap();
     assert_eq!(socket.recv_msg().await.unwrap().unwrap(), "there and back");

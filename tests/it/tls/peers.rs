@@ -1,4 +1,4 @@
-//! TLS with others: openssl, Python, curl, pycos, in both directions.
+//! TLS with openssl, Python, curl and pycos, in both directions.
 
 use std::{
     env,
@@ -9,16 +9,15 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket, ClientTls, ServerTls, TlsVersion};
 
 use super::{
-    each_version, listening, listening_blocking,
-    made::{Authority, Directory},
-    run_each_version, speaking,
+    certificates::{Authority, Directory},
+    each_version, listening, listening_blocking, run_each_version, speaking,
 };
 use crate::{
     pairs::LIMIT,
     programs::{Program, or_skip, output, tool},
 };
 
-/// The option of openssl.
+/// Returns openssl's option for a version.
 fn flag(version: TlsVersion) -> &'static str {
     match version {
         TlsVersion::V1_2 => "-tls1_2",
@@ -26,7 +25,7 @@ fn flag(version: TlsVersion) -> &'static str {
     }
 }
 
-/// An authority, and files with it and with the certificates of both ends.
+/// An authority, with files of its certificate and those of both ends.
 struct Files {
     _directory: Directory,
     server: ServerTls,
@@ -55,7 +54,7 @@ impl Files {
     }
 }
 
-/// A server of one connection: it judges it after the first line, and sends the line back.
+/// Serves one connection: checks it after the first line, and sends the line back.
 fn answer_once(
     tls: &ServerTls,
     judge: impl FnOnce(&BlockingSocket) + Send + 'static,
@@ -221,7 +220,7 @@ fn curl_gets_a_page_over_tls() {
     });
 }
 
-/// The Python that has pycos.
+/// Makes a command of the Python that has pycos.
 fn pycos(script: &str, arguments: &[&str]) -> Option<Command> {
     let python = or_skip("ASYNCORO_PYCOS_PYTHON", env::var("ASYNCORO_PYCOS_PYTHON").ok())?;
     let mut command = Command::new(python);

@@ -1,5 +1,5 @@
-//! A peer that speaks TLS record by record: rustls shakes hands, and with the keys that were agreed
-//! on a test seals what no library would send.
+//! A peer that sends single TLS records: rustls does the handshake, and with its keys a test seals
+//! records that no library would send.
 
 use std::{
     cell::RefCell,
@@ -30,12 +30,12 @@ use rustls::{
 
 use super::{
     both,
-    made::{Made, params},
+    certificates::{Made, params},
     speaking,
 };
 use crate::pairs::LIMIT;
 
-/// A certificate for `localhost`, for peers as for sockets, which speak one version of TLS.
+/// A certificate for `localhost`, for peers and sockets of one version of TLS.
 pub(super) struct Identity {
     version: TlsVersion,
     made: Made,
@@ -46,7 +46,7 @@ impl Identity {
         Identity { version, made: Made::self_signed(&params("localhost")) }
     }
 
-    /// The configurations of sockets.
+    /// Makes the configurations of a server and a client.
     pub(super) fn both(&self) -> (ServerTls, ClientTls) {
         speaking(self.version, both(&self.made.chain, &self.made.key))
     }
@@ -62,18 +62,18 @@ impl Identity {
         CertificateDer::from_pem_slice(self.made.chain.as_bytes()).unwrap()
     }
 
-    /// A client whose handshake is done. What the server sends from then on it leaves unread.
+    /// Connects a client and does its handshake. It leaves unread what the server sends after that.
     pub(super) fn connect(&self, port: u16) -> Peer {
         self.shake_as_client(TcpStream::connect(("127.0.0.1", port)).unwrap())
     }
 
-    /// The same on a connection that stands.
+    /// Does a client's handshake on an open connection.
     pub(super) fn shake_as_client(&self, stream: TcpStream) -> Peer {
         let (session, log) = self.client();
         Peer::shake(stream, session.into(), &log)
     }
 
-    /// A client's session, of which nothing has been sent.
+    /// Makes a client's session that has sent nothing yet.
     pub(super) fn client_session(&self) -> ClientConnection {
         self.client().0
     }
@@ -90,7 +90,7 @@ impl Identity {
         (ClientConnection::new(Arc::new(config), name).unwrap(), log)
     }
 
-    /// A server that sends no ticket, when it has shaken hands with the next client.
+    /// Accepts the next client and does its handshake, without tickets.
     pub(super) fn accept(&self, listener: &TcpListener) -> Peer {
         let key = PrivateKeyDer::from_pem_slice(self.made.key.as_bytes()).unwrap();
         let log = Arc::new(Log::new("SERVER_TRAFFIC_SECRET_0"));
@@ -105,7 +105,7 @@ impl Identity {
     }
 }
 
-/// One whose keys are 32 bytes long, as [`AeadKey`] is made of them.
+/// Makes a provider whose keys have 32 bytes, as [`AeadKey`] requires.
 fn provider() -> Arc<CryptoProvider> {
     static TLS12: LazyLock<Tls12CipherSuite> = LazyLock::new(|| {
         let SupportedCipherSuite::Tls12(suite) = TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 else {
@@ -127,11 +127,12 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() })
 }
 
-/// Makes each encrypter twice, since TLS 1.2 logs no secret that leads to its keys alone.
+/// Makes each encrypter twice, since the secrets that TLS 1.2 logs do not suffice to derive its
+/// keys.
 struct Twice(&'static dyn Tls12AeadAlgorithm);
 
 thread_local! {
-    /// The second one, of the handshake that this thread has done last.
+    /// The second encrypter of this thread's last handshake.
     static SECOND: RefCell<Option<Box<dyn MessageEncrypter>>> = const { RefCell::new(None) };
 }
 
@@ -167,7 +168,7 @@ fn suite() -> &'static Tls13CipherSuite {
     }
 }
 
-/// Keeps one secret of a handshake of TLS 1.3.
+/// A key log that keeps one secret of a handshake of TLS 1.3.
 #[derive(Debug)]
 struct Log {
     label: &'static str,
@@ -188,7 +189,8 @@ impl KeyLog for Log {
     }
 }
 
-/// A connection after its handshake: what is sent is up to the test, what comes is rustls's.
+/// A connection after its handshake: the test makes the records to send, rustls reads those that
+/// come.
 pub(super) struct Peer {
     pub(super) stream: TcpStream,
     pub(super) sealer: Sealer,
@@ -215,7 +217,7 @@ impl Peer {
         self.stream.write_all(&records.concat()).unwrap();
     }
 
-    /// What the other end sends, up to whatever ends it.
+    /// Reads what the other end sends, up to its end or failure.
     pub(super) fn read_what_comes(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         while self.session.read_tls(&mut self.stream).is_ok_and(|got| got > 0) {
@@ -226,7 +228,7 @@ impl Peer {
         all
     }
 
-    /// What the other end sends, so much of it.
+    /// Reads `count` bytes of plaintext.
     pub(super) fn read_exact(&mut self, count: usize) -> Vec<u8> {
         let mut got = vec![0; count];
         loop {
@@ -239,7 +241,7 @@ impl Peer {
         }
     }
 
-    /// What the other end sends, up to its close_notify.
+    /// Reads what the other end sends, up to its close_notify.
     pub(super) fn read_to_end(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         loop {
@@ -253,9 +255,9 @@ impl Peer {
     }
 }
 
-/// Makes records, one after the other.
+/// Seals records, one after the other.
 pub(super) struct Sealer {
-    /// What TLS 1.3 makes new keys of.
+    /// The secret from which TLS 1.3 derives the next keys.
     secret: Vec<u8>,
     encrypter: Box<dyn MessageEncrypter>,
     count: u64,
@@ -286,7 +288,7 @@ impl Sealer {
         self.record(ContentType::Alert, &[1, 0])
     }
 
-    /// New keys from the next record on; the peer keeps its own. TLS 1.2 has no such thing.
+    /// Makes a KeyUpdate, which changes the keys of this direction. TLS 1.2 has none.
     pub(super) fn key_update(&mut self) -> Vec<u8> {
         assert!(!self.secret.is_empty(), "TLS 1.3");
         let record = self.record(ContentType::Handshake, &[24, 0, 0, 1, 0]);
@@ -296,8 +298,8 @@ impl Sealer {
         record
     }
 
-    /// What a server may send at any time, without content: session tickets, or in TLS 1.2 a
-    /// request to shake hands again, which is refused, and an empty record.
+    /// Makes records without content that a server may send at any time: NewSessionTicket, or in
+    /// TLS 1.2 a HelloRequest, which is refused, and an empty record.
     pub(super) fn late(&mut self) -> [Vec<u8>; 2] {
         if self.secret.is_empty() {
             [self.hello_request(), self.data(b"")]
@@ -306,31 +308,31 @@ impl Sealer {
         }
     }
 
-    /// An alert that ends nothing: in TLS 1.2 a warning.
+    /// Makes an alert that does not end the connection: in TLS 1.2 a warning.
     pub(super) fn warning(&mut self) -> Vec<u8> {
         const NO_RENEGOTIATION: u8 = 100;
         self.record(ContentType::Alert, &[1, NO_RENEGOTIATION])
     }
 
-    /// Asks a client for another handshake of TLS 1.2.
+    /// Makes a HelloRequest of TLS 1.2.
     pub(super) fn hello_request(&mut self) -> Vec<u8> {
         self.record(ContentType::Handshake, &HELLO_REQUEST)
     }
 
-    /// The first of [`Sealer::late`] in two records.
+    /// Makes the first of [`Sealer::late`] in two records.
     pub(super) fn halves(&mut self) -> [Vec<u8>; 2] {
         let message = if self.secret.is_empty() { HELLO_REQUEST.to_vec() } else { ticket() };
         let (first, rest) = message.split_at(message.len() / 2);
         [first, rest].map(|half| self.record(ContentType::Handshake, half))
     }
 
-    /// A session ticket of TLS 1.3.
+    /// Makes a NewSessionTicket of TLS 1.3.
     pub(super) fn ticket(&mut self) -> Vec<u8> {
         self.record(ContentType::Handshake, &ticket())
     }
 }
 
-/// RFC 5246, 7.4.1.1.
+/// HelloRequest of RFC 5246, 7.4.1.1.
 const HELLO_REQUEST: [u8; 4] = [0; 4];
 
 /// NewSessionTicket of RFC 8446, 4.6.1.
@@ -343,14 +345,14 @@ fn ticket() -> Vec<u8> {
     message
 }
 
-/// A record that nobody can decrypt.
+/// Makes a record that cannot be decrypted.
 pub(super) fn broken() -> Vec<u8> {
     let mut record = vec![7; 37];
     record[..5].copy_from_slice(&[23, 3, 3, 0, 32]);
     record
 }
 
-/// HKDF-Expand-Label of RFC 8446, 7.1, with an empty context.
+/// Does HKDF-Expand-Label of RFC 8446, 7.1, with an empty context.
 fn expand(secret: &[u8], label: &[u8], to: &mut [u8]) {
     let expander = suite().hkdf_provider.expander_for_okm(&OkmBlock::new(secret));
     let length = (to.len() as u16).to_be_bytes();

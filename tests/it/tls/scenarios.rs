@@ -1,4 +1,4 @@
-//! The verbs of a socket that speaks TLS: they do what they do without.
+//! The verbs of a TLS socket behave as without TLS.
 
 use std::{io::ErrorKind, net::Shutdown, thread, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::pairs::{BIG, LIMIT, pattern};
 
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Two ends of a connection with TLS, the accepted one first.
+/// Makes a TLS connection; returns the accepted end first.
 async fn pair(version: TlsVersion) -> (AsyncSocket, AsyncSocket) {
     let (server, client) = localhost_by(version);
     let (listener, port) = listening(&server).await;
@@ -34,7 +34,7 @@ fn pair_blocking(version: TlsVersion) -> (BlockingSocket, BlockingSocket) {
     (accepted, connected)
 }
 
-/// S29: 20 MB to a reader that begins later.
+/// S29: sends 20 MB to a reader that begins later.
 #[test]
 fn twenty_megabytes_to_a_late_reader_arrive() {
     run_each_version(async |version| {
@@ -51,7 +51,7 @@ fn twenty_megabytes_to_a_late_reader_arrive() {
     });
 }
 
-/// S31, and the same for the other ways to end.
+/// S31, and the other ways to end.
 #[test]
 fn close_drop_and_shutdown_say_goodbye() {
     run_each_version(async |version| {

@@ -1,11 +1,11 @@
-//! What is said to the web server: one request, a second on the same connection, several at once.
+//! Talks to the web server: one request, a second on the same connection, several at once.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
 };
 
-use super::talk::{connect, same, told};
+use super::talk::{connect, failed, same};
 use crate::Outcome;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -16,24 +16,24 @@ pub(crate) fn talk(address: SocketAddr) -> Outcome<Vec<TcpStream>> {
     let idle = connect(address)?;
     let mut reader = BufReader::new(connect(address)?);
     for what in ["the first answer", "the answer on a kept connection"] {
-        reader.get_mut().write_all(REQUEST.as_bytes()).map_err(told("cannot send"))?;
+        reader.get_mut().write_all(REQUEST.as_bytes()).map_err(failed("cannot send"))?;
         pong(what, &mut reader)?;
     }
     reader
         .get_mut()
         .write_all(REQUEST.repeat(PIPELINED).as_bytes())
-        .map_err(told("cannot send"))?;
+        .map_err(failed("cannot send"))?;
     for _ in 0..PIPELINED {
         pong("an answer to pipelined requests", &mut reader)?;
     }
     let (start, end) = REQUEST.split_at(REQUEST.len() / 2);
     for part in [start, end] {
-        reader.get_mut().write_all(part.as_bytes()).map_err(told("cannot send"))?;
+        reader.get_mut().write_all(part.as_bytes()).map_err(failed("cannot send"))?;
     }
     pong("the answer to a request in two parts", &mut reader)?;
-    reader.get_mut().write_all(LAST_REQUEST.as_bytes()).map_err(told("cannot send"))?;
+    reader.get_mut().write_all(LAST_REQUEST.as_bytes()).map_err(failed("cannot send"))?;
     pong("the answer to the last request", &mut reader)?;
-    let rest = reader.read(&mut [0; 16]).map_err(told("no end after Connection: close"))?;
+    let rest = reader.read(&mut [0; 16]).map_err(failed("no end after Connection: close"))?;
     same("the bytes after the last answer", &rest, &0)?;
     Ok(vec![idle])
 }
@@ -46,7 +46,7 @@ fn pong(what: &str, reader: &mut impl BufRead) -> Outcome {
     Err(format!("{what} is {status:?} with the body {body:?}"))
 }
 
-/// Status line and body of one answer, whose length must be announced.
+/// Reads the status line and body of one answer, which must announce its length.
 fn answer(reader: &mut impl BufRead) -> Outcome<(String, String)> {
     let status = line(reader)?;
     let mut length = None;
@@ -62,14 +62,14 @@ fn answer(reader: &mut impl BufRead) -> Outcome<(String, String)> {
     }
     let length = length.ok_or_else(|| format!("no content-length after {status:?}"))?;
     let mut body = String::new();
-    let got = reader.take(length).read_to_string(&mut body).map_err(told("no body"))?;
+    let got = reader.take(length).read_to_string(&mut body).map_err(failed("no body"))?;
     same("the length of the body", &(got as u64), &length)?;
     Ok((status, body))
 }
 
 fn line(reader: &mut impl BufRead) -> Outcome<String> {
     let mut line = String::new();
-    let got = reader.read_line(&mut line).map_err(told("no line"))?;
+    let got = reader.read_line(&mut line).map_err(failed("no line"))?;
     if got == 0 {
         return Err("the connection ended".to_owned());
     }

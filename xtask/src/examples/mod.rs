@@ -1,8 +1,9 @@
-//! Each example as its reader would use it: started, talked to, interrupted; the code must be 0.
+//! Runs each example as its reader would: starts it, talks to it, interrupts it; its exit code must
+//! be 0.
 //!
 //! [`EXAMPLES`] lists them all. A server is run twice, once ended by Ctrl-C (SIGINT) and once by
-//! SIGTERM, both while clients are still connected. What is said to an example is in `talk.rs` and
-//! `http.rs`; the running program itself is in `process.rs`.
+//! SIGTERM, both while clients are still connected. The clients are in `talk.rs` and `http.rs`, the
+//! running program in `process.rs`.
 
 mod http;
 mod process;
@@ -20,10 +21,10 @@ use process::Running;
 
 use crate::{Outcome, artifacts, command::Job, root};
 
-/// Longest wait for one answer, one line or one end of a program.
+/// How long to wait for an answer, a line, or the end of a program.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Longest run of an example that ends by itself.
+/// How long an example that ends by itself may run.
 const WHOLE_RUN: Duration = Duration::from_secs(120);
 
 struct Example {
@@ -32,10 +33,10 @@ struct Example {
 }
 
 enum Kind {
-    /// Listens at the address in its argument, says `listening on IP:PORT` first, and ends when
-    /// interrupted. The function talks to it and gives back the connections it left open.
+    /// Listens at the address in its argument, prints `listening on IP:PORT` first, and ends when
+    /// interrupted. The function talks to it and returns the connections that it leaves open.
     Server(fn(SocketAddr) -> Outcome<Vec<TcpStream>>),
-    /// Anything else; the function starts it and sees it end.
+    /// Anything else; the function starts it and waits for its end.
     Program(fn(&Programs) -> Outcome),
 }
 
@@ -85,7 +86,7 @@ fn check(example: &Example, programs: &Programs) -> Outcome {
     }
 }
 
-/// The names of the files in `examples/`.
+/// Returns the names of the files in `examples/`.
 fn files() -> Outcome<BTreeSet<String>> {
     let folder = root().join("examples");
     let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -94,7 +95,7 @@ fn files() -> Outcome<BTreeSet<String>> {
     Ok(sources.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect())
 }
 
-/// No example without a check, no check without an example.
+/// Fails if an example has no check, or a check no example.
 fn compare(files: &BTreeSet<String>) -> Outcome {
     let listed: BTreeSet<String> = EXAMPLES.iter().map(|example| example.name.to_owned()).collect();
     if let Some(name) = files.difference(&listed).next() {
@@ -144,12 +145,12 @@ fn convert(programs: &Programs) -> Outcome {
     programs.start("convert", &[])?.end(WHOLE_RUN)
 }
 
-/// Both directions through a chat server, then both ways to end: end of input and Ctrl-C.
+/// Checks both directions through a chat server, then both ways to end: end of input and Ctrl-C.
 fn chat_client(programs: &Programs) -> Outcome {
     let (_server, address) = programs.server("chat_server")?;
     let mut other = talk::Peer::connect(address)?;
     let mut client = programs.start("chat_client", &[&address.to_string()])?;
-    // Several times, since only a client that has joined is heard and told.
+    // Several times, since a client takes part only after it has joined.
     other.until_heard("from the terminal", || client.type_line("from the terminal"))?;
     other.send(b"to the terminal")?;
     client.line_with("to the terminal")?;
@@ -162,16 +163,16 @@ fn chat_client(programs: &Programs) -> Outcome {
     client.end(PATIENCE)
 }
 
-/// Against a server that answers.
+/// Runs it against a server that answers.
 fn retry(programs: &Programs) -> Outcome {
     let (_server, address) = programs.server("msg_server")?;
     programs.start("retry", &[&address.to_string()])?.end(WHOLE_RUN)
 }
 
-/// The client talks to the server, with the certificate that the server has made.
+/// Runs the client against the server, with the certificate that the server made.
 fn tls_messages(programs: &Programs) -> Outcome {
     let (mut server, address) = programs.server("tls_msg_server")?;
-    let certificate = told(&mut server, "certificate in ")?;
+    let certificate = line_after(&mut server, "certificate in ")?;
     let address = format!("localhost:{}", address.port());
     programs.start("tls_msg_client", &[&address, &certificate])?.end(PATIENCE)?;
     server.signal("TERM")?;
@@ -182,23 +183,23 @@ fn starttls(programs: &Programs) -> Outcome {
     programs.start("starttls", &[])?.end(WHOLE_RUN)
 }
 
-/// Against the web server, which takes the certificate of another example.
+/// Runs it against the web server, with the certificate of another example.
 fn https_get(programs: &Programs) -> Outcome {
     let (mut server, _) = programs.server("tls_msg_server")?;
-    let certificate = told(&mut server, "certificate in ")?;
-    let key = told(&mut server, "key in ")?;
+    let certificate = line_after(&mut server, "certificate in ")?;
+    let key = line_after(&mut server, "key in ")?;
     let mut web = programs.start("webserver", &["127.0.0.1:0", &certificate, &key])?;
     let port = web.listening()?.port().to_string();
     let mut get = programs.start("https_get", &["localhost", &port, "/", &certificate])?;
     get.line_with("Pong!")?;
     get.end(PATIENCE)?;
-    // Its files go with it.
+    // It removes its files at its end.
     server.signal("TERM")?;
     server.end(PATIENCE)
 }
 
-/// What a server tells behind some words, in a line of its own.
-fn told(server: &mut Running, words: &str) -> Outcome<String> {
+/// Waits for a line with `words`, and returns the rest of it.
+fn line_after(server: &mut Running, words: &str) -> Outcome<String> {
     let line = server.line_with(words)?;
     let path = line.split_once(words).map(|(_, path)| path.trim().to_owned());
     path.ok_or_else(|| format!("no path in {line:?}"))

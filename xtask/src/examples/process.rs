@@ -1,6 +1,6 @@
-//! One running example: its lines, its input, signals to it, its end.
+//! A running example: its output, its input, signals to it, its end.
 //!
-//! It never outlives its value here: a program that is still running when dropped is ended.
+//! A program that still runs when its value is dropped is ended.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -19,10 +19,10 @@ pub(crate) struct Running {
     name: String,
     child: Child,
     input: Option<ChildStdin>,
-    /// Lines of standard output, in order, without their ends.
+    /// Lines of standard output, without their line ends.
     lines: Receiver<String>,
     seen: Vec<String>,
-    /// Standard error in pieces; read only to explain a failure.
+    /// Lines of standard error; read only to explain a failure.
     errors: Receiver<String>,
 }
 
@@ -42,7 +42,7 @@ impl Running {
         })
     }
 
-    /// The address in `listening on IP:PORT`, which must be the first line.
+    /// Returns the address in `listening on IP:PORT`, which must be the first line.
     pub(crate) fn listening(&mut self) -> Outcome<SocketAddr> {
         let line = self.line(Instant::now() + PATIENCE)?;
         let address = line.strip_prefix("listening on ").and_then(|text| text.trim().parse().ok());
@@ -63,7 +63,7 @@ impl Running {
         }
     }
 
-    /// The last line, once the program has ended.
+    /// Returns the last line, once the program has ended.
     pub(crate) fn last_line(&mut self) -> Option<&str> {
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             self.seen.push(line);
@@ -100,9 +100,9 @@ impl Running {
         }
     }
 
-    /// `sentence` with what the program wrote so far.
+    /// Appends what the program wrote so far to `sentence`.
     pub(crate) fn explain(&self, sentence: &str) -> String {
-        // The rest may still be on its way: a short wait per line, only ever spent on a failure.
+        // The rest may still be on its way: wait briefly for each line.
         let rest = |from: &Receiver<String>| -> String {
             let next = || from.recv_timeout(Duration::from_millis(200)).ok();
             std::iter::from_fn(next).take(1000).map(|line| format!("  {line}\n")).collect()
@@ -127,13 +127,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Does nothing to a program that has been waited for.
+        // This does nothing to a program that was waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Lines as they come, from a thread that ends with the stream.
+/// Returns lines as they come, from a thread that ends with the stream.
 fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

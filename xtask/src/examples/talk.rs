@@ -1,7 +1,7 @@
-//! What is said to the servers among the examples, over blocking sockets with timeouts.
+//! Talks to the servers among the examples, over blocking sockets with timeouts.
 //!
-//! A message is 4 bytes of length, big-endian, then the payload. It is written out here a second
-//! time on purpose: a check that used the library's own code would agree with any mistake in it.
+//! A message is 4 bytes of length, big-endian, then the payload. The library's own code for that is
+//! not used here, since a check that used it would not notice its mistakes.
 
 use std::{
     io::{self, Read, Write},
@@ -12,26 +12,27 @@ use std::{
 use super::PATIENCE;
 use crate::Outcome;
 
-/// Bytes come back as they went, on two connections at a time, up to the end of stream.
+/// Checks that bytes come back unchanged, on two connections at a time, up to the end of stream.
 pub(crate) fn echo(address: SocketAddr) -> Outcome<Vec<TcpStream>> {
     let idle = connect(address)?;
     let mut stream = connect(address)?;
     for payload in [&b"hello"[..], &vec![7; 300_000]] {
-        let mut writer = stream.try_clone().map_err(told("cannot clone"))?;
+        let mut writer = stream.try_clone().map_err(failed("cannot clone"))?;
         let sent = payload.to_vec();
         let sender = std::thread::spawn(move || writer.write_all(&sent));
         let mut echoed = vec![0; payload.len()];
-        stream.read_exact(&mut echoed).map_err(told("no echo"))?;
-        sender.join().expect("the sender does not panic").map_err(told("cannot send"))?;
+        stream.read_exact(&mut echoed).map_err(failed("no echo"))?;
+        sender.join().expect("the sender does not panic").map_err(failed("cannot send"))?;
         same("the echo", &echoed[..], payload)?;
     }
-    stream.shutdown(Shutdown::Write).map_err(told("cannot shut down"))?;
-    let rest = stream.read(&mut [0; 16]).map_err(told("no end of stream"))?;
+    stream.shutdown(Shutdown::Write).map_err(failed("cannot shut down"))?;
+    let rest = stream.read(&mut [0; 16]).map_err(failed("no end of stream"))?;
     same("the bytes before the end of stream", &rest, &0)?;
     Ok(vec![idle])
 }
 
-/// Messages come back as they went: an empty one, a long one, several in one write, one in pieces.
+/// Checks that messages come back unchanged: an empty one, a long one, several in one write, one in
+/// pieces.
 pub(crate) fn messages(address: SocketAddr) -> Outcome<Vec<TcpStream>> {
     let idle = connect(address)?;
     let mut peer = Peer::connect(address)?;
@@ -50,13 +51,13 @@ pub(crate) fn messages(address: SocketAddr) -> Outcome<Vec<TcpStream>> {
     Ok(vec![idle, peer.0])
 }
 
-/// What one client says reaches the others.
+/// Checks that the messages of one client reach the others.
 pub(crate) fn chat(address: SocketAddr) -> Outcome<Vec<TcpStream>> {
     let mut peers = [(); 3].map(|()| Peer::connect(address));
     let [Ok(speaker), Ok(first), Ok(second)] = &mut peers else {
         return Err("cannot connect three clients".to_owned());
     };
-    // Said several times, since who has not joined yet hears nothing.
+    // Several times, since a client that has not joined yet receives nothing.
     first.until_heard("good morning", || speaker.send(b"good morning"))?;
     second.until_heard("good morning", || speaker.send(b"good morning"))?;
     first.send(b"good evening")?;
@@ -64,21 +65,21 @@ pub(crate) fn chat(address: SocketAddr) -> Outcome<Vec<TcpStream>> {
     Ok(peers.into_iter().flatten().map(|peer| peer.0).collect())
 }
 
-/// Datagrams come back as they went, one for one.
+/// Checks that datagrams come back unchanged, one for one.
 pub(crate) fn datagrams(address: SocketAddr) -> Outcome<Vec<TcpStream>> {
-    let socket = UdpSocket::bind("127.0.0.1:0").map_err(told("cannot bind"))?;
-    socket.set_read_timeout(Some(PATIENCE)).map_err(told("cannot set a timeout"))?;
+    let socket = UdpSocket::bind("127.0.0.1:0").map_err(failed("cannot bind"))?;
+    socket.set_read_timeout(Some(PATIENCE)).map_err(failed("cannot set a timeout"))?;
     for payload in [&b"hello"[..], b"", &[3; 1400]] {
-        socket.send_to(payload, address).map_err(told("cannot send"))?;
+        socket.send_to(payload, address).map_err(failed("cannot send"))?;
         let mut buffer = [0; 2000];
-        let (length, from) = socket.recv_from(&mut buffer).map_err(told("no echo"))?;
+        let (length, from) = socket.recv_from(&mut buffer).map_err(failed("no echo"))?;
         same("the echo of a datagram", &buffer[..length], payload)?;
         same("the sender of the echo", &from, &address)?;
     }
     Ok(Vec::new())
 }
 
-/// A connection that speaks in messages.
+/// A connection that carries messages.
 pub(crate) struct Peer(TcpStream);
 
 impl Peer {
@@ -91,18 +92,18 @@ impl Peer {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Outcome {
-        self.0.write_all(bytes).map_err(told("cannot send"))
+        self.0.write_all(bytes).map_err(failed("cannot send"))
     }
 
     fn receive(&mut self) -> Outcome<Vec<u8>> {
         let mut header = [0; 4];
-        self.0.read_exact(&mut header).map_err(told("no header of a message"))?;
+        self.0.read_exact(&mut header).map_err(failed("no header of a message"))?;
         let length = u32::from_be_bytes(header);
         if length > 1 << 20 {
             return Err(format!("a header announces {length} bytes"));
         }
         let mut payload = vec![0; length as usize];
-        self.0.read_exact(&mut payload).map_err(told("no payload of a message"))?;
+        self.0.read_exact(&mut payload).map_err(failed("no payload of a message"))?;
         Ok(payload)
     }
 
@@ -111,7 +112,7 @@ impl Peer {
         self.until_heard(text, || Ok(()))
     }
 
-    /// Has `text` said again and again until it is heard here.
+    /// Calls `say` repeatedly until a message that contains `text` comes.
     pub(crate) fn until_heard(&mut self, text: &str, mut say: impl FnMut() -> Outcome) -> Outcome {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
@@ -126,9 +127,9 @@ impl Peer {
     }
 
     fn bytes_within(&self, patience: Duration) -> Outcome<bool> {
-        self.0.set_read_timeout(Some(patience)).map_err(told("cannot set a timeout"))?;
+        self.0.set_read_timeout(Some(patience)).map_err(failed("cannot set a timeout"))?;
         let peeked = self.0.peek(&mut [0]);
-        self.0.set_read_timeout(Some(PATIENCE)).map_err(told("cannot set a timeout"))?;
+        self.0.set_read_timeout(Some(PATIENCE)).map_err(failed("cannot set a timeout"))?;
         match peeked {
             Ok(0) => Err("the server closed the connection".to_owned()),
             Ok(_) => Ok(true),
@@ -139,9 +140,10 @@ impl Peer {
 }
 
 pub(super) fn connect(address: SocketAddr) -> Outcome<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(told("cannot connect"))?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(told("cannot set a timeout"))?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(told("cannot set a timeout"))?;
+    let stream =
+        TcpStream::connect_timeout(&address, PATIENCE).map_err(failed("cannot connect"))?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(failed("cannot set a timeout"))?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(failed("cannot set a timeout"))?;
     Ok(stream)
 }
 
@@ -157,8 +159,8 @@ pub(super) fn same<T: PartialEq + std::fmt::Debug + ?Sized>(
     Err(format!("{what} is {} and not {}", short(got), short(wanted)))
 }
 
-/// Turns an error into a sentence that says what could not be done.
-pub(super) fn told(what: &'static str) -> impl Fn(io::Error) -> String {
+/// Prefixes an error with what could not be done.
+pub(super) fn failed(what: &'static str) -> impl Fn(io::Error) -> String {
     move |error| format!("{what}: {error}")
 }
 
@@ -173,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// Serves each connection in a thread of its own, the way the examples do it without threads.
+    /// Serves each connection in a thread of its own.
     fn serve(each: fn(TcpStream) -> io::Result<()>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -5,11 +5,11 @@ use super::{Complaint, File, source};
 /// Where a file opens with a module doc.
 const DOCUMENTED: &[&str] = &["src/", "tests/", "examples/", "bench/", "python/", "xtask/"];
 
-/// Lines of a file of the library, or of the Python door, above which one looks for the second
-/// story in it.
+/// Files of the library or of the bindings with more lines than this are reported, as they may have
+/// two subjects.
 const LONG: usize = 500;
 
-/// Files that are longer for a reason.
+/// Files that are longer for a reason, with the reason.
 const LONG_FOR_A_REASON: &[(&str, &str)] = &[];
 
 pub(super) fn module_docs(files: &[File]) -> Vec<Complaint> {
@@ -37,7 +37,7 @@ pub(super) fn forbidden_macros(files: &[File]) -> Vec<Complaint> {
     complaints
 }
 
-/// Advice, not complaints: a long file may still tell one story.
+/// Gives advice, not complaints: a long file may still have one subject.
 pub(super) fn long_files(files: &[File]) -> Vec<String> {
     let is_excused = |file: &&File| LONG_FOR_A_REASON.iter().any(|(path, _)| *path == file.path);
     let is_source = |file: &&File| file.module().is_some() || file.path.starts_with("python/src/");

@@ -1,9 +1,9 @@
-//! Arrows between files point downward or stay in their layer, and no files import each other in a
-//! circle (ARCHITECTURE.md, "Layers").
+//! Checks that files use only their own layer and those below it, and that no files import each
+//! other in a circle (ARCHITECTURE.md, "Layers").
 //!
-//! An arrow is a path of product code to another file: through `crate::`, `super::` or `self::`, or
-//! through the name of a module that stands in the file's own folder. It leads to the deepest file
-//! that the path names; `mod x;` alone is none. Tests may reach anywhere, and `lib.rs` is outside.
+//! An arrow is a path in product code to another file: through `crate::`, `super::` or `self::`, or
+//! through the name of a module in the file's own folder. It leads to the deepest file that the
+//! path names; `mod x;` alone is none. Tests may use any file, and `lib.rs` is in no layer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     ("src/coro/engine", &[&["settings", "run", "io", "timers"], &["parts"], &["watch"], &["turn"]]),
 ];
 
-/// Where the crates begin whose files form no circles.
+/// The folders of crates whose files must form no circles.
 const ROOTS: &[&str] = &["src/", "python/src/"];
 
 /// Files that take the place of another one under a `cfg`.
@@ -103,7 +103,8 @@ fn arrows_within(files: &[File], layers: &[(&str, &[&[&str]])]) -> Vec<Complaint
     complaints
 }
 
-/// The file or folder right under `folder` in which `path` lies; none for the root of a crate.
+/// Returns the file or folder directly in `folder` that contains `path`; `None` for the root of a
+/// crate.
 fn child<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     let inside = path.strip_prefix(folder)?.strip_prefix('/')?;
     let child = inside.split('/').next()?;
@@ -150,7 +151,7 @@ fn reached_from(file: usize, next: &BTreeMap<usize, BTreeSet<usize>>) -> BTreeSe
     reached
 }
 
-/// The files of the crates, by the names of their modules behind the crate's root.
+/// The files of the crates, by the path of their module within the crate.
 struct Tree<'a> {
     files: &'a [File],
     modules: BTreeMap<(&'static str, Vec<&'a str>), usize>,
@@ -170,7 +171,7 @@ impl<'a> Tree<'a> {
         Tree { files, modules }
     }
 
-    /// All arrows, and complaints about paths that lead nowhere.
+    /// Returns all arrows, and complaints about paths that lead nowhere.
     fn arrows(&self) -> (Vec<Arrow>, Vec<Complaint>) {
         let (mut arrows, mut complaints) = (Vec::new(), Vec::new());
         for (index, file) in self.files.iter().enumerate() {
@@ -198,7 +199,7 @@ impl<'a> Tree<'a> {
         (arrows, complaints)
     }
 
-    /// Where a path in the module leads.
+    /// Resolves a path in the module.
     fn target(&self, root: &'static str, module: &[&'a str], path: &[&'a str]) -> Target {
         let mut names = module.to_vec();
         let mut rest = path;
@@ -241,11 +242,11 @@ enum Target {
     File(usize),
     /// The root of the crate, which only re-exports.
     Root,
-    /// Another crate, or a name of the file's own.
+    /// Another crate, or a name of the file itself.
     Elsewhere,
 }
 
-/// The root of the crate in which a file lies, and the names of its module.
+/// Returns the root of a file's crate, and the path of its module.
 fn key(path: &str) -> Option<(&'static str, Vec<&str>)> {
     let root = ROOTS.iter().find(|root| path.starts_with(**root))?;
     let path = path.strip_prefix(root)?.strip_suffix(".rs")?;
@@ -253,7 +254,7 @@ fn key(path: &str) -> Option<(&'static str, Vec<&str>)> {
     Some((root, if path == "lib" { Vec::new() } else { path.split('/').collect() }))
 }
 
-/// The paths of some code, each with its line; a group is one path for each of its names.
+/// Returns the paths in some code, each with its line; a group is one path for each of its names.
 fn paths(code: &str) -> Vec<(usize, Vec<&str>)> {
     let mut paths = Vec::new();
     let mut end = 0;
@@ -272,7 +273,7 @@ fn paths(code: &str) -> Vec<(usize, Vec<&str>)> {
     paths
 }
 
-/// Reads the path at `at` and what it branches into; where it ends. The name of a macro is no path.
+/// Reads the path at `at` and its branches; returns where it ends. The name of a macro is no path.
 fn read<'a>(
     code: &'a str,
     mut at: usize,
@@ -287,7 +288,7 @@ fn read<'a>(
             at = blanks(at + 1);
             while at < code.len() && !code[at..].starts_with('}') {
                 let end = read(code, at, names, found);
-                // Behind a name: nothing, or `as` and another one.
+                // After a name: nothing, or `as` and another name.
                 at = end + code[end..].find([',', '}']).unwrap_or(code.len() - end);
                 at = blanks(at + usize::from(code[at..].starts_with(',')));
             }
@@ -320,7 +321,7 @@ mod tests {
         ("src/coro", &[&["cell", "key"], &["engine"], &["handle"]]),
     ];
 
-    /// Of these files, with those that they may name.
+    /// Returns the complaints about these files.
     fn about(files: &[(&str, &str)]) -> Vec<String> {
         let others = ["error", "frame", "driver", "driver/epoll", "coro/mod", "coro/cell", "time"]
             .map(|name| format!("src/{name}.rs"));
@@ -366,7 +367,7 @@ mod tests {
         let found = about(&[handle, engine, key, run]);
         let said = "src/coro/engine/run.rs:1: engine (layer 1 of src/coro) reaches up to handle";
         assert!(found.len() == 1 && found[0].starts_with(said), "{found:?}");
-        // What stands in mod.rs is above all that lies beside it.
+        // `mod.rs` is above the files beside it.
         let found = about(&[("src/coro/key.rs", "use super::Ended;")]);
         assert!(found.len() == 1 && found[0].contains("reaches up to mod"), "{found:?}");
     }
@@ -390,7 +391,7 @@ mod tests {
         let found = about_circles(&[a, b, c, ("src/c/d.rs", "use crate::a;")]);
         assert_eq!(found.len(), 1);
         assert!(found[0].ends_with("in a circle: src/a.rs, src/b.rs, src/c/d.rs"), "{found:?}");
-        // A facade that its own part looks into.
+        // A facade that one of its parts imports.
         let parent = ("src/c/mod.rs", "mod d;\npub use d::{self, D as E};");
         assert_eq!(about_circles(&[parent, ("src/c/d.rs", "use super::E;")]).len(), 1);
         let known = ("src/known/d.rs", "use super::E;");

@@ -1,4 +1,4 @@
-//! Habits of this house that no other tool checks, each with a message that says what to do.
+//! The project's rules that no other tool checks, each with a message that says what to do.
 //!
 //! A rule is a function from all files of the repository to complaints, so its tests need no disk:
 //! `code.rs` (module docs, forbidden macros), `architecture.rs` (what ARCHITECTURE.md lists),
@@ -17,21 +17,22 @@ use std::{fmt, fs, io};
 
 use crate::{Outcome, command::Job, root};
 
-/// One file of the repository.
+/// A file of the repository.
 struct File {
-    /// From the root, with `/`.
+    /// Relative to the root, with `/`.
     path: String,
     text: String,
-    /// Rust files only: the text with comments and literals blanked, position for position.
+    /// Rust files only: the text with comments and literals replaced by blanks, so that positions
+    /// stay.
     code: String,
     /// As `code`, with the tests blanked too; empty for `tests.rs` and `*_tests.rs`.
     product: String,
 }
 
-/// What is wrong, and where.
+/// A violation of a rule, with its place.
 struct Complaint {
     path: String,
-    /// Counted from 1; 0 where the whole file is meant.
+    /// Counted from 1; 0 for the whole file.
     line: usize,
     sentence: String,
 }
@@ -70,12 +71,12 @@ pub(crate) fn run() -> Outcome {
     }
 }
 
-/// Whether the code of the library, tests included, holds `words`.
+/// Tells whether the code of the library, tests included, contains `words`.
 pub(crate) fn source_has(words: &str) -> Outcome<bool> {
     Ok(read()?.iter().any(|file| file.path.starts_with("src/") && file.code.contains(words)))
 }
 
-/// The text files of the repository; whatever is not UTF-8 is none.
+/// Reads the text files of the repository; skips files that are not UTF-8.
 fn read() -> Outcome<Vec<File>> {
     let words = "-c safe.directory=* ls-files --cached --others --exclude-standard -z";
     let paths = Job::program("git", words).capture()?;
@@ -83,7 +84,7 @@ fn read() -> Outcome<Vec<File>> {
     for path in paths.split_terminator('\0') {
         match fs::read(root().join(path)) {
             Ok(bytes) => files.extend(String::from_utf8(bytes).map(|text| File::new(path, text))),
-            // Deleted and not yet committed, or a link to a folder.
+            // A deleted file that is not committed yet, or a link to a folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => {}
             Err(error) => return Err(format!("{path}: {error}")),
@@ -109,7 +110,7 @@ impl File {
         self.path.ends_with(".py") || self.path.ends_with(".pyi")
     }
 
-    /// For a file of the library: the names of its module from the root on, none for `lib.rs`.
+    /// For a file of the library, returns the path of its module; empty for `lib.rs`.
     fn module(&self) -> Option<Vec<&str>> {
         let path = self.path.strip_prefix("src/")?.strip_suffix(".rs")?;
         let path = path.strip_suffix("/mod").unwrap_or(path);
@@ -130,7 +131,7 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// The complaints of `rule` about these files, as shown.
+/// Returns the complaints of `rule` about these files, as shown.
 #[cfg(test)]
 fn complaints(rule: Rule, files: &[(&str, &str)]) -> Vec<String> {
     let files: Vec<File> = files.iter().map(|(path, text)| File::new(path, *text)).collect();

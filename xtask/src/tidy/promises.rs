@@ -1,6 +1,6 @@
-//! Each promise in `tests/PROMISES.md` names a test that exists.
+//! Checks that each promise in `tests/PROMISES.md` names a test that exists.
 //!
-//! A row is `| id | promise | ranges over | test |`; the last column holds names in backticks:
+//! A row is `| id | promise | ranges over | test |`; the last column has names in backticks:
 //!
 //! | name | where it must stand |
 //! | --- | --- |
@@ -10,17 +10,17 @@
 //! | `doctest: AsyncSocket::recv` | an item `recv` of the library with an example in its docs |
 //! | `example: tour` | `examples/tour.rs`, which `cargo xtask examples` runs |
 //!
-//! A test counts as existing when its name stands in the code of the file: a macro may make it.
+//! A test exists if its name occurs in the code of the file, since a macro may make it.
 //!
-//! The third column holds words of [`RANGES`]. A word in brackets is a range that no test goes
-//! through; of some others a test of the row has to show a sign.
+//! The third column has words of [`RANGES`]. A word in brackets is a range that no test covers. For
+//! some others, one of the row's tests must contain a text that shows that it covers the range.
 
 use super::{Complaint, File, source};
 
 const TABLE: &str = "tests/PROMISES.md";
 
-/// What a promise may range over, and what in one of its tests shows that it goes through it; any
-/// test will do where there is no sign.
+/// What a promise may range over, and texts of which one must occur in one of its tests; any test
+/// will do where there is none.
 const RANGES: &[(&str, &[&str])] = &[
     ("faces", &["each_face(", "each_face!(", "FACES", "BlockingSocket", "_blocking("]),
     ("kinds", &["each(", "each_at_once(", "each_face(", "each_kind(", "KINDS", "STREAMS"]),
@@ -65,7 +65,7 @@ pub(super) fn rows(files: &[File]) -> Vec<Complaint> {
     complaints
 }
 
-/// A file in `tests/it` that `main.rs` does not name is never compiled.
+/// Finds files in `tests/it` that `main.rs` does not name, which are never compiled.
 pub(super) fn test_files(files: &[File]) -> Vec<Complaint> {
     let Some(main) = files.iter().find(|file| file.path == "tests/it/main.rs") else {
         return Vec::new();
@@ -85,7 +85,7 @@ pub(super) fn test_files(files: &[File]) -> Vec<Complaint> {
     complaints
 }
 
-/// The rows behind the head of the table; `None` for one that has not four columns.
+/// Returns the rows after the head of the table; `None` for one that has not four columns.
 fn table_rows(text: &str) -> impl Iterator<Item = (usize, Option<Row<'_>>)> {
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let rows = lines.filter(|(_, line)| line.starts_with('|') && !is_head(line));
@@ -100,7 +100,7 @@ fn is_head(row: &str) -> bool {
 fn parse(row: &str) -> Option<Row<'_>> {
     let cells = row.strip_prefix('|')?.strip_suffix('|')?;
     let (id, rest) = cells.split_once('|')?;
-    // Only the promise may hold a bar of its own.
+    // Only the promise may contain a bar.
     let (rest, tests) = rest.rsplit_once('|')?;
     let (promise, ranges) = rest.rsplit_once('|')?;
     let [id, promise, ranges, tests] = [id, promise, ranges, tests].map(str::trim);
@@ -131,7 +131,7 @@ fn judge(row: &Row, is_new: bool, files: &[File]) -> Vec<String> {
     sentences
 }
 
-/// What is wrong about a word of the third column, for a row whose tests are `code`.
+/// Returns what is wrong with a word of the third column, for a row whose tests are `code`.
 fn misused(word: &str, code: &str) -> Option<String> {
     let bare = word.strip_prefix('(').and_then(|word| word.strip_suffix(')'));
     let known = |word| RANGES.iter().find(|(range, _)| *range == word);
@@ -146,7 +146,7 @@ fn misused(word: &str, code: &str) -> Option<String> {
     }
 }
 
-/// The code of a test in a file of its own name; up to the next function, which is enough.
+/// Returns the code of a test, up to the next function.
 fn body<'a>(name: &str, files: &'a [File]) -> Option<&'a str> {
     let (modules, test) = name.rsplit_once("::")?;
     let path = modules.replace("::", "/");
@@ -159,7 +159,7 @@ fn body<'a>(name: &str, files: &'a [File]) -> Option<&'a str> {
     Some(&code[..code.find("\n}\n").unwrap_or(code.len())])
 }
 
-/// Whether the test with this name exists; if not, a sentence says where it was looked for.
+/// Checks that the test with this name exists; if not, the error says where it was looked for.
 fn find(name: &str, files: &[File]) -> Result<(), String> {
     let exists = match name.split_once(": ") {
         Some(("loom", path)) => has_loom_model(path, files),
@@ -180,7 +180,7 @@ fn find_test(name: &str, files: &[File]) -> Result<(), String> {
         Some(&"it") => "tests",
         _ => "src",
     };
-    // The longest path that is a file: what follows are modules inside it.
+    // The longest path that is a file; the rest are modules inside it.
     for length in (1..=modules.len()).rev() {
         let path = format!("{folder}/{}", modules[..length].join("/"));
         let candidates =
@@ -205,7 +205,7 @@ fn has_loom_model(path: &str, files: &[File]) -> bool {
     test.starts_with("loom_") && files.iter().filter(is_there).any(|file| has_word(file, test))
 }
 
-/// An item of the library with an example in its documentation, or a module with one.
+/// Tells whether an item or a module of the library has an example in its documentation.
 fn has_doctest(path: &str, files: &[File]) -> bool {
     let names: Vec<&str> = path.split("::").collect();
     let (item, owner) = (names[names.len() - 1], &names[..names.len() - 1]);
@@ -223,7 +223,7 @@ fn has_doctest(path: &str, files: &[File]) -> bool {
     sources().any(is_module) || sources().any(|file| has_owner(file) && documents(file, item))
 }
 
-/// Whether the doc comment right before a definition of `item` holds an example.
+/// Tells whether the doc comment directly before a definition of `item` contains an example.
 fn documents(file: &File, item: &str) -> bool {
     let mut has_example = false;
     for (line, code) in file.text.lines().zip(file.code.lines()) {

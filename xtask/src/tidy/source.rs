@@ -1,10 +1,10 @@
-//! Tells Rust code from comments and literals, and the product from its tests.
+//! Separates Rust code from comments and literals, and the product from its tests.
 //!
-//! No parser: enough of the lexer to blank what is no code. Every function keeps the number of
-//! bytes up to each line end, so that positions and line numbers stay those of the file.
-//! The lexical rules are those of the Rust reference, chapters "Comments" and "Tokens".
+//! It is no parser: it has enough of a lexer to blank what is no code. Every function keeps the
+//! number of bytes up to each line end, so that positions and line numbers stay those of the file.
+//! The lexical rules are in the Rust reference, chapters "Comments" and "Tokens".
 
-/// `text` with comments, strings and characters replaced by blanks.
+/// Replaces comments, strings and characters in `text` by blanks.
 pub(super) fn code(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -45,7 +45,8 @@ pub(super) fn without_tests(code: &str) -> String {
     product + rest
 }
 
-/// The words (identifiers and keywords) of blanked code, each with its line, counted from 1.
+/// Returns the words (identifiers and keywords) of blanked code, each with its line, counted from
+/// 1.
 pub(super) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     code.lines().enumerate().flat_map(|(index, line)| {
         line.split(|character| !is_word(character))
@@ -54,7 +55,7 @@ pub(super) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The line of a position, counted from 1.
+/// Returns the line of a position, counted from 1.
 pub(super) fn line_at(text: &str, position: usize) -> usize {
     text[..position].matches('\n').count() + 1
 }
@@ -68,7 +69,7 @@ fn blank(to: &mut String, text: &str) {
     to.extend(text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
 }
 
-/// The length of the comment or literal at the front of `rest`, if one stands there.
+/// Returns the length of the comment or literal at the front of `rest`, if there is one.
 fn no_code(rest: &str, in_word: bool) -> Option<usize> {
     match rest.as_bytes()[0] {
         b'/' if rest.starts_with("//") => Some(rest.find('\n').unwrap_or(rest.len())),
@@ -80,7 +81,7 @@ fn no_code(rest: &str, in_word: bool) -> Option<usize> {
     }
 }
 
-/// Block comments nest.
+/// Returns the length of a block comment, which may nest.
 fn block_comment(rest: &str) -> usize {
     let mut depth = 0_usize;
     let mut position = 0;
@@ -102,7 +103,8 @@ fn block_comment(rest: &str) -> usize {
     rest.len()
 }
 
-/// A literal between two `quote`s, in which a backslash takes the next character with it.
+/// Returns the length of a literal between two `quote`s, in which a backslash escapes the next
+/// character.
 fn quoted(rest: &str, quote: char) -> usize {
     let mut characters = rest.char_indices().skip(1);
     while let Some((position, character)) = characters.next() {
@@ -115,7 +117,8 @@ fn quoted(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// A character, which a lifetime is not: that has no second quote behind its first letter.
+/// Returns the length of a character literal; `None` for a lifetime, which has no second quote
+/// after its first letter.
 fn character(rest: &str) -> Option<usize> {
     let mut characters = rest.char_indices().skip(1);
     let (_, first) = characters.next()?;
@@ -123,7 +126,8 @@ fn character(rest: &str) -> Option<usize> {
     if first == '\\' { Some(quoted(rest, '\'')) } else { (second == '\'').then_some(position + 1) }
 }
 
-/// `r"..."`, `r#"..."#`, also as bytes (`br`) and C strings (`cr`); not a raw identifier (`r#if`).
+/// Returns the length of a raw string (`r"..."`, `r#"..."#`, also `br` and `cr`); `None` for a raw
+/// identifier (`r#if`).
 fn raw_string(rest: &str) -> Option<usize> {
     let raw = rest.strip_prefix(['b', 'c']).unwrap_or(rest).strip_prefix('r')?;
     let hashes = raw.len() - raw.trim_start_matches('#').len();
@@ -133,7 +137,8 @@ fn raw_string(rest: &str) -> Option<usize> {
     Some(body.find(&end).map_or(rest.len(), |found| before_body + found + end.len()))
 }
 
-/// The length of the item at the front of blanked code: to its `;` or to the end of its block.
+/// Returns the length of the item at the front of blanked code: to its `;` or to the end of its
+/// block.
 fn item_length(item: &str) -> usize {
     let mut depth = 0_usize;
     let mut is_use = false;

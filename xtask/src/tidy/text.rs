@@ -1,16 +1,16 @@
-//! Rules for text of any kind: no line too long, no blanks at its end, nothing in it that only one
-//! machine knows.
+//! Rules for text of any kind: no line is too long or ends with blanks, and no path exists on one
+//! machine only.
 
 use super::{Complaint, File, source};
 
 const COLUMNS: usize = 100;
 
-/// Folders of one machine; in two parts, so that this file passes its own rule.
+/// Folders that exist on one machine only; in two parts, so that this file passes its own rule.
 const MACHINE_FOLDERS: &[&str] =
     &[concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tm", "p/h_")];
 const HOMES: &str = concat!("/ho", "me/");
 
-/// Hosts behind the package registries: a name of a package is enough, its client knows the host.
+/// Hosts of package registries: the name of a package is enough, as the client knows the host.
 const HOSTS: &[&str] = &[
     concat!("index.", "crates.io"),
     concat!("static.", "crates.io"),
@@ -58,7 +58,7 @@ fn each_line(files: &[File], judge: impl Fn(&File, &str) -> Option<String>) -> V
     complaints
 }
 
-/// What follows `folder` where it stands at the start of a path, not in the middle of one.
+/// Returns what follows `folder` where it is at the start of a path, not in the middle of one.
 fn starts_a_path<'a>(line: &'a str, folder: &str) -> Option<&'a str> {
     let goes_on = |c: char| source::is_word(c) || matches!(c, '.' | '-' | '~' | '}' | '>');
     let mut places = line.match_indices(folder);
@@ -66,7 +66,8 @@ fn starts_a_path<'a>(line: &'a str, folder: &str) -> Option<&'a str> {
     Some(&line[position + folder.len()..])
 }
 
-/// The home of somebody: a name and a further step, not a placeholder such as `<name>`.
+/// Tells whether the line has a path in a home folder: a name and a further step, not a placeholder
+/// such as `<name>`.
 fn names_a_home(line: &str) -> bool {
     starts_a_path(line, HOMES).is_some_and(|rest| {
         let name = rest.split('/').next().unwrap_or_default();

@@ -1,5 +1,4 @@
-//! What coroutines cost in Python without any socket: each program measures itself, by turns that
-//! it is told to do.
+//! The cost of coroutines in Python, without sockets: each program measures its own turns.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use crate::report::{Case, Report};
 use crate::rounds::{Contestant, Cost};
 use crate::served::fatal;
 
-/// Name, what was measured, what the programs know it by.
+/// For each case its name, its metric, and its name in the programs.
 pub(super) const CASES: [(&str, &str, &str); 6] = [
     ("switch, 1 coroutine", "time per switch", "switch 1"),
     ("switch, 100 coroutines", "time per switch", "switch 100"),
@@ -20,7 +19,7 @@ pub(super) const CASES: [(&str, &str, &str); 6] = [
     ("throw into one that waits", "time per exception", "throw"),
 ];
 
-/// Names, and programs of `bench/python/costs/`.
+/// The subjects and their programs in `bench/python/costs/`.
 const SUBJECTS: [(&str, &str); 8] = [
     ("pycos", "pycos_tasks.py"),
     ("asyncio", "asyncio_tasks.py"),
@@ -44,7 +43,7 @@ pub(super) fn run(python: &Python, time: Duration, report: &mut Report) -> io::R
     Ok(())
 }
 
-/// Nothing if the subject has no such operation.
+/// Returns `None` if the subject lacks the operation.
 fn contestant(
     python: &Python,
     subject: &str,
@@ -56,7 +55,7 @@ fn contestant(
     if operations == 0 {
         return Ok(None);
     }
-    // What cannot do it shall not end the others' rounds.
+    // A subject that fails must not end the rounds of the others.
     let [_] = child.turn()?;
     Ok(Some(Contestant::new(subject, move || {
         let [took] = child.turn().unwrap_or_else(fatal);

@@ -1,6 +1,6 @@
-//! What a connection costs a server in Python that waits for its next request, having answered one:
-//! the growth of its resident size. A process is measured once: a second thousand of connections
-//! would get memory that the first left.
+//! The memory of a connection to a server in Python that has answered one request and waits for the
+//! next: the growth of the server's resident size. A process is measured once, as a second thousand
+//! of connections would reuse memory of the first.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -28,7 +28,7 @@ pub(super) fn run(python: &Python, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes per connection, those of the first left out: what it has the server load is there for all.
+/// Returns bytes per connection, without the first one, which makes the server load its modules.
 fn measure(python: &Python, program: &str) -> io::Result<f64> {
     let (server, port) = servers::start(python, program, "echo", SMALLEST_BUFFER)?;
     let _first = asked(port)?;
@@ -37,12 +37,12 @@ fn measure(python: &Python, program: &str) -> io::Result<f64> {
     let connections = (0..CONNECTIONS).map(|_| asked(port)).collect::<io::Result<Vec<_>>>()?;
     thread::sleep(SETTLING);
     let bytes = server.resident()?.saturating_sub(before);
-    // As in `servers.rs`, the server is the first to leave.
+    // As in `servers.rs`, the server ends first.
     drop(server);
     Ok(bytes as f64 / connections.len() as f64)
 }
 
-/// A connection that has had an answer.
+/// Makes a connection and gets one answer.
 fn asked(port: u16) -> io::Result<TcpStream> {
     let mut connection = connect(port)?;
     connection.write_all(&REQUEST)?;
@@ -55,8 +55,8 @@ fn asked(port: u16) -> io::Result<TcpStream> {
 }
 
 const CONNECTIONS: usize = 1_000;
-/// Fresh processes for each subject; their figures differ by a few pages.
+/// How many new processes each subject gets; their figures differ by a few pages.
 const ROUNDS: usize = 5;
 const REQUEST: [u8; 64] = [b'?'; 64];
-/// Until a server has gone back to waiting.
+/// How long to wait until a server waits again.
 const SETTLING: Duration = Duration::from_millis(10);

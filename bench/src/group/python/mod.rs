@@ -1,9 +1,9 @@
 //! Python: asyncoro's package and its peers, programs of `bench/python/` in processes of their own.
 //!
-//! `servers.rs` loads servers, `costs.rs` measures what needs no socket, `idle.rs` the memory of
-//! connections. A subject that does not start, or answers wrongly, is left out, and the report says
-//! so. Which Python runs them is told by the variable [`VARIABLE`], which `cargo xtask bench` sets
-//! after it has made a venv; without it the group only says how to make one.
+//! `servers.rs` loads servers, `costs.rs` measures operations without sockets, `idle.rs` the memory
+//! of connections. A subject that does not start, or answers wrongly, is left out, and the report
+//! says so. The variable [`VARIABLE`] names the Python that runs them; `cargo xtask bench` sets it
+//! after it has made a venv. Without it the group only says how to make one.
 
 mod costs;
 mod idle;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::child::Child;
 use crate::report::{Base, Report};
 
-/// How many cases it has.
+/// The number of cases.
 pub(super) fn cases() -> usize {
     servers::CASES.len() + costs::CASES.len() + idle::CASES
 }
@@ -58,7 +58,7 @@ impl Python {
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.executable);
         command.arg(Path::new(PROGRAMS).join(program)).args(arguments);
-        // Nothing is written beside the programs.
+        // Python writes no cache beside the programs.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
@@ -68,8 +68,8 @@ impl Python {
     }
 }
 
-/// Starts the subjects of a case with what makes one of a name and its program; leaves out those
-/// that the report does not want, and those that fail or have no such thing, and says so.
+/// Starts the subjects of a case by a function of name and program. Leaves out those that the
+/// report does not ask for, and those that fail or lack the operation, and says so.
 fn start_all<T>(
     case: &str,
     subjects: &[(&str, &str)],
@@ -93,9 +93,9 @@ fn start_all<T>(
 const GROUP: &str = "python";
 const VARIABLE: &str = "ASYNCORO_BENCH_PYTHON";
 const HOW: &str = "cargo xtask bench makes a venv, or see bench/python/README.md";
-/// Where the programs are.
+/// The folder of the programs.
 const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
-/// Whom all subjects are compared with; of them, those that take part.
+/// The subjects to compare the others with, if they take part.
 const BASES: &[Base] = &[
     Base::Subject("pycos"),
     Base::Subject("uvloop"),

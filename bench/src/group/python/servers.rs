@@ -1,4 +1,4 @@
-//! Servers in Python, loaded from here: the server's time on its core per request.
+//! Servers in Python, loaded by this process: the server's time on its core per request.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::report::{Case, Report};
 use crate::rounds::{Contestant, Cost};
 use crate::served::fatal;
 
-/// What the server does; connections, bytes of a request, requests in flight on each connection.
+/// For each case what the server does, the connections, the bytes of a request, and the requests in
+/// flight on each connection.
 pub(super) const CASES: [(&str, usize, usize, usize); 5] = [
     ("echo", 64, 64, 1),
     ("echo", 1_000, 64, 1),
@@ -22,7 +23,7 @@ pub(super) const CASES: [(&str, usize, usize, usize); 5] = [
     ("messages", 64, 64, 16),
 ];
 
-/// Names, and programs of `bench/python/servers/`.
+/// The subjects and their programs in `bench/python/servers/`.
 pub(super) const SUBJECTS: [(&str, &str); 12] = [
     ("pycos", "pycos_tasks.py"),
     ("asyncio streams", "asyncio_streams.py"),
@@ -47,7 +48,7 @@ pub(super) fn run(python: &Python, time: Duration, report: &mut Report) -> io::R
         let request = if kind == "messages" { message(size) } else { vec![b'?'; size] };
         let contestants = start_all(&name, &SUBJECTS, report, |subject, program| {
             let mut loaded = Loaded::new(python, program, kind, connections, &request, in_flight)?;
-            // What cannot answer shall not end the others' rounds.
+            // A subject that fails must not end the rounds of the others.
             loaded.clients.load(TRIAL)?;
             Ok(Some(Contestant::new(subject, move || loaded.turn())))
         });
@@ -59,7 +60,7 @@ pub(super) fn run(python: &Python, time: Duration, report: &mut Report) -> io::R
     Ok(())
 }
 
-/// Starts a server; gives its port.
+/// Starts a server; returns its port.
 pub(super) fn start(
     python: &Python,
     program: &str,
@@ -72,8 +73,7 @@ pub(super) fn start(
     Ok((server, u16::try_from(port).map_err(io::Error::other)?))
 }
 
-/// A server and its clients. It ends before they do: it does not get to see that they leave, which
-/// makes pycos spin.
+/// A server and its clients. The server ends first, since pycos spins when its clients disconnect.
 struct Loaded {
     server: Child,
     clients: Clients,
@@ -103,5 +103,5 @@ impl Loaded {
 
 /// How long a server is loaded in its turn.
 const WINDOW: Duration = Duration::from_millis(50);
-/// And before the first.
+/// How long a server is loaded before its first turn.
 const TRIAL: Duration = Duration::from_millis(5);

@@ -1,4 +1,5 @@
-//! The ratios of a group: cases from top to bottom, a bar per subject, its spread as a whisker.
+//! Plots the ratios of a group: cases from top to bottom, a bar per subject, its spread as a
+//! whisker.
 
 use super::super::statistics::Ratio;
 use super::super::table::{Row, Table, is_ours};
@@ -7,7 +8,7 @@ use super::canvas::{
 };
 use super::{step, ticks};
 
-/// Draws the tables of a group, compared with the first base of each.
+/// Plots the tables of a group, relative to the first base of each.
 pub(super) fn draw(title: &str, tables: &[Table]) -> Drawn<String> {
     let rows: i32 = tables.iter().map(places).sum();
     let bottom = TOP + rows;
@@ -26,7 +27,7 @@ pub(super) fn draw(title: &str, tables: &[Table]) -> Drawn<String> {
     })
 }
 
-/// Height of a case.
+/// Returns the height of a case.
 fn places(table: &Table) -> i32 {
     HEADING + PITCH * i32::try_from(table.rows.len()).expect("a handful of subjects") + GAP
 }
@@ -55,7 +56,7 @@ fn case(canvas: &Canvas, table: &Table, axis: &Axis, top: i32) -> Drawn {
     Ok(())
 }
 
-/// The bar itself; one that is cut has its value inside.
+/// Draws the bar; one that is cut has its value inside.
 fn bar(canvas: &Canvas, row: &Row, axis: &Axis, middle: i32) -> Drawn {
     let (ratio, colour) = (&row.ratios[0], colour_of(&row.subject));
     let half = if is_ours(&row.subject) { PITCH / 2 - 2 } else { PITCH / 2 - 4 };
@@ -75,7 +76,7 @@ fn bar(canvas: &Canvas, row: &Row, axis: &Axis, middle: i32) -> Drawn {
     canvas.text(&value, (end - 22, middle), Anchor::Right, pen)
 }
 
-/// The whisker and the value, which keeps clear of the line at 1; nothing for a bar that is cut.
+/// Draws the whisker and the value, beside the line at 1; nothing for a bar that is cut.
 fn spread(canvas: &Canvas, row: &Row, axis: &Axis, middle: i32) -> Drawn {
     let (ratio, pen) = (&row.ratios[0], pen_of(&row.subject));
     if !ratio.of_medians.is_finite() {
@@ -106,7 +107,7 @@ struct Axis {
     most: f64,
     /// Whether longer bars are cut.
     cuts: bool,
-    /// Who is 1, unless the cases differ in that.
+    /// The base, unless the cases have different ones.
     base: Option<String>,
     /// Whether a case has tables of several metrics.
     names_metrics: bool,
@@ -134,7 +135,7 @@ impl Axis {
         LEFT + (ratio.clamp(0.0, self.most) / self.most * f64::from(RIGHT - LEFT)).round() as i32
     }
 
-    /// Behind the bars of a case.
+    /// Draws what is behind the bars of a case.
     fn grid(&self, canvas: &Canvas, from: i32, to: i32) -> Drawn {
         for tick in self.ticks() {
             let across = self.pixel(tick);
@@ -143,7 +144,7 @@ impl Axis {
         canvas.line(&[(LEFT, from), (LEFT, to)], FAINT, 1)
     }
 
-    /// Over the bars of a case.
+    /// Draws what is over the bars of a case.
     fn one(&self, canvas: &Canvas, from: i32, to: i32) -> Drawn {
         let across = self.pixel(1.0);
         canvas.line(&[(across, from), (across, to)], INK, 2)
@@ -155,7 +156,7 @@ impl Axis {
         canvas.text(&name, (self.pixel(1.0), TOP - 4), Anchor::Middle, pen)
     }
 
-    /// Under all cases.
+    /// Draws what is below all cases.
     fn numbers(&self, canvas: &Canvas, bottom: i32) -> Drawn {
         for tick in self.ticks() {
             let place = (self.pixel(tick), bottom + 4);
@@ -173,21 +174,21 @@ const SMALL: Pen = Pen { size: 13, bold: false, colour: FAINT };
 
 const WIDTH: i32 = 960;
 const MARGIN: i32 = 20;
-/// Where bars begin: names of subjects stand before.
+/// Where bars begin; the names of subjects are to the left.
 const LEFT: i32 = 180;
-/// Where the longest bars end: their values stand behind.
+/// Where the longest bars end; their values are to the right.
 const RIGHT: i32 = 890;
 const TOP: i32 = 92;
 const FOOT: i32 = 24;
-/// Room that a value takes.
+/// The width of a value.
 const VALUE: i32 = 30;
 
-/// Heights: the name of a case, a bar with its room, what parts two cases.
+/// Heights: of the name of a case, of a bar with its margin, and between two cases.
 const HEADING: i32 = 28;
 const PITCH: i32 = 20;
 const GAP: i32 = 10;
 
-/// The line at 1 is never at the edge.
+/// The least end of the axis, so that the line at 1 is never at the edge.
 const LEAST: f64 = 1.25;
-/// Ratios far off would leave no room to the others.
+/// The greatest end of the axis; longer bars are cut, so that the others stay visible.
 const MOST: f64 = 3.0;

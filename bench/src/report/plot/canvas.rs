@@ -1,4 +1,4 @@
-//! A white sheet to draw on, in pixels, and who has which colour.
+//! A white canvas to draw on, in pixels, and the colours of subjects.
 
 use plotters::coord::Shift;
 use plotters::drawing::DrawingAreaErrorKind;
@@ -11,14 +11,14 @@ use plotters::style::{FontDesc, FontFamily};
 
 use super::super::table::is_ours;
 
-/// How drawing ends.
+/// The result of drawing.
 pub(super) type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<Failure>>;
 type Failure = <SVGBackend<'static> as DrawingBackend>::ErrorType;
 
-/// A place in pixels, from the upper left.
+/// A position in pixels, from the upper left.
 pub(super) type Place = (i32, i32);
 
-/// Where a text's place is in it; vertically it is always the middle.
+/// The part of a text that is at its position; vertically it is always the middle.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     Left,
@@ -26,7 +26,7 @@ pub(super) enum Anchor {
     Right,
 }
 
-/// How a text looks.
+/// The style of a text.
 #[derive(Clone, Copy)]
 pub(super) struct Pen {
     pub(super) size: i32,
@@ -34,12 +34,12 @@ pub(super) struct Pen {
     pub(super) colour: RGBColor,
 }
 
-/// The sheet.
+/// A canvas to draw on.
 pub(super) struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
 }
 
-/// Draws a plot of this size; gives it as SVG.
+/// Draws a plot of this size; returns it as SVG.
 pub(super) fn draw(width: i32, height: i32, plot: impl FnOnce(&Canvas) -> Drawn) -> Drawn<String> {
     let mut svg = String::new();
     let size = (width.unsigned_abs(), height.unsigned_abs());
@@ -65,12 +65,12 @@ impl Canvas<'_> {
         self.area.draw(&Text::new(text, place, style))
     }
 
-    /// A filled rectangle between two corners.
+    /// Draws a filled rectangle between two corners.
     pub(super) fn block(&self, from: Place, to: Place, colour: RGBColor) -> Drawn {
         self.area.draw(&Rectangle::new([from, to], colour.filled()))
     }
 
-    /// A line through these places.
+    /// Draws a line through these positions.
     pub(super) fn line(&self, places: &[Place], colour: RGBColor, width: u32) -> Drawn {
         let style = ShapeStyle::from(&colour).stroke_width(width);
         self.area.draw(&PathElement::new(places, style))
@@ -81,13 +81,14 @@ impl Canvas<'_> {
     }
 }
 
-/// The pen for all that belongs to a subject: ours is bold.
+/// Returns the pen of a subject; asyncoro's is bold.
 pub(super) fn pen_of(subject: &str) -> Pen {
     let colour = if is_ours(subject) { colour_of("asyncoro") } else { INK };
     Pen { size: 14, bold: is_ours(subject), colour }
 }
 
-/// A subject has the same colour in every plot; a variant (`tokio feed+flush`) has a lighter one.
+/// Returns the colour of a subject, the same in every plot; a variant (`tokio feed+flush`) has a
+/// lighter one.
 pub(super) fn colour_of(subject: &str) -> RGBColor {
     let (name, variant) = subject.split_once(' ').unwrap_or((subject, ""));
     let pure = match name {
@@ -103,16 +104,16 @@ pub(super) fn colour_of(subject: &str) -> RGBColor {
     if variant.is_empty() || variant == "recv" { pure } else { lighter(pure) }
 }
 
-/// Half-way to white.
+/// Mixes a colour with white, in equal parts.
 fn lighter(RGBColor(red, green, blue): RGBColor) -> RGBColor {
     let lighter = |part: u8| part + (255 - part) / 5 * 2;
     RGBColor(lighter(red), lighter(green), lighter(blue))
 }
 
 pub(super) const WHITE: RGBColor = RGBColor(255, 255, 255);
-/// Texts and axes.
+/// The colour of texts and axes.
 pub(super) const INK: RGBColor = RGBColor(38, 42, 48);
-/// What explains.
+/// The colour of explanations.
 pub(super) const FAINT: RGBColor = RGBColor(104, 110, 118);
-/// Lines of the grid.
+/// The colour of the grid.
 pub(super) const GRID: RGBColor = RGBColor(222, 225, 229);

@@ -1,4 +1,4 @@
-//! Cost against number of connections: a line per subject.
+//! Plots cost against number of connections: a line per subject.
 
 use super::super::table::{Table, is_ours};
 use super::canvas::{
@@ -12,8 +12,8 @@ pub(super) struct Line<'a> {
     points: Vec<(f64, f64)>,
 }
 
-/// A line for each subject of the cases that have a number of connections; none if they have less
-/// than two numbers.
+/// Plots a line for each subject of the cases that have a number of connections; `None` if there
+/// are fewer than two numbers.
 pub(super) fn of(tables: &[Table]) -> Vec<Line<'_>> {
     let cases: Vec<(f64, &Table)> =
         tables.iter().filter_map(|table| table.x.map(|x| (x, table))).collect();
@@ -34,7 +34,7 @@ pub(super) fn of(tables: &[Table]) -> Vec<Line<'_>> {
     lines
 }
 
-/// Draws the lines, ours over the others; the name of each stands at its end.
+/// Draws the lines, asyncoro's over the others, with the name of each at its end.
 pub(super) fn draw(title: &str, unit: &str, lines: &[Line]) -> Drawn<String> {
     let axes = Axes::of(lines);
     sheet(WIDTH, HEIGHT, |canvas| {
@@ -57,7 +57,7 @@ pub(super) fn draw(title: &str, unit: &str, lines: &[Line]) -> Drawn<String> {
     })
 }
 
-/// The names at the ends, moved apart where lines end close together.
+/// Draws the names at the ends, moved apart where lines end close together.
 fn names(canvas: &Canvas, axes: &Axes, lines: &[Line]) -> Drawn {
     let mut ends: Vec<(Place, &str)> = Vec::new();
     for line in lines {
@@ -74,8 +74,8 @@ fn names(canvas: &Canvas, axes: &Axes, lines: &[Line]) -> Drawn {
     Ok(())
 }
 
-/// Heights in the same order, at least [`APART`] from each other and within the plot: pushed down
-/// from above, then up from below.
+/// Returns heights in the same order, at least [`APART`] from each other and within the plot: moves
+/// them down from above, then up from below.
 fn apart(sorted: &[i32]) -> Vec<i32> {
     let mut heights = sorted.to_vec();
     for place in 1..heights.len() {
@@ -89,11 +89,11 @@ fn apart(sorted: &[i32]) -> Vec<i32> {
     heights
 }
 
-/// Connections to the right, by their logarithm; cost upwards.
+/// The axes: the logarithm of connections to the right, cost upwards.
 struct Axes {
-    /// Each number of connections that was measured.
+    /// The numbers of connections that were measured.
     connections: Vec<f64>,
-    /// Least and most cost shown, whole steps.
+    /// The least and the greatest cost shown, in whole steps.
     from: f64,
     to: f64,
     step: f64,
@@ -137,7 +137,7 @@ impl Axes {
     }
 }
 
-/// A whole number with commas, any other with two digits after the point.
+/// Formats a whole number with commas, any other with two digits after the point.
 fn thousands(number: f64) -> String {
     if number.fract().abs() > 1e-6 {
         return format!("{number:.2}");
@@ -158,13 +158,13 @@ const SMALL: Pen = Pen { size: 14, bold: false, colour: FAINT };
 const WIDTH: i32 = 960;
 const HEIGHT: i32 = 540;
 const LEFT: i32 = 90;
-/// Names stand to the right of it.
+/// Where the plot ends; names are to the right.
 const RIGHT: i32 = 760;
 const TOP: i32 = 86;
 const BOTTOM: i32 = 470;
-/// Room beside the first and the last number of connections.
+/// The margin beside the first and the last number of connections.
 const INSET: i32 = 16;
-/// Least distance of two names.
+/// The least distance of two names.
 const APART: i32 = 19;
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Plots as SVG: the ratios of a group as bars, and cost against number of connections as lines.
 //!
-//! The crate `plotters` draws; where things stand is worked out here in pixels, since without the
-//! fonts of the reader nobody knows how wide a text is: each text has a place of its own, with room
-//! to spare.
+//! The crate `plotters` draws; the layout is computed here in pixels. The width of a text depends
+//! on the reader's fonts, so each text has a place of its own with a margin.
 
 mod bars;
 mod canvas;
@@ -17,7 +16,7 @@ pub(super) struct Plot {
     pub(super) svg: String,
 }
 
-/// The plots of a group, given its tables.
+/// Plots a group, given its tables.
 pub(super) fn of_group(tables: &[Table]) -> Result<Vec<Plot>, String> {
     let Some(first) = tables.first() else { return Ok(Vec::new()) };
     let group = first.group;
@@ -36,16 +35,17 @@ pub(super) fn of_group(tables: &[Table]) -> Result<Vec<Plot>, String> {
     Ok(plots)
 }
 
-/// The round number (1, 2 or 5 times a power of ten) that parts a span into at most so many steps.
+/// Returns the least round number (1, 2 or 5 times a power of ten) that divides a span into at most
+/// `most` steps.
 fn step(span: f64, most: f64) -> f64 {
     let rough = span / most;
     let power = 10_f64.powf(rough.log10().floor());
     let round = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
-    // A hair's breadth for what is not exact in binary.
+    // A tolerance for numbers that are not exact in binary.
     round.into_iter().find(|step| *step * (1.0 + 1e-9) >= rough).unwrap_or(rough)
 }
 
-/// The multiples of a step from the first to the last that lie in the span.
+/// Returns the multiples of a step within the span.
 fn ticks(from: f64, to: f64, step: f64) -> Vec<f64> {
     let (first, last) = ((from / step - 1e-9).ceil() as i64, (to / step + 1e-9).floor() as i64);
     (first..=last).map(|number| number as f64 * step).collect()

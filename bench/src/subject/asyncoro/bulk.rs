@@ -1,4 +1,4 @@
-//! asyncoro receives many bytes into the hot buffer of its thread, which is lent.
+//! asyncoro receives many bytes with `recv_with`, which lends the hot buffer of its thread.
 
 use std::io;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use crate::bulk::Bulk;
 use crate::listening::listen;
 use crate::served::{fatal, gone};
 
-/// As [`crate::bulk::receives`].
+/// Does what [`crate::bulk::receives`] does.
 pub(crate) fn receives(listener: TcpListener, bulk: Bulk) -> io::Result<()> {
     listen::<Scheduler, _>(listener, move |socket| async move {
         let mut left = bulk.total;

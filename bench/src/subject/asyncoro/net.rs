@@ -11,7 +11,7 @@ use super::verbs;
 use crate::runtime::{HEADER, Net};
 
 impl Net for Scheduler {
-    /// Messages leave at the end of the scheduler's turn, gathered.
+    /// Messages are sent at the end of the scheduler's turn, in one call.
     const SENDS_LATER: bool = true;
 
     type Stream = AsyncSocket;

@@ -1,4 +1,4 @@
-//! asyncoro's other ways to receive, and what timeouts and batches look like in it.
+//! asyncoro's other verbs for receiving, its timeouts and its batches.
 
 use std::io;
 use std::net::{TcpStream, UdpSocket};
@@ -29,7 +29,7 @@ pub(crate) async fn recv(
     }
 }
 
-/// Echo of what `recv_with` lends, as far as it can be sent without waiting.
+/// Sends back what `recv_with` lends, as far as it can be sent without waiting.
 pub(crate) fn recv_with(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
     serve::<Scheduler, _>(connections, false, |socket, progress| async move {
         loop {
@@ -50,7 +50,7 @@ pub(crate) fn recv_with(connections: Vec<TcpStream>, _: usize) -> io::Result<Box
     })
 }
 
-/// Echo of memory of its own.
+/// Sends back what it receives in memory of its own.
 pub(crate) fn recv_bytes(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
     serve::<Scheduler, _>(connections, false, |socket, progress| async move {
         loop {
@@ -64,7 +64,7 @@ pub(crate) fn recv_bytes(connections: Vec<TcpStream>, _: usize) -> io::Result<Bo
     })
 }
 
-/// Messages under a timeout that counts anew for each.
+/// Sends messages back, with a timeout for each.
 pub(crate) fn with_timeout(
     connections: Vec<TcpStream>,
     length: usize,
@@ -79,7 +79,8 @@ pub(crate) fn with_timeout(
     })
 }
 
-/// Messages, and nothing else in the coroutine: what waits is as small as can be.
+/// Sends messages back, with nothing else in the coroutine, so that the waiting future is as small
+/// as possible.
 pub(crate) fn idle(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn Server>> {
     serve::<Scheduler, _>(connections, true, |socket, progress| async move {
         while let Ok(Some(message)) = socket.recv_msg().await {
@@ -89,7 +90,7 @@ pub(crate) fn idle(connections: Vec<TcpStream>, _: usize) -> io::Result<Box<dyn 
     })
 }
 
-/// Datagrams, all that are there at once.
+/// Sends datagrams back, in batches of all that are there.
 pub(crate) fn batch(socket: UdpSocket, flight: Rc<Flight>) -> io::Result<Turn> {
     answering::<Scheduler, _>(flight, async move |progress| {
         let socket = AsyncSocket::new(socket).unwrap_or_else(fatal);

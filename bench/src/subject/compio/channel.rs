@@ -1,4 +1,4 @@
-//! A channel for compio, which has none whose senders may cross threads: flume's.
+//! A channel for compio, which has none for several threads: flume's.
 
 use super::Compio;
 use crate::runtime::Channel;

@@ -1,4 +1,4 @@
-//! Accepting by hand: level-triggered listener, edge-triggered connections in a slab.
+//! Accepting by hand: a level-triggered listener, edge-triggered connections in a slab.
 
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ pub(crate) fn serve(listener: TcpListener, arrivals: Rc<Arrivals>) -> io::Result
     Ok(Box::new(move |times| arrivals.turn(times, |n| server.serve(n).unwrap_or_else(fatal))))
 }
 
-/// Accepts and sends back what it receives, for ever.
+/// Accepts and sends back what it receives, forever.
 pub(crate) fn listen(listener: TcpListener, length: usize) -> io::Result<()> {
     let mut server = Accepting::new(listener, true, length)?;
     loop {
@@ -46,7 +46,7 @@ impl Accepting {
         Ok(Self { epoll, listener, events, slab, free, echo, room })
     }
 
-    /// Goes on until so many connections were accepted (without echo), answered or closed.
+    /// Runs until a number of connections were accepted (without echo), answered or closed.
     fn serve(&mut self, mut connections: usize) -> io::Result<()> {
         while connections > 0 {
             self.events.clear();
@@ -81,7 +81,7 @@ impl Accepting {
         }
     }
 
-    /// Answers, or closes; one step of a connection's life either way.
+    /// Answers or closes a connection.
     fn answer(&mut self, index: usize) -> usize {
         let (stream, buffer) = self.slab[index].as_mut().expect("an event of a connection");
         if let Ok(received) = super::answer(stream, buffer) {

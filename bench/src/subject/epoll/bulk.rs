@@ -1,4 +1,4 @@
-//! Many bytes one way by hand: edge-triggered, and a short write says when to wait.
+//! Many bytes in one direction by hand: edge-triggered; it waits after a short write.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -59,7 +59,7 @@ fn send_all(stream: &mut TcpStream, poll: &mut Poll, mut rest: &[u8]) -> io::Res
     Ok(())
 }
 
-/// Waits if nothing is there; 0 at the end of the connection.
+/// Receives, waiting if nothing is there; 0 at the end of the connection.
 fn read(stream: &mut TcpStream, poll: &mut Poll, room: &mut [u8]) -> usize {
     loop {
         match stream.read(room) {

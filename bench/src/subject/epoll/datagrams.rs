@@ -1,4 +1,4 @@
-//! Datagrams by hand: epoll tells once, then receive and send until there is none left.
+//! Datagrams by hand: edge-triggered; receives and sends until none is left.
 
 use std::io::{self, ErrorKind};
 use std::net::UdpSocket;

@@ -1,4 +1,4 @@
-//! Messages by hand: all that came is parsed, all answers leave with one system call.
+//! Messages by hand: everything received is parsed, and all answers are sent with one system call.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,8 @@ use crate::served::{Server, fatal};
 pub(super) struct Echo {
     poll: Poll,
     connections: Vec<Connection>,
-    /// The answers of the connection at hand, gathered: one buffer for all, so it stays hot.
+    /// The answers of the current connection: one buffer for all connections, so that it stays in
+    /// the cache.
     answers: Vec<u8>,
 }
 

@@ -17,12 +17,12 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
-    /// Registers non-blocking sockets under their places in the list.
+    /// Registers non-blocking sockets under their indices in the list.
     pub(crate) fn new<S: AsFd>(sockets: impl IntoIterator<Item = S>) -> io::Result<Self> {
         Self::of(sockets, EventFlags::IN)
     }
 
-    /// The same for other events than reading.
+    /// Registers sockets for other events than reading.
     pub(crate) fn of<S: AsFd>(
         sockets: impl IntoIterator<Item = S>,
         events: EventFlags,
@@ -35,7 +35,7 @@ impl Poll {
         Ok(Self { epoll, events: Vec::with_capacity(1024) })
     }
 
-    /// Waits until at least one connection is ready; their places in the list.
+    /// Waits until at least one connection is ready; returns the indices of ready ones.
     pub(crate) fn wait(&mut self) -> impl Iterator<Item = usize> + '_ {
         self.events.clear();
         retry_on_intr(|| epoll::wait(&self.epoll, spare_capacity(&mut self.events), None))
@@ -44,7 +44,7 @@ impl Poll {
     }
 }
 
-/// The same connections, made non-blocking.
+/// Makes the connections non-blocking.
 pub(crate) fn non_blocking(connections: &[TcpStream]) -> io::Result<&[TcpStream]> {
     connections.iter().try_for_each(|connection| connection.set_nonblocking(true))?;
     Ok(connections)

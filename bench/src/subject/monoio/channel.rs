@@ -1,4 +1,4 @@
-//! A channel for monoio, which has none whose senders may cross threads: flume's.
+//! A channel for monoio, which has none for several threads: flume's.
 
 use super::Monoio;
 use crate::runtime::Channel;

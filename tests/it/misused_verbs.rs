@@ -1,5 +1,5 @@
-//! Verbs where they have no place: on another kind of socket, outside a scheduler. They name both,
-//! do nothing, and leave the socket as it was.
+//! Verbs on the wrong kind of socket and outside a scheduler: the error names both, and the socket
+//! is unchanged.
 
 use std::{
     io::ErrorKind,
@@ -68,7 +68,7 @@ fn each_verb_of_streams_is_refused_by_each_kind_of_datagram_socket() {
     });
 }
 
-/// Closed comes before everything else that could be wrong.
+/// `Closed` takes precedence over other errors.
 #[test]
 fn each_verb_of_another_kind_says_closed_on_a_closed_socket() {
     each_face(async |kind, face| {
@@ -93,7 +93,7 @@ fn each_verb_of_another_kind_says_closed_on_a_closed_socket() {
     });
 }
 
-/// The text of the panic that polling the verb ends with.
+/// Polls the verb and returns the text of its panic.
 fn panic_of(socket: &AsyncSocket, verb: Verb, bytes: &[u8]) -> String {
     let mut call = (verb.call)(socket.clone(), bytes.to_vec());
     let polled = AssertUnwindSafe(|| poll_once(Pin::as_mut(&mut call)).is_ready());

@@ -1,4 +1,4 @@
-//! Certificates of the tests' own making, and what an error has inside.
+//! Helpers: certificates, and the TLS error inside an `io::Error`.
 
 use std::{
     error::Error,
@@ -27,20 +27,20 @@ impl Made {
         Tls::server_from_pem(self.chain.as_bytes(), self.key.as_bytes()).unwrap()
     }
 
-    /// A client that shows it.
+    /// Makes a client that shows it.
     pub(super) fn shown_by(&self, client: ClientTls) -> ClientTls {
         client.certificate_from_pem(self.chain.as_bytes(), self.key.as_bytes()).unwrap()
     }
 }
 
-/// What a certificate for this name says, with a subject of its own.
+/// Makes the parameters of a certificate for this name, with a unique subject.
 pub(super) fn params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, format!("subject {}", number()));
     params
 }
 
-/// Another one with each call.
+/// Returns another number with each call.
 fn number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -71,13 +71,13 @@ impl Authority {
         Made { chain, key: key.serialize_pem() }
     }
 
-    /// A client that trusts it.
+    /// Makes a client that trusts it.
     pub(super) fn client(&self) -> ClientTls {
         Tls::client().unwrap().ca_from_pem(self.pem.as_bytes()).unwrap()
     }
 }
 
-/// A directory that goes with the test.
+/// A directory that is removed at the end of the test.
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
@@ -88,14 +88,14 @@ impl Directory {
         Directory(path)
     }
 
-    /// Writes a file; its path as text.
+    /// Writes a file; returns its path.
     pub(super) fn write(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path.into_os_string().into_string().unwrap()
     }
 
-    /// Where a program may write.
+    /// Returns a path in the directory.
     pub(super) fn path(&self, name: &str) -> String {
         self.0.join(name).into_os_string().into_string().unwrap()
     }
@@ -107,7 +107,7 @@ impl Drop for Directory {
     }
 }
 
-/// The failure of TLS in an error, however often it was wrapped.
+/// Returns the TLS error inside an error, however often it was wrapped.
 #[track_caller]
 pub(super) fn inside(error: &io::Error) -> &rustls::Error {
     let mut next: &(dyn Error + 'static) = error;

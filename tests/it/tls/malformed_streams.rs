@@ -1,4 +1,4 @@
-//! Streams that come in pieces, are cut off, or are not TLS at all.
+//! Streams that come byte by byte, are cut off, or are not TLS.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -11,8 +11,8 @@ use asyncoro::{AsyncSocket, BlockingSocket, coro};
 use rustls::Error;
 
 use super::{
-    ask, ask_blocking, between::Between, each_version, echo, echo_blocking, listening,
-    listening_blocking, localhost_by, made::inside, records::Identity, run_each_version,
+    ask, ask_blocking, certificates::inside, each_version, echo, echo_blocking, listening,
+    listening_blocking, localhost_by, records::Identity, relay::Relay, run_each_version,
 };
 use crate::pairs::{LIMIT, run};
 
@@ -22,7 +22,7 @@ fn a_handshake_byte_by_byte_is_one_like_any_other() {
         let (server, client) = localhost_by(version);
         let (listener, port) = listening(&server).await;
         let serving = coro::spawn(async move { echo(&listener.accept().await.unwrap().0).await });
-        let between = Between::new(port, 1);
+        let between = Relay::new(port, 1);
         let to = ("localhost", between.port);
         ask(&AsyncSocket::create_tls_connection(to, &client).await.unwrap()).await;
         serving.await.unwrap().unwrap();
@@ -31,17 +31,17 @@ fn a_handshake_byte_by_byte_is_one_like_any_other() {
         let (server, client) = localhost_by(version);
         let (listener, port) = listening_blocking(&server);
         let serving = thread::spawn(move || echo_blocking(&listener.accept().unwrap().0));
-        let between = Between::new(port, 1);
+        let between = Relay::new(port, 1);
         let to = ("localhost", between.port);
         ask_blocking(&BlockingSocket::create_tls_connection(to, &client).unwrap());
         serving.join().unwrap().unwrap();
     });
 }
 
-/// What a verb says of a stream that was cut, after `sent` has come.
+/// Checks the error of a verb on a stream that was cut after `sent`.
 type Judge = (&'static [u8], fn(&BlockingSocket) -> io::Result<()>, Option<ErrorKind>);
 
-/// Each verb by which the end is seen.
+/// For each verb that can receive the end, a check.
 const JUDGES: [Judge; 5] = [
     (b"", |socket| socket.recv(&mut [0; 9]).map(|count| assert_eq!(count, 0)), None),
     (b"", |socket| socket.recv_msg().map(drop), Some(ErrorKind::UnexpectedEof)),
@@ -56,7 +56,7 @@ fn a_stream_that_is_cut_off_is_not_taken_for_one_that_has_ended() {
         for (sent, verb, expected) in JUDGES {
             let (server, client) = localhost_by(version);
             let (listener, port) = listening_blocking(&server);
-            let between = Between::new(port, 1000);
+            let between = Relay::new(port, 1000);
             let to = ("localhost", between.port);
             let connecting =
                 thread::spawn(move || BlockingSocket::create_tls_connection(to, &client));
@@ -89,7 +89,7 @@ fn a_coroutine_sees_that_its_stream_was_cut_off() {
         for (sent, _, expected) in JUDGES {
             let (server, client) = localhost_by(version);
             let (listener, port) = listening(&server).await;
-            let between = Between::new(port, 1000);
+            let between = Relay::new(port, 1000);
             let to = ("localhost", between.port);
             let connecting = coro::spawn(async move {
                 AsyncSocket::create_tls_connection(to, &client).await.unwrap()
@@ -158,7 +158,7 @@ fn plaintext_on_a_blocking_connection_of_tls_is_refused_by_each_verb() {
     });
 }
 
-/// Asks for a page without TLS, and reads what there is: an alert.
+/// Asks for a page without TLS, and reads the alert.
 fn speak_plainly(port: u16) {
     let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
     plain.set_read_timeout(Some(LIMIT)).unwrap();
@@ -204,8 +204,8 @@ fn tls_on_a_plaintext_port_is_an_error_that_names_it() {
     });
 }
 
-/// The first half of a message that a server may send after the handshake (session tickets, or in
-/// TLS 1.2 a request to shake hands again), and the rest of what it sends.
+/// The first half of a message that a server may send after the handshake (NewSessionTicket, or in
+/// TLS 1.2 HelloRequest) must not prevent sending.
 #[test]
 fn half_a_message_after_the_handshake_is_no_obstacle_to_sending() {
     each_version(|version| {

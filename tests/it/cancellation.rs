@@ -1,5 +1,6 @@
-//! A verb that is given up: by a timeout of its socket's or of the caller's, dropped, terminated;
-//! with its direction's turn, in line, before others. Nothing is lost, and nothing is sent in part.
+//! Verbs that are cancelled: by the socket's timeout or the caller's, dropped, or terminated; with
+//! the lock of their direction, waiting for it, or with others waiting. Nothing is lost, and
+//! nothing is sent in part.
 
 use std::{io, pin::Pin, time::Duration};
 
@@ -15,18 +16,18 @@ use crate::{
 
 const SHORT: Duration = Duration::from_millis(5);
 
-/// How a verb is given up.
+/// How a verb is cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     TimeOut,
     Elapsed,
     Drop,
-    /// After what it waits for has come, but before it has looked.
+    /// After what it waits for has come, but before it is polled.
     DropLate,
     Terminate,
 }
 
-/// A thread has nobody who could drop its verb.
+/// Returns the ways on a face; a verb of a thread cannot be dropped.
 fn ways(face: Face) -> &'static [Way] {
     match face {
         Face::Asynchronous => {
@@ -36,7 +37,7 @@ fn ways(face: Face) -> &'static [Way] {
     }
 }
 
-/// Who else stands there.
+/// The verb's place among those that wait for the same lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Alone,
@@ -46,7 +47,7 @@ enum Place {
 
 const PLACES: [Place; 3] = [Place::Alone, Place::Behind, Place::Before];
 
-/// Has `verb` wait and gives it up; meanwhile `comes` has come.
+/// Lets `verb` wait and cancels it; meanwhile `comes` has come.
 async fn give_up(
     end: &End,
     (verb, bytes): (Verb, &[u8]),
@@ -95,7 +96,8 @@ async fn give_up(
     next
 }
 
-/// Has a unit come while `verb` is given up, `early` bytes of it before; whoever is next gets it.
+/// Sends a unit while `verb` is cancelled, `early` bytes of it before, and checks that the next
+/// verb gets it.
 async fn receives_nothing(
     end: &End,
     far: &AsyncSocket,
@@ -176,8 +178,8 @@ fn a_receive_of_datagrams_that_is_given_up_loses_none() {
     });
 }
 
-/// Gives each verb up in each way where nothing can be sent; then all that was said before arrives,
-/// and what comes next, and nothing else.
+/// Cancels each verb in each way while nothing can be sent; then what was sent before and after
+/// arrives, and nothing else.
 #[test]
 fn a_send_that_is_given_up_has_sent_nothing() {
     each_face(async |kind, face| {

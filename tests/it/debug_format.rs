@@ -1,4 +1,4 @@
-//! The text form of sockets: what it says, and that it can be asked for anywhere.
+//! The `Debug` form of sockets: its text, and that it is available anywhere.
 
 use std::{cell::RefCell, net::UdpSocket, rc::Rc, thread};
 
@@ -52,7 +52,7 @@ fn debug_of_a_datagram_socket_without_a_peer() {
     });
 }
 
-/// Looks at a socket while a verb of it asks for its bytes.
+/// A buffer that formats a socket while a verb of that socket asks for its bytes.
 struct Looking(AsyncSocket, Rc<RefCell<Vec<String>>>);
 
 impl AsRef<[u8]> for Looking {

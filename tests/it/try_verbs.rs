@@ -1,4 +1,4 @@
-//! `try_` verbs: they say `WouldBlock` only when the system would.
+//! `try_` verbs return `WouldBlock` only if the system would block.
 
 use std::{io::ErrorKind, os::unix::net::UnixStream, thread, time::Duration};
 
@@ -159,7 +159,7 @@ fn receiving_into_nothing_is_over_at_once() {
     });
 }
 
-/// Bytes whose owner panics when the last of them is dropped.
+/// A buffer whose owner panics when it is dropped.
 struct Explosive(Vec<u8>);
 
 impl AsRef<[u8]> for Explosive {

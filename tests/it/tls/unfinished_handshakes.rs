@@ -1,4 +1,4 @@
-//! Strangers at a listener: silent ones, crowds of them, and handshakes that are given up.
+//! Unfinished handshakes at a listener: silent clients, many of them, and cancelled handshakes.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::pairs::{LIMIT, assert_closed, poll_once, run, started};
 
-/// A deadline that does not come within a test.
+/// A timeout that does not end within a test.
 const NEVER: Duration = Duration::from_secs(3600);
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -32,7 +32,7 @@ fn connect(port: u16) -> TcpStream {
     stranger
 }
 
-/// Whether the other end has closed, seen once it has.
+/// Waits for the other end to close; `false` if it does something else.
 fn sees_the_end(mut stranger: &TcpStream) -> bool {
     match stranger.read(&mut [0; 1]) {
         Ok(count) => count == 0,
@@ -40,21 +40,21 @@ fn sees_the_end(mut stranger: &TcpStream) -> bool {
     }
 }
 
-/// The same of several, while the others run.
+/// Waits for several other ends to close, while other coroutines run.
 async fn see_the_end(strangers: Vec<TcpStream>) {
     let seeing = thread::spawn(move || strangers.iter().all(sees_the_end));
     until(|| seeing.is_finished()).await;
     assert!(seeing.join().unwrap());
 }
 
-/// Waits for a condition, letting the others run.
+/// Waits for a condition, while other coroutines run.
 async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Connected sockets of this port, on this machine's side that listens there, that are open.
+/// Counts the open accepted connections of this port.
 fn open_at(port: u16) -> usize {
     let local = format!(":{port:04X}");
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
@@ -66,7 +66,7 @@ fn open_at(port: u16) -> usize {
     table.lines().skip(1).filter(is_open).count()
 }
 
-/// A client of this version, which is served in the end.
+/// Connects a client of this version, and checks that it is served.
 async fn be_served(client: &ClientTls, version: TlsVersion, port: u16) {
     let client = client.clone().versions(&[version]).unwrap();
     let tried = AsyncSocket::create_tls_connection(("localhost", port), &client).await;
@@ -139,7 +139,7 @@ fn a_thousand_connections_dropped_in_mid_handshake_leave_nothing() {
     });
 }
 
-/// The first message of a client.
+/// Returns a ClientHello.
 async fn hello(version: TlsVersion) -> Vec<u8> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = ("localhost", listener.local_addr().unwrap().port());

@@ -1,5 +1,5 @@
-//! The waker of a wait: the last one that it was polled with is woken and no other, and whoever
-//! gives up leaves none behind. For each verb, and for whatever else can be awaited.
+//! A wait wakes only the waker of its last poll, and keeps none when it is dropped: for each verb,
+//! and for whatever else can be awaited.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,8 +24,8 @@ fn poll_with<F: Future + ?Sized>(foreign: &Arc<Foreign>, call: Pin<&mut F>) -> P
     call.poll(&mut Context::from_waker(&Waker::from(Arc::clone(foreign))))
 }
 
-/// Begins a wait, has it polled by somebody else, lets `come` what it waits for; only the last is
-/// told, and neither's waker is kept when the wait is over.
+/// Polls a wait with one waker, then with another, and lets `come` complete it; checks that only
+/// the last waker was woken, and that neither is kept.
 async fn wakes_the_last(mut call: Call, come: impl AsyncFnOnce(), what: &dyn std::fmt::Debug) {
     let (old, new) = (Foreign::new(), Foreign::new());
     assert!(poll_with(&old, call.as_mut()).is_pending(), "{what:?}");
@@ -54,7 +54,7 @@ async fn wakes_the_last(mut call: Call, come: impl AsyncFnOnce(), what: &dyn std
     assert_eq!((Arc::strong_count(&old), Arc::strong_count(&new)), (1, 1), "{what:?}");
 }
 
-/// Polls a wait and drops it: its waker goes with it.
+/// Polls a wait and drops it; checks that its waker is not kept.
 fn leaves_no_waker<F: Future + ?Sized>(mut call: Pin<Box<F>>, what: &dyn std::fmt::Debug) {
     let foreign = Foreign::new();
     for _ in 0..2 {

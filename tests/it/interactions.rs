@@ -1,4 +1,4 @@
-//! Corners where two rules meet: a queue and a drop, a close and a close, a timeout and a queue.
+//! Interactions of two features: a queue and a drop, two closes, a timeout and a queue.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::pairs::{BIG, each, each_at_once, narrow, pair};
 
-/// Fills the system's buffers and leaves something queued; the bytes accepted.
+/// Fills the system's buffers and leaves something queued; returns how many bytes were accepted.
 async fn fill(near: &AsyncSocket) -> usize {
     let chunk = Bytes::from(vec![7; 60_000]);
     let mut all = 0;
@@ -18,7 +18,7 @@ async fn fill(near: &AsyncSocket) -> usize {
     all
 }
 
-/// What can be read now.
+/// Reads what has come; returns how many bytes.
 fn read_now(far: &AsyncSocket) -> usize {
     let mut buffer = vec![0; 1 << 20];
     let mut all = 0;
@@ -28,7 +28,7 @@ fn read_now(far: &AsyncSocket) -> usize {
     all
 }
 
-/// Reads 32 KiB every 10 ms until the end of the stream; how many bytes came.
+/// Reads 32 KiB every 10 ms until the end of the stream; returns how many bytes came.
 async fn read_slowly(far: AsyncSocket) -> usize {
     let mut all = 0;
     loop {
@@ -121,7 +121,7 @@ thread_local! {
     static SOCKET: RefCell<Option<AsyncSocket>> = const { RefCell::new(None) };
 }
 
-/// Memory whose end has the next message sent.
+/// A buffer whose drop sends the next message.
 struct Chained(Vec<u8>);
 
 impl AsRef<[u8]> for Chained {

@@ -1,4 +1,4 @@
-//! Somebody between two ends of a connection, who passes bytes on in pieces, or stops.
+//! A relay between two ends of a connection, which passes bytes on in pieces, or stops.
 
 use std::{
     io::{Read, Write},
@@ -7,15 +7,15 @@ use std::{
     thread,
 };
 
-/// Passes on connections to a port of this machine; ends them when it is dropped.
-pub(super) struct Between {
+/// Relays a connection to a port of this machine; ends it when dropped.
+pub(super) struct Relay {
     pub(super) port: u16,
     ends: Arc<Mutex<Vec<TcpStream>>>,
 }
 
-impl Between {
-    /// At most `piece` bytes at a time; one connection.
-    pub(super) fn new(to: u16, piece: usize) -> Between {
+impl Relay {
+    /// Relays one connection, at most `piece` bytes at a time.
+    pub(super) fn new(to: u16, piece: usize) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let ends = Arc::new(Mutex::new(Vec::new()));
@@ -31,10 +31,10 @@ impl Between {
             thread::spawn(move || pass_on(far, back, piece));
             pass_on(near, forth, piece);
         });
-        Between { port, ends }
+        Relay { port, ends }
     }
 
-    /// Ends both connections; neither end of TLS has said anything of it.
+    /// Ends both connections without a close_notify from either end.
     pub(super) fn cut(&self) {
         for end in &*self.ends.lock().unwrap() {
             let _ = end.shutdown(Shutdown::Both);
@@ -42,7 +42,7 @@ impl Between {
     }
 }
 
-impl Drop for Between {
+impl Drop for Relay {
     fn drop(&mut self) {
         self.cut();
     }

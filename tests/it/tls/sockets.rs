@@ -1,4 +1,4 @@
-//! Ways into TLS and out of it: from the start, in the middle, between the faces, dropped.
+//! TLS sockets: configuration, limits on handshakes, parts, timeouts, records and reloading.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -177,7 +177,7 @@ fn timeouts_count_without_progress_and_lose_nothing() {
     });
 }
 
-/// The driver's report of a later record comes while an earlier one is taken in parts.
+/// The event of a later record comes while an earlier one is received in parts.
 #[test]
 fn a_record_that_comes_while_another_one_is_taken_in_parts_is_not_missed() {
     run_each_version(async |version| {
@@ -203,7 +203,7 @@ fn a_record_that_comes_while_another_one_is_taken_in_parts_is_not_missed() {
     });
 }
 
-/// A message that TLS has taken whole, and the system not yet, is neither withdrawn nor cut off.
+/// A message that is sealed but not yet sent is neither withdrawn nor cut off.
 #[test]
 fn a_message_of_which_only_records_are_left_says_that_its_rest_is_queued() {
     each_version(|version| {

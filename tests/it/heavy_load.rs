@@ -1,5 +1,5 @@
-//! Much at once: bytes, connections, messages; and what costs nothing. Peers are raw sockets of the
-//! standard library. What is measured of a process is measured in a process of its own.
+//! Large amounts of bytes, connections and messages, and things that must cost nothing. Peers are
+//! sockets of the standard library. Resources of a process are measured in a process of its own.
 
 use std::{
     cell::Cell,
@@ -27,10 +27,10 @@ use crate::{
     within::within,
 };
 
-/// Which part a process of this test binary plays, if any.
+/// The environment variable that names the part that this process plays.
 const PART: &str = "ASYNCORO_TEST_PART";
 
-/// Runs `part` in a process of its own, in which this test is started again.
+/// Runs `part` in a process of its own, which is started with this test only.
 fn in_own_process(test: &str, part: impl FnOnce() + Send + 'static) {
     if env::var(PART).is_ok_and(|own| own == test) {
         return within(part);
@@ -38,10 +38,10 @@ fn in_own_process(test: &str, part: impl FnOnce() + Send + 'static) {
     within(again(test, test));
 }
 
-/// Starts a test of this file again, in a process that plays a part; waits until it has ended well.
+/// Runs a test of this file in a process that plays a part, and checks that it succeeds.
 fn again(test: &str, part: &str) -> impl FnOnce() + Send + 'static {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args([&format!("loads::{test}"), "--exact", "--nocapture"]).env(PART, part);
+    command.args([&format!("heavy_load::{test}"), "--exact", "--nocapture"]).env(PART, part);
     let part = part.to_owned();
     move || {
         let output = command.stdin(Stdio::null()).output().unwrap();
@@ -136,7 +136,7 @@ fn two_coroutines_send_10000_messages_each_on_one_socket() {
     });
 }
 
-/// Small ones, and now and then one that is longer than the queue takes.
+/// Returns the length of a message: small, and now and then more than the queue takes.
 fn length(number: u32) -> usize {
     if number % 1000 == 999 { 100_000 } else { (number % 500) as usize }
 }
@@ -165,7 +165,7 @@ fn one_process_holds_19000_connections() {
     }
 }
 
-/// As many open files as the system lets this process have.
+/// Raises a limit as far as the system allows.
 fn raise(limits: Rlimit) {
     setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }).unwrap();
 }
@@ -250,7 +250,7 @@ fn a_header_of_ffffffff_is_an_error_and_grows_nothing() {
     });
 }
 
-/// The most memory that this process has ever held, in bytes.
+/// Returns the peak memory of this process, in bytes.
 fn most_memory() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -299,7 +299,7 @@ fn a_connection_reset_while_idle_costs_nothing() {
     });
 }
 
-/// Processor time of this process so far, to 10 ms.
+/// Returns the processor time of this process so far, to 10 ms.
 fn processor_time() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();

@@ -1,11 +1,12 @@
-//! Verbs that wait for each other: whichever they are, on either face, first come is first served.
+//! Verbs of one direction, on either face, are served in the order in which they came.
 
 use crate::{
     pairs::{pair, settle},
     verbs::{End, READERS, SHUTDOWN, UNIT, Verb, WRITERS, each_face, full, receive_filling, unit},
 };
 
-/// The verbs in their order, and backwards: each stands before each of its neighbours and behind.
+/// Returns the verbs in order and in reverse, so that each comes before and after each of its
+/// neighbours.
 fn orders(verbs: &[Verb]) -> [Vec<Verb>; 2] {
     [verbs.to_vec(), verbs.iter().rev().copied().collect()]
 }

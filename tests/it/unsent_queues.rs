@@ -1,5 +1,5 @@
-//! What is queued when nobody is left to send it: at each end of a scheduler, and behind a dropped
-//! socket, on each kind of stream. And a socket that outlives its scheduler.
+//! Queues that are unsent at each end of a scheduler or when a socket is dropped, on each kind of
+//! stream; and sockets that outlive their scheduler.
 
 use std::{
     future::{Future, pending},
@@ -24,9 +24,9 @@ use crate::{
 pub(crate) enum End {
     Run,
     RunUntil,
-    /// Entered, and dropped later.
+    /// The scheduler is entered, and dropped later.
     Drop,
-    /// By its handle, from another thread.
+    /// It is terminated by its handle, from another thread.
     Terminate,
 }
 
@@ -56,7 +56,7 @@ impl End {
     }
 }
 
-/// Two ends that little fits between.
+/// Makes a pair with small buffers.
 fn ends(kind: Kind) -> (BlockingSocket, BlockingSocket) {
     let (near, far) = narrow(kind);
     asyncoro::run(async {
@@ -64,7 +64,7 @@ fn ends(kind: Kind) -> (BlockingSocket, BlockingSocket) {
     })
 }
 
-/// Queues more than there is room for; the socket is kept by a coroutine, or dropped at once.
+/// Queues more than the buffers hold; the socket is kept by a coroutine, or dropped at once.
 async fn queue(near: BlockingSocket, is_kept: bool) {
     let near = near.into_async().unwrap();
     near.try_send_msg(&pattern(BIG).into()).unwrap();
@@ -144,7 +144,7 @@ fn a_dropped_socket_of_each_kind_sends_its_queue_and_then_its_end() {
     }
 }
 
-/// Each verb waits in one scheduler, which ends, and then in the next.
+/// Each verb waits in one scheduler, which ends, and then in the next one.
 #[test]
 fn a_socket_waits_again_in_the_next_scheduler_in_each_verb() {
     let wait = async |end: &verbs::End, far: &AsyncSocket, verb: verbs::Verb| {

@@ -1,4 +1,4 @@
-//! TLS that begins later: in the middle of a conversation, or with the connection.
+//! TLS that begins on an open connection, or when the socket is connected.
 
 use std::{
     io::{self, ErrorKind},

@@ -1,4 +1,4 @@
-//! Certificates that must not be accepted, and what both ends say about it.
+//! Certificates that must not be accepted, and the errors at both ends.
 
 use std::{
     io::{self, ErrorKind},
@@ -10,12 +10,12 @@ use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use rustls::{AlertDescription, CertificateError, Error};
 
 use super::{
-    ask, ask_blocking, each_version, echo, echo_blocking, listening, listening_blocking,
-    made::{Authority, Made, inside, params},
-    run_each_version,
+    ask, ask_blocking,
+    certificates::{Authority, Made, inside, params},
+    each_version, echo, echo_blocking, listening, listening_blocking, run_each_version,
 };
 
-/// A server that a client must refuse, and why.
+/// A server that a client must refuse, and the reason.
 struct Case {
     what: &'static str,
     server: ServerTls,
@@ -139,7 +139,7 @@ fn a_blocking_listeners_connection_is_told_why_its_client_has_left_in_each_verb(
     });
 }
 
-/// A server that requires a certificate of its clients, and clients without a good one.
+/// Makes a server that requires client certificates, and clients without a valid one.
 fn strangers() -> (ServerTls, ClientTls, Vec<(ClientTls, AlertDescription)>) {
     let authority = Authority::new();
     let server = authority.issue("localhost").server();

@@ -1,5 +1,5 @@
-//! What two ends say to each other, whichever face each of them has: messages whole, limits kept,
-//! lines found or left, and what an accepted socket takes over from its listener.
+//! Lengths and limits of messages and lines, between ends of either face, and what an accepted
+//! socket inherits from its listener.
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -16,7 +16,8 @@ use crate::{
 
 const LENGTHS: [usize; 11] = [0, 1, 3, 4, 258, 65_531, 65_532, 65_536, 65_537, 131_072, 3 << 20];
 
-/// A message as `send_msg` of the table takes it and `recv_msg` gives it: header and payload.
+/// Makes a message with its header, as `send_msg` and `recv_msg` of the table of verbs take and
+/// return it.
 fn message(len: usize) -> Vec<u8> {
     [&(len as u32).to_be_bytes()[..], &pattern(len)].concat()
 }
@@ -88,7 +89,7 @@ fn a_line_that_is_too_long_stays_unread_on_each_face() {
     });
 }
 
-/// A client of a listener of [`server`].
+/// Connects to a listener of [`server`].
 async fn client(server: &AsyncSocket) -> AsyncSocket {
     AsyncSocket::create_connection(server.local_addr().unwrap()).await.unwrap()
 }

@@ -1,5 +1,5 @@
-//! Names: what `create_connection` and the others do with them. Several addresses at once are
-//! tested in `src/socket/make.rs`, with made-up ones.
+//! Host names in `create_connection` and other verbs. Names with several addresses are tested in
+//! `src/socket/make.rs`.
 
 use std::{
     io::{self, ErrorKind},
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::{bounded::run, within::within};
 
-/// A port of 127.0.0.1 where nobody listens, and the socket that keeps others from it.
+/// Returns a port of 127.0.0.1 without a listener, and a socket that reserves it.
 fn closed_port() -> (u16, socket2::Socket) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any = "127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap();

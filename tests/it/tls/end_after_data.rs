@@ -1,5 +1,5 @@
-//! An end or a failure that has come with data, in one segment, while TCP stays open: the next verb
-//! tells it, whichever it is.
+//! An end or a failure comes with data in one segment, while TCP stays open: the next verb,
+//! whichever it is, reports it.
 
 use std::{
     io::{self, ErrorKind, IoSliceMut},
@@ -54,7 +54,7 @@ const VERBS: [Verb; 13] = [
     Verb::Readable,
 ];
 
-/// The bytes that a verb gives, the same on both faces.
+/// Calls a verb on either face; returns how many bytes it received.
 macro_rules! call {
     ($socket:expr, $verb:expr $(, $wait:tt)?) => {{
         let mut room = [0; DATA.len()];
@@ -100,7 +100,7 @@ fn call_blocking(socket: &BlockingSocket, verb: Verb) -> io::Result<usize> {
 }
 
 impl Verb {
-    /// Sees data with this verb, or, where it takes nothing, then with another.
+    /// Returns the verb to call next if this one takes no data.
     fn then(self) -> Option<Verb> {
         matches!(self, Verb::Peek | Verb::Readable).then_some(Verb::Recv)
     }
@@ -120,7 +120,7 @@ impl Verb {
     }
 }
 
-/// What comes in one segment.
+/// Makes the records of one segment.
 fn segment(peer: &mut Peer, fails: bool) -> [Vec<u8>; 2] {
     let data = peer.sealer.data(DATA);
     [data, if fails { broken() } else { peer.sealer.close_notify() }]
