@@ -3,25 +3,18 @@
 //! AddressSanitizer watches memory and works with the standard library as it comes. Under both,
 //! the memory of cells is not kept for new ones (`src/coro/memory.rs`).
 //!
-//! ThreadSanitizer watches threads. It does not see what the standard library does inside, since
-//! that was built without it: an acquire fence (in `Arc`), a lock that had to wait, a condition
-//! variable, the end of `thread::scope`. What can be told by a function's name, [`SUPPRESSIONS`]
-//! silences. The library takes its locks through `src/primitives.rs`, which under `cfg(tsan)` spins
-//! on `try_lock` instead: that is built here, and so it is seen. `thread::spawn`, `join` and `park`
-//! are followed as they are; a test that needs the others reports races which are none.
+//! ThreadSanitizer watches threads. In a standard library that was built without it, it does not
+//! see a lock that had to wait, a condition variable, a channel or the end of `Arc`, and reports a
+//! thousand races which are none. So the library is built with it, from its source
+//! (`-Zbuild-std`), which takes the toolchain's component `rust-src`.
 
 use std::{env::consts::ARCH, path::PathBuf};
 
-use crate::{Outcome, artifacts, command::Job, repeat, root};
-
-/// In the form of ThreadSanitizer's `suppressions` option.
-const SUPPRESSIONS: &str = "xtask/tsan.txt";
-
-/// The last three have as much as possible of the standard library's generic and inline code built
-/// here, under the sanitizer, and let the library take its locks in a way that it can follow
-/// (`src/primitives.rs`).
-const THREAD_FLAGS: &str = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer \
-                            -Zshare-generics=no -Copt-level=1 --cfg=tsan";
+use crate::{
+    Outcome, artifacts,
+    command::{Job, minutes},
+    repeat,
+};
 
 #[derive(Debug, PartialEq, Eq)]
 struct Options<'a> {
@@ -57,29 +50,29 @@ fn parse<'a>(words: &[&'a str]) -> Outcome<Options<'a>> {
 }
 
 fn build(options: &Options) -> Outcome<Vec<PathBuf>> {
-    let (folder, flags) = if options.thread {
-        ("tsan", THREAD_FLAGS)
+    let (folder, flags, std) = if options.thread {
+        ("tsan", "-Zsanitizer=thread -Copt-level=1 --cfg=tsan", "-Zbuild-std")
     } else {
-        ("asan", "-Zsanitizer=address --cfg=asan")
+        ("asan", "-Zsanitizer=address --cfg=asan", "")
     };
     let words = format!(
-        "+nightly test --package asyncoro --lib --test it --no-run \
+        "+nightly test {std} --package asyncoro --lib --test it --no-run \
          --target {ARCH}-unknown-linux-gnu --target-dir target/{folder}"
     );
     // The proxy of rustup, not the cargo that runs xtask, knows `+nightly`.
     let job = Job::program("cargo", &words).without_variable("CARGO");
-    Ok(artifacts::build(job.variable("RUSTFLAGS", flags))?.into_values().collect())
+    // The standard library is built too, and every dependency of the tests.
+    let job = job.variable("RUSTFLAGS", flags).deadline(minutes(60));
+    Ok(artifacts::build(job)?.into_values().collect())
 }
 
 /// Name and value of the variable that the sanitizer's run time reads.
 fn settings(options: &Options) -> (&'static str, String) {
     if options.thread {
-        let suppressions = root().join(SUPPRESSIONS);
-        ("TSAN_OPTIONS", format!("suppressions={} halt_on_error=0", suppressions.display()))
-    } else {
-        // Tests that forget a pending future leak on purpose, hence only on demand.
-        ("ASAN_OPTIONS", format!("detect_leaks={}", u8::from(options.leaks)))
+        return ("TSAN_OPTIONS", "halt_on_error=0".to_owned());
     }
+    // Tests that forget a pending future leak on purpose, hence only on demand.
+    ("ASAN_OPTIONS", format!("detect_leaks={}", u8::from(options.leaks)))
 }
 
 #[cfg(test)]
