@@ -36,20 +36,6 @@ impl<T> UnsafeCell<T> {
 }
 
 /// Locks a mutex and ignores poisoning, since no holder leaves the value half-changed.
-#[cfg(not(tsan))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// Spins instead, for ThreadSanitizer, which does not see into `std`'s waiting for a contended
-/// lock.
-#[cfg(tsan)]
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    loop {
-        match mutex.try_lock() {
-            Ok(guard) => return guard,
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => std::thread::yield_now(),
-        }
-    }
 }

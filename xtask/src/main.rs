@@ -59,7 +59,8 @@ cargo xtask COMMAND
   fuzz SECONDS [TARGET...]     the fuzz targets, each so long (nightly)
   inject [ERROR...]            failing system calls under the tour and the tests (strace)
   soak SECONDS                 a server and its clients: does anything grow?
-  mutants [FILE...]            small faults in the code: which does no unit test see?";
+  mutants [--shard K/N] [FILE...]
+                               small faults in the code: which does no test see?";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -89,7 +90,7 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["fuzz", seconds, names @ ..] => shown(fuzz::run(count(seconds)?, names)),
         ["inject", errors @ ..] => shown(inject::run(errors)),
         ["soak", seconds] => shown(soak::run(count(seconds)?)),
-        ["mutants", files @ ..] => shown(mutants::run(files)),
+        ["mutants", words @ ..] => shown(mutants::run(words)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

@@ -25,7 +25,7 @@ struct Step {
 
 const STEPS: &[Step] = &[
     Step { name: "address", lacks: nightly, run: |_| sanitized(&[]) },
-    Step { name: "thread", lacks: nightly, run: |_| sanitized(&["--thread"]) },
+    Step { name: "thread", lacks: standard_source, run: |_| sanitized(&["--thread"]) },
     Step { name: "loom", lacks: nothing, run: |_| loom() },
     Step { name: "fuzz", lacks: nightly, run: |seconds| fuzz::run(seconds, &[]) },
     Step { name: "inject", lacks: strace, run: |_| inject::run(&[]) },
@@ -33,7 +33,7 @@ const STEPS: &[Step] = &[
     Step { name: "soak", lacks: nothing, run: soak::run },
     Step { name: "deny", lacks: nothing, run: |_| deny() },
     Step { name: "advisories", lacks: database, run: |_| advisories() },
-    Step { name: "mutants", lacks: nothing, run: |_| mutants::run(&[]) },
+    Step { name: "mutants", lacks: nothing, run: |_| mutants::tonight() },
 ];
 
 /// How a step ended, with its summary, reason or error.
@@ -110,6 +110,17 @@ fn nothing() -> Option<String> {
 fn nightly() -> Option<String> {
     let lacks = !portable::has_toolchain("nightly");
     lacks.then(|| "no nightly toolchain (rustup toolchain install nightly)".to_owned())
+}
+
+/// ThreadSanitizer's standard library is built from its source.
+fn standard_source() -> Option<String> {
+    nightly().or_else(|| {
+        let lacks = !portable::has_standard_source("nightly");
+        lacks.then(|| {
+            "no source of the standard library (rustup component add rust-src --toolchain nightly)"
+                .to_owned()
+        })
+    })
 }
 
 fn strace() -> Option<String> {

@@ -4,7 +4,7 @@
 //! Nothing is run. What needs a missing toolchain (nightly, the minimum one, the standard library
 //! of a target) is left out and listed at the end of CI; `rustup` installs each.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::{
     Outcome,
@@ -136,6 +136,17 @@ pub(crate) fn has_toolchain(name: &str) -> bool {
     match rustup_cargo(&format!("+{name} --version")).observe() {
         Ok((well, _)) => well,
         Err(_) => false,
+    }
+}
+
+/// Whether rustup has the source of the standard library for the toolchain of this name.
+pub(crate) fn has_standard_source(name: &str) -> bool {
+    let job = Job::program("rustc", &format!("+{name} --print sysroot"));
+    match job.without_variable("RUSTUP_TOOLCHAIN").observe() {
+        Ok((true, sysroot)) => {
+            Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/Cargo.lock").exists()
+        }
+        _ => false,
     }
 }
 

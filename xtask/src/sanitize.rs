@@ -3,25 +3,18 @@
 //! AddressSanitizer checks memory and works with the precompiled standard library. Under both
 //! sanitizers the memory of cells is not kept for new ones (`src/coro/memory.rs`).
 //!
-//! ThreadSanitizer checks threads. It does not see synchronisation inside the standard library,
-//! which was built without it: an acquire fence (in `Arc`), a lock that had to wait, a condition
-//! variable, the end of `thread::scope`. [`SUPPRESSIONS`] silences false reports that a function's
-//! name identifies. The library takes its locks through `src/primitives.rs`, which under
-//! `cfg(tsan)` spins on `try_lock`, and is built with the sanitizer. It does follow
-//! `thread::spawn`, `join` and `park`; a test that needs the others reports races that are none.
+//! ThreadSanitizer watches threads. In a standard library that was built without it, it does not
+//! see a lock that had to wait, a condition variable, a channel or the end of `Arc`, and reports a
+//! thousand races which are none. So the library is built with it, from its source
+//! (`-Zbuild-std`), which takes the toolchain's component `rust-src`.
 
 use std::{env::consts::ARCH, path::PathBuf};
 
-use crate::{Outcome, artifacts, command::Job, repeat, root};
-
-/// A file for ThreadSanitizer's option `suppressions`.
-const SUPPRESSIONS: &str = "xtask/tsan.txt";
-
-/// The last three build as much of the standard library's generic and inline code as possible with
-/// the sanitizer, and make the library take locks in a way that the sanitizer can follow
-/// (`src/primitives.rs`).
-const THREAD_FLAGS: &str = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer \
-                            -Zshare-generics=no -Copt-level=1 --cfg=tsan";
+use crate::{
+    Outcome, artifacts,
+    command::{Job, minutes},
+    repeat,
+};
 
 #[derive(Debug, PartialEq, Eq)]
 struct Options<'a> {
@@ -37,7 +30,9 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
     let binaries = build(&options)?;
     let (variable, settings) = settings(&options);
     let arguments: Vec<&str> = options.arguments.clone();
-    repeat::many(&binaries, options.times, &arguments, |job| job.variable(variable, &settings))
+    repeat::many(&binaries, options.times, &arguments, |job| {
+        job.variable(variable, &settings).deadline(minutes(120))
+    })
 }
 
 fn parse<'a>(words: &[&'a str]) -> Outcome<Options<'a>> {
@@ -57,29 +52,29 @@ fn parse<'a>(words: &[&'a str]) -> Outcome<Options<'a>> {
 }
 
 fn build(options: &Options) -> Outcome<Vec<PathBuf>> {
-    let (folder, flags) = if options.thread {
-        ("tsan", THREAD_FLAGS)
+    let (folder, flags, std) = if options.thread {
+        ("tsan", "-Zsanitizer=thread -Copt-level=1 --cfg=tsan", "-Zbuild-std")
     } else {
-        ("asan", "-Zsanitizer=address --cfg=asan")
+        ("asan", "-Zsanitizer=address --cfg=asan", "")
     };
     let words = format!(
-        "+nightly test --package asyncoro --lib --test it --no-run \
+        "+nightly test {std} --package asyncoro --lib --test it --no-run \
          --target {ARCH}-unknown-linux-gnu --target-dir target/{folder}"
     );
     // Only rustup's proxy accepts `+nightly`, not the cargo that runs xtask.
     let job = Job::program("cargo", &words).without_variable("CARGO");
-    Ok(artifacts::build(job.variable("RUSTFLAGS", flags))?.into_values().collect())
+    // The standard library is built too, and every dependency of the tests.
+    let job = job.variable("RUSTFLAGS", flags).deadline(minutes(60));
+    Ok(artifacts::build(job)?.into_values().collect())
 }
 
 /// Returns the environment variable that the sanitizer's runtime reads, with its value.
 fn settings(options: &Options) -> (&'static str, String) {
     if options.thread {
-        let suppressions = root().join(SUPPRESSIONS);
-        ("TSAN_OPTIONS", format!("suppressions={} halt_on_error=0", suppressions.display()))
-    } else {
-        // Only on demand: tests that forget a pending future leak on purpose.
-        ("ASAN_OPTIONS", format!("detect_leaks={}", u8::from(options.leaks)))
+        return ("TSAN_OPTIONS", "halt_on_error=0".to_owned());
     }
+    // Tests that forget a pending future leak on purpose, hence only on demand.
+    ("ASAN_OPTIONS", format!("detect_leaks={}", u8::from(options.leaks)))
 }
 
 #[cfg(test)]
