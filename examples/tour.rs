@@ -5,8 +5,9 @@
 //! cargo run --release --example tour
 //! ```
 //!
-//! It takes no argument and a few seconds, and ends with a table of what happened and a line `ok:
-//! ...`. It checks its results; if one is wrong, it says which, and the exit code is 1.
+//! It takes no argument and a few seconds, and prints a table of what happened and a last line that
+//! begins with `ok:`. It checks its results; if one is wrong, it says which, and the exit code is
+//! 1.
 
 use std::{
     cell::RefCell,

@@ -2,18 +2,18 @@
 //! never loses a byte, and the same calls work in a plain thread.
 //!
 //! asyncoro is asynchronous network programming with the API of blocking sockets. A regular socket
-//! is converted to an [`AsyncSocket`], the program is written as it would be with threads, and
-//! `.await` stands where a call would block; while it waits, a scheduler runs other coroutines. It
-//! re-creates, in Rust, the network programming part of the Python framework asyncoro, later
-//! renamed pycos, speaks its message format, and goes on from there.
+//! is converted to an [`AsyncSocket`], the program is written as it would be with threads, and each
+//! call that would block is followed by `.await`; while it waits, a scheduler runs other
+//! coroutines. It re-creates, in Rust, the network programming part of the Python framework
+//! asyncoro, later renamed pycos, uses its message format, and extends it.
 //!
 //! - **One socket type** for TCP, UDP and Unix sockets, as in BSD, with the verbs of the standard
 //!   library and BSD: [`recv`](AsyncSocket::recv), [`send_all`](AsyncSocket::send_all),
 //!   [`accept`](AsyncSocket::accept).
 //! - **Messages**: [`send_msg`](AsyncSocket::send_msg) and [`recv_msg`](AsyncSocket::recv_msg)
-//!   carry whole byte strings over a stream. Small ones that are sent together leave together.
-//! - **Cancelling is safe**: drop any future at any `.await`. What a receiving verb had received
-//!   stays with the socket, what a message has begun to send is sent whole.
+//!   carry whole byte strings over a stream. Small ones are sent together in one system call.
+//! - **Cancelling is safe**: drop any future at any `.await`. Bytes that a dropped receive had read
+//!   stay with the socket; a message that has begun to be sent is sent whole.
 //! - **A blocking twin**: [`BlockingSocket`] has the same verbs, word for word, for plain threads.
 //! - **One thread**: coroutines stay on the thread of their scheduler. They may hold values that
 //!   are not `Send`, and share them without locks.
@@ -140,11 +140,11 @@ This documentation was built without the feature `tls` and leaves out what that 
 //!
 //! [`BlockingSocket`] is the blocking twin: the same verbs, which wait in the call instead of in an
 //! `.await`. It is `Send` and `Sync`, and [`AsyncSocket::into_blocking`] and
-//! [`BlockingSocket::into_async`] turn one into the other, with everything that was received and
+//! [`BlockingSocket::into_async`] turn one into the other, with all bytes that were received and
 //! not yet taken.
 //!
 //! A program that is not asynchronous otherwise runs a scheduler on a thread of its own with
-//! [`AsynCoro::start`], and starts coroutines there from any thread. It sends a closure that makes
+//! [`AsynCoro::start`], and starts coroutines there from any thread. It passes a closure that makes
 //! the future, since the future itself stays on the scheduler's thread.
 //!
 //! ```

@@ -6,8 +6,7 @@
 //!   thread unwinds, in the destructor of a thread-local variable, in the child of a fork;
 //! - at most [`MAX_LINES`] lines of a level are written in a second, since a peer may cause them;
 //!   the next line, or [`settle`], reports how many were left out;
-//! - the caller formats what is shown (an error of the user's, say), since it knows what to do if
-//!   that panics.
+//! - the caller formats values (such as a user's error), since it knows what to do if that panics.
 //!
 //! The clock is the kernel's, in seconds, since this module is below `Driver`.
 

@@ -1,11 +1,11 @@
 //! Configuration of TLS 1.3 and 1.2: certificates, trust, protocols.
 //!
 //! [`Tls::server`] begins a server's configuration, [`Tls::client`] a client's. Both are values:
-//! each method takes one and returns a new one, clones share it, and sockets take it as `impl
-//! Into<Tls>`. Nothing here touches a socket or waits; a method that names files reads them at
-//! once, and [`ServerTls::reload`] reads them again. rustls's configuration is built once for each
-//! value, by its first connection, so that session tickets and remembered sessions serve all its
-//! connections. rustls's process-wide provider is neither used nor set.
+//! each method takes one and returns a new one, clones share it, and sockets take any
+//! `impl Into<Tls>`. Nothing here touches a socket or waits; a method that names files reads them
+//! at once, and [`ServerTls::reload`] reads them again. rustls's configuration is built once for
+//! each value, by its first connection, so that session tickets and remembered sessions serve all
+//! its connections. rustls's process-wide provider is neither used nor set.
 //!
 //! # Defaults, and why
 //!

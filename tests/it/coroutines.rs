@@ -260,7 +260,7 @@ fn or_log_logs_the_error_with_the_name_and_nothing_else() {
     });
 }
 
-/// An error that cannot be shown.
+/// An error whose `Debug` panics.
 struct Unspeakable;
 
 impl std::fmt::Display for Unspeakable {
@@ -313,7 +313,7 @@ fn a_waker_that_panics_is_logged_and_the_others_go_on() {
     });
     // That of each verb; their lines are more than may be written in a second.
     within(|| {
-        /// Waits with such a waker until it was woken, and then with a good one.
+        /// Waits with such a waker until it is woken, and then with a good one.
         async fn is_done_after_it(mut call: Call, come: impl AsyncFnOnce(), verb: Verb) {
             let bad = Arc::new(Bad(AtomicBool::new(false)));
             let waker = Arc::clone(&bad).into();
@@ -612,7 +612,7 @@ fn ended_tells_its_story_and_becomes_an_io_error() {
     });
 }
 
-/// Asks for its coroutine when it is dropped, and tries to change it.
+/// Calls `coro::current` when it is dropped, and tries to change that coroutine.
 struct LateWord;
 
 impl Drop for LateWord {

@@ -445,7 +445,7 @@ fn shutdown_while_everything_waits_ends_everything_1000_times() {
     });
 }
 
-/// Queues more than the system takes.
+/// Queues more than the system's buffers hold.
 async fn fill(socket: &AsyncSocket) {
     let chunk = bytes::Bytes::from(vec![7; 60_000]);
     while socket.try_send_msg(&chunk).is_ok() {
@@ -497,13 +497,13 @@ fn times_without_end_are_taken_as_such() {
     }
 }
 
-/// Processor time of this thread.
+/// Returns the processor time of this thread.
 fn worked() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Tells how much its thread has worked since, when the thread ends.
+/// Reports its thread's processor time since it was made, when it is dropped at the thread's end.
 struct Work {
     before: Duration,
     tell: mpsc::Sender<Duration>,

@@ -109,7 +109,7 @@ fn shown(figure: Outcome<String>) -> Outcome {
     Ok(())
 }
 
-/// The root of the workspace.
+/// Returns the root of the workspace.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in a folder of the root")
 }

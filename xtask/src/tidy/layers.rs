@@ -34,6 +34,38 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["asyncoro", "handle"],
         ],
     ),
+    (
+        "src/socket",
+        &[
+            &["hot", "settings", "ending"],
+            &["records"],
+            &["link"],
+            &["make", "start", "race", "gate", "batch"],
+            &["side"],
+            &["parts", "facts", "shown"],
+            &["op"],
+            &["blocking"],
+            &["asynchronous"],
+        ],
+    ),
+    ("src/socket/side", &[&["progress", "connection"], &["inbound", "outbound"], &["common"]]),
+    (
+        "src/socket/op",
+        &[
+            &["operation"],
+            &["connect", "datagram", "message", "readiness", "stream"],
+            &["composite"],
+            &["handshake"],
+        ],
+    ),
+    (
+        "src/sys",
+        &[
+            &["errno", "kind", "descriptor", "address", "segments"],
+            &["socket"],
+            &["wait", "failure", "calls", "connect", "batch"],
+        ],
+    ),
     ("src/coro/engine", &[&["settings", "run", "io", "timers"], &["parts"], &["watch"], &["turn"]]),
 ];
 

@@ -110,7 +110,7 @@ impl File {
         self.path.ends_with(".py") || self.path.ends_with(".pyi")
     }
 
-    /// For a file of the library, returns the path of its module; empty for `lib.rs`.
+    /// Returns the module path of a file of the library; empty for `lib.rs`.
     fn module(&self) -> Option<Vec<&str>> {
         let path = self.path.strip_prefix("src/")?.strip_suffix(".rs")?;
         let path = path.strip_suffix("/mod").unwrap_or(path);
