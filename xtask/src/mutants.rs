@@ -1,5 +1,5 @@
-//! Puts small faults into central files of the library, one at a time, and checks that a test notices
-//! each.
+//! Puts small faults into central files of the library, one at a time, and checks that a test
+//! notices each.
 //!
 //! cargo-mutants changes a copy of the tree, in `target/mutants`, and runs the unit tests and
 //! `tests/it`. A fault that makes them hang counts as noticed. All faults take a day, so a night
