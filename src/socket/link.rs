@@ -22,6 +22,10 @@ type Result<T> = std::result::Result<T, Errno>;
 const MOST_DRAINED: usize = 256 << 10;
 
 /// Sends and receives, through TLS where it is spoken.
+///
+/// The plain socket stands first, so that its address is the link's: five instructions less in each
+/// `recv`.
+#[repr(C)]
 pub(crate) struct Link {
     sys: Sys,
     /// What it knows of TLS, if anything.
