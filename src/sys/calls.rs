@@ -98,7 +98,7 @@ impl Sys {
 
     /// recvmsg(2); the last value tells whether the datagram was longer than `buffer`.
     #[cfg(not(target_os = "linux"))]
-    fn recv_whole(&self, buffer: &mut [u8]) -> Result<(usize, Address, bool)> {
+    pub(super) fn recv_whole(&self, buffer: &mut [u8]) -> Result<(usize, Address, bool)> {
         again(|| {
             let mut parts = [IoSliceMut::new(buffer)];
             let control = &mut RecvAncillaryBuffer::default();

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use socket2::{Domain, Protocol, Socket, Type};
+#[cfg(target_os = "linux")]
+use socket2::Protocol;
+use socket2::{Domain, Socket, Type};
 
 /// Which direction a verb uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
