@@ -28,7 +28,7 @@ struct Bug {
 const BUGS: &[Bug] = &[
     Bug {
         name: "dropped-gather-loses-bytes",
-        file: "src/socket/op/stream.rs",
+        file: "src/socket/op/receive.rs",
         right: "impl<const UNTIL: bool> Op for Gather<UNTIL> {\n",
         wrong: "impl<const UNTIL: bool> Op for Gather<UNTIL> {
     fn give_up(&mut self, side: &mut ReadSide) -> bool {
@@ -47,7 +47,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "queue-forgets-the-tail",
-        file: "src/socket/side/outbound.rs",
+        file: "src/socket/side/queue.rs",
         right: "            if sent < left {\n                self.sent += sent;\n",
         wrong: "            if sent < left {
                 self.sent += sent;
@@ -89,7 +89,7 @@ const BUGS: &[Bug] = &[
     },
     Bug {
         name: "end-is-told-before-held-bytes",
-        file: "src/socket/op/stream.rs",
+        file: "src/socket/op/receive.rs",
         right: "        let held = side.copy_front(self.0);\n",
         wrong: "        let mut one = [0];
         if let Progress::Done(Ok(0)) = side.read(link, 0, |link| link.peek(&mut one)) {

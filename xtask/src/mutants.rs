@@ -15,6 +15,7 @@ const FILES: &[&str] = &[
     "src/socket/asynchronous/lock.rs",
     "src/socket/side/inbound.rs",
     "src/socket/side/outbound.rs",
+    "src/socket/side/queue.rs",
 ];
 
 /// Nights in which each fault is tried once.

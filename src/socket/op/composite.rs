@@ -10,9 +10,10 @@ use std::{
 };
 
 use super::{
+    accept::{Accept, is_out_of_descriptors},
     connect::Connect,
+    end::{CloseNotify, ShutDown},
     operation::Op,
-    stream::{Accept, CloseNotify, ShutDown, is_out_of_descriptors},
 };
 use crate::{
     addr::{Address, Target},

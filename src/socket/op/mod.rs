@@ -2,15 +2,18 @@
 //!
 //! They work on a side of a socket and never wait; see [`Op`].
 
+mod accept;
 mod composite;
 mod connect;
 mod datagram;
+mod end;
 #[cfg(feature = "tls")]
 mod handshake;
 mod message;
 mod operation;
 mod readiness;
-mod stream;
+mod receive;
+mod send;
 
 #[cfg(feature = "tls")]
 pub(crate) use self::handshake::{ShakeRecv, ShakeSend, shake};
@@ -20,11 +23,10 @@ pub(crate) use self::{
     composite::{Face, accept, connect, end_tls, first, patiently, settled, shut_down},
     connect::Connect,
     datagram::{RecvBatch, RecvFrom, SendBatch, SendTo},
+    end::{Flush, LastFlush},
     message::{RecvMsg, RecvMsgInto, SendMsg, Tried, try_queue},
     operation::{Lend, Op},
     readiness::{Readable, Writable},
-    stream::{
-        Flush, Gather, LastFlush, Peek, Recv, RecvAll, RecvBytes, RecvLent, RecvUninit,
-        RecvVectored, Send, SendAll, SendVectored,
-    },
+    receive::{Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent, RecvUninit, RecvVectored},
+    send::{Send, SendAll, SendVectored},
 };

@@ -5,11 +5,13 @@ mod connection;
 mod inbound;
 mod outbound;
 mod progress;
+mod queue;
 
 pub(crate) use self::{
     common::{Pair, Side},
     connection::Found,
     inbound::{Lent, Piece, ReadSide, Want},
-    outbound::{PARTS, WriteSide, drop_spent},
+    outbound::WriteSide,
     progress::{Progress, Share},
+    queue::{PARTS, drop_spent},
 };

@@ -48,12 +48,15 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["asynchronous"],
         ],
     ),
-    ("src/socket/side", &[&["progress", "connection"], &["inbound", "outbound"], &["common"]]),
+    (
+        "src/socket/side",
+        &[&["progress", "connection"], &["queue"], &["inbound", "outbound"], &["common"]],
+    ),
     (
         "src/socket/op",
         &[
             &["operation"],
-            &["connect", "datagram", "message", "readiness", "stream"],
+            &["accept", "connect", "datagram", "end", "message", "readiness", "receive", "send"],
             &["composite"],
             &["handshake"],
         ],

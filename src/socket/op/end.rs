@@ -1,0 +1,99 @@
+//! The operations that end sending: what is queued leaves first, and TLS tells the peer.
+
+use std::{io, net::Shutdown};
+
+use super::operation::{Needs, Op};
+use crate::socket::{
+    link::Link,
+    settings::Settings,
+    side::{Progress, WriteSide},
+};
+
+/// `flush`: until nothing is queued.
+pub(crate) struct Flush;
+
+impl Op for Flush {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "flush";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        side.flush(link)
+    }
+
+    fn give_up(&mut self, side: &mut WriteSide) -> bool {
+        side.queued() > 0
+    }
+}
+
+/// The first half of `close`: until nothing is queued.
+pub(crate) struct LastFlush;
+
+impl Op for LastFlush {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "close";
+    const CLOSES: bool = true;
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        side.flush(link)
+    }
+}
+
+/// The end of TLS, as a part of `close` or of taking the socket apart: a close_notify leaves behind
+/// what is queued.
+pub(crate) struct CloseNotify;
+
+impl Op for CloseNotify {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "close";
+    const CLOSES: bool = true;
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        send_close_notify(link, side)
+    }
+}
+
+/// Sends what is queued, and behind it, if TLS is spoken, a close_notify.
+fn send_close_notify(link: &Link, side: &mut WriteSide) -> Progress<()> {
+    match side.flush(link) {
+        Progress::Done(Ok(())) => {}
+        progress => return progress,
+    }
+    link.close_notify();
+    side.push(link)
+}
+
+/// `shutdown` of sending, or of both directions: what is queued leaves first.
+pub(crate) struct ShutDown(pub(crate) Shutdown);
+
+impl Op for ShutDown {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "shutdown";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        match send_close_notify(link, side) {
+            Progress::Done(Ok(())) => {}
+            progress => return progress,
+        }
+        // Over TLS the stream's end follows when what was sent has arrived: behind a shutdown of
+        // both, the system answers what comes with a reset.
+        let how =
+            if self.0 == Shutdown::Both && link.is_secure() { Shutdown::Read } else { self.0 };
+        let ended = link.shutdown(how).map_err(io::Error::from);
+        if ended.is_ok() {
+            side.end();
+        }
+        Progress::Done(ended)
+    }
+
+    fn give_up(&mut self, side: &mut WriteSide) -> bool {
+        side.queued() > 0
+    }
+}

@@ -1,0 +1,105 @@
+//! The operations that send on a stream or a connected datagram socket, behind what is queued.
+
+use super::operation::{Needs, Op};
+use crate::socket::{
+    link::Link,
+    settings::Settings,
+    side::{PARTS, Progress, Share, WriteSide},
+};
+
+/// `send`: one write of the caller's bytes, behind what is queued.
+pub(crate) struct Send<'a>(pub(crate) &'a [u8]);
+
+impl Op for Send<'_> {
+    type Side = WriteSide;
+    type Output = usize;
+    const VERB: &'static str = "send";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+        let some = match self.0.split_at_checked(Share::BYTES) {
+            Some((part, _)) if link.kind().is_stream() => part,
+            _ => self.0,
+        };
+        send_some(link, side, &[some], some.is_empty())
+    }
+
+    fn weight(&self, sent: &usize) -> usize {
+        *sent
+    }
+}
+
+/// `send_vectored`: the same from several buffers.
+pub(crate) struct SendVectored<'a>(pub(crate) &'a [&'a [u8]]);
+
+impl Op for SendVectored<'_> {
+    type Side = WriteSide;
+    type Output = usize;
+    const VERB: &'static str = "send_vectored";
+    const NEEDS: Needs = Needs::Any;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
+        send_some(link, side, self.0, self.0.iter().all(|part| part.is_empty()))
+    }
+}
+
+/// Writes until something of `parts` has left, or, if they are empty, until the queue has.
+fn send_some(link: &Link, side: &mut WriteSide, parts: &[&[u8]], empty: bool) -> Progress<usize> {
+    // An empty datagram is one, too; an empty write to a stream only pushes the queue.
+    if empty && link.kind().is_stream() {
+        return side.flush(link).map(|()| 0);
+    }
+    if parts.len() > PARTS && !link.kind().is_stream() {
+        // A stream goes on with the parts that one call does not take; a datagram is one call.
+        return side.write(link, &[&parts.concat()]);
+    }
+    loop {
+        match side.write(link, parts) {
+            Progress::Done(Ok(0)) if !empty => {}
+            progress => return progress,
+        }
+    }
+}
+
+/// `send_all`: all of the caller's bytes, behind what is queued.
+pub(crate) struct SendAll<'a> {
+    pub(crate) buffer: &'a [u8],
+    pub(crate) sent: usize,
+}
+
+impl Op for SendAll<'_> {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "send_all";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        let mut share = Share::new();
+        while self.sent < self.buffer.len() {
+            let rest = &self.buffer[self.sent..];
+            match side.write_bytes(link, &rest[..rest.len().min(Share::BYTES)]) {
+                Progress::Done(Ok(sent)) => {
+                    self.sent += sent;
+                    if !share.goes_on(sent) && self.sent < self.buffer.len() {
+                        return Progress::Again;
+                    }
+                }
+                Progress::Done(Err(error)) => return Progress::Done(Err(error)),
+                Progress::Wait => return Progress::Wait,
+                Progress::Again => return Progress::Again,
+            }
+        }
+        if self.buffer.is_empty() {
+            return side.flush(link);
+        }
+        side.push(link)
+    }
+
+    fn moved(&self) -> usize {
+        self.sent
+    }
+
+    fn weight(&self, (): &()) -> usize {
+        self.sent
+    }
+}

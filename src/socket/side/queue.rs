@@ -1,0 +1,219 @@
+//! The queue of a socket: bytes waiting to be sent, in order, as copies or shared.
+//!
+//! Emptied queues are kept, with the memory of their first chunk, for the next socket of the thread
+//! that queues something. Bytes of the user's that have left are dropped outside of everything,
+//! since their drop may run code of the user's ([`drop_spent`]).
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io::IoSlice,
+};
+
+use bytes::Bytes;
+
+use super::progress::Share;
+use crate::{foreign, frame, socket::settings::QUEUE_LIMIT};
+
+/// Bytes of copies that stand in one piece: all that may be queued before a sender waits.
+const CHUNK: usize = QUEUE_LIMIT + frame::HEADER;
+
+/// Slices of one gathered call.
+pub(super) const SLICES: usize = 64;
+
+/// Most parts that a verb sends behind the queue.
+pub(crate) const PARTS: usize = 16;
+
+/// Fills `slices` with what is queued and `parts` behind it, at most `room` bytes of these; gives
+/// how many slices there are.
+#[inline]
+pub(super) fn fill<'a>(
+    slices: &mut [IoSlice<'a>; SLICES],
+    queue: Option<&'a SendQueue>,
+    parts: &[&'a [u8]],
+    mut room: usize,
+) -> usize {
+    let mut count = 0;
+    let mut put = |bytes: &'a [u8]| {
+        slices[count] = IoSlice::new(bytes);
+        count += 1;
+    };
+    if let Some(queue) = queue {
+        let (mut skip, mut left) = (queue.sent, Share::BYTES);
+        for chunk in queue.chunks.iter().take(SLICES - PARTS) {
+            let bytes = &chunk.bytes()[skip..];
+            if bytes.len() >= left {
+                put(&bytes[..left]);
+                return count;
+            }
+            put(bytes);
+            left -= bytes.len();
+            skip = 0;
+        }
+        if queue.chunks.len() > SLICES - PARTS {
+            return count;
+        }
+    }
+    for part in parts.iter().filter(|part| !part.is_empty()).take(PARTS) {
+        let part = &part[..part.len().min(room)];
+        room -= part.len();
+        put(part);
+    }
+    count
+}
+
+/// Bytes waiting to be sent, in order.
+#[derive(Default)]
+pub(super) struct SendQueue {
+    chunks: VecDeque<Chunk>,
+    /// Bytes of the first chunk that have left.
+    sent: usize,
+    /// Bytes that have not.
+    pub(super) bytes: usize,
+}
+
+enum Chunk {
+    Copied(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Chunk {
+    /// Done with. Bytes of the user's may run code of the user's when they are dropped, and this is
+    /// called in the middle of things, so that waits for [`drop_spent`].
+    fn spend(self) {
+        if let Chunk::Shared(bytes) = self {
+            // Where the thread is ending nobody is in the middle of anything any more.
+            let _ = SPENT.try_with(|spent| spent.borrow_mut().push(bytes));
+            ANY_SPENT.set(true);
+        }
+    }
+
+    /// Gives the bytes of memory that keeping it costs.
+    fn memory(&self) -> usize {
+        match self {
+            Chunk::Copied(bytes) => bytes.capacity(),
+            Chunk::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Copied(bytes) => bytes,
+            Chunk::Shared(bytes) => bytes,
+        }
+    }
+}
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "a socket holds the box, which is what is kept here")]
+    /// Emptied queues with their first chunk's memory: a socket that has nothing queued holds none.
+    static SPARE: RefCell<Vec<Box<SendQueue>>> = const { RefCell::new(Vec::new()) };
+}
+
+thread_local! {
+    /// Bytes of the user's that have left and are to be dropped.
+    static SPENT: RefCell<Vec<Bytes>> = const { RefCell::new(Vec::new()) };
+    /// Whether there are any.
+    static ANY_SPENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops what has left, with nothing borrowed and nothing locked: the drop may be foreign code.
+#[inline]
+pub(crate) fn drop_spent() {
+    if ANY_SPENT.replace(false) {
+        drop_all_spent();
+    }
+}
+
+#[cold]
+fn drop_all_spent() {
+    let spent = SPENT.try_with(RefCell::take).unwrap_or_default();
+    for bytes in spent {
+        foreign::contain("the drop of sent bytes", || drop(bytes));
+    }
+}
+
+/// Emptied queues that a thread keeps.
+const SPARES: usize = 64;
+
+impl SendQueue {
+    /// Takes a queue that was kept, or makes one.
+    pub(super) fn take() -> Box<SendQueue> {
+        SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    }
+
+    /// Keeps an emptied queue for the next socket.
+    pub(super) fn give_back(mut queue: Box<SendQueue>) {
+        if queue.chunks.iter().any(|chunk| chunk.memory() > 2 * QUEUE_LIMIT) {
+            queue.chunks.clear();
+        }
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARES {
+                spare.push(queue);
+            }
+        });
+    }
+
+    /// Queues copies of a header and what belongs to it.
+    #[inline]
+    pub(super) fn append(&mut self, header: &[u8], payload: &[u8]) {
+        let len = header.len() + payload.len();
+        self.bytes += len;
+        match self.chunks.back_mut() {
+            Some(Chunk::Copied(chunk)) if chunk.len() + len <= CHUNK => {
+                chunk.reserve(len);
+                chunk.extend_from_slice(header);
+                chunk.extend_from_slice(payload);
+            }
+            _ => self.chunks.push_back(Chunk::Copied([header, payload].concat())),
+        }
+    }
+
+    /// Gives what is left of the only chunk, if there is just one.
+    #[inline]
+    pub(super) fn single(&self) -> Option<&[u8]> {
+        match self.chunks.front() {
+            Some(chunk) if self.chunks.len() == 1 => Some(&chunk.bytes()[self.sent..]),
+            _ => None,
+        }
+    }
+
+    /// Queues `bytes` without copying them.
+    pub(super) fn append_shared(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.chunks.push_back(Chunk::Shared(bytes));
+    }
+
+    /// Takes `sent` bytes off the front; what goes beyond the end is returned. The last copied
+    /// chunk is emptied and stays.
+    #[inline]
+    pub(super) fn advance(&mut self, mut sent: usize) -> usize {
+        let beyond = sent.saturating_sub(self.bytes);
+        sent -= beyond;
+        self.bytes -= sent;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let left = chunk.bytes().len() - self.sent;
+            if sent < left {
+                self.sent += sent;
+                return beyond;
+            }
+            sent -= left;
+            self.sent = 0;
+            let last = self.chunks.len() == 1;
+            match self.chunks.front_mut() {
+                Some(Chunk::Copied(bytes)) if last => {
+                    bytes.clear();
+                    return beyond;
+                }
+                _ => self.chunks.pop_front().into_iter().for_each(Chunk::spend),
+            }
+        }
+        beyond
+    }
+
+    /// Gives up all that is queued; [`drop_spent`] is to be called outside.
+    pub(super) fn spend(self) {
+        self.chunks.into_iter().for_each(Chunk::spend);
+    }
+}
