@@ -288,6 +288,24 @@ fn after_the_own_end_of_sending_each_verb_says_so() {
     });
 }
 
+#[test]
+fn a_refused_send_breaks_nothing_where_nothing_was_queued() {
+    each_face(async |kind, face| {
+        let (near, far) = pair(kind);
+        near.try_send_queued(b"").unwrap();
+        let end = End::new(face, near).await;
+        end.call(named("send_queued"), b"").await.unwrap();
+        end.call(named("shutdown"), &[]).await.unwrap();
+        let refused = end.call(named("send"), b"x").await;
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        for verb in ["flush", "writable", "shutdown"] {
+            end.call(named(verb), &[]).await.unwrap();
+        }
+        assert_eq!(far.recv(&mut [0]).await.unwrap(), 0);
+        end.close().await.unwrap();
+    });
+}
+
 /// Receives one message and then the end.
 async fn drained_of_message(far: AsyncSocket) -> AsyncSocket {
     assert_eq!(far.recv_msg().await.unwrap().unwrap(), unit(1)[4..]);

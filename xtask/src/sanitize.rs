@@ -71,7 +71,8 @@ fn build(options: &Options) -> Outcome<Vec<PathBuf>> {
 /// Returns the environment variable that the sanitizer's runtime reads, with its value.
 fn settings(options: &Options) -> (&'static str, String) {
     if options.thread {
-        return ("TSAN_OPTIONS", "halt_on_error=0".to_owned());
+        // The child of a fork makes threads of its own.
+        return ("TSAN_OPTIONS", "halt_on_error=0 die_after_fork=0".to_owned());
     }
     // Tests that forget a pending future leak on purpose, hence only on demand.
     ("ASAN_OPTIONS", format!("detect_leaks={}", u8::from(options.leaks)))

@@ -220,6 +220,9 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
             Ok(header) => header,
             Err(error) => return Progress::Done(Err(error)),
         };
+        if !FRAMED && self.payload.is_empty() {
+            return Progress::Done(Ok(()));
+        }
         if self.queue_if_small(settings, side, &header) {
             return Progress::Done(Ok(()));
         }
@@ -309,6 +312,8 @@ pub(crate) fn try_queue(
             side.append(&header, &[]);
             side.append_shared(payload.clone());
         }
+        // A queue has something in it, or there is none.
+        Tried::Raw(&[]) => {}
         Tried::Raw(bytes) => side.append(&[], bytes),
     }
     Ok(true)

@@ -159,6 +159,7 @@ impl SendQueue {
     #[inline]
     pub(super) fn append(&mut self, header: &[u8], payload: &[u8]) {
         let len = header.len() + payload.len();
+        debug_assert!(len > 0, "a queue with nothing in it is none");
         self.bytes += len;
         match self.chunks.back_mut() {
             Some(Chunk::Copied(chunk)) if chunk.len() + len <= CHUNK => {
