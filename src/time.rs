@@ -105,7 +105,7 @@ impl Sleep {
         let Some(until) = self.until else { return Poll::Pending };
         match &self.alarm {
             Some(alarm) if alarm.is_on(engine) && !alarm.has_fired(engine) => {
-                alarm.rewaker(engine, cx.waker());
+                alarm.set_waker(engine, cx.waker());
                 return Poll::Pending;
             }
             _ if !std::mem::take(&mut self.is_ahead) && Driver::now() >= until => {

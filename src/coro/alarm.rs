@@ -25,8 +25,8 @@ impl Alarm {
     }
 
     /// Has it wake `waker` from now on.
-    pub(crate) fn rewaker(&self, engine: &Engine, waker: &Waker) {
-        engine.timers.rewaker(self.key, waker);
+    pub(crate) fn set_waker(&self, engine: &Engine, waker: &Waker) {
+        engine.timers.set_waker(self.key, waker);
     }
 
     /// Tells whether it is armed on `engine`, not on one that ran here before.

@@ -66,16 +66,6 @@ pub use self::{
 };
 use self::{cell::LARGE, engine::Engine};
 
-/// The pauses of `engine`, under the name by which sockets know them.
-pub(crate) mod settle {
-    pub(crate) use crate::coro::engine::{FIRST_PAUSE, LAST_PAUSE};
-}
-
-/// The trait of `engine`, under the name by which sockets know it.
-pub(crate) mod sources {
-    pub(crate) use crate::coro::engine::Source;
-}
-
 /// Starts a coroutine on this thread's scheduler, behind all that are ready.
 ///
 /// ```

@@ -59,7 +59,8 @@ pub(crate) fn may_begin(link: &Link) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses bytes that came before TLS and were not taken: they must not be taken for its.
+/// Refuses bytes that came before TLS and that no verb has received: they must not pass for bytes
+/// of the TLS stream.
 pub(crate) fn refuse_leftover(is_left: bool) -> io::Result<()> {
     if is_left {
         return Err(invalid_input("start_tls with bytes received before TLS and not taken"));

@@ -50,7 +50,8 @@ impl Descriptor {
     }
 
     /// # Safety
-    /// `fd` is open, and stays so until this is retired, given away or dropped.
+    /// `fd` is open, and stays so until this is retired, given away or dropped, and until nothing
+    /// that `as_fd` has lent is used any more.
     pub(super) unsafe fn borrow(fd: RawFd) -> Descriptor {
         Descriptor::of(fd, false)
     }
@@ -140,7 +141,9 @@ impl AsRawFd for Descriptor {
 impl AsFd for Descriptor {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: it is open for as long as this lives: owned, vouched for, or inert.
+        // SAFETY: owned, it is open until `self` is dropped or consumed: `retire` only puts an
+        // inert one in its place. Borrowed, the caller of `borrow` or `disown` keeps it open for as
+        // long as this is used. The inert one of a borrowed one is open for ever.
         unsafe { BorrowedFd::borrow_raw(self.as_raw_fd()) }
     }
 }

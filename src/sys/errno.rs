@@ -77,7 +77,8 @@ fn of_accept(error: Errno) -> Meaning {
     match error {
         // No descriptor, or no memory for one.
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Meaning::Pause,
-        // accept(2) passes on what the network says of the new connection, and what a firewall.
+        // accept(2) also returns errors that the network or a firewall has reported for the new
+        // connection.
         Errno::CONNABORTED
         | Errno::CONNRESET
         | Errno::HOSTDOWN
@@ -96,13 +97,13 @@ fn of_accept(error: Errno) -> Meaning {
     }
 }
 
-/// Tells whether the machine is not on the network, which Linux has a number for.
+/// Tells whether it is `ENONET` (the machine is not on the network), which only Linux has.
 #[cfg(target_os = "linux")]
 fn is_no_network(error: Errno) -> bool {
     error == Errno::NONET
 }
 
-/// Tells whether the machine is not on the network: other systems say `ENETDOWN`.
+/// Says no: only Linux has `ENONET`.
 #[cfg(not(target_os = "linux"))]
 fn is_no_network(_: Errno) -> bool {
     false

@@ -41,8 +41,7 @@ pub(super) fn run<'a>(
 /// The longest segment that the kernel cuts for a socket, as far as is known: in one byte, since
 /// each socket has one.
 ///
-/// Zero stands for "nobody has asked", any other value for as many units of [`UNIT`] bytes, less
-/// one.
+/// 0: nobody has asked. n: (n - 1) x [`UNIT`] bytes.
 #[derive(Default)]
 pub(super) struct Longest(AtomicU8);
 
@@ -50,7 +49,7 @@ pub(super) struct Longest(AtomicU8);
 const UNIT: usize = 64;
 
 impl Longest {
-    /// In bytes, 0 where nothing is cut; `ask` is called the first time.
+    /// Gives it in bytes, 0 where nothing is cut; `ask` is called the first time.
     pub(super) fn get(&self, ask: impl FnOnce() -> bool) -> usize {
         match self.0.load(Ordering::Relaxed) {
             0 => self.set(if ask() { u8::MAX } else { 1 }),
@@ -58,7 +57,7 @@ impl Longest {
         }
     }
 
-    /// Segments of this many bytes do not go: shorter ones may. The new longest.
+    /// Notes that the kernel has refused segments of this length, and gives the new longest.
     pub(super) fn refuse(&self, segment: usize) -> usize {
         let units = segment.saturating_sub(1) / UNIT;
         self.set(u8::try_from(units + 1).unwrap_or(u8::MAX))

@@ -49,7 +49,8 @@ impl Sys {
     /// Borrows a descriptor that must be a socket.
     ///
     /// # Safety
-    /// It stays open until this is retired, given away or dropped.
+    /// It stays open until this is retired, given away or dropped, and until nothing that
+    /// [`Sys::fd`] or [`Sys::options`] has lent is used any more.
     pub(crate) unsafe fn borrow(fd: RawFd) -> io::Result<Sys> {
         // SAFETY: the caller's.
         let fd = unsafe { Descriptor::borrow(fd) };

@@ -33,7 +33,7 @@ pub(in crate::coro) struct Joint<T>(NonNull<dyn Join<T>>);
 // SAFETY: see the proof in `mod.rs`; from another thread a Joint touches the state, atomics, the
 // waiter and the result, which is a `T`, a panic's payload (`Send`), or nothing.
 unsafe impl<T: Send> Send for Joint<T> {}
-// SAFETY: through `&Joint` only the state and the atomics are read.
+// SAFETY: through `&Joint` only the state and the atomics are touched.
 unsafe impl<T: Send> Sync for Joint<T> {}
 
 impl<T> Joint<T> {
@@ -129,7 +129,7 @@ impl<T, E: fmt::Display> Joint<Result<T, E>> {
 
 impl<T> Drop for Joint<T> {
     fn drop(&mut self) {
-        // A handle that has seen the end needs no move any more.
+        // A handle that has seen `DONE` need not change the state any more.
         if !self.is_done() {
             let (done, waiter) = self.detach();
             if let Some(waiter) = waiter {

@@ -41,7 +41,7 @@ pub(super) struct Io<S: ?Sized> {
     pub(super) retries: RefCell<VecDeque<Retry<S>>>,
     pub(super) settling: RefCell<Settling<S>>,
     /// Whether somebody has tried to send since the last wait.
-    pub(super) sent: Cell<bool>,
+    pub(super) tried_to_send: Cell<bool>,
     /// Who waits for a descriptor of ours to be closed.
     wait_for_close: RefCell<Vec<Waker>>,
     pub(super) sleeps: Cell<u64>,
@@ -55,7 +55,7 @@ pub(super) struct Retry<S: ?Sized> {
     pub(super) at: Instant,
 }
 
-/// How long a source waits where the system lacks memory, which no event tells the end of.
+/// How long a source waits where the system lacks memory or watches, of which no event tells.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl<S: ?Sized> Io<S> {
@@ -70,7 +70,7 @@ impl<S: ?Sized> Io<S> {
             lingering: RefCell::new(Lingering::new()),
             retries: RefCell::new(VecDeque::new()),
             settling: RefCell::new(Settling::new()),
-            sent: Cell::new(false),
+            tried_to_send: Cell::new(false),
             wait_for_close: RefCell::default(),
             sleeps: Cell::new(0),
             events: Cell::new(0),

@@ -39,14 +39,14 @@ pub(in crate::coro) struct Run {
     bytes_left: Cell<usize>,
     /// Resumes that the turn has left: with none, it ends with whoever is resumed now, and the
     /// driver is asked.
-    times_left: Cell<usize>,
+    resumes_left: Cell<usize>,
     ending: Cell<bool>,
     /// How long a resume may take before the log names the coroutine.
     slow_resume: Option<Duration>,
     /// With a bound for slow resumes: when the turn began, and how long coroutines took in it.
     turn_began: Cell<Option<Instant>>,
     others_took: Cell<Duration>,
-    process: u32,
+    fork_generation: u32,
     pub(super) spawned: Cell<u64>,
     pub(super) resumes: Cell<u64>,
     pub(super) turns: Cell<u64>,
@@ -59,7 +59,7 @@ const BUDGET: u32 = 128;
 /// not wait longer for who moves much.
 const TURN_BYTES: usize = 2 << 20;
 
-/// What moves less is counted as a verb alone.
+/// A verb that moves fewer bytes is not charged for them.
 const MANY_BYTES: usize = 16 << 10;
 
 impl Run {
@@ -71,12 +71,12 @@ impl Run {
             stopped: Cell::new(false),
             budget: Cell::new(BUDGET),
             bytes_left: Cell::new(TURN_BYTES),
-            times_left: Cell::new(0),
+            resumes_left: Cell::new(0),
             ending: Cell::new(false),
             slow_resume,
             turn_began: Cell::new(None),
             others_took: Cell::new(Duration::ZERO),
-            process: fork::generation(),
+            fork_generation: fork::generation(),
             spawned: Cell::new(0),
             resumes: Cell::new(0),
             turns: Cell::new(0),
@@ -85,7 +85,7 @@ impl Run {
 
     /// Tells whether this process is a child that inherited the scheduler by fork(2).
     pub(super) fn is_inherited(&self) -> bool {
-        self.process != fork::generation()
+        self.fork_generation != fork::generation()
     }
 
     /// Ends the loop in the child of a fork that a coroutine has made: it would take the parent's
@@ -286,7 +286,7 @@ impl Run {
     /// Ends the turn with the coroutine that is resumed now: what it has done has taken long, and
     /// the driver and the timers are asked before anybody else is resumed.
     pub(super) fn end_turn_now(&self) {
-        self.times_left.set(0);
+        self.resumes_left.set(0);
     }
 }
 

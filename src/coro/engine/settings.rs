@@ -32,7 +32,7 @@ impl Settings {
     }
 }
 
-/// What an embedder has called before a scheduler waits, and after.
+/// What is called before a scheduler waits, and after, for its embedder.
 #[derive(Clone)]
 pub(in crate::coro) struct AroundWaits {
     pub(in crate::coro) before: Arc<dyn Fn() + Send + Sync>,

@@ -34,7 +34,7 @@ impl Timers {
         self.wheel.borrow().armed()
     }
 
-    /// Says when to look again: never later than the next timer is due, maybe earlier.
+    /// Says when to look again: when the next timer is due, or earlier.
     pub(super) fn next(&self) -> Option<Instant> {
         self.wheel.borrow().next()
     }
@@ -55,10 +55,10 @@ impl Timers {
     }
 
     /// Has an armed timer wake `waker` from now on.
-    pub(in crate::coro) fn rewaker(&self, key: TimerKey, waker: &Waker) {
+    pub(in crate::coro) fn set_waker(&self, key: TimerKey, waker: &Waker) {
         if !self.wheel.borrow().wakes(key, waker) {
             let waiter = Waiter::of(waker);
-            let old = self.wheel.borrow_mut().rewaker(key, waiter);
+            let old = self.wheel.borrow_mut().set_waker(key, waiter);
             drop(old);
         }
     }
@@ -80,7 +80,7 @@ impl Timers {
         self.overdue.borrow_mut().push(waiter);
     }
 
-    /// Wakes those whose time was over when they came.
+    /// Wakes those whose time was over already when they were added.
     pub(super) fn wake_overdue(&self) {
         self.overdue.take().into_iter().for_each(Waiter::wake);
     }

@@ -57,10 +57,10 @@ impl Engine {
         self.io.tells_hangup
     }
 
-    /// Notes that something was sent, so that an answer may come soon.
+    /// Notes that somebody has tried to send, so that an answer may come soon.
     #[inline]
     pub(crate) fn note_sent(&self) {
-        self.io.sent.set(true);
+        self.io.tried_to_send.set(true);
     }
 
     /// Has `source` flushed at the end of this turn.
@@ -162,7 +162,7 @@ impl Engine {
         if may_wait && !self.inbox.has_mail() {
             count(&self.io.sleeps, 1);
             let deadline = self.next_deadline();
-            let asked = self.io.sent.replace(false);
+            let asked = self.io.tried_to_send.replace(false);
             self.wait(&mut driver, deadline.into_iter().chain(limit).min(), asked)?;
         } else {
             driver.poll()?;

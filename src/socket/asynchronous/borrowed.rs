@@ -31,7 +31,8 @@ impl AsyncSocket {
     ///
     /// # Safety
     /// `fd` is open and stays open until the socket is closed, or dropped and has nothing left to
-    /// send.
+    /// send or, over TLS, to be acknowledged, and until nothing that `as_fd` or
+    /// [`AsyncSocket::options`] has lent is used any more.
     ///
     /// # Errors
     /// `ENOTSOCK` if the descriptor is no socket.

@@ -205,7 +205,7 @@ impl<'a, O: Op> Verb<'a, O> {
                 if alarm.has_fired(engine) {
                     return self.time_out();
                 }
-                alarm.rewaker(engine, cx.waker());
+                alarm.set_waker(engine, cx.waker());
             }
             _ => {
                 self.moved = self.moved();

@@ -17,7 +17,10 @@ impl BlockingSocket {
     /// Converts a socket whose descriptor somebody else owns, as [`AsyncSocket::borrow_raw`].
     ///
     /// # Safety
-    /// `fd` is open and stays open until the socket is closed or dropped.
+    /// `fd` is open and stays open until the socket is closed, or its last handle dropped, until
+    /// each verb that the close has ended in another thread has returned, and until nothing that
+    /// `as_fd` or [`BlockingSocket::options`] has lent is used any more. A drop that goes on in a
+    /// thread does so with a duplicate.
     ///
     /// # Errors
     /// `ENOTSOCK` if the descriptor is no socket.

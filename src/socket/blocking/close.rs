@@ -52,8 +52,8 @@ impl BlockingSocket {
 }
 
 impl Twin {
-    /// Ends sending while another thread has the lock, which is woken by that and told. What verbs
-    /// have taken before has to arrive all the same.
+    /// Ends sending while another thread has the lock; that wakes the thread and ends its verb.
+    /// What verbs have taken before has to arrive all the same.
     fn end_under_a_sender(&self) -> io::Result<()> {
         let until = Driver::now() + LONGEST;
         let how = if self.link.is_secure() { Shutdown::Write } else { Shutdown::Both };

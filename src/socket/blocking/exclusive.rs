@@ -22,9 +22,9 @@ pub(super) struct Exclusive<S> {
 }
 
 struct State<S> {
-    /// `None` while a thread has it.
+    /// `None` while a thread uses it.
     side: Option<S>,
-    /// Nobody but this thread takes the lock, which it has and does not use.
+    /// This thread has the lock and lends it to code that it calls: nobody else may take it.
     reserved: Option<ThreadId>,
     last: u64,
     line: VecDeque<u64>,
@@ -46,8 +46,7 @@ pub(super) struct Taken<'a, S> {
     side: Option<S>,
 }
 
-/// The lock of a thread that runs other code for a moment, which may use it in this thread;
-/// dropping it passes it on.
+/// The lock, lent to other code on the same thread; dropping it passes it on.
 pub(super) struct Reserved<'a, S> {
     lock: &'a Exclusive<S>,
     /// The reservation of whoever has called that code.
@@ -60,7 +59,7 @@ impl<S> Exclusive<S> {
         Exclusive { state: Mutex::new(state), passed: Condvar::new() }
     }
 
-    /// Takes the lock if nobody has it or waits for it.
+    /// Takes the lock if nobody has it or waits for it, or if this thread has reserved it.
     pub(super) fn try_take(&self) -> Option<Taken<'_, S>> {
         let mut state = self.state();
         let side = if state.is_free() { state.side.take() } else { None };
@@ -68,8 +67,8 @@ impl<S> Exclusive<S> {
         side.map(|side| Taken { lock: self, side: Some(side) })
     }
 
-    /// Waits for the lock; `None` when the deadline has come first. Every `ask.0` it calls `ask.1`,
-    /// which may end the wait with an error.
+    /// Waits for the lock; `None` when the deadline has come first. It calls `ask.1` after each
+    /// wake, and at least every `ask.0`; an error of it ends the wait.
     pub(super) fn take(
         &self,
         deadline: Option<Instant>,

@@ -50,7 +50,7 @@ impl Face for Twin {
     }
 
     async fn run_until<O: Op>(&self, op: O, until: Option<Instant>) -> io::Result<O::Output> {
-        self.drive_locked(op, until)
+        self.drive_until(op, until)
     }
 
     async fn pause(&self, time: Duration) -> io::Result<()> {

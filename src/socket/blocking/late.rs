@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    coro::settle::{FIRST_PAUSE, LAST_PAUSE},
+    coro::engine::{FIRST_PAUSE, LAST_PAUSE},
     driver::Driver,
     error,
     fork::Global,

@@ -1,7 +1,7 @@
 //! `BlockingSocket`: the same operations, driven by poll(2), for plain threads.
 //!
-//! Each direction has a lock (`exclusive.rs`): a verb holds it until it is done.
-//! `close` marks the socket, shuts it down, which wakes whoever waits in poll(2), and puts an
+//! Each direction has a lock (`exclusive.rs`): a verb holds it until it is done. `close` marks the
+//! socket, sends what is queued, shuts it down, which wakes whoever waits in poll(2), and puts an
 //! inert descriptor in its place. Composite operations (`op/composite.rs`) are those of the other
 //! face, whose waiting happens in the call here (`face.rs`), so they behave the same.
 //!
@@ -39,7 +39,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use self::{
     exclusive::Exclusive,
-    twin::{Kernel, Twin},
+    twin::{Twin, WholeLink},
 };
 #[cfg(doc)]
 use crate::socket::AsyncSocket;
@@ -124,7 +124,7 @@ impl BlockingSocket {
     pub(crate) fn from_parts(mut parts: Parts) -> BlockingSocket {
         parts.link.prepare_tls();
         let twin = Twin {
-            link: Kernel(Some(parts.link)),
+            link: WholeLink(Some(parts.link)),
             settings: Mutex::new(parts.settings),
             read: Exclusive::new(parts.read),
             write: Exclusive::new(parts.write),

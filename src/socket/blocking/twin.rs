@@ -34,7 +34,7 @@ use crate::{
 
 /// What the handles share.
 pub(super) struct Twin {
-    pub(super) link: Kernel,
+    pub(super) link: WholeLink,
     pub(super) settings: Mutex<Settings>,
     pub(super) read: Exclusive<ReadSide>,
     pub(super) write: Exclusive<WriteSide>,
@@ -48,9 +48,9 @@ pub(super) struct Twin {
 }
 
 /// The twin's socket, until it is taken apart.
-pub(super) struct Kernel(pub(super) Option<Link>);
+pub(super) struct WholeLink(pub(super) Option<Link>);
 
-impl Deref for Kernel {
+impl Deref for WholeLink {
     type Target = Link;
 
     fn deref(&self) -> &Link {
@@ -125,7 +125,7 @@ impl Twin {
             return Err(error::closed());
         }
         match f(&self.link) {
-            // A close in another thread makes itself known as whatever the system says then.
+            // A close in another thread shows as any error or end of the system's.
             Err(_) if self.is_closed() => Err(error::closed()),
             result => result,
         }
@@ -145,13 +145,14 @@ impl Twin {
         if !O::CLOSES {
             self.shake_first()?;
         }
-        let result = self.drive_locked(op, None);
+        let result = self.drive_until(op, None);
         drop_spent();
         result
     }
 
-    /// `until`: no longer than that, whatever the timeout is.
-    pub(super) fn drive_locked<O: Op>(
+    /// Runs an operation to its end, whether or not a handshake is due, but no longer than `until`,
+    /// whatever the timeout is.
+    pub(super) fn drive_until<O: Op>(
         &self,
         mut op: O,
         until: Option<Instant>,
@@ -167,10 +168,10 @@ impl Twin {
             timeout.into_iter().chain(until).min()
         };
         let mut deadline = from_now();
-        let now = |op: &O, side: &O::Side| {
+        let progress_of = |op: &O, side: &O::Side| {
             (op.moved(), side.moved(), self.link.moved(O::Side::DIRECTION))
         };
-        let mut moved = now(&op, &side);
+        let mut moved = progress_of(&op, &side);
         loop {
             if self.is_closed() && !O::CLOSES {
                 return Err(error::closed());
@@ -179,13 +180,13 @@ impl Twin {
             let result = match op.step(&self.link, settings, &mut side) {
                 Progress::Done(result) => result,
                 progress => {
-                    let now = now(&op, &side);
-                    if now != moved {
-                        moved = now;
+                    let progress_now = progress_of(&op, &side);
+                    if progress_now != moved {
+                        moved = progress_now;
                         deadline = from_now();
                     }
                     let waited = match progress {
-                        Progress::Again => self.let_others_go_first::<O>(deadline),
+                        Progress::Again => self.may_go_on::<O>(deadline),
                         _ => self.wait::<O>(deadline, side.is_paused()),
                     };
                     if matches!(waited, Ok(true)) {
@@ -202,9 +203,8 @@ impl Twin {
         }
     }
 
-    /// Tells what a verb has come to, though the socket is being closed: a close in another thread
-    /// makes itself known as whatever the system says then. What was received or sent before is not
-    /// lost.
+    /// Tells what a verb has come to, though the socket is being closed. A close in another thread
+    /// shows as any error or end of the system's. What was received or sent before is not lost.
     fn unless_closed<O: Op>(&self, op: &O, result: io::Result<O::Output>) -> io::Result<O::Output> {
         match result {
             Ok(value) if O::CLOSES || !op.is_nothing(&value) => Ok(value),
@@ -260,12 +260,12 @@ impl Twin {
             };
             // Not lent while it waits: code that a signal has run here would wait for itself.
             let lock = lend.lock.take().map(Reserved::resume);
-            let now = self.link.moved(O::Side::DIRECTION);
-            if deadline.is_none() || now != moved {
-                (deadline, moved) = (from_now(), now);
+            let progress_now = self.link.moved(O::Side::DIRECTION);
+            if deadline.is_none() || progress_now != moved {
+                (deadline, moved) = (from_now(), progress_now);
             }
             let waited = match progress {
-                Progress::Again => self.let_others_go_first::<O>(deadline),
+                Progress::Again => self.may_go_on::<O>(deadline),
                 _ => self.wait::<O>(deadline, lend.is_paused),
             };
             if !waited? {
@@ -311,9 +311,9 @@ impl Twin {
         }
     }
 
-    /// Goes on at once, unless the deadline has come.
+    /// Tells whether it may go on at once: no signal has ended it, and the deadline has not come.
     #[cold]
-    fn let_others_go_first<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
+    fn may_go_on<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
         interrupt::check(O::Side::pick(self))?;
         Ok(deadline.is_none_or(|deadline| Driver::now() < deadline))
     }

@@ -36,7 +36,7 @@ impl Op for Accept {
             };
             match meaning(Call::Accept, error) {
                 Meaning::Wait => {
-                    side.drain();
+                    side.note_drained();
                     return Progress::Wait;
                 }
                 // That client is gone already; the next one may be there.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     addr::{Address, Target},
-    coro::settle::{FIRST_PAUSE, LAST_PAUSE},
+    coro::engine::{FIRST_PAUSE, LAST_PAUSE},
     driver::Driver,
     error,
     socket::{

@@ -43,7 +43,7 @@ fn begin(link: &Link, side: &mut WriteSide, to: Address) -> Progress<()> {
     match side.connection.clear_for(link, &to) {
         Ok(Found::Nothing) => {}
         Ok(Found::Same) => {
-            side.fill();
+            side.note_full();
             return Progress::Wait;
         }
         Ok(Found::Connected) => return Progress::Done(Ok(())),
@@ -57,7 +57,7 @@ fn begin(link: &Link, side: &mut WriteSide, to: Address) -> Progress<()> {
         Err(Errno::INPROGRESS) => {
             side.connection.begin(to);
             side.forget_failure();
-            side.fill();
+            side.note_full();
             Progress::Wait
         }
         // Also that the queue of a Unix listener is full: there is no event for room in it.
@@ -76,7 +76,7 @@ fn go_on(link: &Link, side: &mut WriteSide) -> Progress<()> {
             Progress::Done(Ok(()))
         }
         Ok(false) => {
-            side.fill();
+            side.note_full();
             Progress::Wait
         }
         Err(error) => {

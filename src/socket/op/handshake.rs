@@ -62,7 +62,7 @@ impl Op for ShakeRecv {
                 Progress::Done(Ok(more))
             }
             Err(Errno::AGAIN) => {
-                side.drain();
+                side.note_drained();
                 Progress::Wait
             }
             Err(Errno::CONNRESET) => {

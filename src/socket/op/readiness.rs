@@ -31,7 +31,7 @@ impl Op for Readable {
         match link.is_readable() {
             Ok(true) => Progress::Done(Ok(())),
             Ok(false) => {
-                side.drain();
+                side.note_drained();
                 Progress::Wait
             }
             Err(LATER) => Progress::Again,
@@ -64,7 +64,7 @@ impl Op for Writable {
         match link.sys().wait(Direction::Write, Some(Duration::ZERO)) {
             Ok(None | Some(true)) => Progress::Done(Ok(())),
             Ok(Some(false)) => {
-                side.fill();
+                side.note_full();
                 Progress::Wait
             }
             Err(error) => Progress::Done(Err(io::Error::from(error))),

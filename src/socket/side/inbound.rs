@@ -6,7 +6,7 @@
 //! the next verb.
 //!
 //! Memory grows only with bytes that have come: nothing is reserved on the word of a peer beyond
-//! [`AHEAD`] bytes.
+//! [`AHEAD`] bytes, or as much again as has come.
 
 use std::io;
 
@@ -161,8 +161,8 @@ impl ReadSide {
         self.paused
     }
 
-    /// Nothing is there before the driver reports.
-    pub(crate) fn drain(&mut self) {
+    /// Notes that nothing is there before the driver reports.
+    pub(crate) fn note_drained(&mut self) {
         self.drained = true;
     }
 

@@ -57,8 +57,8 @@ impl WriteSide {
         self.room = Room::Some;
     }
 
-    /// Nothing more can be written before the driver reports.
-    pub(crate) fn fill(&mut self) {
+    /// Notes that nothing more can be written before the driver reports.
+    pub(crate) fn note_full(&mut self) {
         self.room = Room::None;
     }
 
@@ -198,7 +198,7 @@ impl WriteSide {
         }
     }
 
-    /// Sends what TLS has_pending, as far as it goes.
+    /// Sends the pending records, as far as it goes.
     #[inline]
     pub(crate) fn push(&mut self, link: &Link) -> Progress<()> {
         if link.has_pending() { self.push_pending(link) } else { Progress::Done(Ok(())) }

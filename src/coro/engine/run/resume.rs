@@ -43,7 +43,7 @@ impl Run {
     /// Begins a turn, in which coroutines are resumed at most so many times.
     pub(in crate::coro) fn begin_turn(&self, times: usize) {
         count(&self.turns, 1);
-        self.times_left.set(times);
+        self.resumes_left.set(times);
         if self.slow_resume.is_some() {
             self.others_took.set(Duration::ZERO);
             self.turn_began.set(Some(Driver::now()));
@@ -92,7 +92,7 @@ impl Run {
     #[inline(always)]
     fn resume_ready_by(&self, resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool) -> bool {
         let mut is_mains_turn = false;
-        while self.takes_a_time() {
+        while self.takes_a_resume() {
             let next = self.local.table.borrow_mut().next();
             match next {
                 Some(Next::Coroutine { index, generation, body }) => {
@@ -110,18 +110,18 @@ impl Run {
         is_mains_turn
     }
 
-    /// Takes one of the times that the turn has left; `false` if there is none.
+    /// Takes one of the resumes that the turn has left; `false` if there is none.
     #[inline]
-    fn takes_a_time(&self) -> bool {
-        let left = self.times_left.get();
+    fn takes_a_resume(&self) -> bool {
+        let left = self.resumes_left.get();
         if left > 0 {
-            self.times_left.set(left - 1);
+            self.resumes_left.set(left - 1);
         }
         left > 0
     }
 
     /// Resumes a coroutine that was taken out; again and again, while it is the only one who is
-    /// ready and the turn has times left.
+    /// ready and the turn has resumes left.
     #[inline(always)]
     fn resume(
         &self,
@@ -144,7 +144,7 @@ impl Run {
             }
             let woken = self.local.woken.get();
             let goes_on = woken && self.local.table.borrow_mut().is_idle() && !self.is_inherited();
-            if !goes_on || !self.takes_a_time() {
+            if !goes_on || !self.takes_a_resume() {
                 self.local.table.borrow_mut().put_back(index, body, woken);
                 return;
             }

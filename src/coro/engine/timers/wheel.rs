@@ -90,7 +90,7 @@ impl Wheel {
     }
 
     /// Has the armed timer wake `waiter` instead; gives back the old one, to be dropped outside.
-    pub(super) fn rewaker(&mut self, key: TimerKey, waiter: Waiter) -> Option<Waiter> {
+    pub(super) fn set_waker(&mut self, key: TimerKey, waiter: Waiter) -> Option<Waiter> {
         debug_assert!(self.is_armed(key), "only an armed timer wakes somebody");
         self.nodes[key.index as usize].waiter.replace(waiter)
     }
@@ -106,7 +106,7 @@ impl Wheel {
         waiter
     }
 
-    /// Says when to look again: never later than the next timer is due, maybe earlier.
+    /// Says when to look again: when the next timer is due, or earlier.
     pub(super) fn next(&self) -> Option<Instant> {
         let (_, _, tick) = self.next_slot()?;
         self.origin.checked_add(Duration::from_nanos(tick.saturating_mul(TICK_NS)))

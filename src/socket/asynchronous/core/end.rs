@@ -4,7 +4,10 @@ use std::{io, rc::Rc};
 
 use super::{Core, Halves, Life, State};
 use crate::{
-    coro::{Waiter, current, engine::Engine, sources::Source},
+    coro::{
+        Waiter, current,
+        engine::{Engine, Source},
+    },
     log,
     socket::{
         parts::Parts,

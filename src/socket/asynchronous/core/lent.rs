@@ -12,9 +12,10 @@ impl Core {
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         let state = self.state.borrow();
         let link = state.link.as_ref().expect("a handle's socket is not taken apart");
-        // SAFETY: `self` owns the descriptor until it is dropped: `close` only puts an inert one
-        // in its place, and `take_parts` moves it out only when the last handle, from which
-        // this borrow comes, is consumed.
+        // SAFETY: owned, it is open until `self` is dropped: `close` only puts an inert one in its
+        // place, and `take_parts` moves it out only when the last handle, from which this borrow
+        // comes, is consumed. Borrowed, the caller of `borrow_raw` or `disown` keeps it open for
+        // as long as this is used.
         unsafe { BorrowedFd::borrow_raw(link.sys().fd().as_raw_fd()) }
     }
 }

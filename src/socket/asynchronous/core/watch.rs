@@ -10,7 +10,10 @@ use rustix::io::Errno;
 
 use super::{Binding, Core, Halves, State};
 use crate::{
-    coro::{Waiter, current, engine::Engine, sources::Source},
+    coro::{
+        Waiter, current,
+        engine::{Engine, Source},
+    },
     driver::{Interest, Ready},
     error,
     socket::{
