@@ -402,7 +402,7 @@ fn messages_from_two_threads_arrive_whole() {
 }
 
 #[test]
-fn a_second_reader_times_out_while_the_first_has_the_turn() {
+fn a_second_reader_times_out_while_the_first_has_the_lock() {
     within(|| {
         for kind in KINDS.iter().copied() {
             println!("{kind:?}");

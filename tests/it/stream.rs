@@ -403,7 +403,7 @@ fn try_verbs_see_new_bytes_and_new_room_without_a_wait_between() {
 }
 
 #[test]
-fn try_verbs_would_block_while_a_verb_has_the_turn() {
+fn try_verbs_would_block_while_a_verb_has_the_lock() {
     each(async |kind| {
         let (near, far) = narrow(kind);
         let reader = started({

@@ -53,7 +53,7 @@ fn twenty_megabytes_to_a_late_reader_arrive() {
 
 /// S31, and the other ways to end.
 #[test]
-fn close_drop_and_shutdown_say_goodbye() {
+fn close_drop_and_shutdown_send_close_notify() {
     run_each_version(async |version| {
         for end in [Ending::Close, Ending::Drop, Ending::Shutdown] {
             let (far, near) = pair(version).await;
