@@ -57,7 +57,7 @@ const BUGS: &[Bug] = &[
                 }\n",
     },
     Bug {
-        name: "verb-in-line-swallows-the-turn",
+        name: "verb-in-line-swallows-the-lock",
         file: "src/socket/asynchronous/lock.rs",
         right: "            line.called = None;\n            return self.pass();\n",
         wrong: "            line.called = None;\n            return Left::default();\n",
