@@ -1,4 +1,4 @@
-//! Addresses as Python's `socket` has them: tuples of the Internet, names of Unix sockets.
+//! Converts addresses from and to Python's: tuples for the Internet, paths or names for Unix.
 
 use std::net::{SocketAddr, SocketAddrV6};
 
@@ -14,7 +14,7 @@ use pyo3::{
 
 use crate::error::raised;
 
-/// An address as Python has it.
+/// Converts an address to the form of Python's `socket`.
 pub(crate) fn show(py: Python<'_>, address: &Address) -> PyResult<Py<PyAny>> {
     let shown = match address {
         Address::Inet(address) => {
@@ -34,7 +34,7 @@ pub(crate) fn show(py: Python<'_>, address: &Address) -> PyResult<Py<PyAny>> {
     Ok(shown.unbind())
 }
 
-/// What a program has given as an address.
+/// Reads an address that a program passed.
 pub(crate) fn read(address: &Bound<'_, PyAny>) -> PyResult<Target> {
     let py = address.py();
     let fails = |error: std::io::Error| raised(py, &error);
@@ -76,7 +76,7 @@ pub(crate) fn read(address: &Bound<'_, PyAny>) -> PyResult<Target> {
     Ok(Target::Address(Address::from(address.map_err(fails)?)))
 }
 
-/// The host of an address; the empty one means all there are.
+/// Reads the host of an address; an empty one becomes 0.0.0.0.
 fn host(host: &Bound<'_, PyAny>) -> PyResult<String> {
     let host: String = match host.cast::<PyBytes>() {
         Ok(bytes) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),

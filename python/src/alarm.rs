@@ -1,4 +1,4 @@
-//! An exception that is thrown into a coroutine when a time is over, unless it is cancelled.
+//! Throws an exception into a coroutine after some seconds, unless it is cancelled.
 
 use std::{
     cell::Cell,
@@ -13,8 +13,7 @@ use pyo3::prelude::*;
 
 use crate::{call, coro::Coro, engine, gil::Gil, waits::limit};
 
-/// A running alarm; `cancel` ends it, also when it has gone off and its exception was not raised
-/// yet.
+/// A running alarm; `cancel` stops it, and takes back an exception that was not raised yet.
 #[pyclass(frozen, module = "asyncoro")]
 pub(crate) struct Alarm {
     coro: Py<Coro>,
@@ -25,11 +24,11 @@ pub(crate) struct Alarm {
 #[derive(Default)]
 struct State {
     cancelled: Cell<bool>,
-    /// Wakes what waits for the time.
+    /// Wakes the coroutine that waits for the time.
     waker: Cell<Option<Waker>>,
 }
 
-/// Has `error` thrown into `coro` in so many seconds.
+/// Throws `error` into `coro` after `seconds`.
 #[pyfunction]
 pub(crate) fn alarm(
     py: Python<'_>,

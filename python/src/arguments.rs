@@ -1,7 +1,7 @@
-//! What a call is given, in one row as the interpreter hands it over: the positional arguments,
-//! then those with names. To hand it on, no tuple and no dict is made.
+//! The arguments of a call in one array, as the interpreter passes them: positional ones first,
+//! then those with names. Passing them on makes no tuple and no dict.
 //!
-//! Unsafe: rows of borrowed objects, and calling with them.
+//! Unsafe: arrays of borrowed objects, and calls with them.
 #![allow(unsafe_code)]
 
 use std::{marker::PhantomData, ptr, slice};
@@ -12,16 +12,16 @@ use pyo3::{
     types::{PyDict, PyString, PyTuple},
 };
 
-/// See the module's page.
+/// Borrowed arguments, laid out as for a `vectorcallfunc`.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments<'a, 'py> {
     row: &'a [*mut ffi::PyObject],
-    /// A tuple; null if none has a name.
+    /// A tuple; null if no argument has a name.
     names: *mut ffi::PyObject,
     _objects: PhantomData<&'a Bound<'py, PyAny>>,
 }
 
-/// Arguments that a call can be made with and one more, without allocating.
+/// The most arguments that `call_with` passes without allocating.
 const FEW: usize = 8;
 
 impl<'a, 'py> Arguments<'a, 'py> {
@@ -33,7 +33,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         flags: usize,
         names: *mut ffi::PyObject,
     ) -> Arguments<'a, 'py> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller promises it.
         let row = unsafe {
             let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
             let count = ffi::PyVectorcall_NARGS(flags) + named;
@@ -42,7 +42,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         Arguments { row, names, _objects: PhantomData }
     }
 
-    /// Works with what a function with `*args, **kwargs` was given.
+    /// Calls `work` with the arguments of a function that takes `*args, **kwargs`.
     pub(crate) fn within<R>(
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
@@ -59,7 +59,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         work(Arguments { row: &row, names, _objects: PhantomData })
     }
 
-    /// How many have no name.
+    /// Counts the arguments without names.
     pub(crate) fn positional(&self) -> usize {
         self.row.len() - self.names().map_or(0, |names| names.len())
     }
@@ -69,8 +69,8 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 
     fn names(&self) -> Option<Borrowed<'a, 'py, PyTuple>> {
-        // SAFETY: there is no other way to one but from where the GIL is held; null, or a tuple
-        // that is borrowed for as long as this is.
+        // SAFETY: arguments are made and used only with the GIL held; `names` is null, or a tuple
+        // that is borrowed for as long as they are.
         unsafe {
             let py = Python::assume_attached();
             Borrowed::from_ptr_or_opt(py, self.names).map(|names| names.cast_unchecked())
@@ -82,7 +82,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         unsafe { Borrowed::from_ptr(Python::assume_attached(), self.row[place]) }
     }
 
-    /// The first of those without names, and all others.
+    /// Splits off the first positional argument; `None` if there is none.
     pub(crate) fn split_first(self) -> Option<(Borrowed<'a, 'py, PyAny>, Arguments<'a, 'py>)> {
         (self.positional() > 0).then(|| (self.get(0), Arguments { row: &self.row[1..], ..self }))
     }
@@ -97,13 +97,12 @@ impl<'a, 'py> Arguments<'a, 'py> {
         Ok(None)
     }
 
-    /// Calls `function`.
     pub(crate) fn call(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         // SAFETY: the row and the names belong together.
         unsafe { vectorcall(function, self.row, self.positional(), self.names) }
     }
 
-    /// Calls `function` with one argument more; `name` is a tuple of its name.
+    /// Calls `function` with one more argument; `name` is a tuple of its name.
     pub(crate) fn call_with(
         &self,
         function: &Bound<'py, PyAny>,
@@ -142,7 +141,7 @@ unsafe fn vectorcall<'py>(
     positional: usize,
     names: *mut ffi::PyObject,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: the caller's; what it gives is a new reference, or null and an exception.
+    // SAFETY: the caller promises it; the result is a new reference, or null and an exception.
     unsafe {
         let result = ffi::PyObject_Vectorcall(function.as_ptr(), row.as_ptr(), positional, names);
         Bound::from_owned_ptr_or_err(function.py(), result)

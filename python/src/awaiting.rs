@@ -1,10 +1,10 @@
-//! The marker of calls as CPython 3.10 and 3.11 await it fastest: an awaitable that is its own
-//! iterator, and is resumed without an exception around what it gives (`am_send`).
+//! Makes the marker of calls that CPython 3.10 and 3.11 await fastest: an awaitable that is its own
+//! iterator, and whose `am_send` returns a value without an exception around it.
 //!
-//! What is there already is given at once, without going through the scheduler. Newer CPythons call
-//! `am_send` no more for objects that are no coroutines; there a generator is cheaper (`call.rs`).
+//! A result that is there is returned at once, without the scheduler. Newer CPythons no longer call
+//! `am_send` of objects that are not coroutines; there a generator is cheaper (`call.rs`).
 //!
-//! Unsafe: a type made by hand, and what its slots are handed.
+//! Unsafe: a type made by hand, and the pointers that its slots receive.
 #![allow(unsafe_code)]
 
 use std::{ffi::c_int, ptr};
@@ -13,7 +13,6 @@ use pyo3::{ffi, prelude::*};
 
 use crate::call::{self, Sent};
 
-/// Makes the marker.
 pub(crate) fn make(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let slots = [
         slot(ffi::Py_am_await, itself as unsafe extern "C" fn(_) -> _ as *mut _),
@@ -29,7 +28,7 @@ pub(crate) fn make(py: Python<'_>) -> PyResult<Py<PyAny>> {
         flags: ffi::Py_TPFLAGS_DEFAULT as _,
         slots: slots.as_ptr().cast_mut(),
     };
-    // SAFETY: the spec and its slots live for as long as the call; the name for ever.
+    // SAFETY: the spec and its slots live for as long as the call; the name is static.
     let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec))? };
     Ok(class.call0()?.unbind())
 }
@@ -39,7 +38,7 @@ fn slot(slot: c_int, pfunc: *mut std::ffi::c_void) -> ffi::PyType_Slot {
 }
 
 unsafe extern "C" fn itself(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter hands over an object that is alive.
+    // SAFETY: the interpreter passes an object that is alive.
     unsafe { ffi::Py_NewRef(own) }
 }
 
@@ -48,7 +47,7 @@ unsafe extern "C" fn send(
     value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
-    // SAFETY: the interpreter calls it with the GIL, objects that are alive, and room for a result.
+    // SAFETY: the interpreter holds the GIL, and passes live objects and space for a result.
     unsafe {
         let py = Python::assume_attached();
         match call::sent(py) {
@@ -75,7 +74,7 @@ unsafe extern "C" fn send(
 
 unsafe extern "C" fn next(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
     let mut result = ptr::null_mut();
-    // SAFETY: as the interpreter's own call.
+    // SAFETY: the pointers are valid, as in a call by the interpreter.
     unsafe {
         match send(own, ffi::Py_None(), &mut result) {
             ffi::PySendResult::PYGEN_RETURN => {

@@ -1,11 +1,10 @@
-//! A call of a coroutine's: tried at once, its result left with the coroutine, and one marker for
-//! `yield` and `await` that fetches it.
+//! Makes the calls of coroutines: each is tried at once, its result is stored with the coroutine,
+//! and `yield` or `await` of one shared marker fetches it.
 //!
-//! A call leaves what it gives with the coroutine, or its future if it has to wait (`place.rs`).
-//! One that waits for what the coroutine itself keeps, a message say, leaves nothing but that it
-//! does (`Wait`). The marker is the same object for all calls: it says "what my last call has
-//! left", and nothing else. So there is one call at a time, which [`start`] and [`Frame::take`] see
-//! to.
+//! A call stores its result with the coroutine, or its future if it has to wait (`place.rs`). One
+//! that waits for what the coroutine itself keeps, a message say, stores only that it waits
+//! (`Wait`). The marker is the same object for all calls and stands for the last one. So a
+//! coroutine has one call at a time, which [`start`] and [`Frame::take`] check.
 //!
 //! Unsafe: the frame and the context that a coroutine runs with, reached from the calls it makes.
 #![allow(unsafe_code)]
@@ -30,28 +29,28 @@ use crate::{
     place::Place,
 };
 
-/// What a call gives.
+/// The result of a call.
 pub(crate) type Outcome = PyResult<Py<PyAny>>;
 
-/// The same in two words, as it lies with the coroutine and a generator is resumed with it.
+/// An outcome in two machine words, as it is stored and as a generator is resumed with it.
 pub(crate) type Given = Result<Py<PyAny>, Py<PyBaseException>>;
 
 pub(crate) fn given(outcome: Outcome) -> Given {
     outcome.map_err(|error| error.into_value(py()))
 }
 
-/// What the coroutine that runs right now lends to the calls it makes.
+/// The part of a coroutine that its calls use.
 pub(crate) struct Frame {
     pub(crate) coro: Py<Coro>,
-    /// A call that waits, or what one has given that was not fetched yet.
+    /// The future of a call that waits, or a result that was not fetched yet.
     place: Place,
     /// Whether the call waits for what the coroutine keeps.
     bare: Cell<bool>,
     /// Whether the call that waits was polled in this resume.
     fresh: Cell<bool>,
-    /// Whether the call was awaited, and is to be resumed with its value.
+    /// Whether the call was awaited, and will be resumed with its value.
     awaited: Cell<bool>,
-    /// Calls that were awaited and done at once, in this resume.
+    /// Counts the calls of this resume that were awaited and done at once.
     in_a_row: Cell<u32>,
     /// The context that the coroutine is polled with; null while it is not.
     context: Cell<*const ()>,
@@ -61,8 +60,7 @@ thread_local! {
     static CURRENT: Cell<*const Frame> = const { Cell::new(ptr::null()) };
 }
 
-/// Puts back what [`Frame::enter`] has replaced, also when a panic goes through it: the frame may
-/// be gone after that.
+/// Restores what [`Frame::enter`] replaced, also after a panic: the frame may be gone after that.
 struct Left<'a> {
     frame: &'a Frame,
     context: *const (),
@@ -89,7 +87,7 @@ impl Frame {
         }
     }
 
-    /// Runs `f` as what this coroutine does.
+    /// Runs `f` with this frame as the current one.
     pub(crate) fn enter<R>(&self, cx: &mut Context<'_>, f: impl FnOnce() -> R) -> R {
         let context = self.context.replace(ptr::from_mut(cx).cast_const().cast());
         let outer = CURRENT.replace(ptr::from_ref(self));
@@ -97,7 +95,7 @@ impl Frame {
         f()
     }
 
-    /// Takes what the last call has left: `None` if it is not done yet, and waits on.
+    /// Takes the result of the last call; `None` while it waits.
     pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Given> {
         let given = match self.take_at_once() {
             Some(given) => Some(given),
@@ -112,18 +110,18 @@ impl Frame {
         given
     }
 
-    /// A resume of the coroutine begins: the others had their turn.
+    /// Notes that a resume of the coroutine begins: the others have run.
     pub(crate) fn begin_resume(&self) {
         self.in_a_row.set(0);
         self.fresh.set(false);
     }
 
-    /// Whether so many calls were done at once that it is the others' turn.
+    /// Returns whether so many calls were done at once that other coroutines must run.
     pub(crate) fn is_greedy(&self) -> bool {
         self.in_a_row.get() >= GREEDY
     }
 
-    /// Gives the call up; `true` if there was one.
+    /// Drops the call; `true` if there was one.
     pub(crate) fn clear(&self) -> bool {
         self.fresh.set(false);
         self.awaited.set(false);
@@ -134,14 +132,14 @@ impl Frame {
         self.place.clear() || was_bare
     }
 
-    /// Leaves what a call has given. What made an exception of it may have run anything, another
-    /// call among it, which is given up.
+    /// Stores the result of a call. Making an exception of it may have run any code, and with it
+    /// another call, which is dropped.
     fn leave(&self, given: Given) {
         self.clear();
         self.place.leave(given);
     }
 
-    /// What is there without waiting.
+    /// Takes the result if it is there without waiting.
     fn take_at_once(&self) -> Option<Given> {
         match self.place.take_left() {
             None if self.bare.get() => self.take_kept().map(Ok),
@@ -149,7 +147,7 @@ impl Frame {
         }
     }
 
-    /// What the coroutine keeps that it waits for, if that is there.
+    /// Takes what the coroutine waits for and keeps itself, if that is there.
     fn take_kept(&self) -> Option<Py<PyAny>> {
         let kept = self.coro.get().take_kept(py())?;
         self.stop_waiting();
@@ -162,7 +160,7 @@ impl Frame {
     }
 }
 
-/// Awaited calls that may be done at once before the others have a turn.
+/// The most awaited calls that are done at once before other coroutines run.
 const GREEDY: u32 = 256;
 
 fn stale() -> PyErr {
@@ -172,19 +170,19 @@ fn stale() -> PyErr {
     )
 }
 
-/// The coroutine that runs in this thread.
+/// Calls `f` with the frame of the coroutine that runs in this thread, if one does.
 pub(crate) fn with_current<R>(f: impl FnOnce(&Frame) -> R) -> Option<R> {
     let frame = CURRENT.get();
     // SAFETY: `enter` sets it for as long as the frame is borrowed.
     (!frame.is_null()).then(|| f(unsafe { &*frame }))
 }
 
-/// The coroutine that runs in this thread, as Python has it.
+/// Returns the coroutine that runs in this thread.
 pub(crate) fn current_coro(py: Python<'_>) -> Option<Py<Coro>> {
     with_current(|frame| frame.coro.clone_ref(py))
 }
 
-/// Makes a call of the coroutine that runs here: `leave` says what becomes of it.
+/// Makes a call of the coroutine that runs here; `leave` stores what comes of it.
 fn make(py: Python<'_>, verb: &str, leave: impl FnOnce(&Frame)) -> PyResult<Py<PyAny>> {
     let made = with_current(|frame| frame.begin(verb).map(|()| leave(frame)));
     match made {
@@ -193,14 +191,14 @@ fn make(py: Python<'_>, verb: &str, leave: impl FnOnce(&Frame)) -> PyResult<Py<P
     }
 }
 
-/// Begins a call: tries it at once and leaves what comes of it with the coroutine.
+/// Begins a call: polls `future` at once, and stores it or its result with the coroutine.
 pub(crate) fn start<F>(py: Python<'_>, verb: &str, future: F) -> PyResult<Py<PyAny>>
 where
     F: Future<Output = Outcome> + 'static,
 {
     make(py, verb, |frame| {
-        // SAFETY: `enter` has put the context there, and it is borrowed until that takes it away.
-        // Frames that are entered are pinned in their coroutine (`runner.rs`).
+        // SAFETY: `enter` has set the context, which it borrows until it returns. Frames that are
+        // entered are pinned in their coroutine (`runner.rs`).
         unsafe {
             let cx = &mut *frame.context.get().cast_mut().cast::<Context<'_>>();
             frame.place.start(future, cx);
@@ -210,7 +208,7 @@ where
 }
 
 impl Frame {
-    /// Makes room for a call.
+    /// Checks that a call may begin; one that was not fetched is dropped, with an error.
     fn begin(&self, verb: &str) -> PyResult<()> {
         if self.place.is_busy() {
             let text = format!("{verb}() was called while another call was at work");
@@ -226,12 +224,12 @@ impl Frame {
     }
 }
 
-/// Whether a coroutine runs in this thread.
+/// Returns whether a coroutine runs in this thread.
 pub(crate) fn is_inside() -> bool {
     !CURRENT.get().is_null()
 }
 
-/// What a call gets that no coroutine makes.
+/// Returns the error of a call that no coroutine makes.
 pub(crate) fn outside(verb: &str) -> PyResult<Py<PyAny>> {
     Err(PyRuntimeError::new_err(format!(
         "{verb}() of an asynchronous socket or coroutine is for coroutines: `yield` or `await` it \
@@ -239,12 +237,12 @@ pub(crate) fn outside(verb: &str) -> PyResult<Py<PyAny>> {
     )))
 }
 
-/// Leaves a result that is known already.
+/// Makes a call whose result is already known.
 pub(crate) fn done(py: Python<'_>, verb: &str, outcome: Outcome) -> PyResult<Py<PyAny>> {
     make(py, verb, |frame| frame.leave(given(outcome)))
 }
 
-/// Makes a call that may be over at once; `None` if it is not, and nothing has happened.
+/// Makes a call if `attempt` completes it at once; else `None`, and nothing has happened.
 pub(crate) fn now(
     py: Python<'_>,
     verb: &str,
@@ -259,7 +257,7 @@ pub(crate) fn now(
     begun.unwrap_or_else(|| outside(verb).map(Some))
 }
 
-/// Begins a wait, with no limit, for what the coroutine keeps.
+/// Begins a wait without a timeout for what the coroutine itself keeps.
 pub(crate) fn wait(py: Python<'_>, verb: &str, what: Wait) -> PyResult<Py<PyAny>> {
     make(py, verb, |frame| {
         frame.coro.get().wait_for(py, what);
@@ -267,12 +265,12 @@ pub(crate) fn wait(py: Python<'_>, verb: &str, what: Wait) -> PyResult<Py<PyAny>
     })
 }
 
-/// What a marker that is awaited does when it is resumed.
+/// The result of resuming an awaited marker.
 #[cfg(all(Py_3_10, not(Py_3_12)))]
 pub(crate) enum Sent {
-    /// The call is not done, or it is the others' turn.
+    /// The call is not done, or other coroutines must run.
     Waits,
-    /// It was done before, and its value is what the marker is resumed with.
+    /// The call is done, and the marker was resumed with its value.
     Resumed,
     Done(Given),
 }
@@ -315,14 +313,14 @@ impl<F: Future> Future for Keeping<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        // SAFETY: the future is pinned with what holds it, and never moved out.
+        // SAFETY: the future is pinned with this wrapper, and never moved out.
         unsafe { self.map_unchecked_mut(|keeping| &mut keeping.future) }.poll(cx)
     }
 }
 
 static MARKER: Once = Once::new();
 
-/// The marker.
+/// Returns the marker, made at the first use.
 pub(crate) fn marker(py: Python<'_>) -> Py<PyAny> {
     let marker = MARKER.get_or_make(py, || make_marker(py)).expect("there is memory");
     marker.clone().unbind()
@@ -338,12 +336,12 @@ fn make_marker(py: Python<'_>) -> PyResult<Py<PyAny>> {
     Ok(Py::new(py, Call)?.into_any())
 }
 
-/// Whether an object is the marker.
+/// Returns whether an object is the marker.
 pub(crate) fn is_marker(py: Python<'_>, object: &Py<PyAny>) -> bool {
     MARKER.get(py).is_some_and(|marker| marker.as_ptr() == object.as_ptr())
 }
 
-/// What calls that must be yielded or awaited return.
+/// The result of a verb, to be yielded or awaited.
 #[pyclass(frozen, module = "asyncoro")]
 pub(crate) struct Call;
 
@@ -356,7 +354,7 @@ impl Call {
         awaiting.call1((slf,))
     }
 
-    /// `yield from call`.
+    /// Serves `yield from call`.
     fn __iter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         Call::__await__(slf, py)
     }
@@ -366,7 +364,7 @@ impl Call {
     }
 }
 
-/// The token of the GIL in a call's future.
+/// Returns the token of the GIL inside a call's future.
 pub(crate) fn py<'py>() -> Python<'py> {
     // SAFETY: calls are polled and dropped by the scheduler.
     unsafe { gil::held() }

@@ -1,10 +1,10 @@
-//! The scheduler of this process, on a thread of Python's, and what any thread may ask of it.
+//! Runs the scheduler of this process on a thread of Python's, and passes requests to it.
 //!
-//! The thread is made by `asyncoro/_scheduler.py` when the first coroutine is, and calls [`serve`].
-//! It holds the GIL while there is work, and lets go of it around real waits only: giving it away
-//! and taking it back for each request costs more than the request where other threads want it.
+//! `asyncoro/_scheduler.py` starts the thread with the first coroutine; the thread calls [`serve`].
+//! It holds the GIL while there is work, and releases it only around waits: to release and take it
+//! for each request costs more than the request when other threads want it.
 //!
-//! Unsafe: the GIL around those waits.
+//! Unsafe: releasing the GIL around those waits.
 #![allow(unsafe_code)]
 
 use std::{
@@ -19,7 +19,7 @@ use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*};
 
 use crate::{gil::Gil, hooks};
 
-/// The scheduler that runs, if one does.
+/// The handle of the running scheduler, and how it is stopped.
 struct Running {
     handle: AsynCoro,
     stop: Option<Waker>,
@@ -31,22 +31,22 @@ static RUNNING: Gil<RefCell<Option<Running>>> = Gil::new(RefCell::new(None));
 thread_local! {
     /// Whether this thread is the scheduler's.
     static HERE: Cell<bool> = const { Cell::new(false) };
-    /// What the GIL was let go with.
+    /// The thread state that was saved when the GIL was released.
     static SAVED: Cell<*mut ffi::PyThreadState> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// Whether this thread is the scheduler's.
+/// Returns whether this thread is the scheduler's.
 pub(crate) fn is_here() -> bool {
     HERE.get()
 }
 
-/// Whether a scheduler is running.
+/// Returns whether a scheduler runs and was not told to stop.
 #[pyfunction]
 pub(crate) fn is_running(py: Python<'_>) -> bool {
     RUNNING.get(py).borrow().as_ref().is_some_and(|running| !running.stopping)
 }
 
-/// Starts a coroutine of the engine, in this thread or in the scheduler's.
+/// Spawns a coroutine of the crate on the scheduler, from any thread.
 pub(crate) fn spawn<F>(py: Python<'_>, future: F) -> PyResult<()>
 where
     F: Future<Output = ()> + 'static,
@@ -58,14 +58,14 @@ where
     if !is_running(py) {
         hooks::start_scheduler(py)?;
     }
-    // Out of the cell: what is dropped on the way may come back here.
+    // Cloned out of the cell: a drop in between may call this function again.
     let handle = RUNNING.get(py).borrow().as_ref().map(|running| running.handle.clone());
     let Some(handle) = handle else {
         return Err(PyRuntimeError::new_err("the scheduler's thread has ended at once"));
     };
     let future = Gil::new(future);
     let coroutine = handle.spawn(move || {
-        // SAFETY: the scheduler makes the future where it polls it.
+        // SAFETY: the scheduler calls this in the thread in which it polls the future.
         let py = unsafe { crate::gil::held() };
         future.into_inner(py)
     });
@@ -73,7 +73,7 @@ where
     Ok(())
 }
 
-/// Runs the scheduler in this thread until [`stop`]; `started` is called once it can be asked.
+/// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests.
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> {
     let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build()?;
@@ -88,7 +88,7 @@ pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> 
     Ok(())
 }
 
-/// Ends the scheduler; its thread ends soon after.
+/// Tells the scheduler to end; its thread ends soon after.
 #[pyfunction]
 pub(crate) fn stop(py: Python<'_>) {
     let waker = RUNNING.get(py).borrow_mut().as_mut().and_then(|running| {
@@ -102,7 +102,7 @@ pub(crate) fn stop(py: Python<'_>) {
 
 fn stopped() -> impl Future<Output = ()> {
     poll_fn(|cx| {
-        // SAFETY: the scheduler polls it.
+        // SAFETY: only the scheduler polls it.
         let py = unsafe { crate::gil::held() };
         match &mut *RUNNING.get(py).borrow_mut() {
             Some(running) if !running.stopping => {
@@ -114,7 +114,7 @@ fn stopped() -> impl Future<Output = ()> {
     })
 }
 
-/// In the child of a fork: the scheduler is the parent's.
+/// Forgets the scheduler in the child of a fork: it is the parent's.
 #[pyfunction]
 pub(crate) fn after_fork(py: Python<'_>) {
     if let Some(running) = RUNNING.get(py).take() {
@@ -124,7 +124,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
     crate::registry::forget(py);
 }
 
-/// Whether the calling thread is the scheduler's.
+/// Returns whether the calling thread is the scheduler's.
 #[pyfunction]
 pub(crate) fn in_scheduler() -> bool {
     is_here()
@@ -136,6 +136,6 @@ fn let_go() {
 }
 
 fn take_back() {
-    // SAFETY: it is what letting go has given, once.
+    // SAFETY: `let_go` saved the state, and it is restored once.
     unsafe { ffi::PyEval_RestoreThread(SAVED.replace(ptr::null_mut())) };
 }

@@ -1,5 +1,5 @@
-//! The crate's errors as Python's: OSError and its subclasses with `errno`, TimeoutError, gaierror,
-//! SSLError.
+//! Converts the crate's errors to Python's: OSError and its subclasses with `errno`, TimeoutError,
+//! gaierror, SSLError.
 
 use std::io::{self, ErrorKind};
 
@@ -18,7 +18,7 @@ use crate::hooks;
 const EBADF: i32 = 9;
 const EMSGSIZE: i32 = 90;
 
-/// The error of a verb.
+/// Converts the error of a verb.
 pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
     if let Some(raised) = inner::<PyErr>(error) {
         return raised.clone_ref(py);
@@ -50,22 +50,22 @@ pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
     }
 }
 
-/// The error of any call on a socket that is closed.
+/// Returns the error of any call on a socket that is closed.
 pub(crate) fn closed() -> PyErr {
     PyOSError::new_err((EBADF, "Bad file descriptor: the socket is closed"))
 }
 
-/// Whether the socket's timeout has passed.
+/// Returns whether the error is that of the socket's timeout.
 pub(crate) fn is_timeout(error: &io::Error) -> bool {
     error.kind() == ErrorKind::TimedOut && os_code(error).is_none()
 }
 
-/// Of an operation that has timed out, how many bytes it had done, and whether the rest is queued.
+/// Returns how many bytes a timed-out operation had done, and whether the rest is queued.
 pub(crate) fn timed_out(error: &io::Error) -> Option<TimedOut> {
     inner::<TimedOut>(error).copied()
 }
 
-/// Whether the stream has ended in the midst of what was asked for.
+/// Returns whether the stream ended before all that was asked for had come.
 pub(crate) fn is_cut(error: &io::Error) -> bool {
     inner::<Incomplete>(error).is_some()
 }
@@ -74,7 +74,7 @@ fn inner<E: std::error::Error + 'static>(error: &io::Error) -> Option<&E> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The first error of a kind among those that led to this one.
+/// Finds the first error of a type among the causes of this one.
 fn find<E: std::error::Error + 'static>(error: &io::Error) -> Option<&E> {
     let mut next: Option<&(dyn std::error::Error + 'static)> =
         error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
@@ -90,7 +90,7 @@ fn find<E: std::error::Error + 'static>(error: &io::Error) -> Option<&E> {
     None
 }
 
-/// An exception that the Python part makes.
+/// Makes an exception by a hook of the Python part.
 fn named<'py>(py: Python<'py>, name: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyErr {
     match hooks::hook(py, name).and_then(|make| make.call1(arguments)) {
         Ok(error) => PyErr::from_value(error),

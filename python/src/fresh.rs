@@ -1,6 +1,6 @@
-//! A `bytes` object that is received into: the memory of long ones is not copied.
+//! Receives into the memory of a new `bytes` object, so that long data is not copied.
 //!
-//! Unsafe: the object before anybody else has it, its memory not initialised.
+//! Unsafe: the uninitialised memory of an object that nobody else has yet.
 #![allow(unsafe_code)]
 
 use std::{ffi::c_int, io, mem::MaybeUninit, slice};
@@ -11,26 +11,26 @@ use pyo3::{ffi, prelude::*, types::PyBytes};
 use crate::call::py;
 
 unsafe extern "C" {
-    /// Of Python's C API; pyo3 has it for itself alone.
+    /// Resizes an object that has one reference; pyo3 does not export this function.
     fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
 }
 
-/// See the module's page.
+/// A `bytes` object whose memory may be uninitialised.
 struct Fresh {
-    /// What went wrong if there was no memory, which is no room.
+    /// An error if there was no memory; `room` is 0 then.
     object: PyResult<Py<PyBytes>>,
     room: usize,
 }
 
-/// Receives at most so many bytes into an object of their own.
+/// Receives at most `room` bytes into a new object.
 pub(crate) async fn recv(socket: &AsyncSocket, room: usize) -> io::Result<PyResult<Py<PyBytes>>> {
     let (fresh, count) = socket.recv_uninit(|| Fresh::new(py(), room)).await?;
-    // SAFETY: so says the verb.
+    // SAFETY: the verb returns how many bytes it has initialised.
     Ok(unsafe { fresh.finish(py(), count) })
 }
 
 impl Fresh {
-    /// With room for so many bytes.
+    /// Allocates `room` bytes.
     fn new(py: Python<'_>, room: usize) -> Fresh {
         // SAFETY: without bytes to copy, their memory is left as it is.
         let object = unsafe {
@@ -42,14 +42,14 @@ impl Fresh {
         Fresh { object, room }
     }
 
-    /// The object, as long as what has come.
+    /// Returns the object, cut to the bytes that have come.
     ///
     /// # Safety
     /// The first `count` bytes are initialised.
     unsafe fn finish(self, py: Python<'_>, count: usize) -> PyResult<Py<PyBytes>> {
         let mut object = self.object?.into_ptr();
-        // SAFETY: nobody else has the object, which is a new one after this; after a failure there
-        // is none, and an exception.
+        // SAFETY: nobody else has the object. Resizing replaces the pointer: by that of a new
+        // object, or by null with an exception.
         unsafe {
             if count < self.room {
                 _PyBytes_Resize(&mut object, count as ffi::Py_ssize_t);
@@ -63,7 +63,7 @@ impl Fresh {
 impl AsMut<[MaybeUninit<u8>]> for Fresh {
     fn as_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         let Ok(object) = &self.object else { return &mut [] };
-        // SAFETY: the object has so much memory, and nobody else has the object.
+        // SAFETY: the object has `room` bytes of memory, and nobody else has it.
         unsafe {
             let start = ffi::PyBytes_AsString(object.as_ptr()).cast::<MaybeUninit<u8>>();
             slice::from_raw_parts_mut(start, self.room)

@@ -1,5 +1,5 @@
-//! When Python's garbage collector looks at a coroutine: not while it lives, since the scheduler
-//! holds it then, but once it has ended, for its value may hold it in turn.
+//! Hides a coroutine from Python's garbage collector while it runs, since the scheduler holds it
+//! then, and shows it again once it has ended, since its value may refer back to it.
 //!
 //! Unsafe: the collector's list.
 #![allow(unsafe_code)]
@@ -10,11 +10,11 @@ use crate::coro::Coro;
 
 /// Takes a new coroutine off the list.
 pub(crate) fn untrack(coro: &Py<Coro>) {
-    // SAFETY: its type is one of the collector's; taking off what is not there is nothing.
+    // SAFETY: its type supports collection; taking off what is not listed does nothing.
     unsafe { ffi::PyObject_GC_UnTrack(coro.as_ptr().cast()) };
 }
 
-/// Puts a coroutine that has ended back.
+/// Puts a coroutine that has ended back on the list.
 pub(crate) fn track(coro: &Py<Coro>) {
     // SAFETY: as above; it is put back only if it is not there.
     unsafe {

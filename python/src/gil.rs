@@ -1,4 +1,4 @@
-//! What only whoever holds the GIL may touch.
+//! Values that only a thread that holds the GIL may touch.
 //!
 //! Unsafe: values move between threads and are shared by them. They are reached through
 //! [`Gil::get`], which wants a token of the GIL, and [`Gil::visited`], for a collector that holds
@@ -11,10 +11,10 @@ use pyo3::{PyVisit, Python, ffi};
 #[cfg(Py_GIL_DISABLED)]
 compile_error!("asyncoro needs a CPython with a GIL");
 
-/// A value that only whoever holds the GIL touches.
+/// A value that is reached only with the GIL held.
 pub(crate) struct Gil<T>(T);
 
-// SAFETY: it is reached with the GIL held alone, which one thread holds at a time.
+// SAFETY: it is reached only with the GIL held, which one thread holds at a time.
 unsafe impl<T> Send for Gil<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Gil<T> {}
@@ -24,29 +24,27 @@ impl<T> Gil<T> {
         Gil(value)
     }
 
-    /// The value, for as long as the GIL is held.
+    /// Borrows the value for as long as the GIL is held.
     pub(crate) fn get<'py>(&'py self, _: Python<'py>) -> &'py T {
         &self.0
     }
 
-    /// The value, for Python's garbage collector, which has no token and holds the GIL while it
-    /// visits.
+    /// Borrows the value for Python's garbage collector, which has no token but holds the GIL.
     pub(crate) fn visited(&self, _: &PyVisit<'_>) -> &T {
         &self.0
     }
 
-    /// The value for good.
     pub(crate) fn into_inner(self, _: Python<'_>) -> T {
         self.0
     }
 }
 
-/// The token of a thread that holds the GIL because it is the scheduler's and no wait is on.
+/// Returns the GIL's token in the scheduler's thread, which holds the GIL except in waits.
 ///
 /// # Safety
 /// Call it in a future that the scheduler polls, or in what such a future calls.
 pub(crate) unsafe fn held<'py>() -> Python<'py> {
-    // SAFETY: `engine.rs` lets go of the GIL only around the scheduler's waits, during which no
+    // SAFETY: `engine.rs` releases the GIL only around the scheduler's waits, during which no
     // future is polled or dropped.
     unsafe {
         debug_assert!(ffi::PyGILState_Check() != 0, "the GIL is not held");

@@ -1,4 +1,4 @@
-//! What the engine asks of the Python part of the package, handed over when that is imported.
+//! Calls the Python part of the package, which passes its functions when it is imported.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,37 +6,37 @@ use pyo3::prelude::*;
 
 use crate::once::Once;
 
-/// The functions, in one object.
+/// The object that has the functions as attributes.
 static HOOKS: Once = Once::new();
 
-/// Takes the object whose attributes are called.
+/// Sets the object whose attributes are called.
 #[pyfunction]
 pub(crate) fn set_hooks(py: Python<'_>, hooks: Py<PyAny>) {
     HOOKS.set(py, hooks);
 }
 
-/// The attribute `name` of what was handed over.
+/// Returns the attribute `name` of that object.
 pub(crate) fn hook<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let hooks = HOOKS.get(py).expect("the package hands them over when it is imported");
     hooks.getattr(name)
 }
 
-/// Starts the scheduler's thread and waits until it can be asked.
+/// Starts the scheduler's thread and waits until it takes requests.
 pub(crate) fn start_scheduler(py: Python<'_>) -> PyResult<()> {
     hook(py, "start_scheduler")?.call0().map(drop)
 }
 
-/// Has a warning logged.
+/// Logs a warning.
 pub(crate) fn warn(py: Python<'_>, text: &str) {
     call(py, "warn", (text,));
 }
 
-/// Has what happens every day logged, for those who ask.
+/// Logs a common event, at the debug level.
 pub(crate) fn debug(py: Python<'_>, text: &str) {
     call(py, "debug", (text,));
 }
 
-/// Has an exception that nobody has caught logged, with its traceback.
+/// Logs an uncaught exception with its traceback.
 pub(crate) fn report(py: Python<'_>, name: &str, error: &PyErr) {
     call(py, "report", (name, error.value(py)));
 }
@@ -54,7 +54,7 @@ where
 /// Whether `raise StopIteration(v)` counts as `return v`, as before Python 3.7.
 static LEGACY: AtomicBool = AtomicBool::new(false);
 
-/// Says that this program is one of those.
+/// Sets whether it does.
 #[pyfunction]
 pub(crate) fn set_legacy(legacy: bool) {
     LEGACY.store(legacy, Ordering::Relaxed);
@@ -64,7 +64,7 @@ pub(crate) fn is_legacy() -> bool {
     LEGACY.load(Ordering::Relaxed)
 }
 
-/// What waiting for a coroutine that was terminated raises.
+/// Makes the exception that waiting for a terminated coroutine raises.
 pub(crate) fn ended(py: Python<'_>) -> PyErr {
     match hook(py, "terminated").and_then(|make| make.call0()) {
         Ok(error) => PyErr::from_value(error),

@@ -1,10 +1,9 @@
-//! The engine of the Python package asyncoro: its coroutines are those of the crate, its sockets
-//! the crate's sockets.
+//! The bindings of the Python package asyncoro: its coroutines and sockets are those of the crate.
 //!
-//! A coroutine of Python's is one of the engine's that drives a generator (`runner.rs`). A call, of
-//! a socket say, makes the crate's future and polls it at once; what comes of it lies with the
-//! coroutine until `yield` or `await` fetches it (`call.rs`). All is done with the GIL held, except
-//! waiting (`engine.rs`, `gil.rs`).
+//! A coroutine of Python's is one of the crate's that drives a generator (`runner.rs`). A call, of
+//! a socket say, makes the crate's future and polls it at once; its result is stored with the
+//! coroutine until `yield` or `await` fetches it (`call.rs`). All except waiting is done with the
+//! GIL held (`engine.rs`, `gil.rs`).
 
 mod address;
 mod alarm;
@@ -33,14 +32,14 @@ mod waits;
 
 use pyo3::prelude::*;
 
-/// Sleeps, in a coroutine; to be yielded or awaited.
+/// Waits `seconds`; `yield` or `await` it in a coroutine.
 #[pyfunction]
 fn sleep(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     let limit = waits::limit(Some(seconds))?.unwrap_or_default();
     call::start(py, "sleep", waits::pause(limit))
 }
 
-/// The coroutine that runs in this thread; None outside of one.
+/// Returns the coroutine that runs in this thread; None outside of one.
 #[pyfunction]
 fn current(py: Python<'_>) -> Option<Py<coro::Coro>> {
     call::current_coro(py)
@@ -49,7 +48,7 @@ fn current(py: Python<'_>) -> Option<Py<coro::Coro>> {
 #[pymodule(gil_used = true)]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    // What pyo3 makes at its first use behind a lock of its own is made now (`once.rs`).
+    // pyo3 would make these at their first use, under a lock of its own (`once.rs`).
     module.py().get_type::<alarm::Alarm>();
     Python::attach(|_| {});
     module.add_class::<coro::Coro>()?;

@@ -1,8 +1,8 @@
-//! Objects of Python's that are made once, at their first use.
+//! Makes Python objects once, at their first use.
 //!
-//! Without a lock: pyo3's `PyOnceLock` and `intern!` let go of the GIL while they hold one of their
-//! own, and a fork by another thread in that moment leaves it taken in the child for ever. Here
-//! threads that come first together each make the object, and one of these stays.
+//! Without a lock: pyo3's `PyOnceLock` and `intern!` release the GIL while they hold one of their
+//! own, and a fork by another thread at that moment leaves it locked in the child for ever. Here
+//! threads that race may each make the object, and the one that is stored first stays.
 
 use std::cell::OnceCell;
 
@@ -18,12 +18,12 @@ impl<T> Once<T> {
         Once(Gil::new(OnceCell::new()))
     }
 
-    /// The object, if it was made.
+    /// Returns the object if it was made.
     pub(crate) fn get<'py>(&'py self, py: Python<'py>) -> Option<&'py Bound<'py, T>> {
         self.0.get(py).get().map(|object| object.bind(py))
     }
 
-    /// The object; `make`, which may let another thread run, makes it if there is none.
+    /// Returns the object, made by `make` if there is none; that may let another thread run.
     pub(crate) fn get_or_make<'py>(
         &'py self,
         py: Python<'py>,
@@ -36,16 +36,16 @@ impl<T> Once<T> {
         Ok(self.get(py).expect("it was set"))
     }
 
-    /// Keeps this one, unless there is one already.
+    /// Stores `object` unless there is one already.
     pub(crate) fn set(&self, py: Python<'_>, object: Py<T>) {
-        // One that is too many is dropped outside of the cell, which foreign code may look at.
+        // A surplus one is dropped outside of the cell, which the drop may read again.
         let too_many = self.0.get(py).set(object);
         drop(too_many);
     }
 }
 
 impl Once {
-    /// The attribute `name` of a module, which is imported if it was not.
+    /// Returns the attribute `name` of a module, which is imported if need be.
     pub(crate) fn import<'py>(
         &'py self,
         py: Python<'py>,
@@ -56,7 +56,7 @@ impl Once {
     }
 }
 
-/// A name that is made a string of Python's once: `interned!(py, "close")`.
+/// Makes a Python string of a name once: `interned!(py, "close")`.
 macro_rules! interned {
     ($py:expr, $name:literal) => {{
         static NAME: $crate::once::Once<::pyo3::types::PyString> = $crate::once::Once::new();
@@ -66,7 +66,7 @@ macro_rules! interned {
 
 pub(crate) use interned;
 
-/// What the macro gives.
+/// Returns the string of `interned!`.
 pub(crate) fn name<'py>(
     once: &'py Once<pyo3::types::PyString>,
     py: Python<'py>,

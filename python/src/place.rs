@@ -1,8 +1,8 @@
-//! Room for one call: its future while it waits, what it has given once it is done. So a call
-//! allocates nothing.
+//! Stores one call in place: its future while it waits, then its result. So a call whose future
+//! fits allocates nothing.
 //!
 //! Unsafe: a future is written where it stays, and polled and dropped there by its own functions.
-//! A place is pinned from its first future on, which whoever owns it sees to (`runner.rs`).
+//! A place is pinned from its first future on, which its owner ensures (`runner.rs`).
 #![allow(unsafe_code)]
 
 use std::{
@@ -15,21 +15,21 @@ use std::{
 
 use crate::call::{Given, Outcome, given};
 
-/// Bytes of a future that has room; longer ones go into a box, which has. Those of the verbs that
-/// come often have room, and each byte is one of every coroutine that waits.
+/// The most bytes of a future that is stored in place; longer ones are boxed. Futures of frequent
+/// verbs fit, and every coroutine takes up this many bytes.
 const ROOM: usize = 128;
 
 type Room = MaybeUninit<[u64; ROOM / 8]>;
 
 const _: () = assert!(size_of::<Given>() <= ROOM && align_of::<Given>() <= align_of::<Room>());
 
-/// What can be done with the future in a place.
+/// The functions of the future in a place.
 struct Table {
     poll: unsafe fn(*mut Room, &mut Context<'_>) -> Poll<Outcome>,
     drop: unsafe fn(*mut Room),
 }
 
-/// What is in the room.
+/// What a place holds.
 #[derive(Clone, Copy)]
 enum Holds {
     Nothing,
@@ -39,7 +39,7 @@ enum Holds {
     Given,
 }
 
-/// See the module's page.
+/// Storage for one call.
 pub(crate) struct Place {
     room: UnsafeCell<Room>,
     holds: Cell<Holds>,
@@ -49,7 +49,7 @@ struct Of<F>(F);
 
 impl<F: Future<Output = Outcome> + 'static> Of<F> {
     const TABLE: Table = Table {
-        // SAFETY: a table goes with a future of its kind, which is pinned.
+        // SAFETY: a table is used only with a future of its type, which is pinned.
         poll: |room, cx| unsafe { Pin::new_unchecked(&mut *room.cast::<F>()).poll(cx) },
         // SAFETY: as above; it is dropped once.
         drop: |room| unsafe { room.cast::<F>().drop_in_place() },
@@ -67,12 +67,12 @@ impl Place {
         matches!(self.holds.get(), Holds::Nothing)
     }
 
-    /// Whether a future is at work, so that nothing can be put in.
+    /// Returns whether a future is being polled or dropped, so that nothing can be stored.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self.holds.get(), Holds::Busy)
     }
 
-    /// Puts a future in, where there must be nothing, and polls it; what it gives at once stays.
+    /// Stores a future in the empty place and polls it; a result that it gives at once stays.
     ///
     /// # Safety
     /// The place does not move any more, and is dropped where it is.
@@ -81,10 +81,10 @@ impl Place {
         F: Future<Output = Outcome> + 'static,
     {
         if const { Of::<F>::FITS } {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises it.
             unsafe { self.put(future, cx) }
         } else {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises it.
             unsafe { self.put(Box::pin(future), cx) }
         }
     }
@@ -103,7 +103,7 @@ impl Place {
         }
     }
 
-    /// Leaves what a call has given, where there must be nothing.
+    /// Stores a result in the empty place.
     pub(crate) fn leave(&self, given: Given) {
         assert!(self.is_empty(), "there is room for one");
         // SAFETY: nothing is there, and it fits, which is asserted above.
@@ -111,7 +111,7 @@ impl Place {
         self.holds.set(Holds::Given);
     }
 
-    /// What was left; the future, if that is there, stays.
+    /// Takes the result; a future stays.
     pub(crate) fn take_left(&self) -> Option<Given> {
         match self.holds.get() {
             Holds::Given => {
@@ -123,7 +123,7 @@ impl Place {
         }
     }
 
-    /// Polls the future, if one is there; when it is done there is nothing any more.
+    /// Polls the future, if there is one; the place is empty once it is done.
     pub(crate) fn poll_future(&self, cx: &mut Context<'_>) -> Option<Given> {
         match self.holds.get() {
             Holds::Future(table) => self.poll(table, cx),
@@ -132,14 +132,14 @@ impl Place {
     }
 
     fn poll(&self, table: &'static Table, cx: &mut Context<'_>) -> Option<Given> {
-        // While it runs there is none: what it calls must not find itself.
+        // Busy while it runs: what it calls must not poll or drop it.
         self.holds.set(Holds::Busy);
         // SAFETY: the table is the future's, which is pinned.
         match unsafe { (table.poll)(self.room.get(), cx) } {
             Poll::Ready(outcome) => {
                 // SAFETY: as above, and nobody else has the table any more.
                 unsafe { (table.drop)(self.room.get()) };
-                // Which may run anything, that finds the place at work.
+                // This may run any code, which must find the place busy.
                 let given = given(outcome);
                 self.holds.set(Holds::Nothing);
                 Some(given)

@@ -1,11 +1,10 @@
-//! The methods that come with every request, entered without what pyo3 does for all: they are
-//! called with few arguments and no names nearly always, and then nothing has to be sorted, or
-//! counted.
+//! Enters frequent methods without pyo3's parsing of arguments: they are nearly always called with
+//! few arguments and no names, and then there is nothing to parse.
 //!
-//! Such a method is one of pyo3's before and after: what it does not take as it is, and whatever is
-//! called outside of a coroutine, goes to the method that it covers.
+//! Such a quick entry covers a method of pyo3's, which still gets the calls with other arguments,
+//! and those from outside of a coroutine.
 //!
-//! Unsafe: a method's entry in its type, and what the interpreter hands to it.
+//! Unsafe: a method's entry in its type, and the pointers that the interpreter passes to it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -18,22 +17,22 @@ use pyo3::{PyClass, exceptions::PyRuntimeError, ffi, prelude::*, types::PyInt};
 
 use crate::call;
 
-/// A method that takes N arguments without names.
+/// A quick entry for calls with N arguments and no names.
 pub(crate) trait Quick<const N: usize> {
     type Class: PyClass;
     const NAME: &'static str;
 
-    /// The method that it covers.
+    /// Returns the method that it covers.
     fn covered() -> &'static Covered;
 
-    /// `None` if the covered method is to be called.
+    /// Makes the call; `None` if the covered method must be called.
     fn call<'py>(
         slf: &Bound<'py, Self::Class>,
         arguments: [Borrowed<'_, 'py, PyAny>; N],
     ) -> Option<PyResult<Py<PyAny>>>;
 }
 
-/// See [`Quick::covered`].
+/// The function of a covered method, set by [`install`].
 pub(crate) struct Covered(OnceLock<ffi::PyCFunctionFastWithKeywords>);
 
 impl Covered {
@@ -42,7 +41,7 @@ impl Covered {
     }
 }
 
-/// The type of a short way: `quick!(Type<N>, Class, "name", |slf, [arguments]| call)`.
+/// Defines a quick entry: `quick!(Type<N>, Class, "name", |slf, [arguments]| call)`.
 macro_rules! quick {
     ($type:ident<$count:literal>, $class:ty, $name:literal,
         |$slf:ident, $arguments:pat_param| $call:expr) => {
@@ -68,7 +67,7 @@ macro_rules! quick {
 }
 pub(crate) use quick;
 
-/// Has a method entered quickly.
+/// Puts a quick entry over a method.
 pub(crate) fn install<const N: usize, Q: Quick<N>>(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<Q::Class>();
     let method = class.getattr(Q::NAME)?;
@@ -100,8 +99,8 @@ unsafe extern "C" fn enter<const N: usize, Q: Quick<N>>(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     if count == N as ffi::Py_ssize_t && names.is_null() && call::is_inside() {
-        // SAFETY: the interpreter calls it with the GIL, an object of the class, which the
-        // descriptor has seen to, and a row of that many objects.
+        // SAFETY: the interpreter calls it with the GIL held, an object of the class, which the
+        // descriptor has checked, and an array of that many objects.
         let (py, result) = unsafe {
             let py = Python::assume_attached();
             let slf = Borrowed::from_ptr(py, slf).cast_unchecked::<Q::Class>();
@@ -113,17 +112,17 @@ unsafe extern "C" fn enter<const N: usize, Q: Quick<N>>(
         }
     }
     let covered = Q::covered().0.get().expect("it was covered");
-    // SAFETY: as the interpreter's own call.
+    // SAFETY: the arguments are those of the interpreter's call.
     unsafe { covered(slf, row, count, names) }
 }
 
-/// Does what must not unwind into the interpreter.
+/// Turns a panic, which must not unwind into the interpreter, into an error.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(PyRuntimeError::new_err("asyncoro has panicked")))
 }
 
-/// A result as the interpreter takes it.
+/// Converts a result for the interpreter; an error becomes null, with the exception set.
 pub(crate) fn returned<T>(py: Python<'_>, result: PyResult<Py<T>>) -> *mut ffi::PyObject {
     match result {
         Ok(value) => value.into_ptr(),
@@ -134,7 +133,7 @@ pub(crate) fn returned<T>(py: Python<'_>, result: PyResult<Py<T>>) -> *mut ffi::
     }
 }
 
-/// The value of an `int` that is not too large.
+/// Reads an `int`; `None` if it is too large or -1, which marks a failure.
 pub(crate) fn number(object: Borrowed<'_, '_, PyAny>) -> Option<isize> {
     object.cast_exact::<PyInt>().ok()?;
     // SAFETY: it is an int; a failure sets an exception, which is taken away again.

@@ -1,5 +1,5 @@
-//! The coroutines that have not ended: to end them all, to name them, and to know when none holds
-//! the process any more.
+//! Lists the coroutines that have not ended: to end them all, to name them, and to know when none
+//! keeps the process alive any more.
 
 use std::cell::{Cell, RefCell};
 
@@ -15,12 +15,12 @@ struct Alive {
 
 static ALIVE: Gil<RefCell<Alive>> =
     Gil::new(RefCell::new(Alive { places: Vec::new(), free: Vec::new() }));
-/// How many hold the process: not the daemons.
+/// How many keep the process alive: all but daemons.
 static HOLDING: Gil<Cell<usize>> = Gil::new(Cell::new(0));
 /// The locks of threads that wait until none does.
 static WAITING: Gil<RefCell<Vec<Py<PyAny>>>> = Gil::new(RefCell::new(Vec::new()));
 
-/// Takes a coroutine in; gives its place.
+/// Adds a coroutine, and returns its place.
 pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>) -> usize {
     let holding = HOLDING.get(py);
     holding.set(holding.get() + 1);
@@ -38,7 +38,7 @@ pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>) -> usize {
     }
 }
 
-/// A coroutine has ended.
+/// Removes a coroutine that has ended.
 pub(crate) fn leave(py: Python<'_>, place: usize, daemon: bool) {
     let coro = {
         let alive = &mut *ALIVE.get(py).borrow_mut();
@@ -53,7 +53,7 @@ pub(crate) fn leave(py: Python<'_>, place: usize, daemon: bool) {
     }
 }
 
-/// One holds the process no more, or again.
+/// Counts one less, or one more, that keeps the process alive.
 pub(crate) fn count(py: Python<'_>, less: bool) {
     let holding = HOLDING.get(py);
     holding.set(if less { holding.get() - 1 } else { holding.get() + 1 });
@@ -63,14 +63,14 @@ pub(crate) fn count(py: Python<'_>, less: bool) {
     }
 }
 
-/// The coroutines that have not ended.
+/// Returns the coroutines that have not ended.
 #[pyfunction]
 pub(crate) fn alive(py: Python<'_>) -> Vec<Py<Coro>> {
     let alive = ALIVE.get(py).borrow();
     alive.places.iter().flatten().map(|coro| coro.clone_ref(py)).collect()
 }
 
-/// Has a lock released when none holds the process; `False` if that is so now.
+/// Releases `lock` once none keeps the process alive; `False` if none does now.
 #[pyfunction]
 pub(crate) fn when_none_holds(py: Python<'_>, lock: Py<PyAny>) -> bool {
     let some = HOLDING.get(py).get() > 0;
@@ -80,7 +80,7 @@ pub(crate) fn when_none_holds(py: Python<'_>, lock: Py<PyAny>) -> bool {
     some
 }
 
-/// In the child of a fork: they are the parent's.
+/// Forgets all coroutines in the child of a fork: they are the parent's.
 pub(crate) fn forget(py: Python<'_>) {
     std::mem::forget(ALIVE.get(py).take());
     HOLDING.get(py).set(0);

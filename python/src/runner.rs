@@ -1,10 +1,10 @@
-//! A coroutine of the engine that drives one of Python's: a stack of generators.
+//! A coroutine of the crate's that drives one of Python's: a stack of generators.
 //!
-//! `yield generator` calls: the generator goes on the stack, and what it returns is the value of
-//! that yield, or what it raises is raised there. `yield call` waits for the call. `yield` of
-//! anything else lets the others run, and gives that thing back.
+//! `yield generator` calls: the generator goes on the stack, and the yield gives what it returns or
+//! raises what it raises. `yield call` waits for the call. `yield` of any other object lets other
+//! coroutines run, and gives that object back.
 //!
-//! Unsafe: its pinning, which the place of its calls relies on.
+//! Unsafe: its pinning, on which the place of its calls relies.
 #![allow(unsafe_code)]
 
 use std::{
@@ -27,10 +27,10 @@ use crate::{
     step::{self, Step, close, is_async_def, is_callable_by_yield},
 };
 
-/// Resumes of generators in one resume of the coroutine, while all it asks for is there already.
+/// The most resumes of generators in one resume of the coroutine.
 const IN_A_ROW: usize = 256;
 
-/// See the module's page.
+/// Drives a stack of generators as a future.
 pub(crate) struct Runner {
     frame: Frame,
     /// The generator that runs; `None` when the coroutine has ended.
@@ -45,14 +45,14 @@ pub(crate) struct Runner {
 enum Next {
     /// To be started.
     Start,
-    /// To be resumed, whenever its turn comes.
+    /// To be resumed with a value or an exception, at its turn.
     With(Given),
     /// For its call.
     Call,
 }
 
 impl Runner {
-    /// `generator` has not been started.
+    /// Makes one of a generator that has not been started.
     pub(crate) fn new(coro: Py<Coro>, generator: Py<PyAny>) -> Runner {
         let frame = Frame::new(coro);
         Runner {
@@ -122,12 +122,12 @@ impl Runner {
                 }
             }
         }
-        // The others' turn.
+        // Other coroutines run first.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// What comes back for a yield of any object.
+    /// Returns what a yield of any other object gives.
     fn plain(&self, py: Python<'_>, value: Py<PyAny>) -> Given {
         if value.is_none(py) || !self.top.as_ref().is_some_and(is_async_def) {
             return Ok(value);
@@ -141,7 +141,7 @@ impl Runner {
         Err(error.into_value(py))
     }
 
-    /// Does what others have asked of it; ready when it has ended by that.
+    /// Obeys an order of others; ready if the coroutine has ended by that.
     fn obey(&mut self, py: Python<'_>) -> Poll<()> {
         let started = !matches!(self.next, Next::Start);
         match self.coro(py).take_order(py, started && self.callers.is_empty()) {
@@ -160,7 +160,7 @@ impl Runner {
         Poll::Pending
     }
 
-    /// A generator that takes a new one's place by raising what it was asked with; else the error.
+    /// Lets a new generator take over if the old one agrees by `error`; else returns the error.
     fn swap(&mut self, py: Python<'_>, error: Py<PyBaseException>) -> Option<Py<PyBaseException>> {
         if !self.callers.is_empty() {
             return Some(error);
@@ -189,7 +189,7 @@ impl Runner {
             if let Some(error) = self.frame.enter(cx, || close(py, &top)) {
                 self.coro(py).report(py, &error);
             }
-            // What its `finally` has called and cannot wait for.
+            // A call that its `finally` made cannot be waited for.
             self.frame.clear();
             self.top = self.callers.pop();
         }

@@ -1,6 +1,6 @@
-//! One step of a generator or a coroutine object: resume it, with a value or an exception.
+//! Resumes a generator or a coroutine object once, with a value or an exception.
 //!
-//! Unsafe: PyIter_Send, which gives a returned value without an exception around it.
+//! Unsafe: PyIter_Send, which returns a result without an exception around it.
 #![allow(unsafe_code)]
 
 use pyo3::{
@@ -11,7 +11,7 @@ use pyo3::{
 
 use crate::{call::Given, once::interned};
 
-/// What came of a step.
+/// The result of a step.
 pub(crate) enum Step {
     Yielded(Py<PyAny>),
     Returned(Py<PyAny>),
@@ -68,7 +68,7 @@ fn returned(py: Python<'_>, stop: &PyErr) -> Step {
     }
 }
 
-/// An exception; in programs older than Python 3.7 one kind of it is a way to return.
+/// Converts an exception; in old programs `raise StopIteration` is a return.
 fn failed(py: Python<'_>, error: PyErr) -> Step {
     if crate::hooks::is_legacy()
         && error.is_instance_of::<PyRuntimeError>(py)
@@ -82,8 +82,8 @@ fn failed(py: Python<'_>, error: PyErr) -> Step {
     Step::Failed(error.into_value(py))
 }
 
-/// Closes `generator`: GeneratorExit at its yield, and whatever its `finally` does. A yield in
-/// there is ignored; any other exception is given back.
+/// Closes `generator`: raises GeneratorExit at its yield, so that its `finally` runs. A yield in
+/// there is ignored; any other exception is returned.
 pub(crate) fn close(py: Python<'_>, generator: &Py<PyAny>) -> Option<PyErr> {
     let error = generator.bind(py).call_method0(interned!(py, "close")).err()?;
     let yielded = error.is_instance_of::<PyRuntimeError>(py)
@@ -91,15 +91,14 @@ pub(crate) fn close(py: Python<'_>, generator: &Py<PyAny>) -> Option<PyErr> {
     (!yielded && !error.is_instance_of::<PyGeneratorExit>(py)).then_some(error)
 }
 
-/// Whether an object is a generator or a coroutine object, which a coroutine may call by yielding
-/// it.
+/// Returns whether an object is a generator or a coroutine object, which a `yield` calls.
 pub(crate) fn is_callable_by_yield(object: &Py<PyAny>) -> bool {
     // SAFETY: the object is alive.
     let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
     class == &raw mut ffi::PyGen_Type || class == &raw mut ffi::PyCoro_Type
 }
 
-/// Whether an object is what calling an `async def` function gives.
+/// Returns whether an object is the coroutine object of an `async def`.
 pub(crate) fn is_async_def(object: &Py<PyAny>) -> bool {
     // SAFETY: the object is alive.
     unsafe { ffi::Py_TYPE(object.as_ptr()) == &raw mut ffi::PyCoro_Type }

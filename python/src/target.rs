@@ -1,7 +1,7 @@
-//! What a coroutine is made of: calling a generator function, with the coroutine as one argument
-//! where the function asks for it.
+//! Calls the generator function of a new coroutine, with the coroutine as an argument if the
+//! function has a parameter for it.
 //!
-//! Unsafe: the code of a function, without looking its name up.
+//! Unsafe: reading the code of a function without an attribute lookup.
 #![allow(unsafe_code)]
 
 use std::{
@@ -34,7 +34,7 @@ const GENERATES: u32 = 0x20 | 0x80 | 0x100;
 /// A generator and its name.
 type Called = PyResult<(Py<PyAny>, Py<PyString>)>;
 
-/// What a code object asks for, by its address; the object is kept, so that the address is.
+/// What is known of a code object, by its address; the object is kept so that this stays its own.
 struct Known {
     _code: Py<PyAny>,
     generates: bool,
@@ -43,7 +43,7 @@ struct Known {
     name: Py<PyString>,
 }
 
-/// An address is as good as a hash of it.
+/// Hashes an address by a shift and a multiplication.
 #[derive(Default)]
 struct AddressHasher(u64);
 
@@ -67,11 +67,11 @@ type Table = HashMap<usize, Known, BuildHasherDefault<AddressHasher>>;
 
 static KNOWN: Gil<RefCell<Option<Table>>> = Gil::new(RefCell::new(None));
 
-/// Most code objects that are remembered.
+/// The most code objects that are remembered.
 const MOST_KNOWN: usize = 4096;
 
-/// Calls what the arguments describe, `(f, *args, **kwargs)` or `(target=f, args=, kwargs=)`; gives
-/// a generator, not started, and its name.
+/// Calls what the arguments describe, `(f, *args, **kwargs)` or `(target=f, args=, kwargs=)`, and
+/// returns a generator, not started, and its name.
 pub(crate) fn call(coro: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> Called {
     if let Some((function, rest)) = arguments.split_first() {
         return call_function(coro, &function, rest);
@@ -124,7 +124,7 @@ fn call_function(
     Ok((made.unbind(), name))
 }
 
-/// The code of a function or method, and the function.
+/// Finds the code of a function or method, and the function.
 #[allow(clippy::type_complexity, reason = "a pair")]
 fn code_of<'py>(
     py: Python<'py>,
@@ -146,7 +146,7 @@ fn code_of<'py>(
     Ok(bare.getattr_opt(interned!(py, "__code__"))?.map(|code| (code, bare)))
 }
 
-/// The parameter that gets the coroutine, of a function that generates.
+/// Finds the parameter that gets the coroutine, and the name; fails for other functions' code.
 fn known<'py>(
     py: Python<'py>,
     code: &Bound<'py, PyAny>,
@@ -186,7 +186,7 @@ fn known<'py>(
     if generates { Ok((injected, name)) } else { Err(coro::no_generator(&name.to_string())) }
 }
 
-/// A parameter with a default that has one of the names.
+/// Finds a parameter that has a default and one of the names.
 fn injected<'py>(
     code: &Bound<'py, PyAny>,
     function: &Bound<'py, PyAny>,

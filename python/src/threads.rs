@@ -1,5 +1,5 @@
-//! How threads wait for coroutines: on a lock of Python's, which lets go of the GIL and which
-//! Ctrl-C interrupts.
+//! Lets threads wait for coroutines: on a lock of Python's, which releases the GIL and which Ctrl-C
+//! interrupts.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -7,7 +7,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use crate::{coro::Coro, engine, once::Once};
 
-/// A lock that is taken.
+/// Makes a lock that is taken.
 fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static ALLOCATE: Once = Once::new();
     let lock = ALLOCATE.import(py, "_thread", "allocate_lock")?.call0()?;
@@ -15,7 +15,7 @@ fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     Ok(lock)
 }
 
-/// Lets whoever waits on the lock go on.
+/// Wakes the thread that waits on the lock.
 pub(crate) fn release(py: Python<'_>, lock: &Py<PyAny>) {
     // It may have been released before, by a wait that was given up.
     let _ = lock.call_method0(py, "release");
@@ -34,19 +34,19 @@ pub(crate) fn wait_for(coro: &Bound<'_, Coro>, limit: Option<Duration>) -> PyRes
         ));
     }
     // Making a lock may run Python's code, and so let another thread run: the coroutine may end
-    // meanwhile. From here on nobody else runs until it is told of the lock.
+    // meanwhile. From here on nobody else runs until it knows the lock.
     let lock = taken_lock(py)?;
     if coro.get().has_ended(py) {
         return Ok(());
     }
     coro.get().watch(py, |watchers| watchers.threads.push(lock.clone().unbind()));
-    // The longest that Python takes is some centuries short of ours.
+    // Python's longest timeout is shorter than ours.
     let seconds = limit.map_or(-1.0, |limit| limit.as_secs_f64().min(1e9));
     lock.call_method1("acquire", (true, seconds))?;
     Ok(())
 }
 
-/// Has `question` answered in the scheduler's thread, and waits for that.
+/// Calls `question` in the scheduler's thread, and waits for the answer.
 pub(crate) fn ask<T: 'static>(
     py: Python<'_>,
     question: impl FnOnce(Python<'_>) -> PyResult<T> + 'static,

@@ -1,4 +1,4 @@
-//! The bytes of an object of Python's, held for as long as a call needs them.
+//! Holds the bytes of a Python object for as long as a call needs them.
 //!
 //! Unsafe: the buffer protocol. The view keeps the object alive and its bytes in place; while it
 //! lives a bytearray cannot be resized, but its bytes may change under us, as they may for
@@ -13,7 +13,7 @@ use pyo3::{
     types::{PyByteArray, PyBytes},
 };
 
-/// See the module's page.
+/// The bytes of an object, held until the drop.
 pub(crate) enum View {
     Bytes(Py<PyBytes>),
     Buffer(Box<ffi::Py_buffer>),
@@ -25,7 +25,7 @@ unsafe impl Send for View {}
 unsafe impl Sync for View {}
 
 impl View {
-    /// The bytes of any object with contiguous ones; TypeError for others, `str` among them.
+    /// Holds the bytes of an object that has contiguous ones; TypeError for others, also `str`.
     pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<View> {
         match object.cast_exact::<PyBytes>() {
             Ok(bytes) => Ok(View::Bytes(bytes.clone().unbind())),
@@ -33,18 +33,18 @@ impl View {
         }
     }
 
-    /// Works with the bytes of a `bytes` or `bytearray` without holding them, if it is one. Nothing
-    /// of Python's may run meanwhile.
+    /// Calls `work` with the bytes of a `bytes` or `bytearray` without holding them; `None` for
+    /// others. No Python code may run meanwhile.
     pub(crate) fn lend<R>(object: &Bound<'_, PyAny>, work: impl FnOnce(&[u8]) -> R) -> Option<R> {
         if let Ok(bytes) = object.cast_exact::<PyBytes>() {
             return Some(work(bytes.as_bytes()));
         }
         let bytes = object.cast_exact::<PyByteArray>().ok()?;
-        // SAFETY: with nothing of Python's running it neither changes nor moves.
+        // SAFETY: with no Python code running it neither changes nor moves.
         Some(work(unsafe { bytes.as_bytes() }))
     }
 
-    /// The bytes of an object that lets them be written.
+    /// Holds the bytes of an object that lets them be written.
     pub(crate) fn writable(object: &Bound<'_, PyAny>) -> PyResult<View> {
         View::get(object, ffi::PyBUF_WRITABLE)
     }
@@ -69,7 +69,7 @@ impl View {
                 slice::from_raw_parts(start, ffi::PyBytes_Size(bytes.as_ptr()) as usize)
             },
             View::Buffer(buffer) if buffer.len == 0 => &[],
-            // SAFETY: the view has `len` contiguous bytes, see the module's page.
+            // SAFETY: the view has `len` contiguous bytes, which stay in place.
             View::Buffer(buffer) => unsafe {
                 slice::from_raw_parts(buffer.buf.cast::<u8>(), buffer.len as usize)
             },
@@ -80,7 +80,7 @@ impl View {
         self.bytes().len()
     }
 
-    /// Copies as much of `bytes` into it as there is room for; it must be writable.
+    /// Copies as much of `bytes` into it as fits, and returns the count; it must be writable.
     pub(crate) fn fill(&self, bytes: &[u8]) -> usize {
         let View::Buffer(buffer) = self else { return 0 };
         let count = bytes.len().min(buffer.len as usize);
@@ -93,7 +93,7 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         if let View::Buffer(buffer) = self {
-            // SAFETY: it was filled, and is given back once, with the GIL.
+            // SAFETY: it was filled, and is released once, with the GIL held.
             Python::attach(|_| unsafe { ffi::PyBuffer_Release(&raw mut **buffer) });
         }
     }

@@ -1,4 +1,4 @@
-//! What a coroutine waits for without a socket: a time, a message, the end of another one.
+//! Waits without a socket: for a time, a message, the end of another coroutine.
 
 use std::{
     future::Future,
@@ -15,7 +15,7 @@ use crate::{
     coro::{Coro, Wait},
 };
 
-/// A number of seconds, or None for no limit. What the clock cannot say is as good as never.
+/// Reads a number of seconds, or None for no limit; too many become the longest duration.
 pub(crate) fn limit(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
     let Some(timeout) = timeout.filter(|timeout| !timeout.is_none()) else { return Ok(None) };
     let seconds: f64 = timeout.extract()?;
@@ -38,8 +38,8 @@ impl Timer {
     }
 }
 
-/// `sleep` and `receive` with a limit: until what the coroutine waits for is there, or for a time.
-/// With no time at all, too, the others run first, and the kernel is asked what has come.
+/// Waits until what the coroutine waits for is there, or for a time: `sleep` and `receive` with a
+/// limit. Even if that is 0 the others run first, and the kernel is asked what has come.
 pub(crate) struct Limited {
     coro: Py<Coro>,
     timer: Timer,
@@ -74,7 +74,7 @@ impl Drop for Limited {
     }
 }
 
-/// `finish`: until another coroutine has ended, or for a time.
+/// Waits until another coroutine has ended, or for a time.
 pub(crate) struct Ending {
     coro: Py<Coro>,
     timer: Timer,
@@ -82,7 +82,7 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// `raises`: what the coroutine has raised, instead of giving a MonitorStatus.
+    /// With `raises`, raises the coroutine's exception instead of giving a MonitorStatus.
     pub(crate) fn new(coro: Py<Coro>, limit: Option<Duration>, raises: bool) -> Ending {
         Ending { coro, timer: Timer::new(limit), raises }
     }
@@ -111,7 +111,7 @@ impl Future for Ending {
     }
 }
 
-/// `asyncoro.sleep`: for a time.
+/// Waits for a time; with 0 until the others have run.
 pub(crate) async fn pause(limit: Duration) -> Outcome {
     if limit.is_zero() {
         asyncoro::coro::yield_now().await;

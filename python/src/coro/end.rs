@@ -1,4 +1,4 @@
-//! The end of a coroutine: what it is, who is told, and who may wait for it.
+//! The end of a coroutine: how it has ended, who is told, and who waits for it.
 
 use std::task::Waker;
 
@@ -30,7 +30,7 @@ pub(crate) struct Watchers {
 }
 
 impl Coro {
-    /// It has ended: everybody who waits for that is told.
+    /// Stores how the coroutine has ended, and tells everybody who waits for that.
     pub(crate) fn end(own: &Py<Coro>, py: Python<'_>, end: End) {
         let coro = own.get();
         let state = coro.state(py);
@@ -38,11 +38,11 @@ impl Coro {
             End::Failed(error) if !state.observed.get() => Some(again(py, error)),
             _ => None,
         };
-        // Together, before anything of Python's runs and with it another thread may: whoever comes
-        // from now on sees the end, and whoever came before is told.
+        // Together, before Python code can run, and with it another thread: whoever comes from now
+        // on sees the end, and whoever came before is told.
         state.end.replace(Some(end));
         let watchers = state.watchers.take();
-        // What it has ended with may hold it in turn: a value, or a traceback's frames.
+        // Its value, or the frames of its traceback, may refer back to it.
         gc::track(own);
         let left = (state.waker.take(), state.mail.take(), state.rare.take(), state.given.take());
         drop(left);
@@ -55,7 +55,7 @@ impl Coro {
         }
     }
 
-    /// What `value()` and `finish()` give once it has ended.
+    /// Returns what `value()` and `finish()` give, once it has ended.
     pub(crate) fn outcome(own: &Py<Coro>, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         match &*own.get().state(py).end.borrow() {
             None => None,
@@ -65,7 +65,7 @@ impl Coro {
         }
     }
 
-    /// The same, but what it has raised is raised again.
+    /// Returns what `result()` and `await` give or raise, once it has ended.
     pub(crate) fn raised(own: &Py<Coro>, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         match &*own.get().state(py).end.borrow() {
             Some(End::Failed(error)) => Some(Err(again(py, error))),
@@ -75,7 +75,7 @@ impl Coro {
         }
     }
 
-    /// From now on its exception is somebody's who waits for it: nobody else is told.
+    /// Notes that somebody waits for the end and gets its exception, which is not logged then.
     pub(crate) fn observe(&self, py: Python<'_>) {
         self.state(py).observed.set(true);
     }
@@ -89,12 +89,12 @@ impl Coro {
     }
 }
 
-/// The exception that a coroutine has ended with, to be raised once more.
+/// Makes the error that raises a coroutine's exception once more.
 fn again(py: Python<'_>, error: &Py<PyBaseException>) -> PyErr {
     PyErr::from_value(error.bind(py).clone().into_any())
 }
 
-/// A failure as a value: a MonitorStatus.
+/// Makes the MonitorStatus of a failure.
 fn failure(own: &Py<Coro>, py: Python<'_>, error: &Py<PyBaseException>) -> PyResult<Py<PyAny>> {
     let made = hooks::hook(py, "failure")?.call1((own, error))?;
     Ok(made.unbind())
@@ -118,7 +118,7 @@ fn tell(own: &Py<Coro>, py: Python<'_>, watchers: Watchers) {
     }
 }
 
-/// What a monitor is told.
+/// Makes the MonitorStatus that a monitor is sent.
 fn status(own: &Py<Coro>, py: Python<'_>) -> PyResult<Py<PyAny>> {
     let state = own.get().state(py);
     if let Some(End::Failed(error)) = &*state.end.borrow() {
@@ -134,7 +134,7 @@ fn status(own: &Py<Coro>, py: Python<'_>) -> PyResult<Py<PyAny>> {
 
 #[pymethods]
 impl Coro {
-    /// Its value, for threads: waits at most `timeout` seconds, then None.
+    /// Waits in a thread for the end, and gives its value; None after `timeout` seconds.
     #[pyo3(signature = (timeout = None))]
     fn value(
         slf: &Bound<'_, Self>,
@@ -145,8 +145,8 @@ impl Coro {
         Coro::outcome(slf.as_unbound(), py).transpose()
     }
 
-    /// Its value, for threads; what it has raised is raised, and TimeoutError after `timeout`
-    /// seconds.
+    /// Waits in a thread for the end: gives its value, or raises what it has raised; TimeoutError
+    /// after `timeout` seconds.
     #[pyo3(signature = (timeout = None))]
     fn result(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
@@ -159,20 +159,20 @@ impl Coro {
         })
     }
 
-    /// Its value, for coroutines, to be yielded or awaited; None after `timeout` seconds.
+    /// Waits in a coroutine for the end, and gives its value; None after `timeout` seconds.
     #[pyo3(signature = (timeout = None))]
     fn finish(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         let ending = Ending::new(slf.clone().unbind(), limit(timeout)?, false);
         call::start(slf.py(), "finish", ending)
     }
 
-    /// As `finish`.
+    /// Waits as `finish` does.
     #[pyo3(signature = (timeout = None))]
     fn __call__(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         Coro::finish(slf, timeout)
     }
 
-    /// `await coro`: its value; what it has raised is raised.
+    /// Waits for the end: gives its value, or raises what it has raised.
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         slf.get().observe(py);
@@ -180,7 +180,7 @@ impl Coro {
         call.bind(py).call_method0("__await__")
     }
 
-    /// Calls `callback(coro)` in the scheduler's thread when it has ended, or now if it has.
+    /// Calls `callback(coro)` in the scheduler's thread at its end, or now if it has ended.
     fn _when_ended(slf: &Bound<'_, Self>, callback: Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
         slf.get().observe(py);
@@ -191,7 +191,7 @@ impl Coro {
         Ok(())
     }
 
-    /// What it has ended with: (value, None) or (None, exception); None before that.
+    /// Returns how it has ended: (value, None) or (None, exception); None before that.
     fn _outcome(slf: &Bound<'_, Self>) -> Option<(Py<PyAny>, Option<Py<PyAny>>)> {
         let py = slf.py();
         match Coro::raised(slf.as_unbound(), py)? {
@@ -200,8 +200,8 @@ impl Coro {
         }
     }
 
-    /// Has this coroutine told of the end of `observe`, by a MonitorStatus as a message; to be
-    /// yielded or awaited: 0, or -1 if that one has ended.
+    /// Asks for a MonitorStatus as a message when `observe` ends; `yield` or `await` gives 0, or
+    /// -1 if it has ended.
     fn monitor(slf: &Bound<'_, Self>, observe: &Bound<'_, Coro>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let ended = observe.get().has_ended(py);
@@ -213,7 +213,7 @@ impl Coro {
         call::done(py, "monitor", code(py, if ended { -1 } else { 0 }))
     }
 
-    /// Has `monitor` told of the end of this one: 0, or -1 if it has ended.
+    /// Sends `monitor` a MonitorStatus when this one ends: 0, or -1 if it has ended.
     fn notify(&self, py: Python<'_>, monitor: Py<Coro>) -> i32 {
         if self.has_ended(py) {
             return -1;
@@ -223,7 +223,7 @@ impl Coro {
         0
     }
 
-    /// Whether it has not ended.
+    /// Returns whether it has not ended.
     fn is_alive(&self, py: Python<'_>) -> bool {
         !self.has_ended(py)
     }

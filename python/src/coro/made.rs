@@ -1,8 +1,7 @@
-//! `Coro(function, ...)` without a tuple, a dict and two more calls on the way: the interpreter
-//! asks a type for a function that makes its objects from the arguments as they lie there.
-//! Subclasses are made as ever, by `__new__` and `__init__`.
+//! Makes a `Coro` without a tuple, a dict and two more calls: the interpreter calls a slot of the
+//! type with the arguments as they are. Subclasses are made by `__new__` and `__init__`.
 //!
-//! Unsafe: the type's slot, and what its function is handed.
+//! Unsafe: the type's slot, and the pointers that its function receives.
 #![allow(unsafe_code)]
 
 use pyo3::{ffi, prelude::*};
@@ -13,7 +12,7 @@ use crate::{
     quick::{guarded, returned},
 };
 
-/// Gives the type its function, and the short ways into its methods.
+/// Sets the type's slot, and adds the quick entries of its methods.
 pub(crate) fn make_fast(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<Coro>();
     // SAFETY: the type is ours and complete, and nobody has used it yet. Subclasses do not inherit
@@ -30,7 +29,7 @@ unsafe extern "C" fn make(
 ) -> *mut ffi::PyObject {
     let made = Python::try_attach(|py| {
         let made = guarded(|| {
-            // SAFETY: they are as the interpreter has handed them over.
+            // SAFETY: they are those that the interpreter passed.
             let arguments = unsafe { Arguments::from_raw(row, flags, names) };
             let coro = Bound::new(py, Coro::bare(py))?;
             Coro::begin(&coro, arguments)?;
@@ -39,7 +38,7 @@ unsafe extern "C" fn make(
         returned(py, made)
     });
     made.unwrap_or_else(|| {
-        // SAFETY: the interpreter, which is ending, calls it as ever; both objects live as long.
+        // SAFETY: the interpreter is ending but makes this call; both objects live as long.
         unsafe {
             let text = c"the interpreter is ending: nothing will run a coroutine";
             ffi::PyErr_SetString(ffi::PyExc_RuntimeError, text.as_ptr());

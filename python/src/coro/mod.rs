@@ -1,11 +1,11 @@
-//! `Coro`: a coroutine as Python has it, and what others do to it.
+//! Defines `Coro`, Python's object of a coroutine, and what others do to it.
 //!
-//! Its state is touched with the GIL held, by any thread. What it runs is elsewhere, in the engine
-//! (`runner.rs`), which looks at its orders when it is resumed; so giving one is leaving it here
-//! and waking the coroutine.
+//! Any thread that holds the GIL touches its state. What it runs is elsewhere (`runner.rs`), and
+//! looks at its orders when it is resumed; so giving one is storing it here and waking the
+//! coroutine.
 //!
-//! - this file: making one, its state; `made.rs`: the short way to make one;
-//! - `verbs.rs`: what it waits for by itself, and what it is sent; `quick.rs`: the short ways in;
+//! - this file: making one, its state; `made.rs`: the quick way to make one;
+//! - `verbs.rs`: what it waits for by itself, and what it is sent; `quick.rs`: quick entries;
 //! - `orders.rs`: what others ask of it;
 //! - `end.rs`: its end, and who is told.
 
@@ -33,12 +33,12 @@ use crate::{
     runner::Runner, target,
 };
 
-/// What is in a cell is taken out while it is worked on, which nothing foreign does.
+/// The state of a coroutine. A cell is empty while its value is worked on, by our code alone.
 struct State {
     name: RefCell<Py<PyString>>,
     waker: Cell<Option<Waker>>,
     mail: Cell<Option<Box<Mail>>>,
-    /// What `resume` has given.
+    /// The value that `resume` has passed.
     given: Cell<Option<Py<PyAny>>>,
     /// What few coroutines ever have.
     rare: Cell<Option<Box<Rare>>>,
@@ -50,11 +50,11 @@ struct State {
     has_orders: Cell<bool>,
     swappable: Cell<bool>,
     daemon: Cell<bool>,
-    /// Whether somebody has been told of its exception.
+    /// Whether somebody waits for its exception, which is not logged then.
     observed: Cell<bool>,
 }
 
-/// Works on what is in a box that few ever have.
+/// Calls `work` with what is in a box, which is made if there is none.
 fn within<T: Default, R>(cell: &Cell<Option<Box<T>>>, work: impl FnOnce(&mut T) -> R) -> R {
     let mut boxed = cell.take().unwrap_or_default();
     let result = work(&mut boxed);
@@ -98,7 +98,7 @@ impl Coro {
         self.state(py).name.borrow().bind(py).to_string()
     }
 
-    /// Its name and number, for people.
+    /// Returns its name and number, for texts.
     pub(crate) fn label(&self, py: Python<'_>) -> String {
         format!("{}/{}", self.name(py), std::ptr::from_ref(self).addr())
     }
@@ -111,7 +111,7 @@ impl Coro {
         call::with_current(|frame| std::ptr::eq(frame.coro.bind(py).get(), self)).unwrap_or(false)
     }
 
-    /// One that has nothing to run: it counts as ended until it begins.
+    /// Makes one that has nothing to run: it counts as ended until it begins.
     fn bare(py: Python<'_>) -> Coro {
         let state = State {
             name: RefCell::new(interned!(py, "coroutine").clone().unbind()),
@@ -131,7 +131,7 @@ impl Coro {
         Coro { state: Gil::new(state) }
     }
 
-    /// Gives it what it runs, and to the scheduler.
+    /// Calls the function that it runs, and passes it to the scheduler.
     fn begin(slf: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> PyResult<()> {
         let (py, state) = (slf.py(), slf.get().state(slf.py()));
         let (generator, name) = target::call(slf, arguments)?;
@@ -151,7 +151,7 @@ impl Coro {
     }
 }
 
-/// Where in the registry one is that has not begun.
+/// The place in the registry of one that has not begun.
 const NOWHERE: usize = usize::MAX;
 
 #[pymethods]
@@ -175,13 +175,13 @@ impl Coro {
         Arguments::within(args, kwargs, |arguments| Coro::begin(slf, arguments))
     }
 
-    /// Its name: that of the function, unless it was swapped.
+    /// The name of the function that it runs.
     #[getter(name)]
     fn get_name(&self, py: Python<'_>) -> Py<PyString> {
         self.state(py).name.borrow().clone_ref(py)
     }
 
-    /// Whether the process may end without it. Only a coroutine itself can say: 0, else -1.
+    /// Sets whether the process may end without it: 0, or -1 unless the coroutine itself calls.
     #[pyo3(signature = (flag = true))]
     fn set_daemon(&self, py: Python<'_>, flag: bool) -> i32 {
         if !self.is_current(py) {
@@ -233,7 +233,7 @@ impl Coro {
     }
 }
 
-/// The error for what is no generator function.
+/// Makes the error for what is no generator function.
 pub(crate) fn no_generator(text: &str) -> PyErr {
     PyException::new_err(format!("{text} is not a generator!"))
 }

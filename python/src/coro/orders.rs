@@ -1,5 +1,5 @@
-//! What others ask of a coroutine, which it does when it is resumed: to raise an exception, to end,
-//! to let a new generator take over.
+//! Orders of others, which a coroutine obeys when it is resumed: to raise an exception, to end, to
+//! let a new generator take over.
 
 use std::{collections::VecDeque, mem};
 
@@ -12,7 +12,7 @@ use pyo3::{
 use super::{Coro, within};
 use crate::{arguments::Arguments, hooks, target};
 
-/// What others have asked of it.
+/// An order to a coroutine.
 pub(crate) enum Order {
     Terminate,
     Throw(PyErr),
@@ -35,7 +35,7 @@ impl Coro {
         self.state(py).has_orders.get()
     }
 
-    /// The next order; an offered swap counts as one while `may_swap`.
+    /// Takes the next order; a waiting swap counts as one if `may_swap`.
     pub(crate) fn take_order(&self, py: Python<'_>, may_swap: bool) -> Option<Order> {
         let state = self.state(py);
         let order = self.rarely(py, |rare| rare.orders.pop_front());
@@ -55,7 +55,7 @@ impl Coro {
         error.map(Order::Throw)
     }
 
-    /// The generator that takes over, if `error` is what the running one was offered it with.
+    /// Returns the generator that takes over, if one was offered and `error` agrees to that.
     pub(crate) fn swapped_for(
         &self,
         py: Python<'_>,
@@ -77,7 +77,7 @@ impl Coro {
         Some(generator)
     }
 
-    /// Works on what few coroutines have; nothing foreign may run in `f`.
+    /// Calls `f` with what few coroutines have; it may run no foreign code.
     fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
         within(&self.state(py).rare, f)
     }
@@ -93,12 +93,12 @@ impl Coro {
         0
     }
 
-    /// Has an exception raised where it waits.
+    /// Raises an exception where it waits.
     pub(crate) fn throw_into(&self, py: Python<'_>, error: Bound<'_, PyAny>) {
         self.order(py, Order::Throw(PyErr::from_value(error)));
     }
 
-    /// Takes an exception back that was not raised yet.
+    /// Takes back an exception that was not raised yet.
     pub(crate) fn withdraw(&self, py: Python<'_>, error: &Py<PyAny>) {
         let is_it = |order: &Order| match order {
             Order::Throw(other) => other.value(py).as_ptr() == error.as_ptr(),
@@ -121,7 +121,7 @@ fn swap_exception(py: Python<'_>, generator: &Py<PyAny>) -> PyErr {
 
 #[pymethods]
 impl Coro {
-    /// Raises an exception where it waits: 0; -1 if it has ended or nothing was given.
+    /// Raises an exception where it waits: 0, or -1 if it has ended or none was given.
     #[pyo3(signature = (*args))]
     fn throw(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<i32> {
         if args.is_empty() {
@@ -131,12 +131,12 @@ impl Coro {
         Ok(self.order(py, Order::Throw(exception(args)?)))
     }
 
-    /// Ends it: GeneratorExit where it waits, so that its `finally` runs. 0; -1 if it has ended.
+    /// Raises GeneratorExit where it waits, which ends it: 0, or -1 if it has ended.
     fn terminate(&self, py: Python<'_>) -> i32 {
         self.order(py, Order::Terminate)
     }
 
-    /// Whether a new generator may take over. Only a coroutine itself can say: 0, else -1.
+    /// Sets whether a new generator may take over: 0, or -1 unless the coroutine itself calls.
     #[pyo3(signature = (flag = true))]
     fn hot_swappable(&self, py: Python<'_>, flag: bool) -> i32 {
         if !self.is_current(py) {
@@ -152,8 +152,9 @@ impl Coro {
         0
     }
 
-    /// Asks it to let `function(*args, **kwargs)` take over: HotSwapException where it waits, which
-    /// it raises again to agree. 0; -1 if that is no generator function, or it has ended.
+    /// Asks it to let `function(*args, **kwargs)` take over: raises HotSwapException where it
+    /// waits, which it raises again to agree. 0, or -1 if that is no generator function, or it
+    /// has ended.
     #[pyo3(signature = (*args, **kwargs))]
     fn hot_swap(
         slf: &Bound<'_, Self>,
@@ -166,7 +167,7 @@ impl Coro {
         }
         let called = Arguments::within(args, kwargs, |arguments| target::call(slf, arguments));
         let Ok(swap) = called else { return Ok(-1) };
-        // The call may have run anything.
+        // The call may have run any code.
         if slf.get().has_ended(py) {
             return Ok(-1);
         }
@@ -181,7 +182,7 @@ impl Coro {
     }
 }
 
-/// The exception that `throw` was given: one, or its type and what it is made of.
+/// Makes the exception of `throw` from its arguments: one, or its type and its value.
 fn exception(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
     let first = args.get_item(0)?;
     if let Ok(tuple) = first.cast::<PyTuple>()

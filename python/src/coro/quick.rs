@@ -1,11 +1,10 @@
-//! The methods of a coroutine that come with every message, entered quickly.
+//! Quick entries of the methods of a coroutine that each message takes.
 
 use pyo3::prelude::*;
 
 use super::{Coro, verbs::code};
 use crate::quick::{install, quick};
 
-/// Gives the type the short ways into its methods.
 pub(super) fn install_all(py: Python<'_>) -> PyResult<()> {
     install::<0, Receive>(py)?;
     install::<1, Send>(py)

@@ -1,4 +1,4 @@
-//! What a coroutine waits for by itself: to be resumed, and for messages.
+//! Waits of a coroutine by itself: to be resumed, and for messages.
 
 use std::collections::VecDeque;
 
@@ -18,13 +18,13 @@ pub(crate) enum Wait {
     Message,
 }
 
-/// What it was sent and has not received.
+/// The messages that it was sent and has not received.
 #[derive(Default)]
 pub(super) struct Mail {
     pub(super) messages: VecDeque<Py<PyAny>>,
 }
 
-/// A number that says how it went.
+/// Makes a Python int of a status.
 pub(super) fn code(py: Python<'_>, code: i32) -> PyResult<Py<PyAny>> {
     Ok(code.into_pyobject(py)?.into_any().unbind())
 }
@@ -38,7 +38,7 @@ impl Coro {
         has_mail
     }
 
-    /// The earliest message.
+    /// Takes the earliest message.
     fn take_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let cell = &self.state(py).mail;
         let mut mail = cell.take()?;
@@ -47,7 +47,7 @@ impl Coro {
         message
     }
 
-    /// What it waits for and keeps, if that is there.
+    /// Takes what it waits for and keeps, if that is there.
     pub(crate) fn take_kept(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         match self.state(py).wait.get() {
             Wait::Nothing => None,
@@ -56,7 +56,7 @@ impl Coro {
         }
     }
 
-    /// Whoever sends to it or resumes it knows what it waits for.
+    /// Notes what it waits for, so that `send` and `resume` know whether to wake it.
     pub(crate) fn wait_for(&self, py: Python<'_>, what: Wait) {
         let state = self.state(py);
         state.wait.set(what);
@@ -91,7 +91,7 @@ impl Coro {
         call::start(py, "sleep", Limited::new(own, Wait::Resume, timeout, alarm))
     }
 
-    /// As `sleep`.
+    /// Waits as `sleep` does.
     #[pyo3(signature = (timeout = None, alarm_value = None))]
     fn suspend(
         slf: &Bound<'_, Self>,
@@ -101,8 +101,7 @@ impl Coro {
         Coro::sleep(slf, timeout, alarm_value)
     }
 
-    /// Ends its sleep, whose value becomes `update`: 0. One that does not sleep is left alone: 0.
-    /// One that has ended: -1.
+    /// Ends its sleep, which gives `update`: 0, also if it does not sleep; -1 if it has ended.
     #[pyo3(signature = (update = None))]
     fn resume(&self, py: Python<'_>, update: Option<Py<PyAny>>) -> i32 {
         if self.has_ended(py) {
@@ -120,13 +119,13 @@ impl Coro {
         0
     }
 
-    /// As `resume`.
+    /// Ends its sleep as `resume` does.
     #[pyo3(signature = (update = None))]
     fn wakeup(&self, py: Python<'_>, update: Option<Py<PyAny>>) -> i32 {
         self.resume(py, update)
     }
 
-    /// Leaves a message for it: 0, or -1 if it has ended.
+    /// Sends it a message: 0, or -1 if it has ended.
     pub(super) fn send(&self, py: Python<'_>, message: Py<PyAny>) -> i32 {
         if self.has_ended(py) {
             return -1;
@@ -139,7 +138,7 @@ impl Coro {
         0
     }
 
-    /// Leaves a message for it; to be yielded or awaited: 1, or -1 if it has ended.
+    /// Sends it a message; `yield` or `await` gives 1, or -1 if it has ended.
     #[pyo3(signature = (message, timeout = None))]
     fn deliver(
         &self,
@@ -152,8 +151,8 @@ impl Coro {
         call::done(py, "deliver", code(py, if sent == 0 { 1 } else { -1 }))
     }
 
-    /// The earliest message; waits `timeout` seconds for one (None: for ever, 0: for the others'
-    /// turn), then gives `alarm_value`.
+    /// Receives the earliest message; waits `timeout` seconds for one (None: for ever, 0: until
+    /// the others have run), then gives `alarm_value`.
     #[pyo3(signature = (timeout = None, alarm_value = None))]
     pub(super) fn receive(
         slf: &Bound<'_, Self>,
@@ -168,7 +167,7 @@ impl Coro {
         if !slf.get().is_current(py) {
             return Err(PyRuntimeError::new_err("receive is for the coroutine itself"));
         }
-        // One that is there is taken when it is fetched: until then it may not come to that.
+        // One that is there is taken when the call is fetched, which may not happen.
         let timeout = timeout.filter(|_| !slf.get().has_mail(py));
         let Some(timeout) = timeout else { return call::wait(py, "receive", Wait::Message) };
         let alarm = alarm_value.unwrap_or_else(|| py.None());
@@ -176,7 +175,7 @@ impl Coro {
         call::start(py, "receive", Limited::new(own, Wait::Message, timeout, alarm))
     }
 
-    /// As `receive`.
+    /// Waits as `receive` does.
     #[pyo3(signature = (timeout = None, alarm_value = None))]
     fn recv(
         slf: &Bound<'_, Self>,

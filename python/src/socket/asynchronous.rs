@@ -1,8 +1,7 @@
-//! What the verbs do for coroutines: the crate's verbs, their values and errors as Python has them.
+//! Does the verbs for coroutines: calls the crate's, and converts their values and errors.
 //!
-//! Those that come often are `async move` blocks, and what they seldom wait for is in boxes: so
-//! they are short enough for the room of a call (`place.rs`). An `async fn` keeps its arguments
-//! twice.
+//! Frequent ones are `async move` blocks, and box what they seldom wait for: so they fit into the
+//! place of a call (`place.rs`). An `async fn` keeps its arguments twice.
 #![allow(clippy::manual_async_fn, reason = "see above")]
 
 use std::{future::Future, io, task::Poll};
@@ -23,23 +22,23 @@ use crate::{
     view::View,
 };
 
-/// Most bytes that are queued rather than sent at once: copying more costs as much as the call that
-/// it may save.
+/// Fewer bytes are queued rather than sent at once: copying more costs as much as the call that it
+/// may save.
 pub(super) const QUEUED: usize = 16 << 10;
 
-/// Bytes from which on what is received is worth memory of its own.
+/// From this many bytes on, what is received gets memory of its own.
 pub(super) const BULKY: usize = 8 << 10;
 
-/// Most bytes that memory is made for before they have come.
+/// The most bytes that are allocated before they have come.
 const MOST_BULKY: usize = 256 << 10;
 
-/// No datagram is longer, whatever a program asks for.
+/// The longest buffer of a datagram, whatever a program asks for.
 pub(super) const LONGEST_DATAGRAM: usize = 64 << 20;
 
-/// Most bytes that are looked at and left where they are, as many as one `recv` takes.
+/// The most bytes that are peeked at, as many as one `recv` takes.
 const PEEKED: usize = 64 << 10;
 
-/// The result of a verb, as a call gives it.
+/// Converts the result of a verb to that of a call.
 fn outcome<T>(result: io::Result<T>, value: impl FnOnce(Python<'_>, T) -> Outcome) -> Outcome {
     match result {
         Ok(it) => value(py(), it),
@@ -80,7 +79,7 @@ pub(super) fn recv(
     }
 }
 
-/// The same without a copy, for where as much is to come again.
+/// Receives without a copy, for a socket whose last `recv` got much.
 pub(super) fn recv_bulk(
     socket: AsyncSocket,
     own: Py<PySocket>,
@@ -126,14 +125,14 @@ pub(super) fn recvall(socket: AsyncSocket, count: usize) -> impl Future<Output =
     }
 }
 
-/// The same, if it has come already.
+/// Receives exactly `count` bytes, if they have come already.
 pub(super) fn recvall_now(py: Python<'_>, socket: &AsyncSocket, count: usize) -> Option<Outcome> {
     if !socket.has_received() {
         return None;
     }
     match poll_once(socket.recv_all_bytes(count)) {
         Poll::Ready(Ok(got)) => Some(bytearray(py, &got)),
-        // The system tells others only once.
+        // The system reports other errors only once.
         Poll::Ready(Err(error)) if !is_cut(&error) && timed_out(&error).is_none() => {
             Some(Err(raised(py, &error)))
         }
@@ -141,7 +140,7 @@ pub(super) fn recvall_now(py: Python<'_>, socket: &AsyncSocket, count: usize) ->
     }
 }
 
-/// What has come is dropped at the end of the stream, as ever, and given at a timeout.
+/// Drops what has come at the end of the stream, and gives it at a timeout.
 async fn recvall_failed(socket: AsyncSocket, count: usize, error: io::Error) -> Outcome {
     if is_cut(&error) {
         drop(socket.recv_with(|_| ()).await);
@@ -162,7 +161,7 @@ pub(super) fn recv_msg(socket: AsyncSocket) -> impl Future<Output = Outcome> {
     async move { message(py(), socket.recv_msg().await) }
 }
 
-/// The same, if it has come already.
+/// Receives a message, if it has come already.
 pub(super) fn recv_msg_now(py: Python<'_>, socket: &AsyncSocket) -> Option<Outcome> {
     if !socket.has_received() {
         return None;
@@ -173,7 +172,7 @@ pub(super) fn recv_msg_now(py: Python<'_>, socket: &AsyncSocket) -> Option<Outco
     }
 }
 
-/// An empty message and the end of the stream look alike, as ever.
+/// Converts a message; an empty one and the end of the stream look alike.
 fn message(py: Python<'_>, received: io::Result<Option<Bytes>>) -> Outcome {
     match received {
         Ok(Some(message)) if !message.is_empty() => bytearray(py, &message),
@@ -192,7 +191,7 @@ pub(super) async fn recvfrom(socket: AsyncSocket, max: usize) -> Outcome {
     })
 }
 
-/// recvfrom on a stream, which knows no sender.
+/// Receives from a stream, which knows no sender.
 pub(super) async fn recvfrom_stream(socket: AsyncSocket, own: Py<PySocket>, max: usize) -> Outcome {
     let got = recv(socket, own, max).await?;
     Ok((got, py().None()).into_pyobject(py())?.into_any().unbind())
@@ -211,8 +210,8 @@ pub(super) fn send(socket: AsyncSocket, data: View) -> impl Future<Output = Outc
     async move { outcome(socket.send(data.bytes()).await, number) }
 }
 
-/// None; after a timeout the bytes that have left, if any. What stays queued counts as sent: it
-/// will be.
+/// Converts the result of a send: None, or after a timeout the bytes that were sent, if any. What
+/// stays queued counts as sent: it will be.
 fn sent(result: io::Result<()>) -> Outcome {
     let error = match result {
         Ok(()) => return Ok(py().None()),
@@ -227,7 +226,7 @@ fn sent(result: io::Result<()>) -> Outcome {
 
 pub(super) fn sendall(socket: AsyncSocket, data: View) -> impl Future<Output = Outcome> {
     async move {
-        // Nothing is queued behind what waits for the peer: so a timeout tells the truth.
+        // Nothing is queued behind what waits for the peer: so a timeout counts correctly.
         if data.len() < QUEUED && !socket.is_full() {
             sent(socket.send_queued(data.bytes()).await)
         } else {
@@ -236,7 +235,7 @@ pub(super) fn sendall(socket: AsyncSocket, data: View) -> impl Future<Output = O
     }
 }
 
-/// The same, if it can be queued at once.
+/// Sends all of `data`, if it can be queued at once.
 pub(super) fn sendall_now(socket: &AsyncSocket, data: &Bound<'_, PyAny>) -> Option<Outcome> {
     if socket.is_full() {
         return None;
@@ -248,7 +247,7 @@ pub(super) fn sendall_now(socket: &AsyncSocket, data: &Bound<'_, PyAny>) -> Opti
     ready(polled??)
 }
 
-/// The result of a verb that queues, unless it has to wait.
+/// Converts the result of a verb that queues; `None` if it has to wait.
 fn ready(polled: Poll<io::Result<()>>) -> Option<Outcome> {
     match polled {
         Poll::Ready(result) => Some(sent(result)),
@@ -256,8 +255,8 @@ fn ready(polled: Poll<io::Result<()>>) -> Option<Outcome> {
     }
 }
 
-/// As `sendall`; after a timeout in its midst the rest is still sent, so that the next message is
-/// one.
+/// Sends a message; after a timeout in its midst the rest is still sent, so that the next one can
+/// follow.
 pub(super) fn send_msg(socket: AsyncSocket, data: View) -> impl Future<Output = Outcome> {
     async move {
         match socket.send_msg(data.bytes()).await {
@@ -269,7 +268,7 @@ pub(super) fn send_msg(socket: AsyncSocket, data: View) -> impl Future<Output = 
     }
 }
 
-/// The same, if it can be queued at once.
+/// Sends a message, if it can be queued at once.
 pub(super) fn send_msg_now(socket: &AsyncSocket, data: &Bound<'_, PyAny>) -> Option<Outcome> {
     let polled = View::lend(data, |data| {
         let fits = data.len() < QUEUED;
@@ -299,8 +298,8 @@ pub(super) async fn connect(socket: AsyncSocket, to: Target) -> Outcome {
     outcome(socket.connect(to).await, |py, ()| number(py, 0))
 }
 
-/// Waits until a connection that the regular socket has begun stands, of families that the crate
-/// has no addresses of.
+/// Waits for a connection that the regular socket has begun, of a family that the crate has no
+/// addresses of.
 pub(super) async fn connected(socket: AsyncSocket) -> Outcome {
     if let Err(error) = socket.writable().await {
         return Err(raised(py(), &error));
@@ -311,13 +310,13 @@ pub(super) async fn connected(socket: AsyncSocket) -> Outcome {
     }
 }
 
-/// The same, but what it gives is None.
+/// Waits for a call, and gives None.
 pub(super) async fn quietly(call: impl Future<Output = Outcome>) -> Outcome {
     call.await?;
     Ok(py().None())
 }
 
-/// What `recv` with flags does: the regular socket's call, as often as it takes.
+/// Receives with flags: repeats the regular socket's call until it need not wait.
 pub(super) async fn recv_flags(
     socket: AsyncSocket,
     regular: Py<PyAny>,

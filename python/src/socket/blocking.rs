@@ -1,4 +1,4 @@
-//! What the verbs do in threads: the crate's blocking verbs, with the GIL let go meanwhile.
+//! Does the verbs in threads: calls the crate's blocking verbs with the GIL released.
 
 use std::{cell::Cell, io};
 
@@ -58,7 +58,7 @@ pub(super) fn recv_into(
 pub(super) fn recvall(py: Python<'_>, socket: &BlockingSocket, count: usize) -> Outcome {
     match py.detach(|| socket.recv_all_bytes(count)) {
         Ok(got) => bytearray(py, &got),
-        // What has come is dropped, as ever.
+        // What has come is dropped, as in coroutines.
         Err(error) if is_cut(&error) => {
             let _ = py.detach(|| socket.recv_with(|_| ()));
             bytes(py, b"")
@@ -99,7 +99,7 @@ pub(super) fn send(py: Python<'_>, socket: &BlockingSocket, data: &View) -> Outc
     number(py, wait(py, || socket.send(data.bytes()))?)
 }
 
-/// None; TimeoutError after a timeout, whatever has left.
+/// Sends all of `data`; TimeoutError after a timeout, however much was sent.
 pub(super) fn sendall(py: Python<'_>, socket: &BlockingSocket, data: &View) -> Outcome {
     sent(py, py.detach(|| socket.send_all(data.bytes())))
 }

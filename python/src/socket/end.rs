@@ -1,4 +1,4 @@
-//! How a socket ends: closed, dropped, or given back as a regular one.
+//! Ends a socket: closes it, drops it, or gives the regular one back.
 
 use std::{
     future::Future,
@@ -17,7 +17,7 @@ use super::{Face, PySocket, shared};
 use crate::{call, engine, error::raised, hooks, once::interned};
 
 impl PySocket {
-    /// Ends the face; the regular socket is closed with it if `closes`.
+    /// Ends the face; closes the regular socket with it if `closes`, else returns that.
     fn end(&self, py: Python<'_>, closes: bool) -> PyResult<Option<Py<PyAny>>> {
         let inner = self.inner(py);
         if inner.is_blocking() {
@@ -61,7 +61,7 @@ impl PySocket {
         Ok(given)
     }
 
-    /// Gives the regular socket back, which lives on.
+    /// Gives the regular socket back, which stays open.
     fn give_back(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.regular(py)?;
         let has_received = match &*self.inner(py).face.borrow() {
@@ -79,12 +79,11 @@ impl PySocket {
     }
 }
 
-/// Logs that a socket could not be closed well, which nobody waits for: a peer that has gone is no
-/// fault of this program's.
+/// Logs the error of a close that nobody waits for; if the peer has gone, at the debug level.
 #[cold]
 fn tell_of_failed_close(py: Python<'_>, error: &PyErr) {
     let text = format!("closing a socket: {error}");
-    // Before CPython 3.12 the error itself knows only of the class that it was made with.
+    // Before CPython 3.12 the error itself knows only the class that it was made with.
     match error.value(py).is_instance_of::<PyConnectionError>() {
         true => hooks::debug(py, &text),
         false => hooks::warn(py, &text),
@@ -98,9 +97,8 @@ fn close_regular(py: Python<'_>, regular: Option<Py<PyAny>>) -> PyResult<()> {
     }
 }
 
-/// Closes a face of the scheduler's, after what is queued has left, then `others` over the same
-/// regular socket, and then that. In the scheduler's thread most of it is done on return; `given`
-/// lives on meanwhile.
+/// Closes a face of the scheduler's, after a flush, then `others` over the same regular socket, and
+/// then that. In the scheduler's thread most of it is done on return; `given` is kept meanwhile.
 fn end_asynchronous(
     py: Python<'_>,
     socket: AsyncSocket,
@@ -118,7 +116,7 @@ fn end_asynchronous(
         let closed = socket.close().await;
         drop(socket);
         for other in others {
-            // Whoever waits on it is told; its close is nobody's.
+            // Whoever waits on it is told; nobody waits for its close.
             drop(other.close().await);
         }
         let py = call::py();
@@ -150,21 +148,21 @@ impl Drop for PySocket {
                 shared::leave(py, &regular, self);
             }
             match inner.face.replace(Face::Closed) {
-                // Queued bytes still leave, and only then the regular socket is let go of.
+                // Queued bytes are still sent, and only then the regular socket is released.
                 Face::Asynchronous(socket) if inner.bound.get() => {
                     let regular = inner.regular.take();
-                    // Whoever wants to know whether all has left closes it.
+                    // Whoever wants to know whether all was sent closes it.
                     let _ = drop_asynchronous(py, socket, regular);
                 }
-                // The regular socket goes last.
+                // The regular socket is dropped last.
                 face => drop(face),
             }
         });
     }
 }
 
-/// Lets go of a face of the scheduler's: what is queued leaves, and the regular socket, of which
-/// others may know, is only let go of.
+/// Drops a face of the scheduler's: what is queued is sent, and the regular socket, which others
+/// may use, is released and not closed.
 fn drop_asynchronous(
     py: Python<'_>,
     socket: AsyncSocket,
@@ -179,7 +177,7 @@ fn drop_asynchronous(
 
 #[pymethods]
 impl PySocket {
-    /// Closes it: what is queued leaves first; whoever waits on it gets OSError (EBADF).
+    /// Closes it: what is queued is sent first; whoever waits on it gets OSError (EBADF).
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.end(py, true).map(drop)
     }
@@ -190,7 +188,7 @@ impl PySocket {
         self.give_back(py)
     }
 
-    /// Gives the descriptor's number away, as `unwrap` the socket; this one is closed.
+    /// Gives the descriptor's number away, as `unwrap` does the socket; this one is closed.
     fn detach(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.give_back(py)?.call_method0(py, "detach")
     }

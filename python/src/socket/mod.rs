@@ -1,9 +1,9 @@
-//! `AsyncSocket`: a socket of the crate under a regular one of Python's.
+//! Defines `AsyncSocket`: a socket of the crate over a regular one of Python's.
 //!
-//! The regular socket stays the owner of the descriptor, and is what every call goes to that is not
-//! of ours. A connection that was accepted has none until somebody asks for it. The asynchronous
-//! face belongs to the scheduler's thread once a verb has been called there; other threads that
-//! close it, or drop it, leave that to the scheduler.
+//! The regular socket owns the descriptor, and gets every call that is not defined here. A
+//! connection that was accepted has none until one is asked for. The asynchronous face belongs to
+//! the scheduler's thread once a verb has been called there; other threads that close it, or drop
+//! it, leave that to the scheduler.
 //!
 //! - this file: making one; `regular.rs`: the regular socket under it;
 //! - `mode.rs`: from one mode to the other; `settings.rs`: timeout and message limit;
@@ -11,8 +11,8 @@
 //! - `shared.rs`: others over the same regular socket;
 //! - `verbs.rs`: the calls that are yielded or awaited, or wait in a thread, by mode;
 //! - `asynchronous.rs` and `blocking.rs`: what they do in either mode;
-//! - `quick.rs`: the short ways into them;
-//! - `tls.rs`: what a program has said of TLS.
+//! - `quick.rs`: quick entries of them;
+//! - `tls.rs`: the options for TLS.
 
 mod asynchronous;
 mod blocking;
@@ -45,7 +45,7 @@ pub(crate) use self::quick::make_fast;
 use self::{settings::Settings, tls::Said};
 use crate::{call, engine, error::raised, gil::Gil};
 
-/// Which way it works.
+/// The crate's socket, by mode.
 enum Face {
     Asynchronous(AsyncSocket),
     Blocking(BlockingSocket),
@@ -56,15 +56,15 @@ pub(crate) struct Inner {
     face: RefCell<Face>,
     /// The regular socket, if there is one yet.
     regular: Cell<Option<Py<PyAny>>>,
-    /// What was set, unless it is as usual.
+    /// The settings, unless they are the usual ones.
     settings: Cell<Option<Box<Settings>>>,
-    /// What was said of TLS, if anything.
+    /// The options for TLS, if any were given.
     said: Cell<Option<Rc<Said>>>,
     /// Whether TLS was begun.
     secure: Cell<bool>,
-    /// Whether what came last was long.
+    /// Whether the last `recv` got much.
     bulky: Cell<bool>,
-    /// Whether the asynchronous face has become the scheduler's.
+    /// Whether the asynchronous face belongs to the scheduler's thread.
     bound: Cell<bool>,
     is_stream: bool,
 }
@@ -81,7 +81,7 @@ pub(crate) struct PySocket {
     inner: Gil<Inner>,
 }
 
-/// A socket that keeps datagrams apart: without the verbs of streams.
+/// A socket of any type but SOCK_STREAM, without the verbs of streams.
 #[pyclass(frozen, extends = PySocket, name = "DatagramSocket", module = "asyncoro")]
 pub(crate) struct PyDatagramSocket;
 
@@ -101,7 +101,7 @@ impl Inner {
         inner
     }
 
-    /// The regular socket, if there is one yet.
+    /// Returns the regular socket, if there is one yet.
     fn known_regular(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let regular = self.regular.take()?;
         let again = regular.clone_ref(py);
@@ -109,7 +109,7 @@ impl Inner {
         Some(again)
     }
 
-    /// Whether it was made to speak TLS.
+    /// Returns whether its options ask for TLS.
     fn is_secure(&self) -> bool {
         self.has_said().is_some_and(|said| said.is_secure())
     }
@@ -120,7 +120,7 @@ impl Inner {
         said
     }
 
-    /// What was said of TLS.
+    /// Calls `f` with the options for TLS.
     fn said<R>(&self, f: impl FnOnce(&Said) -> PyResult<R>) -> PyResult<R> {
         f(&self.has_said().unwrap_or_default())
     }
@@ -135,7 +135,7 @@ impl PySocket {
         self.inner.get(py)
     }
 
-    /// An accepted connection.
+    /// Makes the socket of an accepted connection.
     fn accepted(
         py: Python<'_>,
         face: Face,
@@ -151,7 +151,7 @@ impl PySocket {
         Py::new(py, PySocket { inner: Gil::new(inner) })
     }
 
-    /// The asynchronous face, for a verb.
+    /// Returns the asynchronous face for a verb.
     fn asynchronous(&self, py: Python<'_>) -> PyResult<AsyncSocket> {
         let inner = self.inner(py);
         match &*inner.face.borrow() {
@@ -166,7 +166,7 @@ impl PySocket {
         }
     }
 
-    /// The blocking face, for a verb; the thread that calls learns of signals.
+    /// Returns the blocking face for a verb, whose waits in this thread signals can end.
     fn blocking(&self, py: Python<'_>) -> PyResult<BlockingSocket> {
         match &*self.inner(py).face.borrow() {
             Face::Blocking(socket) => {
@@ -178,7 +178,7 @@ impl PySocket {
         }
     }
 
-    /// The regular socket, made now if need be; what is queued has left, as far as it goes.
+    /// Returns the regular socket, made if need be, after one attempt to flush the queue.
     fn regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let inner = self.inner(py);
         let queued = match &*inner.face.borrow() {
@@ -211,7 +211,7 @@ impl PySocket {
     }
 }
 
-/// Makes one attempt at what need not wait.
+/// Polls a future once.
 fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = std::pin::pin!(future);
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
@@ -263,12 +263,12 @@ impl PySocket {
         ))
     }
 
-    /// The descriptor's number; -1 once it is closed.
+    /// Returns the descriptor's number; -1 once it is closed.
     fn fileno(&self, py: Python<'_>) -> RawFd {
         self.number(py)
     }
 
-    /// The regular socket, which stays this one's; what is queued has left.
+    /// Returns the regular socket, which stays in use, after one attempt to flush the queue.
     fn _regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.regular(py)
     }
@@ -296,7 +296,7 @@ impl PySocket {
     }
 }
 
-/// Connects a new socket to a host and port, IPv6 and IPv4 in a race; to be yielded or awaited.
+/// Connects a new socket to a host and port, IPv6 and IPv4 in a race; `yield` or `await` it.
 #[pyfunction]
 #[pyo3(signature = (address, *, keyfile = None, certfile = None, ssl_version = None, cafile = None,
     server_name = None, alpn = None, danger_unverified = false))]
@@ -334,7 +334,7 @@ pub(crate) fn connect(
     })
 }
 
-/// Refuses what does TLS by itself, which would be in the way.
+/// Refuses objects of `ssl`, which do TLS themselves.
 fn refuse_ssl(sock: &Bound<'_, PyAny>) -> PyResult<()> {
     let class = sock.get_type();
     let is_ssl = class.module().is_ok_and(|module| module == "ssl");

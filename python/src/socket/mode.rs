@@ -1,4 +1,4 @@
-//! From one mode to the other.
+//! Converts a socket from one mode to the other.
 
 use std::task::{Context, Poll, Waker};
 
@@ -70,7 +70,7 @@ impl PySocket {
 }
 
 fn become_blocking(socket: AsyncSocket) -> (Face, PyResult<()>) {
-    // Before it is taken: a conversion that has to wait would take the socket with it.
+    // Before the conversion: one that has to wait would lose the socket.
     if poll_once(socket.flush()).is_pending() {
         let text = "what is queued cannot leave now: `yield sock.flush()` first";
         return (Face::Asynchronous(socket), Err(PyBlockingIOError::new_err(text)));
@@ -94,12 +94,12 @@ fn become_blocking(socket: AsyncSocket) -> (Face, PyResult<()>) {
 
 #[pymethods]
 impl PySocket {
-    /// Makes it a blocking socket, for threads, or an asynchronous one, for coroutines.
+    /// Converts it to a blocking socket, for threads, or an asynchronous one, for coroutines.
     fn setblocking(slf: &Bound<'_, Self>, flag: bool) -> PyResult<()> {
         PySocket::set_mode(slf, flag)
     }
 
-    /// Whether it is a blocking one.
+    /// Returns whether it is a blocking one.
     fn getblocking(&self, py: Python<'_>) -> bool {
         self.inner(py).is_blocking()
     }

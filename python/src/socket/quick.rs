@@ -1,11 +1,10 @@
-//! The verbs of a socket that come with every request, entered quickly.
+//! Quick entries of the verbs of a socket that each request takes.
 
 use pyo3::prelude::*;
 
 use super::PySocket;
 use crate::quick::{install, number, quick};
 
-/// Gives the type the short ways into its methods.
 pub(crate) fn make_fast(py: Python<'_>) -> PyResult<()> {
     install::<1, Recv>(py)?;
     install::<1, RecvAll>(py)?;

@@ -1,8 +1,7 @@
-//! The regular socket of Python's under one of the crate's, and who owns the descriptor.
+//! Makes and keeps the regular socket under one of the crate's; one of both owns the descriptor.
 //!
 //! Unsafe: the crate's socket borrows the descriptor of the regular one. That one is kept for as
-//! long, and `close` and `unwrap` end the crate's first; `close` also those of others over the same
-//! one.
+//! long, and `close` and `unwrap` end the crate's first; `close` also ends others over it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -84,7 +83,7 @@ impl PySocket {
     }
 }
 
-/// The blocking face of a socket that has received and queued nothing yet.
+/// Makes the blocking face of a socket that has received and queued nothing yet.
 pub(super) fn as_blocking(socket: &AsyncSocket) -> std::io::Result<BlockingSocket> {
     // SAFETY: it was made in `convert`, so that it has a regular socket, which is kept.
     unsafe { BlockingSocket::borrow_raw(socket.as_fd().as_raw_fd()) }

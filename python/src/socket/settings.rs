@@ -1,4 +1,4 @@
-//! What a program sets on a socket, and on those that are made from now on: timeout, message limit.
+//! The settings of a socket, and of those that are made from now on: timeout, message limit.
 
 use std::{cell::Cell, time::Duration};
 
@@ -7,27 +7,26 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 use super::{Face, Inner, PySocket};
 use crate::{gil::Gil, once::interned};
 
-/// What is set on a socket.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Settings {
-    /// Seconds, as they were set; None and 0 for as long as it takes.
+    /// Seconds, as they were set; None and 0 are no limit.
     pub(super) timeout: Option<f64>,
-    /// That of the asynchronous mode, while it is a blocking one.
+    /// The timeout of the asynchronous mode, while the socket is blocking.
     pub(super) kept_timeout: Option<f64>,
     pub(super) message_limit: usize,
 }
 
-/// Bytes of the longest message that a header can tell of.
+/// The longest message, in bytes, that a header can announce.
 const LONGEST: usize = u32::MAX as usize;
 
 impl Settings {
-    /// Those of most sockets.
+    /// Returns the settings of most sockets.
     const fn usual(blocking: bool) -> Settings {
         let timeout = if blocking { None } else { Some(0.0) };
         Settings { timeout, kept_timeout: Some(0.0), message_limit: LONGEST }
     }
 
-    /// Those of a new socket.
+    /// Returns the settings of a new socket.
     pub(super) fn of_new(py: Python<'_>, blocking: bool) -> Settings {
         let message_limit = DEFAULTS.get(py).1.get();
         let timeout = usual_timeout(py, blocking);
@@ -35,22 +34,22 @@ impl Settings {
     }
 }
 
-/// What new sockets get: timeout and message limit.
+/// The timeout and message limit of new sockets.
 static DEFAULTS: Gil<(Cell<Option<f64>>, Cell<usize>)> =
     Gil::new((Cell::new(None), Cell::new(LONGEST)));
 
-/// The timeout of a new socket of that mode.
+/// Returns the timeout of a new socket of that mode.
 pub(super) fn usual_timeout(py: Python<'_>, blocking: bool) -> Option<f64> {
     DEFAULTS.get(py).0.get().or(Settings::usual(blocking).timeout)
 }
 
-/// A timeout as the crate takes it.
+/// Converts a timeout to the crate's.
 fn duration(timeout: Option<f64>) -> Option<Duration> {
     let seconds = timeout.filter(|seconds| *seconds > 0.0)?;
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// A timeout as a program gives it.
+/// Reads a timeout that a program passed.
 pub(super) fn timeout_of(timeout: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     if timeout.is_none() {
         return Ok(None);
@@ -70,7 +69,7 @@ impl Inner {
         settings.unwrap_or(Settings::usual(self.is_blocking()))
     }
 
-    /// Sets them, which has an effect from the next verb on.
+    /// Sets them, with an effect from the next verb on.
     pub(super) fn set(&self, settings: Settings) {
         let is_usual = settings == Settings::usual(self.is_blocking());
         self.settings.set((!is_usual).then(|| Box::new(settings)));
@@ -88,7 +87,7 @@ impl Inner {
         }
     }
 
-    /// Before the face is gone, which tells what is usual.
+    /// Stores all of them before the face is gone, which tells the usual ones.
     pub(super) fn keep_all(&self) {
         self.settings.set(Some(Box::new(self.settings())));
     }
@@ -113,13 +112,13 @@ impl PySocket {
 
 #[pymethods]
 impl PySocket {
-    /// Seconds that an operation may wait without progress; None or, of an asynchronous socket, 0:
-    /// as long as it takes. 0 makes a blocking socket an asynchronous one.
+    /// Sets the seconds that an operation may wait without progress; None or, on an asynchronous
+    /// socket, 0 is no limit. 0 makes a blocking socket an asynchronous one.
     fn settimeout(slf: &Bound<'_, Self>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
         PySocket::change_timeout(slf, timeout_of(timeout)?)
     }
 
-    /// The timeout in force.
+    /// Returns the timeout in force.
     fn gettimeout(&self, py: Python<'_>) -> Option<f64> {
         self.inner(py).settings().timeout
     }
@@ -137,13 +136,13 @@ impl PySocket {
         Ok(())
     }
 
-    /// The timeout of new sockets.
+    /// Returns the timeout of new sockets.
     #[staticmethod]
     fn getdefaulttimeout(py: Python<'_>) -> Option<f64> {
         DEFAULTS.get(py).0.get()
     }
 
-    /// Bytes of the longest message that `recv_msg` takes.
+    /// The longest message, in bytes, that `recv_msg` takes.
     #[getter]
     fn get_message_limit(&self, py: Python<'_>) -> usize {
         self.inner(py).settings().message_limit

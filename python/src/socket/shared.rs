@@ -1,4 +1,4 @@
-//! Which sockets stand over one regular socket: who closes one of them closes that, and so all.
+//! Lists the sockets over each regular socket: closing one of them closes that, and so all.
 //!
 //! A socket that was made from a regular one is in the list until it has ended; a connection that
 //! was accepted is not, since nobody else has its regular socket at first.
@@ -14,12 +14,12 @@ use pyo3::{
 use super::{Face, PySocket};
 use crate::gil::Gil;
 
-/// By the address of the regular socket: a socket's address and itself.
+/// By the address of the regular socket: a socket's address and a weak reference.
 type Over = BTreeMap<usize, Vec<(usize, Py<PyWeakrefReference>)>>;
 
 static OVER: Gil<RefCell<Over>> = Gil::new(RefCell::new(BTreeMap::new()));
 
-/// Puts a socket into the list.
+/// Adds a socket to the list.
 pub(super) fn enter(regular: &Bound<'_, PyAny>, socket: &Bound<'_, PySocket>) -> PyResult<()> {
     let py = socket.py();
     let reference = PyWeakrefReference::new(socket.as_any())?.unbind();
@@ -28,7 +28,7 @@ pub(super) fn enter(regular: &Bound<'_, PyAny>, socket: &Bound<'_, PySocket>) ->
     Ok(())
 }
 
-/// Takes a socket out of the list, before it lets go of its regular one.
+/// Removes a socket from the list, before it releases its regular one.
 pub(super) fn leave(py: Python<'_>, regular: &Py<PyAny>, socket: &PySocket) {
     let key = regular.as_ptr().addr();
     let gone = {
@@ -42,11 +42,11 @@ pub(super) fn leave(py: Python<'_>, regular: &Py<PyAny>, socket: &PySocket) {
         }
         gone
     };
-    // A drop may run anything.
+    // A drop may run any code.
     drop(gone);
 }
 
-/// The other sockets over `regular`.
+/// Returns the other sockets over `regular`.
 fn others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<Py<PySocket>> {
     let over = OVER.get(py).borrow();
     let sockets = over.get(&regular.as_ptr().addr()).into_iter().flatten();
@@ -56,8 +56,8 @@ fn others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<Py<PySocket>> {
         .collect()
 }
 
-/// Ends the other sockets over `regular`, which is going to be closed. Gives the asynchronous faces
-/// that are the scheduler's, which are to be closed before that.
+/// Ends the other sockets over `regular`, which will be closed. Returns the asynchronous faces that
+/// belong to the scheduler's thread, to be closed before that.
 pub(super) fn end_others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<AsyncSocket> {
     let mut left = Vec::new();
     for other in others(py, regular) {
@@ -70,7 +70,7 @@ pub(super) fn end_others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<AsyncSocket
         leave(py, regular, other.get());
         match face {
             Face::Asynchronous(socket) if inner.bound.get() => left.push(socket),
-            // Whoever waits on it is told; that bytes did not leave is told to nobody else.
+            // Whoever waits on it is told; nobody else is told of bytes that were not sent.
             Face::Blocking(socket) => drop(py.detach(|| socket.close())),
             face => drop(face),
         }

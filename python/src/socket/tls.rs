@@ -1,6 +1,6 @@
-//! What a program has said of TLS, and the crate's configurations made of it.
+//! The options for TLS that a program passes, and the crate's configurations made of them.
 //!
-//! A server shows its own chain; a client's `certfile` alone is the authority that it trusts, as in
+//! A server's `certfile` is its own chain; a client's alone is the authority that it trusts, as in
 //! pycos, and with `keyfile` the client's own certificate.
 
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use pyo3::{
 
 use crate::error::raised;
 
-/// `ssl.PROTOCOL_TLS`, `_TLS_CLIENT` and `_TLS_SERVER`: what both sides speak.
+/// `ssl.PROTOCOL_TLS`, `_TLS_CLIENT` and `_TLS_SERVER`: all versions that are offered.
 const ANY: [i64; 3] = [2, 16, 17];
 /// `ssl.PROTOCOL_TLSv1_2`.
 const ONLY_1_2: i64 = 5;
 
-/// See the module's page.
+/// The options for TLS.
 #[derive(Default)]
 pub(crate) struct Said {
     pub(crate) keyfile: Option<PathBuf>,
@@ -31,7 +31,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// Whether anything was said that asks for TLS.
+    /// Returns whether an option asks for TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.certfile.is_some()
             || self.keyfile.is_some()
@@ -40,7 +40,7 @@ impl Said {
             || self.unverified
     }
 
-    /// Whether anything was said at all.
+    /// Returns whether any option was given.
     pub(crate) fn is_any(&self) -> bool {
         self.is_secure() || !self.alpn.is_empty() || self.versions.is_some()
     }
@@ -79,7 +79,7 @@ impl Said {
         Ok(if self.alpn.is_empty() { tls } else { tls.alpn(&self.alpn) })
     }
 
-    /// `host`: the name to verify where none was said.
+    /// Makes a client's configuration; `host` is verified if no `server_name` was given.
     pub(crate) fn client(&self, py: Python<'_>, host: Option<&str>) -> PyResult<ClientTls> {
         let fails = |error: std::io::Error| raised(py, &error);
         let mut tls = Tls::client().map_err(fails)?;

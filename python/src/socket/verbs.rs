@@ -22,7 +22,7 @@ const IN_PROGRESS: i32 = 115;
 
 type Called = PyResult<Py<PyAny>>;
 
-/// A number of bytes to receive.
+/// Checks a number of bytes to receive.
 fn size(count: isize, verb: &str) -> PyResult<usize> {
     usize::try_from(count)
         .map_err(|_| PyValueError::new_err(format!("negative buffersize in {verb}")))
@@ -30,7 +30,7 @@ fn size(count: isize, verb: &str) -> PyResult<usize> {
 
 #[pymethods]
 impl PySocket {
-    /// At most `count` bytes, as soon as there are any; b'' at the end of the stream.
+    /// Receives at most `count` bytes, once there are any; b'' at the end of the stream.
     #[pyo3(signature = (count, flags = 0))]
     pub(super) fn recv(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
@@ -63,7 +63,7 @@ impl PySocket {
         }
     }
 
-    /// Receives into `buffer`, at most `count` bytes (0: as many as it holds); how many came.
+    /// Receives into `buffer`, at most `count` bytes (0: as many as it holds); gives how many.
     #[pyo3(signature = (buffer, count = 0, flags = 0))]
     fn recv_into(
         slf: &Bound<'_, Self>,
@@ -84,8 +84,8 @@ impl PySocket {
         PySocket::start(slf, "recv_into", asynchronous::recv_into(own.asynchronous(py)?, into, max))
     }
 
-    /// Exactly `count` bytes, a bytearray; b'' if the stream ends before, and after a timeout what
-    /// had come.
+    /// Receives exactly `count` bytes, a bytearray; b'' if the stream ends before. After a timeout
+    /// a coroutine gets what had come.
     #[pyo3(signature = (count, flags = 0))]
     pub(super) fn recvall(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
@@ -111,8 +111,8 @@ impl PySocket {
         PySocket::start(slf, "recvall", receiving)
     }
 
-    /// The payload of a message that `send_msg` has sent, a bytearray; b'' for an empty one, and at
-    /// the end of the stream.
+    /// Receives a message of `send_msg`, a bytearray; b'' for an empty one, and at the end of the
+    /// stream.
     fn recv_msg(slf: &Bound<'_, Self>) -> Called {
         let (py, own) = (slf.py(), slf.get());
         if own.inner(py).is_blocking() {
@@ -125,7 +125,7 @@ impl PySocket {
         PySocket::start(slf, "recv_msg", asynchronous::recv_msg(own.asynchronous(py)?))
     }
 
-    /// A datagram of at most `count` bytes and its sender.
+    /// Receives a datagram of at most `count` bytes, and its sender.
     #[pyo3(signature = (count, flags = 0))]
     fn recvfrom(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
@@ -149,7 +149,7 @@ impl PySocket {
         PySocket::start(slf, "recvfrom", asynchronous::recvfrom(socket, max))
     }
 
-    /// Receives a datagram into `buffer`: how many bytes came, and its sender.
+    /// Receives a datagram into `buffer`; gives how many bytes came, and its sender.
     #[pyo3(signature = (buffer, count = 0, flags = 0))]
     fn recvfrom_into(
         slf: &Bound<'_, Self>,
@@ -171,7 +171,7 @@ impl PySocket {
         PySocket::start(slf, "recvfrom_into", receiving)
     }
 
-    /// Sends some of `data`: how many bytes.
+    /// Sends some of `data`; gives how many bytes.
     #[pyo3(signature = (data, flags = 0))]
     fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
@@ -185,8 +185,8 @@ impl PySocket {
         PySocket::start(slf, "send", asynchronous::send(own.asynchronous(py)?, data))
     }
 
-    /// Sends all of `data`; less than 16 KiB leave at the end of the scheduler's turn, with what
-    /// else was sent. After a timeout: how many bytes had left, or TimeoutError if none.
+    /// Sends all of `data`; less than 16 KiB are sent at the end of the scheduler's turn, with what
+    /// else is queued. After a timeout a coroutine gets how many were sent, if any.
     #[pyo3(signature = (data, flags = 0))]
     pub(super) fn sendall(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
@@ -255,7 +255,7 @@ impl PySocket {
         PySocket::start(slf, "flush", asynchronous::flush(own.asynchronous(py)?))
     }
 
-    /// The next connection, a socket of the same mode, and where it came from.
+    /// Accepts a connection, a socket of the same mode, and gives its address, too.
     fn accept(slf: &Bound<'_, Self>) -> Called {
         let (py, own) = (slf.py(), slf.get());
         own.begin_listening(py)?;
@@ -266,12 +266,12 @@ impl PySocket {
         PySocket::start(slf, "accept", accepting)
     }
 
-    /// Connects; 0. ConnectionRefusedError and the like if it cannot.
+    /// Connects, and gives 0; ConnectionRefusedError and the like if it cannot.
     fn connect(slf: &Bound<'_, Self>, address: &Bound<'_, PyAny>) -> Called {
         Self::connect_to(slf, address, false)
     }
 
-    /// Connects, with `timeout` seconds for each operation from now on; None.
+    /// Connects, with `timeout` seconds for each operation from now on, and gives None.
     #[pyo3(signature = (address, timeout = None, source_address = None))]
     fn create_connection(
         slf: &Bound<'_, Self>,
@@ -289,8 +289,8 @@ impl PySocket {
         Self::connect_to(slf, address, true)
     }
 
-    /// Begins TLS on a connection: the options given to the constructor say how. `server` for the
-    /// side that was connected to.
+    /// Begins TLS on a connection with the options of the constructor; `server` is for the side
+    /// that has accepted it.
     #[pyo3(signature = (server = false))]
     fn start_tls(slf: &Bound<'_, Self>, server: bool) -> Called {
         let (py, own) = (slf.py(), slf.get());
@@ -314,7 +314,7 @@ impl PySocket {
         })
     }
 
-    /// The protocol that was agreed on by ALPN; None if there is none.
+    /// Returns the protocol that ALPN selected; None if there is none.
     fn selected_alpn_protocol(&self, py: Python<'_>) -> Option<String> {
         let chosen = match &*self.inner(py).face.borrow() {
             Face::Asynchronous(socket) => socket.alpn(),
@@ -324,7 +324,7 @@ impl PySocket {
         chosen.map(|name| String::from_utf8_lossy(&name).into_owned())
     }
 
-    /// The version of TLS that is spoken, 'TLSv1.3' say; None if there is none.
+    /// Returns the negotiated version of TLS, 'TLSv1.3' say; None if there is none.
     fn version(&self, py: Python<'_>) -> Option<&'static str> {
         let version = match &*self.inner(py).face.borrow() {
             Face::Asynchronous(socket) => socket.protocol_version(),
@@ -348,7 +348,7 @@ impl PySocket {
         call::start(slf.py(), verb, Keeping::new(future, own))
     }
 
-    /// Makes a call of an asynchronous socket that may be over at once.
+    /// Makes a call of an asynchronous socket if it is done at once.
     fn now(
         &self,
         py: Python<'_>,
@@ -356,7 +356,7 @@ impl PySocket {
         attempt: impl FnOnce(&AsyncSocket) -> Option<call::Outcome>,
     ) -> PyResult<Option<Py<PyAny>>> {
         let inner = self.inner(py);
-        // Out of the cell: giving up a call before may run anything.
+        // Cloned out of the cell: dropping an earlier call may run any code.
         let socket = match &*inner.face.borrow() {
             Face::Asynchronous(socket) if inner.bound.get() => socket.clone(),
             _ => return Ok(None),
@@ -368,7 +368,7 @@ impl PySocket {
         self.inner(py).is_stream
     }
 
-    /// Has a listener speak TLS, if it was made so.
+    /// Adds TLS to a listener whose options ask for it.
     fn begin_listening(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self.inner(py);
         if inner.secure.get() || !inner.is_secure() {
@@ -378,7 +378,7 @@ impl PySocket {
         self.cover(py, (&tls).into())
     }
 
-    /// Has the face speak TLS from its connecting or accepting on.
+    /// Adds TLS to the face, from its connecting or accepting on.
     fn cover(&self, py: Python<'_>, tls: asyncoro::Tls) -> PyResult<()> {
         let inner = self.inner(py);
         let fails = |error: std::io::Error| raised(py, &error);
@@ -446,7 +446,7 @@ impl PySocket {
         }
     }
 
-    /// Whether its family is none that the crate has addresses of.
+    /// Returns whether the crate has no addresses of its family.
     fn is_foreign(&self, py: Python<'_>) -> PyResult<bool> {
         use asyncoro::socket2::Domain;
         let domain = match &*self.inner(py).face.borrow() {
@@ -459,12 +459,12 @@ impl PySocket {
     }
 }
 
-/// The host of an address, to be verified.
+/// Returns the host of an address, to be verified.
 fn host_of(address: &Bound<'_, PyAny>) -> Option<String> {
     address.get_item(0).ok()?.extract().ok()
 }
 
-/// How many bytes a buffer takes.
+/// Returns how many bytes to receive into a buffer; 0 asks for all of it.
 fn room(into: &View, max: usize) -> PyResult<usize> {
     if max > into.len() {
         return Err(PyValueError::new_err("buffer too small for requested bytes"));
