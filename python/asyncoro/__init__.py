@@ -32,7 +32,7 @@ __all__ = [
     'timeout', 'unserialize', 'deserialize', 'wait_future',
 ]
 
-# The names of pycos, and older ones.
+# Names of pycos and of asyncoro's older programs.
 Task = Coro
 Pycos = AsynCoro
 AsynCoroSocket = AsyncSocket

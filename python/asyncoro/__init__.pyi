@@ -48,22 +48,22 @@ _T_co = TypeVar("_T_co", covariant=True)
 _P = ParamSpec("_P")
 
 _Address: TypeAlias = Any
-"""What `socket` takes: `(host, port)`, `(host, port, flow, scope)`, a path."""
+"""An address of `socket`: `(host, port)`, `(host, port, flow, scope)`, a path."""
 _Path: TypeAlias = Union[str, PathLike[str]]
 _Bytes: TypeAlias = Union[bytes, bytearray]
 _Body: TypeAlias = Callable[..., Union[Generator[Any, Any, _T], Coroutine[Any, Any, _T]]]
-"""What a coroutine runs: a generator function or an `async def`."""
+"""The function of a coroutine: a generator function or an `async def`."""
 
 __version__: str
 
 @final
 @type_check_only
 class Call(Awaitable[_T_co], Generic[_T_co]):
-    """What a verb returns, for typing only: write `yield`, `yield from` or `await` in front of it.
+    """The result of a verb, for typing only: write `yield`, `yield from` or `await` in front of it.
 
     It may be kept and yielded later, as long as the coroutine starts no other verb in between;
-    else that verb raises `RuntimeError` and does nothing, and this one is given up, with what it
-    had received: yielded after all, it raises, too. So does a second `yield` of the same one.
+    else that verb raises `RuntimeError` and does nothing, and this one is dropped, with what it
+    had received: it raises if it is yielded after all. So does a second `yield` of the same one.
 
         pending = sock.recv(1024)
         print("asked")
@@ -231,10 +231,10 @@ class AsyncSocket:
             yield sock.flush()
         """
 
-    # Ours, and none of them waits.
+    # Methods that never wait.
 
     def close(self) -> None:
-        """Closes the socket, after what was queued is sent; whoever waits on it is woken.
+        """Closes the socket after what was queued is sent; whoever waits on it is woken.
 
         A second close does nothing. Those who wait get OSError (EBADF), also on another AsyncSocket
         over the same plain socket, which is closed with it.
@@ -268,7 +268,7 @@ class AsyncSocket:
             sock.settimeout(2.5)
         """
     def gettimeout(self) -> float | None:
-        """The timeout in seconds; 0 if a socket for coroutines has none.
+        """Returns the timeout in seconds; 0 if a socket for coroutines has none.
 
             assert sock.gettimeout() == 2.5
         """
@@ -280,21 +280,19 @@ class AsyncSocket:
         """
     @classmethod
     def getdefaulttimeout(cls) -> float | None:
-        """The timeout in seconds that new sockets get, or None.
+        """Returns the timeout in seconds that new sockets get, or None.
 
             asyncoro.AsyncSocket.getdefaulttimeout()
         """
     @classmethod
     def set_ssl_version(cls, version: int | None) -> None:
-        """Sets the `ssl_version` of sockets that are converted without one.
-
-        Errors: ValueError for versions before TLS 1.2.
+        """Has no effect; old programs call it. Use the option `ssl_version`.
 
             asyncoro.AsyncSocket.set_ssl_version(ssl.PROTOCOL_TLSv1_2)
         """
     @classmethod
     def get_ssl_version(cls) -> int | None:
-        """The `ssl_version` of sockets that are converted without one.
+        """Returns what `set_ssl_version` was given, or None.
 
             asyncoro.AsyncSocket.get_ssl_version()
         """
@@ -313,8 +311,8 @@ class AsyncSocket:
             asyncoro.AsyncSocket.set_default_message_limit(1 << 20)
         """
 
-    # Those of socket.socket, as they are there; what is queued is flushed before. Where they might
-    # wait they answer at once, with BlockingIOError.
+    # Methods of socket.socket; what is queued is flushed before. Where they would wait they raise
+    # BlockingIOError at once.
 
     def bind(self, address: _Address, /) -> None: ...
     def listen(self, backlog: int = ..., /) -> None: ...
@@ -395,7 +393,7 @@ AsynCoroSocket = AsyncSocket
 
 @type_check_only
 class _BlockingSocket(AsyncSocket):
-    """What `AsyncSocket(sock, blocking=True)` is to a type checker: its verbs wait in the thread.
+    """The type of `AsyncSocket(sock, blocking=True)`, for typing only: verbs wait in the thread.
 
     The GIL is released meanwhile, and Ctrl-C raises. Timeouts are those of `socket.socket`:
     TimeoutError, None is for ever.
@@ -502,7 +500,7 @@ class Coro(Generic[_T]):
             coro.name
         """
 
-    # Of itself: in the coroutine, with `yield` or `await`.
+    # For the coroutine itself, with `yield` or `await`.
 
     def sleep(self, timeout: float | None = None, alarm_value: Any = None) -> Call[Any]:
         """Waits `timeout` seconds, then gives `alarm_value`; or what `resume` gives before.
@@ -537,7 +535,7 @@ class Coro(Generic[_T]):
             coro.hot_swappable(True)
         """
 
-    # Of another: in a coroutine, with `yield` or `await`.
+    # For other coroutines, with `yield` or `await`.
 
     def finish(self, timeout: float | None = None) -> Call[Any]:
         """Waits for the end and gives the value as `value` does; None after `timeout` seconds.
@@ -545,24 +543,24 @@ class Coro(Generic[_T]):
             value = yield other.finish()
         """
     def __call__(self, timeout: float | None = None) -> Call[Any]:
-        """As `finish`.
+        """Waits as `finish` does.
 
             value = yield other()
         """
     def __await__(self) -> Generator[Any, Any, _T]:
-        """Waits for the end: what the function returned, or raises what it raised.
+        """Waits for the end, and gives what the function returned, or raises what it raised.
 
         Errors: Terminated.
 
             value = await other
         """
     def deliver(self, message: Any, timeout: float | None = None) -> Call[int]:
-        """As `send`, and gives 1, or -1 if the coroutine has ended.
+        """Sends a message as `send` does; gives 1, or -1 if the coroutine has ended.
 
             count = yield other.deliver("hello")
         """
 
-    # Of another: anywhere, and none of them waits, but `value`.
+    # For any code; only `value` and `result` wait.
 
     def send(self, message: Any) -> int:
         """Puts any object at the end of the coroutine's messages; 0, or -1 if it has ended.
@@ -601,12 +599,12 @@ class Coro(Generic[_T]):
             other.notify(watcher)
         """
     def is_alive(self) -> bool:
-        """Whether it has not ended yet.
+        """Returns whether it has not ended yet.
 
             assert other.is_alive()
         """
     def value(self, timeout: float | None = None) -> Any:
-        """Waits in a thread for the end: what was returned, or a MonitorStatus if it failed.
+        """Waits in a thread for the end; gives what was returned, or a MonitorStatus if it failed.
 
         None after `timeout` seconds, and if it was terminated. Not for coroutines: see `finish`.
         Errors: RuntimeError in a coroutine.
@@ -614,14 +612,14 @@ class Coro(Generic[_T]):
             print(asyncoro.Coro(work).value())
         """
     def result(self, timeout: float | None = None) -> _T:
-        """Waits in a thread for the end: what the function returned, or raises what it raised.
+        """Waits in a thread for the end; gives what was returned, or raises what was raised.
 
         Errors: TimeoutError after `timeout` seconds; Terminated; RuntimeError in a coroutine.
 
             print(asyncoro.Coro(work).result())
         """
     def future(self) -> concurrent.futures.Future[_T]:
-        """A Future of the end, for threads and, through `asyncio.wrap_future`, for asyncio.
+        """Makes a Future of the end, for threads and, through `asyncio.wrap_future`, for asyncio.
 
             value = asyncoro.Coro(work).future().result(timeout=5)
         """
@@ -637,34 +635,34 @@ class AsynCoro:
     def __init__(self) -> None: ...
     @classmethod
     def instance(cls) -> AsynCoro:
-        """The one there is.
+        """Returns the scheduler.
 
             asyncoro.AsynCoro.instance()
         """
     @staticmethod
     def cur_coro(scheduler: Any = None) -> Coro[Any] | None:
-        """The coroutine that runs; None outside the scheduler's thread.
+        """Returns the coroutine that runs; None outside the scheduler's thread.
 
             me = asyncoro.AsynCoro.cur_coro()
         """
     cur_task = cur_coro
     @staticmethod
     def scheduler() -> AsynCoro | None:
-        """The scheduler; None outside its thread.
+        """Returns the scheduler; None outside its thread.
 
             asyncoro.AsynCoro.scheduler()
         """
     @property
     def name(self) -> str: ...
     def is_alive(self) -> bool:
-        """Whether it runs.
+        """Returns whether it runs.
 
             asyncoro.AsynCoro().is_alive()
         """
     def join(self, show_running: bool = False, timeout: float | None = None) -> bool:
         """Waits in a thread until only daemons are left; False after `timeout` seconds.
 
-        `show_running` names those who run, in the log.
+        `show_running` logs the names of those that run.
         Errors: RuntimeError in a coroutine.
 
             asyncoro.AsynCoro().join(timeout=10)
@@ -687,7 +685,7 @@ class AsynCoro:
             asyncoro.AsynCoro().atexit(10, print, "over")
         """
     def drop_atexit(self, priority: int, func: Callable[..., object], /) -> None:
-        """Takes back what `atexit` was told.
+        """Removes a function that `atexit` was given.
 
             asyncoro.AsynCoro().drop_atexit(10, print)
         """
@@ -695,8 +693,8 @@ class AsynCoro:
 Pycos = AsynCoro
 
 class MonitorStatus:
-    """How a coroutine ended: `info` is the coroutine; `type` StopIteration and `value` what it
-    returned, or `type` the exception's class and `value` the traceback as text.
+    """Tells how a coroutine ended: `info` is the coroutine; `type` StopIteration and `value` what
+    it returned, or `type` the exception's class and `value` the traceback as text.
 
         status = yield coro.receive()
         if status.type is not StopIteration:
@@ -724,7 +722,7 @@ class Terminated(Exception):
     """
 
 def current() -> Coro[Any] | None:
-    """The coroutine that runs in this thread; None outside of one.
+    """Returns the coroutine that runs in this thread; None outside of one.
 
         me = asyncoro.current()
     """
@@ -747,10 +745,10 @@ def sleep(seconds: float, /) -> Call[None]:
 
 @final
 class timeout:
-    """Bounds a block, or one call, in seconds: what waits when they are over raises TimeoutError.
+    """Bounds a block, or one call, in seconds: a wait raises TimeoutError when they are over.
 
-    With a second argument, a verb's call, a generator, an `async def`'s call or a Coro, it is that
-    which is bounded, and `yield` or `await` gives its value.
+    A second argument, a verb's call, a generator, an `async def`'s call or a Coro, is bounded
+    alone, and `yield` or `await` gives its value.
 
         with asyncoro.timeout(2.5):
             data = yield sock.recvall(1000)
@@ -790,7 +788,7 @@ def gather(*bodies: Any) -> Call[list[Any]]:
     """
 
 def wait_future(future: concurrent.futures.Future[_T], /) -> Call[_T]:
-    """Waits in a coroutine for a Future of threads, a pool or asyncio's thread.
+    """Waits in a coroutine for a Future of a thread, a pool or asyncio, and gives its result.
 
     Errors: what the Future raises.
 
@@ -829,7 +827,7 @@ class Logger:
         self, name: str, stream: TextIO = ..., level: int | None = None, log_ms: bool = False
     ) -> None: ...
     def setLevel(self, level: int | str) -> None:
-        """Leaves out what is below `level`: a number, or its name.
+        """Leaves out entries below `level`: a number, or its name.
 
             asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
         """
@@ -850,4 +848,4 @@ class Logger:
     def shutdown(self) -> None: ...
 
 logger: Logger
-"""Where uncaught errors of coroutines go: `asyncoro.logger.info("%s clients", count)`."""
+"""The log, also of uncaught errors: `asyncoro.logger.info("%s clients", count)`."""

@@ -18,7 +18,7 @@ def main():
     _legacy.install_aliases()
     with io.open_code(os.path.abspath(script)) as file:
         code = compile(file.read(), script, 'exec')
-    # A module that stays: coroutines go on when the script has come to its end.
+    # The module stays: coroutines go on after the end of the script.
     module = types.ModuleType('__main__')
     module.__file__ = script
     module.__builtins__ = __builtins__

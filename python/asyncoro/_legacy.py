@@ -1,4 +1,4 @@
-"""Programs written for asyncoro or pycos, unchanged."""
+"""Lets programs written for asyncoro or pycos run unchanged."""
 
 import sys
 from importlib.abc import MetaPathFinder
@@ -12,7 +12,7 @@ _DISTRIBUTED = {
 
 
 class _Absent(MetaPathFinder):
-    """Says of the distributed parts of asyncoro and pycos that they are not offered."""
+    """Refuses to import the distributed parts of asyncoro and pycos, which are not offered."""
 
     def find_spec(self, name, path=None, target=None):
         parent, _, last = name.rpartition('.')

@@ -1,4 +1,4 @@
-"""The log of asyncoro, as its programs know it: `asyncoro.logger`."""
+"""Defines the log of asyncoro, `asyncoro.logger`, with the API that its programs use."""
 
 import sys
 import time
@@ -20,13 +20,13 @@ class Logger:
         self.log_ms = log_ms
 
     def setLevel(self, level):
-        """Leaves out what is below `level`: a number, or a name as 'debug'."""
+        """Leaves out entries below `level`: a number, or a name as 'debug'."""
         if isinstance(level, str):
             level = getattr(self, level.upper())
         self.level = int(level)
 
     def show_ms(self, flag):
-        """Whether times have milliseconds."""
+        """Sets whether times have milliseconds."""
         self.log_ms = bool(flag)
 
     def log(self, message, *args):
@@ -53,7 +53,7 @@ class Logger:
     fatal = critical
 
     def flush(self):
-        """Has everything written that was logged."""
+        """Flushes the streams of the log."""
         for stream in (self.stream or sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()

@@ -1,4 +1,4 @@
-"""The scheduler's thread, when it begins and ends, and `AsynCoro`."""
+"""Defines `AsynCoro`, which starts and ends the scheduler's thread."""
 
 import atexit
 import os
@@ -10,7 +10,7 @@ from ._log import logger
 
 
 class _Hooks:
-    """What the engine asks for."""
+    """The functions and classes that the bindings use."""
 
     HotSwapException = _status.HotSwapException
     MonitorStatus = _status.MonitorStatus
@@ -69,17 +69,17 @@ class AsynCoro:
 
     @classmethod
     def instance(cls, *args, **kwargs):
-        """The one there is."""
+        """Returns the scheduler."""
         return cls()
 
     @staticmethod
     def scheduler():
-        """The scheduler, in its own thread; None in others."""
+        """Returns the scheduler in its own thread; None in others."""
         return AsynCoro._instance if _engine.in_scheduler() else None
 
     @staticmethod
     def cur_coro(scheduler=None):
-        """The coroutine that runs in this thread; None outside of one."""
+        """Returns the coroutine that runs in this thread; None outside of one."""
         return _engine.current()
 
     cur_task = cur_coro
@@ -115,12 +115,12 @@ class AsynCoro:
                 raise failed[0]
 
     def is_alive(self):
-        """Whether it runs."""
+        """Returns whether it runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def join(self, show_running=False, timeout=None):
-        """Waits until all coroutines but daemons have ended, at most `timeout` seconds: whether
-        they have. Not for coroutines.
+        """Waits in a thread until all coroutines but daemons have ended; False after `timeout`
+        seconds.
         """
         self._not_inside('join')
         if show_running:
@@ -135,7 +135,7 @@ class AsynCoro:
         return lock.acquire(True, min(max(0.0, timeout), threading.TIMEOUT_MAX))
 
     def finish(self):
-        """Waits for all coroutines but daemons, ends those, and the scheduler."""
+        """Waits for all coroutines but daemons, then ends those and the scheduler."""
         self.join()
         self.terminate()
 
@@ -157,11 +157,11 @@ class AsynCoro:
                 logger.warning('running %s failed:\n%s', function, _status.text_of(error))
 
     def atexit(self, priority, function, *args, **kwargs):
-        """Has `function` called when the scheduler ends, those with higher priority first."""
+        """Calls `function` when the scheduler ends; a higher priority first."""
         self._at_exit.append((priority, function, args, kwargs))
 
     def drop_atexit(self, priority, function):
-        """Takes it back."""
+        """Removes a function that `atexit` was given."""
         self._at_exit = [entry for entry in self._at_exit if entry[:2] != (priority, function)]
 
     def _not_inside(self, what):

@@ -1,4 +1,4 @@
-"""What a regular socket has and `AsyncSocket` has not: passed on to the regular socket."""
+"""Passes to the regular socket what it has and `AsyncSocket` has not."""
 
 import socket
 import ssl
@@ -30,7 +30,7 @@ def _complete():
             continue
         made = _method if callable(getattr(socket.socket, name)) else _attribute
         setattr(AsyncSocket, name, made(name))
-    # Datagrams have no borders to put bytes between.
+    # Verbs of streams.
     for name in ('recvall', 'sendall', 'recv_msg', 'send_msg'):
         setattr(DatagramSocket, name, None)
 
@@ -39,12 +39,12 @@ _ssl_version = None
 
 
 def get_ssl_version(cls):
-    """What `set_ssl_version` was told."""
+    """Returns what `set_ssl_version` was given, or None."""
     return _ssl_version
 
 
 def set_ssl_version(cls, version):
-    """Kept for old programs, and without effect, as it was: `ssl_version` has one."""
+    """Has no effect; old programs call it. Use `ssl_version`."""
     global _ssl_version
     _ssl_version = version
 
@@ -59,24 +59,24 @@ if socket.timeout is TimeoutError:
 else:
 
     class Timeout(socket.timeout, TimeoutError):
-        """A socket's timeout, by both names that it has had."""
+        """A socket's timeout, caught by both names of the exception."""
 
 
 def timed_out():
-    """What a socket's timeout raises."""
+    """Makes the exception of a socket's timeout."""
     return Timeout('timed out')
 
 
 def unresolved(code, reason):
-    """What a name that has no address raises."""
+    """Makes the exception for a name that has no address."""
     return socket.gaierror(code, reason)
 
 
 def unverified(reason):
-    """What a certificate raises that does not verify."""
+    """Makes the exception for a certificate that does not verify."""
     return ssl.SSLCertVerificationError(1, reason)
 
 
 def insecure(reason):
-    """What any other failure of TLS raises."""
+    """Makes the exception for any other failure of TLS."""
     return ssl.SSLError(1, reason)

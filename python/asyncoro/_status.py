@@ -1,10 +1,10 @@
-"""What coroutines tell of each other's end."""
+"""Defines how the end of a coroutine is reported."""
 
 import traceback
 
 
 class MonitorStatus:
-    """How a coroutine has ended: `info` is the coroutine, `type` the class of what it has raised
+    """Tells how a coroutine has ended: `info` is the coroutine, `type` the class of what it raised
     and `value` the traceback as text; of one that has returned, `type` is StopIteration and
     `value` what it has returned.
     """
@@ -21,20 +21,20 @@ class MonitorStatus:
 
 
 class HotSwapException(Exception):
-    """Raised where a coroutine waits that is asked to let a new generator, `args[0]`, take over;
-    raising it again is agreeing.
+    """Raised where a coroutine waits to ask it to let a new generator, `args[0]`, take over; it
+    raises it again to agree.
     """
 
 
 class Terminated(Exception):
-    """The coroutine that was waited for was terminated."""
+    """Raised by waiting for a coroutine that was terminated."""
 
 
 def text_of(error):
-    """A traceback as text."""
+    """Formats a traceback."""
     return ''.join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def failure(coro, error):
-    """What `value()` gives of a coroutine that has raised `error`."""
+    """Makes what `value()` gives for a coroutine that has raised `error`."""
     return MonitorStatus(coro, type(error), text_of(error))

@@ -1,4 +1,4 @@
-"""What programs of today expect beside the calls of asyncoro and pycos."""
+"""Functions that asyncoro and pycos do not have: run, timeout, gather and others."""
 
 import concurrent.futures
 import inspect
@@ -10,7 +10,7 @@ from ._engine import AsyncSocket, Coro, current
 
 
 def run(main):
-    """Runs `main`, a call of an `async def` or generator function: what it returns, or raises.
+    """Runs `main`, a call of an `async def` or generator function; returns or raises what it does.
 
     Ctrl-C terminates it, and raises KeyboardInterrupt here.
 
@@ -29,7 +29,7 @@ def run(main):
 
 
 class _Expired(BaseException):
-    """Thrown into a coroutine whose `timeout` block is over."""
+    """Thrown into a coroutine when the time of its `timeout` block is over."""
 
 
 class timeout:
@@ -98,7 +98,7 @@ def _collect(coros, coro=None):
 
 @types.coroutine
 def gather(*bodies):
-    """Runs coroutines at once: their values, in order.
+    """Runs coroutines at once, and gives their values in order.
 
     Each is a function, a call of one, or a Coro. The first exception of any is raised here, and the
     others are terminated.
@@ -121,7 +121,7 @@ def _told(coro=None):
 
 @types.coroutine
 def wait_future(future):
-    """Waits for a concurrent.futures.Future: its result, or what it raises.
+    """Waits for a concurrent.futures.Future, and gives its result or raises what it raises.
 
     >>> value = await asyncoro.wait_future(pool.submit(work))
     """
@@ -136,7 +136,7 @@ def wait_future(future):
 
 
 def _future(self):
-    """A concurrent.futures.Future of its end, for threads, and for asyncio by
+    """Makes a concurrent.futures.Future of its end, for threads, and for asyncio by
     `asyncio.wrap_future`.
 
     >>> value = await asyncio.wrap_future(Coro(work).future())
@@ -160,7 +160,7 @@ Coro.future = _future
 
 @types.coroutine
 def create_connection(address, timeout=None, source_address=None, **tls):
-    """Connects to (host, port): an AsyncSocket. `timeout` (seconds) is for all of it.
+    """Connects to (host, port), and gives an AsyncSocket. `timeout` (seconds) is for all of it.
 
     IPv6 and IPv4 race. `certfile`, `cafile` and the other options of AsyncSocket ask for TLS.
 
@@ -183,7 +183,7 @@ _timeout = timeout
 
 
 def create_server(address, *, family=socket.AF_INET, backlog=None, reuse_port=False, **tls):
-    """A listening AsyncSocket, bound to (host, port) or a path, which may be bound again at once.
+    """Makes a listening AsyncSocket, bound to (host, port), with SO_REUSEADDR, or to a path.
 
     >>> server = asyncoro.create_server(('127.0.0.1', 8010))
     """

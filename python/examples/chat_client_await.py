@@ -1,4 +1,4 @@
-"""A client of the chat servers: one coroutine reads, one writes, the thread has the keyboard.
+"""A client of the chat servers: one coroutine reads, one writes, the thread reads the keyboard.
 
 Run it with `python python/examples/chat_client_await.py [PORT]` beside a chat server. Ends with the
 input, or with a line "quit".

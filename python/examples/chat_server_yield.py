@@ -1,4 +1,4 @@
-"""A chat server: what one says all others hear. A client that does not read is disconnected.
+"""A chat server: sends what one client sends to all others. Disconnects those that do not read.
 
 Run it with `python python/examples/chat_server_yield.py [PORT]`; chat_client_yield.py,
 chat_client_await.py and pycos's chat_sock_client.py are its clients. Ends at Ctrl-C.

@@ -1,4 +1,4 @@
-"""An echo server: bytes come back. Ends at Ctrl-C.
+"""An echo server: sends back what it receives. Ends at Ctrl-C.
 
 Run it with `python python/examples/echo_server_yield.py [PORT]`; echo_client_yield.py and
 echo_client_await.py are its clients, and so is `nc 127.0.0.1 7007`.

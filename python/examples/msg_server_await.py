@@ -1,4 +1,4 @@
-"""A message server: each message comes back in capital letters. Ends at Ctrl-C.
+"""A message server: sends each message back in capital letters. Ends at Ctrl-C.
 
 Run it with `python python/examples/msg_server_await.py [PORT]`; msg_client_yield.py and
 msg_client_await.py are its clients, and so is any asyncoro or pycos program with send_msg.

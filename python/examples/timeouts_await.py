@@ -1,4 +1,4 @@
-"""Timeouts: of each operation, of a block; and what is lost by one, which is nothing.
+"""Timeouts of each operation and of a block; no received byte is lost by one.
 
 Run it with `python python/examples/timeouts_await.py`; it needs no port.
 """

@@ -13,7 +13,7 @@ import asyncoro
 def serve(server, coro=None):
     coro.set_daemon()
     while True:
-        client, _ = yield server.accept()  # never fails for a client that is no good
+        client, _ = yield server.accept()  # a failed handshake does not raise here
         asyncoro.Coro(echo, client)
 
 
@@ -32,7 +32,7 @@ def main(certificate, key, port):
     server = asyncoro.AsyncSocket(server, keyfile=key, certfile=certificate)
     asyncoro.Coro(serve, server)
 
-    # On a client: whom it trusts. The name to verify is the host that it connects to.
+    # On a client: the authority that it trusts. The name to verify is the host of `connect`.
     with asyncoro.AsyncSocket(socket.socket(), certfile=certificate) as sock:
         yield sock.connect(("localhost", server.getsockname()[1]))
         yield sock.send_msg(b"nobody else reads this")

@@ -54,7 +54,7 @@ where
 /// Whether `raise StopIteration(v)` counts as `return v`, as before Python 3.7.
 static LEGACY: AtomicBool = AtomicBool::new(false);
 
-/// Sets whether it does.
+/// Sets whether `raise StopIteration(v)` counts as `return v`.
 #[pyfunction]
 pub(crate) fn set_legacy(legacy: bool) {
     LEGACY.store(legacy, Ordering::Relaxed);

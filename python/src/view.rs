@@ -2,7 +2,7 @@
 //!
 //! Unsafe: the buffer protocol. The view keeps the object alive and its bytes in place; while it
 //! lives a bytearray cannot be resized, but its bytes may change under us, as they may for
-//! send(2) itself: they are only ever handed to the system or copied.
+//! send(2) itself: they are only ever passed to the system or copied.
 #![allow(unsafe_code)]
 
 use std::{mem::MaybeUninit, slice};

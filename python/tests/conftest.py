@@ -1,7 +1,7 @@
-"""Bounds every test: 20 s in a thread of its own, and the process ends if even that cannot be told.
+"""Gives every test 20 s in a thread of its own, and ends the process if even that hangs.
 
-A test that still runs after its time fails with the stacks of all threads on standard error; the
-thread is left behind. If the GIL itself is held, `faulthandler` ends the run a little later.
+A test that still runs then fails with the stacks of all threads on standard error; its thread is
+left running. If it holds the GIL, `faulthandler` ends the run a little later.
 """
 
 import faulthandler
@@ -33,10 +33,10 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 class Certificates:
-    """Paths of PEM files.
+    """Holds the paths of PEM files.
 
-    `chain` and `key` are a server's that is called localhost, signed by itself; `both` has them in
-    one file. `issued` and `issued_key` are one's that the authority `ca` has signed. `wrong` is
+    `chain` and `key` are those of a self-signed server named localhost; `both` has them in one
+    file. `issued` and `issued_key` are those of one signed by the authority `ca`. `wrong` is
     another authority.
     """
 
@@ -75,15 +75,15 @@ def certificates(tmp_path_factory):
 
 
 def pytest_configure(config):
-    """Lets Ctrl-C reach the programs that tests start, also where this run was started so that it
-    is ignored, as shells do in the background.
+    """Lets Ctrl-C reach the programs that tests start, also where it is ignored by this run, as
+    shells arrange in the background.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config):
-    """Ends what failed tests have left: at exit the scheduler would wait for it for ever."""
+    """Ends coroutines that failed tests have left: at exit the scheduler would wait for them."""
     asyncoro = sys.modules.get("asyncoro")
     if asyncoro is not None:
         parallel(asyncoro.AsynCoro.instance().terminate).join(5)

@@ -1,4 +1,4 @@
-"""What the tests share: pairs of sockets, programs in processes of their own, both styles.
+"""Shares with the tests pairs of sockets, programs in processes of their own, and both styles.
 
 Every wait in here is bounded. A coroutine that fails fails the test that waits for it (`done`),
 so assertions may stand inside coroutines. Nothing in here leaves loopback or takes a fixed port.
@@ -37,7 +37,7 @@ asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
 
 
 def done(coro, seconds=WAIT):
-    """The value of `coro`, an error if it failed or still lives after `seconds`."""
+    """Returns the value of `coro`; fails if it failed or still runs after `seconds`."""
     value = coro.value(max(seconds, LIMIT / 2))
     deadline = time.monotonic() + 1
     while coro.is_alive() and time.monotonic() < deadline:
@@ -54,12 +54,12 @@ def go(function, *args):
 
 
 def sleeper(coro=None):
-    """The function of a coroutine that only sleeps."""
+    """Sleeps, as the function of a coroutine."""
     yield coro.sleep()
 
 
 def ended():
-    """A coroutine that is over."""
+    """Returns a coroutine that has ended."""
 
     def main(coro=None):
         yield coro.sleep(0)
@@ -73,7 +73,7 @@ def also_await(test):
     """Adds the twin of a test in which `yield` is `await`, as `NAME_await` beside it.
 
     The twin is made from the source: each generator function in the test becomes an `async def`.
-    It has the marks that stand below this decorator: let it be the uppermost.
+    It gets the marks below this decorator, which must be the uppermost.
     """
     source = textwrap.dedent(inspect.getsource(test))
     tree = ast.parse(source)
@@ -93,7 +93,7 @@ def also_await(test):
 
 
 class _Awaiting(ast.NodeTransformer):
-    """`def` with `yield` to `async def` with `await`, inner functions too."""
+    """Turns `def` with `yield` into `async def` with `await`, inner functions too."""
 
     def visit_FunctionDef(self, node):
         is_generator = _yields(node)
@@ -111,7 +111,7 @@ class _Awaiting(ast.NodeTransformer):
 
 
 def _yields(function):
-    """Whether this function itself, not one inside it, has a `yield`."""
+    """Returns whether this function itself, not one inside it, has a `yield`."""
     found = list(function.body)
     while found:
         node = found.pop()
@@ -123,7 +123,7 @@ def _yields(function):
 
 
 def parallel(function, *args):
-    """A started thread whose `result()` gives what `function` returned or raises what it raised."""
+    """Starts a thread; its `result()` gives what `function` returned or raises what it raised."""
     return _Thread(function, args)
 
 
@@ -153,7 +153,7 @@ class _Thread(threading.Thread):
 
 
 def tcp_pair():
-    """Two connected TCP sockets of the standard library, both without a timeout."""
+    """Returns two connected TCP sockets of the standard library, both without a timeout."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         one = socket.create_connection(listener.getsockname())
         other, _ = listener.accept()
@@ -161,40 +161,40 @@ def tcp_pair():
 
 
 def async_pair():
-    """An asynchronous socket and its peer, a plain socket with a timeout."""
+    """Returns an asynchronous socket and its peer, a plain socket with a timeout."""
     one, peer = tcp_pair()
     peer.settimeout(WAIT)
     return asyncoro.AsyncSocket(one), peer
 
 
 def async_both():
-    """Two connected asynchronous sockets."""
+    """Returns two connected asynchronous sockets."""
     one, other = tcp_pair()
     return asyncoro.AsyncSocket(one), asyncoro.AsyncSocket(other)
 
 
 def blocking_pair():
-    """An AsyncSocket with blocking=True and its peer, a plain socket with a timeout."""
+    """Returns an AsyncSocket with blocking=True and its peer, a plain socket with a timeout."""
     one, peer = tcp_pair()
     peer.settimeout(WAIT)
     return asyncoro.AsyncSocket(one, blocking=True), peer
 
 
 def udp_socket():
-    """A plain UDP socket bound to a free port of loopback."""
+    """Returns a plain UDP socket bound to a free port of loopback."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
     return sock
 
 
 def closed_port():
-    """An address nobody listens on."""
+    """Returns an address on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()
 
 
 def read_exactly(sock, count):
-    """`count` bytes from a plain socket, fewer at the end of the stream."""
+    """Reads `count` bytes from a plain socket, fewer at the end of the stream."""
     data = bytearray()
     while len(data) < count:
         piece = sock.recv(min(count - len(data), 1 << 16))
@@ -214,7 +214,7 @@ def reset(sock):
 
 
 class Program:
-    """A Python program in a process of its own, killed at the end of the `with` at the latest."""
+    """Runs a Python program in a process of its own, killed at the end of the `with`."""
 
     def __init__(self, source=None, *arguments, command=None, cwd=None):
         if command is None:
@@ -304,7 +304,7 @@ class Program:
 
 
 def run_program(source, *arguments):
-    """Runs a program to its end; the ended `Program`, its exit code in `process.returncode`."""
+    """Runs a program to its end; returns the `Program`, its exit code in `process.returncode`."""
     with Program(source, *arguments) as program:
         program.end()
         # Shown by pytest where the test fails.

@@ -29,7 +29,7 @@ sys.stdin.read()
 """
 
 #: Sends 5, 3,000,000 and 3 bytes to the port it is given and prints what comes back.
-#: With a second argument, that of a CA file, it speaks TLS.
+#: With a second argument, the path of a CA file, it speaks TLS.
 CLIENT = """
 import socket, sys
 import pycos

@@ -1,4 +1,4 @@
-"""AsyncSocket with blocking=True: the GIL, two threads at once, Ctrl-C, fork, timeouts."""
+"""Tests AsyncSocket with blocking=True: the GIL, two threads at once, Ctrl-C, fork, timeouts."""
 
 import os
 import signal

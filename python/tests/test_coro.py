@@ -1,5 +1,5 @@
-"""What a coroutine can be asked for, row by row of the reference's table (section 2): making one,
-sleeping, messages. Its end is in test_ending.py, `hot_swap` in test_hotswap.py.
+"""Tests coroutines, row by row of the reference's table (section 2): making one, sleeping,
+messages. Their end is in test_ending.py, `hot_swap` in test_hotswap.py.
 """
 
 import threading
@@ -313,7 +313,7 @@ def test_no_message_is_lost_to_an_exception_before_it_is_fetched():
         other = Coro(receiving)
         for number in range(1000):
             other.send(number)
-        # It has had so many at once that it is the others' turn, between a call and its fetch.
+        # After so many at once the others run, between a call and its fetch.
         yield coro.sleep(0)
         other.throw(ValueError())
         return (yield other.finish())

@@ -1,4 +1,4 @@
-"""The defects of the originals that concern sockets, by their number in the reference: gone.
+"""Tests that the originals' defects of sockets, by their number in the reference, are gone.
 
 Those of TLS (4.13 to 4.17) are in test_defects_tls.py. 4.24 (what terminate unwinds first) is in
 test_nesting.py; 4.25 (errors on standard error, results that raise) in test_process.py and

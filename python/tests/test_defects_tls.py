@@ -1,4 +1,4 @@
-"""The defects of the originals that concern TLS, 4.13 to 4.17 of the reference: gone."""
+"""Tests that the originals' defects of TLS, 4.13 to 4.17 of the reference, are gone."""
 
 import os
 import socket
@@ -119,7 +119,7 @@ def test_4_15_bad_clients_do_not_end_an_accept_loop(certificates):
 
 
 def connecting(certificates, chain=None, key=None, **options):
-    """What comes of connecting to our server and reading `hi`, or the error."""
+    """Connects to our server and reads `hi`; returns what comes of it, or the error."""
     listener = AsyncSocket(
         socket.create_server(("127.0.0.1", 0)),
         certfile=chain or certificates.chain, keyfile=key or certificates.key,

@@ -1,5 +1,5 @@
-"""Where two features meet: times that are over, two sockets of one descriptor, resets, connects
-that were given up, TLS closes with a peer that sends late, forks, lines on standard error.
+"""Tests where two features meet: times that are over, two sockets of one descriptor, resets,
+dropped connects, TLS closes with a peer that sends late, forks, lines on standard error.
 """
 
 import errno
@@ -18,7 +18,7 @@ from harness import (
 )
 
 #: Rounds of a loop with no time to wait, after which it has certainly seen what has come. Each lets
-#: the others run and the system be asked; a loaded machine may be late with what it has.
+#: the others run and asks the kernel; on a loaded machine bytes and timers may be late.
 ROUNDS = 200_000
 
 
@@ -280,7 +280,7 @@ def test_a_close_of_one_of_two_sockets_of_a_descriptor_closes_both():
     time.sleep(0.05)
     one.close()
     assert [done(reader) for reader in readers] == [errno.EBADF, errno.EBADF]
-    # Its number may be another's by now.
+    # Another descriptor may have its number by now.
     assert (one.fileno(), other.fileno()) == (-1, -1)
     assert plain.fileno() == -1
     peer.settimeout(WAIT)
@@ -309,7 +309,7 @@ def test_a_reset_is_told_to_every_reader():
     reset(peer)
     expected = (ConnectionResetError, errno.ECONNRESET)
     assert [done(reader) for reader in readers] == [expected] * 4
-    # Who asks later is told as well.
+    # Later verbs get the error as well.
     assert [done(Coro(read, verb)) for verb in verbs] == [expected] * 4
 
 
@@ -350,7 +350,7 @@ def test_a_reset_is_an_exception_of_a_blocking_socket():
 
 
 def _full_listener():
-    """A listener whose queue is full, with what fills it: a connect to it waits."""
+    """Returns a listener whose queue is full, with what fills it: a connect to it waits."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
@@ -430,7 +430,7 @@ def test_errors_of_a_blocking_connect_and_of_bind_keep_their_numbers():
 
 
 def _late_peer(listener, certificates, count, told):
-    """A server of Python's ssl that reads nothing until it has sent `count` bytes, late."""
+    """Serves by Python's ssl, and reads nothing until it has sent `count` bytes, late."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.chain, certificates.key)
     context.num_tickets = 4

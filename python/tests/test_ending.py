@@ -1,4 +1,4 @@
-"""How a coroutine ends and who is told: throw, terminate, value, finish, daemons, monitors."""
+"""Tests how a coroutine ends and who is told: throw, terminate, value, daemons, monitors."""
 
 import threading
 import time
@@ -235,5 +235,5 @@ def test_a_thread_that_asks_while_a_failure_is_being_logged_is_told(monkeypatch)
     monkeypatch.setattr(asyncoro.logger, "error", slow)
     coro = Coro(fails)
     assert logging.wait(5)
-    # Without a limit: who is not told waits for ever.
+    # Without a timeout: a thread that is not told waits for ever.
     assert coro.value().type is ValueError

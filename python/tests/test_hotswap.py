@@ -1,4 +1,4 @@
-"""A coroutine's function replaced while it runs: `hot_swappable`, `hot_swap`."""
+"""Tests replacing a coroutine's function while it runs: `hot_swappable`, `hot_swap`."""
 
 import time
 

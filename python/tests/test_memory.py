@@ -1,7 +1,6 @@
-"""What has ended leaves nothing behind: resident memory and descriptors stay where they were.
+"""Tests that what has ended keeps no resident memory and no descriptors.
 
-ASYNCORO_MEMORY_TIMES makes it as long as one likes: so many connections, ten times as many
-switches.
+ASYNCORO_MEMORY_TIMES sets its length: so many connections, ten times as many switches.
 """
 
 import gc
@@ -58,14 +57,14 @@ def test_accepted_connections_leave_nothing():
 
     def answer(conn, coro=None):
         yield conn.sendall((yield conn.recv(10)))
-        # Not closed: the last reference does it.
+        # Not closed: the drop of the last reference does that.
 
     def main(times, coro=None):
         server = asyncoro.create_server(("127.0.0.1", 0))
         serving = asyncoro.Coro(serve, server)
         for _ in range(times // 5):
             sock = asyncoro.AsyncSocket(socket.socket())
-            # Reset at the end, so that ports last.
+            # Closed by a reset, so that the ports do not run out.
             linger = b"\x01\0\0\0\0\0\0\0"
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             yield sock.connect(server.getsockname())

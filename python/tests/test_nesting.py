@@ -1,4 +1,4 @@
-"""Coroutines inside coroutines, stored calls, and what is refused instead of passing silently."""
+"""Tests coroutines inside coroutines, stored calls, and what is refused with an error."""
 
 import time
 
@@ -162,13 +162,13 @@ def test_a_second_verb_before_the_first_was_waited_for_is_refused():
         with pytest.raises(RuntimeError):
             yield two.recv(10)
         with pytest.raises(RuntimeError):
-            yield first  # given up with the second one
+            yield first  # dropped by the second one
         slept = yield coro.sleep(0.1, "goes on")
         return slept, (yield one.recv(10))
 
     coro = Coro(main)
     time.sleep(0.05)
-    # What was given up while it waited eats nothing.
+    # A call that was dropped while it waited takes no bytes.
     peer.sendall(b"data")
     assert done(coro) == ("goes on", b"data")
 

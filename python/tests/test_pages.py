@@ -1,4 +1,4 @@
-"""Each Python block of docs/python.md is a program of its own, and ends well."""
+"""Tests that each Python block of docs/python.md runs as a program of its own."""
 
 import pathlib
 import re
@@ -12,7 +12,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def _blocks():
-    """The blocks, each under the number of the line on which it begins."""
+    """Yields the blocks, each under the number of the line on which it begins."""
     text = PAGE.read_text(encoding="utf-8")
     for block in BLOCK.finditer(text):
         line = text.count("\n", 0, block.start()) + 1

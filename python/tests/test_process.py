@@ -1,4 +1,4 @@
-"""What a process does: when it ends, with which code, what Ctrl-C and uncaught exceptions do."""
+"""Tests when a process ends, with which code, and what Ctrl-C and uncaught exceptions do."""
 
 import time
 
@@ -10,7 +10,7 @@ STYLES = ["yield", "await"]
 
 
 def styled(source, style):
-    """The program as written, or with `async def` and `await` for `def` and `yield`."""
+    """Returns the program as written, or with `async def` and `await` for `def` and `yield`."""
     if style == "await":
         source = source.replace("def main", "async def main").replace("yield ", "await ")
     return source

@@ -1,4 +1,4 @@
-"""The examples that come with pycos and with asyncoro, unchanged, through `python -m asyncoro`.
+"""Runs the examples of pycos and of asyncoro, unchanged, through `python -m asyncoro`.
 
 Each must do what it always did. They are found in the folders that ASYNCORO_PYCOS_EXAMPLES and
 ASYNCORO_ASYNCORO_EXAMPLES name; their ports (8010, 3456, 1234) are fixed, so one runs at a time.
@@ -23,7 +23,7 @@ TIME_WAIT = 60
 
 
 def example(package, name, *arguments):
-    """A started example, in its own folder."""
+    """Starts an example in its own folder."""
     folder = os.environ.get(FOLDERS[package])
     if not folder:
         pytest.skip(f"{FOLDERS[package]}, the folder of the examples of {package}, is not set")
@@ -46,7 +46,7 @@ def until_listening(port):
 
 @pytest.fixture(scope="module", autouse=True)
 def ports():
-    """The fixed ports are ours alone: no other run of these tests uses them at the same time."""
+    """Locks the fixed ports, so that no other run of these tests uses them at the same time."""
     path = os.path.join(tempfile.gettempdir(), f"asyncoro-example-ports-{os.getuid()}")
     with open(path, "w") as lock:
         for _ in range(3 * TIME_WAIT):

@@ -1,4 +1,4 @@
-"""The scenarios S01 to S14 of the reference: one coroutine and its socket.
+"""Tests the scenarios S01 to S14 of the reference: one coroutine and its socket.
 
 S15 to S18 and S24 to S26 are in test_scenarios_between.py, S19 to S23 in test_scenarios_coro.py,
 S27 to S31 in test_scenarios_tls.py, the process-level ones in test_process.py.

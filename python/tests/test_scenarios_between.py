@@ -1,5 +1,5 @@
-"""The scenarios S15 to S18 and S24: several coroutines and one socket, dead connections; and S25,
-S26 with real pycos as the other end.
+"""Tests the scenarios S15 to S18 and S24: several coroutines and one socket, dead connections;
+and S25, S26 with real pycos as the other end.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""The scenarios S19 to S23: coroutines."""
+"""Tests the scenarios S19 to S23: coroutines."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The scenarios S27 to S31: TLS with Python's `ssl`, and with real pycos, as the other end."""
+"""Tests the scenarios S27 to S31: TLS with Python's `ssl` or real pycos as the other end."""
 
 import socket
 import ssl
@@ -17,14 +17,14 @@ def tls_listener(certificates):
 
 
 def ssl_client(certificates, address):
-    """A connection of Python's own `ssl` that checks our certificate and name."""
+    """Connects with Python's own `ssl`, which checks our certificate and name."""
     context = ssl.create_default_context(cafile=certificates.chain)
     plain = socket.create_connection(address, timeout=WAIT)
     return context.wrap_socket(plain, server_hostname="localhost")
 
 
 def ssl_server(certificates, serve):
-    """A thread that accepts one connection with Python's own `ssl`, and its address."""
+    """Starts a thread that accepts one connection with Python's own `ssl`; gives its address."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates.chain, certificates.key)
     listener = socket.create_server(("127.0.0.1", 0))

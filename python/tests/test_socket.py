@@ -1,4 +1,4 @@
-"""AsyncSocket as an object: what it takes, conversions both ways, methods passed through."""
+"""Tests AsyncSocket as an object: what it takes, conversions both ways, passed-on methods."""
 
 import errno
 import socket
@@ -336,7 +336,7 @@ def test_a_message_of_another_coroutine_is_not_received():
 def test_a_conversion_that_would_have_to_wait_leaves_the_socket_as_it_is():
     sock, peer = async_pair()
 
-    # Where the system's buffers grow they may take all of it.
+    # Otherwise the system's buffers may grow and take all of it.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
 

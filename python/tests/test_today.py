@@ -1,4 +1,4 @@
-"""The ways of today's Python: run, sleep, timeout, gather, result, future, asyncio beside it."""
+"""Tests run, sleep, timeout, gather, result, future, and asyncio in another thread."""
 
 import asyncio
 import concurrent.futures
@@ -331,7 +331,7 @@ def test_future_is_one_of_concurrent_futures():
 
 @contextlib.contextmanager
 def asyncio_thread():
-    """The event loop of asyncio that runs in another thread."""
+    """Runs an event loop of asyncio in another thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

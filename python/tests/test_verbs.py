@@ -1,4 +1,4 @@
-"""The verbs of AsyncSocket beside the scenarios: sizes, buffers, timeouts, errors, the limit."""
+"""Tests the verbs beyond the scenarios: sizes, buffers, timeouts, errors, the limit."""
 
 import array
 import errno
@@ -68,7 +68,7 @@ def test_what_is_long_comes_whole_and_what_follows_it_too():
     def main(coro=None):
         got = []
         while True:
-            # In turn less and more than what memory is made for before it comes.
+            # In turn below and above the size that is allocated before bytes come.
             for size in (1 << 20, 32_768, 1_000, 65_536):
                 data = yield sock.recv(size)
                 assert type(data) is bytes and len(data) <= size

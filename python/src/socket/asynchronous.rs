@@ -1,4 +1,4 @@
-//! Does the verbs for coroutines: calls the crate's, and converts their values and errors.
+//! Implements the verbs for coroutines: calls the crate's, and converts their values and errors.
 //!
 //! Frequent ones are `async move` blocks, and box what they seldom wait for: so they fit into the
 //! place of a call (`place.rs`). An `async fn` keeps its arguments twice.

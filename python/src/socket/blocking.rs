@@ -1,4 +1,4 @@
-//! Does the verbs in threads: calls the crate's blocking verbs with the GIL released.
+//! Implements the verbs in threads: calls the crate's blocking verbs with the GIL released.
 
 use std::{cell::Cell, io};
 

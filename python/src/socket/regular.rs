@@ -1,4 +1,4 @@
-//! Makes and keeps the regular socket under one of the crate's; one of both owns the descriptor.
+//! Makes and keeps the regular socket under one of the crate's; one of the two owns the descriptor.
 //!
 //! Unsafe: the crate's socket borrows the descriptor of the regular one. That one is kept for as
 //! long, and `close` and `unwrap` end the crate's first; `close` also ends others over it.
