@@ -134,7 +134,7 @@ class AsyncSocket:
     def connect(self, address: _Address, /) -> Call[int]:
         """Connects, and gives 0; host names are looked up without holding up other coroutines.
 
-        Errors: ConnectionRefusedError and its kin with `errno`, socket.gaierror, TimeoutError;
+        Errors: ConnectionRefusedError and the like with `errno`, socket.gaierror, TimeoutError;
         with TLS ssl.SSLCertVerificationError, ssl.SSLError.
 
             yield sock.connect(("localhost", 7007))
@@ -190,7 +190,7 @@ class AsyncSocket:
     def sendall(self, data: Buffer, flags: int = 0, /) -> Call[int | None]:
         """Sends all bytes, and gives None; at a timeout the number of bytes that were sent.
 
-        Below 16 KiB they may be queued, and leave in one call with others at the latest when the
+        Below 16 KiB they may be queued, and are sent in one call with others at the latest when the
         coroutines of this turn have run; an error is then raised by a later verb.
         Errors: TimeoutError if none were sent, BrokenPipeError, ConnectionResetError.
 
@@ -209,8 +209,8 @@ class AsyncSocket:
     def send_msg(self, data: Buffer, /) -> Call[int | None]:
         """Sends a message: its length in 4 bytes, big-endian, then `data`; queues as `sendall`.
 
-        After a timeout: how many bytes had left, header counted, and the rest is still sent, so
-        that the next message is one; TimeoutError if none had.
+        After a timeout it gives how many bytes were sent, header counted, and the rest is still
+        sent, so that the next message can follow; TimeoutError if none were.
         Errors: those of `sendall`; ValueError above 4 GiB - 1 bytes.
 
             yield sock.send_msg(b"hello")
@@ -224,7 +224,7 @@ class AsyncSocket:
             message = yield sock.recv_msg()
         """
     def flush(self) -> Call[None]:
-        """Waits until all that was queued is with the system.
+        """Waits until the system has taken all that was queued.
 
         Errors: TimeoutError, BrokenPipeError, ConnectionResetError.
 
@@ -463,7 +463,7 @@ def create_server(
 ) -> AsyncSocket:
     """Makes a listening socket, which may be bound again at once (SO_REUSEADDR); does not wait.
 
-    Errors: OSError (EADDRINUSE and its kin).
+    Errors: OSError (EADDRINUSE and the like).
 
         server = asyncoro.create_server(("127.0.0.1", 7007))
     """
@@ -505,7 +505,7 @@ class Coro(Generic[_T]):
     def sleep(self, timeout: float | None = None, alarm_value: Any = None) -> Call[Any]:
         """Waits `timeout` seconds, then gives `alarm_value`; or what `resume` gives before.
 
-        None waits for `resume`. Gives -1 at once in another coroutine's name.
+        None waits for `resume`. Gives -1 at once unless the coroutine itself calls it.
 
             reason = yield coro.sleep(1.5, "late")
         """

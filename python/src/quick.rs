@@ -133,7 +133,7 @@ pub(crate) fn returned<T>(py: Python<'_>, result: PyResult<Py<T>>) -> *mut ffi::
     }
 }
 
-/// Reads an `int`; `None` if it is too large or -1, which marks a failure.
+/// Reads an `int`; `None` if it is too large, and for -1, which marks a failure.
 pub(crate) fn number(object: Borrowed<'_, '_, PyAny>) -> Option<isize> {
     object.cast_exact::<PyInt>().ok()?;
     // SAFETY: it is an int; a failure sets an exception, which is taken away again.

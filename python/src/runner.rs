@@ -1,8 +1,8 @@
 //! A coroutine of the crate's that drives one of Python's: a stack of generators.
 //!
-//! `yield generator` calls: the generator goes on the stack, and the yield gives what it returns or
-//! raises what it raises. `yield call` waits for the call. `yield` of any other object lets other
-//! coroutines run, and gives that object back.
+//! `yield generator` calls it: the generator goes on the stack, and the yield gives what it returns
+//! or raises what it raises. `yield call` waits for the call. `yield` of any other object lets the
+//! other coroutines run, and gives that object back.
 //!
 //! Unsafe: its pinning, on which the place of its calls relies.
 #![allow(unsafe_code)]

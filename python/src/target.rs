@@ -34,7 +34,7 @@ const GENERATES: u32 = 0x20 | 0x80 | 0x100;
 /// A generator and its name.
 type Called = PyResult<(Py<PyAny>, Py<PyString>)>;
 
-/// What is known of a code object, by its address; the object is kept so that this stays its own.
+/// What is known of a code object, by its address, which stays its own while the object is kept.
 struct Known {
     _code: Py<PyAny>,
     generates: bool,
