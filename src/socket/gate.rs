@@ -95,8 +95,8 @@ impl<C> Gate<C> {
         self.state().under_way.iter().any(|shaking| shaking.stage() == NEW)
     }
 
-    /// Adds the handshake of a connection, which `start` starts, and ends the least advanced
-    /// ones so that at most `most` are under way.
+    /// Adds the handshake of a connection, which `start` starts, and ends the least advanced ones
+    /// so that at most `most` are under way.
     pub(crate) fn begin(
         self: &Arc<Self>,
         from: Address,
