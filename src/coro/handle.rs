@@ -114,7 +114,7 @@ impl<T> Coro<T> {
 impl<T> Coro<io::Result<T>> {
     /// Detaches the coroutine, and logs its error if it ends with one.
     ///
-    /// This is for connections that nobody waits for, whose errors should still be seen. The log
+    /// This is for connections whose handles are not kept but whose errors should be seen. The log
     /// line has the coroutine's name ([`super::Current::set_name`]; a good one names the peer), or
     /// the place where it was spawned. A peer that resets the connection (`ConnectionReset`,
     /// `ConnectionAborted`, `BrokenPipe`) causes a line of level DEBUG, one that ends the stream

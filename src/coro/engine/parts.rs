@@ -27,13 +27,13 @@ pub(crate) trait Source {
     fn ready(self: Rc<Self>, ready: Ready, engine: &Engine);
     /// Continues after a pause ([`Engine::retry_later`]): the system may have memory again.
     fn retry(self: Rc<Self>, engine: &Engine);
-    /// Sends what is queued, as far as the system accepts it, at the end of a turn.
+    /// Sends the queue, as far as the system accepts it, at the end of a turn.
     fn flush(self: Rc<Self>, engine: &Engine);
     /// Tells whether something is queued that could still be sent.
     fn has_unsent(&self) -> bool;
     /// Tells whether all that a dropped socket has sent has arrived, so that it can be closed.
     fn settle(&self) -> bool;
-    /// Drops what is queued and closes; returns the text for the log.
+    /// Drops the queue and closes; returns the text for the log.
     fn abandon(&self) -> String;
 }
 

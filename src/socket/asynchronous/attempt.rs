@@ -25,7 +25,7 @@ impl AsyncSocket {
             if half.lock.is_taken() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            // The state may be old: nobody need watch a socket on which only attempts are made.
+            // The state may be old: no scheduler need watch a socket for attempts alone.
             half.side.refill();
         }
         if O::Side::DIRECTION == Direction::Write {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Closes the socket for all its handles, after what is queued was sent. With TLS it sends a
+    /// Closes the socket for all its handles, after the queue was sent. With TLS it sends a
     /// close_notify, and closes the socket when the peer has ended, too, or its system has
     /// acknowledged all that was sent: usually a moment, and at most 5 s.
     ///

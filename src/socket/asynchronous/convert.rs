@@ -20,12 +20,12 @@ impl AsyncSocket {
     /// Takes the socket apart: returns the regular socket, in its original mode, and the bytes that
     /// were received but not taken.
     ///
-    /// What is queued is sent first. TLS ends with a close_notify, and the regular socket is a
+    /// The queue is sent first. TLS ends with a close_notify, and the regular socket is a
     /// plain one, on which the TLS conversation cannot be continued.
     ///
     /// # Errors
     /// [`Refused`], which returns the socket, if there are clones of it, if it is closed, if it
-    /// borrows its descriptor, or if what is queued cannot be sent.
+    /// borrows its descriptor, or if the queue cannot be sent.
     ///
     /// # Cancel
     /// Dropping the future drops the socket.

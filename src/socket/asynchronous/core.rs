@@ -104,7 +104,7 @@ pub(crate) struct Core {
     settings: Cell<Settings>,
     /// The user's handles; the scheduler may hold references of its own.
     pub(crate) handles: Cell<u32>,
-    /// The scheduler keeps the socket until what is queued was sent.
+    /// The scheduler keeps the socket until the queue was sent.
     lingering: Cell<bool>,
     /// The scheduler calls the socket after a pause.
     retrying: Cell<bool>,

@@ -118,7 +118,7 @@ use crate::{
 /// details for each verb.
 ///
 /// # Drop
-/// When the last handle is dropped, the scheduler still sends what is queued, for at most 5 s.
+/// When the last handle is dropped, the scheduler still sends the queue, for at most 5 s.
 pub struct AsyncSocket {
     core: Rc<Core>,
 }

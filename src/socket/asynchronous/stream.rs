@@ -59,7 +59,7 @@ impl AsyncSocket {
         connect(&self.core, first(&self.core, target.clone()).await?).await
     }
 
-    /// Waits for the first byte and receives what is there, at most `buffer.len()` bytes; 0 is the
+    /// Waits for the first byte and receives available bytes, at most `buffer.len()` bytes; 0 is the
     /// end of the stream.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl AsyncSocket {
         Verb::new(&self.core, RecvBytes(max))
     }
 
-    /// Receives what is there, at most 64 KiB, and lends it to `f` without a copy; empty at the end
+    /// Receives available bytes, at most 64 KiB, and lends it to `f` without a copy; empty at the end
     /// of the stream.
     ///
     /// This is the fastest way to read: the bytes stay in a buffer that the whole thread shares.
@@ -132,7 +132,7 @@ impl AsyncSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// Receives what is there into memory that `make` returns once there is something to receive.
+    /// Receives available bytes into memory that `make` returns once there is something to receive.
     /// Returns that memory and how many of its first bytes are now initialised, 0 at the stream's
     /// end.
     ///
@@ -258,7 +258,7 @@ impl AsyncSocket {
         Verb::new(&self.core, Gather::until(delimiter, max))
     }
 
-    /// Sends what fits into the system's buffer, behind what is queued, and waits for room for the
+    /// Sends what fits into the system's buffer, behind the queue, and waits for room for the
     /// first byte; returns how many bytes were sent.
     ///
     /// # Errors
@@ -270,7 +270,7 @@ impl AsyncSocket {
         Verb::new(&self.core, Send(buffer))
     }
 
-    /// Sends all of `buffer`, behind what is queued; on return the system has all of it.
+    /// Sends all of `buffer`, behind the queue; on return the system has all of it.
     ///
     /// # Errors
     /// As [`AsyncSocket::send`]; `TimedOut` ([`error::TimedOut`]) tells how many bytes were sent.
@@ -305,12 +305,12 @@ impl AsyncSocket {
     /// That of a send that failed since the last verb; `TimedOut`; the system's.
     ///
     /// # Cancel
-    /// What is queued is still sent.
+    /// The queue is still sent.
     pub fn flush(&self) -> impl Future<Output = io::Result<()>> + '_ {
         Verb::new(&self.core, Flush)
     }
 
-    /// Shuts one direction or both down, like shutdown(2), after what is queued was sent; shutting
+    /// Shuts one direction or both down, like shutdown(2), after the queue was sent; shutting
     /// down only receiving waits for nothing. A send after the end of sending fails with `EPIPE`.
     ///
     /// # Errors
@@ -318,7 +318,7 @@ impl AsyncSocket {
     /// directions, also those of [`AsyncSocket::close`].
     ///
     /// # Cancel
-    /// What is queued is still sent; the direction stays open.
+    /// The queue is still sent; the direction stays open.
     pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         current::expect("shutdown", |_| ());
         shut_down(&self.core, how).await

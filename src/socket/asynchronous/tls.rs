@@ -96,7 +96,7 @@ impl AsyncSocket {
         made.await.map_err(|error| error::context("create_tls_connection", shown, error))
     }
 
-    /// Begins TLS in the middle of a conversation, as STARTTLS does, after what is queued was sent.
+    /// Begins TLS in the middle of a conversation, as STARTTLS does, after the queue was sent.
     ///
     /// A client's configuration needs [`ClientTls::server_name`] here, since a connected socket
     /// does not know the host's name.

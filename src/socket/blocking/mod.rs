@@ -1,7 +1,7 @@
 //! `BlockingSocket`: the same operations, driven by poll(2), for plain threads.
 //!
 //! Each direction has a lock (`exclusive.rs`), which a verb holds until it is done. `close` marks
-//! the socket, sends what is queued, shuts the socket down, which wakes threads in poll(2), and
+//! the socket, sends the queue, shuts the socket down, which wakes threads in poll(2), and
 //! puts an inert descriptor in its place. Composite operations (`op/composite.rs`) are those of the
 //! other face but wait in the call (`face.rs`), so both faces behave the same.
 //!

@@ -58,7 +58,7 @@ impl Deref for WholeLink {
     }
 }
 
-/// Sends what is queued, as far as the system accepts it, and logs what is lost. Over TLS, which
+/// Sends the queue, as far as the system accepts it, and logs what is lost. Over TLS, which
 /// ends with a close_notify, a thread of the process continues.
 impl Drop for Twin {
     fn drop(&mut self) {

@@ -84,7 +84,7 @@ impl BlockingSocket {
         Ok((socket, from))
     }
 
-    /// Receives what is there, see [`AsyncSocket::recv`].
+    /// Receives available bytes, see [`AsyncSocket::recv`].
     ///
     /// # Errors
     /// As [`AsyncSocket::recv`].
@@ -100,7 +100,7 @@ impl BlockingSocket {
         self.twin.drive(RecvBytes(max))
     }
 
-    /// Receives what is there and lends it, see [`AsyncSocket::recv_with`]. The lock is released
+    /// Receives available bytes and lends it, see [`AsyncSocket::recv_with`]. The lock is released
     /// before `f` is called.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ pub(crate) trait Face {
     /// [`Link::settle`].
     fn settle(&self) -> io::Result<bool>;
 
-    /// Gives the socket's timeout.
+    /// Returns the socket's timeout.
     fn timeout(&self) -> Option<Duration>;
 
     /// Runs an operation to its end, after a handshake that is due.

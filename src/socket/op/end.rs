@@ -58,7 +58,7 @@ impl Op for CloseNotify {
     }
 }
 
-/// Sends what is queued and, if TLS is spoken, a close_notify behind it.
+/// Sends the queue and, if TLS is spoken, a close_notify behind it.
 fn send_close_notify(link: &Link, side: &mut WriteSide) -> Progress<()> {
     match side.flush(link) {
         Progress::Done(Ok(())) => {}

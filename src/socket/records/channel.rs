@@ -31,7 +31,7 @@ thread_local! {
 const FEWEST: usize = 2 << 10;
 
 /// Bytes of records without content after which a read lets others go first: as many as one read
-/// of records asks for. So a peer that sends nothing else holds nobody up for longer than that.
+/// of records asks for. A peer that sends nothing else thus delays others no longer than that.
 const BARREN: usize = 16 << 10;
 
 /// The same limit for a peer that has sent more than [`AWAITED`] bytes without content.

@@ -170,7 +170,7 @@ impl ReadSide {
         self.drained
     }
 
-    /// Gives the bytes received and not taken.
+    /// Returns the bytes received and not taken.
     pub(crate) fn held(&self) -> &[u8] {
         match self.held.as_deref() {
             None => &[],

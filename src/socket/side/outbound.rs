@@ -141,7 +141,7 @@ impl WriteSide {
         self.refuses = false;
     }
 
-    /// Drops what is queued and returns how many bytes; the caller must call [`drop_spent`] later.
+    /// Drops the queue and returns how many bytes; the caller must call [`drop_spent`] later.
     pub(crate) fn abandon(&mut self) -> usize {
         let bytes = self.queued();
         if let Some(queue) = self.queue.take() {
@@ -150,7 +150,7 @@ impl WriteSide {
         bytes
     }
 
-    /// Drops what is queued, and makes `error` the permanent failure.
+    /// Drops the queue, and makes `error` the permanent failure.
     pub(crate) fn fail(&mut self, error: &io::Error) {
         self.fail_with(Errno::from_io_error(error).unwrap_or(Errno::IO));
         self.abandon();
@@ -167,7 +167,7 @@ impl WriteSide {
         self.queue.get_or_insert_with(SendQueue::take).append_shared(bytes);
     }
 
-    /// Sends what is queued, as far as the system accepts it and one step may.
+    /// Sends the queue, as far as the system accepts it and one step may.
     pub(crate) fn flush(&mut self, link: &Link) -> Progress<()> {
         let mut share = Share::new();
         while self.queued() > 0 {
@@ -187,7 +187,7 @@ impl WriteSide {
         }
     }
 
-    /// Sends what is queued, as far as the system accepts it, where no later step can continue.
+    /// Sends the queue, as far as the system accepts it, where no later step can continue.
     pub(crate) fn flush_all(&mut self, link: &Link) -> Progress<()> {
         loop {
             match self.flush(link) {
@@ -233,7 +233,7 @@ impl WriteSide {
         }
     }
 
-    /// Makes one call that sends what is queued and `parts` behind it; returns how many bytes of
+    /// Makes one call that sends the queue and `parts` behind it; returns how many bytes of
     /// `parts` were sent. With non-empty parts, 0 means that only the queue has got shorter.
     pub(crate) fn write(&mut self, link: &Link, parts: &[&[u8]]) -> Progress<usize> {
         if let Err(error) = self.check(link) {

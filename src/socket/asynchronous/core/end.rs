@@ -107,7 +107,7 @@ impl Core {
             Ok(true) => {}
             Ok(false) => match self.engine() {
                 Some(engine) => {
-                    // It is checked by a timer; readiness matters to nobody any more.
+                    // It is checked by a timer; readiness no longer matters.
                     self.unbind();
                     engine.settle(Rc::<Core>::clone(self));
                 }
