@@ -59,8 +59,8 @@ impl AsyncSocket {
         connect(&self.core, first(&self.core, target.clone()).await?).await
     }
 
-    /// Waits for the first byte and receives available bytes, at most `buffer.len()` bytes; 0 is the
-    /// end of the stream.
+    /// Receives available bytes, at most `buffer.len()`, and waits for the first; 0 is the end of the
+    /// stream.
     ///
     /// # Errors
     /// The system's; `TimedOut`.
@@ -88,8 +88,8 @@ impl AsyncSocket {
         Verb::new(&self.core, RecvBytes(max))
     }
 
-    /// Receives available bytes, at most 64 KiB, and lends it to `f` without a copy; empty at the end
-    /// of the stream.
+    /// Receives available bytes, at most 64 KiB, and lends them to `f` without a copy; empty at the
+    /// end of the stream.
     ///
     /// This is the fastest way to read: the bytes stay in a buffer that the whole thread shares.
     ///

@@ -100,7 +100,7 @@ impl BlockingSocket {
         self.twin.drive(RecvBytes(max))
     }
 
-    /// Receives available bytes and lends it, see [`AsyncSocket::recv_with`]. The lock is released
+    /// Receives available bytes and lends them, see [`AsyncSocket::recv_with`]. The lock is released
     /// before `f` is called.
     ///
     /// # Errors
