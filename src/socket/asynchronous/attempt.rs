@@ -32,7 +32,7 @@ impl AsyncSocket {
             current::with(Engine::note_sent);
         }
         let mut progress = self.core.step(&mut op);
-        // No verb would send the rest of what was queued here.
+        // Outside a scheduler nothing else would continue to send what was queued here.
         while matches!(progress, Progress::Again)
             && O::Side::DIRECTION == Direction::Write
             && current::with(|_| ()).is_none()

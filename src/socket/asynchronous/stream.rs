@@ -59,8 +59,8 @@ impl AsyncSocket {
         connect(&self.core, first(&self.core, target.clone()).await?).await
     }
 
-    /// Receives available bytes, at most `buffer.len()`, and waits for the first; 0 is the end of the
-    /// stream.
+    /// Receives available bytes, at most `buffer.len()`, and waits for the first; 0 is the end of
+    /// the stream.
     ///
     /// # Errors
     /// The system's; `TimedOut`.
@@ -302,7 +302,7 @@ impl AsyncSocket {
     /// Waits until the system has everything that was queued.
     ///
     /// # Errors
-    /// That of a send that failed since the last verb; `TimedOut`; the system's.
+    /// The error of a send that failed since the last verb; `TimedOut`; the system's.
     ///
     /// # Cancel
     /// The queue is still sent.

@@ -153,7 +153,7 @@ impl<'a, O: Op> Verb<'a, O> {
     fn wait(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         self.hold_lock(cx);
         if O::Side::DIRECTION == Direction::Read && self.core.has_pending() {
-            // TLS may owe an answer to what it read, and had no room for it.
+            // Reading may have produced records to send, for which there was no room.
             self.core.mark_dirty(engine);
         }
         if let Err(error) = self.core.watch(engine, O::Side::DIRECTION) {

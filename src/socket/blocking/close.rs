@@ -23,8 +23,8 @@ impl BlockingSocket {
     /// duplicate of the descriptor (dup(2), `try_clone`, a child of fork(2)).
     ///
     /// # Errors
-    /// As [`AsyncSocket::close`]. `BrokenPipe` if another thread waits to send behind
-    /// the queue: its wait ends, and what was queued is lost.
+    /// As [`AsyncSocket::close`]. `BrokenPipe` if another thread waits to send behind the
+    /// queue: its wait ends, and the queue is lost.
     pub fn close(&self) -> io::Result<()> {
         if self.twin.closed.swap(true, Ordering::AcqRel) {
             return Ok(());

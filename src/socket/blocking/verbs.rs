@@ -100,8 +100,8 @@ impl BlockingSocket {
         self.twin.drive(RecvBytes(max))
     }
 
-    /// Receives available bytes and lends them, see [`AsyncSocket::recv_with`]. The lock is released
-    /// before `f` is called.
+    /// Receives available bytes and lends them, see [`AsyncSocket::recv_with`]. Releases the lock
+    /// before it calls `f`.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv_with`].

@@ -141,7 +141,7 @@ impl WriteSide {
         self.refuses = false;
     }
 
-    /// Drops the queue and returns how many bytes; the caller must call [`drop_spent`] later.
+    /// Drops the queue and returns how many bytes; the caller must call `drop_spent` later.
     pub(crate) fn abandon(&mut self) -> usize {
         let bytes = self.queued();
         if let Some(queue) = self.queue.take() {

@@ -88,7 +88,7 @@ impl Core {
         let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
         let token = engine.register(link.sys().fd(), interest, own)?;
         state.binding = Some(Binding { engine: engine.weak(), token });
-        // The request may have gone to another scheduler.
+        // An earlier pause may have been requested from another scheduler.
         self.retrying.set(false);
         state.halves.read.side.hears_of_room = interest == Interest::Both;
         if !engine.tells_hangup() {
