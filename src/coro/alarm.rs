@@ -1,4 +1,4 @@
-//! An armed timer with an owner: dropping it disarms it, wherever that happens.
+//! An armed timer with an owner, whose drop disarms it, inside its scheduler or not.
 
 use std::{rc::Weak, task::Waker, time::Instant};
 
@@ -19,17 +19,17 @@ impl Alarm {
         Alarm { engine: engine.weak(), key: engine.timers.arm(deadline, waker) }
     }
 
-    /// Tells whether it has fired.
+    /// Tells whether the timer has fired.
     pub(crate) fn has_fired(&self, engine: &Engine) -> bool {
         !engine.timers.is_armed(self.key)
     }
 
-    /// Has it wake `waker` from now on.
+    /// Makes the timer wake `waker` from now on.
     pub(crate) fn set_waker(&self, engine: &Engine, waker: &Waker) {
         engine.timers.set_waker(self.key, waker);
     }
 
-    /// Tells whether it is armed on `engine`, not on one that ran here before.
+    /// Tells whether the timer is armed on `engine`, not on an earlier scheduler of this thread.
     pub(crate) fn is_on(&self, engine: &Engine) -> bool {
         std::ptr::eq(self.engine.as_ptr(), engine)
     }
@@ -45,7 +45,7 @@ impl Drop for Alarm {
             }
             own
         });
-        // Elsewhere: between two entries, or inside another scheduler.
+        // The drop happens between two entries, or inside another scheduler.
         if disarmed != Some(true)
             && let Some(engine) = self.engine.upgrade()
         {
@@ -55,6 +55,6 @@ impl Drop for Alarm {
 }
 
 const _: () = {
-    // Two words: an alarm stands in each waiting verb.
+    // Two words: each waiting verb with a timeout has an alarm.
     assert!(size_of::<Alarm>() == 16);
 };

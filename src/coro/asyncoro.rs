@@ -22,11 +22,11 @@ use super::{
 };
 use crate::{driver::Kind, log, primitives::Arc};
 
-/// A handle to a scheduler, for any thread: start coroutines in it, wait for them, end them.
+/// A handle to a scheduler, for any thread: starts coroutines in it, waits for them, ends them.
 ///
-/// [`AsynCoro::start`] runs a scheduler on a thread of its own, beside a program that is not
-/// asynchronous otherwise. The thread ends when the last handle is dropped and all coroutines that
-/// are no daemons have ended, or with [`AsynCoro::terminate`].
+/// [`AsynCoro::start`] runs a scheduler on a thread of its own, for a program that is not
+/// asynchronous otherwise. The thread ends when the last handle is dropped and all coroutines other
+/// than daemons have ended, or with [`AsynCoro::terminate`].
 ///
 /// ```
 /// use asyncoro::AsynCoro;
@@ -46,7 +46,7 @@ pub struct AsynCoro {
     thread: Option<std::sync::Arc<Background>>,
 }
 
-/// A scheduler's own thread. Dropping it lets the thread end once its coroutines have.
+/// A scheduler's own thread. After the drop the thread ends once its coroutines have.
 struct Background {
     inbox: Arc<Inbox>,
     handle: Mutex<Option<JoinHandle<()>>>,
@@ -66,7 +66,7 @@ impl AsynCoro {
         Builder::new()
     }
 
-    /// Gives a handle to the scheduler that runs on this thread.
+    /// Returns a handle to the scheduler that runs on this thread.
     ///
     /// # Panics
     /// Outside a running scheduler.
@@ -81,7 +81,8 @@ impl AsynCoro {
 
     /// Starts a coroutine in the scheduler's thread; `make` is sent there and makes the future.
     ///
-    /// If the scheduler has ended, the handle says [`Ended::Terminated`](super::Ended::Terminated).
+    /// If the scheduler has ended, the handle returns
+    /// [`Ended::Terminated`](super::Ended::Terminated).
     #[track_caller]
     pub fn spawn<M, F>(&self, make: M) -> Coro<F::Output>
     where
@@ -97,7 +98,7 @@ impl AsynCoro {
         Coro::new(joint)
     }
 
-    /// Waits, in a plain thread, until no coroutine is left but daemons. The scheduler goes on.
+    /// Waits, in a plain thread, until only daemons are left. The scheduler continues.
     ///
     /// # Panics
     /// On the scheduler's own thread, which would wait for itself.
@@ -106,12 +107,11 @@ impl AsynCoro {
         self.ask("join", Post::TellIdle);
     }
 
-    /// Ends all coroutines, daemons too, in the scheduler's thread. A scheduler with a thread of
-    /// its own then stops, and this waits until the thread has ended.
+    /// Ends all coroutines, including daemons, in the scheduler's thread. A scheduler with a thread
+    /// of its own then stops, and this waits until the thread has ended.
     ///
-    /// A scheduler that runs in somebody's `run` has no thread of its own: there it ends the
-    /// coroutines, but not `run`'s own future, which is none of them and decides for itself when to
-    /// return.
+    /// A scheduler that runs in a call of `run` has no thread of its own. There this ends the
+    /// coroutines, but not `run`'s own future, which decides for itself when to return.
     ///
     /// # Panics
     /// On the scheduler's own thread.
@@ -123,7 +123,7 @@ impl AsynCoro {
         if let Some(thread) = &self.thread
             && !self.inbox.is_inherited()
         {
-            // Held while waiting, so that whoever comes second waits for the same end.
+            // Held during the wait, so that a second caller waits for the same end.
             let mut handle = thread.handle.lock().unwrap_or_else(PoisonError::into_inner);
             if handle.take().is_some_and(|handle| handle.join().is_err()) {
                 log::error(format_args!("the scheduler's thread has panicked"));
@@ -131,7 +131,7 @@ impl AsynCoro {
         }
     }
 
-    /// Counts what the scheduler has done and holds; all zero when it has ended.
+    /// Returns the counts of the scheduler; all zero when it has ended.
     ///
     /// From another thread this waits until the scheduler's present turn ends.
     ///
@@ -149,8 +149,8 @@ impl AsynCoro {
         Arc::ptr_eq(&self.inbox, &engine.inbox)
     }
 
-    /// Sends a question to the scheduler's thread and waits for the answer; `None` if the
-    /// scheduler has ended, or ends before.
+    /// Sends a question to the scheduler's thread and waits for the answer; `None` if the scheduler
+    /// has ended, or ends before it answers.
     #[track_caller]
     fn ask<T>(&self, call: &str, question: impl FnOnce(Answer<T>) -> Post) -> Option<T> {
         assert!(
@@ -164,7 +164,7 @@ impl AsynCoro {
 }
 
 impl Scheduler {
-    /// Gives a handle to this scheduler that other threads can use.
+    /// Returns a handle to this scheduler for other threads.
     pub fn handle(&self) -> AsynCoro {
         AsynCoro::of(&self.engine)
     }
@@ -179,14 +179,14 @@ impl fmt::Debug for AsynCoro {
 impl Drop for Background {
     fn drop(&mut self) {
         if self.inbox.is_inherited() {
-            // The thread is the parent's alone: there is none to be detached.
+            // Only the parent has the thread; the child must not detach it.
             return mem::forget(mem::take(&mut self.handle));
         }
         let _ = self.inbox.send(Post::Stop);
     }
 }
 
-/// Settings for a scheduler, each with a default that is right for most programs.
+/// Settings for a scheduler; the default of each suits most programs.
 ///
 /// ```
 /// use std::time::Duration;
@@ -218,43 +218,43 @@ impl Builder {
         self
     }
 
-    /// Uses the portable driver, on the `polling` crate, instead of the system's own. The
-    /// environment variable `ASYNCORO_DRIVER=poll` does the same.
+    /// Uses the portable driver, on the `polling` crate, instead of the system's own, like the
+    /// environment variable `ASYNCORO_DRIVER=poll`.
     #[must_use]
     pub fn portable_driver(mut self) -> Builder {
         self.settings.driver = Kind::Portable;
         self
     }
 
-    /// Sets how long an idle scheduler polls before it sleeps, while answers come that fast
-    /// (default 100 us; zero for never). It saves the cost of waking a sleeping processor and never
-    /// polls where that does not pay; on a machine with one processor it is always off.
+    /// Sets how long an idle scheduler polls before it sleeps, while answers arrive that fast
+    /// (default 100 us; zero for never). Polling saves the cost of waking a sleeping processor. It
+    /// is not done where it does not pay, and never on a machine with one processor.
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Builder {
         self.settings.spin = time;
         self
     }
 
-    /// Sets how long the end of the scheduler waits for queued messages to leave (default 1 s).
+    /// Sets how long the end of the scheduler waits until queued messages are sent (default 1 s).
     #[must_use]
     pub fn drain(mut self, time: Duration) -> Builder {
         self.settings.drain = time;
         self
     }
 
-    /// Sets how long a dropped socket may go on sending what it has queued (default 5 s).
+    /// Sets how long a dropped socket may continue to send what it has queued (default 5 s).
     #[must_use]
     pub fn linger(mut self, time: Duration) -> Builder {
         self.settings.linger = time;
         self
     }
 
-    /// Has [the log](crate::coro#the-log) warn of a coroutine that runs for longer than `bound` in
-    /// one go (default: it does not; zero, too, is for never).
+    /// Makes [the log](crate::coro#the-log) warn of a coroutine that runs for longer than `bound`
+    /// without waiting (no warning by default, or if zero).
     ///
-    /// Such a coroutine, in a blocking call or a long computation, holds up all others of its
-    /// thread. The warning names it, or says where it was spawned. It costs two looks at the clock
-    /// for each resume, about 50 ns; without a bound, nothing.
+    /// Such a coroutine, in a blocking call or a long computation, delays all others of its thread.
+    /// The warning has its name or the place where it was spawned. With a bound, each resume reads
+    /// the clock twice, about 50 ns; without one, this costs nothing.
     ///
     /// ```
     /// use std::time::Duration;
@@ -274,11 +274,11 @@ impl Builder {
         self
     }
 
-    /// Has `before` called when the scheduler's thread is about to wait for the kernel, and `after`
-    /// as soon as it has. Not called for what is ready already.
+    /// Calls `before` when the scheduler's thread is about to wait for the kernel, and `after` as
+    /// soon as it has waited. They are not called if something is ready already.
     ///
-    /// For embedders that have something to let go of meanwhile: the lock of an interpreter, say.
-    /// No coroutine of this scheduler is running then. A panic of theirs goes to the log.
+    /// This is for embedders that must release something during the wait, such as the lock of an
+    /// interpreter. No coroutine of this scheduler runs then. Their panics are logged.
     ///
     /// ```
     /// use asyncoro::AsynCoro;

@@ -1,11 +1,10 @@
 //! The scheduler that runs on this thread, if any.
 //!
-//! What coroutines ask of their scheduler finds it here; their wakes need less of it, and find that
-//! in `local.rs`.
+//! Calls that need the whole scheduler find it here. Wakes need less, and use `local.rs`.
 //!
-//! Unsafe: a thread-local pointer instead of a counted reference, since each verb looks here. It is
-//! valid while [`Entered`] lives, which holds a counted reference itself and takes the pointer back
-//! when it is dropped. The same reference keeps what `local.rs` points to.
+//! Unsafe: a thread-local pointer instead of a counted reference, for the speed of each verb. It is
+//! valid while [`Entered`] lives, which holds a counted reference and resets the pointer when it is
+//! dropped. The same reference keeps the target of the pointer in `local.rs`.
 #![allow(unsafe_code)]
 
 use std::{cell::Cell, ptr, rc::Rc, sync::atomic::AtomicBool};
@@ -24,7 +23,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
     if engine.is_null() {
         return None;
     }
-    // SAFETY: set by `enter`, whose guard holds a reference for as long as the pointer is here; `f`
+    // SAFETY: set by `enter`, whose guard holds a reference as long as the pointer is set; `f`
     // cannot keep the borrow, nor end the guard: guards are locals of `drive` and
     // `Scheduler::drop`, and no code under `f` can reach one of those frames.
     Some(f(unsafe { &*engine }))
@@ -33,7 +32,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
 /// Calls `f` with this thread's running scheduler.
 ///
 /// # Panics
-/// When there is none, naming the call that needs one.
+/// If there is none; the text names the call that needs one.
 #[track_caller]
 #[inline]
 pub(crate) fn expect<R>(call: &'static str, f: impl FnOnce(&Engine) -> R) -> R {
@@ -54,9 +53,9 @@ fn outside(call: &'static str) -> ! {
     )
 }
 
-/// While it lives, `engine` is this thread's scheduler; then the one before is again.
+/// A guard: while it lives, `engine` is this thread's scheduler, and then the previous one is.
 pub(super) struct Entered {
-    /// Before the reference that keeps what it points to.
+    /// Dropped before the reference that keeps its target.
     _wakes: local::Entered,
     engine: Rc<Engine>,
     before: *const Engine,
@@ -67,9 +66,9 @@ pub(super) fn enter(engine: &Rc<Engine>) -> Entered {
     forget_in_children();
     let engine = Rc::clone(engine);
     let before = CURRENT.replace(Rc::as_ptr(&engine));
-    // SAFETY: the guard below holds a reference to the engine, which holds what wakes look at, and
-    // drops it after the guard that is made here; guards are locals of the frames named in `with`,
-    // which are left in the opposite order.
+    // SAFETY: the guard below holds a reference to the engine, which holds what wakes use, and
+    // drops it after the guard made here; guards are locals of the frames named in `with`, which
+    // are left in the reverse order.
     let wakes = unsafe { local::enter(&engine.run.local) };
     Entered { _wakes: wakes, engine, before }
 }
@@ -84,7 +83,7 @@ impl Drop for Entered {
     }
 }
 
-/// Has the child of each fork forget the scheduler, which stays the parent's.
+/// Makes the child of each fork forget the scheduler, which stays with the parent.
 fn forget_in_children() {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     fork::in_each_child(&REGISTERED, forget);

@@ -1,15 +1,15 @@
-//! `Ended`: why a coroutine has no value.
+//! `Ended`: the reason why a coroutine has no value.
 
 use std::{any::Any, error::Error, fmt, io};
 
 use crate::foreign::panic_text;
 
-/// Why a coroutine has no value.
+/// The reason why a coroutine has no value.
 #[non_exhaustive]
 pub enum Ended {
-    /// It was terminated, or its scheduler has ended.
+    /// The coroutine was terminated, or its scheduler has ended.
     Terminated,
-    /// It panicked; this is the panic's payload, as from `std::thread::JoinHandle::join`.
+    /// The coroutine panicked; the panic's payload, as from `std::thread::JoinHandle::join`.
     Panicked(Box<dyn Any + Send>),
 }
 

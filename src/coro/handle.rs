@@ -13,7 +13,7 @@ use std::{
 
 use super::{cell::Joint, ended::Ended, inbox, key::Key};
 
-/// A coroutine, seen by whoever started it: wait for its value, end it, or drop the handle and let
+/// The handle to a coroutine, for its starter: waits for its value, ends it, or, if dropped, lets
 /// it run on its own.
 ///
 /// It is a future of `Result<T, Ended>` that any coroutine, scheduler or executor can await, and
@@ -27,18 +27,18 @@ use super::{cell::Joint, ended::Ended, inbox, key::Key};
 /// ```
 ///
 /// # Cancel
-/// Dropping the handle detaches the coroutine. If it then panics, [the log](crate::coro#the-log)
-/// tells of it, with its name or the place where it was spawned.
+/// Dropping the handle detaches the coroutine. If it then panics, that is
+/// [logged](crate::coro#the-log) with its name or the place where it was spawned.
 #[must_use = "dropping a Coro detaches the coroutine; say so with `drop`, or await it"]
 pub struct Coro<T> {
     handle: Handle<T>,
 }
 
-/// What a [`Coro`] is beside its errors of type [`io::Error`]: it lends [`Handle::or_log`], for
-/// errors of any type.
+/// The part of a [`Coro`] that does not depend on errors of type [`io::Error`]. It has
+/// [`Handle::or_log`], for errors of any type.
 ///
-/// It is a type of its own so that `spawn(async { ...?; Ok(()) }).or_log()` has one `or_log` to be
-/// about, that of `io::Error`, and needs no type to be written.
+/// It is a separate type so that `spawn(async { ...?; Ok(()) }).or_log()` finds the `or_log` for
+/// `io::Error` first, and its error type need not be written.
 pub struct Handle<T> {
     joint: Joint<T>,
 }
@@ -48,22 +48,22 @@ impl<T> Coro<T> {
         Coro { handle: Handle { joint } }
     }
 
-    /// Gives a number that no other living coroutine of this process has; 0 until its scheduler has
-    /// taken it in, which only a coroutine spawned from another thread can see.
+    /// Returns a number that no other living coroutine of this process has. It is 0 until the
+    /// scheduler has added the coroutine, which is seen only after a spawn from another thread.
     pub fn id(&self) -> u64 {
         let key = self.key();
         if key.has_place() { key.pack() as u64 } else { 0 }
     }
 
-    /// Tells whether the coroutine has ended, so that its value is there.
+    /// Tells whether the coroutine has ended, so that its value is available.
     pub fn is_finished(&self) -> bool {
         self.handle.joint.is_done()
     }
 
-    /// Ends the coroutine: its future is dropped by its own scheduler, soon, and not in here.
+    /// Ends the coroutine: its own scheduler drops its future, soon, and not in this call.
     ///
-    /// Whoever awaits the handle gets [`Ended::Terminated`], or the value if the coroutine was
-    /// faster.
+    /// An `await` of the handle returns [`Ended::Terminated`], or the value if the coroutine has
+    /// ended before.
     ///
     /// ```
     /// use asyncoro::coro::Ended;
@@ -77,7 +77,7 @@ impl<T> Coro<T> {
     pub fn terminate(&self) {
         self.handle.joint.ask_to_end();
         let key = self.key();
-        // Without a place it has not been taken in yet, and will see the mark at its first resume.
+        // Without a place it was not resumed yet, and sees the mark at its first resume.
         if key.has_place() && !self.is_finished() {
             key.wake();
         }
@@ -89,11 +89,11 @@ impl<T> Coro<T> {
     /// [`Ended`], if the coroutine was terminated or has panicked.
     ///
     /// # Panics
-    /// On the thread of the coroutine's scheduler, entered or not, which would wait for itself:
-    /// `.await` the handle there. If the coroutine has ended it gives the value there too.
+    /// On the thread of the coroutine's scheduler, entered or not, since the wait would never end:
+    /// `.await` the handle there. After the coroutine has ended, it returns the value there too.
     #[track_caller]
     pub fn value(mut self) -> Result<T, Ended> {
-        // Its slot is its scheduler's only while it has not ended.
+        // The slot belongs to its scheduler only until that has ended.
         let own = !self.is_finished() && inbox::is_own(self.key().slot);
         assert!(!own, "value() would block the scheduler that runs this coroutine: `.await` it");
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
@@ -112,17 +112,17 @@ impl<T> Coro<T> {
 }
 
 impl<T> Coro<io::Result<T>> {
-    /// Detaches the coroutine, and has its error logged if it ends with one.
+    /// Detaches the coroutine, and logs its error if it ends with one.
     ///
-    /// For connections that nobody waits for: what went wrong should still be told. The log calls
-    /// the coroutine by its name ([`super::Current::set_name`]; a good one tells the peer), or says
-    /// where it was spawned. A peer that resets the connection (`ConnectionReset`,
-    /// `ConnectionAborted`, `BrokenPipe`) is a line of level DEBUG, one that ends it within
-    /// something (`UnexpectedEof`) one of level INFO, and all else is an ERROR. Where lines go, and
-    /// how many in a second: [the log](crate::coro#the-log).
+    /// This is for connections whose handles are not kept but whose errors should be seen. The log
+    /// line has the coroutine's name ([`super::Current::set_name`]; a good one names the peer), or
+    /// the place where it was spawned. A peer that resets the connection (`ConnectionReset`,
+    /// `ConnectionAborted`, `BrokenPipe`) causes a line of level DEBUG, one that ends the stream
+    /// too early (`UnexpectedEof`) one of level INFO, and any other error an ERROR. For the
+    /// destination and the number of lines see [the log](crate::coro#the-log).
     ///
-    /// Errors of other types than `io::Error` are logged by [`Handle::or_log`], to the same effect,
-    /// each as an ERROR.
+    /// [`Handle::or_log`] does the same for errors of other types than `io::Error`, each as an
+    /// ERROR.
     ///
     /// ```
     /// asyncoro::run(async {
@@ -141,9 +141,10 @@ impl<T> Coro<io::Result<T>> {
 }
 
 impl<T, E: fmt::Display> Handle<Result<T, E>> {
-    /// Has the coroutine's error logged if it ends with one and the handle was dropped.
+    /// Logs the coroutine's error if it ends with one and the handle was dropped.
     ///
-    /// Called on what [`crate::spawn`] gives it detaches the coroutine, as a dropped handle does.
+    /// Called on the result of [`crate::spawn`], it detaches the coroutine, as dropping the handle
+    /// does.
     ///
     /// ```
     /// #[derive(Debug)]
@@ -194,7 +195,7 @@ impl<T> fmt::Debug for Coro<T> {
     }
 }
 
-/// Wakes a thread that is parked.
+/// Wakes a parked thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {

@@ -1,11 +1,11 @@
-//! The only way in from other threads: wakes, new coroutines and questions.
+//! The only access from other threads: wakes, new coroutines and questions.
 //!
-//! Each scheduler has one inbox. Whoever is on another thread puts a post in and rings; the
-//! scheduler empties it once a turn. A coroutine stands in it at most once, however often it is
-//! woken, so its length is bounded by what lives in the scheduler or has left a waker somewhere. A
-//! closed inbox (its scheduler has ended) takes nothing and gives back what was to be sent.
+//! Each scheduler has one inbox. Another thread adds a post and rings the bell; the scheduler
+//! empties the inbox once a turn. A coroutine is in it at most once, however often it is woken, so
+//! its length is bounded by the coroutines that live or have left a waker somewhere. A closed
+//! inbox, whose scheduler has ended, returns what was sent.
 //!
-//! Wakers are numbers ([`Key`]), so a table of the process finds the inbox of a scheduler's slot.
+//! Wakers are numbers ([`Key`]), so a table of the process maps a scheduler's slot to its inbox.
 
 use std::{
     collections::HashSet,
@@ -25,34 +25,34 @@ use crate::{
     primitives::{Arc, Mutex, lock},
 };
 
-/// What another thread sends.
+/// A request from another thread.
 pub(super) enum Post {
-    /// Resume this coroutine, if it is still there.
+    /// Resume this coroutine, if it still exists.
     Wake(Key),
-    /// Take in a new coroutine.
+    /// Add a new coroutine.
     Start(Unstarted),
-    /// Tell when no coroutine is left but daemons.
+    /// Answer when only daemons are left.
     TellIdle(Answer<()>),
-    /// End all coroutines, and with `stop` the scheduler, which then has a thread of its own.
+    /// End all coroutines; with `stop`, also the scheduler, which then has a thread of its own.
     EndAll { stop: bool, done: Answer<()> },
-    /// Tell what the scheduler has done and holds.
+    /// Answer with the counts of the scheduler.
     Statistics(Answer<Statistics>),
     /// End the scheduler, which has a thread of its own, once its coroutines have ended.
     Stop,
 }
 
-/// The way back to a thread that has asked something and waits. One that is dropped tells it that
-/// there will be no answer.
+/// The channel for the answer to a waiting thread. If it is dropped, the thread learns that there
+/// is no answer.
 pub(super) struct Answer<T>(SyncSender<T>);
 
-/// Makes a way back, and the end at which the answer comes out.
+/// Makes the channel for an answer: the scheduler's end and the caller's end.
 pub(super) fn answer<T>() -> (Answer<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::sync_channel(1);
     (Answer(sender), receiver)
 }
 
 impl<T> Answer<T> {
-    /// Gives the answer. Whoever has asked may have gone.
+    /// Sends the answer, if the caller still waits.
     pub(super) fn give(self, value: T) {
         let _ = self.0.send(value);
     }
@@ -61,11 +61,11 @@ impl<T> Answer<T> {
 struct Mail {
     open: bool,
     posts: Vec<Post>,
-    /// Who stands in `posts` already.
+    /// Keys with a wake in `posts`.
     woken: HashSet<usize>,
 }
 
-/// What other threads send to a scheduler, until it is read.
+/// The requests from other threads to a scheduler, until it reads them.
 pub(crate) struct Inbox {
     mail: Mutex<Mail>,
     bell: Arc<Doorbell>,
@@ -88,13 +88,13 @@ impl Inbox {
         self.process != fork::generation()
     }
 
-    /// Tells whether waiting in this thread for an answer would be waiting for oneself: the
-    /// scheduler is this thread's, entered now or not, and has not ended.
+    /// Tells whether waiting for an answer would block the scheduler itself: it belongs to this
+    /// thread, entered or not, and has not ended.
     pub(super) fn is_own(&self) -> bool {
         !self.is_inherited() && self.owner == thread::current().id() && lock(&self.mail).open
     }
 
-    /// Puts a post in and rings; gives it back if the scheduler has ended.
+    /// Adds a post and rings the bell; returns the post if the scheduler has ended.
     pub(super) fn send(&self, post: Post) -> Result<(), Post> {
         if self.is_inherited() {
             return Err(post);
@@ -128,7 +128,7 @@ impl Inbox {
         }
     }
 
-    /// Takes no more; returns what was left.
+    /// Closes the inbox and returns the posts left.
     pub(super) fn close(&self) -> Vec<Post> {
         let mut mail = lock(&self.mail);
         mail.open = false;
@@ -136,19 +136,19 @@ impl Inbox {
     }
 }
 
-/// Inboxes by slot. A slot is used again after its scheduler has ended, but only when the others
-/// have had their round; a waker that is older than that then wakes a stranger for nothing, as
-/// [`Key`] allows.
+/// Inboxes by slot. A slot is reused after its scheduler has ended, but only after the other slots
+/// of the round. A waker older than that then wakes another coroutine needlessly, as [`Key`]
+/// allows.
 struct Slots {
     inboxes: Vec<Option<Arc<Inbox>>>,
-    /// Where the next search begins.
+    /// The slot at which the next search begins.
     next: usize,
 }
 
 static SLOTS: Global<RwLock<Slots>> = Global::new();
 
-/// Slots that were given out, in this process and those that it was forked from: a child begins
-/// behind them, so that a waker of its parent's finds nobody there.
+/// Number of slots assigned in this process and in those from which it was forked. A child begins
+/// after them, so that a waker of its parent finds no scheduler there.
 static GIVEN: AtomicUsize = AtomicUsize::new(0);
 
 fn slots() -> &'static RwLock<Slots> {
@@ -159,10 +159,10 @@ fn slots() -> &'static RwLock<Slots> {
     })
 }
 
-/// Slots in a round, if no more schedulers than that run at once: 32 KiB in a long-lived process.
+/// Slots in a round, unless more schedulers run at once: 32 KiB in a long-lived process.
 const ROUND: usize = 4096;
 
-/// Gives an inbox a slot, from 1 on; `None` when 65,535 schedulers run in this process.
+/// Assigns a slot, from 1 on, to an inbox; `None` when 65,535 schedulers run in this process.
 pub(super) fn register(inbox: &Arc<Inbox>) -> Option<u16> {
     let mut slots = slots().write().unwrap_or_else(PoisonError::into_inner);
     let Slots { inboxes, next } = &mut *slots;
@@ -185,7 +185,7 @@ pub(super) fn unregister(slot: u16) {
     slots.inboxes[usize::from(slot) - 1] = None;
 }
 
-/// Asks [`Inbox::is_own`] of the scheduler that has this slot now.
+/// Returns [`Inbox::is_own`] of the scheduler that has this slot now.
 pub(super) fn is_own(slot: u16) -> bool {
     let slots = slots().read().unwrap_or_else(PoisonError::into_inner);
     let inbox = slots.inboxes.get(usize::from(slot).wrapping_sub(1));
@@ -223,7 +223,7 @@ mod loom_tests {
         (Arc::new(Inbox::new(bell)), kernel)
     }
 
-    /// Reads mail as a scheduler does, sleeping in between, until `count` wakes have come.
+    /// Reads posts as a scheduler does, with sleeps, until `count` wakes have arrived.
     fn receive(inbox: &Inbox, kernel: &Notify, count: usize) -> Vec<u32> {
         let mut seen = Vec::new();
         let mut posts = Vec::new();

@@ -1,26 +1,26 @@
-//! The number that names a coroutine: a waker holds nothing else.
+//! The number that names a coroutine; a waker holds nothing else.
 //!
-//! Its 64 bits say which scheduler (16), which place in its table (32) and which generation of that
-//! place (15); the lowest bit is set. A number can outlive what it named: then the generation does
-//! not fit, or, once in 32,768 reuses of a place, it names a stranger.
+//! Its 64 bits are the scheduler (16), the place in its table (32), the generation of that place
+//! (15), and a lowest bit that is set. A number can outlive its coroutine. Then the generation
+//! differs or, once in 32,768 reuses of a place, it names another coroutine.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("a waker of asyncoro is a 64-bit number; 32-bit systems are not supported");
 
-/// Names a coroutine of a scheduler.
+/// The name of a coroutine of a scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     /// The scheduler's slot in the process.
     pub(crate) slot: u16,
-    /// How many coroutines have had this place before, modulo [`GENERATIONS`].
+    /// Number of earlier coroutines at this place, modulo [`GENERATIONS`].
     pub(crate) generation: u16,
     /// The place in the scheduler's table.
     pub(crate) index: u32,
 }
 
 impl Key {
-    /// Names the scheduler and no coroutine: what `run`'s own future is woken by, and what stands
-    /// for a coroutine that its scheduler has not taken in yet.
+    /// Returns the key of a scheduler without a coroutine: it wakes `run`'s own future, and serves
+    /// a coroutine that has no place yet.
     pub(crate) fn of_scheduler(slot: u16) -> Key {
         Key { slot, generation: 0, index: MAIN }
     }
@@ -37,7 +37,7 @@ impl Key {
         usize::from(self.slot) << 48 | generation << 33 | (self.index as usize) << 1 | 1
     }
 
-    /// Takes the key out of a number made by [`Key::pack`].
+    /// Returns the key in a number made by [`Key::pack`].
     pub(crate) fn unpack(number: usize) -> Key {
         Key {
             slot: (number >> 48) as u16,
@@ -47,10 +47,10 @@ impl Key {
     }
 }
 
-/// Generations of a place before they begin again.
+/// Number of generations of a place before they repeat.
 pub(crate) const GENERATIONS: u16 = 1 << 15;
 
-/// The place of `run`'s own future, which is no coroutine and stands in no entry of the table.
+/// The place of `run`'s own future, which is no coroutine and has no entry in the table.
 pub(super) const MAIN: u32 = u32::MAX;
 
 #[cfg(all(test, not(loom)))]

@@ -1,13 +1,13 @@
-//! Waking on the scheduler's own thread: what a wake looks at there, and how it finds it.
+//! The state that a wake on the scheduler's own thread uses, and how the wake finds it.
 //!
-//! A scheduler holds one [`Local`] as long as it lives. While the scheduler runs on this thread, a
-//! thread-local points to it, so a wake needs no lock and no atomic, and knows nothing of the rest
-//! of the scheduler.
+//! A scheduler holds one [`Local`] for its lifetime. While the scheduler runs on this thread, a
+//! thread-local points to it, so a wake needs no lock, no atomic, and nothing else of the
+//! scheduler.
 //!
-//! Unsafe: a thread-local pointer instead of a counted reference, since each wake looks here. It is
-//! valid while [`Entered`] lives, which takes it back when it is dropped; that the [`Local`]
-//! outlives the guard is promised by whoever calls [`enter`]. Only this thread looks at it, and
-//! only by shared references.
+//! Unsafe: a thread-local pointer instead of a counted reference, for the speed of a wake. It is
+//! valid while [`Entered`] lives, which resets it when it is dropped; the caller of [`enter`]
+//! promises that the [`Local`] outlives the guard. Only this thread uses the pointer, and only by
+//! shared references.
 #![allow(unsafe_code)]
 
 use std::{
@@ -17,15 +17,15 @@ use std::{
 
 use super::{key::Key, table::Table};
 
-/// The coroutines of a scheduler, as a wake on its own thread finds them.
+/// The coroutines of a scheduler, for wakes on its own thread.
 pub(super) struct Local {
     /// The scheduler's slot in the process.
     pub(super) slot: u16,
     pub(super) table: RefCell<Table>,
-    /// The key, as a waker's word, of the coroutine that is being resumed; zero while nobody is.
-    /// Between two resumes, where no foreign code runs, it may still be the last one's.
+    /// The key, as a waker's word, of the coroutine that is being resumed; zero if there is none.
+    /// Between two resumes, where no foreign code runs, it may still be that of the last one.
     pub(super) running: Cell<usize>,
-    /// Whether it was woken meanwhile.
+    /// Whether that coroutine was woken during its resume.
     pub(super) woken: Cell<bool>,
 }
 
@@ -39,13 +39,13 @@ impl Local {
         }
     }
 
-    /// Wakes the coroutine of a waker's word; `false` if it is another scheduler's.
+    /// Wakes the coroutine of a waker's word; `false` if it belongs to another scheduler.
     #[inline]
     pub(super) fn wake_own(&self, word: usize) -> bool {
         self.wake_running(word) || self.wake_other(Key::unpack(word))
     }
 
-    /// Wakes the coroutine of a waker's word if it is the one that is being resumed.
+    /// Wakes the coroutine of a waker's word if it is being resumed.
     #[inline]
     fn wake_running(&self, word: usize) -> bool {
         let is_running = word == self.running.get();
@@ -55,7 +55,7 @@ impl Local {
         is_running
     }
 
-    /// Wakes any coroutine but the one that is being resumed; `false` if it is another scheduler's.
+    /// Wakes a coroutine that is not being resumed; `false` if it belongs to another scheduler.
     #[inline(never)]
     fn wake_other(&self, key: Key) -> bool {
         let own = key.slot == self.slot;
@@ -76,8 +76,8 @@ fn with(f: impl FnOnce(&Local) -> bool) -> bool {
     if local.is_null() {
         return false;
     }
-    // SAFETY: set by `enter`, whose caller keeps it valid until the guard has taken the pointer
-    // back; `f`, which is a function of this file, cannot end that guard.
+    // SAFETY: set by `enter`, whose caller keeps it valid until the guard has reset the pointer;
+    // `f`, a function of this file, cannot end that guard.
     f(unsafe { &*local })
 }
 
@@ -87,22 +87,22 @@ pub(super) fn wake_running(word: usize) -> bool {
     with(|local| local.wake_running(word))
 }
 
-/// Wakes another coroutine of this thread's scheduler; `false` if it is another one's.
+/// Wakes another coroutine of this thread's scheduler; `false` if it belongs to another scheduler.
 #[inline]
 pub(super) fn wake_other(key: Key) -> bool {
     with(|local| local.wake_other(key))
 }
 
-/// While it lives, wakes on this thread go to one scheduler; then to the one before again.
+/// A guard: while it lives, wakes on this thread go to one scheduler, and then to the previous one.
 pub(super) struct Entered {
     before: *const Local,
 }
 
-/// Has wakes on this thread look at `local` first, until the guard is dropped.
+/// Makes wakes on this thread use `local` first, until the guard is dropped.
 ///
 /// # Safety
-/// `local` stays where it is until then, and guards are dropped in the order opposite to that in
-/// which they were made.
+/// `local` stays in place until then, and guards are dropped in the reverse order of their
+/// creation.
 pub(super) unsafe fn enter(local: &Local) -> Entered {
     Entered { before: CURRENT.replace(local) }
 }

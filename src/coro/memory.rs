@@ -1,16 +1,16 @@
-//! The memory of cells: what ended coroutines leave is kept for new ones.
+//! The memory of cells: the blocks of ended coroutines are reused for new ones.
 //!
-//! Coroutines come and go in great numbers and few sizes. A thread keeps the blocks of small cells
-//! that were freed on it in a list for each size, up to [`MOST`] bytes together; taking one from
-//! there is a few instructions, where the allocator's cache is a handful of blocks long. All blocks
-//! come from the global allocator, each with the layout that it will be freed with, so one may be
-//! taken on one thread and given on another.
+//! Coroutines come and go in large numbers and few sizes. A thread keeps the blocks of small cells
+//! that were freed on it in a list for each size, up to [`MOST`] bytes in all. Taking one needs a
+//! few instructions, and the allocator's own cache has only a few blocks. All blocks come from the
+//! global allocator, each with the layout with which it will be freed, so a block may be taken on
+//! one thread and returned on another.
 //!
-//! Under a sanitizer (`cfg(asan)`, `cfg(tsan)`) and in loom's models nothing is kept, so that a use
-//! of a freed cell is found.
+//! Under a sanitizer (`cfg(asan)`, `cfg(tsan)`) and in loom's models nothing is kept, so that the
+//! use of a freed cell is detected.
 //!
 //! Unsafe: blocks as bare pointers. A block in a list belongs to the list alone, which writes its
-//! link at the front of it; a block outside belongs to an [`Owned`] or to whoever took it.
+//! link at the front of it; a block outside belongs to an [`Owned`] or to the code that took it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -21,25 +21,25 @@ use std::{
     ptr::{self, NonNull},
 };
 
-/// Bytes of blocks that a thread keeps at most.
+/// Most bytes of blocks that a thread keeps.
 const MOST: usize = 256 << 10;
 
 /// Sizes are multiples of this.
 const UNIT: usize = align_of::<Free>();
 
-/// Larger blocks are the allocator's alone.
+/// Larger blocks are not kept.
 const LARGEST: usize = 512;
 
-/// One for each size, and one for none.
+/// Number of lists: one for each size, and one for size zero.
 const LISTS: usize = LARGEST / UNIT + 1;
 
-/// A block that nobody uses.
+/// A block in a list.
 struct Free {
     next: *mut Free,
 }
 
 struct Store {
-    /// By size in units.
+    /// The lists, by size in units.
     lists: [Cell<*mut Free>; LISTS],
     bytes: Cell<usize>,
 }
@@ -51,11 +51,11 @@ thread_local! {
     };
 }
 
-/// A value in memory of its own, like a box.
+/// A value in a block of its own, like a box.
 pub(super) struct Owned<T: ?Sized>(NonNull<T>);
 
 impl<T> Owned<T> {
-    /// Puts a value into a block of the thread's, or a new one.
+    /// Puts a value into a block that the thread keeps, or into a new one.
     #[inline]
     pub(super) fn new(value: T) -> Owned<T> {
         let layout = Layout::new::<T>();
@@ -63,25 +63,25 @@ impl<T> Owned<T> {
             Some(block) => block.cast(),
             None => allocate(layout).cast::<T>(),
         };
-        // SAFETY: the block has the layout of a `T` and is nobody else's.
+        // SAFETY: the block has the layout of a `T`, and only this code uses it.
         unsafe { place.write(value) };
         Owned(place)
     }
 }
 
 impl<T: ?Sized> Owned<T> {
-    /// Gives the memory out of hand; [`Owned::from_raw`] takes it back.
+    /// Releases the block without freeing it; [`Owned::from_raw`] takes it back.
     pub(super) fn into_raw(self) -> NonNull<T> {
         let place = self.0;
         mem::forget(self);
         place
     }
 
-    /// Takes back what [`Owned::into_raw`] gave.
+    /// Takes back a block from [`Owned::into_raw`].
     ///
     /// # Safety
-    /// The pointer came from `into_raw`, with or without its type forgotten, and nobody uses it any
-    /// more.
+    /// The pointer came from `into_raw`, possibly converted to another type, and nothing else uses
+    /// it any more.
     pub(super) unsafe fn from_raw(place: NonNull<T>) -> Owned<T> {
         Owned(place)
     }
@@ -91,7 +91,7 @@ impl<T: ?Sized> Deref for Owned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the value is ours until the drop.
+        // SAFETY: this owns the value until the drop.
         unsafe { self.0.as_ref() }
     }
 }
@@ -100,12 +100,12 @@ impl<T: ?Sized> Drop for Owned<T> {
     #[inline]
     fn drop(&mut self) {
         let layout = Layout::for_value::<T>(self);
-        // SAFETY: the value is ours, and nobody looks at it after this.
+        // SAFETY: this owns the value, and nothing uses it afterwards.
         unsafe { self.0.drop_in_place() };
         let kept = list_of(layout).is_some_and(|list| give(list, self.0.cast()));
         if !kept {
-            // SAFETY: the block came from the global allocator with this layout, be it by way of a
-            // list.
+            // SAFETY: the block came from the global allocator with this layout, directly or
+            // through a list.
             unsafe { alloc::dealloc(self.0.as_ptr().cast(), layout) };
         }
     }
@@ -119,19 +119,19 @@ fn allocate(layout: Layout) -> NonNull<u8> {
     NonNull::new(block).unwrap_or_else(|| alloc::handle_alloc_error(layout))
 }
 
-/// Finds the list of blocks of exactly this layout, if they are kept.
+/// Returns the list of blocks of exactly this layout, if they are kept.
 #[inline]
 fn list_of(layout: Layout) -> Option<usize> {
     let kept = layout.align() == UNIT && layout.size() <= LARGEST && !WATCHED;
     kept.then_some(layout.size() / UNIT)
 }
 
-/// Whether memory is watched by a tool that must see each allocation.
+/// Whether a tool must see each allocation.
 const WATCHED: bool = cfg!(any(asan, tsan, loom));
 
 #[inline]
 fn take(list: usize) -> Option<NonNull<Free>> {
-    // Where the thread is ending nothing is kept any more.
+    // While the thread ends nothing is kept any more.
     STORE.try_with(|store| store.take(list)).ok().flatten()
 }
 
@@ -144,20 +144,21 @@ impl Store {
     #[inline]
     fn take(&self, list: usize) -> Option<NonNull<Free>> {
         let block = NonNull::new(self.lists[list].get())?;
-        // SAFETY: a block in a list is the list's, and holds its link.
+        // SAFETY: a block in a list belongs to the list and holds its link.
         self.lists[list].set(unsafe { block.as_ref() }.next);
         self.bytes.set(self.bytes.get() - list * UNIT);
         Some(block)
     }
 
-    /// Keeps a block that is nobody's, unless there are enough.
+    /// Keeps a block that has no owner, unless enough are kept.
     #[inline]
     fn give(&self, list: usize, block: NonNull<Free>) -> bool {
         let bytes = self.bytes.get() + list * UNIT;
         if bytes > MOST {
             return false;
         }
-        // SAFETY: the block is nobody's, aligned for a link, and no smaller than a cell's head.
+        // SAFETY: the block has no owner, is aligned for a link, and is no smaller than a cell's
+        // head.
         unsafe { block.write(Free { next: self.lists[list].get() }) };
         self.lists[list].set(block.as_ptr());
         self.bytes.set(bytes);
@@ -221,7 +222,7 @@ mod tests {
             let owned = Owned::new([7_usize; 8]).into_raw().as_ptr() as usize;
             let there = thread::spawn(move || {
                 let place = std::ptr::NonNull::new(owned as *mut [usize; 8]);
-                // SAFETY: the pointer came from `into_raw`, and its maker has given it away.
+                // SAFETY: the pointer came from `into_raw`, and the other thread no longer uses it.
                 drop(unsafe { Owned::from_raw(place.expect("not null")) });
             });
             there.join().expect("the thread does not panic");

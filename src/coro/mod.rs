@@ -1,34 +1,34 @@
-//! Coroutines: functions that wait without holding up others.
+//! Coroutines: functions that wait without blocking others.
 //!
 //! # The life of a coroutine
 //! [`spawn`] puts a future on the heap (`cell/`) and into the scheduler's table (`table.rs`),
 //! behind all that are ready. The scheduler (`scheduler.rs`, its state in `engine/`) resumes it, in
-//! turns, until it waits: for a socket, a timer, a message, another coroutine. Whatever it waits
-//! for keeps its waker, a plain number (`waker.rs`), and makes it ready again (`local.rs`), from
-//! another thread through the inbox (`inbox.rs`). When its future ends, panics or is terminated,
-//! its value goes to the handle (`handle.rs`, [`Coro`]); who frees the cell is decided by one word
-//! (`state.rs`).
+//! turns, until it waits: for a socket, a timer, a message, another coroutine. The object that it
+//! waits for keeps its waker, a plain number (`waker.rs`), and makes it ready again (`local.rs`),
+//! or from another thread through the inbox (`inbox.rs`). When its future ends, panics or is
+//! terminated, its value goes to the handle (`handle.rs`, [`Coro`]); one word (`state.rs`) decides
+//! which owner frees the cell.
 //!
 //! # Layers
 //! From the top: the handles ([`Coro`], [`AsynCoro`]); a turn and the ways to run it
 //! (`scheduler.rs`); how the running scheduler is found (`current.rs`); its state (`engine/`); what
 //! a wake needs (`waker.rs`, `waiter.rs`, `local.rs`, `inbox.rs`, `table.rs`) and the cells; small
 //! things (`key.rs`, `state.rs`, `memory.rs`, ...). Files use those of their own layer and below,
-//! and none uses this one, which shows what is used elsewhere.
+//! and none uses this file, which re-exports for other modules.
 //!
-//! A coroutine stays on the thread of its scheduler, so it needs no locks, and may hold what is not
-//! `Send`. Other threads reach a scheduler through its [`AsynCoro`] (`asyncoro.rs`).
+//! A coroutine stays on the thread of its scheduler, so it needs no locks, and may hold values that
+//! are not `Send`. Other threads reach a scheduler through its [`AsynCoro`] (`asyncoro.rs`).
 //!
 //! # The log
-//! What nobody else is told goes to the log: a panic that nobody awaits, what [`Coro::or_log`] is
-//! for, coroutines that [`run`] still waits for after a second, bytes that a closed socket could
-//! not send. The log is the thread's `tracing` subscriber. While there is none, errors and warnings
-//! go to standard error instead, a line each, unless the environment variable `ASYNCORO_LOG` is
-//! `off`. A program that has `tracing` write to the `log` crate (its feature `log`, without a
-//! subscriber) sees both, unless it sets that.
+//! Events without another recipient are logged: a panic that nobody awaits, errors for
+//! [`Coro::or_log`], coroutines that [`run`] still waits for after a second, bytes that a closed
+//! socket could not send. The log is the thread's `tracing` subscriber. While there is none, errors
+//! and warnings go to standard error instead, a line each, unless the environment variable
+//! `ASYNCORO_LOG` is `off`. A program that has `tracing` write to the `log` crate (its feature
+//! `log`, without a subscriber) sees both, unless it sets that variable.
 //!
-//! Lines are of target `asyncoro`. Of each level at most 20 are written in a second, by all threads
-//! together, since peers may cause them; the next one tells how many were left out.
+//! The target of each line is `asyncoro`. Of each level at most 20 lines are written in a second,
+//! by all threads together, since peers may cause them; the next line tells how many were left out.
 
 mod alarm;
 mod asyncoro;
@@ -110,7 +110,7 @@ pub fn yield_now() -> impl Future<Output = ()> {
     })
 }
 
-/// Gives the coroutine that is running.
+/// Returns the coroutine that is running.
 ///
 /// ```
 /// asyncoro::run(async {
@@ -133,30 +133,30 @@ pub fn current() -> Current {
     })
 }
 
-/// The running coroutine, see [`current()`]. Its setters are for that coroutine only and do nothing
-/// once another one runs.
+/// The running coroutine, see [`current()`]. Its setters work for that coroutine only and do
+/// nothing while another one runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
     id: u64,
 }
 
 impl Current {
-    /// Gives a number that no other living coroutine of this process has.
+    /// Returns a number that no other living coroutine of this process has.
     pub fn id(self) -> u64 {
         self.id
     }
 
-    /// Its name, if it was given one.
+    /// Returns the coroutine's name, if it has one.
     pub fn name(self) -> Option<Rc<str>> {
         self.on_own(|engine| engine.run.name()).flatten()
     }
 
-    /// Names it, for the log.
+    /// Names the coroutine, for the log.
     pub fn set_name(self, name: &str) {
         self.on_own(|engine| engine.run.set_name(name));
     }
 
-    /// Tells whether it is a daemon, for which [`run`] does not wait.
+    /// Sets whether the coroutine is a daemon, for which [`run`] does not wait.
     pub fn set_daemon(self, daemon: bool) {
         self.on_own(|engine| engine.run.set_daemon(daemon));
     }

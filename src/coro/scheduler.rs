@@ -1,10 +1,10 @@
-//! AsynCoro's loop: a turn, and the ways to run one.
+//! The scheduler's loop: a turn, and the ways to run it.
 //!
-//! A turn: up to 61 resumes of ready coroutines, first come, first served; flush the sockets that
-//! got something to send; fire the timers that are due; read what other threads sent; ask the
-//! driver, without waiting while somebody is ready (and not at all if there is nothing that it
-//! could tell of). 61 is few enough that a flood on one connection keeps nobody else waiting for
-//! long, and many enough that the driver and the clock hardly cost anything per resume.
+//! A turn makes up to 61 resumes of ready coroutines, first come, first served; flushes the sockets
+//! with something to send; fires the timers that are due; reads the posts of other threads; and
+//! asks the driver, without waiting if a coroutine is ready (and not at all if no event is
+//! possible). With 61, a flood on one connection does not delay others for long, and the driver and
+//! the clock cost hardly anything per resume.
 
 use std::{
     any::Any,
@@ -25,17 +25,17 @@ use super::{
 };
 use crate::{driver::Driver, log};
 
-/// Resumes between two questions to the driver.
+/// Resumes between two calls of the driver.
 const RESUMES: usize = 61;
 
-/// How long `run` waits for stragglers before it names them in the log.
+/// How long `run` waits for remaining coroutines before it names them in the log.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A scheduler of this thread, for programs that enter it more than once.
 ///
-/// [`run`] makes one, runs it and throws it away, which is what most programs want. A `Scheduler`
-/// of one's own can be entered again and again: sockets and, with [`Scheduler::enter`], coroutines
-/// stay from one entry to the next. Dropping it ends the coroutines that are left.
+/// [`run`] makes one, runs it and drops it, which suits most programs. A `Scheduler` can be entered
+/// repeatedly: sockets and, with [`Scheduler::enter`], coroutines stay from one entry to the next.
+/// Dropping it ends the coroutines that are left.
 ///
 /// ```
 /// use asyncoro::coro::Scheduler;
@@ -52,14 +52,14 @@ pub struct Scheduler {
     pub(super) engine: Rc<Engine>,
 }
 
-/// When an entry ends.
+/// The condition that ends an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
-    /// The future and all coroutines that are no daemons have ended.
+    /// The future and all coroutines other than daemons have ended.
     AllEnded,
-    /// The future has ended; the rest is ended too.
+    /// The future has ended; then all others are ended.
     Ended,
-    /// The future has ended; the rest stays.
+    /// The future has ended; the others stay.
     Left,
 }
 
@@ -72,16 +72,16 @@ impl Scheduler {
         Ok(Scheduler { engine: Engine::new(Settings::new())? })
     }
 
-    /// Runs `future` and returns its value once it and all coroutines that are no daemons have
+    /// Runs `future` and returns its value once it and all coroutines other than daemons have
     /// ended.
     ///
-    /// Daemons are ended then. Coroutines that take more than a second longer than `future` are
-    /// named in the log. Messages still queued are sent for at most a second (see
+    /// Daemons are ended then. Coroutines that take over a second longer than `future` are named in
+    /// the log. Messages still queued are sent for at most a second (see
     /// [`Builder::drain`](super::Builder::drain)).
     ///
     /// # Panics
     /// If a scheduler is running on this thread already; with `future`'s own panic, after
-    /// everything else has been ended; if the driver fails, which it has no reason to.
+    /// everything else has been ended; if the driver fails, which is not expected.
     pub fn run<F: Future>(&self, future: F) -> F::Output {
         self.drive_any(future, Until::AllEnded)
     }
@@ -95,7 +95,7 @@ impl Scheduler {
     }
 
     /// Runs `future`, returns its value when it has ended, and leaves the other coroutines as they
-    /// are: they go on at the next entry.
+    /// are: they continue at the next entry.
     ///
     /// # Panics
     /// As [`Scheduler::run`].
@@ -103,12 +103,12 @@ impl Scheduler {
         self.drive_any(future, Until::Left)
     }
 
-    /// Counts what the scheduler has done and holds.
+    /// Returns the counts of the scheduler.
     pub fn statistics(&self) -> Statistics {
         self.engine.statistics()
     }
 
-    /// Puts a large future into a box first, as [`spawn`](super::spawn) does.
+    /// Boxes a large future first, as [`spawn`](super::spawn) does.
     #[track_caller]
     #[inline]
     fn drive_any<F: Future>(&self, future: F, until: Until) -> F::Output {
@@ -165,7 +165,7 @@ impl Scheduler {
     }
 }
 
-/// `run`'s own future: its result, and the patience with those that take longer.
+/// The state of `run`'s own future, and of the wait for the remaining coroutines.
 struct Main<T> {
     waker: std::task::Waker,
     result: Option<Result<T, Box<dyn Any + Send>>>,
@@ -249,21 +249,20 @@ impl Drop for Scheduler {
         if self.engine.is_inherited() {
             return Engine::leave_to_parent(&self.engine);
         }
-        // Another scheduler may be running here; it is this thread's again afterwards.
+        // Another scheduler may be running on this thread; it is current again afterwards.
         let _entered = current::enter(&self.engine);
         self.engine.end_all();
-        // Errors of the driver at this point have nobody to go to, and nothing left to spoil.
+        // An error of the driver has no recipient here, and does no more harm.
         let _ = self.engine.drain();
-        // What other threads have started meanwhile.
+        // Ends coroutines that other threads have started meanwhile.
         self.engine.end_all();
         log::settle();
     }
 }
 
-/// Runs `future` and returns its value once it and all coroutines that are no daemons have ended.
+/// Runs `future` and returns its value once it and all coroutines other than daemons have ended.
 ///
-/// This is where a program enters asyncoro: what would be `main` in a program with threads becomes
-/// the future.
+/// This is where a program enters asyncoro: the future takes the place of `main`.
 ///
 /// ```
 /// let sum = asyncoro::run(async {

@@ -1,40 +1,39 @@
-//! Who of the two owners of a coroutine's cell still holds it, and who waits: one word and its
-//! moves.
+//! The ownership of a coroutine's cell and its waiter, in one word, and the moves of that word.
 //!
 //! A cell has exactly two owners: the scheduler, which ends the coroutine, and the handle
-//! ([`Coro`](crate::coro::Coro)), which takes the result and may live in another thread. Whoever
-//! comes last frees the cell. The word says how far they are:
+//! ([`Coro`](crate::coro::Coro)), which takes the result and may be on another thread. The last one
+//! to release the cell frees it. The word tells how far they are:
 //!
 //! | word | the handle | the scheduler |
 //! | --- | --- | --- |
-//! | `PENDING` | holds, nobody waits | holds |
-//! | any other | holds, and this waiter is to be woken | holds |
-//! | `DONE` | holds, or had let go before | has let go, the result is in the cell |
-//! | `DETACHED` | has let go | holds, or had let go before |
+//! | `PENDING` | holds, without a waiter | holds |
+//! | any other | holds, with this waiter to be woken | holds |
+//! | `DONE` | holds, or had released before | has released; the result is in the cell |
+//! | `DETACHED` | has released | holds, or had released before |
 //!
 //! A waiter ([`Waiter`](crate::coro::Waiter)) is one word, so each move is one atomic operation,
-//! and whoever takes a waiter's word out of here owns it. Only the handle puts waiters in and only
-//! the scheduler moves to `DONE`. Each move acquires and releases: what one side wrote before its
-//! move the other sees after its own.
+//! and the code that takes a waiter's word out owns it. Only the handle puts waiters in, and only
+//! the scheduler moves to `DONE`. Each move acquires and releases: all that one side wrote before
+//! its move is visible to the other after its own.
 
 use std::ptr;
 
 use crate::primitives::{AtomicPtr, Ordering};
 
-/// A word: one of the constants below, or a waiter's.
+/// The shared word: one of the constants below, or a waiter's word.
 pub(super) type Word = *mut ();
 
 const PENDING: Word = ptr::null_mut();
-/// Neither odd, as a coroutine's key is, nor an address that an allocation can have.
+/// Neither odd, like a coroutine's key, nor an address that an allocation can have.
 const DONE: Word = ptr::without_provenance_mut(2);
 const DETACHED: Word = ptr::without_provenance_mut(4);
 
-/// What the scheduler finds when it ends a coroutine.
+/// The state of the handle when the scheduler ends a coroutine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Completed {
     /// The handle takes the result and frees the cell; this waiter, if any, is to be woken.
     Held(Option<Word>),
-    /// There is no handle: the scheduler frees the cell.
+    /// There is no handle; the scheduler frees the cell.
     Detached,
 }
 
@@ -46,25 +45,25 @@ impl JoinState {
         JoinState(AtomicPtr::new(PENDING))
     }
 
-    /// Handle: tells whether the result is there.
+    /// Handle: tells whether the result is in the cell.
     pub(super) fn is_done(&self) -> bool {
         self.0.load(Ordering::Acquire) == DONE
     }
 
-    /// Handle: tells whether the waiter with this word is in place already. Only words that are no
-    /// addresses may be asked for: an address could be that of another one by now.
+    /// Handle: tells whether the waiter with this word is in place. Only for words that are not
+    /// addresses: an address may have been reused.
     pub(super) fn holds(&self, word: Word) -> bool {
         self.0.load(Ordering::Relaxed) == word
     }
 
-    /// Handle: puts a waiter in and gives back the one before. `None` means that the coroutine has
-    /// ended instead, and the new waiter is still the caller's.
+    /// Handle: puts a waiter in and returns the previous one. `None` means that the coroutine has
+    /// ended, and the new waiter stays with the caller.
     pub(super) fn wait(&self, waiter: Word) -> Option<Option<Word>> {
         let mut seen = self.0.load(Ordering::Relaxed);
-        // The only other move that there can be is the one to DONE, so this ends.
+        // The only move that can interfere is the one to DONE, so this loop ends.
         loop {
             if seen == DONE {
-                // What the scheduler wrote before is now to be seen.
+                // Makes visible what the scheduler wrote before its move.
                 self.0.load(Ordering::Acquire);
                 return None;
             }
@@ -76,16 +75,16 @@ impl JoinState {
         }
     }
 
-    /// Handle: lets go. The flag says whether the coroutine has ended before, so that the handle
-    /// frees the cell; the waiter is nobody's but the caller's.
+    /// Handle: releases the cell. The flag tells whether the coroutine had ended, so that the
+    /// handle frees the cell; the returned waiter belongs to the caller.
     pub(super) fn detach(&self) -> (bool, Option<Word>) {
         let seen = self.0.swap(DETACHED, Ordering::AcqRel);
         debug_assert_ne!(seen, DETACHED, "a handle lets go once");
         (seen == DONE, waiter_in(seen))
     }
 
-    /// Scheduler: says that the result is in the cell. Unless it was detached, the handle may free
-    /// the cell as soon as this has moved.
+    /// Scheduler: publishes the result in the cell. If there is a handle, it may free the cell as
+    /// soon as this has moved.
     pub(super) fn complete(&self) -> Completed {
         let seen = self.0.swap(DONE, Ordering::AcqRel);
         debug_assert_ne!(seen, DONE, "a coroutine ends once");

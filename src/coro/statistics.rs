@@ -1,6 +1,6 @@
 //! `Statistics`: the counts of a scheduler.
 
-/// What a scheduler has done since it was made, and what it holds now.
+/// Counts of a scheduler since it was made, and its present contents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -18,12 +18,12 @@ pub struct Statistics {
     pub resumes: u64,
     /// Turns of the loop.
     pub turns: u64,
-    /// Turns that found nobody ready and waited.
+    /// Turns that found no coroutine ready and waited.
     pub sleeps: u64,
     /// Events from the driver.
     pub events: u64,
-    /// Flushes of a socket's queued messages at the end of a turn.
+    /// Flushes of sockets at the end of a turn.
     pub flushes: u64,
-    /// The driver: `epoll` or `poll`.
+    /// The name of the driver: `epoll` or `poll`.
     pub driver: &'static str,
 }

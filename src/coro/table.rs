@@ -1,8 +1,8 @@
 //! The coroutines of a scheduler by place, and the queue of those that are ready.
 //!
-//! Each coroutine has a place (an index) and its place a generation, which a wake must fit. The
-//! queue links places in the order in which they became ready; a place stands in it at most once,
-//! so the link is a part of the entry and queueing allocates nothing.
+//! Each coroutine has a place (an index), and its place a generation, which a wake must match. The
+//! queue links places in the order in which they became ready. A place is in it at most once, so
+//! the link is a part of the entry and queueing allocates nothing.
 
 use std::mem;
 
@@ -14,9 +14,9 @@ use super::{
 
 /// Bits of an entry.
 mod flags {
-    /// It stands in the queue; or its body is out, being resumed, and the engine notes its wakes.
+    /// It is in the queue; or its body is out, being resumed, and the engine notes its wakes.
     pub(super) const QUEUED: u8 = 1;
-    /// It does not keep `run` from returning.
+    /// `run` does not wait for it.
     pub(super) const DAEMON: u8 = 8;
     /// It was given a name.
     pub(super) const NAMED: u8 = 16;
@@ -24,8 +24,7 @@ mod flags {
 
 struct Entry {
     body: Option<Body>,
-    /// The place behind this one: in the queue while it stands there, among the free ones while it
-    /// is free.
+    /// The next place: in the queue, or in the free list.
     next: u32,
     generation: u16,
     flags: u8,
@@ -38,21 +37,21 @@ impl Entry {
     }
 }
 
-/// What is left of a coroutine that was taken out.
+/// Facts about a coroutine that was removed.
 pub(super) struct Removed {
-    /// Whether a name is to be forgotten.
+    /// Whether its name must be removed.
     pub(super) named: bool,
 }
 
-/// Whose turn it is.
+/// The next to be resumed.
 pub(super) enum Next {
-    /// `run`'s own future's.
+    /// `run`'s own future.
     Main,
-    /// This coroutine's, whose body is out until it is put back or removed.
+    /// A coroutine, whose body is out until it is put back or removed.
     Coroutine { index: u32, generation: u16, body: Body },
 }
 
-/// The coroutines of a scheduler, and who of them is ready.
+/// The coroutines of a scheduler, and the queue of the ready ones.
 pub(super) struct Table {
     entries: Vec<Entry>,
     free: u32,
@@ -61,7 +60,7 @@ pub(super) struct Table {
     queue: Queue,
 }
 
-/// The ends of the queue, and the link of the one place that has no entry.
+/// The ends of the queue, and the link of the one place without an entry.
 struct Queue {
     head: u32,
     tail: u32,
@@ -69,7 +68,7 @@ struct Queue {
     main_queued: bool,
 }
 
-/// No place in the queue; less than [`MAIN`], more than any index.
+/// The end of the queue: less than [`MAIN`], more than any index.
 const END: u32 = u32::MAX - 1;
 
 impl Queue {
@@ -104,22 +103,22 @@ impl Table {
         Table { entries: Vec::new(), free: NONE, alive: 0, daemons: 0, queue: Queue::EMPTY }
     }
 
-    /// Counts coroutines that have not ended.
+    /// Returns the number of coroutines that have not ended.
     pub(super) fn alive(&self) -> usize {
         self.alive
     }
 
-    /// Counts those among them that are daemons.
+    /// Returns the number of those that are daemons.
     pub(super) fn daemons(&self) -> usize {
         self.daemons
     }
 
-    /// Tells whether nobody is ready.
+    /// Tells whether none is ready.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.head == END
     }
 
-    /// Takes a coroutine in and makes it ready, behind all others.
+    /// Adds a coroutine and makes it ready, behind all others.
     pub(super) fn insert(&mut self, slot: u16, body: Body) -> Key {
         let index = self.free_entry();
         let entry = &mut self.entries[index as usize];
@@ -132,7 +131,7 @@ impl Table {
         key
     }
 
-    /// Makes the coroutine of `key` ready if it is still there.
+    /// Makes the coroutine of `key` ready if it still exists.
     #[inline]
     pub(super) fn wake(&mut self, key: Key) {
         if key.index == MAIN {
@@ -142,7 +141,7 @@ impl Table {
         }
     }
 
-    /// Makes whoever has this place ready.
+    /// Makes the coroutine at this place ready.
     #[inline]
     pub(super) fn wake_place(&mut self, index: u32) {
         if index == MAIN {
@@ -162,7 +161,7 @@ impl Table {
         }
     }
 
-    /// Takes out whoever's turn it is.
+    /// Takes the next ready one out of the queue.
     #[inline]
     pub(super) fn next(&mut self) -> Option<Next> {
         loop {
@@ -177,7 +176,7 @@ impl Table {
         }
     }
 
-    /// Takes out the body of a place, to be resumed, with the generation of its key.
+    /// Takes out the body at a place, to be resumed, and the generation of its key.
     #[inline]
     pub(super) fn begin(&mut self, index: u32) -> Option<(Body, u16)> {
         let entry = self.entry(index)?;
@@ -186,7 +185,7 @@ impl Table {
         Some((body, entry.generation))
     }
 
-    /// Puts a body back that goes on later; if it was `woken` meanwhile, it is ready again.
+    /// Puts back a body that has not ended; if it was `woken` meanwhile, it is ready again.
     #[inline]
     pub(super) fn put_back(&mut self, index: u32, body: Body, woken: bool) {
         let entry = &mut self.entries[index as usize];
@@ -199,7 +198,7 @@ impl Table {
         }
     }
 
-    /// Frees the place of a coroutine that was begun and has ended.
+    /// Frees the place of a coroutine that was resumed and has ended.
     pub(super) fn remove(&mut self, index: u32) -> Removed {
         let entry = &mut self.entries[index as usize];
         debug_assert!(entry.is_out(), "only what was begun is removed");
@@ -215,15 +214,15 @@ impl Table {
         removed
     }
 
-    /// Finds any coroutine that is not being resumed, for the end of the scheduler; searched from
-    /// `from` on.
+    /// Returns the first place, from `from` on, of a coroutine that is not being resumed; for the
+    /// end of the scheduler.
     pub(super) fn any_from(&self, from: u32) -> Option<u32> {
         let mut rest = self.entries.iter().enumerate().skip(from as usize);
         rest.find(|(_, entry)| entry.body.is_some()).map(|(index, _)| index as u32)
     }
 
-    /// Forgets who is ready, before all are ended: none of them is queued again, by whatever wakes
-    /// it. `run`'s own future is none of them.
+    /// Empties the queue before all coroutines are ended, and keeps wakes from queueing them again;
+    /// `run`'s own future is not affected.
     pub(super) fn stop_queueing(&mut self) {
         for entry in self.entries.iter_mut().filter(|entry| entry.body.is_some()) {
             entry.flags |= flags::QUEUED;
@@ -248,7 +247,7 @@ impl Table {
         }
     }
 
-    /// Marks a place as named; whether there is anybody to be named.
+    /// Marks a place as named; returns whether there is a coroutine to name.
     pub(super) fn set_named(&mut self, index: u32) -> bool {
         if let Some(entry) = self.living(index) {
             entry.flags |= flags::NAMED;
@@ -257,18 +256,18 @@ impl Table {
         index == MAIN
     }
 
-    /// Gives the key of whoever has this place.
+    /// Returns the key of the coroutine at this place.
     pub(super) fn key(&self, slot: u16, index: u32) -> Key {
         let generation = self.entries.get(index as usize).map_or(0, |entry| entry.generation);
         Key { slot, generation, index }
     }
 
-    /// Says what the log calls a coroutine without a name, unless it is being resumed.
+    /// Returns the log's name for a coroutine without one, unless it is being resumed.
     pub(super) fn who(&self, index: u32) -> Option<Who<'static>> {
         self.entries.get(index as usize)?.body.as_ref().map(|body| body.who(None))
     }
 
-    /// Finds the places of all coroutines that are alive and no daemons.
+    /// Returns the places of all living coroutines that are no daemons.
     pub(super) fn non_daemons(&self) -> Vec<u32> {
         let alive = |entry: &Entry| entry.body.is_some() || entry.is_out();
         let found = self.entries.iter().enumerate();
@@ -278,7 +277,7 @@ impl Table {
             .collect()
     }
 
-    /// Finds the entry of a coroutine that has not ended.
+    /// Returns the entry of a coroutine that has not ended.
     fn living(&mut self, index: u32) -> Option<&mut Entry> {
         let lives = |entry: &&mut Entry| entry.body.is_some() || entry.is_out();
         self.entry(index).filter(lives)
@@ -302,13 +301,13 @@ impl Table {
     }
 }
 
-/// Grows a full table by an eighth where a vector would double: it is as long as the program has
-/// connections, and half of it empty would show in the memory of each.
+/// Grows a full table by an eighth; a vector would double. The table is as long as the program has
+/// connections, and an empty half would add to the memory of each.
 pub(super) fn reserve_an_eighth<T>(table: &mut Vec<T>) {
     if table.len() == table.capacity() {
         table.reserve_exact((table.len() / 8).max(16));
     }
 }
 
-/// No free entry.
+/// Marks the end of the free list.
 const NONE: u32 = u32::MAX;

@@ -1,10 +1,10 @@
-//! A waker in one word, for those who keep many: sockets, timers, handles.
+//! A waker in one word, for those that keep many: sockets, timers, handles.
 //!
 //! A coroutine's own waker is a number already ([`Key`]), which is always odd. Any other waker goes
 //! into a box, whose address is even.
 //!
-//! Unsafe: a box kept as a bare pointer, and taken back once, by `wake` or by the drop. As a word
-//! ([`Waiter::into_word`]) it may lie in an atomic; whoever takes it out makes a waiter of it.
+//! Unsafe: a box kept as a bare pointer, and recovered once, by `wake` or by the drop. As a word
+//! ([`Waiter::into_word`]) it may be in an atomic; the code that takes it out makes a waiter of it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -20,7 +20,7 @@ use crate::foreign;
 pub(crate) struct Waiter(NonNull<()>);
 
 impl Waiter {
-    /// Makes one that wakes whom `waker` wakes. A foreign waker is cloned, which is foreign code.
+    /// Makes a waiter that wakes what `waker` wakes. Cloning a foreign waker is foreign code.
     pub(crate) fn of(waker: &Waker) -> Waiter {
         let word = match Key::word_of_waker(waker) {
             Some(word) => NonNull::new(ptr::without_provenance_mut(word)),
@@ -29,20 +29,20 @@ impl Waiter {
         Waiter(word.expect("neither a key nor a box is zero"))
     }
 
-    /// Makes it a word, which owns it: odd if it is a coroutine's key, else an address of an
-    /// allocation, so neither zero nor below 8.
+    /// Converts into a word that owns the waiter: odd for a coroutine's key, otherwise the address
+    /// of an allocation, so neither zero nor below 8.
     pub(super) fn into_word(self) -> *mut () {
         let word = self.word();
         mem::forget(self);
         word
     }
 
-    /// Gives the same word, still owned by the waiter.
+    /// Returns the same word, still owned by the waiter.
     pub(super) fn word(&self) -> *mut () {
         self.0.as_ptr()
     }
 
-    /// Tells whether it is a coroutine's key.
+    /// Tells whether the word is a coroutine's key.
     pub(super) fn is_key(&self) -> bool {
         is_key(self.0)
     }
@@ -50,30 +50,30 @@ impl Waiter {
     /// Makes a waiter of a word.
     ///
     /// # Safety
-    /// The word came from [`Waiter::into_word`] and is given up: it is not used again.
+    /// The word came from [`Waiter::into_word`] and is not used again.
     pub(super) unsafe fn from_word(word: *mut ()) -> Waiter {
-        // SAFETY: `into_word` gave it, which never gives zero.
+        // SAFETY: `into_word` has returned it, and never returns zero.
         Waiter(unsafe { NonNull::new_unchecked(word) })
     }
 
-    /// Wakes; a foreign waker's panic goes to the log.
+    /// Wakes; a foreign waker's panic is logged.
     pub(crate) fn wake(self) {
         let word = self.0;
         mem::forget(self);
         if is_key(word) {
             wake_word(word.addr().get());
         } else {
-            // SAFETY: the word is a box that `of` leaked; forgetting `self` leaves it to us.
+            // SAFETY: `of` leaked this box; `self` is forgotten, so only this code frees it.
             wake_foreign(unsafe { Box::from_raw(word.cast::<Waker>().as_ptr()) });
         }
     }
 
-    /// Tells whether it wakes whom `waker` wakes.
+    /// Tells whether this waiter wakes what `waker` wakes.
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
         if is_key(self.0) {
             return Key::word_of_waker(waker) == Some(self.0.addr().get());
         }
-        // SAFETY: the word is a box that `of` leaked and `self` still owns.
+        // SAFETY: `of` leaked this box, and `self` still owns it.
         unsafe { self.0.cast::<Waker>().as_ref() }.will_wake(waker)
     }
 }
@@ -85,7 +85,7 @@ fn is_key(word: NonNull<()>) -> bool {
 impl Drop for Waiter {
     fn drop(&mut self) {
         if !is_key(self.0) {
-            // SAFETY: as in `wake`, which forgets `self` and so does not come here.
+            // SAFETY: `of` leaked this box; `wake` forgets `self`, so the box is freed once.
             drop_foreign(unsafe { Box::from_raw(self.0.cast::<Waker>().as_ptr()) });
         }
     }

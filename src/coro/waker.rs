@@ -1,14 +1,14 @@
 //! Wakers that are plain numbers.
 //!
-//! A coroutine's waker points nowhere: where others have an address it has a [`Key`]. Cloning and
-//! dropping one costs nothing and frees nothing, so a coroutine needs no count of its wakers, and
-//! its cell no atomics on the way of a wake. Waking looks the place up: on the scheduler's own
-//! thread directly (`local.rs`), elsewhere through the inbox.
+//! A coroutine's waker points nowhere: in place of an address it has a [`Key`]. Cloning and
+//! dropping it costs nothing and frees nothing, so a coroutine needs no count of its wakers, and a
+//! wake uses no atomics of its cell. Waking looks the place up: on the scheduler's own thread
+//! directly (`local.rs`), elsewhere through the inbox.
 //!
-//! A number can outlive what it named. Then the generation does not fit and nothing happens, or,
-//! once in 32,768 reuses of a place, a stranger is woken once for nothing, which `std`'s contract
-//! allows any waker to do. Nothing that must not hit a stranger (ending a coroutine, say) goes by
-//! this number.
+//! A number can outlive its coroutine. Then the generation differs and nothing happens or, once in
+//! 32,768 reuses of a place, another coroutine is woken needlessly, which `std`'s contract allows
+//! for any waker. An action that must not affect another coroutine, such as ending one, never
+//! relies on this number alone.
 //!
 //! Unsafe: building a `Waker` from a table of functions, none of which follows the pointer.
 #![allow(unsafe_code)]
@@ -22,16 +22,16 @@ use super::{inbox, key::Key, local};
 use crate::foreign;
 
 impl Key {
-    /// Finds the packed key in a waker of ours.
+    /// Returns the packed key in a waker of a coroutine, if it is one.
     #[inline]
     pub(super) fn word_of_waker(waker: &Waker) -> Option<usize> {
         ptr::eq(waker.vtable(), &raw const TABLE).then(|| waker.data().addr())
     }
 
-    /// Makes a waker for it.
+    /// Makes a waker with this key.
     pub(crate) fn waker(self) -> Waker {
         // SAFETY: the functions of the table are thread-safe, treat the pointer as a number, and
-        // own nothing, so they keep every rule of `RawWakerVTable`.
+        // own nothing, so they obey every rule of `RawWakerVTable`.
         unsafe { Waker::new(ptr::without_provenance(self.pack()), &TABLE) }
     }
 
@@ -49,7 +49,7 @@ pub(crate) fn wake_word(word: usize) {
     }
 }
 
-/// Wakes one that is not being resumed here.
+/// Wakes a coroutine that is not being resumed on this thread.
 #[inline(never)]
 fn wake_another(word: usize) {
     let key = Key::unpack(word);
@@ -58,8 +58,8 @@ fn wake_another(word: usize) {
     }
 }
 
-/// Wakes `waker`, which costs a look-up less for coroutines of ours; a foreign one's panic goes to
-/// the log.
+/// Wakes `waker`, with one look-up less for a waker of a coroutine; a foreign waker's panic is
+/// logged.
 #[inline]
 pub(crate) fn wake(waker: Waker) {
     match Key::word_of_waker(&waker) {

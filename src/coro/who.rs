@@ -1,10 +1,10 @@
-//! What the log calls a coroutine, and the line about a panic that nobody awaits.
+//! The log's name for a coroutine, and the line about a panic that nobody awaits.
 
 use std::{any::Any, fmt, panic::Location};
 
 use crate::{foreign::panic_text, log};
 
-/// A coroutine, as the log calls it.
+/// The log's name for a coroutine.
 #[derive(Clone, Copy)]
 pub(super) enum Who<'a> {
     Named(&'a str),
@@ -20,7 +20,7 @@ impl fmt::Display for Who<'_> {
     }
 }
 
-/// Tells the log of a panic that nobody else will see.
+/// Logs a panic that no handle will return.
 pub(super) fn log_panic(whose: Who<'_>, payload: &(dyn Any + Send)) {
     log::error(format_args!("{whose} panicked: {}", panic_text(payload)));
 }

@@ -1,4 +1,4 @@
-//! Room for many datagrams at once.
+//! Memory for many datagrams at once.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use crate::{
     sys::{MANY, Received},
 };
 
-/// Room for many datagrams, to be filled by `recv_batch`.
+/// Memory for many datagrams, which `recv_batch` fills.
 ///
-/// It belongs to the caller and is used again and again, so receiving allocates nothing.
+/// It belongs to the caller and is reused, so receiving allocates nothing.
 ///
 /// ```
 /// use asyncoro::{AsyncSocket, DatagramBatch};
@@ -43,19 +43,19 @@ pub struct DatagramBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Datagram<'a> {
-    /// What came, at most the batch's size.
+    /// The bytes received, at most the batch's size.
     pub bytes: &'a [u8],
-    /// Where it came from.
+    /// The sender's address.
     pub from: &'a Address,
-    /// Whether it was longer than the batch's size and has lost its end.
+    /// Whether the datagram was longer than the batch's size and was cut.
     pub truncated: bool,
 }
 
 impl DatagramBatch {
-    /// Room for `count` datagrams of at most `size` bytes each. One call receives at most 64.
+    /// Makes room for `count` datagrams of at most `size` bytes each. One call receives at most 64.
     ///
     /// # Panics
-    /// If `count` or `size` is zero, or no memory is as large as both together.
+    /// If `count` or `size` is zero, or their product exceeds any memory.
     pub fn new(count: usize, size: usize) -> DatagramBatch {
         assert!(count > 0 && size > 0, "a batch needs room for a datagram");
         let bytes = count.checked_mul(size).expect("a batch fits into memory");
@@ -63,7 +63,7 @@ impl DatagramBatch {
         DatagramBatch { memory: vec![0; bytes], size, received }
     }
 
-    /// Gives the datagrams of the last `recv_batch`, in the order of their arrival.
+    /// Returns the datagrams of the last `recv_batch`, in the order of their arrival.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         let memory = self.memory.chunks(self.size);
         self.received.iter().zip(memory).map(|(received, memory)| Datagram {
@@ -73,12 +73,12 @@ impl DatagramBatch {
         })
     }
 
-    /// Tells how many datagrams the last `recv_batch` has brought.
+    /// Returns the number of datagrams of the last `recv_batch`.
     pub fn len(&self) -> usize {
         self.received.len()
     }
 
-    /// Tells whether it has brought none.
+    /// Tells whether there are none.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty()
     }

@@ -1,12 +1,12 @@
 //! The handshakes of a listener's connections: those under way, and those that are done.
 //!
-//! An asynchronous listener starts a coroutine for each connection, which shakes hands
-//! (`asynchronous/listen.rs`), and gives out those that are done. They go with the listener when it
-//! becomes a blocking one. When as many are under way as are allowed, or no descriptor is left, the
-//! oldest of those makes room who have got least far: a crowd of silent clients cannot keep out an
-//! honest one, however far away that is.
+//! An asynchronous listener starts a coroutine for the handshake of each connection
+//! (`asynchronous/handshakes.rs`) and returns those that are done. They stay with the listener when
+//! it is converted to a blocking one. At the limit of handshakes, or without a free descriptor, the
+//! least advanced handshake is ended, the oldest of several: many silent clients cannot keep out an
+//! honest one, however slow its network is.
 //!
-//! The coroutines know the gate weakly, and end with it.
+//! The coroutines hold weak references to the gate, and end with it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,7 +25,7 @@ use crate::{
     primitives::{Mutex, MutexGuard, lock},
 };
 
-/// Keeps the handshakes of a listener's connections; `C` is what is left of one that is done.
+/// The handshakes of a listener's connections; `C` is a connection whose handshake is done.
 pub(crate) struct Gate<C> {
     state: Mutex<State<C>>,
     listener: Arc<Listener>,
@@ -36,21 +36,21 @@ struct State<C> {
     under_way: VecDeque<Shaking>,
     last: u64,
     done: VecDeque<(C, Address)>,
-    /// Those who wait for a connection, by ticket.
+    /// Wakers of those that wait for a connection, by ticket.
     waiting: BTreeMap<u64, Waker>,
 }
 
-/// A coroutine that shakes hands.
+/// A coroutine that performs a handshake.
 struct Shaking {
     place: u64,
     from: Address,
-    /// How far it has come.
+    /// How far the handshake has come.
     stage: Arc<AtomicU8>,
     coroutine: Coro<()>,
 }
 
 impl<C> Gate<C> {
-    /// Makes the gate of a listener, which is told of handshakes that fail.
+    /// Makes the gate of a listener, which counts failed handshakes.
     pub(crate) fn new(listener: Arc<Listener>) -> Gate<C> {
         let state = State {
             under_way: VecDeque::new(),
@@ -70,15 +70,15 @@ impl<C> Gate<C> {
         self.state().done.pop_front()
     }
 
-    /// Gives a place among those who wait for one; the drop leaves it.
+    /// Registers a waiter for a connection; its drop ends the registration.
     pub(crate) fn waiting(self: &Arc<Self>) -> Waiting<C> {
         let mut state = self.state();
         state.last += 1;
         Waiting { gate: Arc::clone(self), ticket: state.last }
     }
 
-    /// Ends a handshake whose client has sent nothing yet, or not enough to be answered, so that
-    /// its descriptor is freed; `false` if there is none.
+    /// Ends a handshake whose client has sent nothing yet, or too little to be answered, which
+    /// frees its descriptor; `false` if there is none.
     pub(crate) fn make_room(&self) -> bool {
         let least = {
             let mut state = self.state();
@@ -90,13 +90,13 @@ impl<C> Gate<C> {
         true
     }
 
-    /// Tells whether there are handshakes that have not been looked at since they were begun.
+    /// Tells whether a handshake was not looked at since it began.
     pub(crate) fn has_new(&self) -> bool {
         self.state().under_way.iter().any(|shaking| shaking.stage() == NEW)
     }
 
-    /// Adds the handshake of a connection, which `start` starts, and ends the least of the others
-    /// if there are more than `most`.
+    /// Adds the handshake of a connection, which `start` starts, and ends the least advanced ones
+    /// so that at most `most` are under way.
     pub(crate) fn begin(
         self: &Arc<Self>,
         from: Address,
@@ -135,7 +135,7 @@ impl<C> Gate<C> {
 }
 
 impl<C> State<C> {
-    /// Takes out the oldest of those that have got least far, and no farther than before `below`.
+    /// Removes the oldest of the least advanced handshakes below stage `below`.
     fn least(&mut self, below: u8) -> Option<Shaking> {
         let mut least: Option<(u8, usize)> = None;
         for (place, shaking) in self.under_way.iter().enumerate() {
@@ -157,16 +157,16 @@ impl Shaking {
     }
 }
 
-/// Somebody who waits for a connection.
+/// A registered waiter for a connection.
 pub(crate) struct Waiting<C> {
     gate: Arc<Gate<C>>,
     ticket: u64,
 }
 
 impl<C> Waiting<C> {
-    /// Wakes `waker` when there is one.
+    /// Wakes `waker` when there is a connection.
     pub(crate) fn wait(&self, waker: &Waker) {
-        // Foreign code, which must not run under the lock.
+        // Cloning is foreign code, which must not run under the mutex.
         let waker = waker.clone();
         let old = self.gate.state().waiting.insert(self.ticket, waker);
         drop(old);
@@ -187,14 +187,14 @@ impl<C> Drop for Gate<C> {
     }
 }
 
-/// Takes a handshake off the list, however its coroutine ends.
+/// Removes a handshake from the list, however its coroutine ends.
 pub(crate) struct Leaving<C> {
     gate: Weak<Gate<C>>,
     place: u64,
 }
 
 impl<C> Leaving<C> {
-    /// Notes that the handshake is over, and what is left of its connection.
+    /// Ends the handshake with its connection or its failure.
     pub(crate) fn end(self, from: Address, connection: impl FnOnce() -> io::Result<C>) {
         let Some(gate) = self.gate.upgrade() else { return };
         match connection() {

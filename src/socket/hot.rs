@@ -1,9 +1,9 @@
-//! The hot buffers of a thread, lent to whoever is receiving right now.
+//! The hot buffers of a thread, lent to the code that is receiving.
 //!
-//! A waiting coroutine holds no buffer. Bytes are received into this one, which stays in the
-//! processor's cache, and copied out once into exactly as much memory as they need. It is *taken*
-//! while it is used: a callback that receives again gets a fresh one, and the last to be given back
-//! stays. TLS has a second one, for records.
+//! A waiting coroutine holds no buffer. Bytes are received into the hot buffer, which stays in the
+//! processor's cache, and are copied once into exactly as much memory as they need. The buffer is
+//! *taken* while it is used: a callback that receives again gets a new one, and the last one
+//! returned is kept. TLS has a second one, for records.
 
 use std::{
     cell::Cell,
@@ -11,7 +11,7 @@ use std::{
     thread::LocalKey,
 };
 
-/// Bytes in a hot buffer.
+/// Size of a hot buffer.
 pub(crate) const HOT: usize = 64 << 10;
 
 type Place<const N: usize> = LocalKey<Cell<Option<Box<[u8; N]>>>>;
@@ -20,7 +20,7 @@ thread_local! {
     static BUFFER: Cell<Option<Box<[u8; HOT]>>> = const { Cell::new(None) };
 }
 
-/// A hot buffer in use; dropping it gives it back.
+/// A hot buffer in use; the drop returns it.
 pub(crate) struct Hot<const N: usize = HOT> {
     buffer: Option<Box<[u8; N]>>,
     place: &'static Place<N>,
@@ -46,7 +46,7 @@ fn fresh<const N: usize>() -> Box<[u8; N]> {
 
 impl<const N: usize> Drop for Hot<N> {
     fn drop(&mut self) {
-        // Where the thread is ending there is no place left, and the memory is freed.
+        // While the thread ends the place no longer exists, and the memory is freed.
         let _ = self.place.try_with(|place| place.set(self.buffer.take()));
     }
 }

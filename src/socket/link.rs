@@ -1,8 +1,8 @@
-//! A descriptor, with TLS records over it or not: the one place that knows both.
+//! A descriptor with or without TLS: the one module that knows both.
 //!
-//! Operations move bytes through here and do not know which it is. Whoever drives them asks here
-//! what they cannot know themselves: whether records are pending, whether a short answer means that
-//! nothing is left, what a failure was. What is the same with TLS and without, is asked of
+//! Operations send and receive through a [`Link`] and do not know whether it speaks TLS. The code
+//! that drives them asks it whether records are pending, whether a short read or write means that
+//! the socket is drained or full, and why a call failed. Calls that TLS does not change go to
 //! [`Link::sys`].
 
 use std::{
@@ -18,17 +18,17 @@ use crate::sys::{Direction, Kind, Sys};
 
 type Result<T> = std::result::Result<T, Errno>;
 
-/// Most bytes that a closing socket throws away: tickets, and whatever crossed the close.
+/// Most bytes that a closing socket discards: session tickets, and bytes that crossed the close.
 const MOST_DRAINED: usize = 256 << 10;
 
-/// Sends and receives, through TLS where it is spoken.
+/// A socket's descriptor, with its TLS state if it may speak TLS.
 ///
-/// The plain socket stands first, so that its address is the link's: five instructions less in each
-/// `recv`.
+/// The plain socket is the first field, so that its address is the link's: this saves five
+/// instructions in each `recv`.
 #[repr(C)]
 pub(crate) struct Link {
     sys: Sys,
-    /// What it knows of TLS, if anything.
+    /// The TLS state, if there is any.
     tls: Option<Box<Records>>,
 }
 
@@ -40,18 +40,18 @@ impl From<Sys> for Link {
 }
 
 impl Link {
-    /// Gives the plain socket, for all that TLS does not change.
+    /// Returns the plain socket, for calls that TLS does not change.
     #[inline]
     pub(crate) fn sys(&self) -> &Sys {
         &self.sys
     }
 
-    /// Takes the plain socket; what TLS knew is gone.
+    /// Returns the plain socket and drops the TLS state.
     pub(crate) fn into_sys(self) -> Sys {
         self.sys
     }
 
-    /// Makes it own its descriptor, a duplicate if it has borrowed it.
+    /// Makes the link own its descriptor; a borrowed one is duplicated.
     #[cfg(feature = "tls")]
     pub(crate) fn into_own(self) -> io::Result<Link> {
         Ok(Link { sys: self.sys.into_own()?, tls: self.tls })
@@ -62,44 +62,44 @@ impl Link {
         self.sys.kind()
     }
 
-    // ---- what there is of TLS
+    // ---- the TLS state
 
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<&Records> {
         self.tls.as_deref()
     }
 
-    /// Gives what it knows of TLS; from now on, that is something.
+    /// Returns the TLS state, and creates it first if need be.
     #[cfg(feature = "tls")]
     pub(crate) fn may_speak_tls(&mut self) -> &Records {
         self.tls.get_or_insert_with(|| Box::new(Records::plain()))
     }
 
-    /// Makes it ready to speak TLS later, while it is shared between threads.
+    /// Creates the TLS state, so that TLS can begin later while the link is shared between threads.
     pub(crate) fn prepare_tls(&mut self) {
         #[cfg(feature = "tls")]
         self.may_speak_tls();
     }
 
-    /// Forgets what was only made ready.
+    /// Drops a TLS state that no TLS has used.
     pub(crate) fn forget_tls_if_plain(&mut self) {
         self.tls.take_if(|tls| tls.is_plain());
     }
 
-    /// Tells whether there may be records: all that a plain socket is asked, whose way must stay
-    /// short. What follows from it is out of line.
+    /// Tells whether there is a TLS state: the only test on the path of a plain socket, which must
+    /// stay short. The rest is out of line.
     #[inline]
     fn is_covered(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Gives the records over the descriptor, if there are any.
+    /// Returns the TLS state if TLS is spoken.
     #[inline(never)]
     fn secure(&self) -> Option<&Records> {
         self.tls.as_deref().filter(|tls| tls.is_on())
     }
 
-    /// Tells whether TLS is spoken on it.
+    /// Tells whether TLS is spoken.
     pub(crate) fn is_secure(&self) -> bool {
         self.secure().is_some()
     }
@@ -112,7 +112,7 @@ impl Link {
         if self.is_covered() { self.recv_covered(buffer) } else { self.sys.recv(buffer) }
     }
 
-    /// Receives plaintext, or plain bytes after all.
+    /// Receives where there is a TLS state, whether TLS is spoken or not.
     #[inline(never)]
     fn recv_covered(&self, buffer: &mut [u8]) -> Result<usize> {
         let Some(tls) = self.secure() else { return self.sys.recv(buffer) };
@@ -123,7 +123,7 @@ impl Link {
         })
     }
 
-    /// Receives into memory that is not initialised; so many of its first bytes are then.
+    /// Receives into uninitialised memory; initialises as many bytes at its start as it returns.
     pub(crate) fn recv_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
         let Some(tls) = self.secure() else { return self.sys.recv_uninit(buffer) };
         let mut rest = buffer.iter_mut();
@@ -142,7 +142,7 @@ impl Link {
         }
     }
 
-    /// Receives, but leaves the bytes where they are.
+    /// Copies received bytes and leaves them in place.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> Result<usize> {
         match self.secure() {
             Some(tls) => tls.peek(&self.sys, buffer),
@@ -168,8 +168,8 @@ impl Link {
         }
     }
 
-    /// Tells whether a read that got `got` of `asked` bytes has drained the socket. TCP alone
-    /// tells: a Unix stream with descriptors in flight, say, stops short early.
+    /// Tells whether a read that got `got` of `asked` bytes has drained the socket. Only TCP can
+    /// tell: a Unix stream with descriptors in flight, for example, returns short reads.
     #[inline]
     pub(crate) fn tells_drained(&self, got: usize, asked: usize) -> bool {
         if self.is_covered() { self.is_drained(got, asked) } else { self.is_short(got, asked) }
@@ -188,7 +188,7 @@ impl Link {
         }
     }
 
-    /// Tells whether the stream has ended without a close_notify, where there should be one.
+    /// Tells whether the stream has ended without a close_notify although TLS is spoken.
     pub(crate) fn is_cut(&self) -> bool {
         self.secure().is_some_and(Records::is_cut)
     }
@@ -211,7 +211,7 @@ impl Link {
         if self.is_covered() { self.send_covered(buffer) } else { self.sys.send(buffer) }
     }
 
-    /// Sends in records, or plainly after all.
+    /// Sends where there is a TLS state, whether TLS is spoken or not.
     #[inline(never)]
     fn send_covered(&self, buffer: &[u8]) -> Result<usize> {
         match self.secure() {
@@ -236,9 +236,9 @@ impl Link {
         }
     }
 
-    /// Gives the most bytes that may go in one call with `queued` bytes before them. Over TLS they
-    /// get no records of their own in it: such records may be lost alone, and what is pending would
-    /// not tell.
+    /// Returns the most bytes that may follow `queued` bytes in one call. Over TLS they must not
+    /// get records of their own: such records could be lost alone, and the pending records would
+    /// not show it.
     pub(crate) fn room_behind(&self, queued: usize) -> usize {
         if queued == 0 || !self.is_covered() {
             return usize::MAX;
@@ -254,23 +254,23 @@ impl Link {
         self.is_covered() && self.secure().is_some_and(Records::has_pending)
     }
 
-    /// Sends pending records as far as the system takes them.
+    /// Sends pending records as far as the system accepts them.
     pub(crate) fn push(&self) -> Result<()> {
         self.secure().map_or(Ok(()), |tls| tls.push(&self.sys))
     }
 
-    /// Tells whether pending records wait for memory of the system, of which no driver tells.
+    /// Tells whether pending records wait for memory of the system, which no driver reports.
     #[cold]
     pub(crate) fn is_out_of_memory(&self) -> bool {
         self.secure().is_some_and(Records::is_out_of_memory)
     }
 
-    /// Gives a number that changes with each byte of a record that comes or goes in this direction.
+    /// Returns a number that changes with each byte of a record that moves in this direction.
     pub(crate) fn moved(&self, direction: Direction) -> u32 {
         self.secure().map_or(0, |tls| tls.moved(direction))
     }
 
-    /// Notes that the records that are pending now are those of verbs that have returned Ok.
+    /// Notes that the records pending now belong to verbs that have returned Ok.
     pub(crate) fn promise(&self) {
         if self.has_pending()
             && let Some(tls) = self.secure()
@@ -279,21 +279,21 @@ impl Link {
         }
     }
 
-    /// Tells whether such records have not left.
+    /// Tells whether such records were not sent.
     pub(crate) fn breaks_promise(&self) -> bool {
         self.secure().is_some_and(Records::breaks_promise)
     }
 
     // ---- ending
 
-    /// Puts a close_notify behind all that is to be sent, if TLS is spoken.
+    /// Appends a close_notify to the pending records, if TLS is spoken.
     pub(crate) fn close_notify(&self) {
         if let Some(tls) = self.secure() {
             tls.close_notify();
         }
     }
 
-    /// Ends a direction, or both, as shutdown(2).
+    /// Shuts one direction or both down, like shutdown(2).
     pub(crate) fn shutdown(&self, how: Shutdown) -> Result<()> {
         if let (Shutdown::Read | Shutdown::Both, Some(tls)) = (how, self.secure()) {
             tls.stop_reading();
@@ -301,19 +301,19 @@ impl Link {
         self.sys.shutdown(how)
     }
 
-    /// Tells whether the socket can be closed and nothing that was sent be lost, as far as TLS is
-    /// concerned: a plain socket always can. Does not wait; `records/channel.rs` says how.
+    /// Tells, without waiting, whether the socket can be closed and lose nothing that was sent. A
+    /// plain socket always can; for TLS see `records/channel.rs`.
     ///
     /// # Errors
-    /// What has broken the connection before the peer had all; once.
+    /// Fails once, with the reason, if the connection broke before the peer had all.
     pub(crate) fn settle(&self) -> io::Result<bool> {
         Ok(self.secure().map_or(Ok(true), |tls| tls.settle(&self.sys))?)
     }
 
-    /// Throws away what the kernel has received, if TLS is spoken, before the socket is closed.
+    /// Discards what the kernel has received, if TLS is spoken, before the socket is closed.
     ///
-    /// A server's session tickets come unasked. Left unread by a client that only sends, they would
-    /// have the kernel answer the close with a reset, and the peer lose what was sent before.
+    /// A server sends session tickets unasked. If a client that only sends left them unread, the
+    /// kernel would answer the close with a reset, and the peer would lose what was sent before.
     pub(crate) fn drain_before_close(&self) {
         if self.is_secure() {
             let mut hot = hot::take();
@@ -327,7 +327,7 @@ impl Link {
         }
     }
 
-    /// Puts an error of a call that moves bytes in words.
+    /// Converts the error of a call that moves bytes; for a failure of TLS, adds the reason.
     #[cold]
     #[inline(never)]
     pub(crate) fn reason(&self, error: Errno) -> io::Error {

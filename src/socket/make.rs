@@ -1,8 +1,8 @@
-//! Plain sockets with the defaults, the same for both faces.
+//! Makes plain sockets with the defaults of both faces.
 //!
-//! The defaults: `TCP_NODELAY` on, since small messages must not wait for an acknowledgement, and
-//! messages are coalesced before they are sent; `SO_REUSEADDR` for servers, so that one can be
-//! started again at once; a backlog as long as the system allows.
+//! The defaults: `TCP_NODELAY`, since small messages must not wait for an acknowledgement and are
+//! coalesced before they are sent; `SO_REUSEADDR` for servers, so that a server can restart at
+//! once; the longest backlog that the system allows.
 
 use std::{io, time::Duration};
 
@@ -14,16 +14,16 @@ use crate::{
     sys::Sys,
 };
 
-/// Connections that may wait to be accepted; the system takes less if its limit is lower.
+/// Connections that may wait to be accepted; the system may have a lower limit.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait for room in the queue of another Unix socket, for which there is no event.
+/// Pause before another try where the queue of a Unix socket is full: no event reports room.
 pub(crate) const UNIX_PAUSE: Duration = Duration::from_millis(2);
 
-/// How long `accept` waits for a descriptor before it tries again, if none is closed in here.
+/// Longest pause of `accept` at the limit of descriptors, unless one is closed in here.
 pub(crate) const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
-/// Gives an address that is given in numbers, for calls that cannot wait.
+/// Returns a numeric address, for calls that cannot wait for a name.
 pub(crate) fn numeric(address: &impl ToAddress, verb: &str) -> io::Result<Address> {
     match address.to_target()? {
         Target::Address(address) => Ok(address),
@@ -34,19 +34,18 @@ pub(crate) fn numeric(address: &impl ToAddress, verb: &str) -> io::Result<Addres
     }
 }
 
-/// Gives the first address of a socket's family; where there is none, the first, of which the
-/// system will say what is wrong with it. There is at least one.
+/// Returns the first address of a socket's family. Without one, returns the first address, so that
+/// the system names the problem. There must be at least one.
 pub(crate) fn of_family(mut addresses: Vec<Address>, family: Option<Domain>) -> Address {
     let fits = |address: &Address| family.is_none_or(|family| domain(address) == family);
     let place = addresses.iter().position(fits).unwrap_or(0);
     addresses.swap_remove(place)
 }
 
-/// Makes a socket that is bound to the first of several addresses that can be bound, and listens if
-/// it is a stream.
+/// Makes a socket bound to the first of several addresses that can be bound; a stream also listens.
 ///
 /// # Errors
-/// That of the first address.
+/// Fails with the error of the first address.
 pub(crate) fn bind_first(addresses: &[Address], kind: Type) -> io::Result<Sys> {
     let mut first_error = None;
     for address in addresses {
@@ -99,7 +98,7 @@ mod tests {
         let chosen = |family| of_family(all(), family).to_string();
         assert_eq!(chosen(Some(Domain::IPV4)), "127.0.0.1:1");
         assert_eq!(chosen(Some(Domain::IPV6)), "[::1]:1");
-        // Nothing fits, or nothing is known: the system says what is wrong with the first.
+        // No address fits, or the family is unknown: the system names the problem with the first.
         assert_eq!(chosen(Some(Domain::UNIX)), "[::1]:1");
         assert_eq!(chosen(None), "[::1]:1");
     }

@@ -1,16 +1,16 @@
 //! Sockets: [`AsyncSocket`] for coroutines and [`BlockingSocket`] for threads, with the same verbs.
 //!
-//! One byte's way: kernel -> the verb's operation (`op/`), into the caller's buffer -> the caller.
-//! If the call would block: driver -> scheduler resumes the coroutine -> the same operation again.
+//! The path of a byte: kernel -> the verb's operation (`op/`), into the caller's buffer -> the
+//! caller. If the call would block: driver -> scheduler resumes the coroutine -> the operation
+//! again.
 //!
-//! From the bottom to the top, each using only what stands before it:
-//! - `hot.rs` lends the buffer that is received into; `settings.rs` and `ending.rs` are small
-//!   values;
-//! - `records/` is TLS over a plain descriptor, `link.rs` a descriptor with records over it or not;
-//! - `make.rs` makes plain sockets, `start.rs` says what TLS needs before it begins, `race.rs` in
-//!   which order addresses are tried, `batch.rs` has room for many datagrams;
-//! - `side/` holds what was received and not taken, queued and not sent;
-//! - `op/` are the operations: what both faces do;
+//! From the bottom to the top, each using only those before it:
+//! - `hot.rs` lends the hot buffer; `settings.rs` and `ending.rs` are small values;
+//! - `records/` is TLS over a plain descriptor, `link.rs` a descriptor with or without TLS;
+//! - `make.rs` makes plain sockets, `start.rs` prepares TLS, `race.rs` orders attempts to connect,
+//! `batch.rs` has memory for many datagrams;
+//! - `side/` holds bytes received and not taken, and bytes queued and not sent;
+//! - `op/` has the operations of both faces;
 //! - `gate.rs`, `parts.rs`, `facts.rs` and `shown.rs` are what else both faces share;
 //! - `blocking/` drives operations with poll(2), `asynchronous/` in coroutines.
 

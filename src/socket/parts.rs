@@ -1,4 +1,4 @@
-//! What is left of a socket that was taken apart: it makes one of the other face, or none.
+//! The parts of a socket that was taken apart; a socket of either face can be made of them.
 
 use std::io;
 #[cfg(feature = "tls")]
@@ -15,16 +15,16 @@ use super::{
 };
 use crate::sys::Sys;
 
-/// Where a socket that is taken apart goes.
+/// The purpose for which a socket is taken apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Onward {
-    /// To somebody who has the plain socket: TLS ends.
+    /// The plain socket is handed out: TLS ends.
     Plain,
-    /// To the other face, with all that the socket knows.
+    /// The other face takes over, with all of the socket's state.
     OtherFace,
 }
 
-/// Holds what is left of a socket that was taken apart.
+/// The parts of a socket that was taken apart.
 pub(crate) struct Parts {
     pub(crate) link: Link,
     pub(crate) settings: Settings,
@@ -36,7 +36,7 @@ pub(crate) struct Parts {
 }
 
 impl From<Sys> for Parts {
-    /// Makes the parts of a new socket, with the defaults.
+    /// Makes the parts of a new socket with the default settings.
     fn from(sys: Sys) -> Parts {
         Parts::new(sys, Settings::new())
     }
@@ -55,7 +55,7 @@ impl Parts {
         }
     }
 
-    /// Takes what was received and not taken.
+    /// Takes the bytes that were received and not taken.
     pub(crate) fn take_received(&mut self) -> Bytes {
         let (held, said) = (self.read.take_held(), self.link.take_plaintext());
         match (held.is_empty(), said.is_empty()) {

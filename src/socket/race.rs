@@ -1,13 +1,13 @@
-//! Happy Eyeballs (RFC 8305): in which order several addresses are tried, and when the next one is.
+//! Happy Eyeballs (RFC 8305): in which order several addresses are tried, and when.
 //!
-//! A state machine without I/O: whoever connects says what has failed and what the time is, and is
-//! told what to do next. The first connection wins; who has it asks no more.
+//! A state machine without I/O. Its caller reports failures and the time, and gets the next action.
+//! The first connection wins; its caller asks no more.
 
 use std::{io, time::Instant, vec};
 
 use crate::{addr::Address, resolve::ATTEMPT_DELAY};
 
-/// Orders the attempts to connect to several addresses.
+/// The attempts to connect to several addresses.
 pub(crate) struct Race {
     addresses: vec::IntoIter<Address>,
     under_way: usize,
@@ -19,13 +19,13 @@ pub(crate) struct Race {
     error: Option<io::Error>,
 }
 
-/// What is to be done next.
+/// The next action.
 pub(crate) enum Next {
-    /// An attempt to this address begins.
+    /// Begin an attempt to this address.
     Begin(Address),
-    /// Those under way go on, until one of them ends or this instant has come.
+    /// Wait until an attempt under way ends, or until this instant.
     Wait(Option<Instant>),
-    /// All have failed.
+    /// Fail: all attempts have failed.
     Fail(io::Error),
 }
 
@@ -43,7 +43,7 @@ impl Race {
         self.error.get_or_insert(error);
     }
 
-    /// Tells what is to be done next.
+    /// Returns the next action.
     pub(crate) fn next(&mut self, now: Instant) -> Next {
         let is_time = self.next_at.is_some_and(|next_at| now >= next_at);
         if (self.has_failed || self.under_way == 0 || is_time)
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(begun(race.next(now + ATTEMPT_DELAY)), "127.0.0.1:2");
         race.fail(io::Error::other("first"));
         race.fail(io::Error::other("second"));
-        // Two failures at once begin one attempt.
+        // Two failures together begin one attempt.
         assert_eq!(begun(race.next(now)), "127.0.0.1:3");
         assert_eq!(begun(race.next(now)), "waits");
         race.fail(io::Error::other("third"));

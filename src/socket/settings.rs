@@ -1,38 +1,38 @@
-//! What a socket's owner has set, in the two words that each socket keeps for it.
+//! The user's settings of a socket, in two words.
 
 use std::time::Duration;
 
 use crate::frame;
 
-/// Bytes that may be queued before a sender waits, unless its owner has set another limit, and
-/// from which on a payload is not copied.
+/// Default limit of bytes queued before a sender waits; a payload of this size or more is not
+/// copied.
 pub(crate) const QUEUE_LIMIT: usize = 64 << 10;
 
 const KIB: usize = 1 << 10;
 
 const _: () = assert!(size_of::<Settings>() == 16, "each socket keeps them");
 
-/// What a socket's owner has set.
+/// The user's settings of a socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Longest wait without progress, in nanoseconds; zero for as long as it takes.
+    /// Longest wait without progress, in nanoseconds; zero for no limit.
     timeout_ns: u64,
     message_limit: u32,
-    /// Bytes that may be queued, in KiB: so it fits beside the others.
+    /// Most bytes queued, in KiB, so that the field fits beside the others.
     queue_limit_kib: u16,
     /// Whether small messages wait for the end of the turn.
     pub(crate) coalescing: bool,
 }
 
 impl Settings {
-    /// No timeout, messages of at most 64 MiB, 64 KiB queued, coalescing.
+    /// Returns the defaults: no timeout, messages of at most 64 MiB, 64 KiB queued, coalescing.
     pub(crate) fn new() -> Settings {
         let message_limit = frame::DEFAULT_LIMIT as u32;
         let queue_limit_kib = (QUEUE_LIMIT / KIB) as u16;
         Settings { timeout_ns: 0, message_limit, queue_limit_kib, coalescing: true }
     }
 
-    /// Gives what an accepted socket inherits: all but the timeout.
+    /// Returns the settings of an accepted socket: all but the timeout are inherited.
     pub(crate) fn inherited(self) -> Settings {
         Settings { timeout_ns: 0, ..self }
     }
@@ -41,7 +41,7 @@ impl Settings {
         (self.timeout_ns > 0).then(|| Duration::from_nanos(self.timeout_ns))
     }
 
-    /// 584 years are as good as for ever.
+    /// Sets the timeout; one of more than 584 years means none.
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
         let nanoseconds = timeout.unwrap_or_default().as_nanos();
         self.timeout_ns = u64::try_from(nanoseconds).unwrap_or(0);
@@ -51,7 +51,7 @@ impl Settings {
         self.message_limit as usize
     }
 
-    /// A header cannot tell more than 32 bits anyway.
+    /// Sets the longest payload; a header cannot express more than 32 bits.
     pub(crate) fn set_message_limit(&mut self, max: usize) {
         self.message_limit = u32::try_from(max).unwrap_or(u32::MAX);
     }
@@ -61,7 +61,7 @@ impl Settings {
         usize::from(self.queue_limit_kib) * KIB
     }
 
-    /// Whole KiB, from 1 KiB to just under 64 MiB.
+    /// Sets the limit in whole KiB, from 1 KiB to just under 64 MiB.
     pub(crate) fn set_queue_limit(&mut self, max: usize) {
         let kib = max.div_ceil(KIB).max(1);
         self.queue_limit_kib = u16::try_from(kib).unwrap_or(u16::MAX);

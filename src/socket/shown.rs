@@ -5,7 +5,7 @@ use std::fmt;
 use super::link::Link;
 use crate::{addr::Address, sys::Kind};
 
-/// What the text form of a socket needs to ask the socket for.
+/// The facts about a socket that its text form shows.
 pub(crate) struct Seen {
     local: Option<Address>,
     peer: Option<Address>,
@@ -22,7 +22,7 @@ impl Seen {
     }
 }
 
-/// `seen` is `None` while the socket is in use, in a closure that is called by a verb of it.
+/// Writes the text form; `seen` is `None` while a closure called by one of its verbs runs.
 pub(crate) fn show(
     f: &mut fmt::Formatter<'_>,
     name: &str,
@@ -33,7 +33,7 @@ pub(crate) fn show(
     let mut text = f.debug_struct(name);
     text.field("kind", &format_args!("{}", kind.name())).field("state", &format_args!("{state}"));
     let Some(seen) = seen else { return text.finish_non_exhaustive() };
-    // A closed socket has an inert descriptor, of which there is nothing to say.
+    // The addresses of a closed socket, whose descriptor is inert, are not shown.
     for (which, address) in [("local", &seen.local), ("peer", &seen.peer)] {
         match address {
             Some(address) if state != "closed" => text.field(which, &format_args!("{address}")),

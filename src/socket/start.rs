@@ -1,4 +1,4 @@
-//! What TLS needs before it can begin, on either face.
+//! Prepares TLS, for either face.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::{
     tls::Tls,
 };
 
-/// What a client that connects will speak, and to whom.
+/// The TLS configuration of a client that connects, and the host's name.
 pub(crate) struct Connecting {
     pub(crate) tls: Tls,
     pub(crate) host: Option<String>,
@@ -17,14 +17,14 @@ pub(crate) struct Connecting {
 
 impl Connecting {
     /// # Errors
-    /// What is wrong with the configuration, before anything is connected.
+    /// An invalid configuration, before anything is connected.
     pub(crate) fn new(tls: Tls, target: &Target) -> io::Result<Connecting> {
         tls.client_config()?;
         Ok(Connecting { tls, host: host_of(target) })
     }
 }
 
-/// Gives what was asked for, as TLS names it.
+/// Returns the host of a target in the form that TLS uses.
 fn host_of(target: &Target) -> Option<String> {
     match target {
         Target::Name { host, .. } => Some(host.to_string()),
@@ -59,7 +59,7 @@ pub(crate) fn may_begin(link: &Link) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses bytes that came before TLS and that no verb has received: they must not pass for bytes
+/// Refuses bytes that came before TLS and that no verb has received: they must not be read as part
 /// of the TLS stream.
 pub(crate) fn refuse_leftover(is_left: bool) -> io::Result<()> {
     if is_left {

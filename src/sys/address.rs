@@ -1,7 +1,7 @@
-//! Socket addresses, in our form and the kernel's.
+//! Socket addresses, in this crate's form and the kernel's.
 //!
-//! Unsafe: an address is handed to rustix as a pointer, which its own types make and look after;
-//! and its bytes are read.
+//! Unsafe: an address is passed to rustix as a pointer, which rustix's own types provide and keep
+//! valid; and its bytes are read.
 #![allow(unsafe_code)]
 
 use std::{
@@ -18,27 +18,27 @@ pub(super) fn unnamed() -> Address {
     Address::Unix(UnixAddress::unnamed())
 }
 
-/// Puts an address in the kernel's form into ours.
+/// Converts an address from the kernel's form.
 pub(super) fn address(any: &SocketAddrAny) -> Address {
-    // SAFETY: as many bytes are initialized, says `SocketAddrAny`, which is borrowed as long.
+    // SAFETY: `SocketAddrAny` promises that so many bytes are initialized, and is borrowed as long.
     unsafe { read_address(any.as_ptr().cast(), any.addr_len()) }
 }
 
-/// Reads an address where the kernel has written it.
+/// Reads an address that the kernel has written.
 ///
 /// # Safety
-/// `name` points to so many bytes that are initialized.
+/// `name` points to `len` initialized bytes.
 pub(super) unsafe fn read_address(
     name: *const libc::sockaddr_storage,
     len: libc::socklen_t,
 ) -> Address {
-    // SAFETY: the caller's; the borrow does not leave this function.
+    // SAFETY: the caller promises it; the borrow does not leave this function.
     let bytes = unsafe { std::slice::from_raw_parts(name.cast::<u8>(), len as usize) };
     let Some(family) = bytes.get(offset_of!(libc::sockaddr, sa_family)..) else { return unnamed() };
     if family.len() < size_of::<libc::sa_family_t>() {
         return unnamed();
     }
-    // SAFETY: each is read only if it is there whole, and any bytes are a value of it.
+    // SAFETY: each is read only if all of it is there, and any bytes are a valid value of it.
     unsafe {
         match i32::from(family.as_ptr().cast::<libc::sa_family_t>().read_unaligned()) {
             libc::AF_INET if bytes.len() >= size_of::<libc::sockaddr_in>() => {
@@ -47,8 +47,8 @@ pub(super) unsafe fn read_address(
             libc::AF_INET6 if bytes.len() >= size_of::<libc::sockaddr_in6>() => {
                 inet6(&name.cast::<libc::sockaddr_in6>().read_unaligned())
             }
-            // Not by rustix, which panics at a path that fills `sun_path` up to its end: the kernel
-            // may have put a NUL behind it.
+            // Not read by rustix, which panics at a path that fills `sun_path`: the kernel may have
+            // put a NUL behind it.
             libc::AF_UNIX => {
                 let path = bytes.get(offset_of!(libc::sockaddr_un, sun_path)..).unwrap_or_default();
                 Address::Unix(UnixAddress::from_sun_path(path))
@@ -69,7 +69,7 @@ fn inet6(name: &libc::sockaddr_in6) -> Address {
     Address::Inet6(SocketAddrV6::new(ip, u16::from_be(name.sin6_port), flow, scope))
 }
 
-/// Calls `f` with the kernel's form of an address.
+/// Calls `f` with an address in the kernel's form.
 pub(super) fn with_address<R>(address: &Address, f: impl FnOnce(Argument<'_>) -> R) -> Result<R> {
     let unix = match address {
         Address::Inet(inet) => return Ok(f(Argument::Inet(inet))),
@@ -102,20 +102,20 @@ fn no_name() -> Result<SocketAddrUnix> {
     Ok(SocketAddrUnix::new_unnamed())
 }
 
-/// Only Linux takes an address without a name, for bind(2), and chooses one.
+/// Fails: only Linux accepts an address without a name in bind(2), and chooses one.
 #[cfg(not(target_os = "linux"))]
 fn no_name() -> Result<SocketAddrUnix> {
     Err(rustix::io::Errno::ADDRNOTAVAIL)
 }
 
-/// One of the three forms, without a copy.
+/// An address in one of the three forms, without a copy.
 pub(super) enum Argument<'a> {
     Inet(&'a std::net::SocketAddrV4),
     Inet6(&'a std::net::SocketAddrV6),
     Unix(&'a SocketAddrUnix),
 }
 
-// SAFETY: each arm hands on to rustix's own implementation.
+// SAFETY: each arm delegates to rustix's own implementation.
 unsafe impl SocketAddrArg for Argument<'_> {
     unsafe fn with_sockaddr<R>(
         &self,

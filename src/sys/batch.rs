@@ -1,7 +1,7 @@
 //! Many datagrams in one system call.
 //!
 //! Unsafe: recvmmsg(2) and sendmmsg(2), whose headers point into buffers of the caller and into
-//! tables on the stack of the call, of which only what is used is written or read; getsockopt(2).
+//! tables on the stack, of which only the used part is written or read; getsockopt(2).
 #![allow(unsafe_code)]
 
 #[cfg(target_os = "linux")]
@@ -19,19 +19,19 @@ use super::{
 use super::{errno::Result, socket::Sys};
 use crate::addr::Address;
 
-/// One datagram that came.
+/// A datagram received.
 pub(crate) struct Received {
     pub(crate) len: usize,
     pub(crate) from: Address,
     pub(crate) truncated: bool,
 }
 
-/// Datagrams in one system call.
+/// Most datagrams in one system call.
 pub(crate) const MANY: usize = 64;
 
 impl Sys {
-    /// recvmmsg(2): datagrams of at most `size` bytes each, as many as fit into `memory`, one
-    /// behind another. What came is put into `received`, in the place of what was there.
+    /// Calls recvmmsg(2): receives datagrams of at most `size` bytes each, as many as fit into
+    /// `memory`, one behind another. Replaces the contents of `received`.
     #[cfg(target_os = "linux")]
     pub(crate) fn recv_many(
         &self,
@@ -73,7 +73,7 @@ impl Sys {
             let header = unsafe { header.assume_init_ref() };
             let from = match header.msg_hdr.msg_namelen {
                 0 => unnamed(),
-                // SAFETY: so many bytes of the name are what the kernel wrote.
+                // SAFETY: the kernel has written so many bytes of the name.
                 len => unsafe { read_address(name.as_ptr(), len) },
             };
             let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
@@ -82,9 +82,9 @@ impl Sys {
         Ok(got)
     }
 
-    /// sendmmsg(2): how many datagrams have left, at least one, of at most [`MANY`]. Runs of
-    /// datagrams of one length to one address leave as one that the kernel cuts, where it does.
-    /// `shown` are their bytes.
+    /// Calls sendmmsg(2); returns how many of at most [`MANY`] datagrams were sent, at least one.
+    /// Runs of datagrams of one length to one address are sent as one that the kernel splits, where
+    /// it can. `shown` has their bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn send_many<B>(
         &self,
@@ -108,15 +108,14 @@ impl Sys {
             lengths[from..datagrams.len()].iter().copied().zip(to)
         };
         let longest = self.longest_segment();
-        // SAFETY: for each datagram there is a part, which is a slice of `shown`, and those outlive
-        // the calls.
+        // SAFETY: for each datagram there is a part, a slice of `shown`, which outlives the calls.
         let mut send = |longest| unsafe { self.send_runs(&mut parts, each, longest) };
         match send(longest) {
             Err(error) if is_refusal(error) && run(each(0), longest) > 1 => match send(longest) {
-                // A pending error of the socket's, told once by any call, may look the same.
+                // A pending error of the socket, which any call reports once, may look the same.
                 Err(again) if is_refusal(again) => {
                     let sent = send(0)?;
-                    // So it was not the datagrams' own fault. `EIO` is no matter of length.
+                    // So the segments were at fault. `EIO` does not depend on their length.
                     self.longest.refuse(if again == Errno::IO { 0 } else { lengths[0] });
                     Ok(sent)
                 }
@@ -126,11 +125,11 @@ impl Sys {
         }
     }
 
-    /// Sends `parts` to their addresses, with segments of at most `longest` bytes; how many parts
-    /// have left. `each` gives lengths and addresses from a part on.
+    /// Sends `parts` to their addresses, with segments of at most `longest` bytes; returns how many
+    /// parts were sent. `each` returns lengths and addresses from a part on.
     ///
     /// # Safety
-    /// There are as many parts as lengths, they are written, and each may be read.
+    /// There are as many parts as lengths; the parts are written, and each may be read.
     #[cfg(target_os = "linux")]
     unsafe fn send_runs<'a, I: Iterator<Item = (usize, &'a Address)>>(
         &self,
@@ -169,8 +168,9 @@ impl Sys {
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
             // SAFETY: the first `count` headers are written; each points to a name and perhaps a
             // control message of its own, written above, and to as many parts as its run is long,
-            // which may be read, says the caller. All of that lives until the end of this function.
-            // The kernel only reads through these pointers, and writes the lengths into `headers`.
+            // which may be read, as the caller promises. All of that lives until the end of this
+            // function. The kernel only reads through these pointers, and writes the lengths into
+            // `headers`.
             let sent = unsafe {
                 libc::sendmmsg(
                     self.fd.as_raw_fd(),
@@ -184,8 +184,8 @@ impl Sys {
         Ok(sent.checked_sub(1).map_or(0, |last| ends[last]))
     }
 
-    /// Gives the longest segment that the kernel cuts for this socket, in bytes; 0 if it cuts
-    /// nothing.
+    /// Returns the longest segment that the kernel splits off for this socket, in bytes; 0 if it
+    /// does not split.
     #[cfg(target_os = "linux")]
     fn longest_segment(&self) -> usize {
         if self.kind.is_unix() {
@@ -194,8 +194,8 @@ impl Sys {
         self.longest.get(|| {
             let mut segment: libc::c_int = 0;
             let mut len = size_of_val(&segment) as libc::socklen_t;
-            // SAFETY: the kernel writes within the length given. A kernel that cannot cut, and a
-            // protocol that does not, do not know the option; they would send a run as one.
+            // SAFETY: the kernel writes within the length given. The call fails for a kernel or a
+            // protocol that cannot split, which would send a run as one datagram.
             let asked = unsafe {
                 libc::getsockopt(
                     self.fd.as_raw_fd(),
@@ -205,7 +205,7 @@ impl Sys {
                     &raw mut len,
                 )
             };
-            // Whoever has set it cuts for himself.
+            // A user who has set the option splits his own datagrams.
             asked == 0 && segment == 0
         })
     }
@@ -238,25 +238,26 @@ impl Sys {
     }
 }
 
-/// Tells whether a segmented send was refused for what it is, and not, or not only, for where it
-/// goes: a segment too long for the way (`EINVAL`, `EMSGSIZE`), or a way on which nothing is cut.
+/// Tells whether a segmented send was refused because of the segments, and not only because of the
+/// destination: a segment too long for the path (`EINVAL`, `EMSGSIZE`), or a path without
+/// splitting.
 #[cfg(target_os = "linux")]
 fn is_refusal(error: Errno) -> bool {
     [Errno::INVAL, Errno::IO, Errno::MSGSIZE, Errno::NOPROTOOPT, Errno::OPNOTSUPP].contains(&error)
 }
 
-/// Room for a control message that holds the length of the segments.
+/// Room for a control message with the length of the segments.
 #[cfg(target_os = "linux")]
 type Control = [u64; 4];
 
-/// Makes the kernel cut what a header sends.
+/// Makes the kernel split the data of a header.
 #[cfg(target_os = "linux")]
 fn cut(header: &mut libc::msghdr, control: &mut MaybeUninit<Control>, segment: usize) {
     let segment = u16::try_from(segment).expect("a segment fits into a packet");
     let len = size_of_val(&segment) as libc::c_uint;
     header.msg_control = control.write([0; 4]).as_mut_ptr().cast();
-    // SAFETY: what is written lies within `control`, which is aligned for it and longer than this
-    // message is with its header: 24 bytes.
+    // SAFETY: the written part is within `control`, which is aligned for it and longer than this
+    // message with its header, 24 bytes.
     unsafe {
         header.msg_controllen = libc::CMSG_SPACE(len) as _;
         let message = libc::CMSG_FIRSTHDR(header);
@@ -269,7 +270,7 @@ fn cut(header: &mut libc::msghdr, control: &mut MaybeUninit<Control>, segment: u
 
 #[cfg(target_os = "linux")]
 fn empty_header() -> libc::mmsghdr {
-    // SAFETY: a plain C structure of numbers and pointers, for which zero is a value.
+    // SAFETY: a plain C structure of numbers and pointers, for which zero is a valid value.
     unsafe { std::mem::zeroed() }
 }
 
@@ -303,7 +304,7 @@ mod tests {
         received.iter().map(|one| one.len).collect()
     }
 
-    /// Makes the kernel refuse what has to be cut: it will not, without a checksum.
+    /// Makes the kernel refuse to split, which it does without a checksum.
     fn send_no_checksums(sys: &Sys) {
         let on: libc::c_int = 1;
         let len = size_of_val(&on) as libc::socklen_t;
@@ -339,7 +340,7 @@ mod tests {
 
     #[test]
     fn protocols_that_cut_nothing_are_spared() {
-        // Not every kernel has UDP-Lite; one that has refuses to cut with EIO.
+        // Not every kernel has UDP-Lite; one that has it refuses to split with EIO.
         let Ok((near, _)) = bound(Some(Protocol::UDPLITE)) else { return };
         let (far, to) = bound(Some(Protocol::UDPLITE)).unwrap();
         assert_eq!(send(&near, &[("one", to.clone()), ("two", to)]), Ok(2));

@@ -1,6 +1,6 @@
-//! Attempts to connect: begun, asked after, given up.
+//! Attempts to connect: begins them, checks them, ends them.
 //!
-//! Where to an attempt goes is not known here: whoever connects keeps that.
+//! The address of an attempt is not stored here, but by the caller.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -17,21 +17,21 @@ use super::{
 use crate::addr::Address;
 
 impl Sys {
-    /// Tells whether it listens.
+    /// Tells whether the socket listens.
     pub(crate) fn is_listening(&self) -> bool {
         is_listening(&self.options())
     }
 
-    /// Gives the family of its addresses, if the system tells.
+    /// Returns the family of the socket's addresses, if the system tells.
     pub(crate) fn domain(&self) -> Option<Domain> {
         domain(&self.options()).ok()
     }
 
-    /// connect(2), begun anew; [`Sys::is_connected_to`] tells how it went on. No other attempt of
-    /// ours is under way.
+    /// Calls connect(2) for a new attempt, which [`Sys::is_connected_to`] then follows. No other
+    /// attempt of this crate may be under way.
     ///
-    /// `EISCONN` on a stream that is connected already. The kernel says Ok where an attempt that
-    /// somebody else has begun, to whatever address, has succeeded meanwhile.
+    /// Fails with `EISCONN` on a connected stream. The kernel returns Ok if an attempt that other
+    /// code has begun, to any address, has succeeded meanwhile.
     pub(crate) fn connect(&self, to: &Address) -> Result<()> {
         let begun = self.connect_anew(to);
         self.dissolved.is_now.store(false, Ordering::Release);
@@ -45,11 +45,11 @@ impl Sys {
         }
         let mut begun = self.connect_raw(to);
         if begun == Err(Errno::ALREADY) {
-            // An attempt that was not begun here, who knows where to.
+            // An attempt begun by other code, whose address is unknown.
             self.dissolve()?;
             begun = self.connect_raw(to);
         } else if begun == Err(Errno::CONNABORTED) && self.kind.is_tcp() {
-            // What an attempt that has failed before leaves behind, once.
+            // The error of an earlier failed attempt, which is reported once.
             begun = self.connect_raw(to);
         }
         if matches!(begun, Ok(()) | Err(Errno::INPROGRESS)) {
@@ -62,8 +62,8 @@ impl Sys {
         again(|| with_address(to, |to| net::connect(&self.fd, &to))?)
     }
 
-    /// Gives up an attempt to connect, or the connection that it has made: the socket is one that
-    /// is not connected, with all its options. [`Sys::connect`] follows.
+    /// Ends an attempt to connect, or the connection that it has made: the socket is then not
+    /// connected, and keeps all its options. The caller calls [`Sys::connect`] next.
     pub(crate) fn dissolve(&self) -> Result<()> {
         self.dissolved.once.store(true, Ordering::Relaxed);
         self.dissolved.is_now.store(true, Ordering::Release);
@@ -71,18 +71,17 @@ impl Sys {
             self.dissolved.is_now.store(false, Ordering::Release);
             return Err(error);
         }
-        // Linux notes that the attempt was ended.
+        // Linux has noted that the attempt was ended.
         let _ = self.options().take_error();
         self.forget_failure();
         Ok(())
     }
 
-    /// Tells whether a call that has failed with this error has only met the socket between two
-    /// attempts of another thread: the second one is about to begin, is under way, or has
-    /// succeeded.
+    /// Tells whether a call failed with this error only because it came between two attempts of
+    /// another thread: the second one is about to begin, is under way, or has succeeded.
     #[cold]
     pub(super) fn is_between_attempts(&self, error: Errno) -> bool {
-        // A reset is what Linux notes of an attempt that is dissolved.
+        // Linux reports an attempt that was dissolved as a reset.
         if !matches!(error, Errno::NOTCONN | Errno::CONNRESET)
             || !self.dissolved.once.load(Ordering::Relaxed)
         {
@@ -94,9 +93,9 @@ impl Sys {
                     || self.wait(Direction::Write, Some(Duration::ZERO)) == Ok(Some(false)))
     }
 
-    /// Tells whether the connection that was begun stands; `false` while it is still being made.
+    /// Tells whether the connection that was begun exists; `false` while it is being made.
     ///
-    /// An error that somebody else has taken off the socket is told here all the same.
+    /// An error that other code has taken off the socket is still returned here.
     pub(crate) fn is_connected_to(&self, to: &Address) -> Result<bool> {
         let outcome = self.outcome(to);
         outcome.map_err(|error| {
@@ -105,8 +104,8 @@ impl Sys {
         })
     }
 
-    /// Asks connect(2), where it tells: it says how the attempt is doing, and takes what it
-    /// says off the socket, so that the next attempt begins clean.
+    /// Asks connect(2), where it tells: it returns the state of the attempt, and takes a reported
+    /// error off the socket, so that the next attempt begins clean.
     fn outcome(&self, to: &Address) -> Result<bool> {
         if !(cfg!(target_os = "linux") && self.kind.is_tcp()) {
             return self.outcome_by_options();
@@ -126,7 +125,7 @@ impl Sys {
         match net::getpeername(&self.fd) {
             Ok(_) => Ok(true),
             Err(Errno::NOTCONN) => match self.wait(Direction::Write, Some(Duration::ZERO))? {
-                // It is over, and somebody else was told how.
+                // The attempt is over, and other code has taken its error.
                 Some(true) => Err(Errno::CONNABORTED),
                 _ => Ok(false),
             },
@@ -140,7 +139,7 @@ fn is_listening(socket: &SockRef<'_>) -> bool {
     socket.is_listener().unwrap_or(false)
 }
 
-/// Apple's systems do not tell.
+/// Returns `true`: Apple's systems do not tell.
 #[cfg(target_vendor = "apple")]
 fn is_listening(_: &SockRef<'_>) -> bool {
     true

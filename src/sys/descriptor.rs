@@ -1,10 +1,10 @@
-//! A socket's descriptor: owned, or borrowed from somebody who keeps it open.
+//! A socket's descriptor: owned, or borrowed from an owner who keeps it open.
 //!
-//! A closed one keeps its number: an inert descriptor takes its place.
+//! A closed socket keeps the number: an inert descriptor takes its place.
 //!
-//! Unsafe: numbers become descriptors here, and dup3(2) (elsewhere dup2 and fcntl) puts one in the
-//! place of another. Whoever makes a borrowed one vouches for it; an owned
-//! one is closed exactly once, by whoever takes it or by the drop.
+//! Unsafe: numbers become descriptors here, and dup3(2) (elsewhere dup2 and fcntl) replaces one
+//! with another. The caller who borrows one promises that it stays open; an owned one is closed
+//! exactly once, by the code that takes it or by the drop.
 #![allow(unsafe_code)]
 
 use std::{
@@ -25,14 +25,14 @@ use rustix::{
 use super::errno::{Call, Meaning, meaning};
 use crate::fork::Global;
 
-/// Keeps a descriptor's number, and whether it has to be closed.
+/// A descriptor's number, and whether it must be closed.
 ///
-/// Its number changes at most once, when a borrowed one is closed; who owns it at most once, when
-/// it is disowned. Both are told to other threads by whatever tells them of the closing.
+/// The number changes at most once, when a borrowed one is closed; the owner changes at most once,
+/// when it is disowned. Other threads learn of both through the flag that tells them of the close.
 pub(super) struct Descriptor {
     number: AtomicI32,
     owned: AtomicBool,
-    /// Whether `O_NONBLOCK` was set in here, and not by whoever made the descriptor.
+    /// Whether this crate has set `O_NONBLOCK`.
     set_nonblocking: AtomicBool,
 }
 
@@ -50,8 +50,8 @@ impl Descriptor {
     }
 
     /// # Safety
-    /// `fd` is open, and stays so until this is retired, given away or dropped, and until nothing
-    /// that `as_fd` has lent is used any more.
+    /// `fd` is open, and stays open until this is retired, given away or dropped, and until nothing
+    /// lent by `as_fd` is used any more.
     pub(super) unsafe fn borrow(fd: RawFd) -> Descriptor {
         Descriptor::of(fd, false)
     }
@@ -60,28 +60,28 @@ impl Descriptor {
         self.owned.load(Ordering::Relaxed)
     }
 
-    /// Gives the descriptor to a new owner and goes on borrowing it; `None` if it is borrowed
+    /// Passes the ownership to the caller and continues to borrow; `None` if it is borrowed
     /// already.
     ///
     /// # Safety
-    /// The new owner keeps it open as [`Descriptor::borrow`] says.
+    /// The new owner keeps it open as [`Descriptor::borrow`] demands.
     pub(super) unsafe fn disown(&self) -> Option<OwnedFd> {
         let owned = self.owned.swap(false, Ordering::AcqRel);
-        // SAFETY: it was ours, and is the caller's from here on: the flag is taken only once.
+        // SAFETY: this owned it, and the caller does from now on: the flag is taken only once.
         owned.then(|| unsafe { OwnedFd::from_raw_fd(self.as_raw_fd()) })
     }
 
-    /// Gives the descriptor for good; `None` if it is borrowed.
+    /// Returns the descriptor; `None` if it is borrowed.
     pub(super) fn into_owned(self) -> Option<OwnedFd> {
         self.reset_mode();
-        // SAFETY: nobody borrows it any more, since `self` is taken.
+        // SAFETY: nothing borrows it any more, since `self` is consumed.
         unsafe { self.disown() }
     }
 
-    /// Sets `O_NONBLOCK`, which whoever shares the descriptor sees, until this lets go of it.
+    /// Sets `O_NONBLOCK`, visible to all that share the descriptor, until this releases it.
     ///
-    /// Asked each time: another one who shares it may have taken it back. What is left is the
-    /// moment between this and the call that needs it.
+    /// Checked each time, since another user may have reset it. A race remains between this and the
+    /// call that needs it.
     pub(super) fn make_nonblocking(&self) -> rustix::io::Result<()> {
         let flags = fcntl_getfl(self)?;
         if !flags.contains(OFlags::NONBLOCK) {
@@ -91,24 +91,24 @@ impl Descriptor {
         Ok(())
     }
 
-    /// Takes `O_NONBLOCK` back, if it was set in here.
+    /// Resets `O_NONBLOCK`, if this crate has set it.
     fn reset_mode(&self) {
         if self.set_nonblocking.swap(false, Ordering::Relaxed)
-            // It cannot fail on a descriptor that is open.
+            // This cannot fail on an open descriptor.
             && let Ok(flags) = fcntl_getfl(self)
         {
             let _ = fcntl_setfl(self, flags - OFlags::NONBLOCK);
         }
     }
 
-    /// Lets go of what it stands for but keeps a number that is open and inert; `false` if no
-    /// descriptor was left for that.
+    /// Releases the file but keeps a number that is open and inert; `false` if no descriptor was
+    /// left for that.
     pub(super) fn retire(&self) -> bool {
         self.reset_mode();
         let Some(inert) = inert() else { return false };
         if self.is_owned() {
-            // SAFETY: both numbers are open and ours; the call closes what this one stood for and
-            // puts the inert one in its place, so this still owns an open descriptor.
+            // SAFETY: the inert number is open for ever, and this owns the other; the call closes
+            // that and puts the inert one in its place, so this still owns an open descriptor.
             return again(|| unsafe { replace(inert.as_raw_fd(), self.as_raw_fd()) });
         }
         // Its owner closes it. The inert one is open for ever.
@@ -117,8 +117,8 @@ impl Descriptor {
     }
 }
 
-/// Makes a call that duplicates again while the table of descriptors is being changed, or a signal
-/// comes; whether it has succeeded.
+/// Repeats a call that duplicates while the table of descriptors is being changed or a signal
+/// interrupts it; returns whether it has succeeded.
 fn again(mut duplicate: impl FnMut() -> RawFd) -> bool {
     loop {
         if duplicate() >= 0 {
@@ -141,9 +141,9 @@ impl AsRawFd for Descriptor {
 impl AsFd for Descriptor {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: owned, it is open until `self` is dropped or consumed: `retire` only puts an
-        // inert one in its place. Borrowed, the caller of `borrow` or `disown` keeps it open for as
-        // long as this is used. The inert one of a borrowed one is open for ever.
+        // SAFETY: an owned one is open until `self` is dropped or consumed: `retire` only puts an
+        // inert one in its place. A borrowed one is kept open by the caller of `borrow` or `disown`
+        // as long as this is used. The inert one of a borrowed one is open for ever.
         unsafe { BorrowedFd::borrow_raw(self.as_raw_fd()) }
     }
 }
@@ -151,13 +151,13 @@ impl AsFd for Descriptor {
 impl Drop for Descriptor {
     fn drop(&mut self) {
         self.reset_mode();
-        // SAFETY: nobody borrows it any more.
+        // SAFETY: nothing borrows it any more.
         drop(unsafe { self.disown() });
     }
 }
 
-/// Gives the descriptor that all closed sockets stand for: nothing that a call can connect, bind or
-/// wait on. `None` if no descriptor is left; the next to ask tries again.
+/// Returns the descriptor that replaces those of closed sockets: no call can connect it, bind it or
+/// wait on it. `None` if no descriptor is left; the next caller tries again.
 fn inert() -> Option<&'static OwnedFd> {
     static INERT: Global<OwnedFd> = Global::new();
     match INERT.get() {
@@ -166,7 +166,7 @@ fn inert() -> Option<&'static OwnedFd> {
     }
 }
 
-/// A descriptor that only names a place: each call of a socket says EBADF, poll(2) POLLNVAL.
+/// Opens a descriptor that only names a path: socket calls return EBADF, poll(2) POLLNVAL.
 fn make_inert() -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     {
@@ -175,25 +175,25 @@ fn make_inert() -> io::Result<OwnedFd> {
             return Ok(place);
         }
     }
-    // Where there is none: one half of a pair, connected for ever to nobody.
+    // Without O_PATH: one half of a pair whose other half is closed.
     let (half, other) = UnixStream::pair()?;
     drop(other);
-    // On some systems it is no longer connected then, and cannot be shut down, nor needs it.
+    // On some systems it is no longer connected then, which makes this fail, harmlessly.
     let _ = half.shutdown(Shutdown::Both);
     Ok(half.into())
 }
 
-/// dup3(2), closed on exec.
+/// Calls dup3(2), closed on exec.
 #[cfg(target_os = "linux")]
 unsafe fn replace(with: RawFd, place: RawFd) -> RawFd {
-    // SAFETY: the caller's.
+    // SAFETY: the caller owns the number `place`, and `with` is open.
     unsafe { libc::dup3(with, place, libc::O_CLOEXEC) }
 }
 
-/// dup2(2), then closed on exec, where there is no dup3.
+/// Calls dup2(2), then sets closed on exec, where there is no dup3.
 #[cfg(not(target_os = "linux"))]
 unsafe fn replace(with: RawFd, place: RawFd) -> RawFd {
-    // SAFETY: the caller's.
+    // SAFETY: the caller owns the number `place`, and `with` is open.
     unsafe {
         let place = libc::dup2(with, place);
         libc::fcntl(place, libc::F_SETFD, libc::FD_CLOEXEC);

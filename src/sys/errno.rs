@@ -1,20 +1,19 @@
-//! What each error of a system call means here: the one table that calls, sides and operations go
-//! by.
+//! The meaning of each error of a system call: one table for calls, sides and operations.
 //!
-//! A function over a call and an error number, without I/O. `docs/design.md` has the same table in
-//! prose. What must stay true: nothing that is transient ends a wait, a queue or a loop over
-//! `accept`; nothing that can repeat at once is repeated without a bound.
+//! A function of a call and an error number, without I/O. `docs/design.md` has the same table in
+//! prose. Invariants: no transient error ends a wait, a queue or a loop over `accept`; no call that
+//! can fail again at once is repeated without a bound.
 
 use rustix::io::Errno;
 
-/// What a system call gives.
+/// The result of a system call.
 pub(super) type Result<T> = std::result::Result<T, Errno>;
 
-/// Says that a read has done as much as one step may without a result, and is to be made again
-/// when others have had their turn. No call fails with it: interrupted ones are made again.
+/// The error of a read that has used up its share without a result, and must be repeated after
+/// others have had their turn. No call fails with it: interrupted ones are repeated.
 pub(crate) const LATER: Errno = Errno::INTR;
 
-/// Which system call has failed.
+/// The system call that has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     /// recv(2), recvfrom(2), recvmsg(2), recvmmsg(2).
@@ -33,24 +32,24 @@ pub(crate) enum Call {
     Duplicate,
 }
 
-/// What the caller of a call does about its error.
+/// What the caller does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// Makes the call again at once: a signal came in between.
+    /// Repeats the call at once: a signal has interrupted it.
     Again,
     /// Waits for readiness.
     Wait,
-    /// Tries again after a pause: nothing has happened, and no event tells when it could.
+    /// Tries again after a pause: nothing was done, and no event tells when it can be.
     Pause,
     /// Takes the next connection: this one has failed before it was accepted.
     Next,
-    /// Tells whoever has called; the socket goes on.
+    /// Returns the error; the socket stays usable.
     Tell,
-    /// Tells everybody from now on: the connection has failed.
+    /// Returns the error from now on, everywhere: the connection has failed.
     Sticky,
 }
 
-/// Looks an error up.
+/// Returns the meaning of an error.
 pub(crate) fn meaning(call: Call, error: Errno) -> Meaning {
     match (call, error) {
         (Call::Duplicate, Errno::INTR | Errno::BUSY) => Meaning::Again,
@@ -60,11 +59,11 @@ pub(crate) fn meaning(call: Call, error: Errno) -> Meaning {
         (Call::Connect, Errno::INPROGRESS | Errno::ALREADY) => Meaning::Wait,
         (_, Errno::AGAIN) => Meaning::Wait,
         (Call::Accept, error) => of_accept(error),
-        // Nothing has moved, and the kernel does not tell when there is memory again.
+        // Nothing has moved, and the kernel reports no event when there is memory again.
         (Call::Receive | Call::Send | Call::Watch | Call::Poll, Errno::NOMEM | Errno::NOBUFS) => {
             Meaning::Pause
         }
-        // The user's number of watches is used up; somebody may give some back.
+        // The user's limit of watches is reached; another program may release some.
         (Call::Watch, Errno::NOSPC) => Meaning::Pause,
         (Call::Receive | Call::Send | Call::Connect, error) if ends_connection(error) => {
             Meaning::Sticky
@@ -75,7 +74,7 @@ pub(crate) fn meaning(call: Call, error: Errno) -> Meaning {
 
 fn of_accept(error: Errno) -> Meaning {
     match error {
-        // No descriptor, or no memory for one.
+        // There is no descriptor, or no memory for one.
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Meaning::Pause,
         // accept(2) also returns errors that the network or a firewall has reported for the new
         // connection.
@@ -97,21 +96,21 @@ fn of_accept(error: Errno) -> Meaning {
     }
 }
 
-/// Tells whether it is `ENONET` (the machine is not on the network), which only Linux has.
+/// Tells whether the error is `ENONET` (the machine is not on the network), which only Linux has.
 #[cfg(target_os = "linux")]
 fn is_no_network(error: Errno) -> bool {
     error == Errno::NONET
 }
 
-/// Says no: only Linux has `ENONET`.
+/// Returns `false`: only Linux has `ENONET`.
 #[cfg(not(target_os = "linux"))]
 fn is_no_network(_: Errno) -> bool {
     false
 }
 
-/// Tells whether a connection that has told this error moves no more bytes.
+/// Tells whether a connection with this error moves no more bytes.
 ///
-/// Not `EPIPE`: it is about sending alone, and what the peer has sent before may be whole.
+/// Not `EPIPE`: it concerns sending alone, and the peer's earlier bytes may be complete.
 fn ends_connection(error: Errno) -> bool {
     matches!(
         error,
@@ -155,7 +154,7 @@ mod tests {
             assert_eq!(meaning(call, Errno::AGAIN), Meaning::Wait, "{call:?}");
         }
         assert_eq!(meaning(Call::Connect, Errno::INPROGRESS), Meaning::Wait);
-        // There is no event for it.
+        // There is no event for room in the queue.
         assert_eq!(meaning(Call::Connect, Errno::AGAIN), Meaning::Pause);
     }
 
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn no_error_that_accept_passes_on_of_a_connection_ends_the_loop() {
-        // accept(2): "Error handling", and what firewalls and protocols add.
+        // From accept(2), "Error handling", and errors of firewalls and protocols.
         let network = [
             Errno::NETDOWN,
             Errno::PROTO,

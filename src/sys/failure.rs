@@ -1,7 +1,7 @@
-//! The failure of a connection, which the kernel tells once, to whichever call comes first.
+//! The failure of a connection, which the kernel reports once, to the first call.
 //!
-//! It is kept with the descriptor, so that everybody hears of it, in whatever direction and on
-//! whichever face. What must stay true: an end of stream behind a failure is told as that failure.
+//! It is stored with the descriptor, so that every verb returns it, in either direction and on
+//! either face. Invariant: an end of stream after a failure is returned as that failure.
 
 use std::{io, sync::atomic::Ordering};
 
@@ -13,8 +13,8 @@ use super::{
 };
 
 impl Sys {
-    /// Looks at what a receive has given: an end that is none, since the connection has failed and
-    /// another call was told, is that failure.
+    /// Checks the result of a receive: an end of stream after a failure that another call was told
+    /// becomes that failure.
     #[inline]
     pub(super) fn heard(&self, got: Result<usize>) -> Result<usize> {
         match got {
@@ -42,7 +42,7 @@ impl Sys {
         }
     }
 
-    /// Looks at what a send has given.
+    /// Checks the result of a send.
     #[inline]
     pub(super) fn told(&self, sent: Result<usize>) -> Result<usize> {
         match sent {
@@ -52,24 +52,24 @@ impl Sys {
         }
     }
 
-    /// Keeps the error of a call if it has ended the connection.
+    /// Stores the error of a call if it has ended the connection.
     #[cold]
     pub(super) fn note(&self, call: Call, error: Errno) -> Errno {
         if self.kind.is_connected() && meaning(call, error) == Meaning::Sticky {
             let number = u16::try_from(error.raw_os_error()).unwrap_or(0);
-            // The first one: what is told later follows from it.
+            // The first one is kept: later ones follow from it.
             let _ = self.failed.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
         }
         error
     }
 
-    /// Gives the error that has ended the connection, if one has.
+    /// Returns the error that has ended the connection, if one has.
     pub(super) fn failure(&self) -> Option<Errno> {
         let number = self.failed.load(Ordering::Relaxed);
         (number != 0).then(|| Errno::from_raw_os_error(number.into()))
     }
 
-    /// Takes `SO_ERROR`, and keeps it if it has ended the connection: others are told as well.
+    /// Takes `SO_ERROR`; stores it for other calls if it has ended the connection.
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         let taken = self.options().take_error()?;
         if let Some(error) = taken.as_ref().and_then(Errno::from_io_error) {
@@ -78,7 +78,7 @@ impl Sys {
         Ok(taken)
     }
 
-    /// Forgets a failure: another connection takes the place of the one that has failed.
+    /// Clears a failure: a new connection replaces the failed one.
     pub(super) fn forget_failure(&self) {
         self.failed.store(0, Ordering::Relaxed);
     }

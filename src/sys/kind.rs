@@ -1,4 +1,4 @@
-//! What a socket is, and which of its two directions a call uses.
+//! The kind of a socket, and the direction that a call uses.
 
 use std::io;
 
@@ -6,28 +6,28 @@ use std::io;
 use socket2::Protocol;
 use socket2::{Domain, Socket, Type};
 
-/// Which direction a verb uses.
+/// The direction that a verb uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Read,
     Write,
 }
 
-/// What a socket is.
+/// The kind of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     family: Family,
     shape: Shape,
 }
 
-/// How a socket carries bytes.
+/// The way a socket carries bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
-    /// On a connection, without borders.
+    /// A connection that carries a stream of bytes.
     Stream,
-    /// On a connection, in records.
+    /// A connection that carries packets.
     Packets,
-    /// In datagrams, or whatever else there is.
+    /// Datagrams, or any other type.
     Datagrams,
 }
 
@@ -58,28 +58,27 @@ impl Kind {
         Ok(Kind { family, shape })
     }
 
-    /// Tells whether bytes flow without borders.
+    /// Tells whether the socket carries a stream of bytes.
     pub(crate) fn is_stream(self) -> bool {
         self.shape == Shape::Stream
     }
 
-    /// Tells whether there are connections, and so listeners.
+    /// Tells whether the socket can connect or listen.
     pub(crate) fn is_connected(self) -> bool {
         self.shape != Shape::Datagrams
     }
 
-    /// Tells whether it is TCP, of which alone a short read means that the socket is drained.
+    /// Tells whether it is TCP, the only kind whose short read means that the socket is drained.
     pub(crate) fn is_tcp(self) -> bool {
         self.is_stream() && self.family == Family::Internet
     }
 
-    /// Tells whether it is a Unix socket, of which the system does not always tell when there is
-    /// room.
+    /// Tells whether it is a Unix socket, for which the system does not always report room.
     pub(crate) fn is_unix(self) -> bool {
         self.family == Family::Unix
     }
 
-    /// In words.
+    /// Returns the kind as text, for errors.
     pub(crate) fn name(self) -> &'static str {
         match (self.family, self.shape) {
             (Family::Internet, Shape::Stream) => "TCP socket",
@@ -94,7 +93,7 @@ impl Kind {
     }
 }
 
-/// Gives the family of a socket, which Linux tells through a socket option.
+/// Returns the family of a socket, which Linux reports through a socket option.
 pub(super) fn domain(socket: &Socket) -> io::Result<Domain> {
     #[cfg(target_os = "linux")]
     return socket.domain();
@@ -102,14 +101,14 @@ pub(super) fn domain(socket: &Socket) -> io::Result<Domain> {
     return socket.local_addr().map(|address| address.domain());
 }
 
-/// Tells whether an Internet stream is TCP and not, say, SCTP. Where the system does not tell, it
-/// is not.
+/// Tells whether an Internet stream is TCP and not another protocol, such as SCTP; `false` where
+/// the system does not tell.
 #[cfg(target_os = "linux")]
 fn speaks_tcp(socket: &Socket) -> bool {
     matches!(socket.protocol(), Ok(Some(Protocol::TCP)))
 }
 
-/// Tells whether an Internet stream is TCP; what other systems have is.
+/// Returns `true`: on other systems an Internet stream is TCP.
 #[cfg(not(target_os = "linux"))]
 fn speaks_tcp(_: &Socket) -> bool {
     true

@@ -1,18 +1,18 @@
-//! The only place that makes socket system calls: the seam where a simulated network will plug in.
+//! The only module that makes socket system calls; a simulated network can replace it.
 //!
-//! Every call that moves data says `MSG_DONTWAIT | MSG_NOSIGNAL`, so that it never blocks whatever
-//! mode the descriptor is in: a converted descriptor may be shared with blocking code. Only
-//! connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, and taken back on
-//! every way out: closed, dropped, given away. Interrupted calls are made again. The failure of a
-//! connection is kept, so that everybody hears of it. Nothing else is hidden, and nothing is known
-//! here of TLS or of those who wait.
+//! Every call that moves data passes `MSG_DONTWAIT | MSG_NOSIGNAL`, so that it never blocks,
+//! whatever the mode of the descriptor: a converted descriptor may be shared with blocking code.
+//! Only connect(2) and accept(2) have no such flag; for them `O_NONBLOCK` is set, and reset when
+//! the descriptor is closed, dropped or given away. Interrupted calls are repeated. The failure of
+//! a connection is stored, so that every verb returns it. Nothing else is hidden, and this module
+//! does not know of TLS or of waiting.
 //!
-//! - `socket.rs`: [`Sys`], a descriptor and what the kernel is asked about it; whose the descriptor
-//!   is, is in `descriptor.rs`, what kind of socket it is in `kind.rs`;
-//! - `calls.rs`: the calls that move bytes; many datagrams at once are in `batch.rs`, which of them
-//!   leave as one in `segments.rs`; poll(2) is in `wait.rs`;
-//! - `connect.rs`: attempts to connect; `failure.rs`: how a failure is kept;
-//! - `errno.rs`: what an error means; `address.rs`: the kernel's form of addresses.
+//! - `socket.rs`: [`Sys`], a descriptor and queries about it; `descriptor.rs` is about its owner,
+//! `kind.rs` about the kind of socket;
+//! - `calls.rs`: the calls that move bytes; `batch.rs` moves many datagrams at once, `segments.rs`
+//! decides which of them are sent as one; `wait.rs` calls poll(2);
+//! - `connect.rs`: attempts to connect; `failure.rs`: the stored failure;
+//! - `errno.rs`: the meaning of errors; `address.rs`: the kernel's form of addresses.
 
 mod address;
 mod batch;

@@ -1,21 +1,21 @@
-//! Which datagrams leave as one long one that the kernel cuts (UDP_SEGMENT, "GSO"), and how long
-//! its segments may be.
+//! Which datagrams are sent as one long one that the kernel splits (UDP_SEGMENT, "GSO"), and how
+//! long its segments may be.
 //!
-//! Functions over lengths and addresses, and the memory of what a socket was refused; the calls are
-//! in `batch.rs`. What must stay true: the cut pieces are the datagrams, one for one.
+//! Functions of lengths and addresses, and the memory of what was refused on a socket; the calls
+//! are in `batch.rs`. Invariant: the segments are exactly the datagrams.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::addr::Address;
 
-/// Bytes of a segmented send: less than an IP packet with every option has room for.
+/// Most bytes of a segmented send: they fit into an IP packet with every option.
 const MOST_BYTES: usize = 65_000;
 
-/// Tells how many of the first datagrams, given as length and address, can leave as one that is
-/// cut: all to one address, all as long as the first, the last perhaps shorter. 1 if the first goes
-/// alone.
+/// Returns how many of the first datagrams, given as length and address, can be sent as one that is
+/// split: all to one address, all as long as the first, except that the last may be shorter. 1 if
+/// the first must be sent alone.
 ///
-/// An empty datagram goes alone, since no cut leaves one. `longest` is the longest segment allowed.
+/// An empty datagram is sent alone, since no split yields one. `longest` limits the segments.
 pub(super) fn run<'a>(
     mut datagrams: impl Iterator<Item = (usize, &'a Address)>,
     longest: usize,
@@ -38,18 +38,18 @@ pub(super) fn run<'a>(
     count
 }
 
-/// The longest segment that the kernel cuts for a socket, as far as is known: in one byte, since
-/// each socket has one.
+/// The longest segment that the kernel splits off for a socket, in one byte, since each socket has
+/// one.
 ///
-/// 0: nobody has asked. n: (n - 1) x [`UNIT`] bytes.
+/// 0: not known yet. n: (n - 1) x [`UNIT`] bytes.
 #[derive(Default)]
 pub(super) struct Longest(AtomicU8);
 
-/// Bytes. An Ethernet frame's 1,472 are a multiple.
+/// Unit in bytes; an Ethernet frame's 1,472 are a multiple.
 const UNIT: usize = 64;
 
 impl Longest {
-    /// Gives it in bytes, 0 where nothing is cut; `ask` is called the first time.
+    /// Returns the length in bytes, 0 for no splitting; calls `ask` the first time.
     pub(super) fn get(&self, ask: impl FnOnce() -> bool) -> usize {
         match self.0.load(Ordering::Relaxed) {
             0 => self.set(if ask() { u8::MAX } else { 1 }),
@@ -57,14 +57,14 @@ impl Longest {
         }
     }
 
-    /// Notes that the kernel has refused segments of this length, and gives the new longest.
+    /// Notes that the kernel has refused segments of this length; returns the new longest.
     pub(super) fn refuse(&self, segment: usize) -> usize {
         let units = segment.saturating_sub(1) / UNIT;
         self.set(u8::try_from(units + 1).unwrap_or(u8::MAX))
     }
 
     fn set(&self, known: u8) -> usize {
-        // Two threads may learn different things at once; the later one is as good.
+        // Two threads may store different values at once; either will do.
         self.0.store(known, Ordering::Relaxed);
         bytes(known)
     }
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(longest.get(|| true), 254 * 64);
         assert_eq!(longest.refuse(1473), 1472);
         assert_eq!(longest.get(|| panic!("asked twice")), 1472);
-        // Always less than what was refused, so that whoever tries again comes to an end.
+        // Always less than the refused length, so that repeated tries end.
         for segment in 1..70_000 {
             assert!(longest.refuse(segment) < segment);
         }

@@ -1,8 +1,8 @@
-//! A socket's descriptor, from where it is made or borrowed until it is given away, and what the
-//! kernel is asked about it.
+//! A socket's descriptor, from its creation or borrowing until it is given away, and queries about
+//! it.
 //!
-//! Unsafe: the way to `descriptor.rs` for sockets whose descriptor somebody else owns; an ioctl(2)
-//! that writes an int of ours.
+//! Unsafe: calls `descriptor.rs` for sockets whose descriptor has another owner; makes an ioctl(2)
+//! that writes a local int.
 #![allow(unsafe_code)]
 
 use std::{
@@ -25,15 +25,15 @@ use super::{
 };
 use crate::addr::Address;
 
-/// A socket's descriptor and what the kernel can be asked about it.
+/// A socket's descriptor and the facts known about it.
 pub(crate) struct Sys {
     pub(super) fd: Descriptor,
     pub(super) kind: Kind,
-    /// The error that has ended its connection, which the kernel tells once; 0 while there is none.
+    /// The error that has ended its connection, which the kernel reports once; 0 if there is none.
     pub(super) failed: AtomicU16,
-    /// Whether an attempt to connect was given up for another one.
+    /// Whether an attempt to connect was ended for another one.
     pub(super) dissolved: Dissolved,
-    /// What the kernel cuts into datagrams.
+    /// The longest segment that the kernel splits off.
     #[cfg(target_os = "linux")]
     pub(super) longest: Longest,
 }
@@ -49,10 +49,10 @@ impl Sys {
     /// Borrows a descriptor that must be a socket.
     ///
     /// # Safety
-    /// It stays open until this is retired, given away or dropped, and until nothing that
-    /// [`Sys::fd`] or [`Sys::options`] has lent is used any more.
+    /// It stays open until this is retired, given away or dropped, and until nothing lent by
+    /// [`Sys::fd`] or [`Sys::options`] is used any more.
     pub(crate) unsafe fn borrow(fd: RawFd) -> io::Result<Sys> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the same contract.
         let fd = unsafe { Descriptor::borrow(fd) };
         let kind = Kind::of(&SockRef::from(&fd))?;
         Ok(Sys::of(fd, kind))
@@ -64,7 +64,7 @@ impl Sys {
     }
 
     pub(super) fn of(fd: Descriptor, kind: Kind) -> Sys {
-        // It fails where the connection has ended already, and nothing can be sent.
+        // This fails if the connection has ended already, when nothing can be sent.
         #[cfg(target_vendor = "apple")]
         let _ = SockRef::from(&fd).set_nosigpipe(true);
         Sys {
@@ -89,32 +89,32 @@ impl Sys {
         SockRef::from(&self.fd)
     }
 
-    /// Gives the descriptor to a new owner and goes on borrowing it; `None` if it was borrowed.
+    /// Passes the ownership to the caller and continues to borrow; `None` if it was borrowed.
     ///
     /// # Safety
-    /// As [`Sys::borrow`] says.
+    /// The new owner keeps it open as [`Sys::borrow`] demands.
     pub(crate) unsafe fn disown(&self) -> Option<OwnedFd> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller promises the same.
         unsafe { self.fd.disown() }
     }
 
-    /// Tells whether somebody else owns the descriptor.
+    /// Tells whether the descriptor is borrowed.
     pub(crate) fn is_borrowed(&self) -> bool {
         !self.fd.is_owned()
     }
 
-    /// Gives the descriptor away as it came; it must not be a borrowed one.
+    /// Returns the descriptor in its original mode; it must not be a borrowed one.
     pub(crate) fn into_socket(self) -> Socket {
         self.fd.into_owned().expect("a borrowed socket is not taken apart").into()
     }
 
-    /// Lets go of the socket but keeps a number: an inert descriptor takes its place, until this is
-    /// dropped. What is owned is closed by that.
+    /// Releases the socket but keeps the number: an inert descriptor takes its place until this is
+    /// dropped. An owned descriptor is thereby closed.
     ///
-    /// So whoever has borrowed the descriptor never holds a number that has become somebody else's.
+    /// So a borrowed number never refers to another file.
     pub(crate) fn retire(&self) {
         if !self.fd.retire() {
-            // No descriptor was left: at least nobody hears of this one any more.
+            // No descriptor was left: at least the connection ends.
             let _ = self.shutdown(Shutdown::Both);
         }
     }
@@ -127,8 +127,8 @@ impl Sys {
         Ok(net::getpeername(&self.fd)?.as_ref().map_or_else(unnamed, address))
     }
 
-    /// Gives the bytes that were sent and that the peer's system has not acknowledged, the end
-    /// among them; `None` where the system does not tell.
+    /// Returns how many bytes were sent and not acknowledged by the peer's system, including the
+    /// end of the stream; `None` where the system does not tell.
     #[cfg(feature = "tls")]
     pub(crate) fn unacknowledged(&self) -> Option<u32> {
         #[cfg(target_os = "linux")]
@@ -143,7 +143,7 @@ impl Sys {
         None
     }
 
-    /// Makes it own its descriptor, a duplicate if it has borrowed it.
+    /// Makes this own its descriptor; a borrowed one is duplicated.
     #[cfg(feature = "tls")]
     pub(crate) fn into_own(mut self) -> io::Result<Sys> {
         if self.is_borrowed() {
@@ -152,7 +152,7 @@ impl Sys {
         Ok(self)
     }
 
-    /// shutdown(2).
+    /// Calls shutdown(2).
     pub(crate) fn shutdown(&self, how: Shutdown) -> Result<()> {
         net::shutdown(
             &self.fd,
@@ -165,11 +165,10 @@ impl Sys {
     }
 }
 
-/// What other threads have to know of attempts that were given up: their calls may meet the socket
-/// between two of them.
+/// Tells other threads of attempts that were ended: their calls may come between two attempts.
 #[derive(Default)]
 pub(super) struct Dissolved {
-    /// The last attempt was given up, and the next one has not begun.
+    /// The last attempt was ended, and the next one has not begun.
     pub(super) is_now: AtomicBool,
     pub(super) once: AtomicBool,
 }

@@ -1,4 +1,4 @@
-//! poll(2): waiting for a socket in the calling thread, and asking without waiting.
+//! poll(2): waits for a socket in the calling thread, or checks it without waiting.
 
 use std::{thread, time::Duration};
 
@@ -10,7 +10,7 @@ use rustix::{
 use super::{calls::again, errno::Result, kind::Direction, socket::Sys};
 
 impl Sys {
-    /// poll(2) for one direction; `false` when `timeout` is over first, `None` when a signal has
+    /// Calls poll(2) for one direction; `false` if `timeout` is over first, `None` if a signal has
     /// interrupted it.
     pub(crate) fn wait(
         &self,
@@ -30,9 +30,9 @@ impl Sys {
         }
     }
 
-    /// Waits a moment: while the error queue of the socket has something poll(2) tells that,
-    /// whatever it is asked. That is no readiness, and waiting would end at once; so the caller
-    /// tries again, and not too often.
+    /// Waits a moment: while the socket's error queue is not empty, poll(2) reports that whatever
+    /// it is asked. That is not readiness, and a wait would end at once; so the caller tries again,
+    /// but not too often.
     #[cold]
     fn wait_beside_errors(&self, timeout: Option<Duration>) -> Result<Option<bool>> {
         if timeout == Some(Duration::ZERO) {
@@ -47,7 +47,7 @@ impl Sys {
         let mut polled = [PollFd::new(&self.fd, READABLE)];
         match again(|| rustix::event::poll(&mut polled, Some(&Timespec::default()))) {
             Ok(0) => Ok(false),
-            // An error that a read would tell, or something in the error queue, which none does.
+            // An error for a read, or an entry of the error queue, which no read returns.
             Ok(_) if polled[0].revents() == PollFlags::ERR => match self.peek(&mut [0]) {
                 Ok(_) => Ok(true),
                 Err(Errno::AGAIN) => Ok(false),
@@ -59,8 +59,8 @@ impl Sys {
     }
 }
 
-/// poll(2) for room to send on any of several sockets, or for an attempt to connect that has ended;
-/// `false` when a signal has interrupted it.
+/// Calls poll(2) for room to send, or the end of an attempt to connect, on any of several sockets;
+/// `false` if a signal has interrupted it.
 pub(crate) fn wait_for_room(sockets: &[&Sys], timeout: Option<Duration>) -> Result<bool> {
     let polled = sockets.iter().map(|sys| PollFd::new(&sys.fd, PollFlags::OUT));
     let mut polled: Vec<PollFd<'_>> = polled.collect();
@@ -78,12 +78,12 @@ fn timespec(timeout: Duration) -> Timespec {
     }
 }
 
-/// How often a thread looks whether it can go on while the error queue has something.
+/// Pause of a thread that waits while the socket's error queue is not empty.
 const BESIDE_ERRORS: Duration = Duration::from_millis(1);
 
 #[cfg(not(target_vendor = "apple"))]
 const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
 
-/// Apple's systems report the end of a stream as readable, and have no other name for it.
+/// Apple's systems report the end of a stream as readable, and have no flag for it.
 #[cfg(target_vendor = "apple")]
 const READABLE: PollFlags = PollFlags::IN;

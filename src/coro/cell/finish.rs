@@ -1,8 +1,8 @@
-//! The end of a coroutine, handed over by the scheduler.
+//! The end of a coroutine: the scheduler hands over the result.
 //!
-//! Unsafe: after the move to `DONE` nothing of a cell is touched unless the state said that there
-//! is no handle; then the result is the `Body`'s, which drops it and frees the cell, once, since it
-//! is consumed here. The proof is in `mod.rs`.
+//! Unsafe: after the move to `DONE` no part of a cell is used unless the state said that there is
+//! no handle. Then the result belongs to the `Body`, which drops it and frees the cell, once, since
+//! the `Body` is consumed here. The proof is in `mod.rs`.
 #![allow(unsafe_code)]
 
 use std::any::Any;
@@ -17,16 +17,16 @@ use crate::{
 };
 
 impl Body {
-    /// Hands the result to the handle and wakes whoever waits for it. Without a handle the cell is
-    /// freed, and a panic that nobody saw is given back.
+    /// Hands the result to the handle and wakes its waiter. Without a handle, frees the cell and
+    /// returns a panic that nobody has seen.
     #[inline]
     pub(in crate::coro) fn finish(
         self,
         name: Option<&str>,
     ) -> Option<(Who<'_>, Box<dyn Any + Send>)> {
-        // After the move to DONE the handle may free the cell while `complete` is still returning;
-        // nothing behind &self is touched from there on, and everything it refers to is inside
-        // UnsafeCells (atomics are).
+        // After the move to DONE the handle may free the cell while `complete` is still returning.
+        // Nothing behind &self is used from there on, and all of it is inside UnsafeCells, as
+        // atomics are.
         match self.head().join.complete() {
             Completed::Held(None) => None,
             Completed::Held(Some(word)) => {
@@ -41,9 +41,9 @@ impl Body {
     #[inline(never)]
     fn finish_unseen(self, name: Option<&str>) -> Option<(Who<'_>, Box<dyn Any + Send>)> {
         let (whose, log) = (self.who(name), self.head().log());
-        // SAFETY: the handle has let go, so the result is the Body's, and the log was left by this
-        // cell's own handle; the cell was made by `new` and is freed once, since this consumes the
-        // Body.
+        // SAFETY: the handle has released the cell, so the result is the Body's, and this cell's
+        // own handle has stored the log. `new` made the cell, and it is freed once, since this
+        // consumes the Body.
         let unseen = unsafe { self.cell().unobserved(log, whose) };
         // SAFETY: as above.
         drop(unsafe { Owned::from_raw(self.as_raw()) });
@@ -52,7 +52,7 @@ impl Body {
 }
 
 impl Unstarted {
-    /// Ends it, since there is no scheduler any more, so that whoever waits for it hears of it.
+    /// Ends the coroutine, since there is no scheduler any more, and wakes its waiter.
     pub(in crate::coro) fn refuse(self) {
         let mut body = self.0;
         body.end();

@@ -1,9 +1,9 @@
-//! What both owners of a cell look at, whatever its future is: who is still there, whether the
-//! coroutine is to end, where it was spawned, how it is woken, what shows its error.
+//! The part of a cell that both owners use, whatever its future is: ownership, the request to end,
+//! where it was spawned, the key that wakes it, the function that logs its error.
 //!
-//! All of it is atomics. Unsafe: the address of a location that lives for ever is kept beside a bit
-//! and made a reference again; a function pointer is kept in an atomic pointer, and only what
-//! [`Head::set_log`] has put there is made a function again.
+//! All fields are atomics. Unsafe: the address of a location that lives for ever is stored together
+//! with a bit and converted back to a reference; a function pointer is stored in an atomic pointer,
+//! and only a value from [`Head::set_log`] is converted back to a function.
 #![allow(unsafe_code)]
 
 use std::{mem, panic::Location, ptr};
@@ -13,14 +13,14 @@ use crate::{
     primitives::{AtomicPtr, AtomicUsize, Ordering},
 };
 
-/// What both owners look at, whatever the future is.
+/// The part of a cell that both owners use, whatever its future is.
 pub(super) struct Head {
     pub(super) join: JoinState,
     pub(super) mark: Mark,
-    /// The key that wakes the coroutine; until the scheduler has given it a place, what names only
-    /// the scheduler, or zero.
+    /// The key that wakes the coroutine. Until it has a place, this key names only the scheduler,
+    /// or is zero.
     pub(super) key: AtomicUsize,
-    /// The [`Log`] that an error of a detached coroutine is shown to, or null.
+    /// The [`Log`] that gets an error of a detached coroutine, or null.
     log: AtomicPtr<()>,
 }
 
@@ -34,20 +34,20 @@ impl Head {
         }
     }
 
-    /// Keeps `log`, which is one for the result of this cell. What detaches makes it known to the
-    /// scheduler's owner.
+    /// Stores `log`, which must fit the result of this cell. The detaching publishes it to the
+    /// scheduler.
     pub(super) fn set_log(&self, log: Log) {
         self.log.store(log as *mut (), Ordering::Relaxed);
     }
 
     pub(super) fn log(&self) -> Option<Log> {
         let log = self.log.load(Ordering::Relaxed);
-        // SAFETY: null, which is none, or put there by `set_log`.
+        // SAFETY: null, which is `None`, or stored by `set_log`.
         unsafe { mem::transmute::<*mut (), Option<Log>>(log) }
     }
 }
 
-/// Where a coroutine was spawned, and whether it is to end, in one word: a location's address is
+/// Where a coroutine was spawned, and whether it must end, in one word: a location's address is
 /// even.
 pub(super) struct Mark(AtomicUsize);
 
@@ -76,5 +76,5 @@ impl Mark {
     }
 }
 
-/// Shows a result, which is a `Result<Result<T, E>, Ended>`, to the log.
+/// A function that logs a result, which must be a `Result<Result<T, E>, Ended>`.
 pub(super) type Log = fn(*const (), Who<'_>);

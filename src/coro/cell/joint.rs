@@ -1,8 +1,8 @@
-//! `Joint`: the handle's end of a cell, which may be on another thread.
+//! `Joint`: the handle's reference to a cell, which may be on another thread.
 //!
-//! Unsafe: a `Joint` points to its cell, which is there until its drop. It takes the result only
-//! after the state said that the coroutine is done, and frees the cell if it comes last; the proof
-//! is in `mod.rs`.
+//! Unsafe: a `Joint` points to its cell, which exists until its drop. It takes the result only
+//! after the state said that the coroutine is done, and frees the cell if it is the last owner; the
+//! proof is in `mod.rs`.
 #![allow(unsafe_code)]
 
 use std::{
@@ -27,20 +27,20 @@ use crate::{
     primitives::{Ordering, fence},
 };
 
-/// The handle's end of a cell.
+/// The handle's reference to a cell.
 pub(in crate::coro) struct Joint<T>(NonNull<dyn Join<T>>);
 
-// SAFETY: see the proof in `mod.rs`; from another thread a Joint touches the state, atomics, the
-// waiter and the result, which is a `T`, a panic's payload (`Send`), or nothing.
+// SAFETY: see the proof in `mod.rs`; on another thread a Joint uses the state, atomics, the waiter
+// and the result, which is a `T`, a panic's payload (`Send`), or nothing.
 unsafe impl<T: Send> Send for Joint<T> {}
-// SAFETY: through `&Joint` only the state and the atomics are touched.
+// SAFETY: `&Joint` gives access only to the state and the atomics.
 unsafe impl<T: Send> Sync for Joint<T> {}
 
 impl<T> Joint<T> {
-    /// Makes the handle's end of a cell.
+    /// Makes the handle's reference to a cell.
     ///
     /// # Safety
-    /// As for [`Body::new`](super::body::Body::new), and there is no other `Joint` of it.
+    /// As for [`Body::new`](super::body::Body::new), and there is no other `Joint` for it.
     pub(super) unsafe fn new(cell: NonNull<dyn Join<T>>) -> Joint<T> {
         Joint(cell)
     }
@@ -51,28 +51,28 @@ impl<T> Joint<T> {
     }
 
     fn head(&self) -> &Head {
-        // SAFETY: as in `cell`; the head is the first field of each cell, which is `repr(C)`.
+        // SAFETY: the Joint holds the cell until its drop; the head is its first field (`repr(C)`).
         unsafe { self.0.cast::<Head>().as_ref() }
     }
 
-    /// Gives the key that wakes the coroutine, see [`Head`].
+    /// Returns the key that wakes the coroutine, see [`Head`].
     pub(in crate::coro) fn key(&self) -> usize {
         self.head().key.load(Ordering::Acquire)
     }
 
-    /// Tells whether the result is there.
+    /// Tells whether the result is in the cell.
     pub(in crate::coro) fn is_done(&self) -> bool {
         self.head().join.is_done()
     }
 
-    /// Asks for the end of the coroutine; the caller then wakes it, if its key has a place.
+    /// Requests the end of the coroutine; the caller then wakes it, if its key has a place.
     pub(in crate::coro) fn ask_to_end(&self) {
         self.head().mark.terminate();
-        // Between the mark and the look at the key; see `publish_places`.
+        // Orders the mark before the caller's read of the key; see `publish_places`.
         fence(Ordering::SeqCst);
     }
 
-    /// Takes the result, once; until it is there, `cx`'s waker is kept and woken by the end.
+    /// Takes the result, once; before the end, stores `cx`'s waker, which the end wakes.
     ///
     /// # Panics
     /// If the result was taken before.
@@ -106,7 +106,7 @@ impl<T> Joint<T> {
         result
     }
 
-    /// Lets go; whether the coroutine had ended before, and the waiter, to be dropped.
+    /// Releases the cell; returns whether the coroutine had ended, and the waiter, to be dropped.
     fn detach(&self) -> (bool, Option<Waiter>) {
         let (done, word) = self.head().join.detach();
         (done, word.map(waiter))
@@ -114,14 +114,14 @@ impl<T> Joint<T> {
 }
 
 impl<T> Joint<io::Result<T>> {
-    /// Has errors shown as [`Joint::log_errors`] does, by the kind of the error.
+    /// Makes errors logged like [`Joint::log_errors`], at a level that depends on their kind.
     pub(in crate::coro) fn log_io_errors(&self) {
         self.head().set_log(show_io_error::<T>);
     }
 }
 
 impl<T, E: fmt::Display> Joint<Result<T, E>> {
-    /// Has an error that the coroutine ends with shown to the log, if nobody awaits it.
+    /// Makes an error logged that the coroutine ends with, if no handle takes it.
     pub(in crate::coro) fn log_errors(&self) {
         self.head().set_log(show_error::<T, E>);
     }
@@ -139,8 +139,8 @@ impl<T> Drop for Joint<T> {
                 return;
             }
         }
-        // SAFETY: the scheduler has let go, so the cell is the handle's alone; it was made by
-        // `new` and is freed once.
+        // SAFETY: the scheduler has released the cell, so it is the handle's alone; `new` made it,
+        // and it is freed once.
         let cell = unsafe { Owned::from_raw(self.0) };
         // SAFETY: as above.
         if let Some(result) = unsafe { cell.take() } {
@@ -150,8 +150,7 @@ impl<T> Drop for Joint<T> {
 }
 
 impl<T> Joint<T> {
-    /// Shows the log, if it is to see it, what the coroutine ended with before the handle was
-    /// dropped.
+    /// Logs the result of a coroutine that ended before its handle was dropped, if a log is set.
     #[cold]
     #[inline(never)]
     fn show_unseen(&self, mut result: Result<T, Ended>) {
@@ -178,7 +177,7 @@ pub(super) trait Join<T> {
     /// Moves the result out.
     ///
     /// # Safety
-    /// Only through the one `Joint`, after the state said `Done`.
+    /// Only for the one `Joint`, after the state said `DONE`.
     unsafe fn take(&self) -> Option<Result<T, Ended>>;
 }
 
@@ -189,7 +188,7 @@ fn drop_waiter(waiter: Waiter) {
     drop_caught(waiter);
 }
 
-/// Makes a waiter of a word that was taken out of a state.
+/// Makes a waiter of a word from a state.
 pub(super) fn waiter(word: Word) -> Waiter {
     // SAFETY: only waiters' words are put into a state, and each is taken out once, by a move that
     // leaves another word.

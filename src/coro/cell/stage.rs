@@ -1,8 +1,8 @@
 //! The cell with its stage: the future while the coroutine lives, then its result.
 //!
-//! Unsafe: each view of the stage is given out by the trait of the owner whom it belongs to at that
-//! time: the `Body` until it has handed over the end, then the `Joint`, or the `Body` still if
-//! there is none. The future is never moved. The proof is in `mod.rs`.
+//! Unsafe: each access to the stage belongs to the trait of its present owner: the `Body` until it
+//! has handed over the end, then the `Joint`, or still the `Body` if there is none. The future is
+//! never moved. The proof is in `mod.rs`.
 #![allow(unsafe_code)]
 
 use std::{
@@ -42,7 +42,7 @@ struct Cell<F: Future> {
 impl<F: Future> Runnable for Cell<F> {
     unsafe fn resume(&self, cx: &mut Context<'_>) -> bool {
         self.stage.with_mut(|stage| {
-            // SAFETY: the caller is the one Body, so nobody else looks at the stage while it runs.
+            // SAFETY: the caller is the one Body, so nothing else uses the stage while it runs.
             let stage = unsafe { &mut *stage };
             let Stage::Running(future) = stage else { return true };
             // SAFETY: the cell is on the heap and the future is dropped in place, never moved.
@@ -59,7 +59,7 @@ impl<F: Future> Runnable for Cell<F> {
 
     unsafe fn end(&self) {
         self.stage.with_mut(|stage| {
-            // SAFETY: as in `resume`.
+            // SAFETY: the caller is the one Body, so nothing else uses the stage.
             let stage = unsafe { &mut *stage };
             if matches!(stage, Stage::Running(_)) {
                 replace(stage, Err(Ended::Terminated));
@@ -69,7 +69,7 @@ impl<F: Future> Runnable for Cell<F> {
 
     unsafe fn name_panic(&self, name: &str) {
         self.stage.with_mut(|stage| {
-            // SAFETY: as in `resume`.
+            // SAFETY: the caller is the one Body, and has not handed over the end.
             let stage = unsafe { &mut *stage };
             if let Stage::Ended(Err(Ended::Panicked(payload))) = stage {
                 let thrown = mem::replace(payload, Box::new(()));
@@ -80,7 +80,7 @@ impl<F: Future> Runnable for Cell<F> {
 
     unsafe fn unobserved(&self, log: Option<Log>, whose: Who<'_>) -> Option<Box<dyn Any + Send>> {
         self.stage.with_mut(|stage| {
-            // SAFETY: the caller owns the result, says the trait.
+            // SAFETY: the trait's contract says that the caller owns the result.
             let stage = unsafe { &mut *stage };
             if let Stage::Ended(result) = stage {
                 unname(result);
@@ -101,7 +101,7 @@ impl<F: Future> Runnable for Cell<F> {
     }
 }
 
-/// Drops the future in place, keeping a panic of its drop in bounds, and puts its result there.
+/// Drops the future in place, catches a panic of its drop, and stores its result there.
 fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
     if !mem::needs_drop::<F>() {
         *stage = Stage::Ended(result);
@@ -112,7 +112,7 @@ fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
         Ok(()) => result,
         Err(payload) => panicked_in_drop(payload, result),
     };
-    // SAFETY: there is `Taken` now, which has nothing to be dropped.
+    // SAFETY: the value there is `Taken`, which has nothing to drop.
     unsafe { ptr::write(stage, Stage::Ended(ended)) };
 }
 
@@ -133,7 +133,7 @@ fn panicked_in_drop<T>(payload: Box<dyn Any + Send>, result: Result<T, Ended>) -
 impl<F: Future> Join<F::Output> for Cell<F> {
     unsafe fn take(&self) -> Option<Result<F::Output, Ended>> {
         self.stage.with_mut(|stage| {
-            // SAFETY: the state said `Done`, so the scheduler has let go of the cell.
+            // SAFETY: the state said `DONE`, so the scheduler has released the cell.
             match mem::replace(unsafe { &mut *stage }, Stage::Taken) {
                 Stage::Ended(result) => Some(result),
                 _ => None,
@@ -142,14 +142,14 @@ impl<F: Future> Join<F::Output> for Cell<F> {
     }
 }
 
-/// Makes the cell of a coroutine and gives each owner its end. `spawned`: where, for the log.
+/// Makes the cell of a coroutine and both references. `spawned` is the place for the log.
 pub(in crate::coro) fn new<F: Future + 'static>(
     future: F,
     spawned: &'static Location<'static>,
 ) -> (Body, Joint<F::Output>) {
     let stage = UnsafeCell::new(Stage::Running(future));
     let cell = Owned::new(Cell { head: Head::new(spawned), stage }).into_raw();
-    // SAFETY: the pointer was just given by `into_raw`, the head is the first field of a cell, and
-    // these are the only two ends of it.
+    // SAFETY: `into_raw` has just returned the pointer, the head is the first field of a cell, and
+    // these are the only two references to it.
     unsafe { (Body::new(cell), Joint::new(cell)) }
 }

@@ -1,4 +1,4 @@
-//! What a cell's two owners find, whoever comes last.
+//! Tests what a cell's two owners find, in either order of release.
 
 use std::{
     future::{self, Future},

@@ -1,10 +1,10 @@
-//! What becomes of a result that nobody takes: its drop, its panic and its error in the log.
+//! Handles a result that no handle takes: its drop, its panic, and its error in the log.
 //!
-//! Whatever of this is foreign code is caught here, since nobody else can be told of its panic.
+//! All foreign code here is called with its panics caught, and they are logged.
 //!
-//! Unsafe: [`show_error`] and [`show_io_error`] are given a result whose type is forgotten. They
-//! are called by the owner whom the state says the result belongs to, and only for cells of the
-//! type that they were chosen for.
+//! Unsafe: [`show_error`] and [`show_io_error`] take a result whose type is erased. The owner to
+//! which the state gives the result calls them, and only for cells of the type for which they were
+//! chosen.
 #![allow(unsafe_code)]
 
 use std::{
@@ -18,14 +18,14 @@ use crate::{
     error, foreign, log,
 };
 
-/// Drops a value whose drop may panic; there is nobody but the log to tell.
+/// Drops a value whose drop may panic; the panic is logged.
 pub(super) fn drop_caught<V>(value: V) {
     if mem::needs_drop::<V>() {
         foreign::contain("the drop of a coroutine's value", || drop(value));
     }
 }
 
-/// Calls what is not ours; its panic goes to the log, since nobody else can be told.
+/// Calls foreign code; its panic is logged, since no caller can handle it.
 pub(super) fn caught(what: &str, whose: Who<'_>, call: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(call)) {
         let text = foreign::panic_text(&*payload);
@@ -34,14 +34,14 @@ pub(super) fn caught(what: &str, whose: Who<'_>, call: impl FnOnce()) {
     }
 }
 
-/// The payload of a panic and the name of its coroutine, for a handle that is dropped unseen. It
-/// never leaves the cell.
+/// The payload of a panic and the name of its coroutine, for a handle that is dropped without
+/// taking the result. It never leaves the cell.
 pub(super) struct Named {
     pub(super) name: String,
     pub(super) thrown: Box<dyn Any + Send>,
 }
 
-/// Puts the payload of a panic back as it was thrown, and gives the name that stood beside it.
+/// Restores the payload of a panic as it was thrown, and returns the name stored beside it.
 #[inline]
 pub(super) fn unname<T>(result: &mut Result<T, Ended>) -> Option<String> {
     match result {
@@ -60,14 +60,14 @@ fn unname_payload(payload: &mut Box<dyn Any + Send>) -> Option<String> {
 }
 
 pub(super) fn show_error<T, E: fmt::Display>(result: *const (), whose: Who<'_>) {
-    // SAFETY: `Joint::log_errors` has left this function in a cell with this type of result, whose
-    // owner calls it while the result is in place.
+    // SAFETY: `Joint::log_errors` has stored this function in a cell with this type of result,
+    // whose owner calls it while the result is in place.
     show(unsafe { &*result.cast::<Result<Result<T, E>, Ended>>() }, whose, |_| Fault::Own);
 }
 
-/// Shows an error as [`show_error`] does, which says whose fault it is.
+/// Logs an error like [`show_error`], at a level that depends on whose fault it is.
 pub(super) fn show_io_error<T>(result: *const (), whose: Who<'_>) {
-    // SAFETY: as in `show_error`.
+    // SAFETY: `Joint::log_io_errors` has stored this function in a cell with this type of result.
     show(unsafe { &*result.cast::<Result<io::Result<T>, Ended>>() }, whose, Fault::of);
 }
 
@@ -76,7 +76,7 @@ fn show<T, E: fmt::Display>(
     whose: Who<'_>,
     fault: impl FnOnce(&E) -> Fault,
 ) {
-    // The text is made here, since what makes it may panic.
+    // The text is made here, since making it may panic.
     match result {
         Ok(Ok(_)) | Err(Ended::Terminated) => {}
         Ok(Err(error)) => {
@@ -87,12 +87,12 @@ fn show<T, E: fmt::Display>(
     }
 }
 
-/// Whose fault an error is, which decides how loud the log says it.
+/// Whose fault an error is, which decides the level of the log line.
 enum Fault {
     Own,
     /// The peer has cut off what it had begun.
     Peers,
-    /// The peer has gone, as peers do.
+    /// The peer has gone, which is normal.
     Nobodys,
 }
 

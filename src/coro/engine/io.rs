@@ -1,8 +1,8 @@
-//! What a scheduler holds for those with a descriptor: the driver, the table of registered sources,
-//! and the lists of sources that are to be told something later.
+//! The scheduler's state for objects with a descriptor: the driver, the table of registered
+//! sources, and the lists of sources that are called later.
 //!
-//! Nothing in here calls a source, so all of it is generic over what a source is (`S`); whoever
-//! does call one (`engine/watch.rs`) first takes it out of its list.
+//! Nothing here calls a source, so all of it is generic over the type of a source (`S`);
+//! `engine/watch.rs`, which does, first takes the source out of its list.
 
 pub(super) mod lingering;
 pub(super) mod settling;
@@ -24,38 +24,38 @@ use crate::{
     driver::{Driver, Interest, Token},
 };
 
-/// What a scheduler holds for sources.
+/// The scheduler's state for sources.
 pub(super) struct Io<S: ?Sized> {
     pub(super) driver: RefCell<Driver>,
     pub(super) sources: RefCell<Sources<S>>,
-    /// Descriptors of sources whose own was registered already, by token.
+    /// Duplicates for sources whose own descriptor was registered already, by token.
     duplicates: RefCell<HashMap<u64, OwnedFd>>,
-    /// Whether the driver tells a hang-up from data.
+    /// Whether the driver distinguishes a hang-up from data.
     pub(super) tells_hangup: bool,
     /// Sources that are flushed at the end of this turn.
     pub(super) dirty: RefCell<Vec<Rc<S>>>,
-    /// Sources that have had their share of this turn.
+    /// Sources that have used up their share of this turn.
     pub(super) unfinished: RefCell<Vec<Rc<S>>>,
     pub(super) lingering: RefCell<Lingering<S>>,
-    /// Sources that go on after a pause, in the order of time.
+    /// Sources that continue after a pause, ordered by time.
     pub(super) retries: RefCell<VecDeque<Retry<S>>>,
     pub(super) settling: RefCell<Settling<S>>,
-    /// Whether somebody has tried to send since the last wait.
+    /// Whether a verb has tried to send since the last wait.
     pub(super) tried_to_send: Cell<bool>,
-    /// Who waits for a descriptor of ours to be closed.
+    /// Wakers of coroutines that wait until this process closes a descriptor.
     wait_for_close: RefCell<Vec<Waker>>,
     pub(super) sleeps: Cell<u64>,
     pub(super) events: Cell<u64>,
     pub(super) flushes: Cell<u64>,
 }
 
-/// A source that goes on after a pause.
+/// A source that continues after a pause.
 pub(super) struct Retry<S: ?Sized> {
     pub(super) source: Weak<S>,
     pub(super) at: Instant,
 }
 
-/// How long a source waits where the system lacks memory or watches, of which no event tells.
+/// Pause of a source where the system lacks memory or watches, for which there is no event.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl<S: ?Sized> Io<S> {
@@ -78,7 +78,7 @@ impl<S: ?Sized> Io<S> {
         }
     }
 
-    /// Counts the sources registered with the driver.
+    /// Returns the number of sources registered with the driver.
     pub(super) fn registered(&self) -> usize {
         self.sources.borrow().registered()
     }
@@ -106,8 +106,8 @@ impl<S: ?Sized> Io<S> {
         }
     }
 
-    /// Registers the source of a descriptor that another source has registered, two sockets that
-    /// borrow it say: both hear of everything.
+    /// Registers a source whose descriptor another source has registered, such as two sockets that
+    /// borrow it: both get all events.
     #[cold]
     fn register_duplicate(
         &self,
@@ -133,12 +133,12 @@ impl<S: ?Sized> Io<S> {
         token: Token,
     ) -> io::Result<()> {
         let duplicates = self.duplicates.borrow();
-        // Most often there are none, and nothing is looked up then.
+        // Usually there are none, and nothing is looked up.
         let fd = duplicates.get(&token.0).map_or(fd, AsFd::as_fd);
         self.driver.borrow().modify(fd, interest, token)
     }
 
-    /// Forgets a source. The kernel's list stays as it is if it is another process's.
+    /// Removes a source. The kernel's list stays as it is if it belongs to another process.
     pub(super) fn deregister(&self, fd: BorrowedFd<'_>, token: Token, list: KernelsList) {
         let duplicate = self.take_duplicate(token);
         let fd = duplicate.as_ref().map_or(fd, AsFd::as_fd);
@@ -148,7 +148,7 @@ impl<S: ?Sized> Io<S> {
         self.sources.borrow_mut().remove(token);
     }
 
-    /// Has `source` come back from [`Io::pop_retry`] after [`RETRY_PAUSE`].
+    /// Makes [`Io::pop_retry`] return `source` after [`RETRY_PAUSE`].
     pub(super) fn retry_later(&self, source: Weak<S>) {
         let at = Driver::after(RETRY_PAUSE);
         self.retries.borrow_mut().push_back(Retry { source, at });
@@ -160,7 +160,7 @@ impl<S: ?Sized> Io<S> {
         if retries.front()?.at <= now { retries.pop_front() } else { None }
     }
 
-    /// Keeps `waker` until a descriptor of ours is closed.
+    /// Keeps `waker` until this process closes a descriptor.
     pub(super) fn wake_on_close(&self, waker: &Waker) {
         let waker = waker.clone();
         let mut waiting = self.wait_for_close.borrow_mut();
@@ -169,14 +169,14 @@ impl<S: ?Sized> Io<S> {
         }
     }
 
-    /// Wakes those who wait for a descriptor of ours to be closed.
+    /// Wakes the coroutines that wait until this process closes a descriptor.
     pub(super) fn descriptor_closed(&self) {
         if !self.wait_for_close.borrow().is_empty() {
             self.wait_for_close.take().into_iter().for_each(waker::wake);
         }
     }
 
-    /// Says when the next source is to be told something that no event tells it.
+    /// Returns when the next source must be called without an event.
     #[cold]
     pub(super) fn next_chore(&self) -> Option<Instant> {
         let lingering = self.lingering.borrow().first();
@@ -185,8 +185,8 @@ impl<S: ?Sized> Io<S> {
     }
 }
 
-/// Whose the kernel's list of descriptors is: a child of fork(2) shares it with its parent and must
-/// leave it alone.
+/// The owner of the kernel's list of descriptors: a child of fork(2) shares it with its parent and
+/// must not change it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum KernelsList {
     Own,

@@ -1,15 +1,15 @@
-//! One scheduler's state, by what it owns: who runs (`run.rs`), what has a descriptor (`io.rs`),
-//! and the timers (`timers.rs`).
+//! One scheduler's state, by what it owns: coroutines (`run.rs`), objects with a descriptor
+//! (`io.rs`), and timers (`timers.rs`).
 //!
-//! Those three know nothing of each other. [`Engine`] holds them (`parts.rs`); what needs more than
-//! one of them, or calls a [`Source`], is in `watch.rs` and `turn.rs`. `scheduler.rs`, above,
-//! drives it all.
+//! These three do not depend on each other. [`Engine`] holds them (`parts.rs`); code that needs
+//! more than one of them, or calls a [`Source`], is in `watch.rs` and `turn.rs`. `scheduler.rs`,
+//! above, drives all of it.
 //!
-//! Everything belongs to one thread and sits in cells. Rules that keep it sound in practice:
+//! Everything belongs to one thread and is in cells. Rules for their borrows:
 //! - a borrow of a cell never spans foreign code: wakers are woken and dropped, bodies resumed and
-//!   results handed over with no borrow held;
-//! - who is told something in a loop (events, due timers, dirty sockets) is taken out of its cell
-//!   first, since what is told may come back and ask.
+//! results handed over with no borrow held;
+//! - a loop that calls objects (events, due timers, dirty sockets) first takes them out of their
+//! cell, since a call may come back to it.
 
 mod io;
 mod parts;

@@ -1,5 +1,5 @@
-//! `Engine`: the parts of a scheduler put together, and what sockets and verbs ask for where no
-//! source is called.
+//! `Engine`: the parts of a scheduler put together, and its calls for sockets and verbs that
+//! involve no source.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,20 +21,19 @@ use crate::{
     primitives::Arc,
 };
 
-/// Something with a descriptor that the scheduler watches and flushes; a socket implements it.
+/// An object with a descriptor that the scheduler watches and flushes; sockets implement it.
 pub(crate) trait Source {
-    /// Says what the driver has found ready.
+    /// Handles what the driver has found ready.
     fn ready(self: Rc<Self>, ready: Ready, engine: &Engine);
-    /// Says that the pause is over that it has asked for ([`Engine::retry_later`]): what the system
-    /// had no memory for may go now.
+    /// Continues after a pause ([`Engine::retry_later`]): the system may have memory again.
     fn retry(self: Rc<Self>, engine: &Engine);
-    /// Sends what is queued, as far as it goes, at the end of a turn.
+    /// Sends the queue, as far as the system accepts it, at the end of a turn.
     fn flush(self: Rc<Self>, engine: &Engine);
     /// Tells whether something is queued that could still be sent.
     fn has_unsent(&self) -> bool;
-    /// Looks whether what was sent by a dropped socket has arrived, so that it can be closed.
+    /// Tells whether all that a dropped socket has sent has arrived, so that it can be closed.
     fn settle(&self) -> bool;
-    /// Gives up what is queued, and closes; says what it was for the log.
+    /// Drops the queue and closes; returns the text for the log.
     fn abandon(&self) -> String;
 }
 
@@ -46,11 +45,10 @@ pub(crate) struct Engine {
     pub(in crate::coro) run: Run,
     pub(in crate::coro) timers: Timers,
     pub(super) io: Io<dyn Source>,
-    /// Whether somebody may be in one of the four lists of those who are looked after at the end of
-    /// a turn: the overdue ones of `timers`, and those that linger, retry and settle, of `io`.
-    /// Mostly nobody is.
+    /// Whether one of four lists for the end of a turn may have an entry: the overdue ones of
+    /// `timers`, and those of `io` that linger, retry and settle. Usually all are empty.
     pub(super) chores: Cell<bool>,
-    /// An emptied vector, kept for its memory.
+    /// An emptied vector, kept to reuse its memory.
     pub(super) spare_posts: RefCell<Vec<Post>>,
 }
 
@@ -74,7 +72,7 @@ impl Engine {
         }))
     }
 
-    /// Makes a reference that does not keep this engine.
+    /// Returns a reference that does not keep this engine.
     pub(crate) fn weak(&self) -> Weak<Engine> {
         Weak::clone(&self.own)
     }
@@ -84,50 +82,50 @@ impl Engine {
         self.run.is_inherited()
     }
 
-    /// Lets go of a scheduler in the child of a fork. The memory stays, and with it the inbox,
-    /// whose lock another thread may have held at the fork, and the driver, the end of which would
-    /// take things out of the kernel's list that the parent still needs.
+    /// Leaks a scheduler in the child of a fork. This leaves alone the inbox, whose lock another
+    /// thread may have held at the fork, and the driver, whose drop would remove entries from the
+    /// kernel's list that the parent still needs.
     pub(in crate::coro) fn leave_to_parent(own: &Rc<Engine>) {
         mem::forget(Rc::clone(own));
     }
 
-    /// Spends one immediate completion of the coroutine that runs; `false` when it must let others
+    /// Uses up one immediate completion of the running coroutine; `false` when it must let others
     /// go first.
     #[inline]
     pub(crate) fn spend(&self) -> bool {
         self.run.spend()
     }
 
-    /// Charges what a verb has moved; with all bytes of the turn spent, the turn ends.
+    /// Charges bytes that a verb has moved; the turn ends when its limit is used up.
     #[inline]
     pub(crate) fn charge(&self, bytes: usize) {
         self.run.charge(bytes);
     }
 
-    /// Has the coroutine that runs let others go first at its next verb.
+    /// Makes the running coroutine let others go first at its next verb.
     pub(crate) fn exhaust(&self) {
         self.run.exhaust();
     }
 
-    /// Ends the turn with the coroutine that is resumed now: what it has done has taken long, and
-    /// the driver and the timers are asked before anybody else is resumed.
+    /// Ends the turn after the present resume, which has taken long: the driver and the timers are
+    /// asked before the next resume.
     pub(crate) fn end_turn_now(&self) {
         self.run.end_turn_now();
     }
 
-    /// Gives the number of this turn, as far as it fits: only whether it changes matters.
+    /// Returns the number of this turn, modulo 2^32: only a change matters.
     pub(crate) fn turn(&self) -> NonZeroU32 {
         NonZeroU32::new(self.run.turns.get() as u32).unwrap_or(NonZeroU32::MAX)
     }
 
-    /// Wakes `waker` at the end of this turn, before the driver is asked: for those whose time is
-    /// over already, so that others have run, and what has come has been seen, when they go on.
+    /// Wakes `waker`, whose time is over already, at the end of this turn, before the driver is
+    /// asked. So other coroutines run first, and the waker's sees what has arrived.
     pub(crate) fn wake_after_turn(&self, waker: &Waker) {
         self.timers.add_overdue(waker);
         self.chores.set(true);
     }
 
-    /// Counts for `statistics`.
+    /// Returns the counts for `statistics`.
     pub(in crate::coro) fn statistics(&self) -> Statistics {
         let (coroutines, daemons) = self.run.alive();
         Statistics {
@@ -158,7 +156,7 @@ impl Drop for Engine {
 }
 
 impl Waiter {
-    /// Wakes whom the waiter is for, who most likely is a coroutine of `engine`.
+    /// Wakes; most likely a coroutine of `engine`.
     #[inline]
     pub(crate) fn wake_on(self, engine: &Engine) {
         if self.is_key() && engine.run.local.wake_own(self.word().addr()) {

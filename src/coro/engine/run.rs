@@ -1,8 +1,8 @@
-//! Who runs: the coroutines of a scheduler, their names, what each may do in one go, and when there
-//! is none left to wait for. How they are resumed is in `run/resume.rs`.
+//! The coroutines of a scheduler: their names, what each may do in one resume, and when none is
+//! left to wait for. `run/resume.rs` resumes them.
 //!
 //! A borrow of a cell never spans foreign code: bodies are resumed, ended and dropped, and answers
-//! given, while nothing is borrowed.
+//! sent, while nothing is borrowed.
 
 mod resume;
 
@@ -28,22 +28,22 @@ use crate::{
 
 /// The coroutines of a scheduler.
 pub(in crate::coro) struct Run {
-    /// The table, and who is being resumed: what a wake looks at.
+    /// The table and the key of the coroutine being resumed: the state that a wake uses.
     pub(in crate::coro) local: Local,
     names: RefCell<HashMap<u32, Rc<str>>>,
-    /// Told when no coroutine is left but daemons.
+    /// Channels to threads that wait until only daemons are left.
     idle_listeners: RefCell<Vec<Answer<()>>>,
     stopped: Cell<bool>,
     budget: Cell<u32>,
     /// Bytes that verbs may still move in this turn before it ends early.
     bytes_left: Cell<usize>,
-    /// Resumes that the turn has left: with none, it ends with whoever is resumed now, and the
-    /// driver is asked.
+    /// Resumes left in this turn; at zero, it ends after the present resume, and the driver is
+    /// asked.
     resumes_left: Cell<usize>,
     ending: Cell<bool>,
-    /// How long a resume may take before the log names the coroutine.
+    /// Longest resume before the log names the coroutine.
     slow_resume: Option<Duration>,
-    /// With a bound for slow resumes: when the turn began, and how long coroutines took in it.
+    /// With a bound for slow resumes: when the turn began, and the time that coroutines took in it.
     turn_began: Cell<Option<Instant>>,
     others_took: Cell<Duration>,
     fork_generation: u32,
@@ -52,11 +52,11 @@ pub(in crate::coro) struct Run {
     pub(super) turns: Cell<u64>,
 }
 
-/// Immediate completions that a coroutine may have in one resume before others get their turn.
+/// Immediate completions of a coroutine in one resume before others get their turn.
 const BUDGET: u32 = 128;
 
-/// Bytes that verbs may move in a turn: a millisecond or two, so that timers and other threads do
-/// not wait longer for who moves much.
+/// Bytes that verbs may move in a turn: a millisecond or two, so that verbs that move much do not
+/// delay timers and other threads for longer.
 const TURN_BYTES: usize = 2 << 20;
 
 /// A verb that moves fewer bytes is not charged for them.
@@ -88,8 +88,8 @@ impl Run {
         self.fork_generation != fork::generation()
     }
 
-    /// Ends the loop in the child of a fork that a coroutine has made: it would take the parent's
-    /// events, and send once more what the parent sends.
+    /// Ends the loop in the child of a fork that a coroutine has made: the child would take the
+    /// parent's events, and send again what the parent sends.
     ///
     /// # Panics
     /// In such a child.
@@ -104,7 +104,7 @@ impl Run {
 
     // ---- starting and ending
 
-    /// Makes a coroutine and takes it in.
+    /// Makes a coroutine and adds it.
     pub(in crate::coro) fn spawn<F: Future + 'static>(
         &self,
         future: F,
@@ -115,7 +115,7 @@ impl Run {
         joint
     }
 
-    /// Takes in a coroutine; while the scheduler ends, it ends at once.
+    /// Adds a coroutine; while the scheduler ends, the coroutine ends at once.
     pub(super) fn take_in(&self, mut body: Body) {
         if self.ending.get() {
             body.end();
@@ -126,7 +126,7 @@ impl Run {
         }
     }
 
-    /// Ends every coroutine. What is spawned meanwhile ends at once.
+    /// Ends every coroutine. One spawned meanwhile ends at once.
     pub(super) fn end_all(&self) {
         self.ending.set(true);
         self.local.table.borrow_mut().stop_queueing();
@@ -146,19 +146,19 @@ impl Run {
         self.tell_idle();
     }
 
-    /// Has `done` told when no coroutine is left but daemons.
+    /// Answers `done` when only daemons are left.
     pub(super) fn when_idle(&self, done: Answer<()>) {
         self.idle_listeners.borrow_mut().push(done);
     }
 
-    /// Tells those who wait for it, if no coroutine is left but daemons.
+    /// Answers the threads that wait for it, if only daemons are left.
     pub(super) fn tell_idle(&self) {
         if !self.idle_listeners.borrow().is_empty() && self.holding() == 0 {
             self.idle_listeners.take().into_iter().for_each(|done| done.give(()));
         }
     }
 
-    /// Has a scheduler with a thread of its own end once its coroutines have.
+    /// Makes a scheduler with a thread of its own end once its coroutines have.
     pub(super) fn stop(&self) {
         self.stopped.set(true);
         self.wake_main();
@@ -168,26 +168,26 @@ impl Run {
         self.stopped.get()
     }
 
-    // ---- who is there
+    // ---- counting and naming
 
     pub(in crate::coro) fn is_idle(&self) -> bool {
         self.local.table.borrow().is_idle()
     }
 
-    /// Counts coroutines that have not ended, and the daemons among them.
+    /// Returns the numbers of coroutines that have not ended, and of daemons among them.
     pub(super) fn alive(&self) -> (usize, usize) {
         let table = self.local.table.borrow();
         (table.alive(), table.daemons())
     }
 
-    /// Counts coroutines that keep `run` from returning.
+    /// Returns the number of coroutines that `run` waits for.
     pub(in crate::coro) fn holding(&self) -> usize {
         let (alive, daemons) = self.alive();
         alive - daemons
     }
 
-    /// Gives `name/id` of each coroutine that keeps `run` from returning; without a name, the
-    /// place.
+    /// Returns `name/id` of each coroutine that `run` waits for; without a name, the place where it
+    /// was spawned.
     pub(in crate::coro) fn stragglers(&self) -> Vec<String> {
         let (table, names) = (self.local.table.borrow(), self.names.borrow());
         let shown = |index: u32| {
@@ -203,7 +203,7 @@ impl Run {
 
     // ---- `run`'s own future
 
-    /// Makes a new future of `run`'s own ready; what the one before was named is forgotten.
+    /// Makes a new own future of `run` ready; the name of the previous one is removed.
     pub(in crate::coro) fn begin_main(&self) {
         self.names.borrow_mut().remove(&MAIN);
         self.wake_main();
@@ -244,7 +244,7 @@ impl Run {
         self.names.borrow().get(&self.running_key().index).cloned()
     }
 
-    /// Spends one immediate completion; `false` when the coroutine must let others go first.
+    /// Uses up one immediate completion; `false` when the coroutine must let others go first.
     #[inline]
     pub(super) fn spend(&self) -> bool {
         let left = self.budget.get();
@@ -254,7 +254,7 @@ impl Run {
         left > 0
     }
 
-    /// Charges what a verb has moved; with all bytes of the turn spent, the turn ends.
+    /// Charges bytes that a verb has moved; the turn ends when its limit is used up.
     #[inline]
     pub(super) fn charge(&self, bytes: usize) {
         if bytes >= MANY_BYTES {
@@ -273,24 +273,24 @@ impl Run {
         }
     }
 
-    /// Gives verbs all bytes of a turn again.
+    /// Resets the bytes that verbs may move to those of a full turn.
     pub(super) fn refill_bytes(&self) {
         self.bytes_left.set(TURN_BYTES);
     }
 
-    /// Has the coroutine let others go first at its next verb.
+    /// Makes the coroutine let others go first at its next verb.
     pub(super) fn exhaust(&self) {
         self.budget.set(0);
     }
 
-    /// Ends the turn with the coroutine that is resumed now: what it has done has taken long, and
-    /// the driver and the timers are asked before anybody else is resumed.
+    /// Ends the turn after the present resume, which has taken long: the driver and the timers are
+    /// asked before the next resume.
     pub(super) fn end_turn_now(&self) {
         self.resumes_left.set(0);
     }
 }
 
-/// Counts for [`Statistics`](crate::coro::Statistics).
+/// Adds to a counter for [`Statistics`](crate::coro::Statistics).
 pub(super) fn count(counter: &Cell<u64>, more: usize) {
     counter.set(counter.get().wrapping_add(more as u64));
 }

@@ -1,25 +1,25 @@
-//! What the builder of a scheduler decides.
+//! The settings that the builder of a scheduler collects.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::driver::{DEFAULT_SPIN, Kind};
 
-/// What the builder decides.
+/// The settings of a scheduler.
 #[derive(Clone, Debug)]
 pub(in crate::coro) struct Settings {
     pub(in crate::coro) driver: Kind,
     pub(in crate::coro) spin: Duration,
-    /// How long the end of the scheduler waits for queued messages to leave.
+    /// How long the end of the scheduler waits until queued messages are sent.
     pub(in crate::coro) drain: Duration,
-    /// How long a dropped socket may go on sending what is queued.
+    /// How long a dropped socket may continue to send what is queued.
     pub(in crate::coro) linger: Duration,
-    /// How long a resume may take before the log names the coroutine; `None` for no such look.
+    /// Longest resume before the log names the coroutine; `None` for no such check.
     pub(in crate::coro) slow_resume: Option<Duration>,
     pub(in crate::coro) around_waits: Option<AroundWaits>,
 }
 
 impl Settings {
-    /// Makes the defaults.
+    /// Returns the defaults.
     pub(in crate::coro) fn new() -> Settings {
         Settings {
             driver: Kind::from_environment(),
@@ -32,7 +32,7 @@ impl Settings {
     }
 }
 
-/// What is called before a scheduler waits, and after, for its embedder.
+/// The embedder's functions that are called before and after a scheduler waits.
 #[derive(Clone)]
 pub(in crate::coro) struct AroundWaits {
     pub(in crate::coro) before: Arc<dyn Fn() + Send + Sync>,

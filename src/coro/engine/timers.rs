@@ -1,5 +1,4 @@
-//! A scheduler's timers: the wheel of those that are armed, and who has found its time over
-//! already.
+//! A scheduler's timers: the wheel of the armed ones, and the waiters whose time is over already.
 //!
 //! A waker is cloned, woken and dropped while nothing is borrowed, since it may be foreign code.
 
@@ -14,9 +13,9 @@ use crate::{coro::waiter::Waiter, driver::Driver};
 /// The timers of a scheduler.
 pub(in crate::coro) struct Timers {
     wheel: RefCell<Wheel>,
-    /// Who has found its time over, and is woken at the end of this turn.
+    /// Waiters whose time was over already; they are woken at the end of this turn.
     overdue: RefCell<Vec<Waiter>>,
-    /// An emptied vector, kept for its memory.
+    /// An emptied vector, kept to reuse its memory.
     spare: RefCell<Vec<Waiter>>,
 }
 
@@ -29,12 +28,12 @@ impl Timers {
         }
     }
 
-    /// Counts the timers that are armed.
+    /// Returns the number of armed timers.
     pub(super) fn armed(&self) -> usize {
         self.wheel.borrow().armed()
     }
 
-    /// Says when to look again: when the next timer is due, or earlier.
+    /// Returns when to look again: when the next timer is due, or earlier.
     pub(super) fn next(&self) -> Option<Instant> {
         self.wheel.borrow().next()
     }
@@ -54,7 +53,7 @@ impl Timers {
         self.wheel.borrow().is_armed(key)
     }
 
-    /// Has an armed timer wake `waker` from now on.
+    /// Makes an armed timer wake `waker` from now on.
     pub(in crate::coro) fn set_waker(&self, key: TimerKey, waker: &Waker) {
         if !self.wheel.borrow().wakes(key, waker) {
             let waiter = Waiter::of(waker);
@@ -63,7 +62,7 @@ impl Timers {
         }
     }
 
-    /// Wakes whoever's timer is due.
+    /// Wakes the waiters of the timers that are due.
     pub(super) fn fire(&self) {
         if self.armed() == 0 {
             return;
@@ -74,13 +73,13 @@ impl Timers {
         self.spare.replace(due);
     }
 
-    /// Has `waker` woken by the next [`Timers::wake_overdue`].
+    /// Makes the next [`Timers::wake_overdue`] wake `waker`.
     pub(super) fn add_overdue(&self, waker: &Waker) {
         let waiter = Waiter::of(waker);
         self.overdue.borrow_mut().push(waiter);
     }
 
-    /// Wakes those whose time was over already when they were added.
+    /// Wakes the waiters whose time was over already when they were added.
     pub(super) fn wake_overdue(&self) {
         self.overdue.take().into_iter().for_each(Waiter::wake);
     }

@@ -1,4 +1,4 @@
-//! The end of a turn, and the end of a scheduler: what is done for all those who are not resumed.
+//! The end of a turn, and the end of a scheduler: all work other than resumes.
 
 use std::{io, time::Instant};
 
@@ -9,28 +9,26 @@ use crate::{
 };
 
 impl Engine {
-    /// Does what comes after the resumes of a turn; it waits, at most until `limit`, if nobody is
-    /// ready.
+    /// Completes a turn after its resumes; if no coroutine is ready, waits until `limit` at most.
     ///
     /// # Panics
-    /// If the driver fails: its descriptor was closed by somebody else, or the kernel is out of
-    /// memory. No coroutine could go on after that.
+    /// If the driver fails: its descriptor was closed by other code, or the kernel is out of
+    /// memory. No coroutine could continue after that.
     pub(in crate::coro) fn end_turn(&self, limit: Option<Instant>) {
         self.run.refill_bytes();
         self.do_chores();
         self.timers.fire();
         self.read_inbox();
-        // After the inbox, where the question comes from: the driver may sleep for long.
+        // After the inbox, which brings the question: the driver may sleep for long.
         self.run.tell_idle();
         let is_idle = self.run.is_idle() && !self.has_unfinished();
-        // While there is no source, all that the driver could tell is a ring, and mail was looked
-        // for just now.
+        // Without a source the driver could only report a ring, and the inbox was read just now.
         if is_idle || self.io.registered() > 0 {
             self.ask_driver(limit, is_idle).expect("the driver can be asked");
         }
     }
 
-    /// Does what is seldom to be done at the end of a turn, if there is any of it.
+    /// Does the rare work at the end of a turn, if there is any.
     #[inline]
     fn do_chores(&self) {
         if self.chores.get() {
@@ -48,7 +46,7 @@ impl Engine {
         self.chores.set(self.timers.has_overdue() || self.io.next_chore().is_some());
     }
 
-    /// Reads what other threads sent.
+    /// Reads the posts of other threads.
     fn read_inbox(&self) {
         if !self.inbox.has_mail() {
             return;
@@ -75,18 +73,18 @@ impl Engine {
         self.spare_posts.replace(posts);
     }
 
-    /// Ends every coroutine. What is spawned meanwhile ends at once.
+    /// Ends every coroutine. One spawned meanwhile ends at once.
     pub(in crate::coro) fn end_all(&self) {
         self.run.end_all();
     }
 
-    /// Sends what is queued anywhere, for at most the time that the builder has set. Nobody is
-    /// resumed meanwhile: who becomes ready is so at the next entry.
+    /// Sends all that is queued, for at most the time that the builder has set. No coroutine is
+    /// resumed meanwhile; one that becomes ready is resumed at the next entry.
     pub(in crate::coro) fn drain(&self) -> io::Result<()> {
         self.flush_dirty();
         let until = Driver::after(self.settings.drain);
         loop {
-            // First, since it may let go of the last one, and then nothing would end the wait.
+            // First, since it may drop the last socket, and then nothing would end the wait.
             self.do_chores();
             let unsent = self.unsent();
             if unsent.is_empty() && !self.is_settling() {

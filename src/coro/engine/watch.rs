@@ -1,8 +1,7 @@
-//! What a scheduler does for those with a descriptor: it watches them through the driver, flushes
-//! what a turn has queued, and looks after what is left of dropped sockets.
+//! The scheduler's work for objects with a descriptor: it watches them through the driver, flushes
+//! what a turn has queued, and finishes dropped sockets.
 //!
-//! A source is told something with no cell borrowed, and after it was taken out of the list it
-//! stood in.
+//! A source is called with no cell borrowed, and after it was taken out of its list.
 
 use std::{
     io,
@@ -23,9 +22,9 @@ use crate::{
 };
 
 impl Engine {
-    // ---- what sources ask for
+    // ---- calls of sources
 
-    /// Registers a source with the driver; it then hears of what is ready now, and of each change.
+    /// Registers a source with the driver, which then reports present readiness and each change.
     pub(crate) fn register(
         &self,
         fd: BorrowedFd<'_>,
@@ -45,41 +44,41 @@ impl Engine {
         self.io.reregister(fd, interest, token)
     }
 
-    /// Forgets a source, before its descriptor is closed or given away.
+    /// Removes a source, before its descriptor is closed or given away.
     pub(crate) fn deregister(&self, fd: BorrowedFd<'_>, token: Token) {
         let inherited = self.is_inherited();
         let list = if inherited { KernelsList::Parents } else { KernelsList::Own };
         self.io.deregister(fd, token, list);
     }
 
-    /// Tells whether the driver tells a hang-up from data.
+    /// Tells whether the driver distinguishes a hang-up from data.
     pub(crate) fn tells_hangup(&self) -> bool {
         self.io.tells_hangup
     }
 
-    /// Notes that somebody has tried to send, so that an answer may come soon.
+    /// Notes that a verb has tried to send, so that an answer may come soon.
     #[inline]
     pub(crate) fn note_sent(&self) {
         self.io.tried_to_send.set(true);
     }
 
-    /// Has `source` flushed at the end of this turn.
+    /// Makes the end of this turn flush `source`.
     pub(crate) fn mark_dirty(&self, source: Rc<dyn Source>) {
         self.io.dirty.borrow_mut().push(source);
     }
 
-    /// Has `source`, which has had its share of this turn, flushed at the end of the next one.
+    /// Makes the end of the next turn flush `source`, which has used up its share of this one.
     pub(crate) fn flush_next_turn(&self, source: Rc<dyn Source>) {
         self.io.unfinished.borrow_mut().push(source);
     }
 
-    /// Has `source` called ([`Source::retry`]) after [`RETRY_PAUSE`](crate::coro::RETRY_PAUSE).
+    /// Calls `source` ([`Source::retry`]) after [`RETRY_PAUSE`](crate::coro::RETRY_PAUSE).
     pub(crate) fn retry_later(&self, source: Weak<dyn Source>) {
         self.io.retry_later(source);
         self.chores.set(true);
     }
 
-    /// Keeps a dropped socket until what it has queued is sent, or its time is up.
+    /// Keeps a dropped socket until what it has queued was sent, or its time is over.
     pub(crate) fn linger(&self, source: Rc<dyn Source>) {
         if source.has_unsent() {
             let until = Driver::after(self.settings.linger);
@@ -88,26 +87,26 @@ impl Engine {
         }
     }
 
-    /// Keeps a dropped socket until what it has sent has arrived, or its time is up.
+    /// Keeps a dropped socket until what it has sent has arrived, or its time is over.
     pub(crate) fn settle(&self, source: Rc<dyn Source>) {
         let until = Driver::after(self.settings.linger);
         self.io.settling.borrow_mut().insert(source, Driver::now(), until);
         self.chores.set(true);
     }
 
-    /// Wakes `waker` when a descriptor of ours is closed, for those who found no free one.
+    /// Wakes `waker` when this process closes a descriptor, for a verb that found no free one.
     pub(crate) fn wake_on_close(&self, waker: &Waker) {
         self.io.wake_on_close(waker);
     }
 
-    /// Wakes those who wait for a descriptor, since one of ours was closed.
+    /// Wakes the verbs that wait for a descriptor, since one was closed.
     pub(crate) fn descriptor_closed(&self) {
         self.io.descriptor_closed();
     }
 
     // ---- flushing
 
-    /// Tells whether sockets are to be flushed without an event that would tell so.
+    /// Tells whether sockets must be flushed without an event.
     pub(super) fn has_unfinished(&self) -> bool {
         !self.io.unfinished.borrow().is_empty()
     }
@@ -149,14 +148,13 @@ impl Engine {
                 source.retry(self);
             }
         }
-        // Now, since the driver may wait for long: what pauses again comes later than `now`.
+        // Flushed now, since the driver may wait for long; a new pause ends later than `now`.
         self.flush_dirty();
     }
 
     // ---- events
 
-    /// Asks the driver: until something happens if it `may_wait` and there is no mail, else
-    /// without waiting.
+    /// Asks the driver; waits until something happens if it `may_wait` and the inbox is empty.
     pub(super) fn ask_driver(&self, limit: Option<Instant>, may_wait: bool) -> io::Result<()> {
         let mut driver = self.io.driver.borrow_mut();
         if may_wait && !self.inbox.has_mail() {
@@ -184,12 +182,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets the driver wait, and tells the embedder, if there is one.
+    /// Lets the driver wait, and calls the embedder's functions, if there are any.
     fn wait(&self, driver: &mut Driver, deadline: Option<Instant>, asked: bool) -> io::Result<()> {
         let Some(around) = &self.settings.around_waits else {
             return driver.idle(deadline, asked);
         };
-        // They may be dear: nobody is called for what has an answer already.
+        // They may be slow, so they are not called if there is an event already.
         driver.poll()?;
         if driver.has_events() || self.inbox.has_mail() {
             return Ok(());
@@ -200,7 +198,7 @@ impl Engine {
         result
     }
 
-    /// Says when the next timer is due, or a socket is to be looked after.
+    /// Returns when the next timer is due or a socket needs attention.
     fn next_deadline(&self) -> Option<Instant> {
         let timer = self.timers.next();
         if self.chores.get() { timer.into_iter().chain(self.io.next_chore()).min() } else { timer }
@@ -208,7 +206,7 @@ impl Engine {
 
     // ---- dropped sockets
 
-    /// Lets go of a dropped socket that has sent everything; called after it was told something.
+    /// Drops a dropped socket that has sent everything; called after each call of a source.
     #[cold]
     fn look_after(&self, source: &Rc<dyn Source>) {
         if !self.io.lingering.borrow().is_empty() && !source.has_unsent() {
@@ -217,7 +215,7 @@ impl Engine {
         }
     }
 
-    /// Lets go of dropped sockets whose time is up.
+    /// Abandons dropped sockets whose time is over.
     pub(super) fn look_after_lingering(&self) {
         if self.io.lingering.borrow().is_empty() {
             return;
@@ -234,7 +232,7 @@ impl Engine {
         self.io.settling.borrow().next().is_some()
     }
 
-    /// Looks at those whose time it is, and lets go of them that are done.
+    /// Checks the sockets that are due, and drops those that are done.
     pub(super) fn look_after_settling(&self) {
         if !self.is_settling() {
             return;
@@ -255,7 +253,7 @@ impl Engine {
 
     // ---- the end
 
-    /// Finds everybody who still has something to send.
+    /// Returns all sources that still have something to send.
     pub(super) fn unsent(&self) -> Vec<Rc<dyn Source>> {
         let io = &self.io;
         let mut unsent: Vec<_> = io.sources.borrow().living().collect();
@@ -265,12 +263,12 @@ impl Engine {
         unsent
     }
 
-    /// Gives up what they have queued.
+    /// Abandons what they have queued.
     pub(super) fn abandon_all(&self, unsent: Vec<Rc<dyn Source>>) {
         unsent.iter().for_each(|source| abandon_unsent(&**source));
     }
 
-    /// Gives up what is left of dropped sockets.
+    /// Abandons what is left of dropped sockets.
     pub(super) fn give_up_dropped(&self) {
         let lingering = self.io.lingering.borrow_mut().take();
         lingering.for_each(|source| abandon_unsent(&*source));

@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Makes one attempt, without the lock if nobody holds it, and without waiting.
+    /// Makes one attempt without waiting, unless a verb holds the lock.
     pub(super) fn attempt<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
         if self.core.is_closing() {
             return Err(error::closed());
@@ -25,14 +25,14 @@ impl AsyncSocket {
             if half.lock.is_taken() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            // What is known may be old: nobody has to watch a socket that is only tried.
+            // The state may be old: no scheduler need watch a socket for attempts alone.
             half.side.refill();
         }
         if O::Side::DIRECTION == Direction::Write {
             current::with(Engine::note_sent);
         }
         let mut progress = self.core.step(&mut op);
-        // What is queued here nobody would go on with.
+        // Outside a scheduler nothing else would continue to send what was queued here.
         while matches!(progress, Progress::Again)
             && O::Side::DIRECTION == Direction::Write
             && current::with(|_| ()).is_none()
@@ -48,16 +48,15 @@ impl AsyncSocket {
         }
     }
 
-    /// Sends what was queued outside a verb: at the end of the turn, or, outside a scheduler,
-    /// now.
+    /// Sends what was queued outside a verb: at the end of the turn or, outside a scheduler, now.
     pub(super) fn flush_soon(&self) {
         if current::with(|engine| self.core.mark_dirty(engine)).is_none() {
             self.flush_now();
         }
     }
 
-    /// Sends what was queued outside a verb as far as it goes. In a scheduler the rest leaves
-    /// without a verb, else with the next one, which is also told of a failure.
+    /// Sends what was queued outside a verb, as far as the system accepts it. A scheduler sends the
+    /// rest; without one the next verb does, and returns a failure.
     pub(super) fn flush_now(&self) {
         let _ = self.attempt(Flush);
         current::with(|engine| self.core.mark_dirty(engine));

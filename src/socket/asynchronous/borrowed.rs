@@ -1,4 +1,4 @@
-//! Sockets whose descriptor somebody else owns.
+//! Sockets whose descriptor has another owner.
 //!
 //! Unsafe: the caller keeps the descriptor open for as long as the socket uses it.
 #![allow(unsafe_code)]
@@ -12,8 +12,8 @@ use super::AsyncSocket;
 use crate::sys::Sys;
 
 impl AsyncSocket {
-    /// Converts a socket whose descriptor somebody else owns and keeps open, an object of another
-    /// language say. Whatever ends this socket leaves the descriptor open.
+    /// Converts a socket whose descriptor has another owner, for example an object of another
+    /// language, who keeps it open. This socket never closes the descriptor.
     ///
     /// ```
     /// use std::{net::UdpSocket, os::fd::AsRawFd};
@@ -30,24 +30,24 @@ impl AsyncSocket {
     /// ```
     ///
     /// # Safety
-    /// `fd` is open and stays open until the socket is closed, or dropped and has nothing left to
-    /// send or, over TLS, to be acknowledged, and until nothing that `as_fd` or
-    /// [`AsyncSocket::options`] has lent is used any more.
+    /// `fd` is open, and stays open until the socket is closed, or is dropped and has nothing left
+    /// to send or, over TLS, to be acknowledged, and until nothing lent by `as_fd` or
+    /// [`AsyncSocket::options`] is used any more.
     ///
     /// # Errors
     /// `ENOTSOCK` if the descriptor is no socket.
     pub unsafe fn borrow_raw(fd: RawFd) -> io::Result<AsyncSocket> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the contract of `Sys::borrow`.
         Ok(AsyncSocket::from_parts(unsafe { Sys::borrow(fd)? }.into()))
     }
 
-    /// Gives the descriptor to a new owner; the socket goes on borrowing it. `None` if it is
-    /// borrowed already, or closed.
+    /// Passes the ownership of the descriptor to the caller; the socket continues to borrow it.
+    /// `None` if it is borrowed already, or closed.
     ///
     /// # Safety
-    /// The descriptor stays open as [`AsyncSocket::borrow_raw`] says.
+    /// The descriptor stays open as long as [`AsyncSocket::borrow_raw`] demands.
     pub unsafe fn disown(&self) -> Option<OwnedFd> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the descriptor open.
         self.core.with_sys(|sys| Ok(unsafe { sys.disown() })).ok().flatten()
     }
 }

@@ -1,4 +1,4 @@
-//! How a socket is closed: what is queued leaves, the peer is told, and has all of it.
+//! Closes a socket: sends the queue and, over TLS, waits until the peer has all of it.
 
 use std::io;
 
@@ -13,29 +13,29 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Closes the socket for all its handles, after what is queued has left. With TLS the peer is
-    /// told that nothing follows, and the socket is closed when the peer has ended, too, or its
-    /// system has acknowledged all that was sent: a moment as a rule, and at most 5 s.
+    /// Closes the socket for all its handles, after the queue was sent. With TLS it sends a
+    /// close_notify, and closes the socket when the peer has ended, too, or its system has
+    /// acknowledged all that was sent: usually a moment, and at most 5 s.
     ///
-    /// Everybody who waits on it is woken at once and gets `NotConnected` (inner error
-    /// [`error::Closed`]), as does any verb from now on.
+    /// All verbs that wait on the socket are woken at once and fail with `NotConnected` (inner
+    /// error [`error::Closed`]), as does any later verb.
     ///
     /// # Errors
-    /// That of a send that failed since the last verb, or `TimedOut` if the queue did not move for
-    /// the socket's timeout. With TLS also `TimedOut`, or what has broken the connection, if the
-    /// peer may not get all of it. The socket is closed all the same.
+    /// The error of a send that failed since the last verb, or `TimedOut` if the queue did not move
+    /// for the socket's timeout. With TLS also `TimedOut`, or the error that broke the connection,
+    /// if the peer may not get all of it. The socket is closed in any case.
     ///
     /// # Cancel
-    /// A dropped `close` leaves the socket closed to all verbs; what is queued is then sent as if
-    /// it had been dropped.
+    /// A dropped `close` leaves the socket closed to all verbs; the queue is then sent as if the
+    /// socket had been dropped.
     pub async fn close(&self) -> io::Result<()> {
         current::expect("close", |_| ());
         if self.core.is_closing() && !self.core.is_open() {
             return Ok(());
         }
         self.core.begin_close();
-        // Who holds the lock of sending was woken: it leaves when it is resumed, and what it has
-        // begun goes to the queue. One that nobody polls any more must not hold this up.
+        // The verb with the lock of sending was woken: when it is resumed it releases the lock, and
+        // its rest goes to the queue. A verb that is no longer polled must not delay this.
         for _ in 0..PATIENCE {
             if !self.core.is_writer_leaving() {
                 break;
@@ -55,5 +55,5 @@ impl AsyncSocket {
     }
 }
 
-/// Resumes of others that `close` waits for a verb to give up its lock.
+/// Resumes of other coroutines that `close` waits for a verb to release its lock.
 const PATIENCE: usize = 8;

@@ -1,4 +1,4 @@
-//! Taking a socket apart, and making it one of the other face.
+//! Takes a socket apart, or converts it to the other face.
 
 use std::{fmt, io};
 
@@ -17,18 +17,18 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Takes the socket apart: the regular socket, in the mode it had, and the bytes that were
-    /// received but not yet taken.
+    /// Takes the socket apart: returns the regular socket, in its original mode, and the bytes that
+    /// were received but not taken.
     ///
-    /// What is queued is sent first. TLS ends there: the peer is told (close_notify), and the
-    /// regular socket is a plain one, on which nothing of the conversation can be read.
+    /// The queue is sent first. TLS ends with a close_notify, and the regular socket is a
+    /// plain one, on which the TLS conversation cannot be continued.
     ///
     /// # Errors
-    /// [`Refused`], which gives the socket back, if there are clones of it, if it is closed, if it
-    /// borrows its descriptor, or if what is queued cannot be sent.
+    /// [`Refused`], which returns the socket, if there are clones of it, if it is closed, if it
+    /// borrows its descriptor, or if the queue cannot be sent.
     ///
     /// # Cancel
-    /// Dropping it drops the socket.
+    /// Dropping the future drops the socket.
     #[doc(alias = "unwrap")]
     pub async fn into_parts(self) -> Result<(Socket, Bytes), Refused> {
         let mut parts = self.take_apart(Onward::Plain).await?;
@@ -36,19 +36,19 @@ impl AsyncSocket {
         Ok((parts.link.into_sys().into_socket(), received))
     }
 
-    /// Makes it a socket for threads; nothing received or queued is lost.
+    /// Converts to a socket for threads; nothing received or queued is lost.
     ///
     /// # Errors
     /// As [`AsyncSocket::into_parts`].
     ///
     /// # Cancel
-    /// Dropping it drops the socket.
+    /// Dropping the future drops the socket.
     pub async fn into_blocking(self) -> Result<BlockingSocket, Refused> {
         Ok(BlockingSocket::from_parts(self.take_apart(Onward::OtherFace).await?))
     }
 
     async fn take_apart(self, onward: Onward) -> Result<Parts, Refused> {
-        // Before the flush, which would wait for a clone's verb.
+        // Checked before the flush, which would wait for a clone's verb.
         if self.core.handles.get() > 1 {
             return Err(Refused { socket: self, error: has_clones() });
         }
@@ -59,7 +59,7 @@ impl AsyncSocket {
             return Err(Refused { socket: self, error });
         }
         if onward == Onward::Plain {
-            // Whoever cannot be told has at least all that was sent before.
+            // If this fails, the peer has received at least what was sent before.
             let _ = end_tls(&self.core, Ending::Keep).await;
         }
         match self.core.take_parts() {
@@ -70,7 +70,7 @@ impl AsyncSocket {
 }
 
 impl BlockingSocket {
-    /// Makes it a socket for coroutines; nothing received or queued is lost.
+    /// Converts to a socket for coroutines; nothing received or queued is lost.
     ///
     /// # Errors
     /// As [`BlockingSocket::into_parts`].
@@ -79,10 +79,10 @@ impl BlockingSocket {
     }
 }
 
-/// A socket that was not taken apart, and why.
+/// The error of a conversion: the socket and the reason.
 #[derive(Debug)]
 pub struct Refused {
-    /// The socket, unharmed.
+    /// The socket, unchanged.
     pub socket: AsyncSocket,
     /// The reason.
     pub error: io::Error,
@@ -101,7 +101,7 @@ impl std::error::Error for Refused {
 }
 
 impl From<Refused> for io::Error {
-    /// Gives the reason; the socket is dropped.
+    /// Returns the reason and drops the socket.
     fn from(refused: Refused) -> io::Error {
         refused.error
     }

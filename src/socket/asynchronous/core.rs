@@ -1,13 +1,13 @@
-//! Shared state of an asynchronous socket: descriptor, sides, locks, registration.
+//! The shared state of an asynchronous socket: descriptor, sides, locks, registration.
 //!
-//! All handles to one socket, and whatever scheduler watches it, share one [`Core`]. It stays on
+//! All handles to one socket, and the scheduler that watches it, share one [`Core`]. It stays on
 //! its thread. Rules:
 //! - no borrow of a cell spans foreign code: wakers are taken out, then woken;
-//! - the driver is told of the socket when a verb first has to wait, and told to forget it before
-//!   the descriptor is closed or given away;
-//! - a socket that is bound to a scheduler that has ended, or not running here, binds anew;
-//! - the descriptor's number is freed with the core, not before: `close` puts an inert one in its
-//!   place, so that a borrowed descriptor never becomes somebody else's.
+//! - the socket is registered with the driver when a verb first has to wait, and deregistered
+//! before the descriptor is closed or given away;
+//! - a socket whose scheduler has ended, or does not run here, binds to the current one;
+//! - the descriptor's number is freed with the core, not before: `close` puts an inert descriptor
+//! in its place, so that a borrowed number never refers to another file.
 
 mod end;
 mod lent;
@@ -41,10 +41,10 @@ use crate::{
     sys::{Direction, Kind, Sys},
 };
 
-/// Odd, and far from every small number times any other.
+/// An odd factor that keeps small changes of two counters from cancelling out.
 const SPREAD: u32 = 0x9e37_79b1;
 
-/// One direction: its state and its lock.
+/// The state and the lock of one direction.
 #[derive(Default)]
 pub(crate) struct Half<S> {
     pub(crate) side: S,
@@ -71,13 +71,13 @@ impl<'a> Pair for &'a mut Halves {
     }
 }
 
-/// Which driver watches the socket; for what, [`ReadSide::hears_of_room`] says.
+/// The registration with a driver; [`ReadSide::hears_of_room`] tells for what.
 struct Binding {
     engine: Weak<Engine>,
     token: Token,
 }
 
-/// What changes with each operation, behind one borrow.
+/// The state that changes with each operation, behind one borrow.
 pub(crate) struct State {
     /// `None` once the socket was taken apart.
     link: Option<Link>,
@@ -88,25 +88,25 @@ pub(crate) struct State {
     gate: Option<Arc<Gate<Parts>>>,
 }
 
-/// How far a socket has come.
+/// The phase of a socket's life.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
     Open,
-    /// `close` has begun: no other verb goes on.
+    /// `close` has begun: no other verb continues.
     Closing,
     Closed,
 }
 
-/// Keeps what the handles to one socket share.
+/// The state that the handles to one socket share.
 pub(crate) struct Core {
     state: RefCell<State>,
     kind: Kind,
     settings: Cell<Settings>,
-    /// Handles of the user's; the scheduler may hold references of its own.
+    /// The user's handles; the scheduler may hold references of its own.
     pub(crate) handles: Cell<u32>,
-    /// The scheduler keeps it until what is queued is sent.
+    /// The scheduler keeps the socket until the queue was sent.
     lingering: Cell<bool>,
-    /// The scheduler calls it after a pause.
+    /// The scheduler calls the socket after a pause.
     retrying: Cell<bool>,
     life: Cell<Life>,
 }
@@ -133,7 +133,7 @@ impl Core {
         })
     }
 
-    /// Lends one half of the socket.
+    /// Borrows one half of the socket.
     #[inline]
     pub(super) fn half<S: Side>(&self) -> RefMut<'_, Half<S>> {
         RefMut::map(self.state.borrow_mut(), |state| S::pick(&mut state.halves))
@@ -157,29 +157,29 @@ impl Core {
         self.life.get() != Life::Open
     }
 
-    /// Tells whether somebody else owns the descriptor.
+    /// Tells whether the descriptor is borrowed.
     pub(crate) fn is_borrowed(&self) -> bool {
         self.state.borrow().link.as_ref().is_some_and(|link| link.sys().is_borrowed())
     }
 
-    /// Tells whether a send is known to find no room.
+    /// Tells whether no write is to be made yet.
     pub(crate) fn is_full(&self) -> bool {
         self.state.borrow().halves.write.side.is_full()
     }
 
-    /// Tells whether `close` has not come to its end.
+    /// Tells whether `close` has not finished.
     pub(crate) fn is_open(&self) -> bool {
         self.life.get() != Life::Closed
     }
 
-    /// Tells whether something was received and not taken.
+    /// Tells whether bytes were received and not taken.
     pub(crate) fn has_received(&self) -> bool {
         let state = self.state.borrow();
         !state.halves.read.side.held().is_empty()
             || state.link.as_ref().is_some_and(Link::has_plaintext)
     }
 
-    /// Tells the log, once, that there was no descriptor left.
+    /// Logs, once, that there was no descriptor left.
     pub(super) fn tell_of_limit(&self, error: &io::Error) {
         let told = std::mem::replace(&mut self.half::<ReadSide>().side.told_of_limit, true);
         if !told {
@@ -187,8 +187,8 @@ impl Core {
         }
     }
 
-    /// Calls `f` with the descriptor, closed or not; `None` while the socket is in use, under a
-    /// verb that calls somebody else, and where it was taken apart.
+    /// Calls `f` with the link, even if the socket is closed; `None` if a verb that runs the
+    /// caller's code is using the socket, or if the socket was taken apart.
     pub(crate) fn look<R>(&self, f: impl FnOnce(&Link) -> R) -> Option<R> {
         self.state.try_borrow().ok()?.link.as_ref().map(f)
     }
@@ -206,26 +206,26 @@ impl Core {
         }
     }
 
-    /// Gives the handshakes of a listener's connections, if it has accepted any.
+    /// Returns the handshakes of a listener's connections, if it has accepted any.
     #[cfg(feature = "tls")]
     pub(super) fn gate(&self) -> Option<Arc<Gate<Parts>>> {
         self.state.borrow().gate.clone()
     }
 
-    /// Gives the handshakes of a listener's connections.
+    /// Returns the handshakes of a listener's connections; creates them first if need be.
     #[cfg(feature = "tls")]
     pub(super) fn gate_of(&self, listener: Arc<Listener>) -> Arc<Gate<Parts>> {
         let gate = &mut self.state.borrow_mut().gate;
         Arc::clone(gate.get_or_insert_with(|| Arc::new(Gate::new(listener))))
     }
 
-    /// Calls `f` with what the socket knows of TLS, if anything; a closed one still does.
+    /// Calls `f` with the TLS state, if there is any, even if the socket is closed.
     #[cfg(feature = "tls")]
     pub(crate) fn tls<R>(&self, f: impl FnOnce(&Records) -> R) -> Option<R> {
         self.state.borrow().link.as_ref().and_then(Link::tls).map(f)
     }
 
-    /// Calls `f` with the link to change it, unless the socket is closed.
+    /// Calls `f` with the link, to change it, unless the socket is closed.
     #[cfg(feature = "tls")]
     pub(crate) fn with_link_mut<R>(&self, f: impl FnOnce(&mut Link) -> R) -> io::Result<R> {
         match &mut self.state.borrow_mut().link {
@@ -250,7 +250,7 @@ impl Core {
         result
     }
 
-    /// Steps an operation once, whoever holds the lock.
+    /// Makes one step of an operation, whether a verb holds the lock or not.
     pub(crate) fn step<O: Op>(&self, op: &mut O) -> Progress<O::Output> {
         let progress = {
             let state = &mut *self.state.borrow_mut();
@@ -266,8 +266,8 @@ impl Core {
         progress
     }
 
-    /// Steps the operation of a verb, unless it comes anew and another one holds the lock: then
-    /// `None`. What a verb that is done has queued is flushed at the end of the engine's turn.
+    /// Makes a step for a verb; `None` for a new verb if another holds the lock. What a finished
+    /// verb has queued is flushed at the end of the engine's turn.
     #[inline]
     pub(crate) fn step_on<O: Op>(
         self: &Rc<Self>,
@@ -295,17 +295,17 @@ impl Core {
         }
         if O::Side::DIRECTION == Direction::Write {
             engine.note_sent();
-            // Last, since it may be foreign code, and panic.
+            // Last, since this may run foreign code, which may panic.
             drop_spent();
         }
         Some(progress)
     }
 
-    /// Gives a number that changes with each byte that moves without the verb's own doing.
+    /// Returns a number that changes when queued bytes or records move, whichever verb sends them.
     pub(crate) fn moved<S: Side>(&self) -> u32 {
         let link = |link: &Link| link.moved(S::DIRECTION);
         let records = self.state.borrow().link.as_ref().map_or(0, link);
-        // Spread out, so that a call more and some bytes less are no standstill.
+        // Multiplied, so that small changes of the two counters do not cancel each other.
         self.half::<S>().side.moved().wrapping_mul(SPREAD).wrapping_add(records)
     }
 
@@ -314,13 +314,13 @@ impl Core {
         self.state.borrow().link.as_ref().is_some_and(Link::is_secure)
     }
 
-    /// Tells whether TLS has records that are still to be sent.
+    /// Tells whether TLS has pending records.
     pub(crate) fn has_pending(&self) -> bool {
         self.state.borrow().link.as_ref().is_some_and(Link::has_pending)
     }
 
-    /// Tells whether a verb may not go on: the socket is being closed, and the verb is no part of
-    /// that, or it is closed, when there is nothing left to close either.
+    /// Tells whether a verb may not continue: the socket is being closed and the verb is no part of
+    /// that, or the socket is closed.
     #[inline]
     pub(crate) fn refuses<O: Op>(&self) -> bool {
         self.is_closing() && !(O::CLOSES && self.is_open())

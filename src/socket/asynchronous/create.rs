@@ -1,4 +1,4 @@
-//! Making sockets with the usual steps: servers, connections, datagram sockets.
+//! Creates sockets with the usual steps: servers, connections, datagram sockets.
 
 use std::{
     future::{Future, poll_fn},
@@ -38,9 +38,8 @@ impl AsyncSocket {
 
     /// Connects to an address: opens the socket and sets TCP_NODELAY.
     ///
-    /// A host name is resolved; if it has several addresses they are tried one after another, the
-    /// next one after 250 ms or when one fails, and the first connection wins (Happy Eyeballs,
-    /// RFC 8305).
+    /// A host name is resolved. Several addresses are tried one after another, the next one after
+    /// 250 ms or when one fails; the first connection wins (Happy Eyeballs, RFC 8305).
     ///
     /// ```no_run
     /// # async fn f() -> std::io::Result<()> {
@@ -54,11 +53,12 @@ impl AsyncSocket {
     /// ```
     ///
     /// # Errors
-    /// That of the attempt that failed first, with host and port in the text ([`error::os_code`]
-    /// finds the code); `NotFound` ([`error::Unresolved`]) for a name without an address.
+    /// The error of the attempt that failed first, with host and port in the text
+    /// ([`error::os_code`] finds the code); `NotFound` ([`error::Unresolved`]) for a name without
+    /// an address.
     ///
     /// # Cancel
-    /// All attempts are given up.
+    /// All attempts are abandoned.
     pub async fn create_connection(address: impl ToAddress) -> io::Result<AsyncSocket> {
         current::expect("create_connection", |_| ());
         let target = address.to_target()?;
@@ -86,7 +86,7 @@ async fn bound(
     verb: &'static str,
     kind: Type,
 ) -> io::Result<AsyncSocket> {
-    // Also where there is nothing to wait for: what works by chance outside must not.
+    // Checked even if nothing has to wait: a call outside a scheduler must not work by chance.
     current::expect(verb, |_| ());
     let target = address.to_target()?;
     let shown = target.to_string();
@@ -99,7 +99,7 @@ async fn bound(
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<AsyncSocket>>>>;
 
-/// Connects to several addresses, each a while after the one before; the first connection wins.
+/// Connects to several addresses, each some time after the previous; the first connection wins.
 fn connect_to_any(addresses: Vec<Address>) -> Attempt {
     let mut race = Race::new(addresses);
     let mut attempts: Vec<Attempt> = Vec::new();
@@ -127,7 +127,7 @@ fn connect_to_any(addresses: Vec<Address>) -> Attempt {
     }))
 }
 
-/// Looks at the attempts under way; gives the first that has succeeded.
+/// Polls the attempts under way; returns the first that has succeeded.
 fn look(attempts: &mut Vec<Attempt>, race: &mut Race, cx: &mut Context<'_>) -> Option<AsyncSocket> {
     let mut winner = None;
     attempts.retain_mut(|attempt| match attempt.as_mut().poll(cx) {
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::{coro, time::sleep};
 
-    /// Makes a socket that has an address, and listens where there is a backlog.
+    /// Returns a bound socket, which listens if there is a backlog.
     fn listener(backlog: Option<i32>) -> (Socket, Address) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -177,19 +177,19 @@ mod tests {
         listener(Some(8))
     }
 
-    /// One that nobody listens at.
+    /// Returns an address at which nobody listens.
     fn refusing() -> (Socket, Address) {
         listener(None)
     }
 
-    /// One whose queue is full, so that the system does not answer.
+    /// Returns a listener whose queue is full, so that the system does not answer.
     fn silent() -> (Socket, Address, TcpStream) {
         let (socket, address) = listener(Some(0));
         let first = TcpStream::connect(address.socket_addr().unwrap()).unwrap();
         (socket, address, first)
     }
 
-    /// One that the system refuses at once.
+    /// Returns an address that the system refuses at once.
     fn unreachable() -> Address {
         "255.255.255.255:9".parse().unwrap()
     }
@@ -216,7 +216,7 @@ mod tests {
         let (winner, took) = race(&[&silent, &good]);
         assert_eq!(winner.unwrap(), good);
         assert!(took >= resolve::ATTEMPT_DELAY, "{took:?}");
-        // A failure beside a silent one does not wait for the delay again.
+        // A failure beside an address that does not answer does not wait for the delay again.
         let (_refusing, refused) = refusing();
         let (winner, took) = race(&[&silent, &refused, &good]);
         assert_eq!(winner.unwrap(), good);
@@ -238,7 +238,7 @@ mod tests {
         let winner = coro::run(async {
             let race = coro::spawn(connect_to_any(addresses));
             sleep(resolve::ATTEMPT_DELAY * 2).await;
-            // Room in the queue: the system's next attempt to reach it succeeds.
+            // Makes room in the queue: the system's next attempt to reach it succeeds.
             drop(slow.accept().unwrap());
             race.await.unwrap().unwrap().peer_addr().unwrap()
         });

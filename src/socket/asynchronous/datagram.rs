@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Receives one datagram and tells where it came from. What does not fit into `buffer` is lost.
+    /// Receives one datagram and its sender's address. Bytes that do not fit are lost.
     ///
     /// # Errors
     /// `InvalidInput` on a stream; `TimedOut`; the system's.
@@ -41,8 +41,8 @@ impl AsyncSocket {
             .await
     }
 
-    /// Receives as many datagrams as are there and fit into `batch`, at least one, in one call
-    /// where the system can (recvmmsg); gives how many.
+    /// Receives as many datagrams as are there and fit into `batch`, at least one; returns how
+    /// many. Uses one call where the system can (recvmmsg).
     ///
     /// # Errors
     /// `InvalidInput` on a stream; `TimedOut`; the system's.
@@ -57,13 +57,13 @@ impl AsyncSocket {
         Verb::new(&self.core, RecvBatch(batch))
     }
 
-    /// Sends datagrams, each to its address, in one call where the system can (sendmmsg, 64 at
-    /// most); gives how many have left, at least one unless there are none. The rest is to be
-    /// sent again.
+    /// Sends datagrams, each to its address, and returns how many were sent: at least one, unless
+    /// there are none. The caller sends the rest again. Uses one call where the system can
+    /// (sendmmsg, 64 at most).
     ///
-    /// Neighbours of one length for one address cost least, the last of them may be shorter: Linux
-    /// takes them as one and cuts it late (`UDP_SEGMENT`). Where it refuses, they leave one by one.
-    /// The receiver sees no difference.
+    /// Consecutive datagrams of one length to one address cost least; the last of them may be
+    /// shorter. Linux takes them as one and splits them late (`UDP_SEGMENT`); where it refuses,
+    /// they are sent one by one. The receiver sees no difference.
     ///
     /// # Errors
     /// `InvalidInput` on a stream; that of the first datagram if it cannot be sent; `TimedOut`.

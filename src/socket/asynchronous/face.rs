@@ -1,4 +1,4 @@
-//! How composite operations wait on the asynchronous face: in their coroutine.
+//! Implements [`Face`]: composite operations wait in their coroutine.
 
 use std::{
     future::{Future, poll_fn},
@@ -71,7 +71,7 @@ impl Face for Rc<Core> {
     async fn frees_descriptor(&self) -> bool {
         let frees = self.gate().is_some_and(|gate| gate.make_room() || gate.has_new());
         if frees {
-            // It is free when the others have been resumed.
+            // The descriptor is free after the others have been resumed.
             crate::coro::yield_now().await;
         }
         frees

@@ -1,8 +1,8 @@
-//! Accepting with TLS: many handshakes under way, each with a deadline.
+//! Accepts with TLS: many handshakes at once, each with a deadline.
 //!
-//! `accept` takes connections from the kernel as they come and starts a coroutine for each, which
-//! shakes hands; it gives out those that are done. So a client that sends nothing, or sends it
-//! slowly, holds up nobody. The coroutines are daemons, and end with the listener's [`Gate`].
+//! `accept` takes connections from the kernel as they arrive, starts a coroutine for the handshake
+//! of each, and returns those that are done. So a client that sends nothing, or sends slowly,
+//! delays no other. The coroutines are daemons, and end with the listener's [`Gate`].
 
 use std::{
     future::{self, Future},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Gives the next connection whose handshake is done.
+    /// Returns the next connection whose handshake is done.
     pub(super) async fn accept_secure(
         &self,
         tls: Tls,
@@ -55,7 +55,7 @@ impl AsyncSocket {
                     return Poll::Ready(Ok((AsyncSocket::from_parts(parts), from)));
                 }
                 if begun == MOST_BEGUN {
-                    // A crowd: whoever is in a handshake already goes first, and the timers.
+                    // Many clients at once: handshakes under way and timers come first.
                     current::with(Engine::end_turn_now);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

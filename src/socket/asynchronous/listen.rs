@@ -1,4 +1,4 @@
-//! Accepting connections, also at the limit of open files; with TLS, `handshakes.rs` goes on.
+//! Accepts connections, also at the limit of open files; `handshakes.rs` does so with TLS.
 
 use std::io;
 
@@ -11,21 +11,21 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Waits for the next connection; gives its socket and the peer's address.
+    /// Waits for the next connection; returns its socket and the peer's address.
     ///
-    /// With TLS (`with_tls`) it gives connections whose handshake is done; many are under way at
-    /// once, and a client that fails is no error here.
+    /// With TLS (`with_tls`) it returns connections whose handshake is done. Many handshakes run at
+    /// once, and a failed one is no error here.
     ///
-    /// The new socket inherits the message limit and coalescing, but no timeout. At the limit of
-    /// open files `accept` says so in the log, once, and waits until a socket is closed here or
-    /// 100 ms have passed.
+    /// The new socket inherits the message limit, the queue limit and coalescing, but no timeout.
+    /// At the limit of open files `accept` logs this once, and waits until a socket is closed here
+    /// or 100 ms have passed.
     ///
     /// # Errors
     /// The system's; `EINVAL` for a socket that does not listen, which the text says. A client that
-    /// has left before it was accepted is none, nor what the network or a firewall says of it.
+    /// left before it was accepted causes no error, nor does a network or firewall error for it.
     ///
     /// # Cancel
-    /// No connection is lost; with TLS, handshakes that are under way go on.
+    /// No connection is lost; with TLS, handshakes under way continue.
     pub async fn accept(&self) -> io::Result<(AsyncSocket, Address)> {
         #[cfg(feature = "tls")]
         if let Some(listener) = self.tls(Records::listener).flatten() {

@@ -1,53 +1,53 @@
 //! The lock of one direction of a socket.
 //!
 //! A verb that has to wait takes its direction's lock and keeps it until it is done or dropped.
-//! Others stand in line, first come, first served. Whoever leaves, by whatever way, passes the lock
-//! on; a verb that is forgotten (`mem::forget`) keeps it until the socket is closed: `close` seizes
-//! the lock, and what the one before does with it from then on is ignored. The line is made when
-//! the second verb comes; an empty one takes no memory.
+//! Others wait in a queue, first come, first served. A verb that leaves in any way passes the lock
+//! on. A verb that is forgotten (`mem::forget`) keeps it until `close` seizes the lock; whatever
+//! that verb does with the lock afterwards is ignored. The queue is created when a second verb
+//! comes, and takes no memory while it is empty.
 
 use std::{collections::VecDeque, task::Waker};
 
 use crate::coro::Waiter;
 
-/// Tells who holds the direction, and who waits for it.
+/// The lock of one direction, and the verbs that wait for it.
 #[derive(Default)]
 pub(crate) struct Lock {
     taken: bool,
-    /// Taken away for the close; only closing verbs have it from then on.
+    /// Seized by `close`; only closing verbs may take it from then on.
     seized: bool,
-    /// The last ticket given out.
+    /// The last ticket handed out.
     last: u32,
-    /// Whom readiness wakes: the verb that has the lock.
+    /// The waiter that readiness wakes: that of the verb with the lock.
     waiter: Option<Waiter>,
     line: Option<Box<Line>>,
 }
 
-/// A place in line.
+/// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(u32);
 
 #[derive(Default)]
 struct Line {
-    /// Whom the lock was passed to; it has not looked yet.
+    /// The ticket that the lock was passed to, until its verb has noticed.
     called: Option<Ticket>,
     waiting: VecDeque<(Ticket, Waiter)>,
 }
 
 impl Lock {
-    /// Tells whether a verb has the lock, or was called to it.
+    /// Tells whether a verb has the lock, or it was passed to one.
     pub(crate) fn is_taken(&self) -> bool {
         self.taken
     }
 
-    /// Takes a lock that is free.
+    /// Takes the lock, which must be free.
     pub(crate) fn take(&mut self) {
         debug_assert!(!self.taken, "a lock is taken when it is free");
         self.taken = true;
     }
 
-    /// Makes readiness wake `waker`; the caller has the lock. Gives back what is to be dropped
-    /// outside.
+    /// Makes readiness wake `waiter`; the caller has the lock. Returns the old waiter, to be
+    /// dropped with nothing borrowed.
     pub(crate) fn wait(&mut self, waiter: Waiter) -> Option<Waiter> {
         debug_assert!(self.taken, "who waits has the lock");
         self.waiter.replace(waiter)
@@ -58,12 +58,12 @@ impl Lock {
         self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker))
     }
 
-    /// Gives whoever waits for readiness.
+    /// Takes the waiter that readiness wakes.
     pub(crate) fn waiter(&mut self) -> Option<Waiter> {
         self.waiter.take()
     }
 
-    /// Stands in line.
+    /// Joins the queue.
     pub(crate) fn queue(&mut self, waiter: Waiter) -> Ticket {
         let line = self.line.get_or_insert_default();
         self.last = self.last.wrapping_add(1);
@@ -72,8 +72,8 @@ impl Lock {
         ticket
     }
 
-    /// Tells whether the lock was passed to `ticket`, which then has it; else its waker is
-    /// replaced. The waker that is of no use is given back, to be dropped outside.
+    /// Tells whether the lock was passed to `ticket`, which then has it; otherwise replaces its
+    /// waiter. Returns the waiter that is no longer needed, to be dropped with nothing borrowed.
     pub(crate) fn called(&mut self, ticket: Ticket, waiter: Waiter) -> (bool, Option<Waiter>) {
         let Some(line) = &mut self.line else { return (false, Some(waiter)) };
         if line.called == Some(ticket) {
@@ -87,8 +87,8 @@ impl Lock {
         }
     }
 
-    /// Leaves the line; if the lock had been passed to it, it is passed on. The wakers are to be
-    /// woken and dropped outside.
+    /// Leaves the queue; passes the lock on if it was passed to `ticket`. The waiters must be woken
+    /// and dropped with nothing borrowed.
     pub(crate) fn leave(&mut self, ticket: Ticket) -> Left {
         let Some(line) = &mut self.line else { return Left::default() };
         if line.called == Some(ticket) {
@@ -101,7 +101,7 @@ impl Lock {
         Left { wake: None, drop: own }
     }
 
-    /// Gives the lock back: to the first in line, else to nobody.
+    /// Releases the lock and passes it to the first in the queue, if there is one.
     #[inline]
     pub(crate) fn pass(&mut self) -> Left {
         debug_assert!(self.taken, "who passes the lock has it");
@@ -118,15 +118,15 @@ impl Lock {
         left
     }
 
-    /// Gives everybody who waits here, for the close of the socket. The lock stays taken by whoever
-    /// has it.
+    /// Takes all waiters, for the close of the socket. The lock stays taken by the verb that has
+    /// it.
     pub(crate) fn all(&mut self) -> Vec<Waiter> {
         let line = self.line.as_mut().map(|line| line.waiting.drain(..).map(|(_, waker)| waker));
         self.waiter.take().into_iter().chain(line.into_iter().flatten()).collect()
     }
 
-    /// Takes the lock from whoever has it and does not leave, for the close of the socket, once.
-    /// The wakers are to be dropped outside.
+    /// Takes the lock from a verb that does not release it, once, for the close of the socket. The
+    /// waiters must be dropped with nothing borrowed.
     pub(crate) fn seize(&mut self) -> Vec<Waiter> {
         if std::mem::replace(&mut self.seized, true) {
             return Vec::new();
@@ -138,7 +138,7 @@ impl Lock {
         self.all()
     }
 
-    /// Tells whether a verb that does not close has lost its lock to one that does.
+    /// Tells whether a verb that does not close has lost the lock to `close`.
     pub(crate) fn is_seized(&self) -> bool {
         self.seized
     }
@@ -150,7 +150,7 @@ impl Lock {
     }
 }
 
-/// What is left to do after somebody has left, with no borrow held.
+/// Waiters to be woken and dropped after a verb has left, with nothing borrowed.
 #[derive(Default)]
 #[must_use = "the next in line must be woken"]
 pub(crate) struct Left {
@@ -216,7 +216,7 @@ mod tests {
         let ((first, first_waker, _), (second, second_waker, _)) = (waiter(), waiter());
         let (first, second) = (lock.queue(first), lock.queue(second));
         assert_ne!(first, second);
-        // Who asks before it is called leaves its new waker and gets the old one back.
+        // An early call replaces the waker and returns the old one.
         let (new, new_waker, _) = waiter();
         assert!(is(lock.called(second, new).1, &second_waker));
         assert!(is(lock.pass().wake, &first_waker));
@@ -227,7 +227,7 @@ mod tests {
         assert!(lock.called(second, Waiter::of(&new_waker)).0);
         assert!(lock.line.is_none(), "an empty line is forgotten");
         assert!(lock.pass().wake.is_none() && !lock.is_taken());
-        // A ticket of a line that is no more gets its waker back.
+        // A ticket of a queue that no longer exists gets its waker back.
         assert!(is(lock.called(second, Waiter::of(&new_waker)).1, &new_waker));
     }
 
@@ -240,7 +240,7 @@ mod tests {
         let left = lock.leave(b);
         assert!(left.wake.is_none() && is(left.drop, &b_waker));
         assert!(is(lock.pass().wake, &a_waker));
-        // The called one leaves before it has looked: the lock goes on to the next.
+        // The verb leaves before it notices the lock: the lock goes to the next.
         assert!(is(lock.leave(a).wake, &c_waker));
         assert!(lock.is_taken());
         assert!(lock.leave(c).wake.is_none());

@@ -1,4 +1,4 @@
-//! The verbs of messages: a length of 4 bytes, big-endian, then that many bytes.
+//! The verbs of messages. A message is a length of 4 bytes, big-endian, then that many bytes.
 
 use std::{future::Future, io};
 
@@ -13,24 +13,24 @@ use crate::{
 impl AsyncSocket {
     /// Receives the next message; `None` when the stream has ended between two messages.
     ///
-    /// Messages that came together may share one allocation of at most 64 KiB, which lives as long
-    /// as any of them.
+    /// Messages that arrive together may share one allocation of at most 64 KiB, which is freed
+    /// with the last of them.
     ///
     /// # Errors
-    /// `InvalidData` ([`error::MessageTooLong`]) if its header tells more than the limit, now and
-    /// at each later call, with nothing allocated; `UnexpectedEof` ([`error::Incomplete`]) if
+    /// `InvalidData` ([`error::MessageTooLong`]) if its header announces more than the limit, at
+    /// this and each later call, with nothing allocated; `UnexpectedEof` ([`error::Incomplete`]) if
     /// the stream ends within it; `TimedOut`; the system's.
     ///
     /// # Cancel
-    /// Nothing is lost: what has come of a message stays with the socket, the next `recv_msg` goes
-    /// on with it, and raw verbs would read it, header included. The same holds after a
-    /// timeout.
+    /// Nothing is lost: the socket keeps the part of a message that has arrived. The next
+    /// `recv_msg` continues with it; raw verbs would read it, header included. This also holds
+    /// after a timeout.
     pub fn recv_msg(&self) -> impl Future<Output = io::Result<Option<Bytes>>> + '_ {
         Verb::new(&self.core, RecvMsg::default())
     }
 
-    /// Does as [`AsyncSocket::recv_msg`], into the caller's vector, which is cleared first; gives
-    /// the payload's length.
+    /// Receives like [`AsyncSocket::recv_msg`], into the caller's vector, which is cleared first;
+    /// returns the payload's length.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv_msg`].
@@ -46,18 +46,18 @@ impl AsyncSocket {
 
     /// Sends a message.
     ///
-    /// A small one is copied into the socket's queue and leaves with the others, in one call, at
-    /// the latest when the scheduler's turn ends. When 64 KiB are queued, or what
-    /// [`AsyncSocket::set_queue_limit`] says, this waits for room; a payload of 64 KiB and more, or
-    /// of more than that limit, goes out at once, behind the queue, without a copy.
+    /// A small message is copied into the socket's queue and sent with the others in one call, at
+    /// the latest at the end of the scheduler's turn. When 64 KiB are queued, or the limit of
+    /// [`AsyncSocket::set_queue_limit`], this waits for room. A payload of 64 KiB or more, or of
+    /// more than that limit, is sent at once, behind the queue, without a copy.
     ///
     /// # Errors
-    /// That of a send that failed before: a failure sticks, and each later verb, flush and close
-    /// tells it; `TimedOut` ([`error::TimedOut`]) says whether the rest stays queued;
+    /// The error of an earlier failed send, which is permanent: each later verb, flush and close
+    /// returns it. `TimedOut` ([`error::TimedOut`]) tells whether the rest stays queued;
     /// `InvalidData` for a payload over 2^32 - 1 bytes; the system's.
     ///
     /// # Cancel
-    /// Before its first byte has left the message is withdrawn; after that its rest is queued and
+    /// Before its first byte is sent, the message is withdrawn; after that, its rest is queued and
     /// sent. It is never cut off.
     pub fn send_msg<'a>(&'a self, payload: &'a [u8]) -> impl Future<Output = io::Result<()>> + 'a {
         Verb::new(&self.core, SendMsg::message(payload))
@@ -74,11 +74,11 @@ impl AsyncSocket {
         Verb::new(&self.core, SendMsg::raw(bytes))
     }
 
-    /// Queues a message if that needs no waiting; usable outside a scheduler, too, where it is sent
-    /// at once as far as it goes.
+    /// Queues a message if that needs no waiting. Also usable outside a scheduler, where it is sent
+    /// at once, as far as the system accepts it.
     ///
-    /// A payload of 64 KiB and more is not copied, which is why it is `Bytes`: one message for many
-    /// clients is in memory once. What [`AsyncSocket::send_msg`] takes becomes that by `into`:
+    /// A payload of 64 KiB or more is not copied, so it must be `Bytes`: a message for many clients
+    /// is in memory once. `into` converts what [`AsyncSocket::send_msg`] takes:
     ///
     /// ```
     /// # use asyncoro::AsyncSocket;
@@ -93,8 +93,8 @@ impl AsyncSocket {
     /// ```
     ///
     /// # Errors
-    /// `WouldBlock` if as much is queued as [`AsyncSocket::set_queue_limit`] allows and cannot
-    /// leave now, or if a verb holds this direction's lock; otherwise as [`AsyncSocket::send_msg`].
+    /// `WouldBlock` if as much is queued as [`AsyncSocket::set_queue_limit`] allows and cannot be
+    /// sent now, or if a verb holds this direction's lock; otherwise as [`AsyncSocket::send_msg`].
     pub fn try_send_msg(&self, payload: &Bytes) -> io::Result<()> {
         self.try_queue(Tried::Message(payload))
     }

@@ -1,7 +1,7 @@
 //! The asynchronous face: [`AsyncSocket`], whose verbs wait in coroutines.
 //!
-//! - this file is the type: converting, options; `borrowed.rs` is for descriptors that
-//!   somebody else owns; `convert.rs` takes it apart, `close.rs` closes it;
+//! - this file has the type: conversion, options; `borrowed.rs` is for descriptors with another
+//! owner; `convert.rs` takes a socket apart, `close.rs` closes it;
 //! - `create.rs` makes and connects sockets, `listen.rs` accepts connections,
 //!   with TLS in `handshakes.rs`;
 //! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs, `attempt.rs` those that never wait;
@@ -49,8 +49,8 @@ use crate::{
 
 /// A socket for coroutines: the verbs of a blocking socket, with `.await` where they would block.
 ///
-/// There is one type for TCP, UDP and Unix sockets, as in BSD. It is made from any socket there is
-/// ([`AsyncSocket::new`]) or by a call that does the usual steps ([`AsyncSocket::create_server`],
+/// There is one type for TCP, UDP and Unix sockets, as in BSD. It is made from any existing socket
+/// ([`AsyncSocket::new`]) or by a call with the usual steps ([`AsyncSocket::create_server`],
 /// [`AsyncSocket::create_connection`], [`AsyncSocket::create_datagram`]).
 ///
 /// ```
@@ -78,13 +78,14 @@ use crate::{
 /// ```
 ///
 /// # Clones, threads, schedulers
-/// A clone is a cheap handle to the same socket; [`AsyncSocket::close`] acts for all. One coroutine
-/// may receive while another sends; several in one direction take turns, first come, first served.
-/// A socket stays on its thread: to move it, use [`AsyncSocket::into_blocking`], or move the
-/// regular socket and convert it there. It binds to the scheduler that first waits on it, and to
-/// another one when that has ended.
+/// A clone is a cheap handle to the same socket; [`AsyncSocket::close`] closes it for all. One
+/// coroutine may receive while another sends; several in one direction take turns, first come,
+/// first served. A socket stays on its thread: to move it, use [`AsyncSocket::into_blocking`], or
+/// move the regular socket and convert it there. It binds to the scheduler on which it first waits,
+/// and to another one when that has ended.
 ///
-/// So this does not compile; `Rc<..>` "cannot be sent between threads safely", says the compiler:
+/// So this does not compile; the compiler says that `Rc<..>` "cannot be sent between threads
+/// safely":
 ///
 /// ```compile_fail,E0277
 /// # async fn f(socket: asyncoro::AsyncSocket) -> std::io::Result<()> {
@@ -93,7 +94,7 @@ use crate::{
 /// # }
 /// ```
 ///
-/// And this does:
+/// This compiles:
 ///
 /// ```
 /// # use asyncoro::AsyncSocket;
@@ -112,20 +113,19 @@ use crate::{
 /// ```
 ///
 /// # Cancel
-/// Dropping a verb's future, and a timeout, never loses received bytes, except those that
-/// [`AsyncSocket::recv_all`] has already put into the caller's buffer. `docs/cancel.md` says it for
-/// each verb.
+/// Dropping a verb's future, and a timeout, never lose received bytes, except those that
+/// [`AsyncSocket::recv_all`] has already put into the caller's buffer. `docs/cancel.md` has the
+/// details for each verb.
 ///
 /// # Drop
-/// When the last handle is dropped, what is queued is still sent, by the scheduler, for at most 5
-/// s.
+/// When the last handle is dropped, the scheduler still sends the queue, for at most 5 s.
 pub struct AsyncSocket {
     core: Rc<Core>,
 }
 
 impl AsyncSocket {
-    /// Converts a regular socket: `std::net`'s, `std::os::unix::net`'s, a `socket2::Socket`, an
-    /// `OwnedFd`. Its options and mode stay as they are.
+    /// Converts a regular socket: one of `std::net` or `std::os::unix::net`, a `socket2::Socket`,
+    /// an `OwnedFd`. Its options and mode stay as they are.
     ///
     /// ```
     /// use std::net::TcpListener;
@@ -143,7 +143,7 @@ impl AsyncSocket {
         Ok(AsyncSocket::from_parts(Sys::new(socket)?.into()))
     }
 
-    /// Makes a new socket, as socket(2) does: closed on exec, not bound, not connected.
+    /// Opens a new socket, like socket(2): closed on exec, not bound, not connected.
     ///
     /// ```
     /// use asyncoro::{AsyncSocket, socket2::{Domain, Type}};
@@ -170,7 +170,7 @@ impl AsyncSocket {
         AsyncSocket { core }
     }
 
-    /// Binds to a local address, as bind(2).
+    /// Binds to a local address, like bind(2).
     ///
     /// # Errors
     /// The system's, with the address in the text ([`error::os_code`] finds the code);
@@ -181,7 +181,7 @@ impl AsyncSocket {
         bound.map_err(|error| error::of_system("bind", address, error))
     }
 
-    /// Starts listening, as listen(2): at most `backlog` connections wait to be accepted.
+    /// Starts listening, like listen(2): at most `backlog` connections wait to be accepted.
     ///
     /// # Errors
     /// The system's.
@@ -189,7 +189,7 @@ impl AsyncSocket {
         self.core.with_sys(|sys| Ok(sys.listen(backlog)?))
     }
 
-    /// Gives the address the socket is bound to.
+    /// Returns the address that the socket is bound to.
     ///
     /// # Errors
     /// The system's.
@@ -198,7 +198,7 @@ impl AsyncSocket {
         self.core.with_sys(|sys| Ok(sys.local_addr()?))
     }
 
-    /// Gives the address it is connected to.
+    /// Returns the address that the socket is connected to.
     ///
     /// # Errors
     /// The system's, `ENOTCONN` among them.
@@ -207,57 +207,57 @@ impl AsyncSocket {
         self.core.with_sys(|sys| Ok(sys.peer_addr()?))
     }
 
-    /// Gives the pending error of the socket, taken (`SO_ERROR`).
+    /// Takes and returns the pending error of the socket (`SO_ERROR`).
     ///
     /// # Errors
-    /// The system's, about asking.
+    /// The system's, for the query.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.core.with_sys(Sys::take_error)
     }
 
-    /// Every option a socket has, see `socket2::SockRef`.
+    /// Returns access to every option of the socket, see `socket2::SockRef`.
     ///
-    /// Once the socket is closed, each of them is an error.
+    /// Once the socket is closed, each option is an error.
     #[doc(alias = "setsockopt")]
     #[doc(alias = "getsockopt")]
     pub fn options(&self) -> SockRef<'_> {
         SockRef::from(self)
     }
 
-    /// Sets the longest time that an operation may wait without progress; `None` for as long as it
-    /// takes (the default). Zero is taken as `None`.
+    /// Sets the longest time that an operation may wait without progress; `None` (the default) has
+    /// no limit, and neither has zero.
     ///
-    /// It counts for each operation by itself and starts anew with each byte that moves. To bound a
-    /// whole thing use [`crate::time::timeout`].
+    /// It applies to each operation separately and starts again with each byte that moves. To limit
+    /// a whole sequence, use [`crate::time::timeout`].
     #[doc(alias = "settimeout")]
     pub fn set_timeout(&self, timeout: Option<Duration>) {
         self.core.set(|settings| settings.set_timeout(timeout));
     }
 
-    /// Gives the timeout in force.
+    /// Returns the timeout in force.
     #[doc(alias = "gettimeout")]
     pub fn timeout(&self) -> Option<Duration> {
         self.core.settings().timeout()
     }
 
-    /// Sets the longest payload, in bytes, that [`AsyncSocket::recv_msg`] takes (default 64 MiB).
+    /// Sets the longest payload, in bytes, that [`AsyncSocket::recv_msg`] accepts (default 64 MiB).
     pub fn set_message_limit(&self, max: usize) {
         self.core.set(|settings| settings.set_message_limit(max));
     }
 
     /// Sets how many bytes the socket queues before [`AsyncSocket::send_msg`] waits and
     /// [`AsyncSocket::try_send_msg`] is refused (default 64 KiB), in whole KiB, from 1 KiB to just
-    /// under 64 MiB. More takes more memory for a peer that does not read; less makes more system
-    /// calls.
+    /// under 64 MiB. A higher limit takes more memory for a peer that does not read; a lower one
+    /// makes more system calls.
     ///
-    /// A message that is longer than the limit may still be queued alone, where nothing else is.
-    /// What is queued already stays. Connections that `accept` gives inherit it.
+    /// A message longer than the limit may still be queued if nothing else is. What is already
+    /// queued stays. Connections from `accept` inherit the limit.
     pub fn set_queue_limit(&self, max: usize) {
         self.core.set(|settings| settings.set_queue_limit(max));
     }
 
-    /// Sets whether small messages wait for the end of the turn to leave together (default), or
-    /// each leaves at once.
+    /// Sets whether small messages wait for the end of the turn to be sent together (default), or
+    /// each is sent at once.
     pub fn set_coalescing(&self, coalescing: bool) {
         self.core.set(|settings| settings.coalescing = coalescing);
     }
@@ -278,7 +278,7 @@ impl Drop for AsyncSocket {
 }
 
 impl AsFd for AsyncSocket {
-    /// Gives the descriptor; of a closed socket, one that is inert but still this socket's.
+    /// Returns the descriptor; once the socket is closed, an inert one that still belongs to it.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.fd()
     }
@@ -291,7 +291,7 @@ impl fmt::Debug for AsyncSocket {
             (true, true) => "closing",
             (true, false) => "closed",
         };
-        // What writes the text may be foreign code, so that nothing is borrowed then.
+        // The formatter may run foreign code, so nothing may be borrowed meanwhile.
         let seen = self.core.look(Seen::of);
         show(f, "AsyncSocket", self.core.kind(), state, seen)
     }

@@ -25,24 +25,24 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Connects to an address; a host name is resolved, and its first address of the socket's
-    /// family used.
+    /// Connects to an address. A host name is resolved, and its first address of the socket's
+    /// family is used.
     ///
     /// [`AsyncSocket::create_connection`] makes the socket too, and tries all addresses. A socket
-    /// that was given a TLS configuration (`with_tls`) shakes hands then, and verifies the host.
+    /// with a TLS configuration (`with_tls`) then performs the handshake and verifies the host.
     ///
-    /// A datagram socket may be connected again and again. A stream may be once it has failed to,
-    /// or an earlier `connect` was dropped before it was done.
+    /// A datagram socket may be connected repeatedly. A stream may be connected again if its
+    /// attempt failed, or if an earlier `connect` was dropped before it was done.
     ///
     /// # Errors
     /// The system's, with the address in the text ([`error::os_code`] finds the code). With TLS
-    /// those of `create_tls_connection`, too. Where several verbs wait for one connection to be
-    /// made, each is told why it has failed.
+    /// also those of `create_tls_connection`. If several verbs wait for the connection, each
+    /// returns the reason of a failure.
     ///
     /// # Cancel
-    /// The system goes on connecting. A later `connect` to the same address waits for that; one to
-    /// another address gives it up, even if it has succeeded meanwhile. With TLS the socket is no
-    /// longer usable.
+    /// The system continues to connect. A later `connect` to the same address waits for that
+    /// attempt; one to another address ends it, even if it has succeeded meanwhile. With TLS the
+    /// socket is no longer usable.
     pub async fn connect(&self, address: impl ToAddress) -> io::Result<()> {
         let target = address.to_target()?;
         let connected = self.connect_to(&target).await;
@@ -59,7 +59,7 @@ impl AsyncSocket {
         connect(&self.core, first(&self.core, target.clone()).await?).await
     }
 
-    /// Receives what is there, at most `buffer.len()` bytes, waiting for the first; 0 is the end of
+    /// Receives available bytes, at most `buffer.len()`, and waits for the first; 0 is the end of
     /// the stream.
     ///
     /// # Errors
@@ -76,8 +76,8 @@ impl AsyncSocket {
 
     /// Receives at most `max` bytes into memory of their own; empty at the end of the stream.
     ///
-    /// From 4 KiB on the bytes are received straight into it. Receiving none of a stream is over
-    /// at once.
+    /// From 4 KiB on, the bytes are received directly into that memory. A `max` of 0 returns at
+    /// once on a stream.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv`].
@@ -88,10 +88,10 @@ impl AsyncSocket {
         Verb::new(&self.core, RecvBytes(max))
     }
 
-    /// Receives what is there, at most 64 KiB, and lends it to `f` without a copy; empty at the end
-    /// of the stream.
+    /// Receives available bytes, at most 64 KiB, and lends them to `f` without a copy; empty at the
+    /// end of the stream.
     ///
-    /// The fastest way to look at bytes: they stay in a buffer that the whole thread shares.
+    /// This is the fastest way to read: the bytes stay in a buffer that the whole thread shares.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -115,8 +115,8 @@ impl AsyncSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// Does as [`AsyncSocket::recv_with`], but receives at most `max` bytes and leaves what follows
-    /// where it is.
+    /// Receives like [`AsyncSocket::recv_with`], but at most `max` bytes; further bytes stay in
+    /// place.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv`].
@@ -132,12 +132,13 @@ impl AsyncSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// Receives what is there into memory that `make` gives once there is something to receive;
-    /// that memory, and how many of its first bytes are now initialised, 0 at the stream's end.
+    /// Receives available bytes into memory that `make` returns once there is something to receive.
+    /// Returns that memory and how many of its first bytes are now initialised, 0 at the stream's
+    /// end.
     ///
-    /// For memory of another kind than ours, a pool's or an interpreter's: a socket that waits has
-    /// none of it. `make` may be called again if there was nothing after all, and gives room for
-    /// a byte at least: 0 would look like the end.
+    /// This is for memory of another kind, of a pool or an interpreter: a waiting socket holds none
+    /// of it. `make` may be called again if nothing was there after all. Its memory must have room
+    /// for at least one byte: 0 would look like the end.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -163,7 +164,7 @@ impl AsyncSocket {
         Verb::new(&self.core, RecvUninit(make))
     }
 
-    /// Does as [`AsyncSocket::recv`], but leaves the bytes where they are.
+    /// Copies what [`AsyncSocket::recv`] would receive, and leaves the bytes in place.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv`].
@@ -177,7 +178,7 @@ impl AsyncSocket {
         Verb::new(&self.core, Peek(buffer))
     }
 
-    /// Does as [`AsyncSocket::recv`], into several buffers, one after another.
+    /// Receives like [`AsyncSocket::recv`], into several buffers, one after another.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv`].
@@ -195,11 +196,11 @@ impl AsyncSocket {
     ///
     /// # Errors
     /// `UnexpectedEof` ([`error::Incomplete`]) if the stream ends before; `TimedOut`
-    /// ([`error::TimedOut`]), which says how many bytes have come; the system's.
+    /// ([`error::TimedOut`]), which tells how many bytes have arrived; the system's.
     ///
     /// # Cancel
-    /// The bytes that have come are in the buffer, and how many is not known. Where that matters
-    /// use [`AsyncSocket::recv_all_bytes`].
+    /// The bytes that have arrived are in the buffer, but how many is not known. Use
+    /// [`AsyncSocket::recv_all_bytes`] where that matters.
     #[doc(alias = "recvall")]
     #[doc(alias = "read_exact")]
     pub fn recv_all<'a>(
@@ -211,19 +212,19 @@ impl AsyncSocket {
 
     /// Receives exactly `count` bytes, into memory of their own.
     ///
-    /// Memory grows with the bytes that come, not with `count`.
+    /// Memory grows with the bytes that arrive, not with `count`.
     ///
     /// # Errors
-    /// As [`AsyncSocket::recv_all`]; what has come stays readable.
+    /// As [`AsyncSocket::recv_all`]; bytes that have arrived stay readable.
     ///
     /// # Cancel
-    /// Nothing is lost: what has come stays readable.
+    /// Nothing is lost: bytes that have arrived stay readable.
     #[doc(alias = "recvall")]
     pub fn recv_all_bytes(&self, count: usize) -> impl Future<Output = io::Result<Bytes>> + '_ {
         Verb::new(&self.core, Gather::exactly(count))
     }
 
-    /// Receives up to and with `delimiter`, which must be among the first `max` bytes.
+    /// Receives up to and including `delimiter`, which must be within the first `max` bytes.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -239,13 +240,13 @@ impl AsyncSocket {
     /// # Errors
     /// `InvalidData` ([`error::DelimiterMissing`]) if it is not, with nothing consumed;
     /// `UnexpectedEof` ([`error::Incomplete`]) if the stream ends before; `TimedOut`; the system's.
-    /// What has come stays readable.
+    /// Bytes that have arrived stay readable.
     ///
     /// # Panics
     /// If `delimiter` is empty.
     ///
     /// # Cancel
-    /// Nothing is lost: what has come stays readable.
+    /// Nothing is lost: bytes that have arrived stay readable.
     #[doc(alias = "readuntil")]
     #[track_caller]
     pub fn recv_until(
@@ -257,8 +258,8 @@ impl AsyncSocket {
         Verb::new(&self.core, Gather::until(delimiter, max))
     }
 
-    /// Sends what fits into the system's buffer, waiting for room for the first byte; gives how
-    /// many bytes that were. Behind anything queued.
+    /// Sends what fits into the system's buffer, behind the queue, and waits for room for the
+    /// first byte; returns how many bytes were sent.
     ///
     /// # Errors
     /// The system's, `BrokenPipe` and `ConnectionReset` among them; `TimedOut`.
@@ -269,20 +270,20 @@ impl AsyncSocket {
         Verb::new(&self.core, Send(buffer))
     }
 
-    /// Sends all of `buffer`; it is in the system's hands on return. Behind anything queued.
+    /// Sends all of `buffer`, behind the queue; on return the system has all of it.
     ///
     /// # Errors
-    /// As [`AsyncSocket::send`]; `TimedOut` ([`error::TimedOut`]) says how many bytes have left.
+    /// As [`AsyncSocket::send`]; `TimedOut` ([`error::TimedOut`]) tells how many bytes were sent.
     ///
     /// # Cancel
-    /// Some bytes from the front may have been sent, the rest is not.
+    /// Some bytes from the front may have been sent; the rest was not.
     #[doc(alias = "sendall")]
     #[doc(alias = "write_all")]
     pub fn send_all<'a>(&'a self, buffer: &'a [u8]) -> impl Future<Output = io::Result<()>> + 'a {
         Verb::new(&self.core, SendAll { buffer, sent: 0 })
     }
 
-    /// Does as [`AsyncSocket::send`], from several buffers in one call; on a stream the first 16
+    /// Sends like [`AsyncSocket::send`], from several buffers in one call: on a stream the first 16
     /// that are not empty, in a datagram all.
     ///
     /// # Errors
@@ -298,27 +299,26 @@ impl AsyncSocket {
         Verb::new(&self.core, SendVectored(buffers))
     }
 
-    /// Waits until everything queued is in the system's hands.
+    /// Waits until the system has everything that was queued.
     ///
     /// # Errors
-    /// That of a send that failed since the last verb; `TimedOut`; the system's.
+    /// The error of a send that failed since the last verb; `TimedOut`; the system's.
     ///
     /// # Cancel
-    /// What is queued is sent all the same.
+    /// The queue is still sent.
     pub fn flush(&self) -> impl Future<Output = io::Result<()>> + '_ {
         Verb::new(&self.core, Flush)
     }
 
-    /// Ends one direction or both, as shutdown(2), after what is queued has left; to end only
-    /// receiving, nothing has to leave. Whatever is sent after the end of sending fails with
-    /// `EPIPE`.
+    /// Shuts one direction or both down, like shutdown(2), after the queue was sent; shutting
+    /// down only receiving waits for nothing. A send after the end of sending fails with `EPIPE`.
     ///
     /// # Errors
-    /// As [`AsyncSocket::flush`]; `ENOTCONN` if there is no connection. With TLS, of both
+    /// As [`AsyncSocket::flush`]; `ENOTCONN` if there is no connection. With TLS, for both
     /// directions, also those of [`AsyncSocket::close`].
     ///
     /// # Cancel
-    /// What is queued is sent all the same; the direction stays open.
+    /// The queue is still sent; the direction stays open.
     pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         current::expect("shutdown", |_| ());
         shut_down(&self.core, how).await
@@ -346,7 +346,7 @@ impl AsyncSocket {
         Verb::new(&self.core, Writable)
     }
 
-    /// Does as [`AsyncSocket::recv`], but never waits; usable outside a scheduler, too.
+    /// Receives like [`AsyncSocket::recv`], but never waits; also usable outside a scheduler.
     ///
     /// # Errors
     /// `WouldBlock` if nothing is there, or if a verb holds this direction's lock; the system's.
@@ -354,21 +354,21 @@ impl AsyncSocket {
         self.attempt(Recv(buffer))
     }
 
-    /// Tells whether bytes were received and not taken: messages that came with an earlier one,
-    /// say. They are the next verb's; whoever reads the descriptor itself misses them.
+    /// Tells whether bytes were received and not taken, for example messages that came with an
+    /// earlier one. The next verb gets them; reading the descriptor directly misses them.
     pub fn has_received(&self) -> bool {
         self.core.has_received()
     }
 
-    /// Tells whether the socket is known to have no room for more to send: what is queued now
-    /// leaves only when the peer has read.
+    /// Tells whether the socket is known to be full: what is queued now is sent only after the peer
+    /// has read.
     ///
-    /// `false` may be old: that a socket is full is known only after a send has found it so.
+    /// `false` may be outdated: only a send finds out that a socket is full.
     pub fn is_full(&self) -> bool {
         self.core.is_full()
     }
 
-    /// Does as [`AsyncSocket::send`], but never waits; usable outside a scheduler, too.
+    /// Sends like [`AsyncSocket::send`], but never waits; also usable outside a scheduler.
     ///
     /// # Errors
     /// `WouldBlock` if there is no room, or if a verb holds this direction's lock; the system's.

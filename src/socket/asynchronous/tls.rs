@@ -1,4 +1,4 @@
-//! TLS of the asynchronous face: with it from the start, in the middle, and the handshake.
+//! TLS of the asynchronous face: from the start, in the middle of a connection, and the handshake.
 
 use std::{
     future::{self, Future},
@@ -27,13 +27,13 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Makes the socket speak TLS: a listener, with each connection it accepts; a socket that is
-    /// not connected yet, when [`AsyncSocket::connect`] has connected it.
+    /// Configures TLS: for a listener, on each connection that it accepts; for a socket that is not
+    /// connected yet, once [`AsyncSocket::connect`] has connected it.
     ///
-    /// All verbs are the same as without. A listener's [`AsyncSocket::accept`] gives connections
-    /// whose handshake is done; many are under way at once, each with a deadline, and a failed one
-    /// is counted ([`AsyncSocket::failed_handshakes`]), logged, and no error of `accept`. To begin
-    /// TLS on a connection there is [`AsyncSocket::start_tls`].
+    /// All verbs are the same as without TLS. A listener's [`AsyncSocket::accept`] returns
+    /// connections whose handshake is done. Many handshakes run at once, each with a deadline; a
+    /// failed one is counted ([`AsyncSocket::failed_handshakes`]), logged, and no error of
+    /// `accept`. To begin TLS on a connection, use [`AsyncSocket::start_tls`].
     ///
     /// ```no_run
     /// # async fn f() -> std::io::Result<()> {
@@ -57,8 +57,8 @@ impl AsyncSocket {
         Ok(self)
     }
 
-    /// Connects to an address as [`AsyncSocket::create_connection`] does, and speaks TLS, verifying
-    /// that the server is the host that was asked for.
+    /// Connects to an address like [`AsyncSocket::create_connection`], begins TLS, and verifies
+    /// that the server is the requested host.
     ///
     /// ```no_run
     /// # async fn f() -> std::io::Result<()> {
@@ -74,7 +74,7 @@ impl AsyncSocket {
     ///
     /// # Errors
     /// As [`AsyncSocket::create_connection`]. `InvalidData` with host and reason in the text, and
-    /// rustls's error inside, if the server cannot prove who it is or the handshake fails
+    /// rustls's error inside, if the server cannot prove its identity or the handshake fails
     /// otherwise; `TimedOut` if it takes longer than the configuration's limit.
     ///
     /// # Cancel
@@ -96,15 +96,15 @@ impl AsyncSocket {
         made.await.map_err(|error| error::context("create_tls_connection", shown, error))
     }
 
-    /// Begins TLS in the middle of a conversation, as STARTTLS does; what is queued leaves before.
+    /// Begins TLS in the middle of a conversation, as STARTTLS does, after the queue was sent.
     ///
     /// A client's configuration needs [`ClientTls::server_name`] here, since a connected socket
-    /// does not know which host it was meant for.
+    /// does not know the host's name.
     ///
     /// # Errors
     /// `InvalidInput` if the socket is no connected stream, speaks TLS already, or has received
-    /// bytes that were not taken: they came before TLS and must not be taken for its. Otherwise as
-    /// [`AsyncSocket::create_tls_connection`].
+    /// bytes that were not taken: they came before TLS and must not be read as part of it.
+    /// Otherwise as [`AsyncSocket::create_tls_connection`].
     ///
     /// # Cancel
     /// The socket is no longer usable: the peer may be in the middle of the handshake.
@@ -134,8 +134,8 @@ impl AsyncSocket {
     }
 }
 
-/// Shakes hands on a connected socket whose channel has begun, within the configuration's time.
-/// How far it has come stands in `stage` while it waits.
+/// Performs the handshake on a connected socket whose channel has begun, within the configuration's
+/// time; keeps `stage` up to date while it waits.
 pub(super) async fn shake(
     socket: &AsyncSocket,
     timeout: Duration,
@@ -160,7 +160,7 @@ pub(super) async fn shake(
     shaken.await.unwrap_or_else(|_| Err(took_too_long()))
 }
 
-/// A handshake that was dropped, has failed, or took too long, is not taken up again.
+/// Abandons a handshake that was dropped, has failed, or took too long.
 struct GiveUp<'a>(&'a AsyncSocket);
 
 impl Drop for GiveUp<'_> {
@@ -169,7 +169,7 @@ impl Drop for GiveUp<'_> {
     }
 }
 
-/// Shakes hands on a socket that is connected now.
+/// Performs the handshake on a socket that is connected now.
 pub(super) async fn secure(socket: &AsyncSocket, connecting: Connecting) -> io::Result<()> {
     begin(socket, &connecting.tls, connecting.host.as_deref())?;
     shake(socket, connecting.tls.handshake_timeout(), None).await

@@ -1,5 +1,5 @@
 //! The future that drives an operation: it makes an attempt, waits for readiness in its coroutine,
-//! and makes the next.
+//! and tries again.
 
 use std::{
     future::Future,
@@ -24,7 +24,7 @@ use crate::{
     sys::Direction,
 };
 
-/// Steps an operation of a verb that has the lock, or comes anew.
+/// Makes a step for a new verb, or for one that has the lock.
 struct Locked<'a> {
     core: &'a Rc<Core>,
     engine: &'a Engine,
@@ -50,16 +50,16 @@ pub(crate) struct Verb<'a, O: Op> {
     core: &'a Rc<Core>,
     op: O,
     stage: Stage,
-    /// In a box, since most sockets have no timeout.
+    /// Boxed, since most sockets have no timeout.
     alarm: Option<Box<Alarm>>,
-    /// Bytes moved when the alarm was set, as far as they fit: only whether it changes matters.
+    /// Bytes moved when the alarm was set, modulo 2^32: only a change matters.
     moved: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Fresh,
-    /// It has let others go first.
+    /// The verb has let others go first.
     SteppedBack,
     InLine(Ticket),
     HasLock,
@@ -71,8 +71,8 @@ impl<'a, O: Op> Verb<'a, O> {
         Verb { core, op, stage: Stage::Fresh, alarm: None, moved: 0 }
     }
 
-    /// Does all that most verbs need: the system call at once, and done, or, having waited, again
-    /// and done.
+    /// Covers the path of most verbs: the system call succeeds at the first poll, or after one
+    /// wait.
     #[inline]
     fn poll_on(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         let core = self.core;
@@ -81,7 +81,7 @@ impl<'a, O: Op> Verb<'a, O> {
         }
         let comes_anew = matches!(self.stage, Stage::Fresh | Stage::SteppedBack);
         if comes_anew {
-            // Before the system call, so that nothing is lost when it runs out.
+            // Checked before the system call, so that no result is lost when the budget is used up.
             if !engine.spend() && self.steps_back(cx) {
                 return Poll::Pending;
             }
@@ -90,7 +90,7 @@ impl<'a, O: Op> Verb<'a, O> {
             return self.pend(engine, cx);
         }
         match self.op.attempt(&mut Locked { core, engine, comes_anew }) {
-            // The usual way looks once at what has come out, and then at this.
+            // The usual path tests the result once, and the rare case after that.
             Some(Progress::Done(Ok(value))) => {
                 if !comes_anew {
                     return self.end(Ok(value));
@@ -108,8 +108,8 @@ impl<'a, O: Op> Verb<'a, O> {
         }
     }
 
-    /// Lets others go first, once. Who polls again before the scheduler has come round, as an
-    /// executor inside of a coroutine does, would else spin for ever.
+    /// Lets others go first, once. A poll before the scheduler has resumed the others, as by an
+    /// executor inside a coroutine, makes an attempt: it would spin for ever otherwise.
     #[cold]
     fn steps_back(&mut self, cx: &mut Context<'_>) -> bool {
         let steps_back = self.stage == Stage::Fresh;
@@ -132,7 +132,7 @@ impl<'a, O: Op> Verb<'a, O> {
         self.pend(engine, cx)
     }
 
-    /// Tells whether the verb in line was called, and so has the lock.
+    /// Tells whether the lock was passed to this waiting verb.
     #[cold]
     fn is_called(&mut self, cx: &mut Context<'_>) -> bool {
         let Stage::InLine(ticket) = self.stage else {
@@ -140,7 +140,7 @@ impl<'a, O: Op> Verb<'a, O> {
         };
         let waiter = Waiter::of(cx.waker());
         let (called, old) = self.core.half::<O::Side>().lock.called(ticket, waiter);
-        // It may be foreign code, and look at the socket.
+        // The drop may run foreign code, which may use the socket.
         drop(old);
         if called {
             self.stage = Stage::HasLock;
@@ -149,11 +149,11 @@ impl<'a, O: Op> Verb<'a, O> {
         called
     }
 
-    /// Parks until the direction is ready.
+    /// Suspends until the direction is ready.
     fn wait(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         self.hold_lock(cx);
         if O::Side::DIRECTION == Direction::Read && self.core.has_pending() {
-            // TLS may have to answer what it reads, and had no room to.
+            // Reading may have produced records to send, for which there was no room.
             self.core.mark_dirty(engine);
         }
         if let Err(error) = self.core.watch(engine, O::Side::DIRECTION) {
@@ -162,7 +162,7 @@ impl<'a, O: Op> Verb<'a, O> {
         self.pend(engine, cx)
     }
 
-    /// Goes on, with the lock, when the others have been resumed and the driver was asked.
+    /// Continues, with the lock, after the others were resumed and the driver was asked.
     #[cold]
     fn let_others_go_first(
         &mut self,
@@ -197,7 +197,7 @@ impl<'a, O: Op> Verb<'a, O> {
         }
     }
 
-    /// Not yet: watches the timeout, which starts anew with each progress.
+    /// Watches the timeout, which starts again with each progress.
     fn pend(&mut self, engine: &Engine, cx: &mut Context<'_>) -> Poll<io::Result<O::Output>> {
         let Some(timeout) = self.core.settings().timeout() else { return Poll::Pending };
         match &self.alarm {
@@ -217,8 +217,8 @@ impl<'a, O: Op> Verb<'a, O> {
         Poll::Pending
     }
 
-    /// Gives a number that changes with each byte that moves, the queue's before the verb's among
-    /// them.
+    /// Returns a number that changes with each byte that moves, including queued bytes before the
+    /// verb's own.
     fn moved(&self) -> u32 {
         let side = self.core.moved::<O::Side>();
         side.wrapping_add(self.op.moved() as u32)
@@ -239,11 +239,11 @@ impl<'a, O: Op> Verb<'a, O> {
         Poll::Ready(result)
     }
 
-    /// Ends without a result: gives up, then passes the lock on.
+    /// Ends without a result: abandons the operation, then passes the lock on.
     fn leave(&mut self) -> bool {
         let waits = matches!(self.stage, Stage::InLine(_) | Stage::HasLock);
         let queued = waits && self.op.give_up(&mut self.core.half::<O::Side>().side);
-        // Readiness may have been told to this verb alone, and the queue waits for it, too.
+        // Readiness may have been reported to this verb alone, and the queue waits for it, too.
         if self.stage == Stage::HasLock && O::Side::DIRECTION == Direction::Write {
             self.core.mark_dirty_where_bound();
         }
@@ -271,7 +271,7 @@ impl<'a, O: Op> Verb<'a, O> {
     }
 }
 
-// An operation is moved freely; nothing in it points to itself.
+// The operation may be moved: nothing points into it.
 impl<O: Op> Unpin for Verb<'_, O> {}
 
 impl<O: Op> Future for Verb<'_, O> {

@@ -1,4 +1,4 @@
-//! Blocking sockets whose descriptor somebody else owns.
+//! Blocking sockets whose descriptor has another owner.
 //!
 //! Unsafe: the caller keeps the descriptor open for as long as the socket uses it.
 #![allow(unsafe_code)]
@@ -14,27 +14,27 @@ use crate::socket::AsyncSocket;
 use crate::sys::Sys;
 
 impl BlockingSocket {
-    /// Converts a socket whose descriptor somebody else owns, as [`AsyncSocket::borrow_raw`].
+    /// Converts a socket whose descriptor has another owner, like [`AsyncSocket::borrow_raw`].
     ///
     /// # Safety
-    /// `fd` is open and stays open until the socket is closed, or its last handle dropped, until
-    /// each verb that the close has ended in another thread has returned, and until nothing that
-    /// `as_fd` or [`BlockingSocket::options`] has lent is used any more. A drop that goes on in a
-    /// thread does so with a duplicate.
+    /// `fd` is open, and stays open until the socket is closed or its last handle dropped, until
+    /// each verb that a close has ended in another thread has returned, and until nothing lent by
+    /// `as_fd` or [`BlockingSocket::options`] is used any more. A drop that continues in a thread
+    /// uses a duplicate.
     ///
     /// # Errors
     /// `ENOTSOCK` if the descriptor is no socket.
     pub unsafe fn borrow_raw(fd: RawFd) -> io::Result<BlockingSocket> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the contract of `Sys::borrow`.
         Ok(BlockingSocket::from_parts(unsafe { Sys::borrow(fd)? }.into()))
     }
 
-    /// Gives the descriptor to a new owner, as [`AsyncSocket::disown`].
+    /// Passes the ownership of the descriptor to the caller, like [`AsyncSocket::disown`].
     ///
     /// # Safety
-    /// The descriptor stays open as [`BlockingSocket::borrow_raw`] says.
+    /// The descriptor stays open as long as [`BlockingSocket::borrow_raw`] demands.
     pub unsafe fn disown(&self) -> Option<OwnedFd> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the descriptor open.
         self.with_sys(|sys| Ok(unsafe { sys.disown() })).ok().flatten()
     }
 }

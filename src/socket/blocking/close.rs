@@ -1,5 +1,5 @@
-//! How a blocking socket is closed: its waiters are woken, what is queued leaves, the peer has all
-//! of it.
+//! Closes a blocking socket: wakes its waiters, sends the queue and, over TLS, waits until the peer
+//! has all of it.
 
 use std::{io, net::Shutdown, sync::atomic::Ordering};
 
@@ -17,14 +17,14 @@ use crate::{
 
 impl BlockingSocket {
     /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it
-    /// are woken and get `NotConnected`, readers before what is queued is sent.
+    /// are woken and get `NotConnected`, readers before the queue is sent.
     ///
-    /// Closing shuts the connection down, which is how it wakes them: so it ends for each duplicate
-    /// of the descriptor, too (dup(2), `try_clone`, a child of fork(2)).
+    /// Closing shuts the connection down, to wake them. So the connection also ends for each
+    /// duplicate of the descriptor (dup(2), `try_clone`, a child of fork(2)).
     ///
     /// # Errors
-    /// As [`AsyncSocket::close`]. `BrokenPipe` if another thread waits to send, behind what was
-    /// queued: its wait is ended, and what was queued is lost.
+    /// As [`AsyncSocket::close`]. `BrokenPipe` if another thread waits to send behind the
+    /// queue: its wait ends, and the queue is lost.
     pub fn close(&self) -> io::Result<()> {
         if self.twin.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -35,7 +35,7 @@ impl BlockingSocket {
                 let (unsent, checked) = (side.has_unsent(link), side.check(link));
                 drop(side);
                 if self.twin.read.try_take().is_none() && (unsent || link.is_secure()) {
-                    // Readers are woken now, and not when the peer has taken all of it.
+                    // Wakes readers now, not only after the peer has taken all of the queue.
                     let _ = link.shutdown(Shutdown::Read);
                 }
                 let flushed = if unsent { self.twin.drive(LastFlush) } else { checked };
@@ -44,7 +44,7 @@ impl BlockingSocket {
             None => self.twin.end_under_a_sender(),
         };
         self.twin.link.drain_before_close();
-        // Wakes those who wait; an error says that there was no connection.
+        // Wakes waiting threads; an error means that there was no connection.
         let _ = self.twin.link.shutdown(Shutdown::Both);
         self.twin.link.sys().retire();
         flushed
@@ -52,15 +52,15 @@ impl BlockingSocket {
 }
 
 impl Twin {
-    /// Ends sending while another thread has the lock; that wakes the thread and ends its verb.
-    /// What verbs have taken before has to arrive all the same.
+    /// Ends sending while another thread has the lock, which wakes the thread and ends its verb.
+    /// What verbs have taken before must still arrive.
     fn end_under_a_sender(&self) -> io::Result<()> {
         let until = Driver::now() + LONGEST;
         let how = if self.link.is_secure() { Shutdown::Write } else { Shutdown::Both };
         let _ = self.link.sys().shutdown(how);
         let arrived = if self.link.is_secure() { at_once(settled(self, until)) } else { Ok(()) };
         if interrupt::refuse_below(&self.write).is_err() {
-            // It is this thread's own verb, which a signal has interrupted.
+            // The lock belongs to a verb of this thread, which a signal has interrupted.
             return arrived;
         }
         let side = self.write.take(Some(until), None)?;

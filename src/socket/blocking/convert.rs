@@ -1,4 +1,4 @@
-//! Taking a blocking socket apart.
+//! Takes a blocking socket apart.
 
 use std::{fmt, io, mem, sync::Arc};
 
@@ -19,7 +19,7 @@ impl BlockingSocket {
     /// Takes the socket apart, see [`AsyncSocket::into_parts`].
     ///
     /// # Errors
-    /// [`BlockingRefused`], which gives the socket back.
+    /// [`BlockingRefused`], which returns the socket.
     pub fn into_parts(self) -> Result<(Socket, Bytes), BlockingRefused> {
         let mut parts = self.take_apart(Onward::Plain)?;
         let received = parts.take_received();
@@ -37,7 +37,7 @@ impl BlockingSocket {
             return Err(BlockingRefused { socket: self, error });
         }
         if onward == Onward::Plain {
-            // Whoever cannot be told has at least all that was sent before.
+            // If this fails, the peer has received at least what was sent before.
             let _ = at_once(end_tls(&*self.twin, Ending::Keep));
         }
         match Arc::try_unwrap(self.twin) {
@@ -58,10 +58,10 @@ impl BlockingSocket {
     }
 }
 
-/// A socket that was not taken apart, and why.
+/// The error of a conversion: the socket and the reason.
 #[derive(Debug)]
 pub struct BlockingRefused {
-    /// The socket, unharmed.
+    /// The socket, unchanged.
     pub socket: BlockingSocket,
     /// The reason.
     pub error: io::Error,
@@ -80,7 +80,7 @@ impl std::error::Error for BlockingRefused {
 }
 
 impl From<BlockingRefused> for io::Error {
-    /// Gives the reason; the socket is dropped.
+    /// Returns the reason and drops the socket.
     fn from(refused: BlockingRefused) -> io::Error {
         refused.error
     }

@@ -1,4 +1,4 @@
-//! Making blocking sockets with the usual steps: servers, connections, datagram sockets.
+//! Creates blocking sockets with the usual steps: servers, connections, datagram sockets.
 
 use std::{
     io, thread,
@@ -70,7 +70,7 @@ pub(super) fn connection(target: Target) -> io::Result<BlockingSocket> {
     Ok(BlockingSocket::from_parts(connected.into()))
 }
 
-/// Connects to several addresses, each a while after the one before; the first connection wins.
+/// Connects to several addresses, each some time after the previous; the first connection wins.
 fn connect_to_any(addresses: Vec<Address>) -> io::Result<Sys> {
     let mut race = Race::new(addresses);
     let mut attempts: Vec<Attempt> = Vec::new();
@@ -103,12 +103,12 @@ fn connect_to_any(addresses: Vec<Address>) -> io::Result<Sys> {
 
 /// An attempt to connect to one address.
 struct Attempt {
-    /// `None` once it has won.
+    /// `None` once the attempt has won.
     link: Option<Link>,
     address: Address,
     side: WriteSide,
     op: Connect,
-    /// The queue of a Unix listener is full: when it is tried again.
+    /// When to try again, if the queue of a Unix listener is full.
     again_at: Option<Instant>,
 }
 
@@ -136,7 +136,7 @@ impl Attempt {
     }
 }
 
-/// Waits until one of the attempts may have ended, or has to be made again, or an instant has come.
+/// Waits until an attempt may have ended or must be repeated, or until an instant.
 fn wait(attempts: &[Attempt], until: Option<Instant>) -> io::Result<()> {
     let again_at = attempts.iter().filter_map(|attempt| attempt.again_at);
     let until = again_at.chain(until).min();
@@ -145,7 +145,7 @@ fn wait(attempts: &[Attempt], until: Option<Instant>) -> io::Result<()> {
     let begun: Vec<&Sys> = begun.filter_map(|attempt| Some(attempt.link.as_ref()?.sys())).collect();
     match wait_for_room(&begun, left) {
         Ok(true) => Ok(()),
-        // A signal.
+        // A signal interrupted the wait.
         Ok(false) => interrupt::check(&begun),
         Err(error) if meaning(Call::Poll, error) == Meaning::Pause => {
             thread::sleep(left.map_or(RETRY_PAUSE, |left: Duration| left.min(RETRY_PAUSE)));
@@ -163,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// Makes a socket that has an address, and listens where there is a backlog.
+    /// Returns a bound socket, which listens if there is a backlog.
     fn listener(backlog: Option<i32>) -> (Socket, Address) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -174,7 +174,7 @@ mod tests {
         (socket, address.into())
     }
 
-    /// One that the system refuses at once.
+    /// Returns an address that the system refuses at once.
     fn unreachable() -> Address {
         "255.255.255.255:9".parse().unwrap()
     }
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_silent_address_is_overtaken_after_the_delay() {
-        // Its queue is full, so that the system does not answer.
+        // The first one's queue is full, so that the system does not answer.
         let ((_silent, silent), (_good, good)) = (listener(Some(0)), listener(Some(8)));
         let _first = TcpStream::connect(silent.socket_addr().unwrap()).unwrap();
         let before = Instant::now();

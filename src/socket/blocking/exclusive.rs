@@ -1,8 +1,8 @@
-//! One direction of a blocking socket: its state, for one thread at a time.
+//! The state of one direction of a blocking socket, for one thread at a time.
 //!
-//! The threads' counterpart of `asynchronous/lock.rs`: first come, first served, and whoever waits
-//! for the lock does so no longer than until its deadline, which a `Mutex` of the standard library
-//! cannot do. The state is moved out while it is used; the mutex is held only for that.
+//! The counterpart of `asynchronous/lock.rs` for threads: first come, first served. A thread waits
+//! for the lock until its deadline at most, which a `Mutex` of the standard library cannot do. The
+//! state is moved out while it is used; the mutex is held only for the move.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use std::{
 
 use crate::driver::Driver;
 
-/// Keeps the state of a direction, and who waits for it.
+/// The state of a direction, and the queue of threads that wait for it.
 pub(super) struct Exclusive<S> {
     state: Mutex<State<S>>,
     passed: Condvar,
@@ -24,14 +24,14 @@ pub(super) struct Exclusive<S> {
 struct State<S> {
     /// `None` while a thread uses it.
     side: Option<S>,
-    /// This thread has the lock and lends it to code that it calls: nobody else may take it.
+    /// The thread that has the lock and lends it to code that it calls; no other may take it.
     reserved: Option<ThreadId>,
     last: u64,
     line: VecDeque<u64>,
 }
 
 impl<S> State<S> {
-    /// Tells whether who comes now need not stand in line.
+    /// Tells whether a new thread may take the lock without waiting.
     fn is_free(&self) -> bool {
         match self.reserved {
             None => self.line.is_empty(),
@@ -40,16 +40,16 @@ impl<S> State<S> {
     }
 }
 
-/// The lock, held; dropping it passes it on.
+/// The lock, held; the drop passes it on.
 pub(super) struct Taken<'a, S> {
     lock: &'a Exclusive<S>,
     side: Option<S>,
 }
 
-/// The lock, lent to other code on the same thread; dropping it passes it on.
+/// The lock, lent to other code on the same thread; the drop passes it on.
 pub(super) struct Reserved<'a, S> {
     lock: &'a Exclusive<S>,
-    /// The reservation of whoever has called that code.
+    /// The reservation of the code that has called this code.
     before: Option<ThreadId>,
 }
 
@@ -59,7 +59,7 @@ impl<S> Exclusive<S> {
         Exclusive { state: Mutex::new(state), passed: Condvar::new() }
     }
 
-    /// Takes the lock if nobody has it or waits for it, or if this thread has reserved it.
+    /// Takes the lock if no thread has it or waits for it, or if this thread has reserved it.
     pub(super) fn try_take(&self) -> Option<Taken<'_, S>> {
         let mut state = self.state();
         let side = if state.is_free() { state.side.take() } else { None };
@@ -67,8 +67,8 @@ impl<S> Exclusive<S> {
         side.map(|side| Taken { lock: self, side: Some(side) })
     }
 
-    /// Waits for the lock; `None` when the deadline has come first. It calls `ask.1` after each
-    /// wake, and at least every `ask.0`; an error of it ends the wait.
+    /// Waits for the lock; `None` at the deadline. Calls `ask.1` after each wake and at least every
+    /// `ask.0`; an error from it ends the wait.
     pub(super) fn take(
         &self,
         deadline: Option<Instant>,
@@ -113,11 +113,11 @@ impl<S> Exclusive<S> {
 
     fn leave(&self, mut state: MutexGuard<'_, State<S>>, ticket: u64) {
         state.line.retain(|waiting| *waiting != ticket);
-        // It may have been this one who was next.
+        // This thread may have been the next.
         self.passed.notify_all();
     }
 
-    /// Gives the state, once no thread uses it any more.
+    /// Returns the state; no thread may use it any more.
     pub(super) fn into_inner(self) -> S {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         state.side.expect("who holds it borrows it, so nobody does")
@@ -129,7 +129,7 @@ impl<S> Exclusive<S> {
 }
 
 impl<'a, S> Taken<'a, S> {
-    /// Lends the lock to this thread alone; the line waits on.
+    /// Lends the lock to this thread alone; the others continue to wait.
     pub(super) fn reserve(mut self) -> Reserved<'a, S> {
         let mut state = self.lock.state();
         state.side = self.side.take();
@@ -140,7 +140,7 @@ impl<'a, S> Taken<'a, S> {
 }
 
 impl<'a, S> Reserved<'a, S> {
-    /// Goes on with the lock.
+    /// Takes the lent lock back.
     pub(super) fn resume(self) -> Taken<'a, S> {
         let side = self.lock.state().side.take();
         let side = side.expect("this thread alone takes it, and has given it back");
@@ -162,7 +162,7 @@ impl<S> Drop for Reserved<'_, S> {
 
 impl<S> Drop for Taken<'_, S> {
     fn drop(&mut self) {
-        // Given back already.
+        // The lock was released already.
         if self.side.is_none() {
             return;
         }

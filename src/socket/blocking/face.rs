@@ -1,4 +1,4 @@
-//! How composite operations wait on the blocking face: in the call.
+//! Implements [`Face`]: composite operations wait in the call.
 
 use std::{
     future::Future,
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Runs a composite operation: it waits in the call, so that its future is ready at once.
+/// Runs a composite operation, which waits in the call, so that its future is ready at once.
 pub(super) fn at_once<T>(operation: impl Future<Output = T>) -> T {
     match pin!(operation).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,

@@ -1,7 +1,7 @@
-//! What a thread does when a signal interrupts a blocking verb.
+//! Handles a signal that interrupts a blocking verb.
 //!
-//! Nothing, as a rule: the verb goes on waiting. A language whose signal handlers run later, in the
-//! thread itself, has to be asked then, and may want the wait to end.
+//! By default the verb continues to wait. A language whose signal handlers run later, in the thread
+//! itself, must be called then, and may want the wait to end.
 
 use std::{cell::RefCell, io, ptr, rc::Rc, time::Duration};
 
@@ -11,21 +11,21 @@ type Check = Rc<dyn Fn() -> io::Result<()>>;
 
 thread_local! {
     static CHECK: RefCell<Option<Check>> = const { RefCell::new(None) };
-    /// The locks that this thread has, or waits for, below whoever is being asked, by address.
+    /// Addresses of the locks that this thread has or waits for while its check runs.
     static BELOW: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How long a thread that can be interrupted waits for a lock before it asks: a condition
-/// variable is not ended by a signal.
+/// Longest wait for a lock between two calls of the check: a signal does not end the wait of a
+/// condition variable.
 pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
-/// Asks `check` from now on; it replaces the one before.
+/// Sets the check of this thread; it replaces an earlier one.
 pub(crate) fn set(check: impl Fn() -> io::Result<()> + 'static) {
     let old = CHECK.replace(Some(Rc::new(check)));
     drop(old);
 }
 
-/// Asks what this thread has been told to ask, while it has a lock or waits for it.
+/// Calls the check of this thread, which has the lock or waits for it.
 pub(crate) fn check<T>(lock: &T) -> io::Result<()> {
     struct Above;
     impl Drop for Above {
@@ -36,13 +36,13 @@ pub(crate) fn check<T>(lock: &T) -> io::Result<()> {
     let Some(check) = CHECK.with_borrow(Clone::clone) else { return Ok(()) };
     BELOW.with_borrow_mut(|below| below.push(ptr::from_ref(lock).addr()));
     let _above = Above;
-    // An error and no panic, so that a message which has begun to leave is queued whole.
+    // An error, not a panic, so that the rest of a message that was sent in part is queued.
     foreign::contain("the function of on_interrupt", || check())
         .unwrap_or_else(|| Err(io::Error::other("the function of on_interrupt has panicked")))
 }
 
-/// Refuses to wait for a lock that this very thread has, or waits for, below: it would do so for
-/// ever.
+/// Refuses to wait for a lock that this thread itself has or waits for, since the wait would never
+/// end.
 pub(crate) fn refuse_below<T>(lock: &T) -> io::Result<()> {
     let address = ptr::from_ref(lock).addr();
     if BELOW.with_borrow(|below| below.contains(&address)) {
@@ -53,7 +53,7 @@ pub(crate) fn refuse_below<T>(lock: &T) -> io::Result<()> {
     Ok(())
 }
 
-/// Tells whether this thread asks anybody.
+/// Tells whether this thread has a check.
 pub(crate) fn is_set() -> bool {
     CHECK.with_borrow(Option::is_some)
 }

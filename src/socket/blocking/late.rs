@@ -1,9 +1,9 @@
-//! TLS sockets of threads that were dropped before their peers had all: what is queued, the
-//! close_notify, what waits for its acknowledgement.
+//! TLS sockets of threads that were dropped before their peers had all: the queue, the
+//! close_notify, bytes not acknowledged yet.
 //!
-//! A drop waits for nothing, and there is no scheduler that would go on. So one thread of the
-//! process does, for all of them, each for at most 5 s; it is there while there are any. A child of
-//! fork(2) has no such thread and starts its own.
+//! A drop waits for nothing, and no scheduler would continue. So one thread of the process finishes
+//! all these sockets, each for at most 5 s; the thread ends when none is left. A child of fork(2)
+//! has no such thread and starts its own.
 
 use std::{
     io, thread,
@@ -33,14 +33,14 @@ struct Late {
     pause: Duration,
 }
 
-/// Those that wait for the thread of this process; `None` while there is no thread.
+/// Sockets handed to the thread of this process; `None` while there is no thread.
 static LATE: Global<Mutex<Option<Vec<Late>>>> = Global::new();
 
 fn list() -> MutexGuard<'static, Option<Vec<Late>>> {
     lock(LATE.of_this_process(|_| Mutex::default()))
 }
 
-/// Goes on with a dropped socket: at once, as far as it goes, then in the thread.
+/// Finishes a dropped socket: as far as possible at once, then in the thread.
 pub(super) fn finish(link: Link, side: WriteSide) {
     let now = Driver::now();
     let (until, pause) = (now + LONGEST, FIRST_PAUSE);
@@ -85,7 +85,7 @@ fn work() {
         let now = Driver::now();
         kept.retain_mut(|late| late.look > now || !late.is_done_by(now));
         let next = kept.iter().map(|late| late.look).min();
-        // Whoever comes meanwhile has been looked at just before.
+        // A socket added meanwhile was looked at just before.
         let pause = next.map_or(FIRST_PAUSE, |next| next.saturating_duration_since(now));
         thread::sleep(pause.clamp(FIRST_PAUSE, LAST_PAUSE));
     }
@@ -105,7 +105,7 @@ impl Late {
         false
     }
 
-    /// Tells whether nothing is left to be done: all has arrived, or is lost, and the log was told.
+    /// Tells whether nothing is left to do: all has arrived, or the loss was logged.
     fn is_done(&mut self) -> bool {
         let progress = self.go_on();
         drop_spent();
@@ -132,7 +132,7 @@ impl Late {
         }
         self.link.close_notify();
         match self.side.push(&self.link) {
-            // If it cannot be said, what was sent before may have arrived all the same.
+            // Even if it cannot be sent, what was sent before may have arrived.
             Progress::Done(_) => Progress::Done(self.link.settle()),
             progress => progress.map(|()| true),
         }

@@ -1,17 +1,17 @@
 //! `BlockingSocket`: the same operations, driven by poll(2), for plain threads.
 //!
-//! Each direction has a lock (`exclusive.rs`): a verb holds it until it is done. `close` marks the
-//! socket, sends what is queued, shuts it down, which wakes whoever waits in poll(2), and puts an
-//! inert descriptor in its place. Composite operations (`op/composite.rs`) are those of the other
-//! face, whose waiting happens in the call here (`face.rs`), so they behave the same.
+//! Each direction has a lock (`exclusive.rs`), which a verb holds until it is done. `close` marks
+//! the socket, sends the queue, shuts the socket down, which wakes threads in poll(2), and
+//! puts an inert descriptor in its place. Composite operations (`op/composite.rs`) are those of the
+//! other face but wait in the call (`face.rs`), so both faces behave the same.
 //!
-//! - this file is the type: converting, options; `borrowed.rs` is for descriptors that somebody
-//!   else owns; `convert.rs` takes it apart, `close.rs` closes it,
-//!   `create.rs` makes and connects sockets;
-//! - `verbs.rs` are the verbs, `tls.rs` what belongs to TLS;
-//! - `twin.rs` is what handles share, and how an operation is driven on it; `interrupt.rs` what a
-//!   signal does to a thread that waits;
-//! - `late.rs` goes on with TLS sockets that were dropped before their peers had all.
+//! - this file has the type: conversion, options; `borrowed.rs` is for descriptors with another
+//! owner; `convert.rs` takes a socket apart, `close.rs` closes it, `create.rs` makes and connects
+//! sockets;
+//! - `verbs.rs` has the verbs, `tls.rs` everything about TLS;
+//! - `twin.rs` has the state that handles share and drives operations on it; `interrupt.rs` handles
+//! a signal that reaches a waiting thread;
+//! - `late.rs` finishes TLS sockets that were dropped before their peers had all.
 
 mod borrowed;
 mod close;
@@ -58,10 +58,10 @@ use crate::{
 
 /// A socket for plain threads: the same verbs as [`AsyncSocket`], which wait in the call.
 ///
-/// Word for word the same: each verb here does what its namesake there does, with the same errors
-/// and the same promises about timeouts. Messages are sent at once instead of at the end of a turn.
-/// It can be cloned and shared between threads; one thread may receive while another sends, several
-/// in one direction take turns.
+/// Each verb does what its namesake of `AsyncSocket` does, with the same errors and the same
+/// promises about timeouts. Messages are sent at once instead of at the end of a turn. A socket can
+/// be cloned and shared between threads; one thread may receive while another sends, several in one
+/// direction take turns.
 ///
 /// ```
 /// use std::thread;
@@ -86,12 +86,12 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Dropping the last handle waits for nothing: what a verb that timed out has left queued is sent
-/// as far as it goes at once, and what is lost is told to the log. Over TLS a thread of the process
-/// goes on with it for at most 5 s, until the peer has all of it; the end of the process ends that,
-/// too. [`BlockingSocket::close`] waits.
+/// Dropping the last handle waits for nothing: what a timed-out verb has left queued is sent at
+/// once, as far as the system accepts it, and lost bytes are logged. Over TLS a thread of the
+/// process continues for at most 5 s, until the peer has all of it or the process ends.
+/// [`BlockingSocket::close`] waits.
 ///
-/// In a coroutine it would hold up all others; use [`BlockingSocket::into_async`] there.
+/// In a coroutine this would block all others; use [`BlockingSocket::into_async`] there.
 #[derive(Clone)]
 pub struct BlockingSocket {
     twin: Arc<Twin>,
@@ -106,7 +106,7 @@ impl BlockingSocket {
         Ok(BlockingSocket::from_parts(Sys::new(socket)?.into()))
     }
 
-    /// Makes a new socket, see [`AsyncSocket::open`].
+    /// Opens a new socket, see [`AsyncSocket::open`].
     ///
     /// # Errors
     /// The system's.
@@ -114,8 +114,8 @@ impl BlockingSocket {
         Ok(BlockingSocket::from_parts(Sys::open(domain, kind)?.into()))
     }
 
-    /// Tells whether bytes were received and not taken, see [`AsyncSocket::has_received`]. While
-    /// another thread receives it is `true`: nobody can say that nothing is there.
+    /// Tells whether bytes were received and not taken, see [`AsyncSocket::has_received`]. It is
+    /// `true` while another thread receives, since the answer is not known then.
     pub fn has_received(&self) -> bool {
         let held = self.twin.read.try_take().is_none_or(|side| !side.held().is_empty());
         held || self.twin.link.has_plaintext()
@@ -163,7 +163,7 @@ impl BlockingSocket {
         self.with_sys(|sys| Ok(sys.listen(backlog)?))
     }
 
-    /// Gives the address the socket is bound to.
+    /// Returns the address that the socket is bound to.
     ///
     /// # Errors
     /// The system's.
@@ -171,7 +171,7 @@ impl BlockingSocket {
         self.with_sys(|sys| Ok(sys.local_addr()?))
     }
 
-    /// Gives the address it is connected to.
+    /// Returns the address that the socket is connected to.
     ///
     /// # Errors
     /// The system's.
@@ -179,15 +179,15 @@ impl BlockingSocket {
         self.with_sys(|sys| Ok(sys.peer_addr()?))
     }
 
-    /// Gives the pending error of the socket, taken (`SO_ERROR`).
+    /// Takes and returns the pending error of the socket (`SO_ERROR`).
     ///
     /// # Errors
-    /// The system's, about asking.
+    /// The system's, for the query.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.with_sys(Sys::take_error)
     }
 
-    /// Every option a socket has, see `socket2::SockRef`; of a closed socket, each is an error.
+    /// Returns access to every option, see `socket2::SockRef`; once closed, each is an error.
     pub fn options(&self) -> SockRef<'_> {
         self.twin.link.sys().options()
     }
@@ -197,37 +197,37 @@ impl BlockingSocket {
         lock(&self.twin.settings).set_timeout(timeout);
     }
 
-    /// Gives the timeout in force.
+    /// Returns the timeout in force.
     pub fn timeout(&self) -> Option<Duration> {
         self.twin.settings().timeout()
     }
 
-    /// Sets the longest payload that `recv_msg` takes, see [`AsyncSocket::set_message_limit`].
+    /// Sets the longest payload that `recv_msg` accepts, see [`AsyncSocket::set_message_limit`].
     pub fn set_message_limit(&self, max: usize) {
         lock(&self.twin.settings).set_message_limit(max);
     }
 
-    /// Sets how many bytes the socket queues, see [`AsyncSocket::set_queue_limit`]: here what
+    /// Sets how many bytes the socket queues, see [`AsyncSocket::set_queue_limit`]: here bytes that
     /// `try_send_msg` could not send at once.
     pub fn set_queue_limit(&self, max: usize) {
         lock(&self.twin.settings).set_queue_limit(max);
     }
 
-    /// Kept for the asynchronous face, see [`AsyncSocket::set_coalescing`]; a blocking socket sends
-    /// each message at once.
+    /// Sets coalescing for the asynchronous face, see [`AsyncSocket::set_coalescing`]; a blocking
+    /// socket sends each message at once.
     pub fn set_coalescing(&self, coalescing: bool) {
         lock(&self.twin.settings).coalescing = coalescing;
     }
 
-    /// Calls `check` whenever a signal interrupts a verb's wait on this thread; an error of
-    /// it ends the verb. It replaces the one before.
+    /// Calls `check` whenever a signal interrupts a verb's wait on this thread; an error from it
+    /// ends the verb. `check` replaces an earlier one.
     ///
-    /// `check` may use sockets; a verb on the interrupted one, in the direction that waits, is an
-    /// error of kind `Deadlock`.
+    /// `check` may use sockets. A verb on the interrupted socket, in the direction of the wait,
+    /// fails with kind `Deadlock`.
     ///
-    /// A signal that comes between two waits is found at the next one's end. A thread that waits
-    /// for a lock asks every 50 ms, since a signal does not end that wait. A panic of `check`
-    /// goes to the log and ends the verb with an error.
+    /// A signal between two waits is noticed at the end of the next one. A thread that waits for a
+    /// lock calls `check` every 50 ms, since a signal does not end that wait. A panic of `check` is
+    /// logged and ends the verb with an error.
     ///
     /// ```
     /// use asyncoro::BlockingSocket;

@@ -1,4 +1,4 @@
-//! TLS of the blocking face: handshakes in the first verb, or where the user begins TLS.
+//! TLS of the blocking face: the handshake, in the first verb or where the user begins TLS.
 
 use std::{io, sync::Weak};
 
@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl BlockingSocket {
-    /// Makes the socket speak TLS, see [`AsyncSocket::with_tls`]. What a listener accepts shakes
-    /// hands in its first verb, within the configuration's time.
+    /// Configures TLS, see [`AsyncSocket::with_tls`]. A connection from `accept` performs the
+    /// handshake in its first verb, within the configuration's time.
     ///
     /// # Errors
     /// As [`AsyncSocket::with_tls`].
@@ -32,7 +32,7 @@ impl BlockingSocket {
         Ok(self)
     }
 
-    /// Connects and speaks TLS, see [`AsyncSocket::create_tls_connection`].
+    /// Connects and begins TLS, see [`AsyncSocket::create_tls_connection`].
     ///
     /// # Errors
     /// As [`AsyncSocket::create_tls_connection`].
@@ -66,12 +66,12 @@ impl BlockingSocket {
 facts!(BlockingSocket);
 
 impl Twin {
-    /// Shakes hands if that is due. One thread does, the others wait for it.
+    /// Performs the handshake if it is due. One thread does so; the others wait for it.
     pub(super) fn shake_first(&self) -> io::Result<()> {
         if !self.is_shaking() {
             return Ok(());
         }
-        // Where a signal has interrupted this thread's own handshake.
+        // Reached when a signal has interrupted this thread's own handshake.
         interrupt::refuse_below(&self.read)?;
         interrupt::refuse_below(&self.write)?;
         let _one = lock(&self.shaking);
@@ -84,20 +84,20 @@ impl Twin {
         self.settle(tls, shaken)
     }
 
-    /// Tells what the outcome of a handshake's verb means for the handshake.
+    /// Ends the handshake if the result of its verb is a failure, and adds the reason.
     fn settle(&self, tls: &Records, shaken: io::Result<()>) -> io::Result<()> {
         let Err(mut error) = shaken else { return Ok(()) };
         if tls.is_overdue() {
             error = took_too_long();
         } else if error.kind() == io::ErrorKind::TimedOut {
-            // The next verb goes on where this one's timeout has ended it.
+            // The next verb continues where this one's timeout has ended it.
             return Err(error);
         }
         tls.fail(&error, self.link.sys().peer_addr().ok().as_ref());
         Err(error)
     }
 
-    /// Goes on with a handshake that is due, without waiting.
+    /// Continues a handshake that is due, without waiting.
     pub(super) fn try_shake_first(&self) -> io::Result<()> {
         if !self.is_shaking() {
             return Ok(());
@@ -135,18 +135,18 @@ impl Twin {
 }
 
 impl BlockingSocket {
-    /// Shakes hands on a socket that is connected now, with whom it was to be connected to.
+    /// Performs the handshake on a newly connected socket, for the host that was asked for.
     pub(super) fn secure(&self, connecting: &Connecting) -> io::Result<()> {
         self.shake_hands(&connecting.tls, connecting.host.as_deref())
     }
 
-    /// Shakes hands on a socket that is connected.
+    /// Performs the handshake on a connected socket.
     fn shake_hands(&self, tls: &Tls, host: Option<&str>) -> io::Result<()> {
         self.begin_tls(tls, host, Weak::new())?;
         self.twin.shake_first()
     }
 
-    /// Makes the next verb shake hands; a failure is counted at the listener, if there is one.
+    /// Makes the next verb perform the handshake; the listener, if there is one, counts a failure.
     pub(super) fn begin_tls(
         &self,
         tls: &Tls,

@@ -1,4 +1,4 @@
-//! What the handles of a blocking socket share, and how an operation is driven on it.
+//! The state that the handles of a blocking socket share, and how operations are driven on it.
 
 #[cfg(feature = "tls")]
 use std::sync::Arc;
@@ -32,22 +32,22 @@ use crate::{
     sys::{Call, Direction, Meaning, meaning},
 };
 
-/// What the handles share.
+/// The state that the handles share.
 pub(super) struct Twin {
     pub(super) link: WholeLink,
     pub(super) settings: Mutex<Settings>,
     pub(super) read: Exclusive<ReadSide>,
     pub(super) write: Exclusive<WriteSide>,
     pub(super) closed: AtomicBool,
-    /// Held by the thread whose verb shakes hands.
+    /// Held by the thread whose verb performs the handshake.
     #[cfg(feature = "tls")]
     pub(super) shaking: Mutex<()>,
-    /// The handshakes of a listener's connections, from when it was an asynchronous one.
+    /// The handshakes of a listener's connections, if it was an asynchronous listener.
     #[cfg(feature = "tls")]
     pub(super) gate: Option<Arc<Gate<Parts>>>,
 }
 
-/// The twin's socket, until it is taken apart.
+/// The link of the socket, until the socket is taken apart.
 pub(super) struct WholeLink(pub(super) Option<Link>);
 
 impl Deref for WholeLink {
@@ -58,8 +58,8 @@ impl Deref for WholeLink {
     }
 }
 
-/// Sends what is still queued as far as it goes, and tells the log what is lost. Over TLS, where
-/// the peer is to be told that nothing follows, a thread of the process goes on with it.
+/// Sends the queue, as far as the system accepts it, and logs what is lost. Over TLS, which
+/// ends with a close_notify, a thread of the process continues.
 impl Drop for Twin {
     fn drop(&mut self) {
         let Some(link) = self.link.0.take() else { return };
@@ -74,7 +74,7 @@ impl Drop for Twin {
         }
         let queued = side.queued();
         match side.flush_all(&link) {
-            // The peer of a socket without TLS is told by the end of the stream itself.
+            // Without TLS, the end of the stream itself tells the peer.
             Progress::Done(Ok(())) => {}
             _ if queued == 0 => {}
             Progress::Done(Err(error)) => log::warn(format_args!(
@@ -107,8 +107,8 @@ impl Twin {
         *lock(&self.settings)
     }
 
-    /// Gives the settings that operations are stepped with: there is no turn at whose end a message
-    /// could leave, so each leaves at once.
+    /// Returns the settings for steps of operations: no turn's end would send queued messages, so
+    /// each is sent at once.
     pub(super) fn stepping(&self) -> Settings {
         let mut settings = self.settings();
         settings.coalescing = false;
@@ -125,7 +125,7 @@ impl Twin {
             return Err(error::closed());
         }
         match f(&self.link) {
-            // A close in another thread shows as any error or end of the system's.
+            // A close in another thread may cause any error or end of the stream.
             Err(_) if self.is_closed() => Err(error::closed()),
             result => result,
         }
@@ -139,7 +139,7 @@ impl Twin {
         O::check(self.link.kind())
     }
 
-    /// Runs an operation to its end, waiting in poll(2). If a handshake is due, that goes first.
+    /// Runs an operation to its end and waits in poll(2); first completes a handshake that is due.
     pub(super) fn drive<O: Op>(&self, op: O) -> io::Result<O::Output> {
         #[cfg(feature = "tls")]
         if !O::CLOSES {
@@ -150,8 +150,8 @@ impl Twin {
         result
     }
 
-    /// Runs an operation to its end, whether or not a handshake is due, but no longer than `until`,
-    /// whatever the timeout is.
+    /// Runs an operation to its end, until `until` at most, whatever the timeout, and without
+    /// completing a handshake first.
     pub(super) fn drive_until<O: Op>(
         &self,
         mut op: O,
@@ -203,8 +203,8 @@ impl Twin {
         }
     }
 
-    /// Tells what a verb has come to, though the socket is being closed. A close in another thread
-    /// shows as any error or end of the system's. What was received or sent before is not lost.
+    /// Returns the result of a verb, or that the socket was closed: a close in another thread may
+    /// cause any error or end of the stream. A result that has moved bytes is returned.
     fn unless_closed<O: Op>(&self, op: &O, result: io::Result<O::Output>) -> io::Result<O::Output> {
         match result {
             Ok(value) if O::CLOSES || !op.is_nothing(&value) => Ok(value),
@@ -214,8 +214,8 @@ impl Twin {
         }
     }
 
-    /// Waits until what TLS has taken and found no room has left: there is no scheduler that would
-    /// send it. A failure is told by the next verb, and here, if the socket is closed meanwhile.
+    /// Waits until pending records were sent, since no scheduler would send them. The next verb
+    /// returns a failure; this one does so only if the socket is closed meanwhile.
     fn push_pending<O: Op>(&self, deadline: Option<Instant>) -> io::Result<()> {
         while self.link.has_pending() {
             let meant = self.link.push().map_err(|error| meaning(Call::Send, error));
@@ -236,8 +236,8 @@ impl Twin {
         Ok(())
     }
 
-    /// Runs an operation that calls code of the caller's to its end. Meanwhile the lock is lent to
-    /// that code, and to nobody else.
+    /// Runs an operation that calls the caller's code to its end. The lock is lent to that code,
+    /// and to nothing else.
     pub(super) fn drive_around<O: Op>(&self, mut op: O) -> io::Result<O::Output> {
         self.check::<O>()?;
         #[cfg(feature = "tls")]
@@ -258,7 +258,7 @@ impl Twin {
                 Some(progress) => progress,
                 None => unreachable!("who steps alone has the lock"),
             };
-            // Not lent while it waits: code that a signal has run here would wait for itself.
+            // Not lent during the wait: code that a signal runs here would wait for its own thread.
             let lock = lend.lock.take().map(Reserved::resume);
             let progress_now = self.link.moved(O::Side::DIRECTION);
             if deadline.is_none() || progress_now != moved {
@@ -275,7 +275,7 @@ impl Twin {
         }
     }
 
-    /// Waits for the lock of the operation's direction, no longer than the timeout.
+    /// Waits for the lock of the operation's direction, for the timeout at most.
     pub(super) fn lock<O: Op>(&self, settings: Settings) -> io::Result<Taken<'_, O::Side>> {
         let side = O::Side::pick(self);
         if let Some(taken) = side.try_take() {
@@ -289,8 +289,7 @@ impl Twin {
         side.take(deadline, ask)?.ok_or_else(|| error::timed_out(0, false))
     }
 
-    /// Waits until the operation's direction is ready, or for a pause; `false` when the deadline
-    /// has come.
+    /// Waits until the operation's direction is ready, or for a pause; `false` at the deadline.
     fn wait<O: Op>(&self, deadline: Option<Instant>, is_paused: bool) -> io::Result<bool> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Driver::now()));
         let is_left = || deadline.is_none_or(|deadline| Driver::now() < deadline);
@@ -301,7 +300,7 @@ impl Twin {
         }
         match self.link.sys().wait(O::Side::DIRECTION, left) {
             Ok(Some(ready)) => Ok(ready || is_left()),
-            // The caller looks at its deadline and comes back.
+            // The caller checks its deadline and comes back.
             Ok(None) => check().map(|()| true),
             Err(error) if meaning(Call::Poll, error) == Meaning::Pause => {
                 pause(left);
@@ -311,7 +310,7 @@ impl Twin {
         }
     }
 
-    /// Tells whether it may go on at once: no signal has ended it, and the deadline has not come.
+    /// Tells whether the verb may continue at once: no signal has ended it, and it is not overdue.
     #[cold]
     fn may_go_on<O: Op>(&self, deadline: Option<Instant>) -> io::Result<bool> {
         interrupt::check(O::Side::pick(self))?;
@@ -336,12 +335,12 @@ impl Twin {
     }
 }
 
-/// Steps operations one by one, all under one lock.
+/// Makes steps of operations, all under one lock.
 struct Alone<'a, S> {
     twin: &'a Twin,
     settings: Settings,
     lock: Option<Reserved<'a, S>>,
-    /// What was stepped last goes on after a pause.
+    /// The operation of the last step continues after a pause.
     is_paused: bool,
 }
 
@@ -367,7 +366,7 @@ impl<S: Side> Lend<S> for Alone<'_, S> {
     }
 }
 
-/// Waits where the system lacks memory, no longer than there is time left.
+/// Waits where the system lacks memory, for the time left at most.
 fn pause(left: Option<Duration>) {
     thread::sleep(left.map_or(RETRY_PAUSE, |left| left.min(RETRY_PAUSE)));
 }

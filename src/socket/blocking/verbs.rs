@@ -1,4 +1,4 @@
-//! The verbs of `BlockingSocket`: each makes an operation and has it driven to its end.
+//! The verbs of `BlockingSocket`: each drives an operation to its end.
 
 #[cfg(feature = "tls")]
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl BlockingSocket {
         if listener.is_some()
             && let Some((parts, from)) = self.twin.gate.as_ref().and_then(|gate| gate.take())
         {
-            // It was an asynchronous listener, which has shaken hands with this one already.
+            // It was an asynchronous listener, which has completed this handshake already.
             return Ok((BlockingSocket::from_parts(parts), from));
         }
         let (sys, from) = at_once(accept(&*self.twin))?;
@@ -84,7 +84,7 @@ impl BlockingSocket {
         Ok((socket, from))
     }
 
-    /// Receives what is there, see [`AsyncSocket::recv`].
+    /// Receives available bytes, see [`AsyncSocket::recv`].
     ///
     /// # Errors
     /// As [`AsyncSocket::recv`].
@@ -100,8 +100,8 @@ impl BlockingSocket {
         self.twin.drive(RecvBytes(max))
     }
 
-    /// Receives what is there and lends it, see [`AsyncSocket::recv_with`]. The lock is given back
-    /// before `f` is called.
+    /// Receives available bytes and lends them, see [`AsyncSocket::recv_with`]. Releases the lock
+    /// before it calls `f`.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv_with`].
@@ -110,7 +110,7 @@ impl BlockingSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// Does the same with at most `max` bytes, see [`AsyncSocket::recv_with_limit`].
+    /// Receives at most `max` bytes and lends them, see [`AsyncSocket::recv_with_limit`].
     ///
     /// # Errors
     /// As [`AsyncSocket::recv_with_limit`].
@@ -119,8 +119,9 @@ impl BlockingSocket {
         Ok(f(lent.bytes()))
     }
 
-    /// Receives into memory that `make` gives, see [`AsyncSocket::recv_uninit`]. `make` may receive
-    /// from the socket in this thread; other threads wait meanwhile, so it must not wait for them.
+    /// Receives into memory that `make` returns, see [`AsyncSocket::recv_uninit`]. `make` may
+    /// receive from the socket in this thread; other threads wait meanwhile, so it must not wait
+    /// for them.
     ///
     /// # Errors
     /// As [`AsyncSocket::recv_uninit`].
@@ -131,7 +132,7 @@ impl BlockingSocket {
         self.twin.drive_around(RecvUninit(make))
     }
 
-    /// Looks at what is there, see [`AsyncSocket::peek`].
+    /// Copies what is there and leaves it in place, see [`AsyncSocket::peek`].
     ///
     /// # Errors
     /// As [`AsyncSocket::peek`].
@@ -163,7 +164,7 @@ impl BlockingSocket {
         self.twin.drive(Gather::exactly(count))
     }
 
-    /// Receives up to and with a delimiter, see [`AsyncSocket::recv_until`].
+    /// Receives up to and including a delimiter, see [`AsyncSocket::recv_until`].
     ///
     /// # Errors
     /// As [`AsyncSocket::recv_until`].
@@ -184,7 +185,7 @@ impl BlockingSocket {
         self.twin.drive(Send(buffer))
     }
 
-    /// Sends all, see [`AsyncSocket::send_all`].
+    /// Sends all bytes, see [`AsyncSocket::send_all`].
     ///
     /// # Errors
     /// As [`AsyncSocket::send_all`].
@@ -200,7 +201,7 @@ impl BlockingSocket {
         self.twin.drive(SendVectored(buffers))
     }
 
-    /// Waits until everything queued is in the system's hands, see [`AsyncSocket::flush`].
+    /// Waits until the system has everything that was queued, see [`AsyncSocket::flush`].
     ///
     /// # Errors
     /// As [`AsyncSocket::flush`].
@@ -208,7 +209,7 @@ impl BlockingSocket {
         self.twin.drive(Flush)
     }
 
-    /// Ends one direction or both, see [`AsyncSocket::shutdown`].
+    /// Shuts one direction or both down, see [`AsyncSocket::shutdown`].
     ///
     /// # Errors
     /// As [`AsyncSocket::shutdown`].
@@ -232,7 +233,7 @@ impl BlockingSocket {
         self.twin.drive(Writable)
     }
 
-    /// As `recv`, but never waits, see [`AsyncSocket::try_recv`].
+    /// Receives like `recv`, but never waits, see [`AsyncSocket::try_recv`].
     ///
     /// # Errors
     /// As [`AsyncSocket::try_recv`].
@@ -240,7 +241,7 @@ impl BlockingSocket {
         self.twin.attempt(Recv(buffer))
     }
 
-    /// As `send`, but never waits, see [`AsyncSocket::try_send`].
+    /// Sends like `send`, but never waits, see [`AsyncSocket::try_send`].
     ///
     /// # Errors
     /// As [`AsyncSocket::try_send`].
@@ -264,7 +265,7 @@ impl BlockingSocket {
         self.twin.drive(RecvMsgInto { into, have: 0 })
     }
 
-    /// Sends a message, at once, see [`AsyncSocket::send_msg`].
+    /// Sends a message at once, see [`AsyncSocket::send_msg`].
     ///
     /// # Errors
     /// As [`AsyncSocket::send_msg`].
@@ -272,7 +273,7 @@ impl BlockingSocket {
         self.twin.drive(SendMsg::message(payload))
     }
 
-    /// Sends raw bytes by the rules of messages, at once, see [`AsyncSocket::send_queued`].
+    /// Sends raw bytes at once, by the rules of messages, see [`AsyncSocket::send_queued`].
     ///
     /// # Errors
     /// As [`AsyncSocket::send_queued`].
@@ -280,8 +281,8 @@ impl BlockingSocket {
         self.twin.drive(SendMsg::raw(bytes))
     }
 
-    /// Sends a message if that needs no waiting, see [`AsyncSocket::try_send_msg`]; what does not
-    /// go at once goes with the next verb.
+    /// Sends a message if that needs no waiting, see [`AsyncSocket::try_send_msg`]; the next verb
+    /// sends what cannot be sent at once.
     ///
     /// # Errors
     /// As [`AsyncSocket::try_send_msg`].
@@ -289,8 +290,8 @@ impl BlockingSocket {
         self.try_queue(Tried::Message(payload))
     }
 
-    /// Sends raw bytes if that needs no waiting, see [`AsyncSocket::try_send_queued`]; what does
-    /// not go at once goes with the next verb.
+    /// Sends raw bytes if that needs no waiting, see [`AsyncSocket::try_send_queued`]; the next
+    /// verb sends what cannot be sent at once.
     ///
     /// # Errors
     /// As [`AsyncSocket::try_send_queued`].
@@ -345,8 +346,8 @@ impl BlockingSocket {
         self.twin.drive(RecvBatch(batch))
     }
 
-    /// Sends many datagrams, see [`AsyncSocket::send_batch`]. While they are asked for their bytes
-    /// other threads that send wait.
+    /// Sends many datagrams, see [`AsyncSocket::send_batch`]. Other threads that send wait while
+    /// the datagrams' `as_ref` is called.
     ///
     /// # Errors
     /// As [`AsyncSocket::send_batch`].

@@ -16,7 +16,7 @@ use crate::{
     sys::{Call, Meaning, Sys, meaning},
 };
 
-/// `accept`: the next connection.
+/// `accept`: takes the next connection.
 pub(crate) struct Accept;
 
 impl Op for Accept {
@@ -39,7 +39,7 @@ impl Op for Accept {
                     side.note_drained();
                     return Progress::Wait;
                 }
-                // That client is gone already; the next one may be there.
+                // That client is gone already; another one may wait.
                 Meaning::Next if link.sys().is_listening() => {}
                 _ if error == Errno::INVAL && !link.sys().is_listening() => {
                     return Progress::Done(Err(error::context(
@@ -51,16 +51,16 @@ impl Op for Accept {
                 _ => return Progress::Done(Err(error.into())),
             }
         }
-        // A flood of them, or something that fails each call: neither is worth a loop.
+        // Many clients are gone, or each call fails: neither justifies a busy loop.
         side.pause();
         Progress::Wait
     }
 }
 
-/// Connections that have failed before they were accepted, after which `accept` pauses.
+/// Connections failed in a row after which `accept` pauses.
 const FAILED_IN_A_ROW: usize = 64;
 
-/// Tells whether there was no descriptor left.
+/// Tells whether the error means that no descriptor was left.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| meaning(Call::Accept, error) == Meaning::Pause)
 }

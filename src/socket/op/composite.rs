@@ -1,7 +1,7 @@
-//! Operations that are made of others, and of waiting: each written once, for both faces.
+//! Operations made of other operations and of waiting, written once for both faces.
 //!
-//! What waiting is, a [`Face`] says: the asynchronous one waits in a coroutine, the blocking one in
-//! the call, so that its futures are ready when they are polled first.
+//! The [`Face`] decides how to wait: the asynchronous one suspends a coroutine, the blocking one
+//! waits in the call, so its futures are ready at the first poll.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ use crate::{
     sys::Sys,
 };
 
-/// What a socket can be asked for on either face, and how one waits there.
+/// What these operations need of a face, and how it waits.
 pub(crate) trait Face {
     /// Calls `f` with the link, unless the socket is closed.
     fn with_link<R>(&self, f: impl FnOnce(&Link) -> io::Result<R>) -> io::Result<R>;
@@ -36,37 +36,36 @@ pub(crate) trait Face {
     /// Tells whether TLS is spoken.
     fn is_secure(&self) -> bool;
 
-    /// Tells, without waiting, whether the socket can be closed and nothing be lost; see
+    /// Tells, without waiting, whether the socket can be closed and lose nothing; see
     /// [`Link::settle`].
     fn settle(&self) -> io::Result<bool>;
 
-    /// Gives the socket's timeout.
+    /// Returns the socket's timeout.
     fn timeout(&self) -> Option<Duration>;
 
-    /// Runs an operation to its end, behind a handshake that is due.
+    /// Runs an operation to its end, after a handshake that is due.
     async fn run<O: Op>(&self, op: O) -> io::Result<O::Output>;
 
-    /// Runs an operation that is part of a handshake or of the end, no longer than until an
-    /// instant.
+    /// Runs an operation that is part of a handshake or of the end, until `until` at most.
     async fn run_until<O: Op>(&self, op: O, until: Option<Instant>) -> io::Result<O::Output>;
 
-    /// Waits for a while.
+    /// Waits for a duration.
     async fn pause(&self, time: Duration) -> io::Result<()>;
 
     /// Looks up the addresses of a target.
     async fn resolve(target: Target) -> io::Result<Vec<Address>>;
 
-    /// Tells the log that no descriptor is left for a connection; `is_first` in this call.
+    /// Logs that no descriptor is left for a connection; `is_first` is the first time in this call.
     fn tell_of_limit(&self, error: &io::Error, is_first: bool);
 
-    /// Gives up something that has a descriptor; `false` if there is nothing.
+    /// Closes something that has a descriptor; returns `false` if there is nothing to close.
     async fn frees_descriptor(&self) -> bool;
 
     /// Waits until a descriptor may have become free.
     async fn wait_for_descriptor(&self) -> io::Result<()>;
 }
 
-/// Gives the address that a socket can use: the first of its family, resolved if need be.
+/// Returns the address that a socket can use: the first of its family, after resolving a name.
 pub(crate) async fn first<F: Face>(face: &F, target: Target) -> io::Result<Address> {
     match target {
         Target::Address(address) => Ok(address),
@@ -78,12 +77,12 @@ pub(crate) async fn first<F: Face>(face: &F, target: Target) -> io::Result<Addre
     }
 }
 
-/// Connects to an address, and waits where a Unix listener's queue is full.
+/// Connects to an address; waits where a Unix listener's queue is full.
 pub(crate) async fn connect(face: &impl Face, address: Address) -> io::Result<()> {
     patiently(face, async || face.run(Connect::To(address.clone())).await).await
 }
 
-/// Attempts anew where the queue of another Unix socket is full, under the socket's timeout.
+/// Repeats an attempt while the queue of another Unix socket is full, within the socket's timeout.
 pub(crate) async fn patiently<T>(
     face: &impl Face,
     mut attempt: impl AsyncFnMut() -> io::Result<T>,
@@ -105,7 +104,7 @@ pub(crate) async fn patiently<T>(
     }
 }
 
-/// Accepts the next connection; at the limit of open files it waits for a descriptor.
+/// Accepts the next connection; at the limit of open files, waits for a descriptor.
 pub(crate) async fn accept(face: &impl Face) -> io::Result<(Sys, Address)> {
     let mut is_first = true;
     let mut waiting_since = None;
@@ -128,15 +127,15 @@ pub(crate) async fn accept(face: &impl Face) -> io::Result<(Sys, Address)> {
     }
 }
 
-/// Ends one direction or both, after what is queued has left.
+/// Shuts one direction or both down, after the queue was sent.
 pub(crate) async fn shut_down(face: &impl Face, how: Shutdown) -> io::Result<()> {
     if how == Shutdown::Read {
-        // Nobody who sends has to be waited for, and whoever receives is to be woken.
+        // No sender has to be waited for, and receivers must wake.
         return face.with_link(|link| Ok(link.shutdown(how)?));
     }
     face.run(ShutDown(how)).await?;
     if how == Shutdown::Both && face.is_secure() {
-        // The stream's end follows when all of it has arrived.
+        // Over TLS, sending ends only after all that was sent has arrived.
         let settled = settled(face, Driver::now() + LONGEST).await;
         let ended = face.with_link(|link| Ok(link.sys().shutdown(Shutdown::Write)?));
         return settled.and(ended);
@@ -144,8 +143,8 @@ pub(crate) async fn shut_down(face: &impl Face, how: Shutdown) -> io::Result<()>
     Ok(())
 }
 
-/// Sends a close_notify, if TLS is spoken, and, if this closes the socket, waits until all of it
-/// has arrived. A peer that does not read cannot hold this up for long.
+/// Sends a close_notify, if TLS is spoken, and waits until all has arrived, if this closes the
+/// socket. A peer that does not read delays this by [`LONGEST`] at most.
 pub(crate) async fn end_tls(face: &impl Face, ending: Ending) -> io::Result<()> {
     if !face.is_secure() {
         return Ok(());
@@ -153,13 +152,13 @@ pub(crate) async fn end_tls(face: &impl Face, ending: Ending) -> io::Result<()> 
     let until = Driver::now() + LONGEST;
     let sent = face.run_until(CloseNotify, Some(until)).await;
     match ending {
-        // If it cannot be sent, what was sent before may have arrived all the same.
+        // Even if it cannot be sent, what was sent before may have arrived.
         Ending::Close => settled(face, until).await,
         Ending::Keep => sent,
     }
 }
 
-/// Waits until what was sent has arrived; no event tells, so it is looked at now and then.
+/// Waits until what was sent has arrived. No event reports that, so it polls.
 pub(crate) async fn settled(face: &impl Face, until: Instant) -> io::Result<()> {
     let mut pause = FIRST_PAUSE;
     while !face.settle()? {

@@ -1,4 +1,4 @@
-//! The operation that connects, to one address; the states it goes through are in `connection.rs`.
+//! The operation that connects to one address; its states are in `connection.rs`.
 
 use std::mem;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// `connect`.
+/// `connect`: starts an attempt, then waits for its result.
 pub(crate) enum Connect {
     To(Address),
     Begun,
@@ -60,14 +60,14 @@ fn begin(link: &Link, side: &mut WriteSide, to: Address) -> Progress<()> {
             side.note_full();
             Progress::Wait
         }
-        // Also that the queue of a Unix listener is full: there is no event for room in it.
+        // This includes the full queue of a Unix listener: no event reports room in it.
         Err(error) => Progress::Done(Err(error.into())),
     }
 }
 
 fn go_on(link: &Link, side: &mut WriteSide) -> Progress<()> {
     let Some(to) = side.connection.target() else {
-        // It has the lock, so nobody else has ended the attempt.
+        // This verb has the lock, so no other has ended the attempt.
         return Progress::Done(Err(Errno::CONNABORTED.into()));
     };
     match link.sys().is_connected_to(to) {

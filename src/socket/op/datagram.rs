@@ -13,7 +13,7 @@ use crate::{
     sys::MANY,
 };
 
-/// `recv_from`: one datagram and where it came from.
+/// `recv_from`: receives one datagram and its sender's address.
 pub(crate) struct RecvFrom<'a>(pub(crate) &'a mut [u8]);
 
 impl Op for RecvFrom<'_> {
@@ -38,7 +38,7 @@ impl Op for RecvFrom<'_> {
     }
 }
 
-/// `send_to`: one datagram.
+/// `send_to`: sends one datagram.
 pub(crate) struct SendTo<'a> {
     pub(crate) buffer: &'a [u8],
     pub(crate) to: &'a Address,
@@ -55,7 +55,7 @@ impl Op for SendTo<'_> {
     }
 }
 
-/// `recv_batch`: as many datagrams as are there and fit.
+/// `recv_batch`: receives as many datagrams as are there and fit.
 pub(crate) struct RecvBatch<'a>(pub(crate) &'a mut DatagramBatch);
 
 impl Op for RecvBatch<'_> {
@@ -69,7 +69,7 @@ impl Op for RecvBatch<'_> {
     }
 }
 
-/// `send_batch`: as many datagrams as go.
+/// `send_batch`: sends as many datagrams as the system accepts.
 pub(crate) struct SendBatch<'a, B>(pub(crate) &'a [(B, Address)]);
 
 impl<B: AsRef<[u8]>> Op for SendBatch<'_, B> {
@@ -86,7 +86,7 @@ impl<B: AsRef<[u8]>> Op for SendBatch<'_, B> {
         let datagrams = &self.0[..self.0.len().min(MANY)];
         let mut shown = [&[][..]; MANY];
         for (place, (bytes, _)) in shown.iter_mut().zip(datagrams) {
-            // One call: a second one may show other bytes.
+            // Calls `as_ref` once: a second call may return other bytes.
             *place = bytes.as_ref();
         }
         if lend.is_closed() {
@@ -96,7 +96,7 @@ impl<B: AsRef<[u8]>> Op for SendBatch<'_, B> {
     }
 }
 
-/// One call that sends what the datagrams of a batch have shown.
+/// One call that sends a batch, with the bytes that its datagrams returned.
 struct SendShown<'a, B> {
     shown: &'a [&'a [u8]],
     datagrams: &'a [(B, Address)],

@@ -1,4 +1,4 @@
-//! The operations that end sending: what is queued leaves first, and TLS tells the peer.
+//! The operations that end sending: they send the queue first, and over TLS a close_notify.
 
 use std::{io, net::Shutdown};
 
@@ -9,7 +9,7 @@ use crate::socket::{
     side::{Progress, WriteSide},
 };
 
-/// `flush`: until nothing is queued.
+/// `flush`: sends until nothing is queued.
 pub(crate) struct Flush;
 
 impl Op for Flush {
@@ -27,7 +27,7 @@ impl Op for Flush {
     }
 }
 
-/// The first half of `close`: until nothing is queued.
+/// The first half of `close`: sends until nothing is queued.
 pub(crate) struct LastFlush;
 
 impl Op for LastFlush {
@@ -42,8 +42,8 @@ impl Op for LastFlush {
     }
 }
 
-/// The end of TLS, as a part of `close` or of taking the socket apart: a close_notify leaves behind
-/// what is queued.
+/// The end of TLS in `close`, or when the socket is taken apart: sends the queue, then a
+/// close_notify.
 pub(crate) struct CloseNotify;
 
 impl Op for CloseNotify {
@@ -58,7 +58,7 @@ impl Op for CloseNotify {
     }
 }
 
-/// Sends what is queued, and behind it, if TLS is spoken, a close_notify.
+/// Sends the queue and, if TLS is spoken, a close_notify behind it.
 fn send_close_notify(link: &Link, side: &mut WriteSide) -> Progress<()> {
     match side.flush(link) {
         Progress::Done(Ok(())) => {}
@@ -68,7 +68,7 @@ fn send_close_notify(link: &Link, side: &mut WriteSide) -> Progress<()> {
     side.push(link)
 }
 
-/// `shutdown` of sending, or of both directions: what is queued leaves first.
+/// `shutdown` of sending, or of both directions: sends the queue first.
 pub(crate) struct ShutDown(pub(crate) Shutdown);
 
 impl Op for ShutDown {
@@ -82,8 +82,8 @@ impl Op for ShutDown {
             Progress::Done(Ok(())) => {}
             progress => return progress,
         }
-        // Over TLS the stream's end follows when what was sent has arrived: behind a shutdown of
-        // both, the system answers what comes with a reset.
+        // Over TLS, sending ends later, when what was sent has arrived: after a shutdown of both
+        // directions the system would answer arriving bytes with a reset.
         let how =
             if self.0 == Shutdown::Both && link.is_secure() { Shutdown::Read } else { self.0 };
         let ended = link.shutdown(how).map_err(io::Error::from);

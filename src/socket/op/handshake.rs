@@ -1,7 +1,7 @@
 //! The operations of a handshake.
 //!
-//! A handshake is two operations in turns: our pending records leave, then records of the peer's
-//! are read. It is over when the session says so and our last records have left.
+//! A handshake alternates two operations: send our pending records, then read records of the peer.
+//! It ends when the session says so and our last records were sent.
 
 use std::{io, time::Instant};
 
@@ -21,7 +21,7 @@ use crate::{
     sys::{Call, Meaning, meaning},
 };
 
-/// Until our records of the handshake are in the system's hands.
+/// Sends our records of the handshake.
 pub(crate) struct ShakeSend;
 
 impl Op for ShakeSend {
@@ -32,7 +32,7 @@ impl Op for ShakeSend {
 
     fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
         match side.push(link) {
-            // The failure sticks for sending; what the client has sent is there to be received.
+            // The failure stays for sending; what the client has sent can still be received.
             Progress::Done(Err(_)) if link.tls().is_some_and(Records::has_been_answered) => {
                 Progress::Done(Ok(()))
             }
@@ -41,7 +41,7 @@ impl Op for ShakeSend {
     }
 }
 
-/// One read of the peer's; `false` once the handshake is done.
+/// Reads records of the peer once; returns `false` when the handshake is done.
 pub(crate) struct ShakeRecv;
 
 impl Op for ShakeRecv {
@@ -57,7 +57,7 @@ impl Op for ShakeRecv {
         }
         match tls.shake(link.sys()) {
             Ok(more) => {
-                // Behind the last of the handshake something may stand already.
+                // Bytes may follow the last record of the handshake already.
                 side.refill();
                 Progress::Done(Ok(more))
             }
@@ -78,7 +78,7 @@ impl Op for ShakeRecv {
     }
 }
 
-/// Shakes hands on a connected socket whose channel has begun, no longer than until an instant.
+/// Runs the handshake on a connected socket whose channel has begun, until `until` at most.
 pub(crate) async fn shake(face: &impl Face, until: Option<Instant>) -> io::Result<()> {
     loop {
         face.run_until(ShakeSend, until).await?;

@@ -1,8 +1,8 @@
 //! The operations of messages: a length, then that many bytes.
 //!
-//! `recv_msg` gathers at the socket, so that an unfinished message belongs to the socket and not to
-//! the verb. `send_msg` queues what is small and sends the rest behind the queue; what has begun to
-//! leave is always finished, by the queue if not by the verb.
+//! `recv_msg` gathers in the reading side, so an unfinished message belongs to the socket and not
+//! to the verb. `send_msg` queues a small message and sends a long one behind the queue. A message
+//! that has been sent in part is always finished, by the queue if not by the verb.
 
 use std::io;
 
@@ -20,10 +20,10 @@ use crate::{
     sys::Kind,
 };
 
-/// `recv_msg`: the next payload, in memory of its own.
+/// `recv_msg`: receives the next payload, in memory of its own.
 #[derive(Default)]
 pub(crate) struct RecvMsg {
-    /// Bytes gathered so far, or of the message; it has no more than fit.
+    /// Bytes gathered so far, or of the finished message; `u32` holds any length of a message.
     have: u32,
 }
 
@@ -68,7 +68,7 @@ impl Op for RecvMsg {
     }
 }
 
-/// `recv_msg_into`: the next payload, in the caller's vector.
+/// `recv_msg_into`: receives the next payload into the caller's vector.
 pub(crate) struct RecvMsgInto<'a> {
     pub(crate) into: &'a mut Vec<u8>,
     pub(crate) have: usize,
@@ -113,10 +113,10 @@ impl Op for RecvMsgInto<'_> {
     }
 }
 
-/// `send_msg`, with a header before the payload, and `send_queued`, which is the same without.
+/// `send_msg`, with a header before the payload, and `send_queued`, without one.
 pub(crate) struct SendMsg<'a, const FRAMED: bool> {
     payload: &'a [u8],
-    /// Bytes that have left, header included.
+    /// Bytes sent, header included.
     sent: usize,
 }
 
@@ -141,7 +141,7 @@ impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
         self.header_len() + self.payload.len()
     }
 
-    /// Gives what has not left yet: of the header, and of the payload.
+    /// Returns what was not sent yet of the header and of the payload.
     fn rest<'b>(&'b self, header: &'b [u8; HEADER]) -> [&'b [u8]; 2] {
         let of_header = self.sent.min(self.header_len());
         [&header[of_header..self.header_len()], &self.payload[self.sent - of_header..]]
@@ -151,12 +151,12 @@ impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
         if FRAMED { frame::header(self.payload.len()) } else { Ok([0; HEADER]) }
     }
 
-    /// Tells whether it may be copied.
+    /// Tells whether the message is small enough to be copied into the queue.
     fn is_small(&self, settings: Settings) -> bool {
         settings.coalescing && self.payload.len() < QUEUE_LIMIT
     }
 
-    /// Queues it, if it may be copied and there is room for it: what most messages need.
+    /// Queues the message if it is small and there is room for it, as for most messages.
     #[inline]
     fn queue_if_small(
         &self,
@@ -172,7 +172,7 @@ impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
         queues
     }
 
-    /// Sends until it has left or fits into the queue.
+    /// Sends until all was sent or the message fits into the queue.
     #[inline(never)]
     fn send(
         &mut self,
@@ -189,8 +189,8 @@ impl<const FRAMED: bool> SendMsg<'_, FRAMED> {
             if self.sent == self.len() {
                 return if settings.coalescing { Progress::Done(Ok(())) } else { side.push(link) };
             }
-            // A small message waits for room in the queue; a long one goes out behind it, and one
-            // that is longer than the queue may be, behind all that was queued.
+            // A small message waits for room in the queue. A long one is sent behind the queue in
+            // the same call.
             let waits = self.is_small(settings) && self.sent == 0 && side.queued() > 0;
             let [header, payload] = if waits { [&[][..], &[]] } else { self.rest(header) };
             let payload = &payload[..payload.len().min(Share::BYTES)];
@@ -241,7 +241,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
         if self.sent == 0 || side.has_failed() {
             return false;
         }
-        // What has begun to leave had a header. If TLS has all of it, its records are the rest.
+        // The header was valid when the first byte left. If TLS has all, its records are the rest.
         if let (true, Ok(header)) = (self.sent < self.len(), self.header()) {
             let [header, payload] = self.rest(&header);
             side.append(header, payload);
@@ -251,7 +251,7 @@ impl<const FRAMED: bool> Op for SendMsg<'_, FRAMED> {
     }
 }
 
-/// What is queued without waiting.
+/// A message or raw bytes to be queued without waiting.
 #[derive(Clone, Copy)]
 pub(crate) enum Tried<'a> {
     /// A message.
@@ -268,7 +268,7 @@ impl Tried<'_> {
         }
     }
 
-    /// Only streams have a queue.
+    /// Refuses a socket without a queue: only streams have one.
     pub(crate) fn check(self, kind: Kind) -> io::Result<()> {
         if kind.is_stream() { Ok(()) } else { Err(error::wrong_kind(self.verb(), kind.name())) }
     }
@@ -281,7 +281,7 @@ impl Tried<'_> {
     }
 }
 
-/// `try_send_msg` and `try_send_queued`: queues what needs no waiting; `false` if it would.
+/// Queues for `try_send_msg` and `try_send_queued`; returns `false` if that would wait.
 pub(crate) fn try_queue(
     link: &Link,
     settings: Settings,
@@ -289,13 +289,13 @@ pub(crate) fn try_queue(
     tried: Tried<'_>,
 ) -> io::Result<bool> {
     side.check_open(link)?;
-    // Before anything leaves, so that a message that is too long moves nothing.
+    // Checks the length before anything is sent.
     let header = match tried {
         Tried::Message(payload) => frame::header(payload.len())?,
         Tried::Raw(_) => [0; HEADER],
     };
-    // A long queue means nothing yet: it may all be of this turn. It leaves first, as far as it
-    // goes. An empty one takes a message of any length.
+    // The whole queue may be of this turn, so a long one is flushed before it counts as full. An
+    // empty one takes a message of any length.
     let limit = settings.queue_limit();
     let has_room = |side: &WriteSide| side.queued() == 0 || side.queued() + tried.len() <= limit;
     if !has_room(side) {
@@ -312,7 +312,7 @@ pub(crate) fn try_queue(
             side.append(&header, &[]);
             side.append_shared(payload.clone());
         }
-        // A queue has something in it, or there is none.
+        // Nothing to queue: a queue is never empty.
         Tried::Raw(&[]) => {}
         Tried::Raw(bytes) => side.append(&[], bytes),
     }

@@ -1,4 +1,4 @@
-//! The operations behind the verbs, a value each: what both faces do.
+//! The operations behind the verbs, one type each, shared by both faces.
 //!
 //! They work on a side of a socket and never wait; see [`Op`].
 

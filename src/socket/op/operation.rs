@@ -1,7 +1,7 @@
 //! An operation: a small resumable value that makes one attempt at a time and never waits.
 //!
-//! Who drives it decides what waiting means: the asynchronous face parks a coroutine, the blocking
-//! one calls poll(2). So the faces cannot differ in what they do.
+//! The caller decides how to wait: the asynchronous face suspends a coroutine, the blocking one
+//! calls poll(2). So both faces do the same.
 
 use std::io;
 
@@ -15,13 +15,13 @@ use crate::{
     sys::Kind,
 };
 
-/// What kind of socket a verb works on.
+/// The kind of socket that a verb works on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     Any,
     Stream,
     Datagram,
-    /// A socket of connections: streams, and Unix sockets that carry records on one.
+    /// A socket that connects: a stream, or a Unix socket of sequenced packets.
     Connections,
 }
 
@@ -30,9 +30,9 @@ pub(crate) trait Op {
     /// The side it works on.
     type Side: Side;
     type Output;
-    /// Its name, for errors.
+    /// The verb's name, for errors.
     const VERB: &'static str;
-    /// Whether it may go on while the socket is being closed.
+    /// Whether it may run while the socket is being closed.
     const CLOSES: bool = false;
 
     /// What kind of socket it works on.
@@ -57,8 +57,8 @@ pub(crate) trait Op {
         side: &mut Self::Side,
     ) -> Progress<Self::Output>;
 
-    /// Makes an attempt where `lend` steps it. An operation that calls code of the caller's does so
-    /// in here, between steps: nothing is borrowed or locked meanwhile.
+    /// Makes an attempt through `lend`. An operation that runs the caller's code does so here,
+    /// between steps, when nothing is borrowed or locked.
     #[inline]
     fn attempt(&mut self, lend: &mut impl Lend<Self::Side>) -> Option<Progress<Self::Output>>
     where
@@ -67,34 +67,34 @@ pub(crate) trait Op {
         lend.step(self)
     }
 
-    /// Gives the bytes moved so far. More of them restart the timeout.
+    /// Returns the bytes moved so far. An increase restarts the timeout.
     fn moved(&self) -> usize {
         0
     }
 
-    /// Gives the bytes that it has moved all in all, now that it is done, for who may be many: the
-    /// turn of the scheduler has a bound.
+    /// Returns the bytes that the finished operation has moved, which count towards the limit of a
+    /// scheduler's turn.
     fn weight(&self, _output: &Self::Output) -> usize {
         0
     }
 
-    /// Tells whether nobody misses the output: the end of the stream, which may be our own doing
-    /// where another thread closes the socket, or readiness of what is no more.
+    /// Tells whether an error may replace the output if the socket was closed meanwhile: the output
+    /// is readiness, or an end of stream that another thread's close may have caused.
     fn is_nothing(&self, _output: &Self::Output) -> bool {
         false
     }
 
-    /// Called when it will not be stepped again though it is not done; `true` if what is left of it
+    /// Called when the operation is abandoned before it is done; returns `true` if the rest of it
     /// was queued and will still be sent.
     fn give_up(&mut self, _side: &mut Self::Side) -> bool {
         false
     }
 }
 
-/// Steps operations, lending them the socket's state for as long as a step takes.
+/// Runs steps of operations, and lends them the socket's state for the time of a step.
 pub(crate) trait Lend<S> {
-    /// Steps an operation; `None` if another verb has come to have the lock.
+    /// Runs a step; `None` if another verb has got the lock.
     fn step<O: Op<Side = S>>(&mut self, op: &mut O) -> Option<Progress<O::Output>>;
-    /// Tells whether the socket was closed, by the code of the caller's that was called meanwhile.
+    /// Tells whether the socket was closed, for example by the caller's code that has just run.
     fn is_closed(&self) -> bool;
 }

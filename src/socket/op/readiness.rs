@@ -1,4 +1,4 @@
-//! The operations that only wait, for calls that asyncoro does not offer.
+//! The operations that only wait for readiness, for system calls that asyncoro does not offer.
 
 use std::{io, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     sys::{Direction, LATER},
 };
 
-/// `readable`: until a read would not wait.
+/// `readable`: waits until a read would not wait.
 pub(crate) struct Readable;
 
 impl Op for Readable {
@@ -44,7 +44,7 @@ impl Op for Readable {
     }
 }
 
-/// `writable`: until a write would not wait.
+/// `writable`: waits until a write would not wait.
 pub(crate) struct Writable;
 
 impl Op for Writable {

@@ -1,4 +1,4 @@
-//! The operations that receive from a stream or a datagram socket: one read, or as many as needed.
+//! The operations that receive from a stream or a datagram socket, with one read or several.
 
 use std::{io::IoSliceMut, mem::MaybeUninit};
 
@@ -15,18 +15,18 @@ use crate::{
     },
 };
 
-/// Receives of at least this many bytes go straight into their own allocation.
+/// Length from which `recv_bytes` receives directly into its own allocation.
 const DIRECT_BYTES: usize = 4 << 10;
 
-/// Most bytes that one `recv_bytes` takes.
+/// Most bytes that one `recv_bytes` receives.
 const LONGEST_BYTES: usize = 1 << 20;
 
-/// Tells whether so many bytes are neither none nor more than one step's share: one look for both.
+/// Tells whether `bytes` is at least 1 and at most a step's share, with one comparison.
 fn is_usual(bytes: usize) -> bool {
     bytes.wrapping_sub(1) < Share::BYTES
 }
 
-/// `recv`: one read into the caller's buffer.
+/// `recv`: reads once into the caller's buffer.
 pub(crate) struct Recv<'a>(pub(crate) &'a mut [u8]);
 
 impl Op for Recv<'_> {
@@ -42,11 +42,11 @@ impl Op for Recv<'_> {
         }
         let mut buffer = &mut *self.0;
         if !is_usual(buffer.len()) && link.kind().is_stream() {
-            // Nothing asked for is there at once, on a stream; an empty datagram has to come.
+            // On a stream an empty read is done at once; on other sockets it takes a datagram.
             if buffer.is_empty() {
                 return Progress::Done(Ok(0));
             }
-            // A part of a stream is as good as all of it, and one call must not go on for ever.
+            // A part of the buffer is enough on a stream, and one call must be bounded.
             buffer = &mut buffer[..Share::BYTES];
         }
         side.read(link, buffer.len(), |link| link.recv(buffer))
@@ -61,7 +61,7 @@ impl Op for Recv<'_> {
     }
 }
 
-/// `peek`: what `recv` would get, left where it is.
+/// `peek`: copies what `recv` would get and leaves it in place.
 pub(crate) struct Peek<'a>(pub(crate) &'a mut [u8]);
 
 impl Op for Peek<'_> {
@@ -80,7 +80,7 @@ impl Op for Peek<'_> {
         if self.0.is_empty() && link.kind().is_stream() {
             return Progress::Done(Ok(0));
         }
-        // Nothing is taken, so a short answer says nothing about what is left.
+        // Nothing is taken, so a short answer tells nothing about what is left.
         side.read(link, 0, |link| link.peek(self.0))
     }
 
@@ -89,7 +89,7 @@ impl Op for Peek<'_> {
     }
 }
 
-/// `recv_bytes`: one read into memory of its own.
+/// `recv_bytes`: reads once into memory of its own.
 pub(crate) struct RecvBytes(pub(crate) usize);
 
 impl Op for RecvBytes {
@@ -99,7 +99,7 @@ impl Op for RecvBytes {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<Bytes> {
-        // "At most" allows less, and what may never come is not worth reserving memory for.
+        // "At most" allows less, and bytes that may never arrive do not justify more memory.
         let max = self.0.min(LONGEST_BYTES);
         let held = side.take_front(max);
         if !held.is_empty() {
@@ -119,8 +119,7 @@ impl Op for RecvBytes {
             link.recv_spare(&mut own, max)
         });
         read.map(|got| {
-            // A long buffer with a short answer in it would cost more memory than the copy costs
-            // time.
+            // Copying costs less than keeping a long buffer for a short answer.
             if got < max / 2 { Bytes::copy_from_slice(&own) } else { Bytes::from(own) }
         })
     }
@@ -134,11 +133,11 @@ impl Op for RecvBytes {
     }
 }
 
-/// `recv_with`: one read of at most so many bytes into the hot buffer, which is lent.
+/// `recv_with`: reads once into the hot buffer and lends it; `recv_with_limit` has a limit.
 pub(crate) struct RecvLent<const LIMITED: bool>(usize);
 
 impl RecvLent<false> {
-    /// Takes as much as the buffer has room for.
+    /// Reads as much as the hot buffer has room for.
     pub(crate) fn all() -> RecvLent<false> {
         RecvLent(usize::MAX)
     }
@@ -174,7 +173,7 @@ impl<const LIMITED: bool> Op for RecvLent<LIMITED> {
     }
 }
 
-/// `recv_uninit`: one read into memory that is made when it is needed.
+/// `recv_uninit`: reads once into memory that the caller makes when it is needed.
 pub(crate) struct RecvUninit<F>(pub(crate) F);
 
 impl<F, B> Op for RecvUninit<F>
@@ -212,7 +211,7 @@ where
     }
 }
 
-/// Whether a read is worth making memory for.
+/// Tests whether a read may be made, before memory is made for it.
 struct Look;
 
 impl Op for Look {
@@ -229,7 +228,7 @@ impl Op for Look {
     }
 }
 
-/// One read into memory that is not initialised.
+/// Reads once into uninitialised memory.
 struct Fill<'a>(&'a mut [MaybeUninit<u8>]);
 
 impl Op for Fill<'_> {
@@ -253,7 +252,7 @@ impl Op for Fill<'_> {
     }
 }
 
-/// `recv_vectored`: one read into several buffers.
+/// `recv_vectored`: reads once into several buffers.
 pub(crate) struct RecvVectored<'a, 'b>(pub(crate) &'a mut [IoSliceMut<'b>]);
 
 impl Op for RecvVectored<'_, '_> {
@@ -325,7 +324,7 @@ impl Op for RecvAll<'_> {
     }
 }
 
-/// `recv_all_bytes` and `recv_until`: bytes in memory of their own; unfinished, they stay readable.
+/// `recv_all_bytes` and `recv_until`: gather in the reading side; unfinished bytes stay readable.
 pub(crate) struct Gather<const UNTIL: bool> {
     want: Want,
     have: usize,

@@ -1,4 +1,4 @@
-//! The operations that send on a stream or a connected datagram socket, behind what is queued.
+//! The operations that send on a stream or a connected datagram socket, behind the queue.
 
 use super::operation::{Needs, Op};
 use crate::socket::{
@@ -7,7 +7,7 @@ use crate::socket::{
     side::{PARTS, Progress, Share, WriteSide},
 };
 
-/// `send`: one write of the caller's bytes, behind what is queued.
+/// `send`: writes the caller's bytes once, behind the queue.
 pub(crate) struct Send<'a>(pub(crate) &'a [u8]);
 
 impl Op for Send<'_> {
@@ -29,7 +29,7 @@ impl Op for Send<'_> {
     }
 }
 
-/// `send_vectored`: the same from several buffers.
+/// `send_vectored`: writes from several buffers once, behind the queue.
 pub(crate) struct SendVectored<'a>(pub(crate) &'a [&'a [u8]]);
 
 impl Op for SendVectored<'_> {
@@ -43,14 +43,14 @@ impl Op for SendVectored<'_> {
     }
 }
 
-/// Writes until something of `parts` has left, or, if they are empty, until the queue has.
+/// Writes until something of `parts` was sent or, if they are empty, until the queue was.
 fn send_some(link: &Link, side: &mut WriteSide, parts: &[&[u8]], empty: bool) -> Progress<usize> {
-    // An empty datagram is one, too; an empty write to a stream only pushes the queue.
+    // An empty datagram is sent; an empty write to a stream only flushes the queue.
     if empty && link.kind().is_stream() {
         return side.flush(link).map(|()| 0);
     }
     if parts.len() > PARTS && !link.kind().is_stream() {
-        // A stream goes on with the parts that one call does not take; a datagram is one call.
+        // A verb on a stream can continue with the parts left over; a datagram must be one call.
         return side.write(link, &[&parts.concat()]);
     }
     loop {
@@ -61,7 +61,7 @@ fn send_some(link: &Link, side: &mut WriteSide, parts: &[&[u8]], empty: bool) ->
     }
 }
 
-/// `send_all`: all of the caller's bytes, behind what is queued.
+/// `send_all`: writes all of the caller's bytes, behind the queue.
 pub(crate) struct SendAll<'a> {
     pub(crate) buffer: &'a [u8],
     pub(crate) sent: usize,

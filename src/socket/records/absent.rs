@@ -1,4 +1,4 @@
-//! TLS records where the crate is built without TLS: there is no such value.
+//! Replaces the TLS records where the crate is built without TLS: no value of the type exists.
 
 use std::io::{self, IoSlice};
 
@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::sys::{Direction, Sys};
 
-/// Stands for records, of which there are none.
+/// The type of records that never exist.
 pub(crate) enum Records {}
 
 impl Records {

@@ -1,9 +1,8 @@
-//! The records of one connection: what was received of them, what is still to be sent.
+//! The TLS records of one connection: the state of receiving and of sending them.
 //!
-//! Records are received into a buffer that the whole thread shares and decrypted in there; what a
-//! connection keeps between two verbs is the part of a record that has not come whole, what was
-//! decrypted beyond what a verb has asked for, and records that the kernel had no room for. All
-//! three are empty, without memory, on a connection that is idle.
+//! Records are received into a buffer that the whole thread shares, and decrypted in place. Between
+//! two verbs a connection keeps an incomplete record, pending plaintext, and pending records. On an
+//! idle connection all three are empty and take no memory.
 
 mod closing;
 
@@ -24,28 +23,28 @@ use crate::{
 };
 
 thread_local! {
-    /// Where records are received and made.
+    /// The buffer in which records are received and made.
     static RECORDS: Cell<Option<Box<[u8; SEALED]>>> = const { Cell::new(None) };
 }
 
-/// Fewest bytes asked of the kernel, however much of a record is there already.
+/// Fewest bytes asked of the kernel, however much of a record has arrived.
 const FEWEST: usize = 2 << 10;
 
 /// Bytes of records without content after which a read lets others go first: as many as one read
-/// of records asks for. So a peer that sends nothing else holds nobody up for longer than that.
+/// of records asks for. A peer that sends nothing else thus delays others no longer than that.
 const BARREN: usize = 16 << 10;
 
-/// The same for a peer that has sent much of the kind already.
+/// The same limit for a peer that has sent more than [`AWAITED`] bytes without content.
 const FLOODED: usize = 4 << 10;
 
 /// Bytes received without content that count as progress for a timeout: those of a record that
 /// comes in pieces, and of a few messages of TLS before it.
 const AWAITED: usize = 2 * RECORD;
 
-/// Keeps what one connection has of records between two calls.
+/// The TLS state that one connection keeps between two calls.
 pub(super) struct Channel {
     session: Session,
-    /// Received: the beginning of a record, or of a message of the handshake.
+    /// Received bytes of an incomplete record, or of an incomplete handshake message.
     unfinished: Vec<u8>,
     /// Pending plaintext: decrypted and not yet taken, from `taken` on.
     plaintext: Vec<u8>,
@@ -53,44 +52,44 @@ pub(super) struct Channel {
     /// Pending records: made and not yet sent, from `sent` on.
     records: Vec<u8>,
     sent: usize,
-    /// Up to here they are those of verbs that have returned Ok.
+    /// Records before this offset belong to verbs that have returned Ok.
     promised: usize,
-    /// The kernel had less than it was asked for.
+    /// The last read returned fewer bytes than were asked for.
     drained: bool,
-    /// Bytes received that brought little or no content, since others were last let go first.
+    /// Bytes received that brought little or no content, since a read last let others go first.
     barren: usize,
-    /// Bytes received since there was content.
+    /// Bytes received since the last content.
     awaited: usize,
-    /// Bytes received and bytes sent that count as progress, as far as they fit.
+    /// Bytes received and bytes sent that count as progress, modulo 2^32.
     received: u32,
     pushed: u32,
-    /// What is to be sent waits for memory of the system, and not for room: no driver reports it.
+    /// The last send failed for lack of the system's memory, which no driver reports.
     out_of_memory: bool,
-    /// What ended sending; each later send says the same.
+    /// The error that ended sending; each later send returns it.
     broken: Option<Errno>,
     /// The stream has ended.
     ended: bool,
-    /// We have shut down reading.
+    /// Reading was shut down on this side.
     stopped: bool,
-    /// Nothing that was sent can be lost by closing, or it is lost already and was told.
+    /// Closing can lose nothing that was sent any more, or the loss was reported.
     settled: bool,
-    /// The stream's end (FIN) follows what was sent.
+    /// Sending was shut down (FIN) after all that was sent.
     half_closed: bool,
-    /// So many of the last bytes are a close_notify, without content.
+    /// Bytes of close_notify at the end of what was sent; they carry no content.
     close_notify: u32,
-    /// What the handshake may take.
+    /// Longest time for the handshake.
     timeout: Duration,
-    /// So it has to be done by then.
+    /// Instant at which that time is over.
     deadline: Option<Instant>,
-    /// Notes that nobody goes on with the handshake.
+    /// The handshake was abandoned.
     given_up: bool,
 }
 
-/// What one read of records gave.
+/// The result of one read of records.
 enum Came {
-    /// Plaintext, this many bytes of it for the caller.
+    /// Plaintext, so many bytes of it for the caller.
     Plaintext(usize),
-    /// Records without plaintext, or a part of one.
+    /// Records without plaintext, or a part of a record.
     Nothing,
     End,
 }
@@ -121,7 +120,7 @@ impl Channel {
             deadline: None,
             given_up: false,
         };
-        // A client speaks first. Nothing has come that could be wrong.
+        // A client speaks first. Nothing was received yet, so nothing can fail.
         let _ = channel.session.pull(&mut [], &mut channel.records, &mut |_| {});
         channel
     }
@@ -130,7 +129,7 @@ impl Channel {
         &self.session
     }
 
-    /// Tells when the handshake has to be done, if it begins now at the latest.
+    /// Returns when the handshake must be done; its time begins now, unless it has begun.
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         if self.deadline.is_none() {
             self.deadline = now.checked_add(self.timeout);
@@ -138,12 +137,12 @@ impl Channel {
         self.deadline
     }
 
-    /// Notes that nobody goes on with the handshake, unless it is done.
+    /// Notes that the handshake is abandoned, unless it is done.
     pub(super) fn give_up(&mut self) {
         self.given_up = self.session.is_handshaking();
     }
 
-    /// Tells why verbs fail with `EPROTO`.
+    /// Returns the reason why verbs fail with `EPROTO`.
     pub(super) fn reason(&self) -> Option<io::Error> {
         if let Err(error) = self.session.check() {
             return Some(io::Error::new(io::ErrorKind::InvalidData, error));
@@ -156,28 +155,28 @@ impl Channel {
         self.ended && !self.stopped && !self.session.has_peer_closed()
     }
 
-    /// Notes that the end of the stream will be our own doing.
+    /// Notes that a later end of the stream is caused by this side.
     pub(super) fn stop_reading(&mut self) {
         self.stopped = true;
     }
 
-    /// Gives a number that changes with each byte of a record that comes, unless none of them
-    /// brings content.
+    /// Returns a number that changes with each byte of a record received, except for bytes beyond
+    /// [`AWAITED`] without content.
     pub(super) fn received(&self) -> u32 {
         self.received
     }
 
-    /// Gives a number that changes with each byte of a record that leaves.
+    /// Returns a number that changes with each byte of a record sent.
     pub(super) fn pushed(&self) -> u32 {
         self.pushed
     }
 
-    /// Tells whether the next read is known to find nothing: no content, no end and no failure.
+    /// Tells whether the next read would find nothing: no content, no end and no failure.
     pub(super) fn is_drained(&self) -> bool {
         self.drained && !self.has_plaintext() && !self.has_ended() && self.session.check().is_ok()
     }
 
-    /// Tells whether the end of what the peer sends is known.
+    /// Tells whether the peer is known to send nothing more.
     pub(super) fn has_ended(&self) -> bool {
         self.ended || self.session.has_peer_closed()
     }
@@ -187,7 +186,7 @@ impl Channel {
         !self.plaintext.is_empty()
     }
 
-    /// Gives the pending plaintext.
+    /// Returns the pending plaintext.
     pub(super) fn plaintext(&self) -> &[u8] {
         &self.plaintext[self.taken..]
     }
@@ -199,7 +198,7 @@ impl Channel {
         plaintext
     }
 
-    /// Hands at most `max` bytes of plaintext to `put`; 0 is the end of the stream.
+    /// Passes at most `max` bytes of plaintext to `put`; 0 is the end of the stream.
     pub(super) fn read(
         &mut self,
         sys: &Sys,
@@ -207,7 +206,7 @@ impl Channel {
         put: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, Errno> {
         if self.has_plaintext() {
-            // The system is not asked; what is known of it may be older than the driver's report.
+            // Nothing is read here, so `drained` may be older than the driver's report.
             self.drained = false;
             return Ok(self.hand_out(max, put));
         }
@@ -222,12 +221,12 @@ impl Channel {
         }
     }
 
-    /// Tells whether more has come without content than a peer that means well would send.
+    /// Tells whether the peer has sent more without content than a well-behaved one would.
     fn is_flooded(&self) -> bool {
         self.awaited > AWAITED
     }
 
-    /// Fails with [`LATER`] when much has come that brought no content.
+    /// Fails with [`LATER`] when many bytes have brought no content.
     fn let_others_go_first(&mut self) -> Result<(), Errno> {
         let bearable = if self.is_flooded() { FLOODED } else { BARREN };
         if self.barren < bearable {
@@ -237,7 +236,7 @@ impl Channel {
         Err(LATER)
     }
 
-    /// Receives until plaintext is pending; `false` if nothing is there yet.
+    /// Receives until plaintext is pending; `false` if nothing has arrived yet.
     pub(super) fn fill(&mut self, sys: &Sys) -> Result<bool, Errno> {
         while !self.has_plaintext() {
             self.check()?;
@@ -259,7 +258,7 @@ impl Channel {
         if self.taken == self.plaintext.len() {
             self.plaintext = Vec::new();
             self.taken = 0;
-            // The kernel was asked before these were taken, and may have told of more meanwhile.
+            // The last read was made before these were taken; the driver may have reported since.
             self.drained = false;
         }
         count
@@ -272,7 +271,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Makes one read of records, and decrypts them.
+    /// Makes one read of records and decrypts them.
     fn receive(
         &mut self,
         sys: &Sys,
@@ -284,7 +283,7 @@ impl Channel {
         }
         let mut buffer = Hot::of(&RECORDS);
         let before = self.unfinished.len();
-        // As much as the caller takes, in records, and no less than one.
+        // As many records as the caller takes, and at least one.
         let wanted = if self.is_flooded() { FLOODED } else { (max + max / 64 + 64).max(RECORD) };
         let room = buffer.len().saturating_sub(before);
         let asked = wanted.saturating_sub(before).max(FEWEST).min(room);
@@ -316,18 +315,18 @@ impl Channel {
             }
             plaintext.extend_from_slice(rest);
         });
-        // Whatever brings about as much as it costs is none of the concern.
+        // Records whose content is at least half of their bytes do not count as barren.
         self.barren = self.barren.saturating_sub(2 * content);
         if content > 0 {
             self.awaited = 0;
         }
         if !self.records.is_empty() {
-            // An answer to the peer, or an alert. If there is no room it leaves with the next send.
+            // An answer to the peer, or an alert. If there is no room, the next send sends it.
             let _ = self.push(sys);
         }
         match used {
             Ok(used) => self.keep(&came[used..]),
-            // The plaintext before the failure is the caller's; the failure sticks.
+            // The caller gets the plaintext before the failure; the session keeps the failure.
             Err(_) if given > 0 || self.has_plaintext() => {}
             Err(_) => return Err(Errno::PROTO),
         }
@@ -344,7 +343,7 @@ impl Channel {
         }
     }
 
-    /// Makes one read of the handshake; `false` once it is done.
+    /// Makes one read of the handshake; returns `false` once the handshake is done.
     pub(super) fn shake(&mut self, sys: &Sys) -> Result<bool, Errno> {
         if !self.session.is_handshaking() {
             return Ok(false);
@@ -358,16 +357,16 @@ impl Channel {
         }
     }
 
-    /// Sends the beginning of `bytes` as records; how many bytes were taken.
+    /// Sends the beginning of `bytes` as records; returns how many bytes were taken.
     ///
-    /// What was taken and found no room goes before whatever is sent next, see [`Channel::push`].
+    /// Records that found no room are sent before anything else; see [`Channel::push`].
     pub(super) fn send(&mut self, sys: &Sys, bytes: &[u8]) -> Result<usize, Errno> {
         self.check()?;
         if self.session.is_closed() {
             return Err(Errno::PIPE);
         }
         self.push(sys)?;
-        // All of it, or records that are full.
+        // All of it, or only full records.
         let taken = if bytes.len() <= PLAIN { bytes.len() } else { FULL };
         if taken == 0 {
             return Ok(0);
@@ -381,7 +380,7 @@ impl Channel {
                 self.pushed = self.pushed.wrapping_add(sent as u32);
                 self.records.extend_from_slice(&sealed[sent..]);
             }
-            // The session counts it among those that the peer has got: it must leave, if late.
+            // The session counts this record as sent, so it must be sent, if later.
             Err(error) if may_go_later(error) => {
                 self.out_of_memory = error != Errno::AGAIN;
                 self.records.extend_from_slice(sealed);
@@ -391,10 +390,10 @@ impl Channel {
         Ok(taken)
     }
 
-    /// Nothing more can be sent: a record is lost, and the peer would miss it.
+    /// Ends sending: a record is lost, and the peer would notice the gap.
     #[cold]
     fn break_off(&mut self, error: Errno) -> Errno {
-        // A close_notify that has not left is not among the last bytes that have.
+        // A close_notify that was not sent is not part of the last bytes sent.
         let unsent = (self.records.len() - self.sent) as u32;
         self.close_notify = self.close_notify.saturating_sub(unsent);
         self.records = Vec::new();
@@ -403,7 +402,7 @@ impl Channel {
         *self.broken.get_or_insert(error)
     }
 
-    /// Does the same from several buffers.
+    /// Sends the beginning of several buffers as records; returns how many bytes were taken.
     pub(super) fn send_vectored(
         &mut self,
         sys: &Sys,
@@ -432,17 +431,17 @@ impl Channel {
         !self.records.is_empty()
     }
 
-    /// Notes that what is pending now is that of verbs that have returned Ok.
+    /// Notes that the records pending now belong to verbs that have returned Ok.
     pub(super) fn promise(&mut self) {
         self.promised = self.records.len();
     }
 
-    /// Tells whether something of such verbs has not left.
+    /// Tells whether records of such verbs were not sent.
     pub(super) fn breaks_promise(&self) -> bool {
         self.promised > self.sent
     }
 
-    /// Sends the records that found no room.
+    /// Sends pending records as far as the system accepts them.
     pub(super) fn push(&mut self, sys: &Sys) -> Result<(), Errno> {
         if let Some(error) = self.broken {
             return Err(self.break_off(error));
@@ -466,13 +465,13 @@ impl Channel {
     }
 }
 
-/// Tells whether a send that has failed may succeed when it is made again: there was no room, or
-/// the system was short of memory.
+/// Tells whether a failed send may succeed later: there was no room, or the system was short of
+/// memory.
 fn may_go_later(error: Errno) -> bool {
     matches!(meaning(Call::Send, error), Meaning::Wait | Meaning::Pause)
 }
 
-/// For verbs on a socket whose handshake was given up.
+/// Returns the error of verbs on a socket whose handshake was abandoned.
 pub(super) fn unfinished() -> io::Error {
     invalid_input("the TLS handshake of this socket was not finished")
 }

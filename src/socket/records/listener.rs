@@ -1,12 +1,12 @@
-//! What a listener is told of the handshakes of its connections.
+//! The count of a listener's failed handshakes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{addr::Address, log};
 
-/// How far a server's handshake has come, in the order in which they make room for others: the
-/// client has sent nothing; something, but not its whole first message; it was not looked at yet;
-/// it was answered.
+/// How far a server's handshake has come. Under pressure the lower ones are ended first: the client
+/// has sent nothing; it has sent part of its first message; it was not looked at yet; it was
+/// answered.
 pub(super) const SILENT: u8 = 0;
 pub(super) const BEGUN: u8 = 1;
 pub(crate) const NEW: u8 = 2;
@@ -19,12 +19,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Gives the number of handshakes that have failed.
+    /// Returns the number of handshakes that have failed.
     pub(super) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Counts a handshake that has failed, and tells the log why.
+    /// Counts a failed handshake and logs the reason.
     pub(crate) fn count(&self, why: &str, from: Option<&Address>) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let from = from.map_or_else(|| "a client".to_owned(), Address::to_string);

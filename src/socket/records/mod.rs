@@ -1,15 +1,15 @@
 //! TLS records over a plain descriptor.
 //!
-//! `link.rs` asks this where a socket speaks TLS, so the operations are the same for both and do
-//! not know. Errors come as numbers, as from the kernel; `EPROTO` stands for a failure of TLS, and
-//! [`Records::reason`] has it in words.
+//! `link.rs` uses this module where a socket speaks TLS, so the operations are the same with and
+//! without it. Errors are numbers, like the kernel's. `EPROTO` stands for a failure of TLS;
+//! [`Records::reason`] returns its text.
 //!
-//! A lock is around the records of a connection, since one thread may receive while another sends.
-//! It is held for a system call that never waits, and for the arithmetic.
+//! A mutex protects the records of a connection, since one thread may receive while another sends.
+//! It is held for system calls that never wait, and for encryption.
 //!
 //! - `channel.rs`: the records of one connection;
-//! - `listener.rs`: what a listener is told of the handshakes of its connections;
-//! - `absent.rs`: all of this where the crate is built without TLS.
+//! - `listener.rs`: the failed handshakes that a listener counts;
+//! - `absent.rs`: replaces all of this where the crate is built without TLS.
 
 mod channel;
 mod listener;
@@ -39,27 +39,27 @@ use crate::{
     },
 };
 
-/// What a socket knows of TLS.
+/// The TLS state of a socket.
 pub(crate) struct Records {
     stage: Mutex<Stage>,
     /// Whether there is a channel.
     on: AtomicBool,
-    /// Whether its handshake is to be done by the next verb.
+    /// Whether the next verb must complete the handshake first.
     shaking: AtomicBool,
-    /// Whether it has records to send.
+    /// Whether the channel has pending records.
     has_pending: AtomicBool,
 }
 
 enum Stage {
     Plain,
-    /// A listener's, or what a socket will speak when it is connected.
+    /// The configuration of a listener, or of a socket that is not connected yet.
     Intended(Tls, Option<Arc<Listener>>),
-    /// A connection's; also the listener, if failures of the handshake are still to be told there.
+    /// A connection's channel, and the listener that counts a failure of its handshake.
     Speaking(Box<Channel>, Weak<Listener>),
 }
 
 impl Records {
-    /// Of a socket that may speak TLS later.
+    /// Returns the state of a socket that may speak TLS later.
     pub(super) fn plain() -> Records {
         Records {
             stage: Mutex::new(Stage::Plain),
@@ -73,7 +73,7 @@ impl Records {
         lock(&self.stage)
     }
 
-    /// Calls `f` with the channel, which is there once [`Records::is_on`].
+    /// Calls `f` with the channel, which exists once [`Records::is_on`] is true.
     fn channel<R>(&self, f: impl FnOnce(&mut Channel) -> R) -> Option<R> {
         match &mut *self.stage() {
             Stage::Speaking(channel, _) => {
@@ -93,17 +93,17 @@ impl Records {
         self.on.load(Ordering::Acquire)
     }
 
-    /// Tells whether nothing was said of TLS.
+    /// Tells whether TLS was neither configured nor begun.
     pub(super) fn is_plain(&self) -> bool {
         matches!(*self.stage(), Stage::Plain)
     }
 
-    /// Tells whether the next verb has to shake hands first.
+    /// Tells whether the next verb must complete the handshake first.
     pub(super) fn is_shaking(&self) -> bool {
         self.shaking.load(Ordering::Acquire)
     }
 
-    /// Notes what is to be spoken on a socket that is not connected yet, or listens.
+    /// Stores the configuration of a socket that listens or is not connected yet.
     pub(super) fn intend(&self, tls: Tls) {
         *self.stage() = Stage::Intended(tls, None);
     }
@@ -115,7 +115,7 @@ impl Records {
         }
     }
 
-    /// Gives the number of handshakes that have failed on a listener.
+    /// Returns the number of handshakes that have failed on a listener.
     pub(super) fn failures(&self) -> u64 {
         match &*self.stage() {
             Stage::Intended(_, Some(listener)) => listener.failures(),
@@ -123,8 +123,8 @@ impl Records {
         }
     }
 
-    /// Tells what a listener's connections will speak, and where their handshakes are counted;
-    /// `None` if it is plain.
+    /// Returns the configuration of a listener and the counter of its failed handshakes; `None` if
+    /// it has no TLS.
     pub(super) fn listener(&self) -> Option<io::Result<(Tls, Arc<Listener>)>> {
         match &mut *self.stage() {
             Stage::Intended(tls, listener) => {
@@ -135,7 +135,7 @@ impl Records {
         }
     }
 
-    /// Speaks TLS from now on, first of all a handshake, which may take `timeout`.
+    /// Begins TLS with a handshake, which may take `timeout`.
     pub(super) fn begin(&self, session: Session, timeout: Duration, listener: Weak<Listener>) {
         let channel = Channel::new(session, timeout);
         self.has_pending.store(channel.has_pending(), Ordering::Release);
@@ -144,23 +144,23 @@ impl Records {
         self.on.store(true, Ordering::Release);
     }
 
-    /// Tells when the handshake has to be done; its time begins with the first call of this.
+    /// Returns when the handshake must be done; the first call starts its time.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.channel(|channel| channel.deadline(Driver::now())).flatten()
     }
 
-    /// Tells whether its time is over.
+    /// Tells whether the time of the handshake is over.
     pub(super) fn is_overdue(&self) -> bool {
         self.deadline().is_some_and(|deadline| Driver::now() >= deadline)
     }
 
-    /// Notes that nobody goes on with the handshake.
+    /// Notes that the handshake is abandoned.
     pub(super) fn give_up(&self) {
         self.channel(Channel::give_up);
         self.shaking.store(false, Ordering::Release);
     }
 
-    /// Gives up, for a reason that the listener is told, once.
+    /// Abandons the handshake for a reason that the listener counts and logs, once.
     pub(super) fn fail(&self, why: &io::Error, from: Option<&Address>) {
         self.give_up();
         let listener = match &mut *self.stage() {
@@ -194,7 +194,7 @@ impl Records {
         })
     }
 
-    /// Tells whether a read would give something, be it the end.
+    /// Tells whether a read would return something, including the end of the stream.
     pub(super) fn is_readable(&self, sys: &Sys) -> Result<bool, Errno> {
         match self.call(|channel| channel.fill(sys)) {
             Err(LATER) => Err(LATER),
@@ -218,7 +218,7 @@ impl Records {
         moved.unwrap_or(0)
     }
 
-    /// Notes that the end of the stream will be our own doing.
+    /// Notes that a later end of the stream is caused by this side.
     pub(super) fn stop_reading(&self) {
         self.channel(Channel::stop_reading);
     }
@@ -252,18 +252,18 @@ impl Records {
         self.call(|channel| channel.push(sys))
     }
 
-    /// Gives the bytes for which the record has room in which the last of `queued` bytes goes.
+    /// Returns how many bytes still fit into the record that holds the last of `queued` bytes.
     #[expect(clippy::unused_self, reason = "there are records where there is a Records")]
     pub(super) fn room_behind(&self, queued: usize) -> usize {
         queued.next_multiple_of(CONTENT) - queued
     }
 
-    /// Notes that what is pending now is that of verbs that have returned Ok.
+    /// Notes that the records pending now belong to verbs that have returned Ok.
     pub(super) fn promise(&self) {
         self.channel(Channel::promise);
     }
 
-    /// Tells whether something of such verbs has not left.
+    /// Tells whether records of such verbs were not sent.
     pub(super) fn breaks_promise(&self) -> bool {
         self.channel(|channel| channel.breaks_promise()).unwrap_or(false)
     }
@@ -272,17 +272,17 @@ impl Records {
         self.channel(Channel::close_notify);
     }
 
-    /// Tells whether the socket can be closed and nothing that was sent be lost.
+    /// Tells whether the socket can be closed and lose nothing that was sent.
     pub(super) fn settle(&self, sys: &Sys) -> Result<bool, Errno> {
         self.channel(|channel| channel.settle(sys)).unwrap_or(Ok(true))
     }
 
-    /// Asks the session what was agreed on, and what the peer has told.
+    /// Calls `f` with the session, for what was negotiated and what the peer has sent.
     pub(super) fn fact<R>(&self, f: impl FnOnce(&Session) -> R) -> Option<R> {
         self.channel(|channel| f(channel.session()))
     }
 
-    /// Tells how far a server's handshake has come.
+    /// Returns how far a server's handshake has come.
     pub(super) fn stage_of_handshake(&self) -> u8 {
         let stage = self.channel(|channel| match (channel.pushed(), channel.received()) {
             (0, 0) => SILENT,
@@ -292,13 +292,12 @@ impl Records {
         stage.unwrap_or(ANSWERED)
     }
 
-    /// Tells whether the client has finished its handshake, so that only tickets are still to be
-    /// sent.
+    /// Tells whether the client has finished its handshake, so that only tickets remain to be sent.
     pub(super) fn has_been_answered(&self) -> bool {
         self.channel(|channel| channel.session().has_been_answered()).unwrap_or(false)
     }
 
-    /// Makes one read of the handshake; `false` once it is done.
+    /// Makes one read of the handshake; returns `false` once the handshake is done.
     pub(super) fn shake(&self, sys: &Sys) -> Result<bool, Errno> {
         let more = self.call(|channel| channel.shake(sys));
         if more != Err(Errno::AGAIN) && more != Ok(true) {
@@ -307,7 +306,7 @@ impl Records {
         more
     }
 
-    /// An error in words.
+    /// Converts an error, with the text of a failure of TLS.
     pub(super) fn reason(&self, error: Errno) -> io::Error {
         match error {
             Errno::PROTO => {
@@ -318,7 +317,7 @@ impl Records {
     }
 }
 
-/// For a handshake that has not come to its end in its time.
+/// Returns the error of a handshake that has not finished in its time.
 pub(super) fn took_too_long() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")
 }

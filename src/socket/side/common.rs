@@ -1,21 +1,21 @@
-//! What both sides of a socket have, for those who work on either.
+//! What the two sides of a socket have in common, for code that works on either.
 
 use super::{inbound::ReadSide, outbound::WriteSide};
 use crate::{socket::link::Link, sys::Direction};
 
-/// A side of a socket.
+/// One direction of a socket: [`ReadSide`] or [`WriteSide`].
 pub(crate) trait Side: Default + 'static {
     const DIRECTION: Direction;
-    /// This direction is ready, as far as anybody knows.
+    /// Notes that this direction may be ready again.
     fn refill(&mut self);
-    /// Tells whether it goes on after a pause, whatever the driver reports.
+    /// Tells whether this side waits for the end of a pause, not for the driver.
     fn is_paused(&self) -> bool;
-    /// Gives a number that changes with each byte that moves without the verb's own doing.
+    /// Returns a number that changes when queued bytes leave, whichever verb sends them.
     fn moved(&self) -> u32;
-    /// Picks the one of two that belongs to this side.
+    /// Returns the half of a pair that belongs to this side.
     fn pick<P: Pair>(pair: P) -> P::Of<Self>;
-    /// Tells whether the end of the turn has to flush what this direction has queued, and was not
-    /// asked to yet; from now on it is.
+    /// Tells whether something is queued that the end of the turn must flush and that was not
+    /// marked for it before; marks it.
     fn wants_flush(&mut self, link: &Link) -> bool;
 }
 
@@ -59,12 +59,12 @@ impl Side for WriteSide {
     }
 }
 
-/// Two things of a kind, one for each side; a face keeps its sides in one.
+/// Two values of a kind, one for each side of a socket.
 pub(crate) trait Pair {
-    /// What there is for a side.
+    /// The value for one side.
     type Of<S: Side>;
-    /// Gives the reading side's.
+    /// Returns the value for the reading side.
     fn read(self) -> Self::Of<ReadSide>;
-    /// Gives the writing side's.
+    /// Returns the value for the writing side.
     fn write(self) -> Self::Of<WriteSide>;
 }

@@ -1,47 +1,47 @@
-//! How far the connecting of a socket has come.
+//! The state of a socket's attempt to connect.
 //!
-//! The kernel knows whether a socket is connected and why an attempt has failed; what it does not
-//! tell is where to the attempt under way goes, and its connect(2) says Ok to any address once that
-//! one has succeeded. So that is kept here:
+//! The kernel knows whether a socket is connected and why an attempt failed. It does not tell which
+//! address the attempt is for, and once the attempt has succeeded, connect(2) returns Ok for any
+//! address. So the address is kept here:
 //!
 //! | state | `connect(a)` |
 //! | --- | --- |
 //! | idle | begins an attempt |
-//! | connecting to a, and its verb waits | stands in line behind that |
-//! | connecting to a, nobody waits | goes on with it, or begins anew if it has failed |
-//! | connecting to b, nobody waits | gives it up, even if it has succeeded, and begins |
+//! | connecting to a, and its verb waits | queues behind that verb |
+//! | connecting to a, no verb waits | continues the attempt, or begins again if it has failed |
+//! | connecting to b, no verb waits | ends that attempt, even if it succeeded, and begins |
 //! | idle, and connected | `EISCONN`, from the kernel |
 //!
-//! A verb that waits is told how its attempt has ended, and then the state is idle.
+//! A verb that waits returns the result of its attempt, and then the state is idle.
 //!
-//! What must stay true: no verb says Ok for a peer that it was not asked for.
+//! Invariant: no verb returns Ok for a peer other than its own.
 
 use crate::{addr::Address, socket::link::Link};
 
-/// Tells whether an attempt to connect is under way, and where to.
+/// An attempt to connect, if one is under way, and its address.
 #[derive(Default)]
 pub(crate) enum Connection {
-    /// No attempt of ours is under way.
+    /// No attempt is under way.
     #[default]
     Idle,
-    /// connect(2) has begun one to this address, and nobody was told how it has ended. In a box,
-    /// since most sockets are connected, or never are.
+    /// connect(2) has started an attempt to this address, and no verb has returned its result.
+    /// Boxed, since most sockets are connected already or never connect.
     Connecting(Box<Address>),
 }
 
-/// What a connect finds that comes anew.
+/// What a new connect finds.
 pub(crate) enum Found {
-    /// Nothing in its way.
+    /// No attempt, or one that was ended.
     Nothing,
-    /// An attempt to the very address, which has not ended.
+    /// An attempt to the same address that has not finished.
     Same,
-    /// It has ended well.
+    /// An attempt to the same address that has succeeded.
     Connected,
 }
 
 impl Connection {
-    /// Looks at what an earlier connect has left, and clears it away if it is of no use for one to
-    /// `to`.
+    /// Examines the attempt that an earlier connect has left, and ends it unless a connect to `to`
+    /// can use it.
     pub(crate) fn clear_for(&mut self, link: &Link, to: &Address) -> rustix::io::Result<Found> {
         let Connection::Connecting(earlier) = self else { return Ok(Found::Nothing) };
         if **earlier == *to {
@@ -51,7 +51,7 @@ impl Connection {
                     return Ok(Found::Connected);
                 }
                 Ok(false) => return Ok(Found::Same),
-                // Told to nobody who asked for it; the new one may do better.
+                // No verb asked for that failure; a new attempt may succeed.
                 Err(_) => {}
             }
         } else {
@@ -61,13 +61,13 @@ impl Connection {
         Ok(Found::Nothing)
     }
 
-    /// An attempt has begun.
+    /// Notes that an attempt has begun.
     pub(crate) fn begin(&mut self, to: Address) {
         debug_assert!(matches!(self, Connection::Idle), "one attempt at a time");
         *self = Connection::Connecting(Box::new(to));
     }
 
-    /// Tells where to the attempt under way goes.
+    /// Returns the address of the attempt under way.
     pub(crate) fn target(&self) -> Option<&Address> {
         match self {
             Connection::Idle => None,
@@ -75,12 +75,12 @@ impl Connection {
         }
     }
 
-    /// Notes that the attempt has ended well: the kernel has the connection.
+    /// Notes that the attempt has succeeded.
     pub(crate) fn succeed(&mut self) {
         *self = Connection::Idle;
     }
 
-    /// Notes that the attempt has failed, or was given up.
+    /// Notes that the attempt has failed or was ended.
     pub(crate) fn fail(&mut self) {
         *self = Connection::Idle;
     }

@@ -1,12 +1,11 @@
-//! The reading side of a socket: what was received and not yet taken, and how more is gathered.
+//! The reading side of a socket: bytes received but not taken, and how more are read.
 //!
-//! Bytes leave the kernel in the hot buffer or, when many are still missing, straight in the memory
-//! where they stay. Whatever a verb does not take belongs to the socket, not to the verb: an
-//! unfinished `recv_msg` that is dropped or times out leaves its bytes here, header included, for
-//! the next verb.
+//! Bytes are read into the hot buffer or, when many are still missing, directly into their final
+//! memory. Bytes that no verb takes belong to the socket: an unfinished `recv_msg` that is dropped
+//! or times out leaves its bytes here, header included, for the next verb.
 //!
-//! Memory grows only with bytes that have come: nothing is reserved on the word of a peer beyond
-//! [`AHEAD`] bytes, or as much again as has come.
+//! Memory grows only with bytes that have arrived: a length that a peer announces reserves at most
+//! [`AHEAD`] bytes, or as many as have arrived.
 
 use std::io;
 
@@ -24,58 +23,58 @@ use crate::{
     sys::{Call, LATER, Meaning, meaning},
 };
 
-/// Bytes that may be reserved before they have come.
+/// Most bytes reserved for a message before they arrive, until as many have arrived.
 const AHEAD: usize = 64 << 10;
 
-/// Missing bytes from which on they are received straight into the memory where they stay.
+/// Missing bytes above which a read goes directly into their final memory.
 const DIRECT: usize = HOT / 2;
 
-/// Keeps what was received and not taken.
+/// The state of the reading side.
 #[derive(Default)]
 pub(crate) struct ReadSide {
-    /// In a box, since most sockets that wait have received nothing.
+    /// Bytes received and not taken. Boxed, since most waiting sockets hold none.
     held: Option<Box<Held>>,
-    /// No read call is made before the driver has reported again.
+    /// No read call is made until the driver reports again.
     drained: bool,
-    /// Reading goes on after a pause, whatever the driver reports.
+    /// Reading continues after a pause, not after a report of the driver.
     paused: bool,
-    /// The driver has seen a hang-up or urgent data: a short read no longer means "drained".
+    /// The driver has reported a hang-up or urgent data: a short read no longer means "drained".
     pub(crate) suspicious: bool,
-    /// The driver reports room to send as well. It stands here because there is a byte to spare.
+    /// The driver reports room to send as well. The field is here because a byte is free here.
     pub(crate) hears_of_room: bool,
-    /// The log was told that there was no descriptor left for a connection.
+    /// The log has a line that no descriptor was left for a connection.
     pub(crate) told_of_limit: bool,
 }
 
 /// Bytes received and not taken.
 enum Held {
-    /// What was left over of a read, to be sliced.
+    /// The remainder of a read; pieces are sliced off.
     Rest(Bytes),
-    /// Something long that is being put together.
+    /// A long piece that is still incomplete.
     Growing(Vec<u8>),
 }
 
-/// What a gathering verb wants at the front of the stream.
+/// The piece that a gathering verb wants from the front of the stream.
 pub(crate) enum Want {
     /// A message with a payload of at most this many bytes.
     Message { limit: usize },
     /// Exactly this many bytes.
     Exactly(usize),
-    /// Everything up to and with a delimiter, within `max` bytes.
+    /// Everything up to and including a delimiter, within `max` bytes.
     Until { delimiter: Box<[u8]>, max: usize, searched: usize },
 }
 
-/// What stands at the front.
+/// The result of looking for the wanted piece in the bytes held.
 enum Front {
-    /// All of it: after `skip` bytes, `take` bytes.
+    /// The piece is complete: `take` bytes after the first `skip`.
     Whole { skip: usize, take: usize },
-    /// Not all; this many bytes in all will do, if that is known yet.
+    /// The piece is incomplete; it ends at `total` bytes, if that is known yet.
     Missing { total: Option<usize> },
 }
 
-/// A whole piece, where it lies.
+/// A complete piece, in the memory where it is.
 pub(crate) enum Piece<'a> {
-    /// In a buffer that will be used again.
+    /// In the hot buffer, which is reused.
     Lent(&'a [u8]),
     /// In memory of its own.
     Own(Bytes),
@@ -121,7 +120,7 @@ impl Want {
         }
     }
 
-    /// Tells what an end of stream after `bytes` means.
+    /// Returns the error for an end of stream after `bytes`.
     pub(crate) fn ended(&self, bytes: &[u8]) -> io::Error {
         let (got, expected) = match self {
             Want::Message { .. } => match bytes.first_chunk::<{ frame::HEADER }>() {
@@ -144,34 +143,34 @@ fn whole_or_missing(bytes: &[u8], skip: usize, take: usize) -> Front {
 }
 
 impl ReadSide {
-    /// Notes that the driver has reported, or a pause is over: a read may go on.
+    /// Notes that the driver has reported or a pause is over: a read may be made.
     pub(crate) fn refill(&mut self) {
         self.drained = false;
         self.paused = false;
     }
 
-    /// Nothing is read before a pause is over.
+    /// Stops reading until a pause is over.
     pub(crate) fn pause(&mut self) {
         self.drained = true;
         self.paused = true;
     }
 
-    /// Tells whether reading goes on after a pause.
+    /// Tells whether reading continues after a pause.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
     }
 
-    /// Notes that nothing is there before the driver reports.
+    /// Notes that nothing more can be read until the driver reports.
     pub(crate) fn note_drained(&mut self) {
         self.drained = true;
     }
 
-    /// Tells whether a read is known to find nothing.
+    /// Tells whether no read is to be made yet.
     pub(crate) fn is_drained(&self) -> bool {
         self.drained
     }
 
-    /// Gives the bytes received and not taken.
+    /// Returns the bytes received and not taken.
     pub(crate) fn held(&self) -> &[u8] {
         match self.held.as_deref() {
             None => &[],
@@ -207,14 +206,14 @@ impl ReadSide {
         }
     }
 
-    /// Gives the payload of a message that lies whole in what is left of an earlier read: the usual
-    /// case where many are in flight.
+    /// Returns the payload of a message that is complete in the remainder of an earlier read: the
+    /// usual case where many are in flight.
     #[inline]
     pub(crate) fn take_message(&mut self, limit: usize) -> Option<Bytes> {
         let Some(Held::Rest(bytes)) = self.held.as_deref_mut() else { return None };
         let Ok(frame::Frame::Payload(len)) = frame::parse(bytes, limit) else { return None };
         let end = frame::HEADER + len;
-        // What ends here is gathered, which frees the box.
+        // A message that ends here is left to `gather`, which frees the box.
         if bytes.len() <= end {
             return None;
         }
@@ -223,7 +222,7 @@ impl ReadSide {
         Some(piece)
     }
 
-    /// Copies held bytes into `buffer`; the number copied.
+    /// Copies held bytes into `buffer`, and returns how many.
     pub(crate) fn copy_front(&mut self, buffer: &mut [u8]) -> usize {
         if self.held.is_none() {
             return 0;
@@ -233,7 +232,7 @@ impl ReadSide {
         front.len()
     }
 
-    /// Puts bytes back that nobody has taken; they must be the only ones.
+    /// Puts back bytes that no verb has taken; nothing else may be held.
     pub(crate) fn hold(&mut self, bytes: Bytes) {
         self.held = (!bytes.is_empty()).then(|| Box::new(Held::Rest(bytes)));
     }
@@ -269,8 +268,8 @@ impl ReadSide {
         }
     }
 
-    /// Goes on until what `want` describes stands at the front, and hands it to `done`; `None` is
-    /// the end of the stream with nothing before it.
+    /// Reads until the piece that `want` describes is complete, and calls `done` with it; `None` is
+    /// the end of the stream with no bytes before it.
     pub(crate) fn gather<R>(
         &mut self,
         link: &Link,
@@ -320,8 +319,8 @@ impl ReadSide {
         }
     }
 
-    /// Makes one read through the hot buffer. If it completes what is wanted, that is handed over
-    /// from there when nothing follows it, else from the one copy made of everything.
+    /// Makes one read through the hot buffer. If it completes the piece and nothing follows, `done`
+    /// gets the piece from the hot buffer; otherwise all bytes are copied and held.
     fn read_hot<R>(
         &mut self,
         link: &Link,
@@ -353,7 +352,7 @@ impl ReadSide {
                 self.held = Some(Box::new(Held::Growing(growing)));
                 Progress::Done(Ok(Read::Some(got)))
             }
-            // The loop looks again, at a copy, and finds the rest, or the error.
+            // The loop in `gather` looks again, at the copy, and finds the piece or the error.
             _ => {
                 self.held = Some(Box::new(Held::Rest(Bytes::copy_from_slice(data))));
                 Progress::Done(Ok(Read::Some(got)))
@@ -361,7 +360,7 @@ impl ReadSide {
         }
     }
 
-    /// Makes one read into the memory where the bytes stay; no further than `total`, if that is
+    /// Makes one read directly into the final memory of the bytes, not beyond `total`, if that is
     /// known.
     fn read_direct(&mut self, link: &Link, have: usize, total: Option<usize>) -> Progress<usize> {
         if self.drained {
@@ -374,7 +373,7 @@ impl ReadSide {
         };
         let missing = total.map_or(AHEAD.max(have), |total| total - have);
         if growing.capacity() - have < missing.min(AHEAD) {
-            // At least doubling, so that each byte is moved a bounded number of times.
+            // At least doubles, so that each byte is moved a bounded number of times.
             growing.reserve_exact(missing.min(AHEAD.max(have)));
         }
         let asked = missing.min(growing.capacity() - have).min(Share::BYTES);
@@ -392,10 +391,10 @@ impl ReadSide {
     }
 }
 
-/// What a read through the hot buffer gave.
+/// The result of a read through the hot buffer.
 enum Read<R> {
-    /// All that was wanted.
+    /// The piece was completed.
     Done(R),
-    /// Some bytes, which are held now.
+    /// So many bytes were received, and are held.
     Some(usize),
 }

@@ -1,4 +1,4 @@
-//! The two sides of a socket: what was received and not taken, what is queued and not sent.
+//! The two sides of a socket: bytes received and not taken, bytes queued and not sent.
 
 mod common;
 mod connection;

@@ -1,9 +1,9 @@
-//! The writing side of a socket: what is queued, and how it leaves.
+//! The writing side of a socket: the queue, and how it is sent.
 //!
-//! Small messages are appended to a queue and leave together, in one gathered call, when the turn
-//! ends. Whoever sends anything else goes behind the queue, in the same call. A failure sticks:
-//! what could not be sent is gone, and each later verb says so. A lack of memory is none: the queue
-//! stays, and the call is made again after a pause.
+//! Small messages are appended to a queue and sent together, in one gathered call, at the end of
+//! the turn. Other bytes are sent behind the queue, in the same call. A failure is permanent: what
+//! was queued is dropped, and each later verb returns the error. A lack of memory is no failure:
+//! the queue stays, and the call is repeated after a pause.
 
 use std::io::{self, IoSlice};
 
@@ -20,59 +20,59 @@ use crate::{
     sys::{Call, Meaning, meaning},
 };
 
-/// Keeps what is queued and not sent.
+/// The state of the writing side.
 #[derive(Default)]
 pub(crate) struct WriteSide {
     queue: Option<Box<SendQueue>>,
-    /// How far connecting has come.
+    /// The attempt to connect, if there is one.
     pub(crate) connection: Connection,
-    /// Calls that have moved something queued, as far as they fit: only whether it changes between
-    /// two looks matters, and 2^32 calls do not fit between two looks.
+    /// Number of calls that sent something queued, modulo 2^32. Only a change between two looks
+    /// matters, and fewer than 2^32 calls are made between them.
     moved: u32,
     failure: Option<Errno>,
-    /// Bytes that were queued when that failure came are lost.
+    /// Bytes that were queued at the failure are lost.
     lost: bool,
-    /// Nothing more is queued: there was a failure, or sending was shut down here.
+    /// Nothing more may be queued: there was a failure, or sending was shut down.
     refuses: bool,
     room: Room,
     /// The scheduler has been asked to flush at the end of this turn.
     pub(crate) marked: bool,
 }
 
-/// Whether a write call is worth making.
+/// Whether a write call may be made.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Room {
-    /// As far as anybody knows.
+    /// Yes, as far as is known.
     #[default]
     Some,
-    /// Not before the driver has reported again.
+    /// Not until the driver reports.
     None,
-    /// Not before a pause is over: the system lacks memory, and does not tell when it has some.
+    /// Not until a pause is over: the system lacks memory, and reports no event when it has some.
     Paused,
 }
 
 impl WriteSide {
-    /// Notes that the driver has reported, or a pause is over: a write may go on.
+    /// Notes that the driver has reported or a pause is over: a write may be made.
     pub(crate) fn refill(&mut self) {
         self.room = Room::Some;
     }
 
-    /// Notes that nothing more can be written before the driver reports.
+    /// Notes that nothing more can be written until the driver reports.
     pub(crate) fn note_full(&mut self) {
         self.room = Room::None;
     }
 
-    /// Tells whether a write is known to find no room.
+    /// Tells whether no write is to be made yet.
     pub(crate) fn is_full(&self) -> bool {
         self.room != Room::Some
     }
 
-    /// Tells whether writing goes on after a pause, whatever the driver reports.
+    /// Tells whether writing continues after a pause, not after a report of the driver.
     pub(crate) fn is_paused(&self) -> bool {
         self.room == Room::Paused
     }
 
-    /// Notes an error after which the same call may succeed later; `false` if it is none of those.
+    /// Notes an error after which the same call may succeed later; `false` for other errors.
     fn waits_out(&mut self, error: Errno) -> bool {
         match meaning(Call::Send, error) {
             Meaning::Wait => self.room = Room::None,
@@ -82,23 +82,22 @@ impl WriteSide {
         true
     }
 
-    /// Gives the bytes queued.
+    /// Returns the number of bytes queued.
     pub(crate) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.bytes)
     }
 
-    /// Tells whether something is still to leave: what is queued, or pending records.
+    /// Tells whether queued bytes or pending records have not been sent.
     pub(crate) fn has_unsent(&self, link: &Link) -> bool {
         self.queued() > 0 || link.has_pending()
     }
 
-    /// Gives the failure that sticks, if there was one.
+    /// Returns the permanent failure as an error, if there is one.
     pub(crate) fn check(&self, link: &Link) -> io::Result<()> {
         self.failure.map_or(Ok(()), |failure| Err(link.reason(failure)))
     }
 
-    /// Does as [`WriteSide::check`], for whoever would queue more: nothing follows an end of
-    /// sending.
+    /// Checks like [`WriteSide::check`], and also fails after sending was shut down.
     #[inline]
     pub(crate) fn check_open(&self, link: &Link) -> io::Result<()> {
         if self.refuses { Err(self.refusal(link)) } else { Ok(()) }
@@ -109,40 +108,40 @@ impl WriteSide {
         self.failure.map_or_else(|| Errno::PIPE.into(), |failure| link.reason(failure))
     }
 
-    /// Notes the failure that sticks.
+    /// Notes a permanent failure.
     fn fail_with(&mut self, failure: Errno) {
         self.failure = Some(failure);
         self.refuses = true;
     }
 
-    /// Sending was shut down.
+    /// Notes that sending was shut down.
     pub(crate) fn end(&mut self) {
         self.refuses = true;
     }
 
-    /// Tells whether bytes are queued that will not leave, or were lost to the failure.
+    /// Tells whether bytes are still queued, or were lost at the failure.
     pub(crate) fn loses(&self) -> bool {
         self.lost || self.queued() > 0
     }
 
-    /// Tells whether there was one.
+    /// Tells whether there is a permanent failure.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
     }
 
-    /// Gives a number that changes when something queued leaves.
+    /// Returns a number that changes when something queued is sent.
     pub(crate) fn moved(&self) -> u32 {
         self.moved
     }
 
-    /// Forgets the failure of a connection that another one has taken the place of.
+    /// Clears the failure of an earlier connection, since a new one replaces it.
     pub(crate) fn forget_failure(&mut self) {
         self.failure = None;
         self.lost = false;
         self.refuses = false;
     }
 
-    /// Gives up what is queued; [`drop_spent`] is to be called outside.
+    /// Drops the queue and returns how many bytes; the caller must call `drop_spent` later.
     pub(crate) fn abandon(&mut self) -> usize {
         let bytes = self.queued();
         if let Some(queue) = self.queue.take() {
@@ -151,13 +150,13 @@ impl WriteSide {
         bytes
     }
 
-    /// Gives up what is queued, for a reason that each later verb tells.
+    /// Drops the queue, and makes `error` the permanent failure.
     pub(crate) fn fail(&mut self, error: &io::Error) {
         self.fail_with(Errno::from_io_error(error).unwrap_or(Errno::IO));
         self.abandon();
     }
 
-    /// Queues copies of a header and what belongs to it.
+    /// Queues copies of a header and a payload.
     #[inline]
     pub(crate) fn append(&mut self, header: &[u8], payload: &[u8]) {
         self.queue.get_or_insert_with(SendQueue::take).append(header, payload);
@@ -168,7 +167,7 @@ impl WriteSide {
         self.queue.get_or_insert_with(SendQueue::take).append_shared(bytes);
     }
 
-    /// Sends what is queued, as far as it goes and a step may.
+    /// Sends the queue, as far as the system accepts it and one step may.
     pub(crate) fn flush(&mut self, link: &Link) -> Progress<()> {
         let mut share = Share::new();
         while self.queued() > 0 {
@@ -188,7 +187,7 @@ impl WriteSide {
         }
     }
 
-    /// Sends what is queued, as far as it goes: for those that nobody could go on for.
+    /// Sends the queue, as far as the system accepts it, where no later step can continue.
     pub(crate) fn flush_all(&mut self, link: &Link) -> Progress<()> {
         loop {
             match self.flush(link) {
@@ -198,7 +197,7 @@ impl WriteSide {
         }
     }
 
-    /// Sends the pending records, as far as it goes.
+    /// Sends pending records, as far as the system accepts them.
     #[inline]
     pub(crate) fn push(&mut self, link: &Link) -> Progress<()> {
         if link.has_pending() { self.push_pending(link) } else { Progress::Done(Ok(())) }
@@ -222,7 +221,7 @@ impl WriteSide {
         }
     }
 
-    /// Makes one call that sends `bytes` behind what is queued; how many of them have left.
+    /// Makes one call that sends the queue and then `bytes`; returns how many of `bytes` were sent.
     #[inline]
     pub(crate) fn write_bytes(&mut self, link: &Link, bytes: &[u8]) -> Progress<usize> {
         if self.queue.is_some() || self.failure.is_some() || self.is_full() {
@@ -234,9 +233,8 @@ impl WriteSide {
         }
     }
 
-    /// Makes one call that sends what is queued and `parts` behind it; how many bytes of `parts`
-    /// have left. With something to send and nothing of it gone, that is 0 and the queue has got
-    /// shorter.
+    /// Makes one call that sends the queue and `parts` behind it; returns how many bytes of
+    /// `parts` were sent. With non-empty parts, 0 means that only the queue has got shorter.
     pub(crate) fn write(&mut self, link: &Link, parts: &[&[u8]]) -> Progress<usize> {
         if let Err(error) = self.check(link) {
             return Progress::Done(Err(error));
@@ -255,7 +253,7 @@ impl WriteSide {
         self.sent(link, asked, sent)
     }
 
-    /// Tells what the outcome of a call means for the queue and for what goes behind it.
+    /// Updates the state after a call that sends, and returns its progress.
     fn sent(&mut self, link: &Link, asked: usize, sent: Result<usize, Errno>) -> Progress<usize> {
         match sent {
             Ok(sent) => {
@@ -263,7 +261,7 @@ impl WriteSide {
                     self.room = if link.is_out_of_memory() { Room::Paused } else { Room::None };
                 }
                 if self.queue.is_some() {
-                    // Those who queued what TLS has now have said that all is well.
+                    // TLS has what was queued; the verbs that queued it have returned Ok.
                     link.promise();
                 }
                 Progress::Done(Ok(self.advance(sent)))
@@ -280,7 +278,7 @@ impl WriteSide {
         }
     }
 
-    /// Gives the bytes asked for and the outcome of a gathered call.
+    /// Makes a gathered call, and returns the bytes asked for and the call's result.
     fn write_gathered(&self, link: &Link, parts: &[&[u8]]) -> (usize, Result<usize, Errno>) {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let room = link.room_behind(self.queued());
@@ -291,8 +289,8 @@ impl WriteSide {
 
     /// Makes one call that sends datagrams to addresses.
     ///
-    /// `WouldBlock` where the queue of a Unix socket is full: that is the receiver's, and the
-    /// system tells only a sender that is connected to it when there is room again.
+    /// Fails with `WouldBlock` where the queue of a Unix socket is full: it is the receiver's
+    /// queue, and the system reports room in it only to a sender that is connected to it.
     pub(crate) fn write_datagram(
         &mut self,
         link: &Link,
@@ -309,7 +307,7 @@ impl WriteSide {
         }
     }
 
-    /// Takes `sent` bytes off the queue; what goes beyond it is returned.
+    /// Removes `sent` bytes from the queue, and returns by how many they exceed it.
     fn advance(&mut self, sent: usize) -> usize {
         let Some(queue) = &mut self.queue else { return sent };
         self.moved = self.moved.wrapping_add(1);

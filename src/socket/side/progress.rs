@@ -1,36 +1,36 @@
-//! How far an attempt has come, and how much one attempt may do.
+//! The result of one attempt, and the most that one attempt may do.
 
 use std::io;
 
-/// How far a step has come.
+/// The result of a step.
 pub(crate) enum Progress<T> {
-    /// It is over.
+    /// The operation is done.
     Done(io::Result<T>),
-    /// It goes on when its direction is ready.
+    /// The operation continues when its direction is ready.
     Wait,
-    /// It can go on at once, but has had its [`Share`]: it does when others have had their turn.
+    /// The operation can continue at once, but has used its [`Share`]: others come first.
     Again,
 }
 
-/// What one step may do at most before it lets others have their turn.
+/// The most that one step may do before others come first.
 pub(crate) struct Share {
     bytes: usize,
     calls: u32,
 }
 
 impl Share {
-    /// Bytes of a step, and so of one system call: a peer that keeps up can keep a call going for
-    /// as long as there is room to put what it sends.
+    /// Bytes of a step, and so of one system call: without a limit, a fast peer could keep one call
+    /// busy for as long as the buffer has room.
     pub(crate) const BYTES: usize = 256 << 10;
 
-    /// System calls of a step, for who sends byte by byte.
+    /// System calls of a step, in case each moves only a few bytes.
     const CALLS: u32 = 64;
 
     pub(crate) fn new() -> Share {
         Share { bytes: Share::BYTES, calls: Share::CALLS }
     }
 
-    /// Counts a call that has moved so many bytes; whether another one may follow.
+    /// Counts a call that moved so many bytes, and tells whether another call may follow.
     pub(crate) fn goes_on(&mut self, moved: usize) -> bool {
         self.bytes = self.bytes.saturating_sub(moved);
         self.calls -= 1;
@@ -39,7 +39,7 @@ impl Share {
 }
 
 impl<T> Progress<T> {
-    /// Makes the same progress with another value.
+    /// Converts the value of a finished operation.
     pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Progress<U> {
         match self {
             Progress::Done(result) => Progress::Done(result.map(f)),

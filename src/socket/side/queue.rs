@@ -1,8 +1,8 @@
-//! The queue of a socket: bytes waiting to be sent, in order, as copies or shared.
+//! The send queue of a socket: bytes to be sent, in order, copied or shared.
 //!
-//! Emptied queues are kept, with the memory of their first chunk, for the next socket of the thread
-//! that queues something. Bytes of the user's that have left are dropped outside of everything,
-//! since their drop may run code of the user's ([`drop_spent`]).
+//! A thread keeps emptied queues, with the memory of their first chunk, for the next socket that
+//! queues something. Dropping the user's bytes may run the user's code, so sent bytes are dropped
+//! later, when nothing is borrowed or locked ([`drop_spent`]).
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,17 +15,17 @@ use bytes::Bytes;
 use super::progress::Share;
 use crate::{foreign, frame, socket::settings::QUEUE_LIMIT};
 
-/// Bytes of copies that stand in one piece: all that may be queued before a sender waits.
+/// Most bytes of copies in one chunk: all that may be queued before a sender waits.
 const CHUNK: usize = QUEUE_LIMIT + frame::HEADER;
 
 /// Slices of one gathered call.
 pub(super) const SLICES: usize = 64;
 
-/// Most parts that a verb sends behind the queue.
+/// Most parts that one call sends behind the queue.
 pub(crate) const PARTS: usize = 16;
 
-/// Fills `slices` with what is queued and `parts` behind it, at most `room` bytes of these; gives
-/// how many slices there are.
+/// Fills `slices` with what is queued and at most `room` bytes of `parts` behind it; returns the
+/// number of slices.
 #[inline]
 pub(super) fn fill<'a>(
     slices: &mut [IoSlice<'a>; SLICES],
@@ -62,13 +62,13 @@ pub(super) fn fill<'a>(
     count
 }
 
-/// Bytes waiting to be sent, in order.
+/// The queued bytes of one socket.
 #[derive(Default)]
 pub(super) struct SendQueue {
     chunks: VecDeque<Chunk>,
-    /// Bytes of the first chunk that have left.
+    /// Bytes of the first chunk that were sent.
     sent: usize,
-    /// Bytes that have not.
+    /// Bytes that were not sent.
     pub(super) bytes: usize,
 }
 
@@ -78,17 +78,17 @@ enum Chunk {
 }
 
 impl Chunk {
-    /// Done with. Bytes of the user's may run code of the user's when they are dropped, and this is
-    /// called in the middle of things, so that waits for [`drop_spent`].
+    /// Sets the chunk aside. Dropping the user's bytes may run the user's code, which must not
+    /// happen here; [`drop_spent`] does it.
     fn spend(self) {
         if let Chunk::Shared(bytes) = self {
-            // Where the thread is ending nobody is in the middle of anything any more.
+            // While the thread ends no code is on the stack that the drop could disturb.
             let _ = SPENT.try_with(|spent| spent.borrow_mut().push(bytes));
             ANY_SPENT.set(true);
         }
     }
 
-    /// Gives the bytes of memory that keeping it costs.
+    /// Returns how many bytes of memory the chunk occupies.
     fn memory(&self) -> usize {
         match self {
             Chunk::Copied(bytes) => bytes.capacity(),
@@ -106,18 +106,18 @@ impl Chunk {
 
 thread_local! {
     #[expect(clippy::vec_box, reason = "a socket holds the box, which is what is kept here")]
-    /// Emptied queues with their first chunk's memory: a socket that has nothing queued holds none.
+    /// Emptied queues with the memory of their first chunk.
     static SPARE: RefCell<Vec<Box<SendQueue>>> = const { RefCell::new(Vec::new()) };
 }
 
 thread_local! {
-    /// Bytes of the user's that have left and are to be dropped.
+    /// The user's bytes that were sent and are to be dropped.
     static SPENT: RefCell<Vec<Bytes>> = const { RefCell::new(Vec::new()) };
-    /// Whether there are any.
+    /// Whether `SPENT` may have any.
     static ANY_SPENT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Drops what has left, with nothing borrowed and nothing locked: the drop may be foreign code.
+/// Drops sent bytes. Nothing may be borrowed or locked: the drop may run foreign code.
 #[inline]
 pub(crate) fn drop_spent() {
     if ANY_SPENT.replace(false) {
@@ -133,11 +133,11 @@ fn drop_all_spent() {
     }
 }
 
-/// Emptied queues that a thread keeps.
+/// Most emptied queues that a thread keeps.
 const SPARES: usize = 64;
 
 impl SendQueue {
-    /// Takes a queue that was kept, or makes one.
+    /// Takes a queue that the thread keeps, or makes one.
     pub(super) fn take() -> Box<SendQueue> {
         SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
     }
@@ -155,7 +155,7 @@ impl SendQueue {
         });
     }
 
-    /// Queues copies of a header and what belongs to it.
+    /// Queues copies of a header and a payload.
     #[inline]
     pub(super) fn append(&mut self, header: &[u8], payload: &[u8]) {
         let len = header.len() + payload.len();
@@ -171,7 +171,7 @@ impl SendQueue {
         }
     }
 
-    /// Gives what is left of the only chunk, if there is just one.
+    /// Returns the unsent bytes of the only chunk, if there is exactly one.
     #[inline]
     pub(super) fn single(&self) -> Option<&[u8]> {
         match self.chunks.front() {
@@ -186,8 +186,8 @@ impl SendQueue {
         self.chunks.push_back(Chunk::Shared(bytes));
     }
 
-    /// Takes `sent` bytes off the front; what goes beyond the end is returned. The last copied
-    /// chunk is emptied and stays.
+    /// Removes `sent` bytes from the front, and returns by how many they exceed the queue. The last
+    /// copied chunk is cleared but kept.
     #[inline]
     pub(super) fn advance(&mut self, mut sent: usize) -> usize {
         let beyond = sent.saturating_sub(self.bytes);
@@ -213,7 +213,7 @@ impl SendQueue {
         beyond
     }
 
-    /// Gives up all that is queued; [`drop_spent`] is to be called outside.
+    /// Drops all that is queued; the caller must call [`drop_spent`] later.
     pub(super) fn spend(self) {
         self.chunks.into_iter().for_each(Chunk::spend);
     }

@@ -1,5 +1,5 @@
-//! Dropped sources that still have something to send. A turn costs the same however many there are:
-//! they are looked at when an event or a flush has been theirs, and the first when its time is up.
+//! Dropped sources that still have something to send. Their number does not affect the cost of a
+//! turn: one is checked after its own event or flush, and the first when its time is over.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,13 +7,13 @@ use std::{
     time::Instant,
 };
 
-/// Dropped sources that still have something to send, by the time they have left.
+/// Dropped sources that still have something to send, ordered by their deadline.
 pub(in crate::coro::engine) struct Lingering<S: ?Sized> {
     by_time: BTreeMap<(Instant, Address), Rc<S>>,
     until: HashMap<Address, Instant>,
 }
 
-/// Where a source lies in memory.
+/// The address of a source in memory.
 type Address = usize;
 
 fn address<S: ?Sized>(source: &Rc<S>) -> Address {
@@ -43,12 +43,12 @@ impl<S: ?Sized> Lingering<S> {
         self.by_time.remove(&(until, address))
     }
 
-    /// Says when the first one's time is up.
+    /// Returns the first deadline.
     pub(super) fn first(&self) -> Option<Instant> {
         self.by_time.first_key_value().map(|((until, _), _)| *until)
     }
 
-    /// Takes out one whose time is up.
+    /// Removes a source whose deadline has passed.
     pub(in crate::coro::engine) fn pop(&mut self, now: Instant) -> Option<Rc<S>> {
         let first = self.by_time.first_entry().filter(|first| first.key().0 <= now)?;
         let ((_, address), source) = first.remove_entry();
@@ -56,7 +56,7 @@ impl<S: ?Sized> Lingering<S> {
         Some(source)
     }
 
-    /// Takes all out, in the order of time.
+    /// Removes all sources, in the order of their deadlines.
     pub(in crate::coro::engine) fn take(&mut self) -> impl Iterator<Item = Rc<S>> + use<S> {
         self.until.clear();
         std::mem::take(&mut self.by_time).into_values()

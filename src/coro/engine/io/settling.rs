@@ -1,6 +1,6 @@
-//! Dropped sources that have sent everything and are not closed yet: whether it has arrived is
-//! looked at now and then, with pauses that grow, since no event tells. Who is to be looked at next
-//! stands first, so that a turn costs the same however many there are.
+//! Dropped sources that have sent everything and are not closed yet. No event tells that it has
+//! arrived, so each is checked after pauses that grow. The next to be checked is first, so that
+//! their number does not affect the cost of a turn.
 
 use std::{
     cmp::Ordering,
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The first pause between two looks; each is twice as long as the one before.
+/// The first pause between two checks; each is twice as long as the one before.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_micros(500);
 
 /// The longest pause.
@@ -19,7 +19,7 @@ pub(crate) const LAST_PAUSE: Duration = Duration::from_millis(50);
 /// Dropped sources that wait for what they have sent to arrive.
 pub(in crate::coro::engine) struct Settling<S: ?Sized>(BinaryHeap<Waiting<S>>);
 
-/// One of them.
+/// A source, its next check, and its deadline.
 pub(in crate::coro::engine) struct Waiting<S: ?Sized> {
     pub(in crate::coro::engine) source: Rc<S>,
     look: Instant,
@@ -32,17 +32,17 @@ impl<S: ?Sized> Settling<S> {
         Settling(BinaryHeap::new())
     }
 
-    /// Keeps a source, which is looked at after the first pause, and until `until`.
+    /// Adds a source, to be checked after the first pause, and until `until`.
     pub(in crate::coro::engine) fn insert(&mut self, source: Rc<S>, now: Instant, until: Instant) {
         self.0.push(Waiting { source, look: now + FIRST_PAUSE, pause: FIRST_PAUSE, until });
     }
 
-    /// Says when the next one is to be looked at.
+    /// Returns the time of the next check.
     pub(in crate::coro::engine) fn next(&self) -> Option<Instant> {
         self.0.peek().map(|first| first.look)
     }
 
-    /// Takes out those whose time it is.
+    /// Removes the sources that are due for a check.
     pub(in crate::coro::engine) fn take_due(&mut self, now: Instant) -> Vec<Waiting<S>> {
         let mut due = Vec::new();
         while self.next().is_some_and(|look| look <= now) {
@@ -51,28 +51,28 @@ impl<S: ?Sized> Settling<S> {
         due
     }
 
-    /// Keeps one that was looked at, for a longer pause.
+    /// Puts back a source that was checked, for a longer pause.
     pub(in crate::coro::engine) fn put_back(&mut self, mut one: Waiting<S>, now: Instant) {
         one.pause = (2 * one.pause).min(LAST_PAUSE);
         one.look = (now + one.pause).min(one.until);
         self.0.push(one);
     }
 
-    /// Takes all out.
+    /// Removes all sources.
     pub(in crate::coro::engine) fn take(&mut self) -> impl Iterator<Item = Rc<S>> + use<S> {
         mem::take(&mut self.0).into_iter().map(|one| one.source)
     }
 }
 
 impl<S: ?Sized> Waiting<S> {
-    /// Tells whether it has waited as long as it may.
+    /// Tells whether its deadline has passed.
     pub(in crate::coro::engine) fn is_late(&self, now: Instant) -> bool {
         self.until <= now
     }
 }
 
 impl<S: ?Sized> Ord for Waiting<S> {
-    /// Puts the one to be looked at first last, which a heap gives first.
+    /// Orders the first check as the greatest, which a heap returns first.
     fn cmp(&self, other: &Waiting<S>) -> Ordering {
         other.look.cmp(&self.look)
     }

@@ -1,8 +1,8 @@
-//! What the driver's events are about: a table of registered sources, by token.
+//! The table of registered sources, by the token of the driver's events.
 //!
-//! The table holds weak references: a socket that is dropped takes itself out. A place's generation
-//! is part of the token, so an event that was under way when a descriptor was closed finds nobody,
-//! even if the kernel has given the number away again.
+//! The table holds weak references: a socket that is dropped takes itself out. The generation of a
+//! place is part of the token, so a pending event of a closed descriptor finds no source, even if
+//! the kernel has reused the number.
 
 use std::rc::{Rc, Weak};
 
@@ -26,7 +26,7 @@ impl<S: ?Sized> Sources<S> {
         Sources { places: Vec::new(), free: NONE, registered: 0 }
     }
 
-    /// Counts the sources in the table.
+    /// Returns the number of sources in the table.
     pub(in crate::coro::engine) fn registered(&self) -> usize {
         self.registered
     }
@@ -48,7 +48,7 @@ impl<S: ?Sized> Sources<S> {
         Token(u64::from(place.generation) << 32 | u64::from(index))
     }
 
-    /// Finds the source of a token, unless it is gone.
+    /// Returns the source of a token, unless it is gone.
     pub(in crate::coro::engine) fn get(&self, token: Token) -> Option<Rc<S>> {
         let place = self.places.get(token.0 as u32 as usize)?;
         if u64::from(place.generation) != token.0 >> 32 {
@@ -68,7 +68,7 @@ impl<S: ?Sized> Sources<S> {
         }
     }
 
-    /// Finds all sources that are there.
+    /// Returns all living sources.
     pub(in crate::coro::engine) fn living(&self) -> impl Iterator<Item = Rc<S>> {
         self.places.iter().filter_map(|place| place.source.as_ref()?.upgrade())
     }

@@ -1,4 +1,4 @@
-//! Who is resumed, how often, and what happens when one has ended: the hot loop of a scheduler.
+//! Resumes coroutines and ends those that are done: the hot loop of a scheduler.
 
 use std::{fmt, mem::ManuallyDrop, task::Context, time::Duration};
 
@@ -32,7 +32,7 @@ impl Run {
         self.begin_again();
     }
 
-    /// Gives a fresh budget to the one that was resumed last.
+    /// Gives a fresh budget to the coroutine that was resumed last.
     #[inline]
     fn begin_again(&self) {
         count(&self.resumes, 1);
@@ -40,7 +40,7 @@ impl Run {
         self.local.woken.set(false);
     }
 
-    /// Begins a turn, in which coroutines are resumed at most so many times.
+    /// Begins a turn with at most `times` resumes.
     pub(in crate::coro) fn begin_turn(&self, times: usize) {
         count(&self.turns, 1);
         self.resumes_left.set(times);
@@ -50,8 +50,8 @@ impl Run {
         }
     }
 
-    /// Resumes who is ready, in their order and as often as the turn allows. If it becomes the turn
-    /// of `run`'s own future it stops there; whether it is.
+    /// Resumes ready coroutines, in their order and as often as the turn allows. Stops at `run`'s
+    /// own future; returns whether it did.
     pub(in crate::coro) fn resume_ready(&self) -> bool {
         if self.slow_resume.is_some() {
             return self.resume_ready_timed();
@@ -59,8 +59,8 @@ impl Run {
         self.resume_ready_by(|body, cx, _| body.resume(cx))
     }
 
-    /// Resumes as [`Run::resume_ready`] does, with a look at the clock before and after each: a
-    /// loop of its own, so that the other one pays nothing for it.
+    /// Resumes like [`Run::resume_ready`], and reads the clock before and after each: a separate
+    /// loop, so that the usual one pays nothing for it.
     #[cold]
     #[inline(never)]
     fn resume_ready_timed(&self) -> bool {
@@ -76,8 +76,8 @@ impl Run {
         is_mains_turn
     }
 
-    /// Warns after the resumes of a turn of `run`'s own future, if a bound is set and it has taken
-    /// longer, which is what the turn took without the others.
+    /// Warns after the resumes of a turn if `run`'s own future has taken longer than the bound: the
+    /// time of the turn without that of the coroutines.
     pub(in crate::coro) fn look_at_main(&self) {
         if self.slow_resume.is_some()
             && let Some(began) = self.turn_began.take()
@@ -87,8 +87,8 @@ impl Run {
         }
     }
 
-    /// Resumes who is ready by calling `resume`, which is told a body's place and says whether it
-    /// has ended.
+    /// Resumes ready coroutines by calling `resume`, which gets a body and its place and returns
+    /// whether it has ended.
     #[inline(always)]
     fn resume_ready_by(&self, resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool) -> bool {
         let mut is_mains_turn = false;
@@ -110,7 +110,7 @@ impl Run {
         is_mains_turn
     }
 
-    /// Takes one of the resumes that the turn has left; `false` if there is none.
+    /// Uses up one of the resumes left in the turn; `false` if there is none.
     #[inline]
     fn takes_a_resume(&self) -> bool {
         let left = self.resumes_left.get();
@@ -120,8 +120,8 @@ impl Run {
         left > 0
     }
 
-    /// Resumes a coroutine that was taken out; again and again, while it is the only one who is
-    /// ready and the turn has resumes left.
+    /// Resumes a coroutine that was taken out; repeats that while it alone is ready and the turn
+    /// has resumes left.
     #[inline(always)]
     fn resume(
         &self,
@@ -131,13 +131,13 @@ impl Run {
         resume: impl Fn(&mut Body, &mut Context<'_>, u32) -> bool,
     ) {
         let key = Key { slot: self.local.slot, generation, index };
-        // A waker of ours owns nothing, and its drop is a call for nothing.
+        // A waker of ours owns nothing, so its drop would be a useless call.
         let waker = ManuallyDrop::new(key.waker());
         self.local.running.set(key.pack());
         loop {
             self.begin_again();
             if resume(&mut body, &mut Context::from_waker(&waker), index) {
-                // It may still be woken by what it drops, which then is nothing.
+                // What it drops may still wake it, without effect.
                 self.end(index, body);
                 self.local.running.set(0);
                 return;

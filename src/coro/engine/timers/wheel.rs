@@ -1,14 +1,14 @@
-//! Deadlines: arm, disarm, next, fire. A hierarchical timing wheel over ticks given in.
+//! Deadlines: arm, disarm, next, fire. A hierarchical timing wheel over ticks.
 //!
 //! Eight levels of 64 slots; a slot of level `n` spans 64^n ticks of 65.5 us, so the wheel holds
-//! any deadline there is. Arming puts a node into the list of one slot, disarming takes it out:
-//! both O(1). Most timers are disarmed long before they are due and never move. One that stays
-//! moves down a level each time its slot is reached, at most seven times.
+//! any deadline. Arming puts a node into the list of one slot, disarming takes it out: both O(1).
+//! Most timers are disarmed long before they are due and never move. One that stays moves down a
+//! level each time its slot is reached, at most seven times.
 //!
 //! Deadlines are rounded up to a tick: a timer never fires early.
 //!
-//! No clock and no unsafe in here; nodes are linked by index. Varghese and Lauck, "Hashed and
-//! Hierarchical Timing Wheels", SOSP 1987, has the idea.
+//! No clock and no unsafe here; nodes are linked by index. The idea is from Varghese and Lauck,
+//! "Hashed and Hierarchical Timing Wheels", SOSP 1987.
 
 use std::{
     mem,
@@ -18,7 +18,7 @@ use std::{
 
 use crate::coro::waiter::Waiter;
 
-/// Names an armed timer. It stays valid, as "not armed", after the timer has fired.
+/// The name of an armed timer. After the timer has fired it stays valid, as "not armed".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::coro) struct TimerKey {
     index: u32,
@@ -26,7 +26,7 @@ pub(in crate::coro) struct TimerKey {
 }
 
 struct Node {
-    /// The tick it is due at.
+    /// The tick at which it is due.
     due: u64,
     /// Neighbours in the slot's list; a free node's `next` is the next free one.
     previous: u32,
@@ -37,7 +37,7 @@ struct Node {
     waiter: Option<Waiter>,
 }
 
-/// All timers that are armed.
+/// All armed timers.
 pub(super) struct Wheel {
     origin: Instant,
     /// The tick up to which everything has fired.
@@ -64,12 +64,12 @@ impl Wheel {
         }
     }
 
-    /// Counts the timers that are armed.
+    /// Returns the number of armed timers.
     pub(super) fn armed(&self) -> usize {
         self.armed
     }
 
-    /// Arms a timer that will wake `waiter` once `deadline` has come.
+    /// Arms a timer that wakes `waiter` once `deadline` has come.
     pub(super) fn arm(&mut self, deadline: Instant, waiter: Waiter) -> TimerKey {
         let due = self.tick_after(deadline).max(self.now + 1);
         let index = self.allocate(waiter);
@@ -82,20 +82,20 @@ impl Wheel {
         self.nodes[key.index as usize].generation == key.generation
     }
 
-    /// Tells whether the timer would wake this waker, or has nothing to wake any more.
+    /// Tells whether the timer would wake this waker, or is no longer armed.
     pub(super) fn wakes(&self, key: TimerKey, waker: &Waker) -> bool {
         let node = &self.nodes[key.index as usize];
         node.generation != key.generation
             || node.waiter.as_ref().is_some_and(|old| old.will_wake(waker))
     }
 
-    /// Has the armed timer wake `waiter` instead; gives back the old one, to be dropped outside.
+    /// Makes the armed timer wake `waiter`; returns the old one, to be dropped with no borrow.
     pub(super) fn set_waker(&mut self, key: TimerKey, waiter: Waiter) -> Option<Waiter> {
         debug_assert!(self.is_armed(key), "only an armed timer wakes somebody");
         self.nodes[key.index as usize].waiter.replace(waiter)
     }
 
-    /// Disarms the timer; gives back its waiter, to be dropped outside.
+    /// Disarms the timer; returns its waiter, to be dropped with nothing borrowed.
     pub(super) fn disarm(&mut self, key: TimerKey) -> Option<Waiter> {
         let Node { previous, next, generation, level, slot, .. } = self.nodes[key.index as usize];
         if generation != key.generation {
@@ -106,7 +106,7 @@ impl Wheel {
         waiter
     }
 
-    /// Says when to look again: when the next timer is due, or earlier.
+    /// Returns when to look again: when the next timer is due, or earlier.
     pub(super) fn next(&self) -> Option<Instant> {
         let (_, _, tick) = self.next_slot()?;
         self.origin.checked_add(Duration::from_nanos(tick.saturating_mul(TICK_NS)))
@@ -125,13 +125,12 @@ impl Wheel {
         self.now = self.now.max(until);
     }
 
-    /// Fires or moves down what stands in a slot that has been reached.
+    /// Fires or moves down the timers in a slot that has been reached.
     fn empty_slot(&mut self, level: usize, slot: usize, due: &mut Vec<Waiter>) {
         let mut index = self.heads[level][slot];
         self.heads[level][slot] = NONE;
         self.occupied[level] &= !(1 << slot);
-        // Slots are filled at the front; turned round, timers of a tick fire in the order of
-        // arming.
+        // Slots are filled at the front; reversed, timers of a tick fire in the order of arming.
         let mut turned = NONE;
         while index != NONE {
             let next = self.nodes[index as usize].next;
@@ -150,7 +149,7 @@ impl Wheel {
         }
     }
 
-    /// Finds the slot that is reached first, and the tick at which.
+    /// Returns the slot that is reached first, and its tick.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         if self.armed == 0 {
             return None;
@@ -165,7 +164,7 @@ impl Wheel {
         })
     }
 
-    /// Puts a node into the slot that its tick belongs to, seen from now; its generation.
+    /// Puts a node into the slot of its tick, relative to now; returns its generation.
     #[inline]
     fn link(&mut self, index: u32, due: u64) -> u32 {
         let differing = (self.now ^ due) | (SLOTS as u64 - 1);
@@ -183,7 +182,7 @@ impl Wheel {
         node.generation
     }
 
-    /// Joins the neighbours of a node that is taken out of a slot's list.
+    /// Links the neighbours of a node that is taken out of a slot's list.
     #[inline]
     fn close_gap(&mut self, previous: u32, next: u32, level: usize, slot: usize) {
         if next != NONE {
@@ -232,12 +231,12 @@ impl Wheel {
         node.waiter.take()
     }
 
-    /// Gives the first tick that is not before `instant`.
+    /// Returns the first tick that is not before `instant`.
     fn tick_after(&self, instant: Instant) -> u64 {
         self.nanoseconds(instant).div_ceil(TICK_NS)
     }
 
-    /// Gives the last tick that is not after `instant`.
+    /// Returns the last tick that is not after `instant`.
     fn tick_before(&self, instant: Instant) -> u64 {
         self.nanoseconds(instant) / TICK_NS
     }

@@ -1,4 +1,4 @@
-//! How a socket ends: closed, taken apart, or dropped with something still to be sent.
+//! The ways a socket ends: closed, taken apart, or dropped with bytes still to be sent.
 
 use std::{io, rc::Rc};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Core {
-    /// Begins to close: everybody who waits is woken and told.
+    /// Begins to close: wakes all verbs that wait, and they fail.
     pub(crate) fn begin_close(&self) {
         if !self.is_closing() {
             self.life.set(Life::Closing);
@@ -24,14 +24,13 @@ impl Core {
         }
     }
 
-    /// Tells whether a verb holds the lock of sending that has still to give it up, now that the
-    /// socket closes.
+    /// Tells whether a verb must still release the lock of sending, now that the socket closes.
     pub(crate) fn is_writer_leaving(&self) -> bool {
         let write = &self.state.borrow().halves.write;
         write.lock.is_taken() && !write.lock.is_seized()
     }
 
-    /// Gives the lock of sending to whoever closes the socket.
+    /// Seizes the lock of sending for `close`.
     pub(crate) fn seize_writing(&self) {
         let wakers = self.half::<WriteSide>().lock.seize();
         drop(wakers);
@@ -68,7 +67,7 @@ impl Core {
         let link = state.link.take()?;
         let read = std::mem::take(&mut state.halves.read.side);
         let mut write = std::mem::take(&mut state.halves.write.side);
-        // The scheduler was asked on behalf of a socket that is no more.
+        // The mark was made for a socket that no longer exists.
         write.marked = false;
         Some(Parts {
             link,
@@ -80,7 +79,7 @@ impl Core {
         })
     }
 
-    /// One handle less. What the last one leaves queued is still sent, by the scheduler.
+    /// Drops one handle. What the last one leaves queued is still sent, by the scheduler.
     pub(crate) fn release(self: &Rc<Self>) {
         let left = self.handles.get() - 1;
         self.handles.set(left);
@@ -88,14 +87,13 @@ impl Core {
             match self.close_notify() {
                 Progress::Done(Ok(())) if !self.has_unsent() => self.settle_alone(),
                 Progress::Done(_) => self.linger(),
-                // The flush at the end of the turn has the driver tell when there is room.
+                // The flush at the end of the turn registers for room to send.
                 _ => self.linger_on_or_give_up(),
             }
         }
     }
 
-    /// Tells whether the socket can be closed and nothing that was sent be lost; see
-    /// `Link::settle`.
+    /// Tells whether the socket can be closed and lose nothing that was sent; see `Link::settle`.
     pub(crate) fn settle(&self) -> io::Result<bool> {
         match &self.state.borrow().link {
             Some(link) if self.is_open() => link.settle(),
@@ -109,7 +107,7 @@ impl Core {
             Ok(true) => {}
             Ok(false) => match self.engine() {
                 Some(engine) => {
-                    // It is looked at by the clock, and what comes is nobody's concern any more.
+                    // It is checked by a timer; readiness no longer matters.
                     self.unbind();
                     engine.settle(Rc::<Core>::clone(self));
                 }
@@ -131,8 +129,8 @@ impl Core {
         }
     }
 
-    /// Sends a close_notify, if TLS is spoken, once nothing is queued; what the kernel has no
-    /// room for is sent as the queue is.
+    /// Sends a close_notify, if TLS is spoken, once nothing is queued; the rest is sent like a
+    /// queue.
     pub(super) fn close_notify(&self) -> Progress<()> {
         let State { link, halves: Halves { write, .. }, .. } = &mut *self.state.borrow_mut();
         match link {

@@ -1,5 +1,5 @@
-//! A socket and its scheduler: registered when a verb first has to wait, told what is ready, asked
-//! to flush at the end of a turn.
+//! A socket and its scheduler: registers when a verb first has to wait, takes reports of readiness,
+//! and is flushed at the end of a turn.
 
 use std::{
     io,
@@ -24,10 +24,10 @@ use crate::{
 };
 
 impl Core {
-    /// Makes the driver report on this direction from now on, first of all what is ready already.
+    /// Makes the driver report on this direction from now on, beginning with present readiness.
     ///
-    /// Where the system lacks memory no event tells when it goes on: then the scheduler calls after
-    /// a pause.
+    /// A lack of memory in the system ends without an event: then the scheduler calls after a
+    /// pause.
     #[inline]
     pub(crate) fn watch(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
         let (is_watched, is_paused) = {
@@ -55,7 +55,7 @@ impl Core {
         }
     }
 
-    /// Registers with the driver, or asks it for more.
+    /// Registers with the driver, or extends the registration.
     #[cold]
     fn bind(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
         let state = &mut *self.state.borrow_mut();
@@ -80,7 +80,7 @@ impl Core {
         if let Some(bound) = state.binding.take() {
             bound.forget(link);
         }
-        // Room to send is there from the start, and would be an event at once for nobody.
+        // Room to send usually exists from the start; its event would be of no use to a reader.
         let interest = match direction {
             Direction::Read => Interest::Read,
             Direction::Write => Interest::Both,
@@ -88,7 +88,7 @@ impl Core {
         let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
         let token = engine.register(link.sys().fd(), interest, own)?;
         state.binding = Some(Binding { engine: engine.weak(), token });
-        // Whatever another scheduler was asked for.
+        // An earlier pause may have been requested from another scheduler.
         self.retrying.set(false);
         state.halves.read.side.hears_of_room = interest == Interest::Both;
         if !engine.tells_hangup() {
@@ -108,8 +108,7 @@ impl Core {
         }
     }
 
-    /// Does the same for whoever is not being polled, and so does not know on which scheduler he
-    /// is.
+    /// Asks for a flush outside a poll, where the scheduler is not at hand.
     pub(crate) fn mark_dirty_where_bound(self: &Rc<Self>) {
         if self.has_unsent()
             && let Some(engine) = self.engine()
@@ -118,13 +117,13 @@ impl Core {
         }
     }
 
-    /// Gives the scheduler that the socket is bound to, or else the one that runs here.
+    /// Returns the scheduler that the socket is bound to, or else the one that runs here.
     pub(super) fn engine(&self) -> Option<Rc<Engine>> {
         let bound = self.state.borrow().binding.as_ref().map(|bound| Weak::clone(&bound.engine));
         bound.or_else(|| current::with(Engine::weak))?.upgrade()
     }
 
-    /// Makes the driver forget the socket; the engine, if it is still there.
+    /// Makes the driver forget the socket; returns the engine, if it still exists.
     pub(super) fn unbind(&self) -> Option<Rc<Engine>> {
         let mut state = self.state.borrow_mut();
         let bound = state.binding.take()?;
@@ -148,7 +147,7 @@ impl Core {
         (reader, writer, flush)
     }
 
-    /// Stops asking for writability where each sent datagram would report it.
+    /// Stops watching for room to send where each sent datagram would report it.
     fn narrow(&self, engine: &Engine) {
         if self.kind.is_tcp() {
             return;
@@ -156,7 +155,7 @@ impl Core {
         let state = &mut *self.state.borrow_mut();
         if let (Some(link), Some(bound)) = (&state.link, &mut state.binding)
             && state.halves.read.side.hears_of_room
-            // A failure leaves it as it was: some events too many.
+            // On failure the registration stays as it was, with some needless events.
             && engine.reregister(link.sys().fd(), Interest::Read, bound.token).is_ok()
         {
             state.halves.read.side.hears_of_room = false;
@@ -165,14 +164,14 @@ impl Core {
 }
 
 impl Core {
-    /// Goes on with a queue that the driver cannot watch.
+    /// Sends a queue that the driver cannot watch.
     #[cold]
     fn flush_unwatched(self: &Rc<Self>, engine: &Engine, error: &io::Error) {
         let code = Errno::from_io_error(error);
         if code.is_some_and(|code| meaning(Call::Watch, code) == Meaning::Pause) {
             self.retry_later(engine);
         } else {
-            // The next verb tells the same error.
+            // The next verb returns the same error.
             self.half::<WriteSide>().side.fail(error);
             drop_spent();
         }
@@ -180,12 +179,12 @@ impl Core {
 }
 
 impl Binding {
-    /// Tells whether its scheduler has not ended.
+    /// Tells whether its scheduler still runs in this process.
     fn is_alive(&self) -> bool {
         self.engine.upgrade().is_some_and(|engine| !engine.is_inherited())
     }
 
-    /// Makes the driver forget the socket; its engine, if it is still there.
+    /// Makes the driver forget the socket; returns its engine, if it still exists.
     fn forget(self, link: &Link) -> Option<Rc<Engine>> {
         let engine = self.engine.upgrade()?;
         engine.deregister(link.sys().fd(), self.token);
@@ -235,7 +234,7 @@ impl Source for Core {
             return engine.flush_next_turn(self);
         }
         if !matches!(progress, Progress::Done(_)) {
-            // Where others wait: what is queued need not be sent by the scheduler that was asked.
+            // The scheduler to which the socket is bound sends the queue, if not this one.
             let bound = self.engine();
             let engine = bound.as_deref().unwrap_or(engine);
             if let Err(error) = self.watch(engine, Direction::Write) {

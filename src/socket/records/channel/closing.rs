@@ -1,4 +1,4 @@
-//! The end of a connection with records: nothing that was sent is lost by closing it.
+//! The end of a connection with records: closing it must not lose what was sent.
 
 use std::net::Shutdown;
 
@@ -7,19 +7,19 @@ use rustix::io::Errno;
 use super::Channel;
 use crate::{socket::hot, sys::Sys};
 
-/// Most bytes that one look at a closing socket throws away.
+/// Most bytes that one check of a closing socket discards.
 const MOST_DISCARDED: usize = 256 << 10;
 
 impl Channel {
-    /// Looks, without waiting, whether the socket can be closed and nothing that was sent be lost;
-    /// ends the stream behind it, and throws away what comes.
+    /// Tells, without waiting, whether the socket can be closed and lose nothing that was sent;
+    /// ends the stream and discards what arrives.
     ///
-    /// A close is answered to whatever comes later with a reset, and so is data that was not read;
-    /// a reset takes back what has not arrived. So either nothing follows from the peer, or its
-    /// system has acknowledged all of it.
+    /// After a close, and for unread data at the close, the system answers the peer with a reset. A
+    /// reset makes the peer lose what has not arrived. So the close must wait until the peer sends
+    /// nothing more or its system has acknowledged all.
     ///
     /// # Errors
-    /// What has broken the connection before all of it was acknowledged; once.
+    /// Fails once, with the error that broke the connection before all was acknowledged.
     pub(in crate::socket::records) fn settle(&mut self, sys: &Sys) -> Result<bool, Errno> {
         if !self.settled {
             let settled = self.look_whether_settled(sys);
@@ -33,7 +33,7 @@ impl Channel {
         if self.has_ended() || self.session.is_handshaking() || !sys.kind().is_tcp() {
             return Ok(true);
         }
-        // Behind a shutdown of reading, the system would answer what comes then with a reset.
+        // After a shutdown of reading as well, the system would answer arriving bytes with a reset.
         if !self.stopped && !self.half_closed {
             if sys.shutdown(Shutdown::Write).is_err() {
                 return self.if_acknowledged(sys, self.broken.unwrap_or(Errno::CONNRESET));
@@ -54,7 +54,7 @@ impl Channel {
                 Err(error) => return self.if_acknowledged(sys, error),
             }
         }
-        // Who sends behind our own end is told so (EPIPE), which breaks nothing.
+        // A send after this side ended the stream fails with EPIPE, which breaks nothing.
         if let Some(error) = self.broken
             && !(self.half_closed && error == Errno::PIPE)
         {
@@ -63,22 +63,21 @@ impl Channel {
         Ok(self.is_acknowledged(sys) == Some(true))
     }
 
-    /// Tells whether the peer's system has all that has content; `None` where ours does not tell.
+    /// Tells whether the peer's system has all content; `None` where this system cannot tell.
     ///
-    /// Whether the close_notify and the end have arrived does not matter: the system goes on
-    /// sending them after the close, and a peer that is reset before it reads them has missed no
-    /// content.
+    /// The close_notify and the end need not have arrived: the system continues to send them after
+    /// the close, and a peer that gets a reset before it reads them has missed no content.
     fn is_acknowledged(&self, sys: &Sys) -> Option<bool> {
         let without_content = u32::from(self.half_closed) + self.close_notify;
         Some(sys.unacknowledged()? <= without_content)
     }
 
-    /// Tells what the end of the connection by `error` means for what was sent.
+    /// Returns the error that ended the connection, unless all content was acknowledged before.
     fn if_acknowledged(&self, sys: &Sys, error: Errno) -> Result<bool, Errno> {
         if self.is_acknowledged(sys) == Some(false) { Err(error) } else { Ok(true) }
     }
 
-    /// Puts a close_notify behind everything else that is to be sent.
+    /// Appends a close_notify to the pending records.
     pub(in crate::socket::records) fn close_notify(&mut self) {
         let before = self.records.len();
         self.session.close(&mut self.unfinished, &mut self.records);

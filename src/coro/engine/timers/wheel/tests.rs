@@ -1,4 +1,4 @@
-//! The wheel against a plain list that is searched.
+//! Compares the wheel with a plain list that is searched.
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,7 +8,7 @@ use std::{
 
 use super::{TICK_NS, TimerKey, Waiter, Wheel};
 
-/// A waker that writes its number down.
+/// A waker that records its number.
 struct Note(u64, Arc<Mutex<Vec<u64>>>);
 
 impl Wake for Note {
@@ -53,7 +53,7 @@ impl Dice {
         self.0 % end
     }
 
-    /// Small and huge ones alike.
+    /// Small and huge numbers alike.
     fn any_size(&mut self, least_bits: u64, more_bits: u64) -> u64 {
         let bits = least_bits + self.below(more_bits);
         self.below(1 << bits)
@@ -137,7 +137,7 @@ fn agrees_with_a_list_whatever_is_armed_and_disarmed() {
                         let (due, ..) = list.swap_remove(place.expect("fired once"));
                         assert!(due <= now, "seed {seed}: early");
                     }
-                    // A tick may be waited for, two not.
+                    // A timer may be late by one tick, but not by two.
                     let late = list.iter().find(|(due, ..)| due + 2 * TICK_NS <= now);
                     assert!(late.is_none(), "seed {seed}: late");
                 }
