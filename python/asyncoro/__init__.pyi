@@ -529,7 +529,7 @@ class Coro(Generic[_T]):
 
             coro.set_daemon()
         """
-    def hot_swappable(self, flag: bool = True) -> None:
+    def hot_swappable(self, flag: bool = True) -> int:
         """Says whether `hot_swap` may replace this coroutine's function now.
 
             coro.hot_swappable(True)
