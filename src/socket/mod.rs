@@ -8,7 +8,7 @@
 //! - `hot.rs` lends the hot buffer; `settings.rs` and `ending.rs` are small values;
 //! - `records/` is TLS over a plain descriptor, `link.rs` a descriptor with or without TLS;
 //! - `make.rs` makes plain sockets, `start.rs` prepares TLS, `race.rs` orders attempts to connect,
-//! `batch.rs` has memory for many datagrams;
+//!   `batch.rs` has memory for many datagrams;
 //! - `side/` holds bytes received and not taken, and bytes queued and not sent;
 //! - `op/` has the operations of both faces;
 //! - `gate.rs`, `parts.rs`, `facts.rs` and `shown.rs` are what else both faces share;

@@ -8,9 +8,9 @@
 //! does not know of TLS or of waiting.
 //!
 //! - `socket.rs`: [`Sys`], a descriptor and queries about it; `descriptor.rs` is about its owner,
-//! `kind.rs` about the kind of socket;
+//!   `kind.rs` about the kind of socket;
 //! - `calls.rs`: the calls that move bytes; `batch.rs` moves many datagrams at once, `segments.rs`
-//! decides which of them are sent as one; `wait.rs` calls poll(2);
+//!   decides which of them are sent as one; `wait.rs` calls poll(2);
 //! - `connect.rs`: attempts to connect; `failure.rs`: the stored failure;
 //! - `errno.rs`: the meaning of errors; `address.rs`: the kernel's form of addresses.
 

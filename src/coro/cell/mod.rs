@@ -13,23 +13,23 @@
 //!   alone. There is one `Body`, it is not `Clone`, and it is `!Send`: it stays on the scheduler's
 //!   thread. The one exception is [`Unstarted`]: such a cell holds a closure that is `Send`, and
 //!   the future is made from it at the first poll.
-//! - **The result** is written by the `Body` before `JoinState::complete`, and read by the
-//!   `Joint` after it saw that the coroutine is done. The moves of the state order the two. If
-//!   there is no handle any more, the `Body` drops it.
+//! - **The result** is written by the `Body` before `JoinState::complete`, and read by the `Joint`
+//!   after it saw that the coroutine is done. The moves of the state order the two. If there is no
+//!   handle any more, the `Body` drops it.
 //! - **The waiter** (which the handle's `await` stores) is a word in the state itself; the code
-//! that takes it out owns it.
+//!   that takes it out owns it.
 //! - **The log** is an atomic that the `Joint` writes before it detaches, and that the `Body` reads
-//! after it saw that. It is a function for the type of this cell's result.
+//!   after it saw that. It is a function for the type of this cell's result.
 //! - **The memory** is freed by the `Joint` if it saw `DONE`, else by the `Body`, which then saw
 //!   `DETACHED`: each of them moves to its own word once, by a swap, and the second sees the first.
 //! - **The head** is the first field of each cell, whatever its future (`repr(C)`), so a pointer to
 //!   a cell is one to its head.
 //! - **Threads**: on another thread the `Joint` uses the state, the atomics, the log and the
-//! result, which is why `Coro<T>` is `Send` only if `T` is. A waiter is `Send`, as wakers are. When
-//! the `Joint` frees a cell, the future was dropped before.
+//!   result, which is why `Coro<T>` is `Send` only if `T` is. A waiter is `Send`, as wakers are.
+//!   When the `Joint` frees a cell, the future was dropped before.
 //! - **Panics** of the future's `poll` and `drop` are caught here, and so are those of the drop of
-//! a result that no handle takes, and of an error's text for the log. No user code runs between a
-//! move of the state and the writes that it protects.
+//!   a result that no handle takes, and of an error's text for the log. No user code runs between a
+//!   move of the state and the writes that it protects.
 
 pub(super) mod body;
 mod finish;

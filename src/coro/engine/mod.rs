@@ -7,9 +7,9 @@
 //!
 //! Everything belongs to one thread and is in cells. Rules for their borrows:
 //! - a borrow of a cell never spans foreign code: wakers are woken and dropped, bodies resumed and
-//! results handed over with no borrow held;
+//!   results handed over with no borrow held;
 //! - a loop that calls objects (events, due timers, dirty sockets) first takes them out of their
-//! cell, since a call may come back to it.
+//!   cell, since a call may come back to it.
 
 mod io;
 mod parts;

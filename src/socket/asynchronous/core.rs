@@ -4,10 +4,10 @@
 //! its thread. Rules:
 //! - no borrow of a cell spans foreign code: wakers are taken out, then woken;
 //! - the socket is registered with the driver when a verb first has to wait, and deregistered
-//! before the descriptor is closed or given away;
+//!   before the descriptor is closed or given away;
 //! - a socket whose scheduler has ended, or does not run here, binds to the current one;
 //! - the descriptor's number is freed with the core, not before: `close` puts an inert descriptor
-//! in its place, so that a borrowed number never refers to another file.
+//!   in its place, so that a borrowed number never refers to another file.
 
 mod end;
 mod lent;

@@ -1,9 +1,9 @@
 //! The asynchronous face: [`AsyncSocket`], whose verbs wait in coroutines.
 //!
 //! - this file has the type: conversion, options; `borrowed.rs` is for descriptors with another
-//! owner; `convert.rs` takes a socket apart, `close.rs` closes it;
-//! - `create.rs` makes and connects sockets, `listen.rs` accepts connections,
-//!   with TLS in `handshakes.rs`;
+//!   owner; `convert.rs` takes a socket apart, `close.rs` closes it;
+//! - `create.rs` makes and connects sockets, `listen.rs` accepts connections, with TLS in
+//!   `handshakes.rs`;
 //! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs, `attempt.rs` those that never wait;
 //! - `verb.rs` is the future that drives an operation, `lock.rs` the lock of a direction;
 //! - `core.rs` is the state that the handles of a socket share.

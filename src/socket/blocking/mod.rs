@@ -6,11 +6,11 @@
 //! other face but wait in the call (`face.rs`), so both faces behave the same.
 //!
 //! - this file has the type: conversion, options; `borrowed.rs` is for descriptors with another
-//! owner; `convert.rs` takes a socket apart, `close.rs` closes it, `create.rs` makes and connects
-//! sockets;
+//!   owner; `convert.rs` takes a socket apart, `close.rs` closes it, `create.rs` makes and connects
+//!   sockets;
 //! - `verbs.rs` has the verbs, `tls.rs` everything about TLS;
 //! - `twin.rs` has the state that handles share and drives operations on it; `interrupt.rs` handles
-//! a signal that reaches a waiting thread;
+//!   a signal that reaches a waiting thread;
 //! - `late.rs` finishes TLS sockets that were dropped before their peers had all.
 
 mod borrowed;
