@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use self::hub::{Hub, Kind, wake};
+use self::hub::{Hub, SignalKind, wake};
 use crate::sync::wait_queue::Ticket;
 
 mod hub;
@@ -50,7 +50,7 @@ mod hub;
 /// Unix. It works in a child made by fork(2), too; a future that the child has inherited counts
 /// from its first poll there.
 pub fn ctrl_c() -> Signal {
-    Signal::new(&[Kind::Interrupt])
+    Signal::new(&[SignalKind::Interrupt])
 }
 
 /// Resolves at the next SIGTERM, which `kill`, service managers and containers send to end a
@@ -72,7 +72,7 @@ pub fn ctrl_c() -> Signal {
 /// # Errors
 /// As [`ctrl_c`].
 pub fn terminate() -> Signal {
-    Signal::new(&[Kind::Terminate])
+    Signal::new(&[SignalKind::Terminate])
 }
 
 /// Resolves when the process is asked to end: at the next SIGINT or SIGTERM, whichever comes first.
@@ -97,13 +97,13 @@ pub fn terminate() -> Signal {
 /// # Errors
 /// As [`ctrl_c`].
 pub fn shutdown() -> Signal {
-    Signal::new(&[Kind::Interrupt, Kind::Terminate])
+    Signal::new(&[SignalKind::Interrupt, SignalKind::Terminate])
 }
 
 /// The future of [`ctrl_c`], [`terminate`] and [`shutdown`].
 #[must_use = "a signal is seen only when this is awaited"]
 pub struct Signal {
-    kinds: &'static [Kind],
+    kinds: &'static [SignalKind],
     watch: io::Result<Watch>,
 }
 
@@ -116,7 +116,7 @@ struct Watch {
 }
 
 impl Signal {
-    fn new(kinds: &'static [Kind]) -> Self {
+    fn new(kinds: &'static [SignalKind]) -> Self {
         Self { kinds, watch: Watch::new(kinds) }
     }
 }
@@ -147,7 +147,7 @@ impl fmt::Debug for Signal {
 }
 
 impl Watch {
-    fn new(kinds: &[Kind]) -> io::Result<Self> {
+    fn new(kinds: &[SignalKind]) -> io::Result<Self> {
         let hub = Hub::of_the_process()?;
         let (seen, waiting) = hub.locked(|state| {
             state.handle(&hub, kinds)?;
@@ -158,7 +158,7 @@ impl Watch {
         Ok(Self { hub, seen, ticket: None })
     }
 
-    fn poll(&mut self, kinds: &[Kind], waker: &Waker) -> Poll<()> {
+    fn poll(&mut self, kinds: &[SignalKind], waker: &Waker) -> Poll<()> {
         let mut own = None;
         loop {
             let (polled, _left) = self.hub.locked(|state| {

@@ -13,14 +13,14 @@ use std::{
 
 use super::{
     cell, current,
-    engine::{AroundWaits, Engine, Settings},
+    engine::{AroundWaits, Engine, EngineSettings},
     handle::Coro,
     inbox::{self, Answer, Inbox, Post},
     key::Key,
     scheduler::Scheduler,
     statistics::Statistics,
 };
-use crate::{driver::Kind, log, primitives::Arc};
+use crate::{driver::BackendKind, log, primitives::Arc};
 
 /// A handle to a scheduler, for any thread: starts coroutines in it, waits for them, ends them.
 ///
@@ -201,14 +201,14 @@ impl Drop for Background {
 #[derive(Clone, Debug)]
 pub struct Builder {
     name: String,
-    settings: Settings,
+    settings: EngineSettings,
 }
 
 impl Builder {
     /// Makes a builder with the defaults.
     #[allow(clippy::new_without_default, reason = "AsynCoro::builder() is the one way to say it")]
     fn new() -> Builder {
-        Builder { name: "asyncoro".to_owned(), settings: Settings::new() }
+        Builder { name: "asyncoro".to_owned(), settings: EngineSettings::new() }
     }
 
     /// Names the thread that [`Builder::start`] makes (default `asyncoro`).
@@ -222,7 +222,7 @@ impl Builder {
     /// environment variable `ASYNCORO_DRIVER=poll`.
     #[must_use]
     pub fn portable_driver(mut self) -> Builder {
-        self.settings.driver = Kind::Portable;
+        self.settings.driver = BackendKind::Portable;
         self
     }
 

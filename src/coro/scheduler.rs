@@ -20,7 +20,7 @@ use std::{
 use super::{
     cell::LARGE,
     current,
-    engine::{Engine, Settings},
+    engine::{Engine, EngineSettings},
     statistics::Statistics,
 };
 use crate::{driver::Driver, log};
@@ -69,7 +69,7 @@ impl Scheduler {
     /// # Errors
     /// The system's, if there is no descriptor left for its driver.
     pub fn new() -> io::Result<Scheduler> {
-        Ok(Scheduler { engine: Engine::new(Settings::new())? })
+        Ok(Scheduler { engine: Engine::new(EngineSettings::new())? })
     }
 
     /// Runs `future` and returns its value once it and all coroutines other than daemons have

@@ -52,7 +52,7 @@ pub(crate) const DEFAULT_SPIN: Duration = Duration::from_micros(100);
 
 /// A backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum BackendKind {
     /// epoll(7), called directly.
     #[cfg(target_os = "linux")]
     Epoll,
@@ -60,27 +60,27 @@ pub(crate) enum Kind {
     Portable,
 }
 
-impl Kind {
+impl BackendKind {
     /// Returns the best backend of this system, unless the environment names another.
-    pub(crate) fn from_environment() -> Kind {
+    pub(crate) fn from_environment() -> BackendKind {
         match env::var(DRIVER_VARIABLE).as_deref() {
-            Ok("poll") => Kind::Portable,
-            Ok("epoll") | Err(_) => Kind::native(),
+            Ok("poll") => BackendKind::Portable,
+            Ok("epoll") | Err(_) => BackendKind::native(),
             Ok(other) => {
                 log::warn(format_args!("{DRIVER_VARIABLE}={other} names no driver; ignored"));
-                Kind::native()
+                BackendKind::native()
             }
         }
     }
 
     #[cfg(target_os = "linux")]
-    fn native() -> Kind {
-        Kind::Epoll
+    fn native() -> BackendKind {
+        BackendKind::Epoll
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn native() -> Kind {
-        Kind::Portable
+    fn native() -> BackendKind {
+        BackendKind::Portable
     }
 }
 
@@ -100,14 +100,14 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Opens a backend; `spin` is how long to poll before sleeping, zero for never.
-    pub(crate) fn new(kind: Kind, spin: Duration) -> io::Result<Driver> {
+    pub(crate) fn new(kind: BackendKind, spin: Duration) -> io::Result<Driver> {
         let (backend, bell) = match kind {
             #[cfg(target_os = "linux")]
-            Kind::Epoll => {
+            BackendKind::Epoll => {
                 let (epoll, bell) = epoll::Epoll::new()?;
                 (Backend::Epoll(epoll), bell)
             }
-            Kind::Portable => {
+            BackendKind::Portable => {
                 let (portable, bell) = poll::Portable::new()?;
                 (Backend::Portable(portable), bell)
             }

@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Driver, Interest, Kind, Ready, Token};
+use super::{BackendKind, Driver, Interest, Ready, Token};
 
-const KINDS: [Kind; 2] = [
+const KINDS: [BackendKind; 2] = [
     #[cfg(target_os = "linux")]
-    Kind::Epoll,
-    Kind::Portable,
+    BackendKind::Epoll,
+    BackendKind::Portable,
 ];
 
 const TOKEN: Token = Token(7);

@@ -60,10 +60,10 @@ pub(super) struct Pool {
     start: fn(Arc<Pool>) -> io::Result<()>,
     /// Changes only under the lock; an atomic so that a forked child can read it without the lock.
     max_threads: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
-struct State {
+struct PoolState {
     /// The jobs by ticket: the first is the oldest, and any can be withdrawn.
     queue: BTreeMap<u64, Job>,
     next_ticket: u64,
@@ -88,7 +88,8 @@ impl Pool {
         idle_after: Duration,
         start: fn(Arc<Pool>) -> io::Result<()>,
     ) -> Arc<Pool> {
-        let state = State { queue: BTreeMap::new(), next_ticket: 0, threads: 0, idle: Vec::new() };
+        let state =
+            PoolState { queue: BTreeMap::new(), next_ticket: 0, threads: 0, idle: Vec::new() };
         let (max_threads, state) = (AtomicUsize::new(max_threads), Mutex::new(state));
         Arc::new(Pool { process, idle_after, start, max_threads, state })
     }
@@ -153,7 +154,7 @@ impl Pool {
 
     /// Starts a thread. It first waits for the lock that the caller holds, so it is counted before
     /// it runs.
-    fn add_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+    fn add_thread(self: &Arc<Self>, state: &mut PoolState) -> io::Result<()> {
         (self.start)(Arc::clone(self))?;
         state.threads += 1;
         Ok(())
@@ -184,7 +185,10 @@ impl Pool {
 
     /// Keeps this thread idle until somebody takes it off the stack; returns `None` if it is to
     /// end.
-    fn rest<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
+    fn rest<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, PoolState>,
+    ) -> Option<MutexGuard<'a, PoolState>> {
         let this = thread::current();
         let until = Instant::now() + self.idle_after;
         state.idle.push(this.clone());

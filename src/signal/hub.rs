@@ -39,34 +39,34 @@ pub(super) struct Hub {
     /// The number of the process whose thread this is.
     process: u32,
     /// A flag for each kind, set by its handler.
-    caught: [Arc<AtomicBool>; Kind::ALL.len()],
+    caught: [Arc<AtomicBool>; SignalKind::ALL.len()],
     /// The end that the handlers write a byte to, to wake the thread.
     write_end: UnixStream,
-    state: Mutex<State>,
+    state: Mutex<HubState>,
 }
 
 #[derive(Default)]
-pub(super) struct State {
-    handled: [bool; Kind::ALL.len()],
+pub(super) struct HubState {
+    handled: [bool; SignalKind::ALL.len()],
     /// How many signals of each kind came; several that come before the thread counts them count as
     /// one.
-    counts: [u64; Kind::ALL.len()],
+    counts: [u64; SignalKind::ALL.len()],
     pub(super) waiting: WaitQueue<()>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum SignalKind {
     Interrupt,
     Terminate,
 }
 
-impl Kind {
-    const ALL: [Kind; 2] = [Kind::Interrupt, Kind::Terminate];
+impl SignalKind {
+    const ALL: [SignalKind; 2] = [SignalKind::Interrupt, SignalKind::Terminate];
 
     fn number(self) -> i32 {
         match self {
-            Kind::Interrupt => SIGINT,
-            Kind::Terminate => SIGTERM,
+            SignalKind::Interrupt => SIGINT,
+            SignalKind::Terminate => SIGTERM,
         }
     }
 }
@@ -111,14 +111,14 @@ impl Hub {
         }
     }
 
-    pub(super) fn locked<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    pub(super) fn locked<R>(&self, act: impl FnOnce(&mut HubState) -> R) -> R {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl State {
+impl HubState {
     /// Installs the handlers of `kinds` that are not installed yet.
-    pub(super) fn handle(&mut self, hub: &Hub, kinds: &[Kind]) -> io::Result<()> {
+    pub(super) fn handle(&mut self, hub: &Hub, kinds: &[SignalKind]) -> io::Result<()> {
         for &kind in kinds {
             if mem::replace(&mut self.handled[kind as usize], true) {
                 continue;
@@ -142,14 +142,14 @@ impl State {
         if any { self.waiting.take_wakers() } else { Vec::new() }
     }
 
-    pub(super) fn counted(&self, kinds: &[Kind]) -> u64 {
+    pub(super) fn counted(&self, kinds: &[SignalKind]) -> u64 {
         kinds.iter().map(|&kind| self.counts[kind as usize]).sum()
     }
 }
 
 /// Installs a handler that sets `caught`, then writes to `write_end`: actions run in the order of
 /// registration.
-fn handle(kind: Kind, caught: &Arc<AtomicBool>, write_end: &UnixStream) -> io::Result<()> {
+fn handle(kind: SignalKind, caught: &Arc<AtomicBool>, write_end: &UnixStream) -> io::Result<()> {
     let write_end = write_end.try_clone()?;
     let flagging = flag::register(kind.number(), caught.clone())?;
     pipe::register(kind.number(), write_end).inspect_err(|_| {

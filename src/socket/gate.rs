@@ -27,11 +27,11 @@ use crate::{
 
 /// The handshakes of a listener's connections; `C` is a connection whose handshake is done.
 pub(crate) struct Gate<C> {
-    state: Mutex<State<C>>,
+    state: Mutex<GateState<C>>,
     listener: Arc<Listener>,
 }
 
-struct State<C> {
+struct GateState<C> {
     /// The oldest first.
     under_way: VecDeque<Shaking>,
     last: u64,
@@ -52,7 +52,7 @@ struct Shaking {
 impl<C> Gate<C> {
     /// Makes the gate of a listener, which counts failed handshakes.
     pub(crate) fn new(listener: Arc<Listener>) -> Gate<C> {
-        let state = State {
+        let state = GateState {
             under_way: VecDeque::new(),
             last: 0,
             done: VecDeque::new(),
@@ -61,7 +61,7 @@ impl<C> Gate<C> {
         Gate { state: Mutex::new(state), listener }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<C>> {
+    fn state(&self) -> MutexGuard<'_, GateState<C>> {
         lock(&self.state)
     }
 
@@ -134,7 +134,7 @@ impl<C> Gate<C> {
     }
 }
 
-impl<C> State<C> {
+impl<C> GateState<C> {
     /// Removes the oldest of the least advanced handshakes below stage `below`.
     fn least(&mut self, below: u8) -> Option<Shaking> {
         let mut least: Option<(u8, usize)> = None;

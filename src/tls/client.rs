@@ -49,12 +49,12 @@ pub struct ClientTls {
 }
 
 struct Shared {
-    settings: Settings,
+    settings: ClientSettings,
     config: OnceLock<Arc<ClientConfig>>,
 }
 
 #[derive(Clone)]
-struct Settings {
+struct ClientSettings {
     authorities: Vec<Authorities>,
     system_roots: bool,
     accept_anything: bool,
@@ -68,7 +68,7 @@ struct Settings {
 
 impl ClientTls {
     pub(super) fn new() -> ClientTls {
-        ClientTls::with(Settings {
+        ClientTls::with(ClientSettings {
             authorities: Vec::new(),
             system_roots: false,
             accept_anything: false,
@@ -288,18 +288,18 @@ impl ClientTls {
         self.shared.settings.timeout
     }
 
-    fn with(settings: Settings) -> ClientTls {
+    fn with(settings: ClientSettings) -> ClientTls {
         ClientTls { shared: Arc::new(Shared { settings, config: OnceLock::new() }) }
     }
 
-    fn change(self, change: impl FnOnce(&mut Settings)) -> ClientTls {
+    fn change(self, change: impl FnOnce(&mut ClientSettings)) -> ClientTls {
         let mut settings = self.shared.settings.clone();
         change(&mut settings);
         ClientTls::with(settings)
     }
 }
 
-impl Settings {
+impl ClientSettings {
     fn build(&self) -> io::Result<ClientConfig> {
         check_alpn(&self.alpn)?;
         let builder = ClientConfig::builder_with_provider(provider())

@@ -20,10 +20,10 @@ use super::identity::Identity;
 
 /// The certificates of a server by name. They can be exchanged while handshakes are in progress.
 #[derive(Debug)]
-pub(super) struct ByName(RwLock<Arc<Table>>);
+pub(super) struct ByName(RwLock<Arc<Certificates>>);
 
 #[derive(Debug)]
-struct Table {
+struct Certificates {
     first: Arc<CertifiedKey>,
     exact: HashMap<String, Arc<CertifiedKey>>,
     /// The key is the part after the `*`, with the dot.
@@ -33,12 +33,12 @@ struct Table {
 impl ByName {
     /// Makes the table of `identities`, of which there must be at least one.
     pub(super) fn new(identities: &[Identity]) -> ByName {
-        ByName(RwLock::new(Arc::new(Table::new(identities))))
+        ByName(RwLock::new(Arc::new(Certificates::new(identities))))
     }
 
     /// Replaces the table by that of `identities`, at least one.
     pub(super) fn replace(&self, identities: &[Identity]) {
-        let table = Arc::new(Table::new(identities));
+        let table = Arc::new(Certificates::new(identities));
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
@@ -67,8 +67,8 @@ pub(super) fn with_asked_name<R>(f: impl FnOnce() -> R) -> (R, Option<Box<str>>)
     (f(), ASKED.take())
 }
 
-impl Table {
-    fn new(identities: &[Identity]) -> Table {
+impl Certificates {
+    fn new(identities: &[Identity]) -> Certificates {
         let first = identities.first().expect("a server has a certificate").certified.clone();
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
         for identity in identities {
@@ -80,7 +80,7 @@ impl Table {
                 map.entry(key.to_owned()).or_insert_with(|| identity.certified.clone());
             }
         }
-        Table { first, exact, wildcard }
+        Certificates { first, exact, wildcard }
     }
 
     fn find(&self, name: Option<&str>) -> &Arc<CertifiedKey> {

@@ -9,7 +9,7 @@ use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
 
-use self::{material::Material, settings::Settings};
+use self::{material::Material, settings::ServerSettings};
 use super::{
     alpn::alpn_names, identity::Identity, names::ByName, provider::Versions, trust::Authorities,
     version::TlsVersion,
@@ -41,7 +41,7 @@ pub struct ServerTls {
 }
 
 struct Shared {
-    settings: Settings,
+    settings: ServerSettings,
     resolver: Arc<ByName>,
     current: Mutex<Current>,
     /// Held through a reload, which reads files, so that only one runs at a time.
@@ -334,17 +334,17 @@ impl ServerTls {
     }
 
     fn of(identity: Identity) -> ServerTls {
-        ServerTls::with(Settings::default(), Material::new(identity))
+        ServerTls::with(ServerSettings::default(), Material::new(identity))
     }
 
-    fn with(settings: Settings, material: Material) -> ServerTls {
+    fn with(settings: ServerSettings, material: Material) -> ServerTls {
         let resolver = Arc::new(ByName::new(&material.identities));
         let current = Mutex::new(Current { material, config: None });
         let reloading = Mutex::new(());
         ServerTls { shared: Arc::new(Shared { settings, resolver, current, reloading }) }
     }
 
-    fn change(self, change: impl FnOnce(&mut Settings)) -> ServerTls {
+    fn change(self, change: impl FnOnce(&mut ServerSettings)) -> ServerTls {
         let mut settings = self.shared.settings.clone();
         change(&mut settings);
         ServerTls::with(settings, self.material())

@@ -9,7 +9,7 @@ use std::{
     task::Waker,
 };
 
-use super::{io::Io, run::Run, settings::Settings, timers::Timers};
+use super::{io::Io, run::Run, settings::EngineSettings, timers::Timers};
 use crate::{
     coro::{
         inbox::{self, Inbox, Post},
@@ -40,7 +40,7 @@ pub(crate) trait Source {
 /// The state of a scheduler.
 pub(crate) struct Engine {
     own: Weak<Engine>,
-    pub(super) settings: Settings,
+    pub(super) settings: EngineSettings,
     pub(in crate::coro) inbox: Arc<Inbox>,
     pub(in crate::coro) run: Run,
     pub(in crate::coro) timers: Timers,
@@ -53,7 +53,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(in crate::coro) fn new(settings: Settings) -> std::io::Result<Rc<Engine>> {
+    pub(in crate::coro) fn new(settings: EngineSettings) -> std::io::Result<Rc<Engine>> {
         fork::watch();
         let driver = Driver::new(settings.driver, settings.spin)?;
         let inbox = Arc::new(Inbox::new(driver.bell()));

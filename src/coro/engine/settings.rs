@@ -2,12 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::driver::{DEFAULT_SPIN, Kind};
+use crate::driver::{BackendKind, DEFAULT_SPIN};
 
 /// The settings of a scheduler.
 #[derive(Clone, Debug)]
-pub(in crate::coro) struct Settings {
-    pub(in crate::coro) driver: Kind,
+pub(in crate::coro) struct EngineSettings {
+    pub(in crate::coro) driver: BackendKind,
     pub(in crate::coro) spin: Duration,
     /// How long the end of the scheduler waits until queued messages are sent.
     pub(in crate::coro) drain: Duration,
@@ -18,11 +18,11 @@ pub(in crate::coro) struct Settings {
     pub(in crate::coro) around_waits: Option<AroundWaits>,
 }
 
-impl Settings {
+impl EngineSettings {
     /// Returns the defaults.
-    pub(in crate::coro) fn new() -> Settings {
-        Settings {
-            driver: Kind::from_environment(),
+    pub(in crate::coro) fn new() -> EngineSettings {
+        EngineSettings {
+            driver: BackendKind::from_environment(),
             spin: DEFAULT_SPIN,
             drain: Duration::from_secs(1),
             linger: Duration::from_secs(5),

@@ -78,7 +78,7 @@ struct Binding {
 }
 
 /// The state that changes with each operation, behind one borrow.
-pub(crate) struct State {
+pub(crate) struct CoreState {
     /// `None` once the socket was taken apart.
     link: Option<Link>,
     binding: Option<Binding>,
@@ -99,7 +99,7 @@ enum Life {
 
 /// The state that the handles to one socket share.
 pub(crate) struct Core {
-    state: RefCell<State>,
+    state: RefCell<CoreState>,
     kind: Kind,
     settings: Cell<Settings>,
     /// The user's handles; the scheduler may hold references of its own.
@@ -116,7 +116,7 @@ impl Core {
         Rc::new(Core {
             kind: parts.link.kind(),
             settings: Cell::new(parts.settings),
-            state: RefCell::new(State {
+            state: RefCell::new(CoreState {
                 link: Some(parts.link),
                 binding: None,
                 halves: Halves {

@@ -20,7 +20,7 @@ pub(crate) struct Lock {
     last: u32,
     /// The waiter that readiness wakes: that of the verb with the lock.
     waiter: Option<Waiter>,
-    line: Option<Box<Line>>,
+    line: Option<Box<WaitLine>>,
 }
 
 /// A place in the queue.
@@ -28,7 +28,7 @@ pub(crate) struct Lock {
 pub(crate) struct Ticket(u32);
 
 #[derive(Default)]
-struct Line {
+struct WaitLine {
     /// The ticket that the lock was passed to, until its verb has noticed.
     called: Option<Ticket>,
     waiting: VecDeque<(Ticket, Waiter)>,

@@ -49,7 +49,7 @@ impl<S: Side> Lend<S> for Locked<'_> {
 pub(crate) struct Verb<'a, O: Op> {
     core: &'a Rc<Core>,
     op: O,
-    stage: Stage,
+    stage: VerbStage,
     /// Boxed, since most sockets have no timeout.
     alarm: Option<Box<Alarm>>,
     /// Bytes moved when the alarm was set, modulo 2^32: only a change matters.
@@ -57,7 +57,7 @@ pub(crate) struct Verb<'a, O: Op> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum VerbStage {
     Fresh,
     /// The verb has let others go first.
     SteppedBack,
@@ -68,7 +68,7 @@ enum Stage {
 
 impl<'a, O: Op> Verb<'a, O> {
     pub(crate) fn new(core: &'a Rc<Core>, op: O) -> Verb<'a, O> {
-        Verb { core, op, stage: Stage::Fresh, alarm: None, moved: 0 }
+        Verb { core, op, stage: VerbStage::Fresh, alarm: None, moved: 0 }
     }
 
     /// Covers the path of most verbs: the system call succeeds at the first poll, or after one
@@ -79,14 +79,14 @@ impl<'a, O: Op> Verb<'a, O> {
         if core.refuses::<O>() {
             return self.end(Err(error::closed()));
         }
-        let comes_anew = matches!(self.stage, Stage::Fresh | Stage::SteppedBack);
+        let comes_anew = matches!(self.stage, VerbStage::Fresh | VerbStage::SteppedBack);
         if comes_anew {
             // Checked before the system call, so that no result is lost when the budget is used up.
             if !engine.spend() && self.steps_back(cx) {
                 return Poll::Pending;
             }
             O::check(core.kind())?;
-        } else if self.stage != Stage::HasLock && !self.is_called(cx) {
+        } else if self.stage != VerbStage::HasLock && !self.is_called(cx) {
             return self.pend(engine, cx);
         }
         match self.op.attempt(&mut Locked { core, engine, comes_anew }) {
@@ -95,7 +95,7 @@ impl<'a, O: Op> Verb<'a, O> {
                 if !comes_anew {
                     return self.end(Ok(value));
                 }
-                self.stage = Stage::Over;
+                self.stage = VerbStage::Over;
                 engine.charge(self.op.weight(&value));
                 Poll::Ready(Ok(value))
             }
@@ -112,9 +112,9 @@ impl<'a, O: Op> Verb<'a, O> {
     /// executor inside a coroutine, makes an attempt: it would spin for ever otherwise.
     #[cold]
     fn steps_back(&mut self, cx: &mut Context<'_>) -> bool {
-        let steps_back = self.stage == Stage::Fresh;
+        let steps_back = self.stage == VerbStage::Fresh;
         if steps_back {
-            self.stage = Stage::SteppedBack;
+            self.stage = VerbStage::SteppedBack;
             cx.waker().wake_by_ref();
         }
         steps_back
@@ -128,14 +128,14 @@ impl<'a, O: Op> Verb<'a, O> {
     ) -> Poll<io::Result<O::Output>> {
         let waiter = Waiter::of(cx.waker());
         let ticket = self.core.half::<O::Side>().lock.queue(waiter);
-        self.stage = Stage::InLine(ticket);
+        self.stage = VerbStage::InLine(ticket);
         self.pend(engine, cx)
     }
 
     /// Tells whether the lock was passed to this waiting verb.
     #[cold]
     fn is_called(&mut self, cx: &mut Context<'_>) -> bool {
-        let Stage::InLine(ticket) = self.stage else {
+        let VerbStage::InLine(ticket) = self.stage else {
             panic!("{} was polled after it was ready", O::VERB)
         };
         let waiter = Waiter::of(cx.waker());
@@ -143,7 +143,7 @@ impl<'a, O: Op> Verb<'a, O> {
         // The drop may run foreign code, which may use the socket.
         drop(old);
         if called {
-            self.stage = Stage::HasLock;
+            self.stage = VerbStage::HasLock;
             self.alarm = None;
         }
         called
@@ -185,9 +185,9 @@ impl<'a, O: Op> Verb<'a, O> {
     fn hold_lock(&mut self, cx: &mut Context<'_>) {
         let waker = cx.waker();
         let mut half = self.core.half::<O::Side>();
-        if matches!(self.stage, Stage::Fresh | Stage::SteppedBack) {
+        if matches!(self.stage, VerbStage::Fresh | VerbStage::SteppedBack) {
             half.lock.take();
-            self.stage = Stage::HasLock;
+            self.stage = VerbStage::HasLock;
         }
         if !half.lock.wakes(waker) {
             drop(half);
@@ -241,10 +241,10 @@ impl<'a, O: Op> Verb<'a, O> {
 
     /// Ends without a result: abandons the operation, then passes the lock on.
     fn leave(&mut self) -> bool {
-        let waits = matches!(self.stage, Stage::InLine(_) | Stage::HasLock);
+        let waits = matches!(self.stage, VerbStage::InLine(_) | VerbStage::HasLock);
         let queued = waits && self.op.give_up(&mut self.core.half::<O::Side>().side);
         // Readiness may have been reported to this verb alone, and the queue waits for it, too.
-        if self.stage == Stage::HasLock && O::Side::DIRECTION == Direction::Write {
+        if self.stage == VerbStage::HasLock && O::Side::DIRECTION == Direction::Write {
             self.core.mark_dirty_where_bound();
         }
         self.pass_lock();
@@ -252,13 +252,13 @@ impl<'a, O: Op> Verb<'a, O> {
     }
 
     fn pass_lock(&mut self) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        if matches!(stage, Stage::Fresh | Stage::SteppedBack | Stage::Over) {
+        let stage = std::mem::replace(&mut self.stage, VerbStage::Over);
+        if matches!(stage, VerbStage::Fresh | VerbStage::SteppedBack | VerbStage::Over) {
             return;
         }
         let mut half = self.core.half::<O::Side>();
         let left = match stage {
-            Stage::InLine(ticket) => half.lock.leave(ticket),
+            VerbStage::InLine(ticket) => half.lock.leave(ticket),
             _ if !O::CLOSES && half.lock.is_seized() => Left::default(),
             _ => half.lock.pass(),
         };
@@ -286,7 +286,7 @@ impl<O: Op> Future for Verb<'_, O> {
 impl<O: Op> Drop for Verb<'_, O> {
     #[inline]
     fn drop(&mut self) {
-        if matches!(self.stage, Stage::InLine(_) | Stage::HasLock) {
+        if matches!(self.stage, VerbStage::InLine(_) | VerbStage::HasLock) {
             self.leave();
         }
     }

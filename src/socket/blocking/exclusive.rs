@@ -17,11 +17,11 @@ use crate::driver::Driver;
 
 /// The state of a direction, and the queue of threads that wait for it.
 pub(super) struct Exclusive<S> {
-    state: Mutex<State<S>>,
+    state: Mutex<LockState<S>>,
     passed: Condvar,
 }
 
-struct State<S> {
+struct LockState<S> {
     /// `None` while a thread uses it.
     side: Option<S>,
     /// The thread that has the lock and lends it to code that it calls; no other may take it.
@@ -30,7 +30,7 @@ struct State<S> {
     line: VecDeque<u64>,
 }
 
-impl<S> State<S> {
+impl<S> LockState<S> {
     /// Tells whether a new thread may take the lock without waiting.
     fn is_free(&self) -> bool {
         match self.reserved {
@@ -55,7 +55,7 @@ pub(super) struct Reserved<'a, S> {
 
 impl<S> Exclusive<S> {
     pub(super) fn new(side: S) -> Exclusive<S> {
-        let state = State { side: Some(side), reserved: None, last: 0, line: VecDeque::new() };
+        let state = LockState { side: Some(side), reserved: None, last: 0, line: VecDeque::new() };
         Exclusive { state: Mutex::new(state), passed: Condvar::new() }
     }
 
@@ -111,7 +111,7 @@ impl<S> Exclusive<S> {
         }
     }
 
-    fn leave(&self, mut state: MutexGuard<'_, State<S>>, ticket: u64) {
+    fn leave(&self, mut state: MutexGuard<'_, LockState<S>>, ticket: u64) {
         state.line.retain(|waiting| *waiting != ticket);
         // This thread may have been the next.
         self.passed.notify_all();
@@ -123,7 +123,7 @@ impl<S> Exclusive<S> {
         state.side.expect("who holds it borrows it, so nobody does")
     }
 
-    fn state(&self) -> MutexGuard<'_, State<S>> {
+    fn state(&self) -> MutexGuard<'_, LockState<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

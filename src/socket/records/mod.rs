@@ -41,7 +41,7 @@ use crate::{
 
 /// The TLS state of a socket.
 pub(crate) struct Records {
-    stage: Mutex<Stage>,
+    stage: Mutex<TlsStage>,
     /// Whether there is a channel.
     on: AtomicBool,
     /// Whether the next verb must complete the handshake first.
@@ -50,7 +50,7 @@ pub(crate) struct Records {
     has_pending: AtomicBool,
 }
 
-enum Stage {
+enum TlsStage {
     Plain,
     /// The configuration of a listener, or of a socket that is not connected yet.
     Intended(Tls, Option<Arc<Listener>>),
@@ -62,21 +62,21 @@ impl Records {
     /// Returns the state of a socket that may speak TLS later.
     pub(super) fn plain() -> Records {
         Records {
-            stage: Mutex::new(Stage::Plain),
+            stage: Mutex::new(TlsStage::Plain),
             on: AtomicBool::new(false),
             shaking: AtomicBool::new(false),
             has_pending: AtomicBool::new(false),
         }
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
+    fn stage(&self) -> MutexGuard<'_, TlsStage> {
         lock(&self.stage)
     }
 
     /// Calls `f` with the channel, which exists once [`Records::is_on`] is true.
     fn channel<R>(&self, f: impl FnOnce(&mut Channel) -> R) -> Option<R> {
         match &mut *self.stage() {
-            Stage::Speaking(channel, _) => {
+            TlsStage::Speaking(channel, _) => {
                 let result = f(channel);
                 self.has_pending.store(channel.has_pending(), Ordering::Release);
                 Some(result)
@@ -95,7 +95,7 @@ impl Records {
 
     /// Tells whether TLS was neither configured nor begun.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(*self.stage(), Stage::Plain)
+        matches!(*self.stage(), TlsStage::Plain)
     }
 
     /// Tells whether the next verb must complete the handshake first.
@@ -105,12 +105,12 @@ impl Records {
 
     /// Stores the configuration of a socket that listens or is not connected yet.
     pub(super) fn intend(&self, tls: Tls) {
-        *self.stage() = Stage::Intended(tls, None);
+        *self.stage() = TlsStage::Intended(tls, None);
     }
 
     pub(super) fn intended(&self) -> Option<Tls> {
         match &*self.stage() {
-            Stage::Intended(tls, _) => Some(tls.clone()),
+            TlsStage::Intended(tls, _) => Some(tls.clone()),
             _ => None,
         }
     }
@@ -118,7 +118,7 @@ impl Records {
     /// Returns the number of handshakes that have failed on a listener.
     pub(super) fn failures(&self) -> u64 {
         match &*self.stage() {
-            Stage::Intended(_, Some(listener)) => listener.failures(),
+            TlsStage::Intended(_, Some(listener)) => listener.failures(),
             _ => 0,
         }
     }
@@ -127,7 +127,7 @@ impl Records {
     /// it has no TLS.
     pub(super) fn listener(&self) -> Option<io::Result<(Tls, Arc<Listener>)>> {
         match &mut *self.stage() {
-            Stage::Intended(tls, listener) => {
+            TlsStage::Intended(tls, listener) => {
                 let listener = listener.get_or_insert_default();
                 Some(tls.server_config().map(|_| (tls.clone(), Arc::clone(listener))))
             }
@@ -139,7 +139,7 @@ impl Records {
     pub(super) fn begin(&self, session: Session, timeout: Duration, listener: Weak<Listener>) {
         let channel = Channel::new(session, timeout);
         self.has_pending.store(channel.has_pending(), Ordering::Release);
-        *self.stage() = Stage::Speaking(Box::new(channel), listener);
+        *self.stage() = TlsStage::Speaking(Box::new(channel), listener);
         self.shaking.store(true, Ordering::Release);
         self.on.store(true, Ordering::Release);
     }
@@ -164,7 +164,7 @@ impl Records {
     pub(super) fn fail(&self, why: &io::Error, from: Option<&Address>) {
         self.give_up();
         let listener = match &mut *self.stage() {
-            Stage::Speaking(_, listener) => std::mem::take(listener),
+            TlsStage::Speaking(_, listener) => std::mem::take(listener),
             _ => Weak::new(),
         };
         if let Some(listener) = listener.upgrade() {

@@ -138,10 +138,10 @@ impl<T> fmt::Debug for Receiving<'_, T> {
 }
 
 /// The next step of a `Sending`, and what its poll returns.
-type Progress<T> = (Step<T>, Poll<Result<(), SendError<T>>>);
+type Polled<T> = (Step<T>, Poll<Result<(), SendError<T>>>);
 
 /// Queues `value`, or waits with it.
-fn start<T>(shared: &Shared<T>, mut value: T, waker: &Waker) -> Progress<T> {
+fn start<T>(shared: &Shared<T>, mut value: T, waker: &Waker) -> Polled<T> {
     let mut own = shared.probably_full().then(|| waker.clone());
     loop {
         match shared.locked(|state| state.offer(value, &mut own)) {
@@ -160,7 +160,7 @@ fn start<T>(shared: &Shared<T>, mut value: T, waker: &Waker) -> Progress<T> {
 }
 
 /// Polls the waiting value with `ticket`.
-fn poll_waiting<T>(shared: &Shared<T>, ticket: Ticket, waker: &Waker) -> Progress<T> {
+fn poll_waiting<T>(shared: &Shared<T>, ticket: Ticket, waker: &Waker) -> Polled<T> {
     let mut own = None;
     loop {
         match shared.locked(|state| state.sent(ticket, waker, &mut own)) {

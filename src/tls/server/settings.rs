@@ -20,7 +20,7 @@ use super::{
 use crate::error::invalid_data;
 
 #[derive(Clone)]
-pub(super) struct Settings {
+pub(super) struct ServerSettings {
     pub(super) alpn: Vec<Vec<u8>>,
     pub(super) versions: Versions,
     pub(super) tickets: usize,
@@ -28,9 +28,9 @@ pub(super) struct Settings {
     pub(super) handshakes: usize,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
+impl Default for ServerSettings {
+    fn default() -> ServerSettings {
+        ServerSettings {
             alpn: Vec::new(),
             versions: Versions::default(),
             tickets: 2,
@@ -40,7 +40,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl ServerSettings {
     pub(super) fn build(
         &self,
         material: &Material,

@@ -2,7 +2,7 @@
 
 use std::{io, rc::Rc};
 
-use super::{Core, Halves, Life, State};
+use super::{Core, CoreState, Halves, Life};
 use crate::{
     coro::{
         Waiter, current,
@@ -132,7 +132,7 @@ impl Core {
     /// Sends a close_notify, if TLS is spoken, once nothing is queued; the rest is sent like a
     /// queue.
     pub(super) fn close_notify(&self) -> Progress<()> {
-        let State { link, halves: Halves { write, .. }, .. } = &mut *self.state.borrow_mut();
+        let CoreState { link, halves: Halves { write, .. }, .. } = &mut *self.state.borrow_mut();
         match link {
             Some(link) if self.is_open() && write.side.queued() == 0 => {
                 link.close_notify();

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{Binding, Core, Halves, State};
+use super::{Binding, Core, CoreState, Halves};
 use crate::{
     coro::{
         Waiter, current,
@@ -100,7 +100,8 @@ impl Core {
     /// Asks for a flush of the queue at the end of this turn.
     pub(crate) fn mark_dirty(self: &Rc<Self>, engine: &Engine) {
         let wants = {
-            let State { link, halves: Halves { write, .. }, .. } = &mut *self.state.borrow_mut();
+            let CoreState { link, halves: Halves { write, .. }, .. } =
+                &mut *self.state.borrow_mut();
             link.as_ref().is_some_and(|link| write.side.wants_flush(link))
         };
         if wants {
@@ -132,7 +133,7 @@ impl Core {
 
     fn report(&self, ready: Ready) -> (Option<Waiter>, Option<Waiter>, bool) {
         let (mut reader, mut writer, mut flush) = (None, None, false);
-        let State { link, halves: Halves { read, write }, .. } = &mut *self.state.borrow_mut();
+        let CoreState { link, halves: Halves { read, write }, .. } = &mut *self.state.borrow_mut();
         if ready.any(Ready::READ) {
             read.side.refill();
             read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
