@@ -19,7 +19,7 @@ def _blocks():
         yield pytest.param(block[1], id=f"line {line}")
 
 
-@pytest.mark.parametrize("source", _blocks())
+@pytest.mark.parametrize("source", list(_blocks()))
 def test_a_block_of_the_page_is_a_program(source):
     program = run_program(source)
     assert program.process.returncode == 0, program.stderr
