@@ -19,3 +19,7 @@ pub(crate) fn not_acknowledged() -> io::Error {
     let text = "the peer has not acknowledged all that was sent within 5 s, and may not get it";
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
+
+/// Most bytes that one look at a closing socket discards: session tickets, and bytes that crossed
+/// the close.
+pub(crate) const MOST_DISCARDED: usize = 256 << 10;

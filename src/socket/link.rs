@@ -13,13 +13,10 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{hot, records::Records};
+use super::{ending::MOST_DISCARDED, hot, records::Records};
 use crate::sys::{Direction, Kind, Sys};
 
 type Result<T> = std::result::Result<T, Errno>;
-
-/// Most bytes that a closing socket discards: session tickets, and bytes that crossed the close.
-const MOST_DRAINED: usize = 256 << 10;
 
 /// A socket's descriptor, with its TLS state if it may speak TLS.
 ///
@@ -272,7 +269,7 @@ impl Link {
 
     /// Notes that the records pending now belong to verbs that have returned Ok.
     pub(crate) fn promise(&self) {
-        if self.has_pending()
+        if self.is_covered()
             && let Some(tls) = self.secure()
         {
             tls.promise();
@@ -317,7 +314,7 @@ impl Link {
     pub(crate) fn drain_before_close(&self) {
         if self.is_secure() {
             let mut hot = hot::take();
-            let mut left = MOST_DRAINED;
+            let mut left = MOST_DISCARDED;
             while let Ok(got @ 1..) = self.sys.recv(&mut hot) {
                 left = left.saturating_sub(got);
                 if left == 0 {

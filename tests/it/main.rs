@@ -33,6 +33,7 @@ mod within;
 
 // Streams and messages.
 mod blocking;
+mod blocking_ends;
 mod bounded;
 mod cancellation;
 mod closing;

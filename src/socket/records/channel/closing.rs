@@ -5,10 +5,10 @@ use std::net::Shutdown;
 use rustix::io::Errno;
 
 use super::Channel;
-use crate::{socket::hot, sys::Sys};
-
-/// Most bytes that one check of a closing socket discards.
-const MOST_DISCARDED: usize = 256 << 10;
+use crate::{
+    socket::{ending::MOST_DISCARDED, hot},
+    sys::Sys,
+};
 
 impl Channel {
     /// Tells, without waiting, whether the socket can be closed and lose nothing that was sent;
