@@ -431,9 +431,12 @@ impl Channel {
         !self.records.is_empty()
     }
 
-    /// Notes that the records pending now belong to verbs that have returned Ok.
+    /// Notes that the records pending now belong to verbs that have returned Ok. A promise that
+    /// was broken, see [`Channel::break_off`], stays.
     pub(super) fn promise(&mut self) {
-        self.promised = self.records.len();
+        if self.has_pending() {
+            self.promised = self.records.len();
+        }
     }
 
     /// Tells whether records of such verbs were not sent.
