@@ -57,21 +57,24 @@ _Body: TypeAlias = Callable[..., Union[Generator[Any, Any, _T], Coroutine[Any, A
 __version__: str
 
 @final
-@type_check_only
-class Call(Awaitable[_T_co], Generic[_T_co]):
-    """The result of a verb, for typing only: write `yield`, `yield from` or `await` in front of it.
+class Call(Coroutine[Any, Any, _T_co], Generic[_T_co]):
+    """The call of a verb: it does nothing before it is yielded or awaited, once.
 
-    It may be kept and yielded later, as long as the coroutine starts no other verb in between;
-    else that verb raises `RuntimeError` and does nothing, and this one is dropped, with what it
-    had received: it raises if it is yielded after all. So does a second `yield` of the same one.
+    It may be stored, passed to another coroutine, to `gather`, `first` and `timeout`, or run by
+    `Coro(call)`. One that is dropped has done nothing, and gives a RuntimeWarning.
+    Errors: RuntimeError if it is awaited a second time, or outside of a coroutine.
 
         pending = sock.recv(1024)
-        print("asked")
+        print("nothing is received yet")
         data = yield pending
     """
 
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, *args: Any) -> Any: ...
+    def close(self) -> None: ...
     def __await__(self) -> Generator[Any, Any, _T_co]: ...
     def __iter__(self) -> Generator[Any, Any, _T_co]: ...
+    def __next__(self) -> Any: ...
 
 # ---- Sockets ------------------------------------------------------------------------------------
 
@@ -586,6 +589,8 @@ class Coro(Generic[_T]):
     def terminate(self) -> int:
         """Raises GeneratorExit where it waits, the innermost generator first; 0, -1 if it is over.
 
+        What a `finally` yields or awaits is done, for `AsynCoro().drain` seconds at most.
+
             other.terminate()
         """
     def hot_swap(self, target: _Body[Any], /, *args: Any, **kwargs: Any) -> int:
@@ -672,8 +677,20 @@ class AsynCoro:
 
             asyncoro.AsynCoro().finish()
         """
+    @property
+    def drain(self) -> float:
+        """The longest time, in seconds, for the clean-up of a terminated coroutine; 1 unless set.
+
+        It counts for each coroutine from its `terminate()`; what takes longer is cut off, and the
+        log says where. With 0, nothing that a `finally` yields or awaits is done.
+        Errors: ValueError if negative, TypeError if it is no number.
+
+            asyncoro.AsynCoro().drain = 0.2
+        """
+    @drain.setter
+    def drain(self, seconds: float, /) -> None: ...
     def terminate(self) -> None:
-        """Terminates all coroutines and ends the scheduler.
+        """Terminates all coroutines, waits for their clean-up, and ends the scheduler.
 
             asyncoro.AsynCoro().terminate()
         """
@@ -778,9 +795,19 @@ class timeout:
         /,
     ) -> None: ...
 
+def first(*bodies: Any) -> Call[tuple[int, Any]]:
+    """Waits for the first that ends, and gives its place among them and its value.
+
+    Each is a verb's call, a function, a generator, an `async def`'s call or a Coro. The others are
+    given up: a verb has then done nothing, and a coroutine is terminated.
+    Errors: what the first one raises; ValueError without any, TypeError for anything else.
+
+        place, data = await asyncoro.first(sock.recv(100), other.recv(100))
+    """
+
 def gather(*bodies: Any) -> Call[list[Any]]:
-    """Runs them at once, each a function, a generator, an `async def`'s call or a Coro; gives their
-    values in order.
+    """Runs them at once, each a verb's call, a function, a generator, an `async def`'s call or a
+    Coro; gives their values in order.
 
     Errors: the first that one raises; the others are terminated.
 

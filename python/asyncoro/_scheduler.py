@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import sys
 import threading
 import _thread
 
@@ -41,8 +42,8 @@ class _Hooks:
         return _status.Terminated('the coroutine was terminated')
 
     @staticmethod
-    def awaiting(call):
-        return (yield call)
+    def cut_off(label, generator):
+        logger.error('%s', _status.cut_off(label, generator))
 
 
 class AsynCoro:
@@ -88,6 +89,17 @@ class AsynCoro:
     def name(self):
         return 'asyncoro'
 
+    @property
+    def drain(self):
+        """The longest time, in seconds, for the clean-up of a coroutine that was terminated: for
+        what its `finally` waits for.
+        """
+        return _engine.get_drain()
+
+    @drain.setter
+    def drain(self, seconds):
+        _engine.set_drain(seconds)
+
     def _start(self):
         with AsynCoro._lock:
             # Another thread may have started it while this one waited for the lock.
@@ -102,6 +114,8 @@ class AsynCoro:
             failed = []
 
             def serve():
+                # What the `finally` of an asynchronous generator awaits is done.
+                sys.set_asyncgen_hooks(finalizer=_close_generator)
                 try:
                     _engine.serve(started.set)
                 except BaseException as error:
@@ -175,6 +189,14 @@ class AsynCoro:
             self.terminate()
 
 
+async def _close(generator):
+    await generator.aclose()
+
+
+def _close_generator(generator):
+    _engine.Coro(_close, generator)
+
+
 def _after_fork():
     _engine.after_fork()
     AsynCoro._lock = threading.RLock()
@@ -184,3 +206,4 @@ def _after_fork():
 
 os.register_at_fork(after_in_child=_after_fork)
 _engine.set_hooks(_Hooks)
+_engine.note_origins(sys.flags.dev_mode)

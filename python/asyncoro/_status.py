@@ -38,3 +38,18 @@ def text_of(error):
 def failure(coro, error):
     """Makes what `value()` gives for a coroutine that has raised `error`."""
     return MonitorStatus(coro, type(error), text_of(error))
+
+
+def cut_off(label, generator):
+    """Says where a coroutine waits that does not end."""
+    while True:
+        kind = 'cr' if hasattr(generator, 'cr_frame') else 'gi'
+        inner = getattr(generator, 'cr_await' if kind == 'cr' else 'gi_yieldfrom', None)
+        if not hasattr(inner, 'cr_frame') and not hasattr(inner, 'gi_frame'):
+            break
+        generator = inner
+    code, frame = getattr(generator, kind + '_code'), getattr(generator, kind + '_frame')
+    line = frame.f_lineno if frame is not None else code.co_firstlineno
+    return '%s was cut off: it was terminated, and has not ended. File "%s", line %s, in %s' % (
+        label, code.co_filename, line, code.co_name
+    )

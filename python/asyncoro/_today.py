@@ -6,7 +6,7 @@ import socket
 import types
 
 from . import _engine
-from ._engine import AsyncSocket, Coro, current
+from ._engine import AsyncSocket, Call, Coro, current
 
 
 def run(main):
@@ -112,6 +112,29 @@ def gather(*bodies):
     finally:
         for coro in (collecting, *coros):
             if coro.is_alive():
+                coro.terminate()
+
+
+@types.coroutine
+def first(*bodies):
+    """Waits for the first of several that ends, and gives its place among them and its value, or
+    raises its exception.
+
+    Each is a call, as `sock.recv(100)`, a function, a call of one, or a Coro. The others are given
+    up: a call of a socket has then done nothing, and a coroutine is terminated.
+
+    >>> place, value = await asyncoro.first(sock.recv(100), asyncoro.sleep(1))
+    """
+    coros = []
+    try:
+        for body in bodies:
+            coros.append(None if isinstance(body, Call) else _started(body))
+        pairs = zip(bodies, coros)
+        calls = [body if coro is None else coro.__await__() for body, coro in pairs]
+        return (yield _engine.first(*calls))
+    finally:
+        for coro in coros:
+            if coro is not None and coro.is_alive():
                 coro.terminate()
 
 

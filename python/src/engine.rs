@@ -12,12 +12,17 @@ use std::{
     future::{Future, poll_fn},
     ptr,
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use asyncoro::AsynCoro;
-use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*};
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    ffi,
+    prelude::*,
+};
 
-use crate::{gil::Gil, hooks};
+use crate::{call, context, gil::Gil, hooks, registry};
 
 /// The handle of the running scheduler, and how it is stopped.
 struct Running {
@@ -83,10 +88,37 @@ pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> 
     started.call0()?;
     scheduler.run_until(stopped());
     drop(scheduler);
+    context::leave(py);
     HERE.set(false);
     RUNNING.get(py).replace(None);
     Ok(())
 }
+
+/// The longest time for the clean-up of coroutines that were terminated.
+static DRAIN: Gil<Cell<Duration>> = Gil::new(Cell::new(Duration::from_secs(1)));
+
+/// Returns the longest time for the clean-up of a coroutine that was terminated.
+pub(crate) fn drain(py: Python<'_>) -> Duration {
+    DRAIN.get(py).get()
+}
+
+/// Sets that time, in seconds.
+#[pyfunction]
+pub(crate) fn set_drain(py: Python<'_>, seconds: f64) -> PyResult<()> {
+    let limit = Duration::try_from_secs_f64(seconds)
+        .map_err(|_| PyValueError::new_err("the drain time is a number of seconds"))?;
+    DRAIN.get(py).set(limit);
+    Ok(())
+}
+
+/// Returns that time in seconds.
+#[pyfunction]
+pub(crate) fn get_drain(py: Python<'_>) -> f64 {
+    drain(py).as_secs_f64()
+}
+
+/// How much longer than the drain time the scheduler waits: coroutines end themselves after that.
+const MORE: Duration = Duration::from_millis(250);
 
 /// Tells the scheduler to end; its thread ends soon after.
 #[pyfunction]
@@ -100,10 +132,10 @@ pub(crate) fn stop(py: Python<'_>) {
     }
 }
 
-fn stopped() -> impl Future<Output = ()> {
+/// Waits until [`stop`], and then until all coroutines have ended, for the drain time at most.
+async fn stopped() {
     poll_fn(|cx| {
-        // SAFETY: only the scheduler polls it.
-        let py = unsafe { crate::gil::held() };
+        let py = call::py();
         match &mut *RUNNING.get(py).borrow_mut() {
             Some(running) if !running.stopping => {
                 running.stop = Some(cx.waker().clone());
@@ -112,6 +144,9 @@ fn stopped() -> impl Future<Output = ()> {
             _ => Poll::Ready(()),
         }
     })
+    .await;
+    let ended = poll_fn(|cx| registry::poll_empty(call::py(), cx));
+    let _ = asyncoro::time::timeout(drain(call::py()) + MORE, ended).await;
 }
 
 /// Forgets the scheduler in the child of a fork: it is the parent's.
@@ -121,7 +156,8 @@ pub(crate) fn after_fork(py: Python<'_>) {
         std::mem::forget(running);
     }
     HERE.set(false);
-    crate::registry::forget(py);
+    context::forget(py);
+    registry::forget(py);
 }
 
 /// Returns whether the calling thread is the scheduler's.

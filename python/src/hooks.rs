@@ -51,6 +51,11 @@ where
     }
 }
 
+/// Logs that the clean-up of a coroutine took too long, and where `generator` waited in it.
+pub(crate) fn cut_off(py: Python<'_>, label: &str, generator: &Py<PyAny>) {
+    call(py, "cut_off", (label, generator));
+}
+
 /// Whether `raise StopIteration(v)` counts as `return v`, as before Python 3.7.
 static LEGACY: AtomicBool = AtomicBool::new(false);
 

@@ -1,16 +1,14 @@
 //! The bindings of the Python package asyncoro: its coroutines and sockets are those of the crate.
 //!
 //! A coroutine of Python's is one of the crate's that drives a generator (`runner.rs`). A call, of
-//! a socket say, makes the crate's future and polls it at once; its result is stored with the
-//! coroutine until `yield` or `await` fetches it (`call.rs`). All except waiting is done with the
-//! GIL held (`engine.rs`, `gil.rs`).
+//! a socket say, is an object; `yield` or `await` starts it, which makes the crate's future and
+//! polls it (`call/`). All except waiting is done with the GIL held (`engine.rs`, `gil.rs`).
 
 mod address;
 mod alarm;
 mod arguments;
-#[cfg(all(Py_3_10, not(Py_3_12)))]
-mod awaiting;
 mod call;
+mod context;
 mod coro;
 mod engine;
 mod error;
@@ -19,7 +17,6 @@ mod gc;
 mod gil;
 mod hooks;
 mod once;
-mod place;
 mod quick;
 mod registry;
 mod runner;
@@ -36,12 +33,12 @@ use pyo3::prelude::*;
 #[pyfunction]
 fn sleep(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     let limit = waits::limit(Some(seconds))?.unwrap_or_default();
-    call::start(py, "sleep", waits::pause(limit))
+    call::make(py, "asyncoro.sleep", None, move |starting| starting.poll(waits::pause(limit)))
 }
 
 /// Returns the coroutine that runs in this thread; None outside of one.
 #[pyfunction]
-fn current(py: Python<'_>) -> Option<Py<coro::Coro>> {
+fn current(py: Python<'_>) -> Option<Py<PyAny>> {
     call::current_coro(py)
 }
 
@@ -53,7 +50,11 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Python::attach(|_| {});
     module.add_class::<coro::Coro>()?;
     coro::make_fast(module.py())?;
-    module.add_class::<call::Call>()?;
+    module.add("Call", call::make_type(module.py())?)?;
+    module.add_function(wrap_pyfunction!(call::first::first, module)?)?;
+    module.add_function(wrap_pyfunction!(call::origin::note_origins, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::set_drain, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::get_drain, module)?)?;
     module.add_class::<socket::PySocket>()?;
     module.add_class::<socket::PyDatagramSocket>()?;
     socket::make_fast(module.py())?;

@@ -1,8 +1,7 @@
 //! Enters frequent methods without pyo3's parsing of arguments: they are nearly always called with
 //! few arguments and no names, and then there is nothing to parse.
 //!
-//! Such a quick entry covers a method of pyo3's, which still gets the calls with other arguments,
-//! and those from outside of a coroutine.
+//! Such a quick entry covers a method of pyo3's, which still gets the calls with other arguments.
 //!
 //! Unsafe: a method's entry in its type, and the pointers that the interpreter passes to it.
 #![allow(unsafe_code)]
@@ -14,8 +13,6 @@ use std::{
 };
 
 use pyo3::{PyClass, exceptions::PyRuntimeError, ffi, prelude::*, types::PyInt};
-
-use crate::call;
 
 /// A quick entry for calls with N arguments and no names.
 pub(crate) trait Quick<const N: usize> {
@@ -98,7 +95,7 @@ unsafe extern "C" fn enter<const N: usize, Q: Quick<N>>(
     count: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    if count == N as ffi::Py_ssize_t && names.is_null() && call::is_inside() {
+    if count == N as ffi::Py_ssize_t && names.is_null() {
         // SAFETY: the interpreter calls it with the GIL held, an object of the class, which the
         // descriptor has checked, and an array of that many objects.
         let (py, result) = unsafe {

@@ -1,7 +1,10 @@
 //! Lists the coroutines that have not ended: to end them all, to name them, and to know when none
 //! keeps the process alive any more.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    task::{Context, Poll, Waker},
+};
 
 use pyo3::prelude::*;
 
@@ -13,12 +16,31 @@ struct Alive {
     free: Vec<usize>,
 }
 
+impl Alive {
+    fn is_empty(&self) -> bool {
+        self.places.len() == self.free.len()
+    }
+}
+
 static ALIVE: Gil<RefCell<Alive>> =
     Gil::new(RefCell::new(Alive { places: Vec::new(), free: Vec::new() }));
 /// How many keep the process alive: all but daemons.
 static HOLDING: Gil<Cell<usize>> = Gil::new(Cell::new(0));
 /// The locks of threads that wait until none does.
 static WAITING: Gil<RefCell<Vec<Py<PyAny>>>> = Gil::new(RefCell::new(Vec::new()));
+
+/// Wakes the scheduler that waits until there is none.
+static EMPTY: Gil<Cell<Option<Waker>>> = Gil::new(Cell::new(None));
+
+/// Is ready once no coroutine is left.
+pub(crate) fn poll_empty(py: Python<'_>, cx: &mut Context<'_>) -> Poll<()> {
+    let is_empty = ALIVE.get(py).borrow().is_empty();
+    if is_empty {
+        return Poll::Ready(());
+    }
+    EMPTY.get(py).set(Some(cx.waker().clone()));
+    Poll::Pending
+}
 
 /// Adds a coroutine, and returns its place.
 pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>) -> usize {
@@ -45,6 +67,11 @@ pub(crate) fn leave(py: Python<'_>, place: usize, daemon: bool) {
         let coro = alive.places.get_mut(place).and_then(Option::take);
         if coro.is_some() {
             alive.free.push(place);
+        }
+        if alive.is_empty()
+            && let Some(waker) = EMPTY.get(py).take()
+        {
+            waker.wake();
         }
         coro
     };
@@ -83,6 +110,7 @@ pub(crate) fn when_none_holds(py: Python<'_>, lock: Py<PyAny>) -> bool {
 /// Forgets all coroutines in the child of a fork: they are the parent's.
 pub(crate) fn forget(py: Python<'_>) {
     std::mem::forget(ALIVE.get(py).take());
+    std::mem::forget(EMPTY.get(py).take());
     HOLDING.get(py).set(0);
     std::mem::forget(WAITING.get(py).take());
 }

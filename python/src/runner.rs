@@ -1,44 +1,54 @@
-//! A coroutine of the crate's that drives one of Python's: a stack of generators.
+//! Runs a coroutine of Python's as a future of the crate's.
 //!
-//! `yield generator` calls it: the generator goes on the stack, and the yield gives what it returns
-//! or raises what it raises. `yield call` waits for the call. `yield` of any other object lets the
-//! other coroutines run, and gives that object back.
+//! It resumes generators one after the other, in the context of the coroutine. What one yields
+//! says how to go on. `yield f()` of a generator, or of the object of an `async def`, calls that:
+//! it goes on the stack, and the yield gives what it returns or raises what it raises. `yield call`
+//! starts the call and waits for it. `yield` of any other object lets the other coroutines run, and
+//! gives that object back.
 //!
-//! Unsafe: its pinning, on which the place of its calls relies.
-#![allow(unsafe_code)]
+//! A coroutine that is terminated gets GeneratorExit, the innermost generator first. What its
+//! `finally` yields or awaits goes on, until the drain time is over.
 
 use std::{
     future::Future,
-    marker::PhantomPinned,
     mem,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context as PollContext, Poll, Waker},
 };
 
+use asyncoro::time::{self, Sleep};
 use pyo3::{
-    exceptions::{PyBaseException, PyTypeError},
+    exceptions::{PyBaseException, PyGeneratorExit, PyTypeError},
     prelude::*,
 };
 
 use crate::{
-    call::{self, Frame, Given},
+    call::{self, Frame, Given, Received, Waiting},
+    context::Context,
     coro::{Coro, End, Order},
-    hooks,
-    step::{self, Step, close, is_async_def, is_callable_by_yield},
+    engine, hooks,
+    step::{self, Step, close, inner, is_async_def, is_callable_by_yield},
 };
 
 /// The most resumes of generators in one resume of the coroutine.
 const IN_A_ROW: usize = 256;
 
-/// Drives a stack of generators as a future.
+/// Drives the generators of a coroutine as a future, in its context.
 pub(crate) struct Runner {
+    context: Context,
+    run: Run,
+}
+
+struct Run {
+    coro: Py<Coro>,
     frame: Frame,
     /// The generator that runs; `None` when the coroutine has ended.
     top: Option<Py<PyAny>>,
     /// Those that wait for it, the outermost first.
     callers: Vec<Py<PyAny>>,
     next: Next,
-    _pinned: PhantomPinned,
+    /// The clean-up of a coroutine that was terminated.
+    clean_up: Option<Box<CleanUp>>,
 }
 
 /// What the coroutine waits for.
@@ -47,83 +57,129 @@ enum Next {
     Start,
     /// To be resumed with a value or an exception, at its turn.
     With(Given),
-    /// For its call.
-    Call,
+    /// For a call.
+    Call(Waiting),
+    /// For nothing: it runs, or has ended.
+    Nothing,
+}
+
+/// The clean-up of a coroutine that was terminated.
+struct CleanUp {
+    /// The longest time for it.
+    time: Pin<Box<Sleep>>,
+    /// How many callers the generator has that got GeneratorExit last; they get it as well.
+    callers: usize,
 }
 
 impl Runner {
     /// Makes one of a generator that has not been started.
-    pub(crate) fn new(coro: Py<Coro>, generator: Py<PyAny>) -> Runner {
-        let frame = Frame::new(coro);
-        Runner {
-            frame,
+    pub(crate) fn new(
+        py: Python<'_>,
+        coro: Py<Coro>,
+        generator: Py<PyAny>,
+        context: Context,
+    ) -> Runner {
+        let run = Run {
+            frame: Frame::new(coro.clone_ref(py).into_any(), coro.get().key()),
+            coro,
             top: Some(generator),
             callers: Vec::new(),
             next: Next::Start,
-            _pinned: PhantomPinned,
-        }
+            clean_up: None,
+        };
+        Runner { context, run }
     }
+}
 
+impl Run {
     fn coro<'py>(&'py self, py: Python<'py>) -> &'py Coro {
-        self.frame.coro.bind(py).get()
+        self.coro.bind(py).get()
     }
 
-    fn advance(&mut self, py: Python<'_>, cx: &mut Context<'_>) -> Poll<()> {
+    fn advance(&mut self, py: Python<'_>, cx: &mut PollContext<'_>) -> Poll<()> {
         self.frame.begin_resume();
+        if self.is_overdue(cx) {
+            self.cut_off(py);
+            return self.end(py, End::Terminated);
+        }
         for _ in 0..IN_A_ROW {
-            if self.coro(py).has_orders(py) && self.obey(py).is_ready() {
+            if self.coro(py).has_orders(py) && self.obey(py, cx).is_ready() {
                 return Poll::Ready(());
             }
-            let with = match mem::replace(&mut self.next, Next::Call) {
+            let with = match mem::replace(&mut self.next, Next::Nothing) {
                 Next::Start => {
                     self.coro(py).set_waker(py, cx.waker());
                     Ok(py.None())
                 }
                 Next::With(with) => with,
-                Next::Call => match self.frame.take(cx) {
+                Next::Call(waiting) => match waiting.poll(py, cx) {
                     Some(given) => given,
-                    None => return Poll::Pending,
+                    None => {
+                        self.next = Next::Call(waiting);
+                        return Poll::Pending;
+                    }
                 },
+                Next::Nothing => unreachable!("what it waits for is set before it waits"),
             };
             let Some(top) = &self.top else { return Poll::Ready(()) };
             match self.frame.enter(cx, || step::step(py, top, with)) {
-                Step::Yielded(value) => {
-                    if call::is_marker(py, &value) {
-                        if self.frame.is_greedy() {
+                Step::Yielded(value) if call::is_call(py, &value) => {
+                    match Waiting::receive(value, py, &self.frame, cx) {
+                        Received::Done(given) => self.next = Next::With(given),
+                        Received::Later => {
+                            self.next = Next::With(Ok(py.None()));
                             break;
                         }
-                        continue;
+                        Received::Waits(waiting) => {
+                            self.next = Next::Call(waiting);
+                            return Poll::Pending;
+                        }
                     }
-                    if is_callable_by_yield(&value) {
-                        self.callers.extend(self.top.replace(value));
-                        self.next = Next::With(Ok(py.None()));
-                        continue;
-                    }
+                }
+                Step::Yielded(value) if is_callable_by_yield(&value) => {
+                    self.callers.extend(self.top.replace(value));
+                    self.next = Next::With(Ok(py.None()));
+                }
+                Step::Yielded(value) => {
                     self.next = Next::With(self.plain(py, value));
                     break;
                 }
                 Step::Returned(value) => {
-                    self.top = self.callers.pop();
-                    if self.top.is_none() {
-                        return self.end(py, End::Value(value));
+                    if self.leave(py, Ok(value)).is_ready() {
+                        return Poll::Ready(());
                     }
-                    self.next = Next::With(Ok(value));
                 }
                 Step::Failed(error) => {
-                    let error = match self.swap(py, error) {
-                        Some(error) => error,
-                        None => continue,
-                    };
-                    self.top = self.callers.pop();
-                    if self.top.is_none() {
-                        return self.end(py, End::Failed(error));
+                    if let Some(error) = self.swap(py, error)
+                        && self.leave(py, Err(error)).is_ready()
+                    {
+                        return Poll::Ready(());
                     }
-                    self.next = Next::With(Err(error));
                 }
             }
         }
         // Other coroutines run first.
         cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Goes on with the caller of a generator that has ended; ready if there is none.
+    fn leave(&mut self, py: Python<'_>, given: Given) -> Poll<()> {
+        let depth = self.callers.len();
+        self.top = self.callers.pop();
+        if self.top.is_none() {
+            return self.end(py, given.map_or_else(End::Failed, End::Value));
+        }
+        self.next = Next::With(given);
+        if let Some(clean_up) = &mut self.clean_up
+            && clean_up.callers == depth
+        {
+            // The caller ends as well, whatever it has called.
+            clean_up.callers = depth - 1;
+            if matches!(self.next, Next::With(Ok(_))) {
+                self.next = Next::With(Err(generator_exit(py)));
+            }
+        }
         Poll::Pending
     }
 
@@ -142,13 +198,14 @@ impl Runner {
     }
 
     /// Obeys an order of others; ready if the coroutine has ended by that.
-    fn obey(&mut self, py: Python<'_>) -> Poll<()> {
+    fn obey(&mut self, py: Python<'_>, cx: &mut PollContext<'_>) -> Poll<()> {
         let started = !matches!(self.next, Next::Start);
         match self.coro(py).take_order(py, started && self.callers.is_empty()) {
             None => {}
+            Some(Order::Terminate) if self.clean_up.is_some() => {}
+            Some(Order::Terminate) if started => return self.begin_clean_up(py, cx),
             Some(Order::Terminate) => return self.terminate(py),
             Some(Order::Throw(error)) => {
-                self.frame.clear();
                 let error = error.into_value(py);
                 if !started {
                     self.unwind(py);
@@ -175,52 +232,117 @@ impl Runner {
         }
     }
 
+    // ---- the end
+
+    /// Raises GeneratorExit in the innermost generator; ready if there is no time for that.
+    fn begin_clean_up(&mut self, py: Python<'_>, cx: &mut PollContext<'_>) -> Poll<()> {
+        let limit = engine::drain(py);
+        if limit.is_zero() {
+            return self.terminate(py);
+        }
+        // GeneratorExit closes the inner ones at once, and they could not wait: so each is resumed
+        // by itself.
+        while let Some(called) = self.top.as_ref().and_then(|top| inner(py, top)) {
+            self.callers.extend(self.top.replace(called));
+        }
+        let mut time = Box::pin(time::sleep(limit));
+        let _ = time.as_mut().poll(cx);
+        self.clean_up = Some(Box::new(CleanUp { time, callers: self.callers.len() }));
+        self.next = match mem::replace(&mut self.next, Next::Nothing) {
+            // To throw it would close, and not resume, what is in between.
+            Next::Call(waiting) if waiting.is_awaited() && self.waits_through(py) => {
+                waiting.fail(generator_exit(py));
+                Next::With(Ok(py.None()))
+            }
+            _ => Next::With(Err(generator_exit(py))),
+        };
+        Poll::Pending
+    }
+
+    fn waits_through(&self, py: Python<'_>) -> bool {
+        self.top.as_ref().is_some_and(|top| step::waits_through(py, top))
+    }
+
+    /// Returns whether the time for the clean-up is over.
+    fn is_overdue(&mut self, cx: &mut PollContext<'_>) -> bool {
+        let clean_up = self.clean_up.as_mut();
+        clean_up.is_some_and(|clean_up| clean_up.time.as_mut().poll(cx).is_ready())
+    }
+
+    /// Ends a clean-up that takes too long.
+    fn cut_off(&mut self, py: Python<'_>) {
+        if let Some(top) = &self.top {
+            hooks::cut_off(py, &self.coro(py).label(py), top);
+        }
+        self.unwind(py);
+    }
+
     fn terminate(&mut self, py: Python<'_>) -> Poll<()> {
-        self.frame.clear();
         self.unwind(py);
         self.end(py, End::Terminated)
     }
 
-    /// Closes the generators, inner ones first.
+    /// Closes the generators, inner ones first. What their `finally` yields is not waited for.
     fn unwind(&mut self, py: Python<'_>) {
-        let waker = std::task::Waker::noop();
-        let cx = &mut Context::from_waker(waker);
+        self.next = Next::Nothing;
+        let cx = &mut PollContext::from_waker(Waker::noop());
         while let Some(top) = self.top.take() {
-            if let Some(error) = self.frame.enter(cx, || close(py, &top)) {
+            let closing = || {
+                let error = close(py, &top);
+                drop(top);
+                error
+            };
+            let error = self.frame.enter(cx, || call::quietly(py, closing));
+            if let Some(error) = error {
                 self.coro(py).report(py, &error);
             }
-            // A call that its `finally` made cannot be waited for.
-            self.frame.clear();
             self.top = self.callers.pop();
         }
     }
 
     fn end(&mut self, py: Python<'_>, end: End) -> Poll<()> {
         self.top = None;
-        if self.frame.clear() {
-            let name = self.coro(py).label(py);
-            hooks::warn(py, &format!("{name} has ended with a call that was never yielded"));
-        }
-        Coro::end(&self.frame.coro, py, end);
+        self.next = Next::Nothing;
+        let end = match (self.clean_up.take(), end) {
+            (None, end) => end,
+            (Some(_), End::Failed(error)) => {
+                if !error.bind(py).is_instance_of::<PyGeneratorExit>() {
+                    let error = PyErr::from_value(error.into_bound(py).into_any());
+                    self.coro(py).report(py, &error);
+                }
+                End::Terminated
+            }
+            (Some(_), _) => End::Terminated,
+        };
+        Coro::end(&self.coro, py, end);
         Poll::Ready(())
     }
+}
+
+fn generator_exit(py: Python<'_>) -> Py<PyBaseException> {
+    PyGeneratorExit::new_err(()).into_value(py)
 }
 
 impl Future for Runner {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // SAFETY: nothing is moved out of it; the frame, which must stay where it is, is only
-        // borrowed.
-        unsafe { self.get_unchecked_mut() }.advance(call::py(), cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut PollContext<'_>) -> Poll<()> {
+        let py = call::py();
+        self.context.enter(py);
+        self.run.advance(py, cx)
     }
 }
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        if self.top.is_some() {
+        if self.run.top.is_some() {
             // The scheduler ends.
-            let _ = self.terminate(call::py());
+            let py = call::py();
+            self.context.enter(py);
+            if self.run.clean_up.is_some() {
+                self.run.cut_off(py);
+            }
+            let _ = self.run.terminate(py);
         }
     }
 }

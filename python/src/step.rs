@@ -9,7 +9,10 @@ use pyo3::{
     prelude::*,
 };
 
-use crate::{call::Given, once::interned};
+use crate::{
+    call::{self, Given},
+    once::interned,
+};
 
 /// The result of a step.
 pub(crate) enum Step {
@@ -21,7 +24,8 @@ pub(crate) enum Step {
 /// Resumes `generator`.
 pub(crate) fn step(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
     match with {
-        Ok(value) => send(py, generator, &value),
+        // Bound, so that their drop need not ask whether this thread has the GIL.
+        Ok(value) => send(py, generator, value.into_bound(py).as_unbound()),
         Err(error) => throw(py, generator, &error),
     }
 }
@@ -102,4 +106,26 @@ pub(crate) fn is_callable_by_yield(object: &Py<PyAny>) -> bool {
 pub(crate) fn is_async_def(object: &Py<PyAny>) -> bool {
     // SAFETY: the object is alive.
     unsafe { ffi::Py_TYPE(object.as_ptr()) == &raw mut ffi::PyCoro_Type }
+}
+
+/// Returns what `generator` awaits or yields from.
+fn awaited<'py>(py: Python<'py>, generator: &Py<PyAny>) -> Option<Bound<'py, PyAny>> {
+    let name = match is_async_def(generator) {
+        true => interned!(py, "cr_await"),
+        false => interned!(py, "gi_yieldfrom"),
+    };
+    let awaited = generator.bind(py).getattr_opt(name).ok()??;
+    (!awaited.is_none()).then_some(awaited)
+}
+
+/// Returns the generator or coroutine object that `generator` awaits or yields from.
+pub(crate) fn inner(py: Python<'_>, generator: &Py<PyAny>) -> Option<Py<PyAny>> {
+    let inner = awaited(py, generator)?.unbind();
+    is_callable_by_yield(&inner).then_some(inner)
+}
+
+/// Returns whether `generator` waits for another kind of object than a call: an asynchronous
+/// generator's next value, say.
+pub(crate) fn waits_through(py: Python<'_>, generator: &Py<PyAny>) -> bool {
+    awaited(py, generator).is_some_and(|awaited| !call::is_call(py, awaited.as_unbound()))
 }

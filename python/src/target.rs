@@ -19,6 +19,7 @@ use pyo3::{
 
 use crate::{
     arguments::Arguments,
+    call,
     coro::{self, Coro},
     gil::Gil,
     once::interned,
@@ -72,7 +73,7 @@ const MOST_KNOWN: usize = 4096;
 
 /// Calls what the arguments describe, `(f, *args, **kwargs)` or `(target=f, args=, kwargs=)`, and
 /// returns a generator, not started, and its name.
-pub(crate) fn call(coro: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> Called {
+pub(crate) fn called(coro: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> Called {
     if let Some((function, rest)) = arguments.split_first() {
         return call_function(coro, &function, rest);
     }
@@ -96,7 +97,7 @@ fn call_function(
     arguments: Arguments<'_, '_>,
 ) -> Called {
     let py = coro.py();
-    if is_callable_by_yield(function.as_unbound()) {
+    if is_runnable(py, function.as_unbound()) {
         if !arguments.is_empty() {
             return Err(PyTypeError::new_err("a generator takes no arguments any more"));
         }
@@ -104,7 +105,7 @@ fn call_function(
     }
     let Some((code, bare)) = code_of(py, function)? else {
         let made = arguments.call(function)?.unbind();
-        if is_callable_by_yield(&made) {
+        if is_runnable(py, &made) {
             return Ok((made, name(function)));
         }
         return Err(coro::no_generator(&name(function).to_string()));
@@ -122,6 +123,11 @@ fn call_function(
         }
     };
     Ok((made.unbind(), name))
+}
+
+/// Returns whether a coroutine can run it: a generator, the object of an `async def`, a call.
+fn is_runnable(py: Python<'_>, object: &Py<PyAny>) -> bool {
+    is_callable_by_yield(object) || call::is_call(py, object)
 }
 
 /// Finds the code of a function or method, and the function.

@@ -19,6 +19,39 @@ pub(crate) enum View {
     Buffer(Box<ffi::Py_buffer>),
 }
 
+/// The bytes that a call will send. Those of a `bytearray` are not held before it has to wait.
+pub(crate) enum Data {
+    ByteArray(Py<PyByteArray>),
+    View(View),
+}
+
+impl Data {
+    /// Refers to the bytes of an object; TypeError if it has none, also for a `str`.
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Data> {
+        match object.cast_exact::<PyByteArray>() {
+            Ok(bytes) => Ok(Data::ByteArray(bytes.clone().unbind())),
+            Err(_) => View::of(object).map(Data::View),
+        }
+    }
+
+    /// Calls `work` with the bytes. No Python code may run meanwhile.
+    pub(crate) fn lend<R>(&self, py: Python<'_>, work: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            // SAFETY: with no Python code running it neither changes nor moves.
+            Data::ByteArray(bytes) => work(unsafe { bytes.bind(py).as_bytes() }),
+            Data::View(view) => work(view.bytes()),
+        }
+    }
+
+    /// Holds the bytes from now on.
+    pub(crate) fn hold(self, py: Python<'_>) -> PyResult<View> {
+        match self {
+            Data::ByteArray(bytes) => View::of(bytes.bind(py)),
+            Data::View(view) => Ok(view),
+        }
+    }
+}
+
 // SAFETY: the memory stays where it is until the drop, which takes the GIL.
 unsafe impl Send for View {}
 // SAFETY: as above; nothing in it changes.
@@ -31,17 +64,6 @@ impl View {
             Ok(bytes) => Ok(View::Bytes(bytes.clone().unbind())),
             Err(_) => View::get(object, ffi::PyBUF_SIMPLE),
         }
-    }
-
-    /// Calls `work` with the bytes of a `bytes` or `bytearray` without holding them; `None` for
-    /// others. No Python code may run meanwhile.
-    pub(crate) fn lend<R>(object: &Bound<'_, PyAny>, work: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        if let Ok(bytes) = object.cast_exact::<PyBytes>() {
-            return Some(work(bytes.as_bytes()));
-        }
-        let bytes = object.cast_exact::<PyByteArray>().ok()?;
-        // SAFETY: with no Python code running it neither changes nor moves.
-        Some(work(unsafe { bytes.as_bytes() }))
     }
 
     /// Holds the bytes of an object that lets them be written.

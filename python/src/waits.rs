@@ -38,18 +38,24 @@ impl Timer {
     }
 }
 
-/// Waits until what the coroutine waits for is there, or for a time: `sleep` and `receive` with a
-/// limit. Even if that is 0 the others run first, and the kernel is asked what has come.
+/// Waits until what a coroutine keeps is there, or for a time: `sleep` and `receive` with a limit.
+/// Even if that is 0 the others run first, and the kernel is asked what has come.
 pub(crate) struct Limited {
     coro: Py<Coro>,
+    what: Wait,
     timer: Timer,
     alarm: Option<Py<PyAny>>,
+    waits: bool,
 }
 
 impl Limited {
-    pub(crate) fn new(coro: Py<Coro>, what: Wait, limit: Duration, alarm: Py<PyAny>) -> Limited {
-        coro.get().wait_for(py(), what);
-        Limited { coro, timer: Timer::new(Some(limit)), alarm: Some(alarm) }
+    pub(crate) fn new(
+        coro: Py<Coro>,
+        what: Wait,
+        limit: Duration,
+        alarm: Option<Py<PyAny>>,
+    ) -> Limited {
+        Limited { coro, what, timer: Timer::new(Some(limit)), alarm, waits: false }
     }
 }
 
@@ -58,19 +64,27 @@ impl Future for Limited {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let own = &mut *self;
-        if let Some(kept) = own.coro.get().take_kept(py()) {
+        let py = py();
+        if let Some(kept) = own.coro.get().take_kept(py, own.what) {
             return Poll::Ready(Ok(kept));
         }
         if own.timer.is_due(cx) {
-            return Poll::Ready(Ok(own.alarm.take().expect("it is polled until it is ready")));
+            return Poll::Ready(Ok(own.alarm.take().unwrap_or_else(|| py.None())));
         }
+        if !own.waits {
+            own.waits = true;
+            own.coro.get().begin_waiting(py, own.what);
+        }
+        own.coro.get().wait_with(py, cx.waker());
         Poll::Pending
     }
 }
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        self.coro.get().wait_for(py(), Wait::Nothing);
+        if self.waits {
+            self.coro.get().stop_waiting(py(), self.what);
+        }
     }
 }
 

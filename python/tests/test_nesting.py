@@ -153,27 +153,6 @@ def test_a_call_may_be_waited_for_in_an_inner_function():
 
 
 @also_await
-def test_a_second_verb_before_the_first_was_waited_for_is_refused():
-    one, peer = async_pair()
-    two, _other = async_pair()
-
-    def main(coro=None):
-        first = one.recv(10)
-        with pytest.raises(RuntimeError):
-            yield two.recv(10)
-        with pytest.raises(RuntimeError):
-            yield first  # dropped by the second one
-        slept = yield coro.sleep(0.1, "goes on")
-        return slept, (yield one.recv(10))
-
-    coro = Coro(main)
-    time.sleep(0.05)
-    # A call that was dropped while it waited takes no bytes.
-    peer.sendall(b"data")
-    assert done(coro) == ("goes on", b"data")
-
-
-@also_await
 @pytest.mark.parametrize("is_ready", [True, False])
 def test_a_call_is_waited_for_once(is_ready):
     sock, peer = async_pair()

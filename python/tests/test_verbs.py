@@ -103,33 +103,6 @@ def test_a_reset_is_told_behind_what_was_read_ahead():
     assert go(main) == (b"a", "reset")
 
 
-@also_await
-def test_a_call_that_is_given_up_may_close_the_socket():
-    class Closing:
-        def __del__(self):
-            sock.close()
-
-    sock, _peer = async_pair()
-
-    def giving(coro=None):
-        yield coro.sleep(0)
-        return Closing()
-
-    def main(coro=None):
-        yield sock.sendall(b"first")
-        other = Coro(giving)
-        yield other.finish()
-        other.finish()
-        del other
-        try:
-            sock.sendall(b"second")
-        except RuntimeError as error:
-            yield coro.sleep(0)
-            return "given up" in str(error), sock.fileno()
-
-    assert go(main) == (True, -1)
-
-
 def test_a_size_beyond_all_memory_is_no_reason_to_end():
     plain = udp_socket()
     sender = udp_socket()
@@ -344,29 +317,6 @@ def test_with_closes():
             assert inner is sock
             raise KeyError("passed on")
     assert peer.recv(1) == b""
-
-
-def test_asynchronous_verbs_outside_a_coroutine_are_refused():
-    sock, _peer = async_pair()
-    for verb, arguments in (
-        ("recv", (1,)), ("recvall", (1,)), ("recv_msg", ()), ("send", (b"x",)),
-        ("sendall", (b"x",)), ("send_msg", (b"x",)), ("accept", ()), ("recvfrom", (1,)),
-        ("connect", (("127.0.0.1", 9),)),
-    ):
-        with pytest.raises(RuntimeError):
-            getattr(sock, verb)(*arguments)
-
-
-def test_after_a_refused_call_the_socket_works():
-    sock, peer = async_pair()
-    with pytest.raises(RuntimeError):
-        sock.recv(1)
-
-    def main(coro=None):
-        return (yield sock.recv(10))
-
-    peer.sendall(b"data")
-    assert go(main) == b"data"
 
 
 # ---- the limit of messages

@@ -162,8 +162,11 @@ impl Coro {
     /// Waits in a coroutine for the end, and gives its value; None after `timeout` seconds.
     #[pyo3(signature = (timeout = None))]
     fn finish(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
-        let ending = Ending::new(slf.clone().unbind(), limit(timeout)?, false);
-        call::start(slf.py(), "finish", ending)
+        let timeout = limit(timeout)?;
+        call::make(slf.py(), "Coro.finish", Some(slf.as_any()), move |starting| {
+            let own = starting.of::<Coro>().clone_ref(call::py());
+            starting.poll(Ending::new(own, timeout, false))
+        })
     }
 
     /// Waits as `finish` does.
@@ -173,11 +176,13 @@ impl Coro {
     }
 
     /// Waits for the end: gives its value, or raises what it has raised.
-    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+    fn __await__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         slf.get().observe(py);
-        let call = call::start(py, "await", Ending::new(slf.clone().unbind(), None, true))?;
-        call.bind(py).call_method0("__await__")
+        call::make(py, "Coro.__await__", Some(slf.as_any()), move |starting| {
+            let own = starting.of::<Coro>().clone_ref(call::py());
+            starting.poll(Ending::new(own, None, true))
+        })
     }
 
     /// Calls `callback(coro)` in the scheduler's thread at its end, or now if it has ended.
@@ -203,14 +208,12 @@ impl Coro {
     /// Asks for a MonitorStatus as a message when `observe` ends; `yield` or `await` gives 0, or
     /// -1 if it has ended.
     fn monitor(slf: &Bound<'_, Self>, observe: &Bound<'_, Coro>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let ended = observe.get().has_ended(py);
-        if !ended {
-            let own = slf.clone().unbind();
-            observe.get().watch(py, |watchers| watchers.monitors.push(own));
-            observe.get().observe(py);
-        }
-        call::done(py, "monitor", code(py, if ended { -1 } else { 0 }))
+        let observed = observe.clone().unbind();
+        call::make(slf.py(), "Coro.monitor", Some(slf.as_any()), move |starting| {
+            let py = call::py();
+            let own = starting.of::<Coro>().clone_ref(py);
+            starting.done(code(py, observed.get().notify(py, own)))
+        })
     }
 
     /// Sends `monitor` a MonitorStatus when this one ends: 0, or -1 if it has ended.

@@ -29,8 +29,8 @@ use pyo3::{
 pub(crate) use self::{end::End, made::make_fast, orders::Order, verbs::Wait};
 use self::{end::Watchers, orders::Rare, verbs::Mail};
 use crate::{
-    arguments::Arguments, call, engine, gc, gil::Gil, hooks, once::interned, registry,
-    runner::Runner, target,
+    arguments::Arguments, call, context::Context, engine, gc, gil::Gil, hooks, once::interned,
+    registry, runner::Runner, target,
 };
 
 /// The state of a coroutine. A cell is empty while its value is worked on, by our code alone.
@@ -46,7 +46,10 @@ struct State {
     end: RefCell<Option<End>>,
     /// Its place in the registry.
     place: Cell<usize>,
-    wait: Cell<Wait>,
+    /// How many calls wait for each thing that it keeps, by [`Wait`].
+    waits: [Cell<u32>; 2],
+    /// Whether other coroutines wait for that.
+    has_others: Cell<bool>,
     has_orders: Cell<bool>,
     swappable: Cell<bool>,
     daemon: Cell<bool>,
@@ -100,15 +103,20 @@ impl Coro {
 
     /// Returns its name and number, for texts.
     pub(crate) fn label(&self, py: Python<'_>) -> String {
-        format!("{}/{}", self.name(py), std::ptr::from_ref(self).addr())
+        format!("{}/{}", self.name(py), self.key())
     }
 
     pub(crate) fn report(&self, py: Python<'_>, error: &PyErr) {
         hooks::report(py, &self.label(py), error);
     }
 
-    fn is_current(&self, py: Python<'_>) -> bool {
-        call::with_current(|frame| std::ptr::eq(frame.coro.bind(py).get(), self)).unwrap_or(false)
+    /// Returns its key among those that run (`call/current.rs`).
+    pub(crate) fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn is_current(&self) -> bool {
+        call::is_current(self.key())
     }
 
     /// Makes one that has nothing to run: it counts as ended until it begins.
@@ -122,7 +130,8 @@ impl Coro {
             watchers: Cell::new(None),
             end: RefCell::new(Some(End::Terminated)),
             place: Cell::new(NOWHERE),
-            wait: Cell::new(Wait::Nothing),
+            waits: [const { Cell::new(0) }; 2],
+            has_others: Cell::new(false),
             has_orders: Cell::new(false),
             swappable: Cell::new(false),
             daemon: Cell::new(false),
@@ -134,15 +143,16 @@ impl Coro {
     /// Calls the function that it runs, and passes it to the scheduler.
     fn begin(slf: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> PyResult<()> {
         let (py, state) = (slf.py(), slf.get().state(slf.py()));
-        let (generator, name) = target::call(slf, arguments)?;
+        let (generator, name) = target::called(slf, arguments)?;
         if state.place.get() != NOWHERE {
             return Err(PyRuntimeError::new_err("this coroutine was made already"));
         }
+        let context = Context::copy(py)?;
         gc::untrack(slf.as_unbound());
         state.name.replace(name);
         state.end.replace(None);
         state.place.set(registry::enter(py, slf.as_unbound()));
-        let runner = Runner::new(slf.clone().unbind(), generator);
+        let runner = Runner::new(py, slf.clone().unbind(), generator, context);
         engine::spawn(py, runner).inspect_err(|_| {
             registry::leave(py, state.place.get(), false);
             state.end.replace(Some(End::Terminated));
@@ -184,7 +194,7 @@ impl Coro {
     /// Sets whether the process may end without it: 0, or -1 unless the coroutine itself calls.
     #[pyo3(signature = (flag = true))]
     fn set_daemon(&self, py: Python<'_>, flag: bool) -> i32 {
-        if !self.is_current(py) {
+        if !self.is_current() {
             hooks::warn(py, "set_daemon is for the coroutine itself");
             return -1;
         }

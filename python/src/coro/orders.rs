@@ -1,7 +1,7 @@
 //! Orders of others, which a coroutine obeys when it is resumed: to raise an exception, to end, to
 //! let a new generator take over.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, mem, task::Waker};
 
 use pyo3::{
     exceptions::{PyBaseException, PyTypeError},
@@ -27,6 +27,8 @@ pub(super) struct Rare {
     swap: Option<Swap>,
     /// The one that was offered to the running generator.
     offered: Option<Swap>,
+    /// Other coroutines that wait for what this one keeps.
+    pub(super) others: Vec<Waker>,
 }
 
 impl Coro {
@@ -78,7 +80,7 @@ impl Coro {
     }
 
     /// Calls `f` with what few coroutines have; it may run no foreign code.
-    fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
+    pub(super) fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
         within(&self.state(py).rare, f)
     }
 
@@ -139,7 +141,7 @@ impl Coro {
     /// Sets whether a new generator may take over: 0, or -1 unless the coroutine itself calls.
     #[pyo3(signature = (flag = true))]
     fn hot_swappable(&self, py: Python<'_>, flag: bool) -> i32 {
-        if !self.is_current(py) {
+        if !self.is_current() {
             hooks::warn(py, "hot_swappable is for the coroutine itself");
             return -1;
         }
@@ -165,7 +167,7 @@ impl Coro {
         if slf.get().has_ended(py) {
             return Ok(-1);
         }
-        let called = Arguments::within(args, kwargs, |arguments| target::call(slf, arguments));
+        let called = Arguments::within(args, kwargs, |arguments| target::called(slf, arguments));
         let Ok(swap) = called else { return Ok(-1) };
         // The call may have run any code.
         if slf.get().has_ended(py) {

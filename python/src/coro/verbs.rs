@@ -1,19 +1,23 @@
 //! Waits of a coroutine by itself: to be resumed, and for messages.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use super::{Coro, within};
+use super::{Coro, State, within};
 use crate::{
-    call, hooks,
+    call::{self, Keeps},
+    hooks,
     waits::{Limited, limit},
 };
 
-/// What it waits for by its own calls.
+/// What a coroutine keeps, and calls of its own wait for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    Nothing,
     Resume,
     Message,
 }
@@ -30,14 +34,6 @@ pub(super) fn code(py: Python<'_>, code: i32) -> PyResult<Py<PyAny>> {
 }
 
 impl Coro {
-    fn has_mail(&self, py: Python<'_>) -> bool {
-        let cell = &self.state(py).mail;
-        let mail = cell.take();
-        let has_mail = mail.as_ref().is_some_and(|mail| !mail.messages.is_empty());
-        cell.set(mail);
-        has_mail
-    }
-
     /// Takes the earliest message.
     fn take_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let cell = &self.state(py).mail;
@@ -47,22 +43,105 @@ impl Coro {
         message
     }
 
-    /// Takes what it waits for and keeps, if that is there.
-    pub(crate) fn take_kept(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        match self.state(py).wait.get() {
-            Wait::Nothing => None,
+    /// Takes what calls wait for, if that is there.
+    pub(crate) fn take_kept(&self, py: Python<'_>, what: Wait) -> Option<Py<PyAny>> {
+        match what {
             Wait::Resume => self.state(py).given.take(),
             Wait::Message => self.take_message(py),
         }
     }
 
-    /// Notes what it waits for, so that `send` and `resume` know whether to wake it.
-    pub(crate) fn wait_for(&self, py: Python<'_>, what: Wait) {
+    /// Notes that a call waits, so that `send` and `resume` know whether to wake anybody.
+    pub(crate) fn begin_waiting(&self, py: Python<'_>, what: Wait) {
+        let waits = self.state(py).waits_for(what);
+        waits.set(waits.get() + 1);
+    }
+
+    /// Lets `waker` be woken, if that is another coroutine's.
+    pub(crate) fn wait_with(&self, py: Python<'_>, waker: &Waker) {
         let state = self.state(py);
-        state.wait.set(what);
-        if what == Wait::Nothing {
-            drop(state.given.take());
+        let own = state.waker.take();
+        let is_own = own.as_ref().is_some_and(|own| own.will_wake(waker));
+        state.waker.set(own);
+        if !is_own {
+            state.has_others.set(true);
+            self.rarely(py, |rare| {
+                if !rare.others.iter().any(|other| other.will_wake(waker)) {
+                    rare.others.push(waker.clone());
+                }
+            });
         }
+    }
+
+    pub(crate) fn stop_waiting(&self, py: Python<'_>, what: Wait) {
+        let waits = self.state(py).waits_for(what);
+        waits.set(waits.get() - 1);
+        if what == Wait::Resume && waits.get() == 0 {
+            drop(self.state(py).given.take());
+        }
+    }
+
+    /// Wakes those who wait for what is there now.
+    fn wake_waiting(&self, py: Python<'_>) {
+        self.wake(py);
+        if self.state(py).has_others.replace(false) {
+            let others = self.rarely(py, |rare| std::mem::take(&mut rare.others));
+            others.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Makes a call that waits for what the coroutine keeps.
+    fn wait(
+        slf: &Bound<'_, Self>,
+        name: &'static str,
+        what: Wait,
+        timeout: Option<Duration>,
+        alarm: Option<Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        call::make(slf.py(), name, Some(slf.as_any()), move |starting| {
+            let (py, own) = (call::py(), starting.of::<Coro>());
+            match (timeout, what) {
+                (Some(limit), _) => {
+                    starting.poll(Limited::new(own.clone_ref(py), what, limit, alarm))
+                }
+                (None, Wait::Resume) => starting.wait::<Kept<false>>(),
+                (None, Wait::Message) => starting.wait::<Kept<true>>(),
+            }
+        })
+    }
+}
+
+/// A wait for what the coroutine keeps: `Wait::Message` if `MESSAGE`.
+struct Kept<const MESSAGE: bool>;
+
+impl<const MESSAGE: bool> Kept<MESSAGE> {
+    const WHAT: Wait = if MESSAGE { Wait::Message } else { Wait::Resume };
+}
+
+impl<const MESSAGE: bool> Keeps for Kept<MESSAGE> {
+    type Object = Coro;
+
+    fn take(coro: &Py<Coro>, cx: &mut Context<'_>) -> Option<Py<PyAny>> {
+        let (py, coro) = (call::py(), coro.get());
+        let kept = coro.take_kept(py, Self::WHAT);
+        if kept.is_none() {
+            coro.wait_with(py, cx.waker());
+        }
+        kept
+    }
+
+    fn begin(coro: &Py<Coro>) {
+        coro.get().begin_waiting(call::py(), Self::WHAT);
+    }
+
+    fn stop(coro: &Py<Coro>) {
+        coro.get().stop_waiting(call::py(), Self::WHAT);
+    }
+}
+
+impl State {
+    fn waits_for(&self, what: Wait) -> &std::cell::Cell<u32> {
+        &self.waits[what as usize]
     }
 }
 
@@ -77,18 +156,15 @@ impl Coro {
         alarm_value: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        if !slf.get().is_current(py) {
+        if !slf.get().is_current() {
             hooks::warn(py, &format!("{}: sleep is for the coroutine itself", slf.get().label(py)));
             return code(py, -1);
         }
         let Ok(timeout) = limit(timeout) else {
             hooks::warn(py, &format!("{}: sleep takes seconds", slf.get().label(py)));
-            return call::done(py, "sleep", code(py, -1));
+            return code(py, -1);
         };
-        let Some(timeout) = timeout else { return call::wait(py, "sleep", Wait::Resume) };
-        let alarm = alarm_value.unwrap_or_else(|| py.None());
-        let own = slf.clone().unbind();
-        call::start(py, "sleep", Limited::new(own, Wait::Resume, timeout, alarm))
+        Coro::wait(slf, "Coro.sleep", Wait::Resume, timeout, alarm_value)
     }
 
     /// Waits as `sleep` does.
@@ -109,9 +185,9 @@ impl Coro {
         }
         let state = self.state(py);
         let given = state.given.take();
-        if state.wait.get() == Wait::Resume && given.is_none() {
+        if state.waits_for(Wait::Resume).get() > 0 && given.is_none() {
             state.given.set(Some(update.unwrap_or_else(|| py.None())));
-            self.wake(py);
+            self.wake_waiting(py);
         } else {
             state.given.set(given);
             hooks::warn(py, &format!("ignoring resume of {}: it does not sleep", self.label(py)));
@@ -132,8 +208,8 @@ impl Coro {
         }
         let state = self.state(py);
         within(&state.mail, |mail| mail.messages.push_back(message));
-        if state.wait.get() == Wait::Message {
-            self.wake(py);
+        if state.waits_for(Wait::Message).get() > 0 {
+            self.wake_waiting(py);
         }
         0
     }
@@ -141,14 +217,16 @@ impl Coro {
     /// Sends it a message; `yield` or `await` gives 1, or -1 if it has ended.
     #[pyo3(signature = (message, timeout = None))]
     fn deliver(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         message: Py<PyAny>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         limit(timeout)?;
-        let sent = self.send(py, message);
-        call::done(py, "deliver", code(py, if sent == 0 { 1 } else { -1 }))
+        call::make(slf.py(), "Coro.deliver", Some(slf.as_any()), move |starting| {
+            let py = call::py();
+            let sent = starting.of::<Coro>().get().send(py, message);
+            starting.done(code(py, if sent == 0 { 1 } else { -1 }))
+        })
     }
 
     /// Receives the earliest message; waits `timeout` seconds for one (None: for ever, 0: until
@@ -159,20 +237,12 @@ impl Coro {
         timeout: Option<&Bound<'_, PyAny>>,
         alarm_value: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
         let timeout = limit(timeout)?;
-        if !call::is_inside() {
-            return call::outside("receive");
+        if !slf.get().is_current() {
+            let text = "receive() is for coroutines, and in one for the coroutine itself";
+            return Err(PyRuntimeError::new_err(text));
         }
-        if !slf.get().is_current(py) {
-            return Err(PyRuntimeError::new_err("receive is for the coroutine itself"));
-        }
-        // One that is there is taken when the call is fetched, which may not happen.
-        let timeout = timeout.filter(|_| !slf.get().has_mail(py));
-        let Some(timeout) = timeout else { return call::wait(py, "receive", Wait::Message) };
-        let alarm = alarm_value.unwrap_or_else(|| py.None());
-        let own = slf.clone().unbind();
-        call::start(py, "receive", Limited::new(own, Wait::Message, timeout, alarm))
+        Coro::wait(slf, "Coro.receive", Wait::Message, timeout, alarm_value)
     }
 
     /// Waits as `receive` does.

@@ -19,7 +19,7 @@ use crate::{
     call::{Outcome, py},
     error::{is_cut, raised, timed_out},
     fresh,
-    view::View,
+    view::{Data, View},
 };
 
 /// Fewer bytes are queued rather than sent at once: copying more costs as much as the call that it
@@ -236,15 +236,14 @@ pub(super) fn sendall(socket: AsyncSocket, data: View) -> impl Future<Output = O
 }
 
 /// Sends all of `data`, if it can be queued at once.
-pub(super) fn sendall_now(socket: &AsyncSocket, data: &Bound<'_, PyAny>) -> Option<Outcome> {
-    if socket.is_full() {
-        return None;
-    }
-    let polled = View::lend(data, |data| {
-        let fits = (1..QUEUED).contains(&data.len());
-        fits.then(|| poll_once(socket.send_queued(data)))
-    });
-    ready(polled??)
+pub(super) fn sendall_now(py: Python<'_>, socket: &AsyncSocket, data: &Data) -> Option<Outcome> {
+    data.lend(py, |data| {
+        if data.is_empty() {
+            return Some(Ok(py.None()));
+        }
+        let queued = data.len() < QUEUED && !socket.is_full();
+        queued.then(|| ready(poll_once(socket.send_queued(data))))?
+    })
 }
 
 /// Converts the result of a verb that queues; `None` if it has to wait.
@@ -269,12 +268,11 @@ pub(super) fn send_msg(socket: AsyncSocket, data: View) -> impl Future<Output = 
 }
 
 /// Sends a message, if it can be queued at once.
-pub(super) fn send_msg_now(socket: &AsyncSocket, data: &Bound<'_, PyAny>) -> Option<Outcome> {
-    let polled = View::lend(data, |data| {
-        let fits = data.len() < QUEUED;
-        fits.then(|| poll_once(socket.send_msg(data)))
-    });
-    ready(polled??)
+pub(super) fn send_msg_now(py: Python<'_>, socket: &AsyncSocket, data: &Data) -> Option<Outcome> {
+    data.lend(py, |data| {
+        let queued = data.len() < QUEUED;
+        queued.then(|| ready(poll_once(socket.send_msg(data))))?
+    })
 }
 
 pub(super) async fn sendto(socket: AsyncSocket, data: View, to: Target) -> Outcome {
@@ -294,26 +292,32 @@ pub(super) async fn accept(socket: AsyncSocket, listener: Py<PySocket>) -> Outco
     })
 }
 
-pub(super) async fn connect(socket: AsyncSocket, to: Target) -> Outcome {
-    outcome(socket.connect(to).await, |py, ()| number(py, 0))
+/// A connection that is about to be made.
+pub(super) struct Connecting {
+    pub(super) socket: AsyncSocket,
+    /// `None` if the regular socket has begun it, to an address that the crate has not.
+    pub(super) to: Option<Target>,
 }
 
-/// Waits for a connection that the regular socket has begun, of a family that the crate has no
-/// addresses of.
-pub(super) async fn connected(socket: AsyncSocket) -> Outcome {
-    if let Err(error) = socket.writable().await {
-        return Err(raised(py(), &error));
-    }
-    match socket.take_error() {
-        Ok(None) => number(py(), 0),
-        Ok(Some(error)) | Err(error) => Err(raised(py(), &error)),
+impl Connecting {
+    /// Connects; gives None if `quiet`, else 0.
+    pub(super) async fn run(self, quiet: bool) -> Outcome {
+        let connected = match self.to {
+            Some(to) => self.socket.connect(to).await,
+            None => connected(self.socket).await,
+        };
+        outcome(connected, |py, ()| if quiet { Ok(py.None()) } else { number(py, 0) })
     }
 }
 
-/// Waits for a call, and gives None.
-pub(super) async fn quietly(call: impl Future<Output = Outcome>) -> Outcome {
-    call.await?;
-    Ok(py().None())
+/// Waits for a connection that the system makes.
+async fn connected(socket: AsyncSocket) -> io::Result<()> {
+    socket.writable().await?;
+    socket.take_error()?.map_or(Ok(()), Err)
+}
+
+pub(super) async fn start_tls(socket: AsyncSocket, tls: asyncoro::Tls) -> Outcome {
+    outcome(socket.start_tls(tls).await, none)
 }
 
 /// Receives with flags: repeats the regular socket's call until it need not wait.

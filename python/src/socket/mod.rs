@@ -125,6 +125,10 @@ impl Inner {
         f(&self.has_said().unwrap_or_default())
     }
 
+    fn is_closed(&self) -> bool {
+        matches!(*self.face.borrow(), Face::Closed)
+    }
+
     fn is_blocking(&self) -> bool {
         matches!(*self.face.borrow(), Face::Blocking(_))
     }
@@ -319,7 +323,7 @@ pub(crate) fn connect(
     said.set_version(ssl_version)?;
     let to = crate::address::read(address)?;
     let tls = if said.is_secure() { Some(said.client(py, None)?) } else { None };
-    call::start(py, "create_connection", async move {
+    let connecting = async move {
         let made = match &tls {
             Some(tls) => AsyncSocket::create_tls_connection(to, tls).await,
             None => AsyncSocket::create_connection(to).await,
@@ -331,7 +335,8 @@ pub(crate) fn connect(
         inner.bound.set(true);
         inner.secure.set(tls.is_some());
         Ok(Py::new(py, PySocket { inner: Gil::new(inner) })?.into_any())
-    })
+    };
+    call::make(py, "asyncoro.create_connection", None, |starting| starting.poll(connecting))
 }
 
 /// Refuses objects of `ssl`, which do TLS themselves.

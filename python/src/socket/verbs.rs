@@ -3,17 +3,21 @@
 
 use std::future::Future;
 
-use asyncoro::{AsyncSocket, addr::Target};
+use asyncoro::AsyncSocket;
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
-use super::{Face, PySocket, asynchronous, blocking, settings::timeout_of};
+use super::{
+    Face, PySocket,
+    asynchronous::{self, Connecting},
+    blocking,
+    settings::timeout_of,
+};
 use crate::{
     address,
-    call::{self, Keeping},
-    engine,
+    call::{self, Started, Starting},
     error::raised,
     once::interned,
-    view::View,
+    view::{Data, View},
 };
 
 /// MSG_PEEK and EINPROGRESS, as Linux has them.
@@ -44,22 +48,28 @@ impl PySocket {
                 _ => own.regular(py)?.call_method1(py, "recv", (count, flags)),
             };
         }
-        let socket = own.asynchronous(py)?;
         match flags {
-            0 if max == 0 => call::done(py, "recv", asynchronous::bytes(py, b"")),
-            0 => {
-                let kept = slf.clone().unbind();
-                match max >= asynchronous::BULKY && own.inner(py).bulky.get() {
-                    true => call::start(py, "recv", asynchronous::recv_bulk(socket, kept, max)),
-                    false => call::start(py, "recv", asynchronous::recv(socket, kept, max)),
+            0 => PySocket::call(slf, "AsyncSocket.recv", move |own, socket, starting| {
+                let (py, own) = (call::py(), own.clone_ref(call::py()));
+                if max == 0 {
+                    return starting.done(asynchronous::bytes(py, b""));
                 }
-            }
-            PEEK => PySocket::start(slf, "recv", asynchronous::peek(socket, max)),
-            _ => {
-                let regular = own.regular(py)?;
-                let receiving = asynchronous::recv_flags(socket, regular, max, flags);
-                PySocket::start(slf, "recv", receiving)
-            }
+                match max >= asynchronous::BULKY && own.get().inner(py).bulky.get() {
+                    true => starting.poll(asynchronous::recv_bulk(socket, own, max)),
+                    false => starting.poll(asynchronous::recv(socket, own, max)),
+                }
+            }),
+            PEEK => PySocket::start(slf, "AsyncSocket.recv", move |socket| {
+                asynchronous::peek(socket, max)
+            }),
+            _ => PySocket::call(slf, "AsyncSocket.recv", move |own, socket, starting| {
+                match own.get().regular(call::py()) {
+                    Ok(regular) => {
+                        starting.poll(asynchronous::recv_flags(socket, regular, max, flags))
+                    }
+                    Err(error) => starting.done(Err(error)),
+                }
+            }),
         }
     }
 
@@ -81,7 +91,9 @@ impl PySocket {
         if own.inner(py).is_blocking() {
             return blocking::recv_into(py, &own.blocking(py)?, &into, max);
         }
-        PySocket::start(slf, "recv_into", asynchronous::recv_into(own.asynchronous(py)?, into, max))
+        PySocket::start(slf, "AsyncSocket.recv_into", move |socket| {
+            asynchronous::recv_into(socket, into, max)
+        })
     }
 
     /// Receives exactly `count` bytes, a bytearray; b'' if the stream ends before. After a timeout
@@ -100,15 +112,16 @@ impl PySocket {
                 _ => blocking::recvall(py, &socket, count),
             };
         }
-        if count == 0 {
-            return call::done(py, "recvall", asynchronous::bytes(py, b""));
-        }
-        let is_there = |socket: &AsyncSocket| asynchronous::recvall_now(py, socket, count);
-        if let Some(call) = own.now(py, "recvall", is_there)? {
-            return Ok(call);
-        }
-        let receiving = asynchronous::recvall(own.asynchronous(py)?, count);
-        PySocket::start(slf, "recvall", receiving)
+        PySocket::call(slf, "AsyncSocket.recvall", move |_, socket, starting| {
+            let py = call::py();
+            if count == 0 {
+                return starting.done(asynchronous::bytes(py, b""));
+            }
+            match asynchronous::recvall_now(py, &socket, count) {
+                Some(outcome) => starting.done(outcome),
+                None => starting.poll(asynchronous::recvall(socket, count)),
+            }
+        })
     }
 
     /// Receives a message of `send_msg`, a bytearray; b'' for an empty one, and at the end of the
@@ -118,11 +131,12 @@ impl PySocket {
         if own.inner(py).is_blocking() {
             return blocking::recv_msg(py, &own.blocking(py)?);
         }
-        let is_there = |socket: &AsyncSocket| asynchronous::recv_msg_now(py, socket);
-        if let Some(call) = own.now(py, "recv_msg", is_there)? {
-            return Ok(call);
-        }
-        PySocket::start(slf, "recv_msg", asynchronous::recv_msg(own.asynchronous(py)?))
+        PySocket::call(slf, "AsyncSocket.recv_msg", move |_, socket, starting| {
+            match asynchronous::recv_msg_now(call::py(), &socket) {
+                Some(outcome) => starting.done(outcome),
+                None => starting.poll(asynchronous::recv_msg(socket)),
+            }
+        })
     }
 
     /// Receives a datagram of at most `count` bytes, and its sender.
@@ -141,12 +155,14 @@ impl PySocket {
             }
             return blocking::recvfrom(py, &socket, max);
         }
-        let socket = own.asynchronous(py)?;
-        if own.is_stream(py) {
-            let kept = slf.clone().unbind();
-            return call::start(py, "recvfrom", asynchronous::recvfrom_stream(socket, kept, max));
-        }
-        PySocket::start(slf, "recvfrom", asynchronous::recvfrom(socket, max))
+        PySocket::call(slf, "AsyncSocket.recvfrom", move |own, socket, starting| {
+            let py = call::py();
+            if own.get().is_stream(py) {
+                let own = own.clone_ref(py);
+                return starting.poll(asynchronous::recvfrom_stream(socket, own, max));
+            }
+            starting.poll(asynchronous::recvfrom(socket, max))
+        })
     }
 
     /// Receives a datagram into `buffer`; gives how many bytes came, and its sender.
@@ -167,8 +183,9 @@ impl PySocket {
         if own.inner(py).is_blocking() {
             return blocking::recvfrom_into(py, &own.blocking(py)?, &into, max);
         }
-        let receiving = asynchronous::recvfrom_into(own.asynchronous(py)?, into, max);
-        PySocket::start(slf, "recvfrom_into", receiving)
+        PySocket::start(slf, "AsyncSocket.recvfrom_into", move |socket| {
+            asynchronous::recvfrom_into(socket, into, max)
+        })
     }
 
     /// Sends some of `data`; gives how many bytes.
@@ -182,7 +199,7 @@ impl PySocket {
         if own.inner(py).is_blocking() {
             return blocking::send(py, &own.blocking(py)?, &data);
         }
-        PySocket::start(slf, "send", asynchronous::send(own.asynchronous(py)?, data))
+        PySocket::start(slf, "AsyncSocket.send", move |socket| asynchronous::send(socket, data))
     }
 
     /// Sends all of `data`; less than 16 KiB are sent at the end of the scheduler's turn, with what
@@ -193,36 +210,40 @@ impl PySocket {
         if flags != 0 {
             return Err(PyValueError::new_err("sendall takes no flags"));
         }
-        let queued = |socket: &AsyncSocket| asynchronous::sendall_now(socket, data);
-        if let Some(call) = own.now(py, "sendall", queued)? {
-            return Ok(call);
-        }
-        let data = View::of(data)?;
         if own.inner(py).is_blocking() {
-            return blocking::sendall(py, &own.blocking(py)?, &data);
+            return blocking::sendall(py, &own.blocking(py)?, &View::of(data)?);
         }
-        let socket = own.asynchronous(py)?;
-        if data.len() == 0 {
-            return call::done(py, "sendall", Ok(py.None()));
-        }
-        PySocket::start(slf, "sendall", asynchronous::sendall(socket, data))
+        let data = Data::of(data)?;
+        PySocket::call(slf, "AsyncSocket.sendall", move |_, socket, starting| {
+            if let Some(outcome) = asynchronous::sendall_now(call::py(), &socket, &data) {
+                return starting.done(outcome);
+            }
+            match data.hold(call::py()) {
+                Ok(data) => starting.poll(asynchronous::sendall(socket, data)),
+                Err(error) => starting.done(Err(error)),
+            }
+        })
     }
 
     /// Sends `data` as a message: its length in 4 bytes, big-endian, then its bytes.
     pub(super) fn send_msg(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> Called {
         let (py, own) = (slf.py(), slf.get());
-        let queued = |socket: &AsyncSocket| asynchronous::send_msg_now(socket, data);
-        if let Some(call) = own.now(py, "send_msg", queued)? {
-            return Ok(call);
-        }
-        let data = View::of(data)?;
-        if u32::try_from(data.len()).is_err() {
+        let data = Data::of(data)?;
+        if data.lend(py, |data| u32::try_from(data.len()).is_err()) {
             return Err(PyValueError::new_err("a message has at most 4 GiB - 1"));
         }
         if own.inner(py).is_blocking() {
-            return blocking::send_msg(py, &own.blocking(py)?, &data);
+            return blocking::send_msg(py, &own.blocking(py)?, &data.hold(py)?);
         }
-        PySocket::start(slf, "send_msg", asynchronous::send_msg(own.asynchronous(py)?, data))
+        PySocket::call(slf, "AsyncSocket.send_msg", move |_, socket, starting| {
+            if let Some(outcome) = asynchronous::send_msg_now(call::py(), &socket, &data) {
+                return starting.done(outcome);
+            }
+            match data.hold(call::py()) {
+                Ok(data) => starting.poll(asynchronous::send_msg(socket, data)),
+                Err(error) => starting.done(Err(error)),
+            }
+        })
     }
 
     /// Sends a datagram: `sendto(data, address)` or `sendto(data, flags, address)`.
@@ -243,7 +264,9 @@ impl PySocket {
         if own.inner(py).is_blocking() {
             return blocking::sendto(py, &own.blocking(py)?, &data, to);
         }
-        PySocket::start(slf, "sendto", asynchronous::sendto(own.asynchronous(py)?, data, to))
+        PySocket::start(slf, "AsyncSocket.sendto", move |socket| {
+            asynchronous::sendto(socket, data, to)
+        })
     }
 
     /// Waits until all that was queued is in the kernel.
@@ -252,23 +275,39 @@ impl PySocket {
         if own.inner(py).is_blocking() {
             return blocking::flush(py, &own.blocking(py)?);
         }
-        PySocket::start(slf, "flush", asynchronous::flush(own.asynchronous(py)?))
+        PySocket::start(slf, "AsyncSocket.flush", asynchronous::flush)
     }
 
     /// Accepts a connection, a socket of the same mode, and gives its address, too.
     fn accept(slf: &Bound<'_, Self>) -> Called {
         let (py, own) = (slf.py(), slf.get());
-        own.begin_listening(py)?;
         if own.inner(py).is_blocking() {
+            own.begin_listening(py)?;
             return blocking::accept(py, &own.blocking(py)?, own.inner(py));
         }
-        let accepting = asynchronous::accept(own.asynchronous(py)?, slf.clone().unbind());
-        PySocket::start(slf, "accept", accepting)
+        PySocket::own_call(slf, "AsyncSocket.accept", |own, starting| {
+            let py = call::py();
+            let begun = own.get().begin_listening(py);
+            match begun.and_then(|()| own.get().asynchronous(py)) {
+                Ok(socket) => starting.poll(asynchronous::accept(socket, own.clone_ref(py))),
+                Err(error) => starting.done(Err(error)),
+            }
+        })
     }
 
     /// Connects, and gives 0; ConnectionRefusedError and the like if it cannot.
     fn connect(slf: &Bound<'_, Self>, address: &Bound<'_, PyAny>) -> Called {
-        Self::connect_to(slf, address, false)
+        if slf.get().inner(slf.py()).is_blocking() {
+            return slf.get().connect_blocking(slf.py(), address, false);
+        }
+        let address = address.clone().unbind();
+        PySocket::own_call(slf, "AsyncSocket.connect", move |own, starting| {
+            let py = call::py();
+            match own.get().connecting(py, address.bind(py)) {
+                Ok(connecting) => starting.poll(connecting.run(false)),
+                Err(error) => starting.done(Err(error)),
+            }
+        })
     }
 
     /// Connects, with `timeout` seconds for each operation from now on, and gives None.
@@ -279,14 +318,23 @@ impl PySocket {
         timeout: Option<&Bound<'_, PyAny>>,
         source_address: Option<&Bound<'_, PyAny>>,
     ) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        if let Some(timeout) = timeout {
-            PySocket::change_timeout(slf, timeout_of(timeout)?)?;
+        let py = slf.py();
+        let timeout = timeout.map(timeout_of).transpose()?;
+        if slf.get().inner(py).is_blocking() {
+            PySocket::prepare(slf, timeout, source_address)?;
+            return slf.get().connect_blocking(py, address, true);
         }
-        if let Some(source) = source_address {
-            own.regular(py)?.call_method1(py, "bind", (source,))?;
-        }
-        Self::connect_to(slf, address, true)
+        let address = address.clone().unbind();
+        let source = source_address.map(|source| source.clone().unbind());
+        PySocket::own_call(slf, "AsyncSocket.create_connection", move |own, starting| {
+            let py = call::py();
+            let source = source.as_ref().map(|source| source.bind(py));
+            let prepared = PySocket::prepare(own.bind(py), timeout, source);
+            match prepared.and_then(|()| own.get().connecting(py, address.bind(py))) {
+                Ok(connecting) => starting.poll(connecting.run(true)),
+                Err(error) => starting.done(Err(error)),
+            }
+        })
     }
 
     /// Begins TLS on a connection with the options of the constructor; `server` is for the side
@@ -299,18 +347,15 @@ impl PySocket {
             true => (&own.inner(py).said(|said| said.server(py))?).into(),
             false => (&own.inner(py).said(|said| said.client(py, None))?).into(),
         };
-        own.inner(py).secure.set(true);
         if own.inner(py).is_blocking() {
+            own.inner(py).secure.set(true);
             let socket = own.blocking(py)?;
             py.detach(|| socket.start_tls(tls)).map_err(fails)?;
             return Ok(py.None());
         }
-        let socket = own.asynchronous(py)?;
-        PySocket::start(slf, "start_tls", async move {
-            match socket.start_tls(tls).await {
-                Ok(()) => Ok(call::py().None()),
-                Err(error) => Err(raised(call::py(), &error)),
-            }
+        PySocket::call(slf, "AsyncSocket.start_tls", move |own, socket, starting| {
+            own.get().inner(call::py()).secure.set(true);
+            starting.poll(asynchronous::start_tls(socket, tls))
         })
     }
 
@@ -339,29 +384,37 @@ impl PySocket {
 }
 
 impl PySocket {
-    /// Begins a call that keeps the socket alive.
-    fn start<F>(slf: &Bound<'_, Self>, verb: &str, future: F) -> Called
+    /// Makes a call, which keeps the socket alive.
+    fn own_call<O>(slf: &Bound<'_, Self>, name: &'static str, operation: O) -> Called
     where
-        F: Future<Output = call::Outcome> + 'static,
+        O: FnOnce(&Py<PySocket>, Starting<'_, '_>) -> Started + 'static,
     {
-        let own = slf.clone().into_any().unbind();
-        call::start(slf.py(), verb, Keeping::new(future, own))
+        if slf.get().inner(slf.py()).is_closed() {
+            return Err(crate::error::closed());
+        }
+        call::make(slf.py(), name, Some(slf.as_any()), |starting| {
+            operation(starting.of::<PySocket>(), starting)
+        })
     }
 
-    /// Makes a call of an asynchronous socket if it is done at once.
-    fn now(
-        &self,
-        py: Python<'_>,
-        verb: &str,
-        attempt: impl FnOnce(&AsyncSocket) -> Option<call::Outcome>,
-    ) -> PyResult<Option<Py<PyAny>>> {
-        let inner = self.inner(py);
-        // Cloned out of the cell: dropping an earlier call may run any code.
-        let socket = match &*inner.face.borrow() {
-            Face::Asynchronous(socket) if inner.bound.get() => socket.clone(),
-            _ => return Ok(None),
-        };
-        call::now(py, verb, || attempt(&socket))
+    /// Makes a call of the asynchronous face.
+    fn call<O>(slf: &Bound<'_, Self>, name: &'static str, operation: O) -> Called
+    where
+        O: FnOnce(&Py<PySocket>, AsyncSocket, Starting<'_, '_>) -> Started + 'static,
+    {
+        PySocket::own_call(slf, name, |own, starting| match own.get().asynchronous(call::py()) {
+            Ok(socket) => operation(own, socket, starting),
+            Err(error) => starting.done(Err(error)),
+        })
+    }
+
+    /// Makes a call that is a future of the asynchronous face.
+    fn start<V, F>(slf: &Bound<'_, Self>, name: &'static str, verb: V) -> Called
+    where
+        V: FnOnce(AsyncSocket) -> F + 'static,
+        F: Future<Output = call::Outcome> + 'static,
+    {
+        PySocket::call(slf, name, |_, socket, starting| starting.poll(verb(socket)))
     }
 
     fn is_stream(&self, py: Python<'_>) -> bool {
@@ -405,45 +458,52 @@ impl PySocket {
         Ok(())
     }
 
-    fn connect_to(slf: &Bound<'_, Self>, address: &Bound<'_, PyAny>, quiet: bool) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let inner = own.inner(py);
-        let secure = inner.is_secure();
-        if inner.is_blocking() {
-            let socket = own.blocking(py)?;
-            own.regular(py)?.call_method1(py, interned!(py, "connect"), (address,))?;
-            if secure {
-                let host = host_of(address);
-                let tls = inner.said(|said| said.client(py, host.as_deref()))?;
-                let begun = py.detach(|| socket.start_tls(&tls));
-                begun.map_err(|error| raised(py, &error))?;
-                inner.secure.set(true);
-            }
-            return if quiet { Ok(py.None()) } else { asynchronous::number(py, 0) };
+    /// Sets what `create_connection` is given.
+    fn prepare(
+        slf: &Bound<'_, Self>,
+        timeout: Option<Option<f64>>,
+        source: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        if let Some(timeout) = timeout {
+            PySocket::change_timeout(slf, timeout)?;
         }
-        if !call::is_inside() {
-            return call::outside("connect");
+        if let Some(source) = source {
+            slf.get().regular(slf.py())?.call_method1(slf.py(), "bind", (source,))?;
         }
-        if secure && !inner.secure.get() {
+        Ok(())
+    }
+
+    fn connect_blocking(&self, py: Python<'_>, address: &Bound<'_, PyAny>, quiet: bool) -> Called {
+        let inner = self.inner(py);
+        let socket = self.blocking(py)?;
+        self.regular(py)?.call_method1(py, interned!(py, "connect"), (address,))?;
+        if inner.is_secure() {
+            let host = host_of(address);
+            let tls = inner.said(|said| said.client(py, host.as_deref()))?;
+            let begun = py.detach(|| socket.start_tls(&tls));
+            begun.map_err(|error| raised(py, &error))?;
+            inner.secure.set(true);
+        }
+        if quiet { Ok(py.None()) } else { asynchronous::number(py, 0) }
+    }
+
+    /// Begins to connect.
+    fn connecting(&self, py: Python<'_>, address: &Bound<'_, PyAny>) -> PyResult<Connecting> {
+        let inner = self.inner(py);
+        if inner.is_secure() && !inner.secure.get() {
             let tls = inner.said(|said| said.client(py, None))?;
-            own.cover(py, (&tls).into())?;
+            self.cover(py, (&tls).into())?;
         }
-        let socket = own.asynchronous(py)?;
-        inner.bound.set(engine::is_here());
-        if own.is_foreign(py)? {
-            let began = own.regular(py)?.call_method1(py, "connect_ex", (address,))?;
+        let socket = self.asynchronous(py)?;
+        if self.is_foreign(py)? {
+            let began = self.regular(py)?.call_method1(py, "connect_ex", (address,))?;
             let code: i32 = began.extract(py)?;
             if ![0, IN_PROGRESS].contains(&code) {
                 return Err(raised(py, &std::io::Error::from_raw_os_error(code)));
             }
-            return PySocket::start(slf, "connect", asynchronous::connected(socket));
+            return Ok(Connecting { socket, to: None });
         }
-        let to: Target = address::read(address)?;
-        let connecting = asynchronous::connect(socket, to);
-        match quiet {
-            true => PySocket::start(slf, "create_connection", asynchronous::quietly(connecting)),
-            false => PySocket::start(slf, "connect", connecting),
-        }
+        Ok(Connecting { socket, to: Some(address::read(address)?) })
     }
 
     /// Returns whether the crate has no addresses of its family.

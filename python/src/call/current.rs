@@ -1,0 +1,139 @@
+//! The coroutine that runs in this thread, and the context that its calls are polled with.
+//!
+//! Unsafe: the frame and the context of a running coroutine, reached from the calls it awaits.
+#![allow(unsafe_code)]
+
+use std::{cell::Cell, ptr, task::Context};
+
+use pyo3::prelude::*;
+
+use crate::gil::{self, Gil};
+
+/// The part of a coroutine that its calls use.
+pub(crate) struct Frame {
+    /// The coroutine, a `Coro`.
+    coro: Py<PyAny>,
+    /// The address of what is in it.
+    key: usize,
+    /// Counts the calls of this resume that were awaited and done at once.
+    in_a_row: Cell<u32>,
+    /// The number of the step that runs, or ran last; 0 before the first one.
+    step: Cell<u64>,
+    /// The context that the coroutine is polled with; null while it is not.
+    context: Cell<*const ()>,
+}
+
+/// Counts the steps of all coroutines.
+static STEPS: Gil<Cell<u64>> = Gil::new(Cell::new(0));
+
+/// The most awaited calls that are done at once before other coroutines run.
+const GREEDY: u32 = 256;
+
+thread_local! {
+    static CURRENT: Cell<*const Frame> = const { Cell::new(ptr::null()) };
+}
+
+/// Restores what [`Frame::enter`] replaced, also after a panic: the frame may be gone after that.
+struct Left<'a> {
+    frame: &'a Frame,
+    context: *const (),
+    outer: *const Frame,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+        self.frame.context.set(self.context);
+    }
+}
+
+impl Frame {
+    /// Makes the one of a coroutine, in which is what has the address `key`.
+    pub(crate) fn new(coro: Py<PyAny>, key: usize) -> Frame {
+        Frame {
+            coro,
+            key,
+            in_a_row: Cell::new(0),
+            step: Cell::new(0),
+            context: Cell::new(ptr::null()),
+        }
+    }
+
+    /// Runs `f`, a step of the coroutine, with this frame as the current one.
+    pub(crate) fn enter<R>(&self, cx: &mut Context<'_>, f: impl FnOnce() -> R) -> R {
+        let steps = STEPS.get(py());
+        steps.set(steps.get() + 1);
+        self.step.set(steps.get());
+        let context = self.context.replace(ptr::from_mut(cx).cast_const().cast());
+        let outer = CURRENT.replace(ptr::from_ref(self));
+        let _left = Left { frame: self, context, outer };
+        f()
+    }
+
+    /// Notes that a resume of the coroutine begins: the others have run.
+    pub(crate) fn begin_resume(&self) {
+        self.in_a_row.set(0);
+    }
+
+    /// Returns the number of the step that runs, or ran last.
+    pub(super) fn step(&self) -> u64 {
+        self.step.get()
+    }
+
+    /// Counts a call that was done at once; `true` if other coroutines must run first.
+    pub(super) fn is_greedy(&self) -> bool {
+        let count = self.in_a_row.get() + 1;
+        self.in_a_row.set(count);
+        count >= GREEDY
+    }
+
+    /// Calls `f` with the context that the coroutine is polled with.
+    pub(super) fn with_context<R>(&self, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        // Nobody else uses it meanwhile.
+        let context = self.context.replace(ptr::null());
+        assert!(!context.is_null(), "a call is started or polled inside of another one");
+        let _back = Back { frame: self, context };
+        // SAFETY: `enter` has set the context, which it borrows until it returns.
+        f(unsafe { &mut *context.cast_mut().cast::<Context<'_>>() })
+    }
+
+    /// Returns whether the context is in use, by a call that is being started or polled.
+    pub(super) fn is_polling(&self) -> bool {
+        self.context.get().is_null()
+    }
+}
+
+/// Puts the context back, also after a panic.
+struct Back<'a> {
+    frame: &'a Frame,
+    context: *const (),
+}
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        self.frame.context.set(self.context);
+    }
+}
+
+/// Calls `f` with the frame of the coroutine that runs in this thread, if one does.
+pub(super) fn with_current<R>(f: impl FnOnce(&Frame) -> R) -> Option<R> {
+    let frame = CURRENT.get();
+    // SAFETY: `enter` sets it for as long as the frame is borrowed.
+    (!frame.is_null()).then(|| f(unsafe { &*frame }))
+}
+
+/// Returns whether the coroutine that runs in this thread is the one in which `key` is.
+pub(crate) fn is_current(key: usize) -> bool {
+    with_current(|frame| frame.key == key).unwrap_or(false)
+}
+
+/// Returns the coroutine that runs in this thread.
+pub(crate) fn current_coro(py: Python<'_>) -> Option<Py<PyAny>> {
+    with_current(|frame| frame.coro.clone_ref(py))
+}
+
+/// Returns the token of the GIL inside a call's operation or future.
+pub(crate) fn py<'py>() -> Python<'py> {
+    // SAFETY: calls are started, polled and dropped by the scheduler.
+    unsafe { gil::held() }
+}

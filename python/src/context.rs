@@ -1,0 +1,63 @@
+//! The context of a coroutine (PEP 567): a copy of its creator's, in which all of it runs.
+//!
+//! It is left when another one is entered, not before: so a coroutine that is resumed again and
+//! again enters it once. What belongs to no coroutine and runs between two, a finaliser say, thus
+//! runs in the context of the last one.
+//!
+//! Unsafe: entering and leaving a context, for which pyo3 has no functions. One that was entered is
+//! referred to by the interpreter until it is left.
+#![allow(unsafe_code)]
+
+use std::{cell::Cell, ptr};
+
+use pyo3::{ffi, prelude::*};
+
+use crate::gil::Gil;
+
+/// A `contextvars.Context`.
+pub(crate) struct Context(Py<PyAny>);
+
+/// The context that the scheduler's thread has entered; null if it has left the last one.
+static ENTERED: Gil<Cell<*mut ffi::PyObject>> = Gil::new(Cell::new(ptr::null_mut()));
+
+impl Context {
+    /// Copies the current one.
+    pub(crate) fn copy(py: Python<'_>) -> PyResult<Context> {
+        // SAFETY: the result is a new reference, or null and an exception.
+        let copy = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+        Ok(Context(copy.unbind()))
+    }
+
+    /// Makes it the current one of the scheduler's thread.
+    #[inline]
+    pub(crate) fn enter(&self, py: Python<'_>) {
+        if ENTERED.get(py).get() != self.0.as_ptr() {
+            self.change(py);
+        }
+    }
+
+    fn change(&self, py: Python<'_>) {
+        leave(py);
+        // SAFETY: it is a context.
+        if unsafe { ffi::PyContext_Enter(self.0.as_ptr()) } == 0 {
+            ENTERED.get(py).set(self.0.as_ptr());
+        } else {
+            // Nobody else has it, so that nobody else has entered it.
+            PyErr::fetch(py).write_unraisable(py, None);
+        }
+    }
+}
+
+/// Leaves the context that was entered last, if there is one.
+pub(crate) fn leave(py: Python<'_>) {
+    let entered = ENTERED.get(py).replace(ptr::null_mut());
+    // SAFETY: it is the current one: what was entered inside of it was left there.
+    if !entered.is_null() && unsafe { ffi::PyContext_Exit(entered) } != 0 {
+        PyErr::fetch(py).write_unraisable(py, None);
+    }
+}
+
+/// Forgets it in the child of a fork: the thread that has entered it is the parent's.
+pub(crate) fn forget(py: Python<'_>) {
+    ENTERED.get(py).set(ptr::null_mut());
+}
