@@ -71,18 +71,16 @@ pub(super) fn make<O>(
 where
     O: FnOnce(Starting<'_, '_>) -> Started + 'static,
 {
-    let class = TYPE.get(py).get();
     // SAFETY: the memory is that of an object of this type, all of whose fields are written before
     // anybody sees it.
     unsafe {
         let object = match SPARE.get(py).take() {
             Some(object) => object,
-            None => ffi::PyObject_Malloc(size_of::<Object>()).cast::<Object>(),
+            None => allocate(py)?,
         };
-        if object.is_null() {
-            return Err(PyMemoryError::new_err(()));
-        }
-        ffi::PyObject_Init(object.cast(), class);
+        // The memory has a reference to the type, also while it is kept.
+        (&raw mut (*object).head).write(ffi::PyObject_HEAD_INIT);
+        (*object).head.ob_type = TYPE.get(py).get();
         (&raw mut (*object).name).write(name);
         (&raw mut (*object).of).write(of.map_or(ptr::null_mut(), |of| of.clone().into_ptr()));
         (&raw mut (*object).stage).write(Cell::new(Stage::New));
@@ -92,6 +90,16 @@ where
         (*object).place.store(operation);
         Ok(Bound::from_owned_ptr(py, object.cast()).unbind())
     }
+}
+
+#[cold]
+fn allocate(py: Python<'_>) -> PyResult<*mut Object> {
+    // SAFETY: the type is alive; nothing else is done with the memory.
+    let object = unsafe {
+        ffi::Py_INCREF(TYPE.get(py).get().cast());
+        ffi::PyObject_Malloc(size_of::<Object>()).cast::<Object>()
+    };
+    if object.is_null() { Err(PyMemoryError::new_err(())) } else { Ok(object) }
 }
 
 /// Ends an object that nobody refers to any more.
@@ -177,11 +185,10 @@ unsafe fn free(py: Python<'_>, object: *mut Object) {
     // SAFETY: the caller promises it.
     unsafe {
         ffi::Py_XDECREF((*object).of);
-        let class = ffi::Py_TYPE(object.cast());
         if !SPARE.get(py).put(object) {
+            ffi::Py_DECREF(TYPE.get(py).get().cast());
             ffi::PyObject_Free(object.cast());
         }
-        ffi::Py_DECREF(class.cast());
     }
 }
 

@@ -155,6 +155,16 @@ impl PySocket {
         Py::new(py, PySocket { inner: Gil::new(inner) })
     }
 
+    /// Returns the asynchronous face if it belongs to the scheduler's thread already.
+    #[inline]
+    fn bound_asynchronous(&self, py: Python<'_>) -> Option<AsyncSocket> {
+        let inner = self.inner(py);
+        match &*inner.face.borrow() {
+            Face::Asynchronous(socket) if inner.bound.get() => Some(socket.clone()),
+            _ => None,
+        }
+    }
+
     /// Returns the asynchronous face for a verb.
     fn asynchronous(&self, py: Python<'_>) -> PyResult<AsyncSocket> {
         let inner = self.inner(py);

@@ -402,9 +402,15 @@ impl PySocket {
     where
         O: FnOnce(&Py<PySocket>, AsyncSocket, Starting<'_, '_>) -> Started + 'static,
     {
-        PySocket::own_call(slf, name, |own, starting| match own.get().asynchronous(call::py()) {
-            Ok(socket) => operation(own, socket, starting),
-            Err(error) => starting.done(Err(error)),
+        PySocket::own_call(slf, name, |own, starting| {
+            let socket = own.get();
+            if let Some(socket) = socket.bound_asynchronous(call::py()) {
+                return operation(own, socket, starting);
+            }
+            match socket.asynchronous(call::py()) {
+                Ok(socket) => operation(own, socket, starting),
+                Err(error) => starting.done(Err(error)),
+            }
         })
     }
 
