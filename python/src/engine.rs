@@ -17,7 +17,7 @@ use std::{
 use asyncoro::AsynCoro;
 use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*};
 
-use crate::{gil::Gil, hooks};
+use crate::{error::raised, gil::Gil, hooks, log};
 
 /// The handle of the running scheduler, and how it is stopped.
 struct Running {
@@ -76,13 +76,15 @@ where
 /// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests.
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> {
-    let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build()?;
+    let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build();
+    let scheduler = scheduler.map_err(|error| raised(py, &error))?;
     let running = Running { handle: scheduler.handle(), stop: None, stopping: false };
     RUNNING.get(py).replace(Some(running));
     HERE.set(true);
     started.call0()?;
     scheduler.run_until(stopped());
     drop(scheduler);
+    log::pass_on(py, None);
     HERE.set(false);
     RUNNING.get(py).replace(None);
     Ok(())
@@ -100,10 +102,12 @@ pub(crate) fn stop(py: Python<'_>) {
     }
 }
 
+/// Waits until the scheduler is stopped, and passes lines of the log on meanwhile.
 fn stopped() -> impl Future<Output = ()> {
     poll_fn(|cx| {
         // SAFETY: only the scheduler polls it.
         let py = unsafe { crate::gil::held() };
+        log::pass_on(py, Some(cx.waker()));
         match &mut *RUNNING.get(py).borrow_mut() {
             Some(running) if !running.stopping => {
                 running.stop = Some(cx.waker().clone());
@@ -120,6 +124,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
     if let Some(running) = RUNNING.get(py).take() {
         std::mem::forget(running);
     }
+    log::after_fork();
     HERE.set(false);
     crate::registry::forget(py);
 }

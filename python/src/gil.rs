@@ -51,3 +51,9 @@ pub(crate) unsafe fn held<'py>() -> Python<'py> {
         Python::assume_attached()
     }
 }
+
+/// Returns whether this thread is one of Python's that has let go of the GIL for now.
+pub(crate) fn is_let_go() -> bool {
+    // SAFETY: both may be called by any thread, with the GIL and without.
+    unsafe { !ffi::PyGILState_GetThisThreadState().is_null() && ffi::PyGILState_Check() == 0 }
+}
