@@ -22,7 +22,7 @@ use pyo3::{
 
 use crate::{
     call::{self, Frame, Given},
-    coro::{Coro, End, Order},
+    coro::{Coro, End, Failure, Order},
     hooks,
     step::{self, Step, close, is_async_def, is_callable_by_yield},
 };
@@ -116,7 +116,7 @@ impl Runner {
                     };
                     self.top = self.callers.pop();
                     if self.top.is_none() {
-                        return self.end(py, End::Failed(error));
+                        return self.end(py, End::Failed(Failure::new(py, error)));
                     }
                     self.next = Next::With(Err(error));
                 }
@@ -152,7 +152,7 @@ impl Runner {
                 let error = error.into_value(py);
                 if !started {
                     self.unwind(py);
-                    return self.end(py, End::Failed(error));
+                    return self.end(py, End::Failed(Failure::new(py, error)));
                 }
                 self.next = Next::With(Err(error));
             }
