@@ -15,21 +15,21 @@ A socket is converted, and what would block is written with `yield` in a generat
 import pickle
 
 from . import _engine
-from ._engine import AsyncSocket, Call, Coro, current, sleep
+from ._engine import AsyncSocket, Coro, current, sleep
 from ._legacy import install_aliases
 from ._log import Logger, logger
 from ._scheduler import AsynCoro
 from ._status import HotSwapException, MonitorStatus, Terminated
 from ._today import create_connection, create_server, gather, run, timeout, wait_future
-from . import _sockets
+from ._sockets import BlockingSocket
 
 __version__ = _engine.__version__
 
 __all__ = [
-    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'Coro', 'HotSwapException', 'Logger',
-    'MonitorException', 'MonitorStatus', 'Pycos', 'Task', 'Terminated', 'create_connection',
-    'create_server', 'current', 'gather', 'install_aliases', 'logger', 'run', 'serialize', 'sleep',
-    'timeout', 'unserialize', 'deserialize', 'wait_future',
+    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'BlockingSocket', 'Coro', 'HotSwapException',
+    'Logger', 'MonitorException', 'MonitorStatus', 'Pycos', 'Task', 'Terminated',
+    'create_connection', 'create_server', 'current', 'deserialize', 'gather', 'install_aliases',
+    'logger', 'run', 'serialize', 'sleep', 'timeout', 'unserialize', 'wait_future',
 ]
 
 # Names of pycos and of asyncoro's older programs.
@@ -39,3 +39,9 @@ AsynCoroSocket = AsyncSocket
 MonitorException = MonitorStatus
 serialize = pickle.dumps
 unserialize = deserialize = pickle.loads
+
+# As programs name them, in texts and in pickles.
+for _public in (
+    AsynCoro, BlockingSocket, HotSwapException, Logger, MonitorStatus, Terminated, timeout,
+):
+    _public.__module__ = __name__

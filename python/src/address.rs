@@ -5,9 +5,10 @@ use std::net::{SocketAddr, SocketAddrV6};
 use asyncoro::{
     Address,
     addr::{Target, ToAddress, UnixAddress},
+    socket2::Domain,
 };
 use pyo3::{
-    exceptions::{PyOverflowError, PyTypeError},
+    exceptions::{PyOverflowError, PyTypeError, PyValueError},
     prelude::*,
     types::{PyBytes, PyString, PyTuple},
 };
@@ -34,15 +35,18 @@ pub(crate) fn show(py: Python<'_>, address: &Address) -> PyResult<Py<PyAny>> {
     Ok(shown.unbind())
 }
 
-/// Reads an address that a program passed.
-pub(crate) fn read(address: &Bound<'_, PyAny>) -> PyResult<Target> {
+/// Reads an address that a program passed, for a socket whose family `family` tells.
+pub(crate) fn read(
+    address: &Bound<'_, PyAny>,
+    family: impl FnOnce() -> Option<Domain>,
+) -> PyResult<Target> {
     let py = address.py();
     let fails = |error: std::io::Error| raised(py, &error);
     if let Ok(tuple) = address.cast::<PyTuple>() {
         if tuple.len() < 2 || tuple.len() > 4 {
             return Err(PyTypeError::new_err("an address is a pair (host, port)"));
         }
-        let host: String = host(&tuple.get_item(0)?)?;
+        let host = host(&tuple.get_item(0)?, family)?;
         let port: i64 = tuple.get_item(1)?.extract()?;
         let port =
             u16::try_from(port).map_err(|_| PyOverflowError::new_err("port must be 0-65535."))?;
@@ -56,6 +60,12 @@ pub(crate) fn read(address: &Bound<'_, PyAny>) -> PyResult<Target> {
             return Ok(Target::Address(SocketAddr::from(full).into()));
         }
         return Ok(target);
+    }
+    if let Some(family @ (Domain::IPV4 | Domain::IPV6)) = family() {
+        let family = if family == Domain::IPV4 { "AF_INET" } else { "AF_INET6" };
+        let given = address.get_type().name()?;
+        let text = format!("{family} address must be tuple, not {given}");
+        return Err(PyTypeError::new_err(text));
     }
     let name: Vec<u8> = match address.cast::<PyBytes>() {
         Ok(bytes) => bytes.as_bytes().to_vec(),
@@ -76,16 +86,31 @@ pub(crate) fn read(address: &Bound<'_, PyAny>) -> PyResult<Target> {
     Ok(Target::Address(Address::from(address.map_err(fails)?)))
 }
 
-/// Reads the host of an address; an empty one becomes 0.0.0.0.
-fn host(host: &Bound<'_, PyAny>) -> PyResult<String> {
+/// Reads the host of an address: an empty one is the wildcard of the family, and a name that is not
+/// ASCII is encoded, as `socket` does it.
+fn host(host: &Bound<'_, PyAny>, family: impl FnOnce() -> Option<Domain>) -> PyResult<String> {
     let host: String = match host.cast::<PyBytes>() {
         Ok(bytes) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
         Err(_) if host.is_none() => String::new(),
-        Err(_) => host.extract()?,
+        Err(_) => encoded(host.cast::<PyString>()?)?,
     };
+    if host.contains('\0') {
+        return Err(PyValueError::new_err("host name must not contain null character"));
+    }
     Ok(match host.as_str() {
+        "" if family() == Some(Domain::IPV6) => "::".to_owned(),
         "" => "0.0.0.0".to_owned(),
         "<broadcast>" => "255.255.255.255".to_owned(),
         _ => host,
     })
+}
+
+/// Encodes a host name by IDNA, unless it is ASCII; UnicodeError if that cannot be.
+pub(crate) fn encoded(host: &Bound<'_, PyString>) -> PyResult<String> {
+    let text = host.to_cow()?;
+    if text.is_ascii() {
+        return Ok(text.into_owned());
+    }
+    let bytes: Vec<u8> = host.call_method1("encode", ("idna",))?.extract()?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

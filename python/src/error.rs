@@ -1,10 +1,13 @@
 //! Converts the crate's errors to Python's: OSError and its subclasses with `errno`, TimeoutError,
 //! gaierror, SSLError.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+};
 
 use asyncoro::{
-    error::{Incomplete, MessageTooLong, TimedOut, Unresolved, is_closed, os_code},
+    error::{Context, Incomplete, MessageTooLong, TimedOut, Unresolved, is_closed, os_code},
     rustls,
 };
 use pyo3::{
@@ -34,20 +37,55 @@ pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         let unverified = matches!(tls, rustls::Error::InvalidCertificate(_));
-        return named(py, if unverified { "unverified" } else { "insecure" }, (error.to_string(),));
+        let kind = if unverified { "unverified" } else { "insecure" };
+        return named(py, kind, (in_python(error),));
     }
     if inner::<MessageTooLong>(error).is_some() {
         return PyOSError::new_err((EMSGSIZE, error.to_string()));
     }
     if let Some(code) = os_code(error) {
-        let system = io::Error::from_raw_os_error(code).to_string();
-        let text = system.split(" (os error").next().unwrap_or_default().to_owned();
-        return PyOSError::new_err((code, text));
+        // As `open` names its file; errno and the text are those that `socket` gives.
+        return match inner::<Context>(error).filter(|context| ADDRESSED.contains(&context.verb)) {
+            Some(context) => PyOSError::new_err((code, text(code), context.address.clone())),
+            None => PyOSError::new_err((code, text(code))),
+        };
     }
     match error.kind() {
-        ErrorKind::InvalidInput => PyValueError::new_err(error.to_string()),
-        _ => PyOSError::new_err(error.to_string()),
+        ErrorKind::InvalidInput => PyValueError::new_err(in_python(error)),
+        _ => PyOSError::new_err(in_python(error)),
     }
+}
+
+/// The verbs of the crate whose errors have an address.
+const ADDRESSED: [&str; 3] = ["connect", "create_connection", "create_tls_connection"];
+
+/// The crate's names in its texts, and those of the package.
+const NAMES: [(&str, &str); 3] = [
+    ("ClientTls::ca_file", "cafile"),
+    ("ClientTls::server_name", "server_name"),
+    ("create_tls_connection", "create_connection"),
+];
+
+/// Returns the text of an error with the names that the package has.
+fn in_python(error: &io::Error) -> String {
+    NAMES.iter().fold(error.to_string(), |text, (theirs, ours)| text.replace(theirs, ours))
+}
+
+/// Returns the system's text for a code.
+fn text(code: i32) -> String {
+    let system = io::Error::from_raw_os_error(code).to_string();
+    system.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Makes the exception that `open` raises; `None` if it is no error of the system.
+pub(crate) fn of_file(error: &io::Error, path: &Path) -> Option<PyErr> {
+    let code = os_code(error)?;
+    Some(PyOSError::new_err((code, text(code), path.to_string_lossy().into_owned())))
+}
+
+/// Makes an SSLError.
+pub(crate) fn insecure(py: Python<'_>, reason: &str) -> PyErr {
+    named(py, "insecure", (reason,))
 }
 
 /// Returns the error of any call on a socket that is closed.

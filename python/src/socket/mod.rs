@@ -202,6 +202,16 @@ impl PySocket {
         Ok(regular)
     }
 
+    /// Returns whether it listens.
+    fn is_listening(&self, py: Python<'_>) -> bool {
+        let listens = match &*self.inner(py).face.borrow() {
+            Face::Asynchronous(socket) => socket.options().is_listener(),
+            Face::Blocking(socket) => socket.options().is_listener(),
+            Face::Closed => return false,
+        };
+        listens.unwrap_or(false)
+    }
+
     fn number(&self, py: Python<'_>) -> RawFd {
         match &*self.inner(py).face.borrow() {
             Face::Asynchronous(socket) => socket.as_fd().as_raw_fd(),
@@ -237,10 +247,11 @@ impl PySocket {
     ) -> PyResult<Py<PySocket>> {
         let alpn = alpn.unwrap_or_default();
         let unverified = danger_unverified;
-        let mut said =
-            Said { keyfile, certfile, cafile, server_name, alpn, unverified, versions: None };
+        let files = Said { keyfile, certfile, cafile, ..Said::default() };
+        let mut said = Said { server_name, alpn, unverified, ..files };
         said.set_version(ssl_version)?;
         if let Ok(socket) = sock.cast::<PySocket>() {
+            said.check(py, socket.get().is_listening(py))?;
             PySocket::set_mode(socket, blocking)?;
             if said.is_secure() {
                 socket.get().inner(py).said.set(Some(Rc::new(said)));
@@ -271,6 +282,11 @@ impl PySocket {
     /// Returns the regular socket, which stays in use, after one attempt to flush the queue.
     fn _regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.regular(py)
+    }
+
+    /// Tells what is wrong with its options for TLS, as those of a server.
+    fn _check_server(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner(py).said(|said| said.check(py, true))
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> usize {
@@ -314,10 +330,10 @@ pub(crate) fn connect(
 ) -> PyResult<Py<PyAny>> {
     let alpn = alpn.unwrap_or_default();
     let unverified = danger_unverified;
-    let mut said =
-        Said { keyfile, certfile, cafile, server_name, alpn, unverified, versions: None };
+    let files = Said { keyfile, certfile, cafile, ..Said::default() };
+    let mut said = Said { server_name, alpn, unverified, ..files };
     said.set_version(ssl_version)?;
-    let to = crate::address::read(address)?;
+    let to = crate::address::read(address, || None)?;
     let tls = if said.is_secure() { Some(said.client(py, None)?) } else { None };
     call::start(py, "create_connection", async move {
         let made = match &tls {

@@ -239,7 +239,7 @@ impl PySocket {
             }
         };
         let data = View::of(data)?;
-        let to = address::read(&to)?;
+        let to = address::read(&to, || own.family(py))?;
         if own.inner(py).is_blocking() {
             return blocking::sendto(py, &own.blocking(py)?, &data, to);
         }
@@ -438,7 +438,7 @@ impl PySocket {
             }
             return PySocket::start(slf, "connect", asynchronous::connected(socket));
         }
-        let to: Target = address::read(address)?;
+        let to: Target = address::read(address, || own.family(py))?;
         let connecting = asynchronous::connect(socket, to);
         match quiet {
             true => PySocket::start(slf, "create_connection", asynchronous::quietly(connecting)),
@@ -449,19 +449,28 @@ impl PySocket {
     /// Returns whether the crate has no addresses of its family.
     fn is_foreign(&self, py: Python<'_>) -> PyResult<bool> {
         use asyncoro::socket2::Domain;
-        let domain = match &*self.inner(py).face.borrow() {
-            Face::Asynchronous(socket) => socket.options().domain(),
-            Face::Blocking(socket) => socket.options().domain(),
-            Face::Closed => return Ok(false),
-        };
-        let domain = domain.map_err(|error| raised(py, &error))?;
-        Ok(![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain))
+        let domain = self.domain(py).transpose().map_err(|error| raised(py, &error))?;
+        Ok(domain.is_some_and(|it| ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&it)))
+    }
+
+    /// Returns its family, if that can be told.
+    fn family(&self, py: Python<'_>) -> Option<asyncoro::socket2::Domain> {
+        self.domain(py)?.ok()
+    }
+
+    fn domain(&self, py: Python<'_>) -> Option<std::io::Result<asyncoro::socket2::Domain>> {
+        match &*self.inner(py).face.borrow() {
+            Face::Asynchronous(socket) => Some(socket.options().domain()),
+            Face::Blocking(socket) => Some(socket.options().domain()),
+            Face::Closed => None,
+        }
     }
 }
 
 /// Returns the host of an address, to be verified.
 fn host_of(address: &Bound<'_, PyAny>) -> Option<String> {
-    address.get_item(0).ok()?.extract().ok()
+    let host = address.get_item(0).ok()?;
+    address::encoded(host.cast().ok()?).ok()
 }
 
 /// Returns how many bytes to receive into a buffer; 0 asks for all of it.
