@@ -41,7 +41,5 @@ serialize = pickle.dumps
 unserialize = deserialize = pickle.loads
 
 # As programs name them, in texts and in pickles.
-for _public in (
-    AsynCoro, BlockingSocket, HotSwapException, Logger, MonitorStatus, Terminated, timeout,
-):
+for _public in (AsynCoro, BlockingSocket, HotSwapException, Logger, MonitorStatus, Terminated):
     _public.__module__ = __name__

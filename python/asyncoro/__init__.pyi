@@ -890,23 +890,8 @@ def sleep(seconds: float | None) -> Call[None]:
     """
 
 @final
-class timeout:
-    """Bounds a block, or one call, in seconds: a wait raises TimeoutError when they are over.
-
-    A second argument, a verb's call, a generator, an `async def`'s call or a Coro, is bounded
-    alone, and `yield` or `await` gives its value.
-
-        with asyncoro.timeout(2.5):
-            data = yield sock.recvall(1000)
-        data = yield asyncoro.timeout(2.5, sock.recvall(1000))
-    """
-
-    @overload
-    def __new__(cls, seconds: float | None, body: None = None) -> Self: ...
-    @overload
-    def __new__(  # type: ignore[misc]
-        cls, seconds: float | None, body: Awaitable[_T] | Generator[Any, Any, _T]
-    ) -> Call[_T]: ...
+@type_check_only
+class _Bound:
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -923,6 +908,22 @@ class timeout:
         trace: TracebackType | None,
         /,
     ) -> None: ...
+
+@overload
+def timeout(seconds: float | None, body: None = None) -> _Bound: ...
+@overload
+def timeout(
+    seconds: float | None, body: Awaitable[_T] | Generator[Any, Any, _T]
+) -> Call[_T]:
+    """Bounds a block, or one call, in seconds: a wait raises TimeoutError when they are over.
+
+    A second argument, a verb's call, a generator, an `async def`'s call or a Coro, is bounded
+    alone, and `yield` or `await` gives its value. None is no bound.
+
+        with asyncoro.timeout(2.5):
+            data = yield sock.recvall(1000)
+        data = yield asyncoro.timeout(2.5, sock.recvall(1000))
+    """
 
 def gather(
     *bodies: Union[Coro[Any], Coroutine[Any, Any, Any], Generator[Any, Any, Any], _Body[Any]],

@@ -101,9 +101,9 @@ def timed_out():
     return Timeout('timed out')
 
 
-def unresolved(code, reason):
+def unresolved(code, reason, host):
     """Makes the exception for a name that has no address."""
-    return socket.gaierror(code, reason)
+    return socket.gaierror(code, reason, host)
 
 
 def unverified(reason):

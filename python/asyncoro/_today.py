@@ -34,23 +34,24 @@ class _Expired(BaseException):
     """Thrown into a coroutine when the time of its `timeout` block is over."""
 
 
-class timeout:
+def timeout(seconds, body=None):
     """Bounds a block, or a call, in seconds: a wait in it raises TimeoutError when they are over.
 
     >>> with asyncoro.timeout(2.5):
     ...     data = await sock.recvall(1000)
     >>> data = await asyncoro.timeout(2.5, sock.recvall(1000))
     """
+    return _Bound(seconds) if body is None else _bounded(seconds, body)
+
+
+class _Bound:
+    """Bounds the block of a `with`."""
 
     __slots__ = ('_alarm', '_coro', '_expired', '_seconds')
 
-    def __new__(cls, seconds, body=None):
-        if body is not None:
-            return _bounded(seconds, body)
-        made = super().__new__(cls)
-        made._seconds = seconds
-        made._alarm = None
-        return made
+    def __init__(self, seconds):
+        self._seconds = seconds
+        self._alarm = None
 
     def __enter__(self):
         self._coro = current()
@@ -76,7 +77,7 @@ class timeout:
 
 @types.coroutine
 def _bounded(seconds, body):
-    with timeout(seconds):
+    with _Bound(seconds):
         if isinstance(body, Coro):
             return (yield from body.__await__())
         if inspect.isgenerator(body) or inspect.iscoroutine(body):
@@ -254,7 +255,7 @@ def create_connection(address, timeout=None, source_address=None, **tls):
     >>> sock = await asyncoro.create_connection('localhost:8010')
     """
     address = _named(address)
-    with _timeout(timeout):
+    with _Bound(timeout):
         if source_address is None:
             return (yield _engine.connect(address, **tls))
         source_address = _named(source_address)
@@ -266,9 +267,6 @@ def create_connection(address, timeout=None, source_address=None, **tls):
             sock.close()
             raise
         return sock
-
-
-_timeout = timeout
 
 
 def create_server(address, *, family=socket.AF_INET, backlog=None, reuse_port=False, **tls):

@@ -7,7 +7,9 @@ use std::{
 };
 
 use asyncoro::{
-    error::{Context, Incomplete, MessageTooLong, TimedOut, Unresolved, is_closed, os_code},
+    error::{
+        Context, Incomplete, MessageTooLong, TimedOut, Unresolved, WrongKind, is_closed, os_code,
+    },
     rustls,
 };
 use pyo3::{
@@ -17,9 +19,10 @@ use pyo3::{
 
 use crate::hooks;
 
-/// EBADF and EMSGSIZE, as Linux has them.
+/// EBADF, EMSGSIZE and EOPNOTSUPP, as Linux has them.
 const EBADF: i32 = 9;
 const EMSGSIZE: i32 = 90;
+const EOPNOTSUPP: i32 = 95;
 
 /// Converts the error of a verb.
 pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
@@ -33,7 +36,10 @@ pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
         return named(py, "timed_out", ());
     }
     if let Some(unresolved) = find::<Unresolved>(error) {
-        return named(py, "unresolved", (unresolved.code, unresolved.reason.clone()));
+        return self::unresolved(py, unresolved.code, &unresolved.reason, &unresolved.host);
+    }
+    if let Some(wrong) = inner::<WrongKind>(error) {
+        return wrong_kind(*wrong);
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         let unverified = matches!(tls, rustls::Error::InvalidCertificate(_));
@@ -54,6 +60,24 @@ pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
         ErrorKind::InvalidInput => PyValueError::new_err(in_python(error)),
         _ => PyOSError::new_err(in_python(error)),
     }
+}
+
+/// Makes the exception of a host that has no address.
+pub(crate) fn unresolved(py: Python<'_>, code: i32, reason: &str, host: &str) -> PyErr {
+    named(py, "unresolved", (code, reason, host))
+}
+
+/// Makes the exception of a verb that this kind of socket has not.
+fn wrong_kind(wrong: WrongKind) -> PyErr {
+    let verb = match wrong.verb {
+        "accept" => return PyOSError::new_err((EOPNOTSUPP, text(EOPNOTSUPP))),
+        "send_to" => "sendto",
+        "recv_from" => "recvfrom",
+        "recv_all" | "recv_all_bytes" => "recvall",
+        "send_all" | "send_queued" => "sendall",
+        verb => verb,
+    };
+    PyValueError::new_err(format!("{verb} does not work on a {}", wrong.socket))
 }
 
 /// The verbs of the crate whose errors have an address.

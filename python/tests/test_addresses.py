@@ -190,3 +190,94 @@ def test_a_host_with_a_null_is_refused():
         sock.close()
 
     go(main)
+
+
+INET, INET6, UNIX = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
+
+#: Addresses that fail, or not, as they do with `socket`; PORT is one on which somebody listens.
+PORT = object()
+ADDRESSES = [
+    (INET, ("127.0.0.1", PORT)),
+    (INET, (b"127.0.0.1", PORT)),
+    (INET, (bytearray(b"127.0.0.1"), PORT)),
+    (INET, ("localhost", PORT)),
+    (INET, ("::1", PORT)),
+    (INET, ("no-such-host.invalid", PORT)),
+    (INET, ("h:80", PORT)),
+    (INET, ("a b", PORT)),
+    (INET, ("*", PORT)),
+    (INET, ("a/b", PORT)),
+    (INET, (5, PORT)),
+    (INET, (None, PORT)),
+    (INET, ("127.0.0.1", "80")),
+    (INET, ("127.0.0.1", 65536)),
+    (INET, ("127.0.0.1", -1)),
+    (INET, ("127.0.0.1",)),
+    (INET, ("127.0.0.1", PORT, 0, 0)),
+    (INET, ["127.0.0.1", PORT]),
+    (INET, "127.0.0.1:80"),
+    (INET, b"/tmp/socket"),
+    (INET6, ("127.0.0.1", PORT)),
+    (INET6, ("[::1]", PORT)),
+    (INET6, ("::1",)),
+    (INET6, ("::1", PORT, 0, 0, 0)),
+    (INET6, ("fe80::1%no-such-interface", PORT)),
+    (INET6, ("::ffff:127.0.0.1", PORT)),
+    (UNIX, ("127.0.0.1", PORT)),
+    (UNIX, "/no/such/socket"),
+    (UNIX, "/x" * 100),
+    (UNIX, b"/no/such/socket"),
+    (UNIX, b"\0no such name"),
+]
+
+
+@ipv6
+@pytest.mark.parametrize("kind", ["SOCK_STREAM", "SOCK_DGRAM"])
+@pytest.mark.parametrize("family, address", ADDRESSES)
+def test_an_address_is_taken_or_refused_as_socket_does(family, address, kind):
+    kind = getattr(socket, kind)
+    with socket.socket(INET, kind) as peer:
+        peer.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            peer.listen()
+        port = peer.getsockname()[1]
+        if not isinstance(address, (str, bytes)):
+            address = type(address)(port if part is PORT else part for part in address)
+
+        def call(sock):
+            if kind == socket.SOCK_STREAM:
+                return sock.connect(address)
+            return sock.sendto(b"data", address)
+
+        def outcome(do):
+            try:
+                do()
+            except (OSError, TypeError, ValueError, OverflowError) as error:
+                code = getattr(error, "errno", None)
+                return type(error), code, getattr(error, "strerror", None)
+            return None
+
+        with socket.socket(family, kind) as plain:
+            plain.settimeout(10)
+            wanted = outcome(lambda: call(plain))
+        with asyncoro.AsyncSocket(socket.socket(family, kind), blocking=True) as blocking:
+            assert outcome(lambda: call(blocking)) == wanted
+
+        async def main():
+            with asyncoro.AsyncSocket(socket.socket(family, kind)) as sock:
+                await call(sock)
+
+        assert outcome(lambda: asyncoro.Coro(main).result(10)) == wanted
+
+
+def test_accept_of_what_cannot_accept_is_that_of_socket():
+    with socket.socket(INET, socket.SOCK_DGRAM) as plain, pytest.raises(OSError) as usual:
+        plain.accept()
+
+    async def main():
+        with asyncoro.AsyncSocket(socket.socket(INET, socket.SOCK_DGRAM)) as sock:
+            await sock.accept()
+
+    with pytest.raises(OSError) as caught:
+        asyncoro.Coro(main).result(10)
+    assert caught.value.args == usual.value.args

@@ -37,6 +37,7 @@ def test_an_unknown_host_is_a_gaierror(verb):
     with pytest.raises(socket.gaierror) as usual:
         socket.getaddrinfo("no-such-host.invalid", 80)
     assert error.args == usual.value.args
+    assert error.filename == "no-such-host.invalid"
 
 
 @pytest.mark.parametrize("verb", [connect, create_connection])
@@ -50,6 +51,18 @@ def test_a_refused_connection_is_that_of_socket_and_names_the_address(verb):
     assert (error.errno, error.strerror) == error.args
     assert error.filename == "127.0.0.1:%d" % address[1]
     assert str(error) == "%s: '127.0.0.1:%d'" % (usual.value, address[1])
+
+
+def test_a_blocking_connect_names_the_address_too():
+    address = closed_port()
+    with asyncoro.BlockingSocket(socket.socket()) as sock:
+        with pytest.raises(ConnectionRefusedError) as caught:
+            sock.connect(address)
+        assert caught.value.args == (errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        assert caught.value.filename == "127.0.0.1:%d" % address[1]
+        with pytest.raises(socket.gaierror) as caught:
+            sock.connect(("no-such-host.invalid", 1))
+        assert caught.value.filename == "no-such-host.invalid"
 
 
 def test_a_unix_path_that_is_not_there_is_named(tmp_path):
@@ -179,6 +192,11 @@ def test_a_server_name_that_cannot_be_is_told_by_its_option(certificates):
     with socket.socket() as plain:
         with pytest.raises(ValueError, match='^server_name "a b"'):
             asyncoro.AsyncSocket(plain, certfile=certificates.chain, server_name="a b")
+        # As ssl does it, and as the host of connect.
+        name = "b\u00fccher.example"
+        asyncoro.AsyncSocket(plain, certfile=certificates.chain, server_name=name)
+        with pytest.raises(UnicodeError):
+            asyncoro.AsyncSocket(plain, certfile=certificates.chain, server_name=".\u00fc")
 
 
 def test_a_peer_that_speaks_no_messages_is_recognised():

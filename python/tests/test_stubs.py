@@ -104,6 +104,9 @@ def test_a_type_checker_says_what_a_program_gets(tmp_path):
     result = run("mypy", "--strict", "--no-error-summary", "program.py", cwd=tmp_path)
     said = {}
     for line in result.stdout.splitlines():
+        if not line.startswith("program.py:"):
+            # Where something of the stubs is defined.
+            continue
         place, kind, text = line.split(":", 3)[1:]
         said.setdefault(int(place), []).append((kind.strip(), text))
     for number, line in enumerate(source.splitlines(), 1):

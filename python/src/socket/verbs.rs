@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use asyncoro::{AsyncSocket, addr::Target};
+use asyncoro::{AsyncSocket, addr::Target, socket2::Domain};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
 use super::{Face, PySocket, asynchronous, blocking, settings::timeout_of};
@@ -239,7 +239,7 @@ impl PySocket {
             }
         };
         let data = View::of(data)?;
-        let to = address::read(&to, || own.family(py))?;
+        let to = address::read(&to, own.family(py)?)?;
         if own.inner(py).is_blocking() {
             return blocking::sendto(py, &own.blocking(py)?, &data, to);
         }
@@ -411,7 +411,8 @@ impl PySocket {
         let secure = inner.is_secure();
         if inner.is_blocking() {
             let socket = own.blocking(py)?;
-            own.regular(py)?.call_method1(py, interned!(py, "connect"), (address,))?;
+            let connected = own.regular(py)?.call_method1(py, interned!(py, "connect"), (address,));
+            connected.map_err(|error| address::with_address(py, error, address))?;
             if secure {
                 let host = host_of(address);
                 let tls = inner.said(|said| said.client(py, host.as_deref()))?;
@@ -438,7 +439,7 @@ impl PySocket {
             }
             return PySocket::start(slf, "connect", asynchronous::connected(socket));
         }
-        let to: Target = address::read(address, || own.family(py))?;
+        let to: Target = address::read(address, own.family(py)?)?;
         let connecting = asynchronous::connect(socket, to);
         match quiet {
             true => PySocket::start(slf, "create_connection", asynchronous::quietly(connecting)),
@@ -448,22 +449,22 @@ impl PySocket {
 
     /// Returns whether the crate has no addresses of its family.
     fn is_foreign(&self, py: Python<'_>) -> PyResult<bool> {
-        use asyncoro::socket2::Domain;
-        let domain = self.domain(py).transpose().map_err(|error| raised(py, &error))?;
-        Ok(domain.is_some_and(|it| ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&it)))
+        let ours = [Domain::IPV4, Domain::IPV6, Domain::UNIX];
+        Ok(self.family(py)?.is_some_and(|family| !ours.contains(&family)))
     }
 
-    /// Returns its family, if that can be told.
-    fn family(&self, py: Python<'_>) -> Option<asyncoro::socket2::Domain> {
-        self.domain(py)?.ok()
-    }
-
-    fn domain(&self, py: Python<'_>) -> Option<std::io::Result<asyncoro::socket2::Domain>> {
-        match &*self.inner(py).face.borrow() {
-            Face::Asynchronous(socket) => Some(socket.options().domain()),
-            Face::Blocking(socket) => Some(socket.options().domain()),
-            Face::Closed => None,
+    /// Returns its family; `None` once it is closed.
+    fn family(&self, py: Python<'_>) -> PyResult<Option<Domain>> {
+        let inner = self.inner(py);
+        if inner.family.get() == 0 {
+            let family = match &*inner.face.borrow() {
+                Face::Asynchronous(socket) => socket.options().domain(),
+                Face::Blocking(socket) => socket.options().domain(),
+                Face::Closed => return Ok(None),
+            };
+            inner.family.set(family.map_err(|error| raised(py, &error))?.into());
         }
+        Ok(Some(inner.family.get().into()))
     }
 }
 
