@@ -3,7 +3,7 @@
 //! Unsafe: values move between threads and are shared by them. They are reached through
 //! [`Gil::get`], which wants a token of the GIL, and [`Gil::visited`], for a collector that holds
 //! it. So one thread at a time reaches them, and the GIL orders what they do. That is why builds of
-//! CPython without a GIL are refused.
+//! CPython without a GIL are refused. CPython is asked, too, whether a thread holds the GIL.
 #![allow(unsafe_code)]
 
 use pyo3::{PyVisit, Python, ffi};
