@@ -19,6 +19,7 @@ pub(crate) enum Step {
 }
 
 /// Resumes `generator`.
+#[inline]
 pub(crate) fn step(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
     if crate::hooks::is_legacy() {
         return step_inner(py, generator, with);
@@ -29,6 +30,7 @@ pub(crate) fn step(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
 /// Resumes the innermost generator that `generator` drives by `yield from`, and those outside of it
 /// as far as they end. So `raise StopIteration(value)` ends one of them alone, as before Python
 /// 3.7: resumed by its caller it would raise a RuntimeError there.
+#[cold]
 fn step_inner(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
     let mut stack = vec![generator.clone_ref(py)];
     while let Some(inner) = driven_by(py, stack.last()) {
@@ -61,6 +63,7 @@ fn driven_by(py: Python<'_>, outer: Option<&Py<PyAny>>) -> Option<Py<PyAny>> {
     is_generator(&inner).then_some(inner)
 }
 
+#[inline]
 fn resume(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
     match with {
         Ok(value) => send(py, generator, &value),
