@@ -47,7 +47,8 @@ pub struct Incomplete {
 /// A message is longer than the limit.
 ///
 /// Kind: `InvalidData`. Nothing was allocated for it; the header stays unread, so each later
-/// `recv_msg` returns the same error.
+/// `recv_msg` returns the same error. If the header is text, which a peer of another protocol has
+/// sent, the error's text shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageTooLong {
     /// The length that the header announces, in bytes.
@@ -176,7 +177,15 @@ impl fmt::Display for Incomplete {
 
 impl fmt::Display for MessageTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a message of {} bytes is over the limit of {} bytes", self.len, self.limit)
+        write!(f, "a message of {} bytes is over the limit of {} bytes", self.len, self.limit)?;
+        // A peer of another protocol begins with text, which is a long message when it is read as a
+        // header.
+        let header = u32::try_from(self.len).unwrap_or_default().to_be_bytes();
+        if header.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            let text = String::from_utf8_lossy(&header);
+            write!(f, "; does the peer speak messages? it begins with '{text}'")?;
+        }
+        Ok(())
     }
 }
 
@@ -346,6 +355,24 @@ mod tests {
         let error = context("create_connection", "localhost:1", io::Error::other("no way"));
         let printed = format!("{error:?}");
         assert!(printed.contains("error: create_connection localhost:1: no way"), "{printed}");
+    }
+
+    #[test]
+    fn a_length_that_is_text_is_shown_as_text() {
+        let shown = |header: [u8; 4]| {
+            MessageTooLong { len: u32::from_be_bytes(header) as usize, limit: 9 }.to_string()
+        };
+        let asks = "; does the peer speak messages? it begins with 'GET '";
+        assert_eq!(
+            shown(*b"GET "),
+            format!("a message of 1195725856 bytes is over the limit of 9 bytes{asks}")
+        );
+        assert!(shown(*b"SSH-").ends_with("it begins with 'SSH-'"));
+        for binary in [[0, 0, 0, 11], [0xff; 4], *b"ab\r\n", [b'a', b'b', b'c', 0x7f]] {
+            assert!(shown(binary).ends_with("over the limit of 9 bytes"), "{binary:?}");
+        }
+        let sent = MessageTooLong { len: (1 << 32) + 5, limit: u32::MAX as usize };
+        assert!(sent.to_string().ends_with("over the limit of 4294967295 bytes"));
     }
 
     #[test]

@@ -23,15 +23,16 @@ from ._status import HotSwapException, MonitorStatus, Terminated
 from ._today import (
     create_connection, create_server, first, gather, run, timeout, wait_future,
 )
-from . import _sockets
+from ._sockets import BlockingSocket
 
 __version__ = _engine.__version__
 
 __all__ = [
-    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'Coro', 'HotSwapException', 'Logger',
-    'MonitorException', 'MonitorStatus', 'Pycos', 'Task', 'Terminated', 'create_connection',
-    'create_server', 'current', 'first', 'gather', 'install_aliases', 'logger', 'run',
-    'serialize', 'sleep', 'timeout', 'unserialize', 'deserialize', 'wait_future',
+    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'BlockingSocket', 'Call', 'Coro',
+    'HotSwapException', 'Logger', 'MonitorException', 'MonitorStatus', 'Pycos', 'Task',
+    'Terminated', 'create_connection', 'create_server', 'current', 'deserialize', 'first',
+    'gather', 'install_aliases', 'logger', 'run', 'serialize', 'sleep', 'timeout', 'unserialize',
+    'wait_future',
 ]
 
 # Names of pycos and of asyncoro's older programs.
@@ -41,3 +42,7 @@ AsynCoroSocket = AsyncSocket
 MonitorException = MonitorStatus
 serialize = pickle.dumps
 unserialize = deserialize = pickle.loads
+
+# As programs name them, in texts and in pickles.
+for _public in (AsynCoro, BlockingSocket, HotSwapException, Logger, MonitorStatus, Terminated):
+    _public.__module__ = __name__

@@ -20,10 +20,12 @@ A call that may wait (a verb) is written with `yield` in a generator, or with `a
 """
 
 import concurrent.futures
+import io
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from os import PathLike
+from pickle import dumps as serialize, loads as deserialize, loads as unserialize
 from types import GenericAlias, TracebackType
 from typing import (
     IO, Any, ClassVar, Generic, Literal, TextIO, Type, TypeVar, Union, final, overload,
@@ -47,14 +49,29 @@ _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _P = ParamSpec("_P")
 
-_Address: TypeAlias = Any
+_Address: TypeAlias = Union[tuple[Any, ...], str, Buffer]
 """An address of `socket`: `(host, port)`, `(host, port, flow, scope)`, a path."""
+_RetAddress: TypeAlias = Any
+"""An address that `socket` gives: its form depends on the family, as in typeshed."""
+_Endpoint: TypeAlias = Union[
+    tuple[Union[str, None], int], tuple[str, int, int, int], str, bytes, PathLike[str]
+]
+"""`(host, port)`; the text `"host:port"` or `"[::1]:port"`; the path of a Unix socket: bytes, a
+`Path`, or a text with a slash or without a colon."""
 _Path: TypeAlias = Union[str, PathLike[str]]
 _Bytes: TypeAlias = Union[bytes, bytearray]
 _Body: TypeAlias = Callable[..., Union[Generator[Any, Any, _T], Coroutine[Any, Any, _T]]]
 """The function of a coroutine: a generator function or an `async def`."""
 
 __version__: str
+
+__all__ = [
+    "AsynCoro", "AsynCoroSocket", "AsyncSocket", "BlockingSocket", "Call", "Coro",
+    "HotSwapException", "Logger", "MonitorException", "MonitorStatus", "Pycos", "Task",
+    "Terminated", "create_connection", "create_server", "current", "deserialize", "first",
+    "gather", "install_aliases", "logger", "run", "serialize", "sleep", "timeout", "unserialize",
+    "wait_future",
+]
 
 @final
 class Call(Coroutine[Any, Any, _T_co], Generic[_T_co]):
@@ -78,6 +95,7 @@ class Call(Coroutine[Any, Any, _T_co], Generic[_T_co]):
 
 # ---- Sockets ------------------------------------------------------------------------------------
 
+@final
 class AsyncSocket:
     """A socket of `socket.socket`, converted for coroutines, or with `blocking=True` for threads.
 
@@ -91,7 +109,8 @@ class AsyncSocket:
     offer, the best first. `danger_unverified`: True takes any certificate.
 
     Errors: TypeError if `sock` is no socket, an `ssl.SSLSocket` or an `ssl.SSLContext`; ValueError
-    for an older `ssl_version`; ssl.SSLError or OSError if a file does not read.
+    for an older `ssl_version`; FileNotFoundError and the like, with the file's name, and
+    ssl.SSLError, which says which option's file is wrong and how.
 
         sock = asyncoro.AsyncSocket(socket.socket())
     """
@@ -123,11 +142,28 @@ class AsyncSocket:
         server_name: str | None = None,
         alpn: Sequence[str] | None = None,
         danger_unverified: bool = False,
-    ) -> _BlockingSocket: ...
+    ) -> BlockingSocket: ...
+    @overload
+    def __new__(
+        cls,
+        sock: Union[socket.socket, AsyncSocket],
+        blocking: bool,
+        keyfile: _Path | None = None,
+        certfile: _Path | None = None,
+        ssl_version: int | None = None,
+        *,
+        cafile: _Path | None = None,
+        server_name: str | None = None,
+        alpn: Sequence[str] | None = None,
+        danger_unverified: bool = False,
+    ) -> Self:
+        """Converts by a mode that is only known at run time; `isinstance(sock, BlockingSocket)`
+        tells which it was.
+        """
 
     # Verbs: `yield` or `await` them, in a coroutine.
 
-    def accept(self) -> Call[tuple[AsyncSocket, _Address]]:
+    def accept(self) -> Call[tuple[AsyncSocket, _RetAddress]]:
         """Waits for a connection: an asynchronous socket, with no timeout set, and its address.
 
         Errors: TimeoutError. A client that fails its TLS handshake never makes it fail.
@@ -137,14 +173,15 @@ class AsyncSocket:
     def connect(self, address: _Address, /) -> Call[int]:
         """Connects, and gives 0; host names are looked up without holding up other coroutines.
 
-        Errors: ConnectionRefusedError and the like with `errno`, socket.gaierror, TimeoutError;
-        with TLS ssl.SSLCertVerificationError, ssl.SSLError.
+        Errors: ConnectionRefusedError and the like with `errno`, and the address as `filename`;
+        socket.gaierror, UnicodeError, TimeoutError; with TLS ssl.SSLCertVerificationError,
+        ssl.SSLError.
 
             yield sock.connect(("localhost", 7007))
         """
     def create_connection(
         self,
-        address: tuple[str, int],
+        address: _Address,
         timeout: float | None = None,
         source_address: _Address | None = None,
     ) -> Call[None]:
@@ -161,14 +198,14 @@ class AsyncSocket:
 
             data = yield sock.recv(4096)
         """
-    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0, /) -> Call[int]:
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> Call[int]:
         """Receives into `buffer`, at most `nbytes` (0: all of it), and gives the number of bytes.
 
         Errors: those of `recv`; ValueError if `nbytes` is more than the buffer holds.
 
             count = yield sock.recv_into(buffer)
         """
-    def recvall(self, bufsize: int, flags: int = 0, /) -> Call[_Bytes]:
+    def recvall(self, bufsize: int, flags: int = 0) -> Call[_Bytes]:
         """Receives exactly `bufsize` bytes; b'' if the stream ends before.
 
         At a timeout, which runs anew with each chunk, it gives the bytes that came.
@@ -176,7 +213,7 @@ class AsyncSocket:
 
             header = yield sock.recvall(8)
         """
-    def recvfrom(self, bufsize: int, flags: int = 0, /) -> Call[tuple[bytes, _Address]]:
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> Call[tuple[bytes, _RetAddress]]:
         """Receives a datagram, cut to `bufsize` bytes, and the address that it came from.
 
         Errors: TimeoutError.
@@ -209,7 +246,7 @@ class AsyncSocket:
 
             yield sock.sendto(b"hello", ("127.0.0.1", 7007))
         """
-    def send_msg(self, data: Buffer, /) -> Call[int | None]:
+    def send_msg(self, data: Buffer) -> Call[int | None]:
         """Sends a message: its length in 4 bytes, big-endian, then `data`; queues as `sendall`.
 
         After a timeout it gives how many bytes were sent, header counted, and the rest is still
@@ -222,7 +259,8 @@ class AsyncSocket:
         """Receives one message of `send_msg`; b'' is an empty message or the end of the stream.
 
         A timeout loses nothing: the next `recv_msg` goes on where this one stood.
-        Errors: TimeoutError, ConnectionResetError; OSError (EMSGSIZE) above `message_limit`.
+        Errors: TimeoutError, ConnectionResetError; OSError (EMSGSIZE) above `message_limit`, which
+        asks, if the message begins with text, whether the peer speaks messages.
 
             message = yield sock.recv_msg()
         """
@@ -275,14 +313,14 @@ class AsyncSocket:
 
             assert sock.gettimeout() == 2.5
         """
-    @classmethod
-    def setdefaulttimeout(cls, timeout: float | None, /) -> None:
+    @staticmethod
+    def setdefaulttimeout(timeout: float | None, /) -> None:
         """Sets the timeout, in seconds, of sockets converted from now on; None for none.
 
             asyncoro.AsyncSocket.setdefaulttimeout(10)
         """
-    @classmethod
-    def getdefaulttimeout(cls) -> float | None:
+    @staticmethod
+    def getdefaulttimeout() -> float | None:
         """Returns the timeout in seconds that new sockets get, or None.
 
             asyncoro.AsyncSocket.getdefaulttimeout()
@@ -318,7 +356,13 @@ class AsyncSocket:
     # BlockingIOError at once.
 
     def bind(self, address: _Address, /) -> None: ...
-    def listen(self, backlog: int = ..., /) -> None: ...
+    def listen(self, backlog: int = ..., /) -> None:
+        """Listens, as `socket.listen`.
+
+        Errors: those of a server's TLS files, if they could not be told earlier.
+
+            sock.listen()
+        """
     def connect_ex(self, address: _Address, /) -> int: ...
     def detach(self) -> int: ...
     def dup(self) -> socket.socket: ...
@@ -326,8 +370,8 @@ class AsyncSocket:
     def get_inheritable(self) -> bool: ...
     def set_inheritable(self, inheritable: bool) -> None: ...
     def getblocking(self) -> bool: ...
-    def getpeername(self) -> _Address: ...
-    def getsockname(self) -> _Address: ...
+    def getpeername(self) -> _RetAddress: ...
+    def getsockname(self) -> _RetAddress: ...
     @overload
     def getsockopt(self, level: int, optname: int, /) -> int: ...
     @overload
@@ -336,106 +380,202 @@ class AsyncSocket:
     def setsockopt(self, level: int, optname: int, value: int | Buffer, /) -> None: ...
     @overload
     def setsockopt(self, level: int, optname: int, value: None, optlen: int, /) -> None: ...
+    @overload
     def makefile(
         self,
-        mode: str = "r",
+        mode: Literal["b", "rb", "br", "wb", "bw", "rwb", "rbw", "wrb", "wbr", "brw", "bwr"],
+        buffering: Literal[0],
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> socket.SocketIO: ...
+    @overload
+    def makefile(
+        self,
+        mode: Literal["rwb", "rbw", "wrb", "wbr", "brw", "bwr"],
+        buffering: Literal[-1, 1] | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.BufferedRWPair: ...
+    @overload
+    def makefile(
+        self,
+        mode: Literal["rb", "br"],
+        buffering: Literal[-1, 1] | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.BufferedReader: ...
+    @overload
+    def makefile(
+        self,
+        mode: Literal["wb", "bw"],
+        buffering: Literal[-1, 1] | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.BufferedWriter: ...
+    @overload
+    def makefile(
+        self,
+        mode: Literal["b", "rb", "br", "wb", "bw", "rwb", "rbw", "wrb", "wbr", "brw", "bwr"],
+        buffering: int,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.IOBase: ...
+    @overload
+    def makefile(
+        self,
+        mode: Literal["r", "w", "rw", "wr", ""] = "r",
         buffering: int | None = None,
         *,
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-    ) -> IO[Any]: ...
+    ) -> io.TextIOWrapper: ...
     def recvfrom_into(
-        self, buffer: Buffer, nbytes: int = 0, flags: int = 0, /
-    ) -> tuple[int, _Address]: ...
+        self, buffer: Buffer, nbytes: int = 0, flags: int = 0
+    ) -> Call[tuple[int, _RetAddress]]:
+        """Receives a datagram into `buffer`; gives the number of bytes, and their sender.
+
+        Errors: those of `recvfrom`; ValueError if `nbytes` is more than the buffer holds.
+
+            count, address = yield sock.recvfrom_into(buffer)
+        """
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, _Address]: ...
+    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]: ...
     def recvmsg_into(
         self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[int, list[tuple[int, int, bytes]], int, _Address]: ...
+    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]: ...
     def sendmsg(
         self,
         buffers: Iterable[Buffer],
         ancdata: Iterable[tuple[int, int, Buffer]] = ...,
         flags: int = 0,
-        address: _Address = ...,
+        address: _Address | None = None,
         /,
     ) -> int: ...
-    def sendmsg_afalg(
-        self,
-        msg: Iterable[Buffer] = ...,
-        *,
-        op: int,
-        iv: Any = ...,
-        assoclen: int = ...,
-        flags: int = 0,
-    ) -> int: ...
+    if sys.platform == "linux":
+        def sendmsg_afalg(
+            self,
+            msg: Iterable[Buffer] = ...,
+            *,
+            op: int,
+            iv: Any = ...,
+            assoclen: int = ...,
+            flags: int = 0,
+        ) -> int: ...
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int: ...
     def shutdown(self, how: int, /) -> None: ...
     @property
-    def family(self) -> int: ...
+    def family(self) -> socket.AddressFamily: ...
     @property
-    def type(self) -> int: ...
+    def type(self) -> socket.SocketKind: ...
     @property
     def proto(self) -> int: ...
     @property
     def timeout(self) -> float | None: ...
+    def start_tls(self, server: bool = False) -> Call[None]:
+        """Begins TLS on a connection, with the options of the constructor, as STARTTLS does.
+
+        `server`: True on the side that has accepted the connection.
+        Errors: those of the options' files; ssl.SSLCertVerificationError, ssl.SSLError.
+
+            yield sock.start_tls()
+        """
+    def selected_alpn_protocol(self) -> str | None:
+        """Returns the protocol that ALPN has selected; None if there is none.
+
+            sock.selected_alpn_protocol()
+        """
+    def version(self) -> str | None:
+        """Returns the version of TLS, `"TLSv1.3"` say; None without TLS.
+
+            sock.version()
+        """
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: Type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
     def __lt__(self, other: AsyncSocket, /) -> bool: ...
+    def __gt__(self, other: AsyncSocket, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 AsynCoroSocket = AsyncSocket
 
 @type_check_only
-class _BlockingSocket(AsyncSocket):
-    """The type of `AsyncSocket(sock, blocking=True)`, for typing only: verbs wait in the thread.
+class _Blocking(type): ...
+
+@final
+class BlockingSocket(AsyncSocket, metaclass=_Blocking):  # type: ignore[misc]
+    """Makes an `AsyncSocket(sock, blocking=True)`, and is the name of that mode: verbs wait in the
+    thread.
+
+    `isinstance(sock, BlockingSocket)` says whether `sock` is one now. The object is an
+    `AsyncSocket` all the same, since `setblocking` changes the mode in place; for that reason no
+    class can be derived.
 
     The GIL is released meanwhile, and Ctrl-C raises. Timeouts are those of `socket.socket`:
     TimeoutError, None is for ever.
 
-        sock = asyncoro.AsyncSocket(socket.socket(), blocking=True)
+        sock = asyncoro.BlockingSocket(socket.socket())
         sock.connect(("localhost", 7007))
         sock.send_msg(b"hello")
     """
 
-    def accept(self) -> tuple[_BlockingSocket, _Address]: ...  # type: ignore[override]
-    def connect(self, address: _Address, /) -> None: ...  # type: ignore[override]
+    def __new__(
+        cls,
+        sock: Union[socket.socket, AsyncSocket],
+        keyfile: _Path | None = None,
+        certfile: _Path | None = None,
+        ssl_version: int | None = None,
+        *,
+        cafile: _Path | None = None,
+        server_name: str | None = None,
+        alpn: Sequence[str] | None = None,
+        danger_unverified: bool = False,
+    ) -> Self: ...
+
+    def accept(self) -> tuple[BlockingSocket, _RetAddress]: ...  # type: ignore[override]
+    def connect(self, address: _Address, /) -> int: ...  # type: ignore[override]
     def create_connection(  # type: ignore[override]
         self,
-        address: tuple[str, int],
+        address: _Address,
         timeout: float | None = None,
         source_address: _Address | None = None,
     ) -> None: ...
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes: ...  # type: ignore[override]
     def recv_into(  # type: ignore[override]
-        self, buffer: Buffer, nbytes: int = 0, flags: int = 0, /
+        self, buffer: Buffer, nbytes: int = 0, flags: int = 0
     ) -> int: ...
-    def recvall(self, bufsize: int, flags: int = 0, /) -> _Bytes: ...  # type: ignore[override]
+    def recvall(self, bufsize: int, flags: int = 0) -> _Bytes: ...  # type: ignore[override]
     def recvfrom(  # type: ignore[override]
         self, bufsize: int, flags: int = 0, /
-    ) -> tuple[bytes, _Address]: ...
+    ) -> tuple[bytes, _RetAddress]: ...
+    def recvfrom_into(  # type: ignore[override]
+        self, buffer: Buffer, nbytes: int = 0, flags: int = 0
+    ) -> tuple[int, _RetAddress]: ...
+    def start_tls(self, server: bool = False) -> None: ...  # type: ignore[override]
     def send(self, data: Buffer, flags: int = 0, /) -> int: ...  # type: ignore[override]
     def sendall(self, data: Buffer, flags: int = 0, /) -> None: ...  # type: ignore[override]
     @overload  # type: ignore[override]
     def sendto(self, data: Buffer, address: _Address, /) -> int: ...
     @overload
     def sendto(self, data: Buffer, flags: int, address: _Address, /) -> int: ...
-    def send_msg(self, data: Buffer, /) -> None: ...  # type: ignore[override]
+    def send_msg(self, data: Buffer) -> None: ...  # type: ignore[override]
     def recv_msg(self) -> _Bytes: ...  # type: ignore[override]
     def flush(self) -> None: ...  # type: ignore[override]
 
 def create_connection(
-    address: tuple[str, int],
+    address: _Endpoint,
     timeout: float | None = None,
-    source_address: _Address | None = None,
+    source_address: Union[tuple[str, int], str, None] = None,
     *,
     keyfile: _Path | None = None,
     certfile: _Path | None = None,
@@ -445,15 +585,17 @@ def create_connection(
     alpn: Sequence[str] | None = None,
     danger_unverified: bool = False,
 ) -> Call[AsyncSocket]:
-    """Connects to a host and port, IPv6 and IPv4 in a race; `timeout` (seconds) is for all of it.
+    """Connects to a host and port, IPv6 and IPv4 in a race, or to the path of a Unix socket.
 
-    Errors: those of `AsyncSocket.connect`.
+    `address`: `(host, port)`, the text `"host:port"` or `"[::1]:port"`, or a path: a text with a
+    slash or without a colon, bytes, a `Path`. `timeout` (seconds) is for all of it.
+    Errors: those of `AsyncSocket` and `AsyncSocket.connect`; ValueError for any other text.
 
-        sock = await asyncoro.create_connection(("localhost", 7007))
+        sock = await asyncoro.create_connection("localhost:7007")
     """
 
 def create_server(
-    address: _Address,
+    address: _Endpoint,
     *,
     family: int = ...,
     backlog: int | None = None,
@@ -466,9 +608,11 @@ def create_server(
 ) -> AsyncSocket:
     """Makes a listening socket, which may be bound again at once (SO_REUSEADDR); does not wait.
 
-    Errors: OSError (EADDRINUSE and the like).
+    `address` as in `create_connection`; `"[::1]:7007"` is of IPv6, whatever `family`.
+    Errors: OSError (EADDRINUSE and the like); those of `AsyncSocket` for TLS files; ValueError for
+    a text that is neither host and port nor a path.
 
-        server = asyncoro.create_server(("127.0.0.1", 7007))
+        server = asyncoro.create_server("127.0.0.1:7007")
     """
 
 # ---- Coroutines ---------------------------------------------------------------------------------
@@ -637,9 +781,10 @@ class AsynCoro:
         asyncoro.AsynCoro().join()
     """
 
-    def __init__(self) -> None: ...
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     @classmethod
-    def instance(cls) -> AsynCoro:
+    def instance(cls, *args: Any, **kwargs: Any) -> AsynCoro:
         """Returns the scheduler.
 
             asyncoro.AsynCoro.instance()
@@ -695,13 +840,13 @@ class AsynCoro:
             asyncoro.AsynCoro().terminate()
         """
     def atexit(
-        self, priority: int, func: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs
+        self, priority: int, func: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs
     ) -> None:
         """Calls `func` when the scheduler ends; a higher priority first.
 
             asyncoro.AsynCoro().atexit(10, print, "over")
         """
-    def drop_atexit(self, priority: int, func: Callable[..., object], /) -> None:
+    def drop_atexit(self, priority: int, func: Callable[..., object]) -> None:
         """Removes a function that `atexit` was given.
 
             asyncoro.AsynCoro().drop_atexit(10, print)
@@ -719,9 +864,11 @@ class MonitorStatus:
     """
 
     info: Any
-    type: Any
+    type: Type[BaseException]
     value: Any
-    def __init__(self, info: Any, type: Any, value: Any = None) -> None: ...
+    def __init__(self, info: Any, type: Type[BaseException], value: Any = None) -> None: ...
+
+MonitorException = MonitorStatus
 
 class HotSwapException(Exception):
     """Raised in a coroutine that is hot-swappable: `args[0]` is the new generator. Raise it again
@@ -754,30 +901,15 @@ def run(main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]) -> _T:
         asyncoro.run(main())
     """
 
-def sleep(seconds: float, /) -> Call[None]:
+def sleep(seconds: float | None) -> Call[None]:
     """Waits that many seconds.
 
         await asyncoro.sleep(0.5)
     """
 
 @final
-class timeout:
-    """Bounds a block, or one call, in seconds: a wait raises TimeoutError when they are over.
-
-    A second argument, a verb's call, a generator, an `async def`'s call or a Coro, is bounded
-    alone, and `yield` or `await` gives its value.
-
-        with asyncoro.timeout(2.5):
-            data = yield sock.recvall(1000)
-        data = yield asyncoro.timeout(2.5, sock.recvall(1000))
-    """
-
-    @overload
-    def __new__(cls, seconds: float | None) -> Self: ...
-    @overload
-    def __new__(  # type: ignore[misc]
-        cls, seconds: float | None, body: Awaitable[_T] | Generator[Any, Any, _T]
-    ) -> Call[_T]: ...
+@type_check_only
+class _Bound:
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -795,7 +927,11 @@ class timeout:
         /,
     ) -> None: ...
 
-def first(*bodies: Any) -> Call[tuple[int, Any]]:
+def first(
+    *bodies: Union[
+        Call[Any], Coro[Any], Coroutine[Any, Any, Any], Generator[Any, Any, Any], _Body[Any]
+    ],
+) -> Call[tuple[int, Any]]:
     """Waits for the first that ends, and gives its place among them and its value.
 
     Each is a verb's call, a function, a generator, an `async def`'s call or a Coro. The others are
@@ -805,16 +941,36 @@ def first(*bodies: Any) -> Call[tuple[int, Any]]:
         place, data = await asyncoro.first(sock.recv(100), other.recv(100))
     """
 
-def gather(*bodies: Any) -> Call[list[Any]]:
+@overload
+def timeout(seconds: float | None, body: None = None) -> _Bound: ...
+@overload
+def timeout(
+    seconds: float | None, body: Awaitable[_T] | Generator[Any, Any, _T]
+) -> Call[_T]:
+    """Bounds a block, or one call, in seconds: a wait raises TimeoutError when they are over.
+
+    A second argument, a verb's call, a generator, an `async def`'s call or a Coro, is bounded
+    alone, and `yield` or `await` gives its value. None is no bound.
+
+        with asyncoro.timeout(2.5):
+            data = yield sock.recvall(1000)
+        data = yield asyncoro.timeout(2.5, sock.recvall(1000))
+    """
+
+def gather(
+    *bodies: Union[
+        Call[Any], Coro[Any], Coroutine[Any, Any, Any], Generator[Any, Any, Any], _Body[Any]
+    ],
+) -> Call[list[Any]]:
     """Runs them at once, each a verb's call, a function, a generator, an `async def`'s call or a
     Coro; gives their values in order.
 
-    Errors: the first that one raises; the others are terminated.
+    Errors: the first that one raises, when the others were terminated and have ended.
 
         one, two = await asyncoro.gather(work(1), work(2))
     """
 
-def wait_future(future: concurrent.futures.Future[_T], /) -> Call[_T]:
+def wait_future(future: concurrent.futures.Future[_T]) -> Call[_T]:
     """Waits in a coroutine for a Future of a thread, a pool or asyncio, and gives its result.
 
     Errors: what the Future raises.
@@ -828,13 +984,16 @@ def install_aliases() -> None:
     """Makes `import asyncoro` and `import pycos` this package, and `raise StopIteration(v)` in a
     generator a `return v`, as `python -m asyncoro SCRIPT ARGS` does.
 
+    It holds in children that multiprocessing spawns, too.
+
         import asyncoro
         asyncoro.install_aliases()
     """
 
 class Logger:
-    """The log of asyncoro and pycos: a line with the time for each entry, to standard output,
-    from warnings on to standard error.
+    """The log of asyncoro and pycos: feeds the logger of `logging` with its name, if the program
+    has configured that; else a line with the time for each entry, to standard output, from warnings
+    on to standard error. A `stream` that was given gets the lines in either case.
 
         asyncoro.logger.setLevel(asyncoro.Logger.DEBUG)
     """
@@ -847,14 +1006,19 @@ class Logger:
     CRITICAL: ClassVar[int]
     FATAL: ClassVar[int]
     name: str
-    stream: TextIO
+    stream: TextIO | None
     level: int
     log_ms: bool
     def __init__(
-        self, name: str, stream: TextIO = ..., level: int | None = None, log_ms: bool = False
+        self,
+        name: str,
+        stream: TextIO | None = None,
+        level: int | None = None,
+        log_ms: bool = False,
     ) -> None: ...
     def setLevel(self, level: int | str) -> None:
-        """Leaves out entries below `level`: a number, or its name.
+        """Leaves out entries below `level`: a number, or its name. Until it is called, that is
+        INFO for lines, and the level of `logging` for records.
 
             asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
         """

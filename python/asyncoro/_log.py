@@ -1,11 +1,17 @@
 """Defines the log of asyncoro, `asyncoro.logger`, with the API that its programs use."""
 
+import logging
 import sys
 import time
 
+from ._status import text_of
+
 
 class Logger:
-    """Writes lines with a time to standard output, warnings and errors to standard error.
+    """Feeds the logger of `logging` that has the same name, if the program has configured that;
+    else writes lines with a time to standard output, warnings and errors to standard error.
+
+    A stream that was given gets the lines in either case.
 
     >>> logger.setLevel(Logger.DEBUG)
     >>> logger.info('listening on %s', port)
@@ -18,12 +24,15 @@ class Logger:
         self.stream = stream
         self.level = self.INFO if level is None else level
         self.log_ms = log_ms
+        # Until it is set, `logging` alone decides on what it gets.
+        self._is_level_set = level is not None
 
     def setLevel(self, level):
         """Leaves out entries below `level`: a number, or a name as 'debug'."""
         if isinstance(level, str):
             level = getattr(self, level.upper())
         self.level = int(level)
+        self._is_level_set = True
 
     def show_ms(self, flag):
         """Sets whether times have milliseconds."""
@@ -31,7 +40,7 @@ class Logger:
 
     def log(self, message, *args):
         """Writes a line, whatever the level."""
-        self._write(self.CRITICAL, sys.stdout, message, args)
+        self._write(self.CRITICAL, sys.stdout, message, args, shown=self.INFO)
 
     def debug(self, message, *args):
         self._write(self.DEBUG, sys.stdout, message, args)
@@ -60,8 +69,28 @@ class Logger:
 
     shutdown = flush
 
-    def _write(self, level, usual, message, args):
-        stream = self.stream or usual
+    def _report(self, label, error):
+        """Writes the uncaught exception of a coroutine, with its traceback."""
+        self._write(self.ERROR, sys.stderr, 'uncaught exception in %s', (label,), error)
+
+    def _write(self, level, usual, message, args, error=None, shown=None):
+        standard = logging.getLogger(self.name)
+        is_configured = standard.hasHandlers()
+        if (
+            is_configured
+            and (level >= self.level or not self._is_level_set)
+            and standard.isEnabledFor(level)
+        ):
+            # The line of the program, not of this file, whatever `stacklevel` means in a version.
+            caller = sys._getframe(2)
+            code = caller.f_code
+            info = error and (type(error), error, error.__traceback__)
+            record = standard.makeRecord(
+                self.name, shown or level, code.co_filename, caller.f_lineno, message, args, info,
+                code.co_name,
+            )
+            standard.handle(record)
+        stream = self.stream or (None if is_configured else usual)
         if level < self.level or stream is None:
             return
         now = time.time()
@@ -69,6 +98,8 @@ class Logger:
         if self.log_ms:
             stamp += '.%03d' % (now % 1 * 1000)
         text = message % args if args else message
+        if error is not None:
+            text = '%s:\n%s' % (text, text_of(error))
         stream.write('%s %s - %s\n' % (stamp, self.name, text))
         stream.flush()
 

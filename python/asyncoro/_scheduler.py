@@ -30,12 +30,16 @@ class _Hooks:
         logger.warning('%s', text)
 
     @staticmethod
+    def error(text):
+        logger.error('%s', text)
+
+    @staticmethod
     def debug(text):
         logger.debug('%s', text)
 
     @staticmethod
     def report(label, error):
-        logger.error('uncaught exception in %s:\n%s', label, _status.text_of(error))
+        logger._report(label, error)
 
     @staticmethod
     def terminated():
@@ -144,9 +148,12 @@ class AsynCoro:
         lock.acquire()
         if not _engine.when_none_holds(lock):
             return True
-        if timeout is None:
-            return lock.acquire()
-        return lock.acquire(True, min(max(0.0, timeout), threading.TIMEOUT_MAX))
+        try:
+            if timeout is None:
+                return lock.acquire()
+            return lock.acquire(True, min(max(0.0, timeout), threading.TIMEOUT_MAX))
+        finally:
+            _engine.give_up(lock)
 
     def finish(self):
         """Waits for all coroutines but daemons, then ends those and the scheduler."""
@@ -170,13 +177,13 @@ class AsynCoro:
             except Exception as error:
                 logger.warning('running %s failed:\n%s', function, _status.text_of(error))
 
-    def atexit(self, priority, function, *args, **kwargs):
-        """Calls `function` when the scheduler ends; a higher priority first."""
-        self._at_exit.append((priority, function, args, kwargs))
+    def atexit(self, priority, func, *args, **kwargs):
+        """Calls `func` when the scheduler ends; a higher priority first."""
+        self._at_exit.append((priority, func, args, kwargs))
 
-    def drop_atexit(self, priority, function):
+    def drop_atexit(self, priority, func):
         """Removes a function that `atexit` was given."""
-        self._at_exit = [entry for entry in self._at_exit if entry[:2] != (priority, function)]
+        self._at_exit = [entry for entry in self._at_exit if entry[:2] != (priority, func)]
 
     def _not_inside(self, what):
         if _engine.in_scheduler():

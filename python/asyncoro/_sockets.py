@@ -1,19 +1,21 @@
 """Passes to the regular socket what it has and `AsyncSocket` has not."""
 
+import functools
 import socket
 import ssl
+import sys
 
 from ._engine import AsyncSocket, DatagramSocket
 
 
 def _method(name):
+    # With the signature of the original, where that has one.
+    @functools.wraps(getattr(socket.socket, name))
     def passed_on(self, *args, **kwargs):
         return getattr(self._regular(), name)(*args, **kwargs)
 
-    original = getattr(socket.socket, name)
-    passed_on.__name__ = name
+    passed_on.__module__ = 'asyncoro'
     passed_on.__qualname__ = 'AsyncSocket.' + name
-    passed_on.__doc__ = getattr(original, '__doc__', None)
     return passed_on
 
 
@@ -35,6 +37,32 @@ def _complete():
         setattr(DatagramSocket, name, None)
 
 
+def listen(self, *backlog):
+    """Listens for connections; an error of the options for TLS is raised here at the latest."""
+    self._check_server()
+    return self._regular().listen(*backlog)
+
+
+class _Blocking(type):
+    def __instancecheck__(cls, sock):
+        return isinstance(sock, AsyncSocket) and sock.getblocking()
+
+
+class BlockingSocket(metaclass=_Blocking):
+    """Makes an `AsyncSocket(sock, blocking=True)`: its verbs wait in the thread.
+
+    It is the name of that mode, also for `isinstance` and for type checkers. A socket changes its
+    mode in place, so its class is `AsyncSocket` all the same.
+
+    >>> sock = BlockingSocket(socket.socket())
+    >>> isinstance(sock, BlockingSocket)
+    True
+    """
+
+    def __new__(cls, sock, keyfile=None, certfile=None, ssl_version=None, **tls):
+        return AsyncSocket(sock, True, keyfile, certfile, ssl_version, **tls)
+
+
 _ssl_version = None
 
 
@@ -50,11 +78,17 @@ def set_ssl_version(cls, version):
 
 
 _complete()
+AsyncSocket.listen = listen
 AsyncSocket.get_ssl_version = classmethod(get_ssl_version)
 AsyncSocket.set_ssl_version = classmethod(set_ssl_version)
 
+# So that `BlockingSocket.recv(sock, 10)` works, and the documentation of a method is found.
+for _name, _value in list(AsyncSocket.__dict__.items()):
+    if not _name.startswith('_'):
+        setattr(BlockingSocket, _name, _value)
 
-if socket.timeout is TimeoutError:
+
+if sys.version_info >= (3, 10):
     Timeout = TimeoutError
 else:
 
@@ -67,9 +101,9 @@ def timed_out():
     return Timeout('timed out')
 
 
-def unresolved(code, reason):
+def unresolved(code, reason, host):
     """Makes the exception for a name that has no address."""
-    return socket.gaierror(code, reason)
+    return socket.gaierror(code, reason, host)
 
 
 def unverified(reason):

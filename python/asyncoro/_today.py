@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import inspect
+import os
 import socket
 import types
+import weakref
 
 from . import _engine
 from ._engine import AsyncSocket, Call, Coro, current
@@ -32,18 +34,20 @@ class _Expired(BaseException):
     """Thrown into a coroutine when the time of its `timeout` block is over."""
 
 
-class timeout:
+def timeout(seconds, body=None):
     """Bounds a block, or a call, in seconds: a wait in it raises TimeoutError when they are over.
 
     >>> with asyncoro.timeout(2.5):
     ...     data = await sock.recvall(1000)
     >>> data = await asyncoro.timeout(2.5, sock.recvall(1000))
     """
+    return _Bound(seconds) if body is None else _bounded(seconds, body)
+
+
+class _Bound:
+    """Bounds the block of a `with`."""
 
     __slots__ = ('_alarm', '_coro', '_expired', '_seconds')
-
-    def __new__(cls, seconds, body=None):
-        return super().__new__(cls) if body is None else _bounded(seconds, body)
 
     def __init__(self, seconds):
         self._seconds = seconds
@@ -73,7 +77,7 @@ class timeout:
 
 @types.coroutine
 def _bounded(seconds, body):
-    with timeout(seconds):
+    with _Bound(seconds):
         if isinstance(body, Coro):
             return (yield from body.__await__())
         if inspect.isgenerator(body) or inspect.iscoroutine(body):
@@ -96,23 +100,56 @@ def _collect(coros, coro=None):
     return [each._outcome()[0] for each in coros]
 
 
+def _terminate(coros):
+    for coro in coros:
+        if coro.is_alive():
+            coro.terminate()
+
+
+def _ended(coros):
+    """Terminates them and waits until they have ended. What is thrown in meanwhile is raised after
+    that.
+    """
+    _terminate(coros)
+    late = None
+    for coro in coros:
+        while coro.is_alive() and coro is not current():
+            try:
+                yield coro.finish()
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                late = error
+    if late is not None:
+        raise late
+
+
 @types.coroutine
 def gather(*bodies):
     """Runs coroutines at once, and gives their values in order.
 
-    Each is a function, a call of one, or a Coro. The first exception of any is raised here, and the
-    others are terminated.
+    Each is a function, a call of one, or a Coro. The first exception of any is raised here, when
+    the others were terminated and have ended.
 
     >>> one, two = await asyncoro.gather(work(1), work(2))
     """
-    coros = [_started(body) for body in bodies]
-    collecting = Coro(_collect, coros)
+    coros = []
     try:
-        return (yield from collecting.__await__())
-    finally:
-        for coro in (collecting, *coros):
-            if coro.is_alive():
-                coro.terminate()
+        for body in bodies:
+            coros.append(_started(body))
+        coros.append(Coro(_collect, coros[:]))
+        return (yield from coros[-1].__await__())
+    except GeneratorExit:
+        # A generator that is closed cannot wait.
+        _terminate(coros)
+        raise
+    except BaseException:
+        yield from _ended(coros)
+        raise
+
+
+#: By the future, the coroutines that wait for it: the future knows one callback for all.
+_waiting: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 @types.coroutine
@@ -142,6 +179,11 @@ def _told(coro=None):
     yield coro.receive()
 
 
+def _tell(future):
+    for told in _waiting.pop(future, ()):
+        told.send(future)
+
+
 @types.coroutine
 def wait_future(future):
     """Waits for a concurrent.futures.Future, and gives its result or raises what it raises.
@@ -150,12 +192,28 @@ def wait_future(future):
     """
     if not future.done():
         told = Coro(_told)
-        future.add_done_callback(told.send)
+        others = _waiting.get(future)
+        if others is None:
+            others = _waiting[future] = []
+            others.append(told)
+            future.add_done_callback(_tell)
+        else:
+            others.append(told)
+            if future.done():
+                # Its callback may have run before.
+                told.send(future)
         try:
             yield told.finish()
         finally:
             told.terminate()
+            if told in others:
+                others.remove(told)
     return future.result()
+
+
+#: The futures of coroutines that have not ended, by the address of the coroutine: one for all who
+#: ask.
+_futures: dict = {}
 
 
 def _future(self):
@@ -164,10 +222,15 @@ def _future(self):
 
     >>> value = await asyncio.wrap_future(Coro(work).future())
     """
+    future = _futures.get(id(self))
+    if future is not None:
+        return future
     future = concurrent.futures.Future()
     future.set_running_or_notify_cancel()
+    _futures[id(self)] = future
 
     def ended(coro):
+        _futures.pop(id(coro), None)
         value, error = coro._outcome()
         if error is None:
             future.set_result(value)
@@ -181,19 +244,46 @@ def _future(self):
 Coro.future = _future
 
 
+def _named(address):
+    """Returns the host and the port that a text names; any other address as it is.
+
+    A text with a slash, or without a colon, is the path of a Unix socket.
+    """
+    if isinstance(address, os.PathLike):
+        return os.fspath(address)
+    if not isinstance(address, str) or address[:1] == '\0':
+        return address
+    if '/' in address or ':' not in address:
+        return address
+    host, _, port = address.rpartition(':')
+    bracketed = host[:1] == '[' and host[-1:] == ']' and ':' in host
+    if bracketed:
+        host = host[1:-1]
+    is_port = port.isascii() and port.isdigit() and int(port) < 65536
+    if not is_port or not bracketed and any(mark in host for mark in ':[]'):
+        raise ValueError(
+            'invalid address %r: expected host:port with a port of 0 to 65535, [::1]:80 for IPv6, '
+            'or a path with a slash' % address
+        )
+    return host, int(port)
+
+
 @types.coroutine
 def create_connection(address, timeout=None, source_address=None, **tls):
-    """Connects to (host, port), and gives an AsyncSocket. `timeout` (seconds) is for all of it.
+    """Connects to (host, port), 'host:port' or a path, and gives an AsyncSocket. `timeout`
+    (seconds) is for all of it.
 
     IPv6 and IPv4 race. `certfile`, `cafile` and the other options of AsyncSocket ask for TLS.
 
-    >>> sock = await asyncoro.create_connection(('localhost', 8010))
+    >>> sock = await asyncoro.create_connection('localhost:8010')
     """
-    with _timeout(timeout):
+    address = _named(address)
+    with _Bound(timeout):
         if source_address is None:
             return (yield _engine.connect(address, **tls))
+        source_address = _named(source_address)
         family = socket.AF_INET6 if ':' in source_address[0] else socket.AF_INET
-        sock = AsyncSocket(socket.socket(family), **tls)
+        sock = _converted(socket.socket(family), tls)
         try:
             yield sock.create_connection(address, source_address=source_address)
         except BaseException:
@@ -202,24 +292,32 @@ def create_connection(address, timeout=None, source_address=None, **tls):
         return sock
 
 
-_timeout = timeout
-
-
 def create_server(address, *, family=socket.AF_INET, backlog=None, reuse_port=False, **tls):
-    """Makes a listening AsyncSocket, bound to (host, port), with SO_REUSEADDR, or to a path.
+    """Makes a listening AsyncSocket, bound to (host, port) or 'host:port', with SO_REUSEADDR, or
+    to a path.
 
-    >>> server = asyncoro.create_server(('127.0.0.1', 8010))
+    >>> server = asyncoro.create_server('127.0.0.1:8010')
     """
-    if isinstance(address, (str, bytes)):
+    named = _named(address)
+    if isinstance(named, (str, bytes)):
         sock = socket.socket(socket.AF_UNIX)
         try:
-            sock.bind(address)
+            sock.bind(named)
             sock.listen(*([] if backlog is None else [backlog]))
         except BaseException:
             sock.close()
             raise
     else:
-        sock = socket.create_server(
-            address, family=family, backlog=backlog, reuse_port=reuse_port
-        )
-    return AsyncSocket(sock, **tls)
+        if isinstance(address, str) and ':' in named[0]:
+            family = socket.AF_INET6
+        sock = socket.create_server(named, family=family, backlog=backlog, reuse_port=reuse_port)
+    return _converted(sock, tls)
+
+
+def _converted(sock, tls):
+    """Converts a plain socket, which is closed if that fails."""
+    try:
+        return AsyncSocket(sock, **tls)
+    except BaseException:
+        sock.close()
+        raise

@@ -22,7 +22,7 @@ use pyo3::{
     prelude::*,
 };
 
-use crate::{call, context, gil::Gil, hooks, registry};
+use crate::{call, context, error::raised, gil::Gil, hooks, log, registry};
 
 /// The handle of the running scheduler, and how it is stopped.
 struct Running {
@@ -81,7 +81,8 @@ where
 /// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests.
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> {
-    let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build()?;
+    let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build();
+    let scheduler = scheduler.map_err(|error| raised(py, &error))?;
     let running = Running { handle: scheduler.handle(), stop: None, stopping: false };
     RUNNING.get(py).replace(Some(running));
     HERE.set(true);
@@ -89,6 +90,7 @@ pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> 
     scheduler.run_until(stopped());
     drop(scheduler);
     context::leave(py);
+    log::pass_on(py, None);
     HERE.set(false);
     RUNNING.get(py).replace(None);
     Ok(())
@@ -133,9 +135,11 @@ pub(crate) fn stop(py: Python<'_>) {
 }
 
 /// Waits until [`stop`], and then until all coroutines have ended, for the drain time at most.
+/// Passes lines of the log on meanwhile.
 async fn stopped() {
     poll_fn(|cx| {
         let py = call::py();
+        log::pass_on(py, Some(cx.waker()));
         match &mut *RUNNING.get(py).borrow_mut() {
             Some(running) if !running.stopping => {
                 running.stop = Some(cx.waker().clone());
@@ -145,7 +149,10 @@ async fn stopped() {
         }
     })
     .await;
-    let ended = poll_fn(|cx| registry::poll_empty(call::py(), cx));
+    let ended = poll_fn(|cx| {
+        log::pass_on(call::py(), Some(cx.waker()));
+        registry::poll_empty(call::py(), cx)
+    });
     let _ = asyncoro::time::timeout(drain(call::py()) + MORE, ended).await;
 }
 
@@ -155,6 +162,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
     if let Some(running) = RUNNING.get(py).take() {
         std::mem::forget(running);
     }
+    log::after_fork();
     HERE.set(false);
     context::forget(py);
     registry::forget(py);

@@ -1,10 +1,15 @@
 //! Converts the crate's errors to Python's: OSError and its subclasses with `errno`, TimeoutError,
 //! gaierror, SSLError.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+};
 
 use asyncoro::{
-    error::{Incomplete, MessageTooLong, TimedOut, Unresolved, is_closed, os_code},
+    error::{
+        Context, Incomplete, MessageTooLong, TimedOut, Unresolved, WrongKind, is_closed, os_code,
+    },
     rustls,
 };
 use pyo3::{
@@ -14,9 +19,10 @@ use pyo3::{
 
 use crate::hooks;
 
-/// EBADF and EMSGSIZE, as Linux has them.
+/// EBADF, EMSGSIZE and EOPNOTSUPP, as Linux has them.
 const EBADF: i32 = 9;
 const EMSGSIZE: i32 = 90;
+const EOPNOTSUPP: i32 = 95;
 
 /// Converts the error of a verb.
 pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
@@ -30,24 +36,80 @@ pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
         return named(py, "timed_out", ());
     }
     if let Some(unresolved) = find::<Unresolved>(error) {
-        return named(py, "unresolved", (unresolved.code, unresolved.reason.clone()));
+        return self::unresolved(py, unresolved.code, &unresolved.reason, &unresolved.host);
+    }
+    if let Some(wrong) = inner::<WrongKind>(error) {
+        return wrong_kind(*wrong);
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         let unverified = matches!(tls, rustls::Error::InvalidCertificate(_));
-        return named(py, if unverified { "unverified" } else { "insecure" }, (error.to_string(),));
+        let kind = if unverified { "unverified" } else { "insecure" };
+        return named(py, kind, (in_python(error),));
     }
     if inner::<MessageTooLong>(error).is_some() {
         return PyOSError::new_err((EMSGSIZE, error.to_string()));
     }
     if let Some(code) = os_code(error) {
-        let system = io::Error::from_raw_os_error(code).to_string();
-        let text = system.split(" (os error").next().unwrap_or_default().to_owned();
-        return PyOSError::new_err((code, text));
+        // As `open` names its file; errno and the text are those that `socket` gives.
+        return match inner::<Context>(error).filter(|context| ADDRESSED.contains(&context.verb)) {
+            Some(context) => PyOSError::new_err((code, text(code), context.address.clone())),
+            None => PyOSError::new_err((code, text(code))),
+        };
     }
     match error.kind() {
-        ErrorKind::InvalidInput => PyValueError::new_err(error.to_string()),
-        _ => PyOSError::new_err(error.to_string()),
+        ErrorKind::InvalidInput => PyValueError::new_err(in_python(error)),
+        _ => PyOSError::new_err(in_python(error)),
     }
+}
+
+/// Makes the exception of a host that has no address.
+pub(crate) fn unresolved(py: Python<'_>, code: i32, reason: &str, host: &str) -> PyErr {
+    named(py, "unresolved", (code, reason, host))
+}
+
+/// Makes the exception of a verb that this kind of socket has not.
+fn wrong_kind(wrong: WrongKind) -> PyErr {
+    let verb = match wrong.verb {
+        "accept" => return PyOSError::new_err((EOPNOTSUPP, text(EOPNOTSUPP))),
+        "send_to" => "sendto",
+        "recv_from" => "recvfrom",
+        "recv_all" | "recv_all_bytes" => "recvall",
+        "send_all" | "send_queued" => "sendall",
+        verb => verb,
+    };
+    PyValueError::new_err(format!("{verb} does not work on a {}", wrong.socket))
+}
+
+/// The verbs of the crate whose errors have an address.
+const ADDRESSED: [&str; 3] = ["connect", "create_connection", "create_tls_connection"];
+
+/// The crate's names in its texts, and those of the package.
+const NAMES: [(&str, &str); 3] = [
+    ("ClientTls::ca_file", "cafile"),
+    ("ClientTls::server_name", "server_name"),
+    ("create_tls_connection", "create_connection"),
+];
+
+/// Returns the text of an error with the names that the package has.
+fn in_python(error: &io::Error) -> String {
+    NAMES.iter().fold(error.to_string(), |text, (theirs, ours)| text.replace(theirs, ours))
+}
+
+/// Returns the system's text for a code.
+fn text(code: i32) -> String {
+    let system = io::Error::from_raw_os_error(code).to_string();
+    system.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Makes the exception that `open` raises; `None` if it is no error of the system.
+pub(crate) fn of_file(error: &io::Error, path: &Path) -> Option<PyErr> {
+    let code = os_code(error)?;
+    Some(PyOSError::new_err((code, text(code), path.to_string_lossy().into_owned())))
+}
+
+/// Makes an SSLError.
+pub(crate) fn insecure(py: Python<'_>, reason: &str) -> PyErr {
+    named(py, "insecure", (reason,))
 }
 
 /// Returns the error of any call on a socket that is closed.

@@ -3,7 +3,7 @@
 //! Unsafe: values move between threads and are shared by them. They are reached through
 //! [`Gil::get`], which wants a token of the GIL, and [`Gil::visited`], for a collector that holds
 //! it. So one thread at a time reaches them, and the GIL orders what they do. That is why builds of
-//! CPython without a GIL are refused.
+//! CPython without a GIL are refused. CPython is asked, too, whether a thread holds the GIL.
 #![allow(unsafe_code)]
 
 use pyo3::{PyVisit, Python, ffi};
@@ -50,4 +50,10 @@ pub(crate) unsafe fn held<'py>() -> Python<'py> {
         debug_assert!(ffi::PyGILState_Check() != 0, "the GIL is not held");
         Python::assume_attached()
     }
+}
+
+/// Returns whether this thread is one of Python's that has let go of the GIL for now.
+pub(crate) fn is_let_go() -> bool {
+    // SAFETY: both may be called by any thread, with the GIL and without.
+    unsafe { !ffi::PyGILState_GetThisThreadState().is_null() && ffi::PyGILState_Check() == 0 }
 }

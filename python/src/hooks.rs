@@ -31,6 +31,11 @@ pub(crate) fn warn(py: Python<'_>, text: &str) {
     call(py, "warn", (text,));
 }
 
+/// Logs an error of the package.
+pub(crate) fn error(py: Python<'_>, text: &str) {
+    call(py, "error", (text,));
+}
+
 /// Logs a common event, at the debug level.
 pub(crate) fn debug(py: Python<'_>, text: &str) {
     call(py, "debug", (text,));

@@ -16,6 +16,7 @@ mod fresh;
 mod gc;
 mod gil;
 mod hooks;
+mod log;
 mod once;
 mod quick;
 mod registry;
@@ -48,6 +49,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // pyo3 would make these at their first use, under a lock of its own (`once.rs`).
     module.py().get_type::<alarm::Alarm>();
     Python::attach(|_| {});
+    log::subscribe();
     module.add_class::<coro::Coro>()?;
     coro::make_fast(module.py())?;
     module.add("Call", call::make_type(module.py())?)?;
@@ -70,5 +72,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(hooks::set_hooks, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_legacy, module)?)?;
     module.add_function(wrap_pyfunction!(registry::alive, module)?)?;
-    module.add_function(wrap_pyfunction!(registry::when_none_holds, module)?)
+    module.add_function(wrap_pyfunction!(registry::when_none_holds, module)?)?;
+    module.add_function(wrap_pyfunction!(registry::give_up, module)?)
 }

@@ -107,6 +107,17 @@ pub(crate) fn when_none_holds(py: Python<'_>, lock: Py<PyAny>) -> bool {
     some
 }
 
+/// Forgets a lock of `when_none_holds` whose thread waits no longer.
+#[pyfunction]
+pub(crate) fn give_up(py: Python<'_>, lock: &Bound<'_, PyAny>) {
+    let lock = {
+        let mut waiting = WAITING.get(py).borrow_mut();
+        let place = waiting.iter().position(|other| other.is(lock));
+        place.map(|place| waiting.swap_remove(place))
+    };
+    drop(lock);
+}
+
 /// Forgets all coroutines in the child of a fork: they are the parent's.
 pub(crate) fn forget(py: Python<'_>) {
     std::mem::forget(ALIVE.get(py).take());

@@ -25,7 +25,7 @@ use pyo3::{
 use crate::{
     call::{self, Frame, Given, Received, Waiting},
     context::Context,
-    coro::{Coro, End, Order},
+    coro::{Coro, End, Failure, Order},
     engine, hooks,
     step::{self, Step, close, inner, is_async_def, is_callable_by_yield},
 };
@@ -100,7 +100,7 @@ impl Run {
         self.frame.begin_resume();
         if self.is_overdue(cx) {
             self.cut_off(py);
-            return self.end(py, End::Terminated);
+            return self.end(py, None);
         }
         for _ in 0..IN_A_ROW {
             if self.coro(py).has_orders(py) && self.obey(py, cx).is_ready() {
@@ -168,7 +168,7 @@ impl Run {
         let depth = self.callers.len();
         self.top = self.callers.pop();
         if self.top.is_none() {
-            return self.end(py, given.map_or_else(End::Failed, End::Value));
+            return self.end(py, Some(given));
         }
         self.next = Next::With(given);
         if let Some(clean_up) = &mut self.clean_up
@@ -209,7 +209,7 @@ impl Run {
                 let error = error.into_value(py);
                 if !started {
                     self.unwind(py);
-                    return self.end(py, End::Failed(error));
+                    return self.end(py, Some(Err(error)));
                 }
                 self.next = Next::With(Err(error));
             }
@@ -279,7 +279,7 @@ impl Run {
 
     fn terminate(&mut self, py: Python<'_>) -> Poll<()> {
         self.unwind(py);
-        self.end(py, End::Terminated)
+        self.end(py, None)
     }
 
     /// Closes the generators, inner ones first. What their `finally` yields is not waited for.
@@ -300,19 +300,21 @@ impl Run {
         }
     }
 
-    fn end(&mut self, py: Python<'_>, end: End) -> Poll<()> {
+    /// Ends the coroutine with what it has given or raised; `None` if it was terminated.
+    fn end(&mut self, py: Python<'_>, given: Option<Given>) -> Poll<()> {
         self.top = None;
         self.next = Next::Nothing;
-        let end = match (self.clean_up.take(), end) {
-            (None, end) => end,
-            (Some(_), End::Failed(error)) => {
+        let end = match (self.clean_up.take(), given) {
+            (None, Some(Ok(value))) => End::Value(value),
+            (None, Some(Err(error))) => End::Failed(Failure::new(py, error)),
+            (Some(_), Some(Err(error))) => {
                 if !error.bind(py).is_instance_of::<PyGeneratorExit>() {
                     let error = PyErr::from_value(error.into_bound(py).into_any());
                     self.coro(py).report(py, &error);
                 }
                 End::Terminated
             }
-            (Some(_), _) => End::Terminated,
+            (_, None) | (Some(_), Some(Ok(_))) => End::Terminated,
         };
         Coro::end(&self.coro, py, end);
         Poll::Ready(())

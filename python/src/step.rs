@@ -22,7 +22,52 @@ pub(crate) enum Step {
 }
 
 /// Resumes `generator`.
+#[inline]
 pub(crate) fn step(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
+    if crate::hooks::is_legacy() {
+        return step_inner(py, generator, with);
+    }
+    resume(py, generator, with)
+}
+
+/// Resumes the innermost generator that `generator` drives by `yield from`, and those outside of it
+/// as far as they end. So `raise StopIteration(value)` ends one of them alone, as before Python
+/// 3.7: resumed by its caller it would raise a RuntimeError there.
+#[cold]
+fn step_inner(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
+    let mut stack = vec![generator.clone_ref(py)];
+    while let Some(inner) = driven_by(py, stack.last()) {
+        stack.push(inner);
+    }
+    let mut next = with;
+    loop {
+        let Some(top) = stack.pop() else { unreachable!("the outermost one returns") };
+        let step = resume(py, &top, next);
+        if stack.is_empty() {
+            return step;
+        }
+        // The inner one has ended: what its caller throws into it is raised there again, and ends
+        // the `yield from` with the value of a StopIteration.
+        next = Err(match step {
+            Step::Yielded(value) => return Step::Yielded(value),
+            Step::Failed(error) => error,
+            Step::Returned(value) => match py.get_type::<PyStopIteration>().call1((value,)) {
+                Ok(stop) => PyErr::from_value(stop).into_value(py),
+                Err(error) => error.into_value(py),
+            },
+        });
+    }
+}
+
+/// Returns the generator that a generator drives by `yield from`.
+fn driven_by(py: Python<'_>, outer: Option<&Py<PyAny>>) -> Option<Py<PyAny>> {
+    let outer = outer?.bind(py);
+    let inner = outer.getattr_opt(interned!(py, "gi_yieldfrom")).ok()??.unbind();
+    is_generator(&inner).then_some(inner)
+}
+
+#[inline]
+fn resume(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
     match with {
         // Bound, so that their drop need not ask whether this thread has the GIL.
         Ok(value) => send(py, generator, value.into_bound(py).as_unbound()),
@@ -100,6 +145,11 @@ pub(crate) fn is_callable_by_yield(object: &Py<PyAny>) -> bool {
     // SAFETY: the object is alive.
     let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
     class == &raw mut ffi::PyGen_Type || class == &raw mut ffi::PyCoro_Type
+}
+
+fn is_generator(object: &Py<PyAny>) -> bool {
+    // SAFETY: the object is alive.
+    unsafe { ffi::Py_TYPE(object.as_ptr()) == &raw mut ffi::PyGen_Type }
 }
 
 /// Returns whether an object is the coroutine object of an `async def`.

@@ -8,6 +8,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
+    rc::Rc,
 };
 
 use pyo3::{
@@ -36,12 +37,21 @@ const GENERATES: u32 = 0x20 | 0x80 | 0x100;
 type Called = PyResult<(Py<PyAny>, Py<PyString>)>;
 
 /// What is known of a code object, by its address, which stays its own while the object is kept.
+/// Functions share a code object, as those that one decorator has made do: their names and defaults
+/// are not known here.
 struct Known {
     _code: Py<PyAny>,
     generates: bool,
-    /// The name of the parameter that gets the coroutine, in a tuple of its own.
-    injected: Option<Py<PyTuple>>,
-    name: Py<PyString>,
+    /// The parameters that get the coroutine if their function has a default for them.
+    candidates: Option<Rc<[Candidate]>>,
+}
+
+/// A parameter with one of the names.
+struct Candidate {
+    /// Its name, in a tuple of its own.
+    name: Py<PyTuple>,
+    /// How many positional parameters follow it, and itself; `None` if it is keyword-only.
+    from_end: Option<usize>,
 }
 
 /// Hashes an address by a shift and a multiplication.
@@ -110,7 +120,13 @@ fn call_function(
         }
         return Err(coro::no_generator(&name(function).to_string()));
     };
-    let (injected, name) = known(py, &code, &bare)?;
+    let Some(candidates) = known(py, &code)? else {
+        return Err(coro::no_generator(&name(&bare).to_string()));
+    };
+    let injected = match candidates {
+        Some(candidates) => injected(&bare, &candidates)?,
+        None => None,
+    };
     let made = match injected {
         None => arguments.call(function)?,
         Some(parameter) => {
@@ -122,7 +138,7 @@ fn call_function(
             arguments.call_with(function, &parameter, coro)?
         }
     };
-    Ok((made.unbind(), name))
+    Ok((made.unbind(), name(&bare)))
 }
 
 /// Returns whether a coroutine can run it: a generator, the object of an `async def`, a call.
@@ -152,63 +168,70 @@ fn code_of<'py>(
     Ok(bare.getattr_opt(interned!(py, "__code__"))?.map(|code| (code, bare)))
 }
 
-/// Finds the parameter that gets the coroutine, and the name; fails for other functions' code.
-fn known<'py>(
-    py: Python<'py>,
-    code: &Bound<'py, PyAny>,
-    function: &Bound<'py, PyAny>,
-) -> PyResult<(Option<Bound<'py, PyTuple>>, Py<PyString>)> {
+/// Returns the parameters that may get the coroutine, if there are any; `None` if the code is not
+/// that of a generator function.
+#[allow(clippy::option_option, reason = "few functions have such a parameter")]
+fn known(py: Python<'_>, code: &Bound<'_, PyAny>) -> PyResult<Option<Option<Rc<[Candidate]>>>> {
     let address = code.as_ptr().addr();
     let seen = {
         let mut table = KNOWN.get(py).borrow_mut();
         let table = table.get_or_insert_default();
-        table.get(&address).map(|known| {
-            let injected = known.injected.as_ref().map(|name| name.bind(py).clone());
-            (known.generates, injected, known.name.clone_ref(py))
-        })
+        table.get(&address).map(|known| known.generates.then(|| known.candidates.clone()))
     };
-    let (generates, injected, name) = match seen {
-        Some(seen) => seen,
-        None => {
-            let flags: u32 = code.getattr("co_flags")?.extract()?;
-            let generates = flags & GENERATES != 0;
-            let injected = if generates { injected(code, function)? } else { None };
-            let injected = injected.map(|name| PyTuple::new(py, [name])).transpose()?;
-            let known = Known {
-                _code: code.clone().unbind(),
-                generates,
-                injected: injected.clone().map(Bound::unbind),
-                name: name(function),
-            };
-            let named = known.name.clone_ref(py);
-            let mut table = KNOWN.get(py).borrow_mut();
-            let table = table.get_or_insert_default();
-            if table.len() < MOST_KNOWN {
-                table.insert(address, known);
-            }
-            (generates, injected, named)
-        }
-    };
-    if generates { Ok((injected, name)) } else { Err(coro::no_generator(&name.to_string())) }
+    if let Some(seen) = seen {
+        return Ok(seen);
+    }
+    let flags: u32 = code.getattr("co_flags")?.extract()?;
+    let generates = flags & GENERATES != 0;
+    let candidates: Rc<[Candidate]> =
+        if generates { candidates(code)?.into() } else { Rc::new([]) };
+    let candidates = (!candidates.is_empty()).then_some(candidates);
+    let known = Known { _code: code.clone().unbind(), generates, candidates: candidates.clone() };
+    let mut table = KNOWN.get(py).borrow_mut();
+    let table = table.get_or_insert_default();
+    if table.len() < MOST_KNOWN {
+        table.insert(address, known);
+    }
+    Ok(generates.then_some(candidates))
 }
 
-/// Finds a parameter that has a default and one of the names.
-fn injected<'py>(
-    code: &Bound<'py, PyAny>,
-    function: &Bound<'py, PyAny>,
-) -> PyResult<Option<Bound<'py, PyString>>> {
-    let names: Vec<Bound<'py, PyString>> = code.getattr("co_varnames")?.extract()?;
+/// Finds the parameters that have one of the names, positional ones first.
+fn candidates(code: &Bound<'_, PyAny>) -> PyResult<Vec<Candidate>> {
+    let names: Vec<Bound<'_, PyString>> = code.getattr("co_varnames")?.extract()?;
     let positional: usize = code.getattr("co_argcount")?.extract()?;
     let only_named: usize = code.getattr("co_kwonlyargcount")?.extract()?;
-    let defaults = function.getattr("__defaults__")?;
-    let defaults = if defaults.is_none() { 0 } else { defaults.len()? };
-    let of_positional = names[positional.saturating_sub(defaults)..positional].iter();
-    let named_defaults = function.getattr("__kwdefaults__")?;
-    let of_named = names[positional..positional + only_named]
-        .iter()
-        .filter(|name| named_defaults.get_item(name).is_ok_and(|default| default.is_none()));
-    let is_ours = |name: &&Bound<'py, PyString>| NAMES.iter().any(|ours| **name == **ours);
-    Ok(of_positional.chain(of_named).find(is_ours).cloned())
+    let parameters = names.iter().take(positional + only_named).enumerate();
+    let ours = parameters.filter(|(_, name)| NAMES.iter().any(|ours| **name == **ours));
+    ours.map(|(place, name)| {
+        let from_end = (place < positional).then(|| positional - place);
+        Ok(Candidate { name: PyTuple::new(code.py(), [name])?.unbind(), from_end })
+    })
+    .collect()
+}
+
+/// Finds the parameter that gets the coroutine: one with a default in this function.
+fn injected<'py>(
+    function: &Bound<'py, PyAny>,
+    candidates: &[Candidate],
+) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    let py = function.py();
+    for candidate in candidates {
+        let name = candidate.name.bind(py);
+        let is_it = match candidate.from_end {
+            Some(from_end) => {
+                let defaults = function.getattr(interned!(py, "__defaults__"))?;
+                !defaults.is_none() && from_end <= defaults.len()?
+            }
+            None => {
+                let defaults = function.getattr(interned!(py, "__kwdefaults__"))?;
+                defaults.get_item(name.get_item(0)?).is_ok_and(|default| default.is_none())
+            }
+        };
+        if is_it {
+            return Ok(Some(name.clone()));
+        }
+    }
+    Ok(None)
 }
 
 fn name(function: &Bound<'_, PyAny>) -> Py<PyString> {

@@ -42,8 +42,15 @@ pub(crate) fn wait_for(coro: &Bound<'_, Coro>, limit: Option<Duration>) -> PyRes
     coro.get().watch(py, |watchers| watchers.threads.push(lock.clone().unbind()));
     // Python's longest timeout is shorter than ours.
     let seconds = limit.map_or(-1.0, |limit| limit.as_secs_f64().min(1e9));
-    lock.call_method1("acquire", (true, seconds))?;
-    Ok(())
+    let acquired = lock.call_method1("acquire", (true, seconds));
+    if !coro.get().has_ended(py) {
+        let given_up = coro.get().watch(py, |watchers| {
+            let place = watchers.threads.iter().position(|other| other.is(&lock));
+            place.map(|place| watchers.threads.swap_remove(place))
+        });
+        drop(given_up);
+    }
+    acquired.map(drop)
 }
 
 /// Calls `question` in the scheduler's thread, and waits for the answer.

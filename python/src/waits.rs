@@ -1,6 +1,7 @@
 //! Waits without a socket: for a time, a message, the end of another coroutine.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -93,12 +94,14 @@ pub(crate) struct Ending {
     coro: Py<Coro>,
     timer: Timer,
     raises: bool,
+    /// The number of its waker among the coroutine's watchers.
+    place: Cell<Option<u64>>,
 }
 
 impl Ending {
     /// With `raises`, raises the coroutine's exception instead of giving a MonitorStatus.
     pub(crate) fn new(coro: Py<Coro>, limit: Option<Duration>, raises: bool) -> Ending {
-        Ending { coro, timer: Timer::new(limit), raises }
+        Ending { coro, timer: Timer::new(limit), raises, place: Cell::new(None) }
     }
 }
 
@@ -115,14 +118,30 @@ impl Future for Ending {
         if own.timer.is_due(cx) {
             return Poll::Ready(Ok(py.None()));
         }
-        let waker = cx.waker();
-        own.coro.get().watch(py, |watchers| {
-            if !watchers.coroutines.iter().any(|other| other.will_wake(waker)) {
-                watchers.coroutines.push(waker.clone());
-            }
-        });
+        let place = own.place.get().unwrap_or_else(next_place);
+        own.place.set(Some(place));
+        own.coro.get().watch(py, |watchers| watchers.coroutines.insert(place, cx.waker().clone()));
         Poll::Pending
     }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let py = py();
+        if let Some(place) = self.place.get()
+            && !self.coro.get().has_ended(py)
+        {
+            self.coro.get().watch(py, |watchers| watchers.coroutines.remove(&place));
+        }
+    }
+}
+
+/// Returns a number that no other wait has.
+fn next_place() -> u64 {
+    thread_local! {
+        static NEXT: Cell<u64> = const { Cell::new(0) };
+    }
+    NEXT.replace(NEXT.get() + 1)
 }
 
 /// Waits for a time; with 0 until the others have run.

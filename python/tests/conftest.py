@@ -1,7 +1,8 @@
 """Gives every test 20 s in a thread of its own, and ends the process if even that hangs.
 
 A test that still runs then fails with the stacks of all threads on standard error; its thread is
-left running. If it holds the GIL, `faulthandler` ends the run a little later.
+left running. If it holds the GIL, `faulthandler` ends the run a little later. A test that needs
+more says so: `@pytest.mark.limit(seconds)`.
 """
 
 import faulthandler
@@ -19,13 +20,15 @@ from harness import LIMIT, parallel
 def pytest_pyfunc_call(pyfuncitem):
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
-    faulthandler.dump_traceback_later(LIMIT + 5, exit=True)
+    mark = pyfuncitem.get_closest_marker("limit")
+    limit = mark.args[0] if mark else LIMIT
+    faulthandler.dump_traceback_later(limit + 5, exit=True)
     try:
         test = parallel(lambda: pyfuncitem.obj(**arguments))
-        test.join(LIMIT)
+        test.join(limit)
         if test.is_alive():
             faulthandler.dump_traceback(sys.__stderr__)
-            pytest.fail(f"hangs: not done after {LIMIT} s", pytrace=False)
+            pytest.fail(f"hangs: not done after {limit} s", pytrace=False)
         test.result()
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -78,6 +81,7 @@ def pytest_configure(config):
     """Lets Ctrl-C reach the programs that tests start, also where it is ignored by this run, as
     shells arrange in the background.
     """
+    config.addinivalue_line("markers", "limit(seconds): how long a test may take")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -124,7 +124,7 @@ def test_generators_below_yield_from_wait_as_well():
 
 
 @also_await
-def test_an_exception_of_the_clean_up_is_logged_and_ends_it(capfd):
+def test_an_exception_of_the_clean_up_is_logged_and_ends_it(caplog):
     def victim(coro=None):
         try:
             yield coro.sleep()
@@ -136,11 +136,11 @@ def test_an_exception_of_the_clean_up_is_logged_and_ends_it(capfd):
     go(a_turn)
     made.terminate()
     assert done(made) is None
-    assert "in the clean-up" in capfd.readouterr().err
+    assert "in the clean-up" in caplog.text
 
 
 @also_await
-def test_what_takes_too_long_is_cut_off_and_named(short_drain, capfd):
+def test_what_takes_too_long_is_cut_off_and_named(short_drain, caplog):
     def waits_for_ever():
         yield asyncoro.sleep(30)  # here
 
@@ -154,7 +154,7 @@ def test_what_takes_too_long_is_cut_off_and_named(short_drain, capfd):
     go(a_turn)
     made.terminate()
     assert done(made) is None
-    text = capfd.readouterr().err
+    text = caplog.text
     assert "stubborn/" in text and "was cut off" in text
     assert __file__ in text and "in waits_for_ever" in text
 

@@ -224,7 +224,7 @@ def test_nobody_monitors_the_dead():
 def test_a_thread_that_asks_while_a_failure_is_being_logged_is_told(monkeypatch):
     logging = threading.Event()
 
-    def slow(message, *args):
+    def slow(label, error):
         logging.set()
         time.sleep(0.3)
 
@@ -232,7 +232,7 @@ def test_a_thread_that_asks_while_a_failure_is_being_logged_is_told(monkeypatch)
         yield
         raise ValueError("logged slowly")
 
-    monkeypatch.setattr(asyncoro.logger, "error", slow)
+    monkeypatch.setattr(asyncoro.logger, "_report", slow)
     coro = Coro(fails)
     assert logging.wait(5)
     # Without a timeout: a thread that is not told waits for ever.

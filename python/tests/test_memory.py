@@ -111,3 +111,21 @@ def test_what_is_thrown_away_leaves_nothing():
             await waiting.finish()
 
     stays_flat(lambda times: go(main, times))
+
+
+def test_waits_for_the_end_of_a_coroutine_that_time_out_leave_nothing():
+    async def sleeps():
+        await asyncoro.sleep(1000)
+
+    def waits(coro):
+        yield coro.finish(timeout=0)
+
+    def main(times, coro=None):
+        lasting = asyncoro.Coro(sleeps)
+        # Each wait is that of another coroutine.
+        for _ in range(times * 5):
+            yield asyncoro.Coro(waits, lasting).finish()
+        lasting.terminate()
+        yield lasting.finish()
+
+    stays_flat(lambda times: go(main, times))

@@ -139,6 +139,20 @@ fn a_header_over_the_limit_is_a_sticky_error_without_growth() {
 }
 
 #[test]
+fn a_peer_of_another_protocol_is_recognised_in_the_error() {
+    each(async |kind| {
+        let (socket, mut peer) = half(kind);
+        peer.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        for _ in 0..2 {
+            let text = socket.recv_msg().await.unwrap_err().to_string();
+            let asks = "does the peer speak messages? it begins with 'GET '";
+            assert!(text.ends_with(asks), "{text}");
+        }
+        assert_eq!(socket.recv_bytes(100).await.unwrap(), &b"GET / HTTP/1.1\r\n\r\n"[..]);
+    });
+}
+
+#[test]
 fn recv_msg_dropped_at_any_byte_goes_on_there() {
     each(async |kind| {
         let (socket, mut peer) = half(kind);

@@ -78,7 +78,7 @@ fn test(found: &Python) -> Outcome {
 }
 
 /// The packages that the build and the tests need.
-const NEEDED: &str = "maturin>=1.7,<2 pytest";
+const NEEDED: &str = "maturin>=1.7,<2 mypy pytest";
 
 /// Environment variables that `python/tests` reads: a Python with pycos, and the folders of old
 /// programs.

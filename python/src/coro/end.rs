@@ -1,10 +1,11 @@
 //! The end of a coroutine: how it has ended, who is told, and who waits for it.
 
-use std::task::Waker;
+use std::{collections::BTreeMap, task::Waker};
 
 use pyo3::{
     exceptions::{PyBaseException, PyStopIteration, PyTimeoutError},
     prelude::*,
+    types::PyTraceback,
 };
 
 use super::{Coro, verbs::code, within};
@@ -16,14 +17,42 @@ use crate::{
 /// How a coroutine has ended.
 pub(crate) enum End {
     Value(Py<PyAny>),
-    Failed(Py<PyBaseException>),
+    Failed(Failure),
     Terminated,
 }
 
-/// Those who wait for its end.
+/// What a coroutine has raised.
+pub(crate) struct Failure {
+    error: Py<PyBaseException>,
+    /// The traceback up to the coroutine: each time that the exception is raised adds to its own.
+    trace: Option<Py<PyTraceback>>,
+}
+
+impl Failure {
+    pub(crate) fn new(py: Python<'_>, error: Py<PyBaseException>) -> Failure {
+        let trace = PyErr::from_value(error.bind(py).clone().into_any()).traceback(py);
+        Failure { error, trace: trace.map(Bound::unbind) }
+    }
+
+    /// Visits what it refers to, for the garbage collector.
+    pub(super) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.error)?;
+        visit.call(&self.trace)
+    }
+
+    /// Returns the exception, with the traceback that it had at first.
+    fn error<'py>(&self, py: Python<'py>) -> Bound<'py, PyBaseException> {
+        let error = PyErr::from_value(self.error.bind(py).clone().into_any());
+        error.set_traceback(py, self.trace.as_ref().map(|trace| trace.bind(py).clone()));
+        error.into_value(py).into_bound(py)
+    }
+}
+
+/// Those who wait for its end. Whoever stops waiting removes itself.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    pub(crate) coroutines: Vec<Waker>,
+    /// Coroutines, by a number of their wait.
+    pub(crate) coroutines: BTreeMap<u64, Waker>,
     pub(crate) threads: Vec<Py<PyAny>>,
     pub(crate) monitors: Vec<Py<Coro>>,
     pub(crate) callbacks: Vec<Py<PyAny>>,
@@ -35,7 +64,7 @@ impl Coro {
         let coro = own.get();
         let state = coro.state(py);
         let unobserved = match &end {
-            End::Failed(error) if !state.observed.get() => Some(again(py, error)),
+            End::Failed(failure) if !state.observed.get() => Some(again(py, failure)),
             _ => None,
         };
         // Together, before Python code can run, and with it another thread: whoever comes from now
@@ -61,14 +90,14 @@ impl Coro {
             None => None,
             Some(End::Value(value)) => Some(Ok(value.clone_ref(py))),
             Some(End::Terminated) => Some(Ok(py.None())),
-            Some(End::Failed(error)) => Some(failure(own, py, error)),
+            Some(End::Failed(failure)) => Some(status_of(own, py, failure)),
         }
     }
 
     /// Returns what `result()` and `await` give or raise, once it has ended.
     pub(crate) fn raised(own: &Py<Coro>, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         match &*own.get().state(py).end.borrow() {
-            Some(End::Failed(error)) => Some(Err(again(py, error))),
+            Some(End::Failed(failure)) => Some(Err(again(py, failure))),
             None => None,
             Some(End::Value(value)) => Some(Ok(value.clone_ref(py))),
             Some(End::Terminated) => Some(Err(hooks::ended(py))),
@@ -80,8 +109,20 @@ impl Coro {
         self.state(py).observed.set(true);
     }
 
-    pub(crate) fn watch(&self, py: Python<'_>, add: impl FnOnce(&mut Watchers)) {
-        within(&self.state(py).watchers, add);
+    /// Calls `change` with the watchers; it may run no foreign code.
+    pub(crate) fn watch<R>(&self, py: Python<'_>, change: impl FnOnce(&mut Watchers) -> R) -> R {
+        within(&self.state(py).watchers, change)
+    }
+
+    /// Adds a monitor, once however often it is added.
+    fn tell_at_end(&self, monitor: &Bound<'_, Coro>) {
+        let py = monitor.py();
+        self.watch(py, |watchers| {
+            if !watchers.monitors.iter().any(|other| other.is(monitor)) {
+                watchers.monitors.push(monitor.clone().unbind());
+            }
+        });
+        self.observe(py);
     }
 
     pub(crate) fn has_ended(&self, py: Python<'_>) -> bool {
@@ -90,18 +131,18 @@ impl Coro {
 }
 
 /// Makes the error that raises a coroutine's exception once more.
-fn again(py: Python<'_>, error: &Py<PyBaseException>) -> PyErr {
-    PyErr::from_value(error.bind(py).clone().into_any())
+fn again(py: Python<'_>, failure: &Failure) -> PyErr {
+    PyErr::from_value(failure.error(py).into_any())
 }
 
 /// Makes the MonitorStatus of a failure.
-fn failure(own: &Py<Coro>, py: Python<'_>, error: &Py<PyBaseException>) -> PyResult<Py<PyAny>> {
-    let made = hooks::hook(py, "failure")?.call1((own, error))?;
+fn status_of(own: &Py<Coro>, py: Python<'_>, failure: &Failure) -> PyResult<Py<PyAny>> {
+    let made = hooks::hook(py, "failure")?.call1((own, failure.error(py)))?;
     Ok(made.unbind())
 }
 
 fn tell(own: &Py<Coro>, py: Python<'_>, watchers: Watchers) {
-    watchers.coroutines.into_iter().for_each(Waker::wake);
+    watchers.coroutines.into_values().for_each(Waker::wake);
     for thread in watchers.threads {
         threads::release(py, &thread);
     }
@@ -121,8 +162,8 @@ fn tell(own: &Py<Coro>, py: Python<'_>, watchers: Watchers) {
 /// Makes the MonitorStatus that a monitor is sent.
 fn status(own: &Py<Coro>, py: Python<'_>) -> PyResult<Py<PyAny>> {
     let state = own.get().state(py);
-    if let Some(End::Failed(error)) = &*state.end.borrow() {
-        return failure(own, py, error);
+    if let Some(End::Failed(failure)) = &*state.end.borrow() {
+        return status_of(own, py, failure);
     }
     let value = match &*state.end.borrow() {
         Some(End::Value(value)) => value.clone_ref(py),
@@ -210,19 +251,21 @@ impl Coro {
     fn monitor(slf: &Bound<'_, Self>, observe: &Bound<'_, Coro>) -> PyResult<Py<PyAny>> {
         let observed = observe.clone().unbind();
         call::make(slf.py(), "Coro.monitor", Some(slf.as_any()), move |starting| {
-            let py = call::py();
-            let own = starting.of::<Coro>().clone_ref(py);
-            starting.done(code(py, observed.get().notify(py, own)))
+            let (py, own) = (call::py(), starting.of::<Coro>());
+            let ended = observed.get().has_ended(py);
+            if !ended {
+                observed.get().tell_at_end(own.bind(py));
+            }
+            starting.done(code(py, if ended { -1 } else { 0 }))
         })
     }
 
     /// Sends `monitor` a MonitorStatus when this one ends: 0, or -1 if it has ended.
-    fn notify(&self, py: Python<'_>, monitor: Py<Coro>) -> i32 {
-        if self.has_ended(py) {
+    fn notify(&self, monitor: &Bound<'_, Coro>) -> i32 {
+        if self.has_ended(monitor.py()) {
             return -1;
         }
-        self.watch(py, |watchers| watchers.monitors.push(monitor));
-        self.observe(py);
+        self.tell_at_end(monitor);
         0
     }
 

@@ -26,8 +26,13 @@ use pyo3::{
     types::{PyDict, PyString, PyTuple, PyType},
 };
 
-pub(crate) use self::{end::End, made::make_fast, orders::Order, verbs::Wait};
 use self::{end::Watchers, orders::Rare, verbs::Mail};
+pub(crate) use self::{
+    end::{End, Failure},
+    made::make_fast,
+    orders::Order,
+    verbs::Wait,
+};
 use crate::{
     arguments::Arguments, call, context::Context, engine, gc, gil::Gil, hooks, once::interned,
     registry, runner::Runner, target,
@@ -213,6 +218,7 @@ impl Coro {
     }
 
     #[classmethod]
+    #[pyo3(text_signature = "($cls, item, /)")]
     fn __class_getitem__(cls: &Bound<'_, PyType>, _item: &Bound<'_, PyAny>) -> Py<PyType> {
         cls.clone().unbind()
     }
@@ -227,7 +233,7 @@ impl Coro {
         if let Ok(end) = state.end.try_borrow() {
             match &*end {
                 Some(End::Value(value)) => visit.call(value)?,
-                Some(End::Failed(error)) => visit.call(error)?,
+                Some(End::Failed(failure)) => failure.visit(&visit)?,
                 Some(End::Terminated) | None => {}
             }
         }

@@ -38,12 +38,12 @@ use asyncoro::{AsyncSocket, BlockingSocket};
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError},
     prelude::*,
-    types::{PyDict, PyType},
+    types::{PyDict, PyString, PyType},
 };
 
 pub(crate) use self::quick::make_fast;
 use self::{settings::Settings, tls::Said};
-use crate::{call, engine, error::raised, gil::Gil};
+use crate::{address, call, engine, error::raised, gil::Gil};
 
 /// The crate's socket, by mode.
 enum Face {
@@ -67,6 +67,8 @@ pub(crate) struct Inner {
     /// Whether the asynchronous face belongs to the scheduler's thread.
     bound: Cell<bool>,
     is_stream: bool,
+    /// The number of its family, once it was asked for; 0 before that.
+    family: Cell<i32>,
 }
 
 /// A socket for coroutines, with the methods of a regular one; `yield` or `await` what would block.
@@ -96,6 +98,7 @@ impl Inner {
             bulky: Cell::new(false),
             bound: Cell::new(false),
             is_stream,
+            family: Cell::new(0),
         };
         inner.set(settings);
         inner
@@ -216,6 +219,16 @@ impl PySocket {
         Ok(regular)
     }
 
+    /// Returns whether it listens.
+    fn is_listening(&self, py: Python<'_>) -> bool {
+        let listens = match &*self.inner(py).face.borrow() {
+            Face::Asynchronous(socket) => socket.options().is_listener(),
+            Face::Blocking(socket) => socket.options().is_listener(),
+            Face::Closed => return false,
+        };
+        listens.unwrap_or(false)
+    }
+
     fn number(&self, py: Python<'_>) -> RawFd {
         match &*self.inner(py).face.borrow() {
             Face::Asynchronous(socket) => socket.as_fd().as_raw_fd(),
@@ -245,16 +258,18 @@ impl PySocket {
         certfile: Option<PathBuf>,
         ssl_version: Option<&Bound<'_, PyAny>>,
         cafile: Option<PathBuf>,
-        server_name: Option<String>,
+        server_name: Option<Bound<'_, PyString>>,
         alpn: Option<Vec<String>>,
         danger_unverified: bool,
     ) -> PyResult<Py<PySocket>> {
         let alpn = alpn.unwrap_or_default();
         let unverified = danger_unverified;
-        let mut said =
-            Said { keyfile, certfile, cafile, server_name, alpn, unverified, versions: None };
+        let server_name = server_name.map(|name| address::encoded(&name)).transpose()?;
+        let files = Said { keyfile, certfile, cafile, ..Said::default() };
+        let mut said = Said { server_name, alpn, unverified, ..files };
         said.set_version(ssl_version)?;
         if let Ok(socket) = sock.cast::<PySocket>() {
+            said.check(py, socket.get().is_listening(py))?;
             PySocket::set_mode(socket, blocking)?;
             if said.is_secure() {
                 socket.get().inner(py).said.set(Some(Rc::new(said)));
@@ -285,6 +300,11 @@ impl PySocket {
     /// Returns the regular socket, which stays in use, after one attempt to flush the queue.
     fn _regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.regular(py)
+    }
+
+    /// Tells what is wrong with its options for TLS, as those of a server.
+    fn _check_server(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner(py).said(|said| said.check(py, true))
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> usize {
@@ -322,16 +342,17 @@ pub(crate) fn connect(
     certfile: Option<PathBuf>,
     ssl_version: Option<&Bound<'_, PyAny>>,
     cafile: Option<PathBuf>,
-    server_name: Option<String>,
+    server_name: Option<Bound<'_, PyString>>,
     alpn: Option<Vec<String>>,
     danger_unverified: bool,
 ) -> PyResult<Py<PyAny>> {
     let alpn = alpn.unwrap_or_default();
     let unverified = danger_unverified;
-    let mut said =
-        Said { keyfile, certfile, cafile, server_name, alpn, unverified, versions: None };
+    let server_name = server_name.map(|name| address::encoded(&name)).transpose()?;
+    let files = Said { keyfile, certfile, cafile, ..Said::default() };
+    let mut said = Said { server_name, alpn, unverified, ..files };
     said.set_version(ssl_version)?;
-    let to = crate::address::read(address)?;
+    let to = address::read(address, None)?;
     let tls = if said.is_secure() { Some(said.client(py, None)?) } else { None };
     let connecting = async move {
         let made = match &tls {

@@ -95,6 +95,7 @@ fn become_blocking(socket: AsyncSocket) -> (Face, PyResult<()>) {
 #[pymethods]
 impl PySocket {
     /// Converts it to a blocking socket, for threads, or an asynchronous one, for coroutines.
+    #[pyo3(text_signature = "($self, flag, /)")]
     fn setblocking(slf: &Bound<'_, Self>, flag: bool) -> PyResult<()> {
         PySocket::set_mode(slf, flag)
     }

@@ -31,11 +31,11 @@ impl PySocket {
         if fd < 0 {
             return Err(crate::error::closed());
         }
-        sock.call_method1(interned!(py, "setblocking"), (blocking,))?;
         let fails = |error: std::io::Error| raised(py, &error);
         // SAFETY: `Inner` keeps the regular socket, see above.
         let (face, is_stream) = unsafe {
             let borrowed = AsyncSocket::borrow_raw(fd).map_err(fails)?;
+            said.check(py, borrowed.options().is_listener().unwrap_or(false))?;
             let is_stream =
                 borrowed.options().r#type().map_err(fails)? == asyncoro::socket2::Type::STREAM;
             let face = match blocking {
@@ -44,6 +44,7 @@ impl PySocket {
             };
             (face, is_stream)
         };
+        sock.call_method1(interned!(py, "setblocking"), (blocking,))?;
         let regular = Some(sock.clone().unbind());
         let inner = Inner::new(face, regular, is_stream, Settings::of_new(py, blocking));
         inner.said.set(said.is_any().then(|| Rc::new(said)));

@@ -114,6 +114,7 @@ impl PySocket {
 impl PySocket {
     /// Sets the seconds that an operation may wait without progress; None or, on an asynchronous
     /// socket, 0 is no limit. 0 makes a blocking socket an asynchronous one.
+    #[pyo3(text_signature = "($self, timeout, /)")]
     fn settimeout(slf: &Bound<'_, Self>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
         PySocket::change_timeout(slf, timeout_of(timeout)?)
     }
@@ -131,6 +132,7 @@ impl PySocket {
 
     /// Sets the timeout of sockets made from now on.
     #[staticmethod]
+    #[pyo3(text_signature = "(timeout, /)")]
     fn setdefaulttimeout(py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
         DEFAULTS.get(py).0.set(timeout_of(timeout)?);
         Ok(())

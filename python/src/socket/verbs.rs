@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use asyncoro::AsyncSocket;
+use asyncoro::{AsyncSocket, socket2::Domain};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
 use super::{
@@ -260,7 +260,7 @@ impl PySocket {
             }
         };
         let data = View::of(data)?;
-        let to = address::read(&to)?;
+        let to = address::read(&to, own.family(py)?)?;
         if own.inner(py).is_blocking() {
             return blocking::sendto(py, &own.blocking(py)?, &data, to);
         }
@@ -482,7 +482,8 @@ impl PySocket {
     fn connect_blocking(&self, py: Python<'_>, address: &Bound<'_, PyAny>, quiet: bool) -> Called {
         let inner = self.inner(py);
         let socket = self.blocking(py)?;
-        self.regular(py)?.call_method1(py, interned!(py, "connect"), (address,))?;
+        let connected = self.regular(py)?.call_method1(py, interned!(py, "connect"), (address,));
+        connected.map_err(|error| address::with_address(py, error, address))?;
         if inner.is_secure() {
             let host = host_of(address);
             let tls = inner.said(|said| said.client(py, host.as_deref()))?;
@@ -509,25 +510,34 @@ impl PySocket {
             }
             return Ok(Connecting { socket, to: None });
         }
-        Ok(Connecting { socket, to: Some(address::read(address)?) })
+        Ok(Connecting { socket, to: Some(address::read(address, self.family(py)?)?) })
     }
 
     /// Returns whether the crate has no addresses of its family.
     fn is_foreign(&self, py: Python<'_>) -> PyResult<bool> {
-        use asyncoro::socket2::Domain;
-        let domain = match &*self.inner(py).face.borrow() {
-            Face::Asynchronous(socket) => socket.options().domain(),
-            Face::Blocking(socket) => socket.options().domain(),
-            Face::Closed => return Ok(false),
-        };
-        let domain = domain.map_err(|error| raised(py, &error))?;
-        Ok(![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain))
+        let ours = [Domain::IPV4, Domain::IPV6, Domain::UNIX];
+        Ok(self.family(py)?.is_some_and(|family| !ours.contains(&family)))
+    }
+
+    /// Returns its family; `None` once it is closed.
+    fn family(&self, py: Python<'_>) -> PyResult<Option<Domain>> {
+        let inner = self.inner(py);
+        if inner.family.get() == 0 {
+            let family = match &*inner.face.borrow() {
+                Face::Asynchronous(socket) => socket.options().domain(),
+                Face::Blocking(socket) => socket.options().domain(),
+                Face::Closed => return Ok(None),
+            };
+            inner.family.set(family.map_err(|error| raised(py, &error))?.into());
+        }
+        Ok(Some(inner.family.get().into()))
     }
 }
 
 /// Returns the host of an address, to be verified.
 fn host_of(address: &Bound<'_, PyAny>) -> Option<String> {
-    address.get_item(0).ok()?.extract().ok()
+    let host = address.get_item(0).ok()?;
+    address::encoded(host.cast().ok()?).ok()
 }
 
 /// Returns how many bytes to receive into a buffer; 0 asks for all of it.

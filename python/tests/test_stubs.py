@@ -1,0 +1,122 @@
+"""The stubs: they agree with the package, and say what a program's types are."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import asyncoro
+
+pytest.importorskip("mypy", reason="mypy is not installed")
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(asyncoro.__file__)))
+
+
+def run(module, *arguments, cwd):
+    # Started in an empty folder, with the package of this run: mypy takes the current one first.
+    environment = dict(os.environ, MYPY_CACHE_DIR=str(cwd / "cache"))
+    if "site-packages" not in PACKAGES:
+        environment["MYPYPATH"] = environment["PYTHONPATH"] = PACKAGES
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.limit(280)
+def test_the_stubs_agree_with_the_package(tmp_path):
+    allowed = os.path.join(HERE, "stubtest_allowlist.txt")
+    # Which of them there are depends on the version of Python, and of mypy.
+    options = ["--allowlist", allowed, "--ignore-unused-allowlist", "--concise"]
+    result = run("mypy.stubtest", "asyncoro", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_all_public_names_are_exported():
+    for name in asyncoro.__all__:
+        assert getattr(asyncoro, name) is not None
+    public = {name for name in vars(asyncoro) if not name.startswith("_")}
+    assert public - set(asyncoro.__all__) <= {"pickle"}
+
+
+#: Each line is followed by what mypy says of it, if it says anything.
+PROGRAM = """
+    import pathlib, socket
+    from typing import Callable
+    import asyncoro
+
+    def modes(plain: socket.socket, blocking: bool) -> None:
+        reveal_type(asyncoro.AsyncSocket(plain))  # AsyncSocket
+        reveal_type(asyncoro.AsyncSocket(plain, True))  # BlockingSocket
+        reveal_type(asyncoro.BlockingSocket(plain, certfile="a.pem"))  # BlockingSocket
+        sock = asyncoro.AsyncSocket(plain, blocking)
+        if isinstance(sock, asyncoro.BlockingSocket):
+            reveal_type(sock.recv(10))  # bytes
+        else:
+            reveal_type(sock.recv(10))  # Call[bytes]
+
+    def named(sock: asyncoro.BlockingSocket) -> None:
+        reveal_type(sock.accept()[0])  # BlockingSocket
+        reveal_type(sock.recvfrom_into(bytearray(4), nbytes=2)[0])  # int
+        reveal_type(sock.makefile("rb"))  # BufferedReader
+        reveal_type(sock.family)  # AddressFamily
+        sock.connect(5)  # error
+        sock.recv(bufsize=5)  # error
+        sock.setblocking(flag=True)  # error
+
+    class Derived(asyncoro.AsyncSocket):  # error
+        pass
+
+    async def work(number: int) -> str:
+        return str(number)
+
+    async def main() -> int:
+        reveal_type(await asyncoro.Coro(work, 1))  # str
+        reveal_type(asyncoro.Coro(work, 1).result())  # str
+        reveal_type(await asyncoro.create_connection("localhost:1"))  # AsyncSocket
+        await asyncoro.create_connection(pathlib.Path("socket"), certfile=pathlib.Path("a.pem"))
+        await asyncoro.create_connection(("localhost", "80"))  # error
+        await asyncoro.gather(work(1), work, asyncoro.Coro(work, 2))
+        await asyncoro.gather(42)  # error
+        with asyncoro.timeout(None):
+            await asyncoro.sleep(0.1)
+        reveal_type(await asyncoro.timeout(1, work(1)))  # str
+        asyncoro.logger.warn("%s", 5)
+        return asyncoro.AsynCoro().cur_coro() is None
+
+    def fire() -> None:
+        asyncoro.Coro(work, 1)
+
+    server: asyncoro.AsyncSocket = asyncoro.create_server("127.0.0.1:80", backlog=5)
+    reveal_type(asyncoro.run(main()))  # int
+    asyncoro.AsynCoro().atexit(1, print, "over")
+"""
+
+
+@pytest.mark.limit(280)
+def test_a_type_checker_says_what_a_program_gets(tmp_path):
+    source = textwrap.dedent(PROGRAM)
+    (tmp_path / "program.py").write_text(source)
+    result = run("mypy", "--strict", "--no-error-summary", "program.py", cwd=tmp_path)
+    said = {}
+    for line in result.stdout.splitlines():
+        if not line.startswith("program.py:"):
+            # Where something of the stubs is defined.
+            continue
+        place, kind, text = line.split(":", 3)[1:]
+        said.setdefault(int(place), []).append((kind.strip(), text))
+    for number, line in enumerate(source.splitlines(), 1):
+        _, _, wanted = line.partition("  # ")
+        told = said.pop(number, [])
+        if wanted == "error":
+            assert any(kind == "error" for kind, _ in told), line
+        elif wanted:
+            shown = told[0][1].replace("asyncoro.", "").replace("builtins.", "")
+            assert len(told) == 1 and re.search(r'["._]%s' % re.escape(wanted), shown), told
+        else:
+            assert not told, (line, told)
+    assert not said, result.stdout + result.stderr
