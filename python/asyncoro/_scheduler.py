@@ -25,6 +25,10 @@ class _Hooks:
         AsynCoro.instance()._start()
 
     @staticmethod
+    def is_daemon_thread():
+        return threading.current_thread().daemon
+
+    @staticmethod
     def warn(text):
         logger.warning('%s', text)
 
@@ -61,6 +65,8 @@ class AsynCoro:
                 made._thread = None
                 made._at_exit = []
                 made._registered = False
+                made._closed = False
+                made._cut_off = False
                 AsynCoro._instance = made
             return AsynCoro._instance
 
@@ -93,11 +99,11 @@ class AsynCoro:
             # Another thread may have started it while this one waited for the lock.
             if _engine.is_running():
                 return
+            if self._closed:
+                raise RuntimeError('the interpreter is ending: nothing will run a coroutine')
             if self._thread is not None:
                 self._thread.join()
-            if not self._registered:
-                self._registered = True
-                atexit.register(self._exit)
+            self._register()
             started = threading.Event()
             failed = []
 
@@ -142,13 +148,16 @@ class AsynCoro:
     def terminate(self):
         """Ends all coroutines, and the scheduler; a later coroutine starts a new one."""
         self._not_inside('terminate')
+        self._end(threading.Thread.join)
+
+    def _end(self, wait):
         thread = self._thread
         if thread is None or not thread.is_alive():
             return
         for coro in _engine.alive():
             coro.terminate()
         _engine.stop()
-        thread.join()
+        wait(thread)
         at_exit, self._at_exit = self._at_exit, []
         for _, function, args, kwargs in sorted(at_exit, key=lambda entry: -entry[0]):
             try:
@@ -168,11 +177,57 @@ class AsynCoro:
         if _engine.in_scheduler():
             raise RuntimeError('%s() would block the scheduler: call it in another thread' % what)
 
-    def _exit(self):
+    def _register(self):
+        if self._registered:
+            return
+        self._registered = True
+        # Functions of `threading`'s own end run last in, first out. Ours comes after the one that
+        # shuts the pools, so that coroutines can use pools, and start threads, while they are
+        # waited for.
+        import concurrent.futures.thread  # noqa: F401
+
+        try:
+            threading._register_atexit(self._main_has_ended)
+        except (AttributeError, RuntimeError):
+            pass
+        atexit.register(self._exit)
+
+    def _main_has_ended(self):
+        """Waits for the coroutines, when the main thread has ended."""
+        _engine.process_ends()
         try:
             self.join()
+        except BaseException:
+            self._cut_off = True
+            raise
+
+    def _exit(self):
+        """Ends the scheduler, when threads other than daemons have ended, too."""
+        try:
+            if not self._cut_off:
+                self._main_has_ended()
         finally:
-            self.terminate()
+            with AsynCoro._lock:
+                self._closed = True
+            self._end(_leave_after_a_while)
+
+
+def _leave_after_a_while(thread):
+    """Waits for the scheduler's thread; interrupts coroutines that compute for long, or leaves it
+    behind: the interpreter stops it.
+    """
+    for _ in range(_PATIENCE):
+        thread.join(_SECONDS_TO_END)
+        if not thread.is_alive():
+            return
+        _engine.interrupt(thread.ident, GeneratorExit)
+    thread.join(_SECONDS_TO_END)
+    if thread.is_alive():
+        logger.warning('a coroutine does not end and is cut off')
+
+
+_SECONDS_TO_END = 1.5
+_PATIENCE = 2
 
 
 def _after_fork():
@@ -180,6 +235,7 @@ def _after_fork():
     AsynCoro._lock = threading.RLock()
     if AsynCoro._instance is not None:
         AsynCoro._instance._thread = None
+        AsynCoro._instance._closed = AsynCoro._instance._cut_off = False
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -9,15 +9,20 @@
 
 use std::{
     cell::{Cell, RefCell},
+    ffi::c_ulong,
     future::{Future, poll_fn},
     ptr,
     task::{Poll, Waker},
 };
 
 use asyncoro::AsynCoro;
-use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*};
+use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*, types::PyType};
 
-use crate::{gil::Gil, hooks};
+use crate::{
+    exiting,
+    gil::{Gil, held},
+    hooks,
+};
 
 /// The handle of the running scheduler, and how it is stopped.
 struct Running {
@@ -27,6 +32,9 @@ struct Running {
 }
 
 static RUNNING: Gil<RefCell<Option<Running>>> = Gil::new(RefCell::new(None));
+
+/// Whether the scheduler waits, and no code of Python's runs in its thread.
+static WAITING: Gil<Cell<bool>> = Gil::new(Cell::new(false));
 
 thread_local! {
     /// Whether this thread is the scheduler's.
@@ -66,7 +74,7 @@ where
     let future = Gil::new(future);
     let coroutine = handle.spawn(move || {
         // SAFETY: the scheduler calls this in the thread in which it polls the future.
-        let py = unsafe { crate::gil::held() };
+        let py = unsafe { held() };
         future.into_inner(py)
     });
     drop(coroutine);
@@ -79,6 +87,7 @@ pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> 
     let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build()?;
     let running = Running { handle: scheduler.handle(), stop: None, stopping: false };
     RUNNING.get(py).replace(Some(running));
+    exiting::guard();
     HERE.set(true);
     started.call0()?;
     scheduler.run_until(stopped());
@@ -86,6 +95,14 @@ pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> 
     HERE.set(false);
     RUNNING.get(py).replace(None);
     Ok(())
+}
+
+/// Raises an exception in the scheduler's thread, `thread`, unless that waits; `False` if it does.
+#[pyfunction]
+pub(crate) fn interrupt(py: Python<'_>, thread: c_ulong, kind: &Bound<'_, PyType>) -> bool {
+    let computes = RUNNING.get(py).borrow().is_some() && !WAITING.get(py).get();
+    // SAFETY: the GIL is held; `kind` is an object, to which the thread gets a reference.
+    computes && unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, kind.as_ptr()) } == 1
 }
 
 /// Tells the scheduler to end; its thread ends soon after.
@@ -103,7 +120,7 @@ pub(crate) fn stop(py: Python<'_>) {
 fn stopped() -> impl Future<Output = ()> {
     poll_fn(|cx| {
         // SAFETY: only the scheduler polls it.
-        let py = unsafe { crate::gil::held() };
+        let py = unsafe { held() };
         match &mut *RUNNING.get(py).borrow_mut() {
             Some(running) if !running.stopping => {
                 running.stop = Some(cx.waker().clone());
@@ -132,10 +149,16 @@ pub(crate) fn in_scheduler() -> bool {
 
 fn let_go() {
     // SAFETY: this thread holds the GIL, and runs nothing of Python's until it is taken back.
-    SAVED.set(unsafe { ffi::PyEval_SaveThread() });
+    unsafe {
+        WAITING.get(held()).set(true);
+        SAVED.set(ffi::PyEval_SaveThread());
+    }
 }
 
 fn take_back() {
     // SAFETY: `let_go` saved the state, and it is restored once.
-    unsafe { ffi::PyEval_RestoreThread(SAVED.replace(ptr::null_mut())) };
+    unsafe {
+        exiting::take_back(SAVED.replace(ptr::null_mut()));
+        WAITING.get(held()).set(false);
+    }
 }

@@ -14,6 +14,7 @@ mod call;
 mod coro;
 mod engine;
 mod error;
+mod exiting;
 mod fresh;
 mod gc;
 mod gil;
@@ -62,12 +63,14 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(socket::connect, module)?)?;
     module.add_function(wrap_pyfunction!(current, module)?)?;
     module.add_function(wrap_pyfunction!(engine::serve, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::interrupt, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop, module)?)?;
     module.add_function(wrap_pyfunction!(engine::after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(engine::in_scheduler, module)?)?;
     module.add_function(wrap_pyfunction!(engine::is_running, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_hooks, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_legacy, module)?)?;
+    module.add_function(wrap_pyfunction!(registry::process_ends, module)?)?;
     module.add_function(wrap_pyfunction!(registry::alive, module)?)?;
     module.add_function(wrap_pyfunction!(registry::when_none_holds, module)?)
 }

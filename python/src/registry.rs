@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use pyo3::prelude::*;
 
-use crate::{coro::Coro, gil::Gil, threads};
+use crate::{coro::Coro, engine, gil::Gil, hooks, threads};
 
 #[derive(Default)]
 struct Alive {
@@ -19,11 +19,25 @@ static ALIVE: Gil<RefCell<Alive>> =
 static HOLDING: Gil<Cell<usize>> = Gil::new(Cell::new(0));
 /// The locks of threads that wait until none does.
 static WAITING: Gil<RefCell<Vec<Py<PyAny>>>> = Gil::new(RefCell::new(Vec::new()));
+/// Whether the main thread has ended, so that only what holds the process is waited for.
+static ENDING: Gil<Cell<bool>> = Gil::new(Cell::new(false));
+
+/// Notes that the main thread has ended.
+#[pyfunction]
+pub(crate) fn process_ends(py: Python<'_>) {
+    ENDING.get(py).set(true);
+}
+
+/// Returns whether a coroutine that this thread starts is a daemon: the process, which is ending,
+/// waits neither for daemon threads nor for what they start.
+pub(crate) fn starts_as_daemon(py: Python<'_>) -> bool {
+    ENDING.get(py).get() && !engine::is_here() && hooks::is_daemon_thread(py)
+}
 
 /// Adds a coroutine, and returns its place.
-pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>) -> usize {
+pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>, daemon: bool) -> usize {
     let holding = HOLDING.get(py);
-    holding.set(holding.get() + 1);
+    holding.set(holding.get() + usize::from(!daemon));
     let alive = &mut *ALIVE.get(py).borrow_mut();
     let coro = Some(coro.clone_ref(py));
     match alive.free.pop() {
@@ -84,5 +98,6 @@ pub(crate) fn when_none_holds(py: Python<'_>, lock: Py<PyAny>) -> bool {
 pub(crate) fn forget(py: Python<'_>) {
     std::mem::forget(ALIVE.get(py).take());
     HOLDING.get(py).set(0);
+    ENDING.get(py).set(false);
     std::mem::forget(WAITING.get(py).take());
 }

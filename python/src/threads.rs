@@ -5,11 +5,12 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::{coro::Coro, engine, once::Once};
+use crate::{coro::Coro, engine, exiting, once::Once};
 
 /// Makes a lock that is taken.
 fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static ALLOCATE: Once = Once::new();
+    exiting::guard();
     let lock = ALLOCATE.import(py, "_thread", "allocate_lock")?.call0()?;
     lock.call_method0("acquire")?;
     Ok(lock)

@@ -29,7 +29,7 @@ use pyo3::{
 pub(crate) use self::{end::End, made::make_fast, orders::Order, verbs::Wait};
 use self::{end::Watchers, orders::Rare, verbs::Mail};
 use crate::{
-    arguments::Arguments, call, engine, gc, gil::Gil, hooks, once::interned, registry,
+    arguments::Arguments, call, engine, exiting, gc, gil::Gil, hooks, once::interned, registry,
     runner::Runner, target,
 };
 
@@ -134,17 +134,20 @@ impl Coro {
     /// Calls the function that it runs, and passes it to the scheduler.
     fn begin(slf: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> PyResult<()> {
         let (py, state) = (slf.py(), slf.get().state(slf.py()));
+        exiting::guard();
         let (generator, name) = target::call(slf, arguments)?;
+        let daemon = registry::starts_as_daemon(py);
         if state.place.get() != NOWHERE {
             return Err(PyRuntimeError::new_err("this coroutine was made already"));
         }
         gc::untrack(slf.as_unbound());
         state.name.replace(name);
         state.end.replace(None);
-        state.place.set(registry::enter(py, slf.as_unbound()));
+        state.daemon.set(daemon);
+        state.place.set(registry::enter(py, slf.as_unbound(), daemon));
         let runner = Runner::new(slf.clone().unbind(), generator);
         engine::spawn(py, runner).inspect_err(|_| {
-            registry::leave(py, state.place.get(), false);
+            registry::leave(py, state.place.get(), state.daemon.get());
             state.end.replace(Some(End::Terminated));
             gc::track(slf.as_unbound());
         })

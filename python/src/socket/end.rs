@@ -14,11 +14,12 @@ use pyo3::{
 };
 
 use super::{Face, PySocket, shared};
-use crate::{call, engine, error::raised, hooks, once::interned};
+use crate::{call, engine, error::raised, exiting, hooks, once::interned};
 
 impl PySocket {
     /// Ends the face; closes the regular socket with it if `closes`, else returns that.
     fn end(&self, py: Python<'_>, closes: bool) -> PyResult<Option<Py<PyAny>>> {
+        exiting::guard();
         let inner = self.inner(py);
         if inner.is_blocking() {
             inner.keep_all();
@@ -39,9 +40,9 @@ impl PySocket {
             Face::Closed => None,
             Face::Blocking(socket) => {
                 let ended = if closes {
-                    py.detach(|| socket.close())
+                    exiting::detach(py, || socket.close())
                 } else {
-                    py.detach(|| socket.flush())
+                    exiting::detach(py, || socket.flush())
                 };
                 result = ended.map_err(|error| raised(py, &error));
                 drop(socket);
@@ -142,6 +143,7 @@ fn end_asynchronous(
 
 impl Drop for PySocket {
     fn drop(&mut self) {
+        exiting::guard();
         Python::attach(|py| {
             let inner = self.inner.get(py);
             if let Some(regular) = inner.known_regular(py) {

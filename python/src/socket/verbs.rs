@@ -12,6 +12,7 @@ use crate::{
     call::{self, Keeping},
     engine,
     error::raised,
+    exiting,
     once::interned,
     view::View,
 };
@@ -302,7 +303,7 @@ impl PySocket {
         own.inner(py).secure.set(true);
         if own.inner(py).is_blocking() {
             let socket = own.blocking(py)?;
-            py.detach(|| socket.start_tls(tls)).map_err(fails)?;
+            exiting::detach(py, || socket.start_tls(tls)).map_err(fails)?;
             return Ok(py.None());
         }
         let socket = own.asynchronous(py)?;
@@ -415,7 +416,7 @@ impl PySocket {
             if secure {
                 let host = host_of(address);
                 let tls = inner.said(|said| said.client(py, host.as_deref()))?;
-                let begun = py.detach(|| socket.start_tls(&tls));
+                let begun = exiting::detach(py, || socket.start_tls(&tls));
                 begun.map_err(|error| raised(py, &error))?;
                 inner.secure.set(true);
             }
