@@ -220,7 +220,7 @@ def _leave_after_a_while(thread):
         thread.join(_SECONDS_TO_END)
         if not thread.is_alive():
             return
-        _engine.interrupt(thread.ident, GeneratorExit)
+        _engine.interrupt(GeneratorExit)
     thread.join(_SECONDS_TO_END)
     if thread.is_alive():
         logger.warning('a coroutine does not end and is cut off')

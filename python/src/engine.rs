@@ -24,11 +24,13 @@ use crate::{
     hooks,
 };
 
-/// The handle of the running scheduler, and how it is stopped.
+/// The handle of the scheduler, until it has ended, and how it is stopped.
 struct Running {
     handle: AsynCoro,
     stop: Option<Waker>,
+    /// It ends: it takes no coroutine any more, but sockets that end with it.
     stopping: bool,
+    thread: c_ulong,
 }
 
 static RUNNING: Gil<RefCell<Option<Running>>> = Gil::new(RefCell::new(None));
@@ -54,7 +56,12 @@ pub(crate) fn is_running(py: Python<'_>) -> bool {
     RUNNING.get(py).borrow().as_ref().is_some_and(|running| !running.stopping)
 }
 
-/// Spawns a coroutine of the crate on the scheduler, from any thread.
+/// Returns whether a scheduler has not ended, though it may be ending.
+pub(crate) fn exists(py: Python<'_>) -> bool {
+    RUNNING.get(py).borrow().is_some()
+}
+
+/// Spawns a coroutine of the crate on the scheduler, from any thread; starts one if need be.
 pub(crate) fn spawn<F>(py: Python<'_>, future: F) -> PyResult<()>
 where
     F: Future<Output = ()> + 'static,
@@ -66,11 +73,21 @@ where
     if !is_running(py) {
         hooks::start_scheduler(py)?;
     }
+    if hand_over(py, future) {
+        return Ok(());
+    }
+    Err(PyRuntimeError::new_err("the scheduler's thread has ended at once"))
+}
+
+/// Gives a coroutine of the crate to the scheduler that runs or ends in another thread; `false` if
+/// there is none. One that ends drops it, in its own thread.
+pub(crate) fn hand_over<F>(py: Python<'_>, future: F) -> bool
+where
+    F: Future<Output = ()> + 'static,
+{
     // Cloned out of the cell: a drop in between may call this function again.
     let handle = RUNNING.get(py).borrow().as_ref().map(|running| running.handle.clone());
-    let Some(handle) = handle else {
-        return Err(PyRuntimeError::new_err("the scheduler's thread has ended at once"));
-    };
+    let Some(handle) = handle else { return false };
     let future = Gil::new(future);
     let coroutine = handle.spawn(move || {
         // SAFETY: the scheduler calls this in the thread in which it polls the future.
@@ -78,31 +95,48 @@ where
         future.into_inner(py)
     });
     drop(coroutine);
-    Ok(())
+    true
 }
 
 /// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests.
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> {
     let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build()?;
-    let running = Running { handle: scheduler.handle(), stop: None, stopping: false };
-    RUNNING.get(py).replace(Some(running));
+    // SAFETY: it may be called at any time.
+    let thread = unsafe { ffi::PyThread_get_thread_ident() };
+    let running = Running { handle: scheduler.handle(), stop: None, stopping: false, thread };
     exiting::guard();
+    RUNNING.get(py).replace(Some(running));
+    let _serving = Serving(thread);
     HERE.set(true);
     started.call0()?;
     scheduler.run_until(stopped());
     drop(scheduler);
-    HERE.set(false);
-    RUNNING.get(py).replace(None);
     Ok(())
 }
 
-/// Raises an exception in the scheduler's thread, `thread`, unless that waits; `False` if it does.
+/// Forgets the scheduler when its thread leaves it.
+struct Serving(c_ulong);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // SAFETY: it is a local of `serve`, which holds the GIL.
+        let py = unsafe { held() };
+        // What was to interrupt a coroutine must not hit what comes after.
+        // SAFETY: the GIL is held.
+        unsafe { ffi::PyThreadState_SetAsyncExc(self.0 as _, ptr::null_mut()) };
+        HERE.set(false);
+        drop(RUNNING.get(py).take());
+    }
+}
+
+/// Raises an exception in the scheduler's thread, unless that waits; `False` if it does.
 #[pyfunction]
-pub(crate) fn interrupt(py: Python<'_>, thread: c_ulong, kind: &Bound<'_, PyType>) -> bool {
-    let computes = RUNNING.get(py).borrow().is_some() && !WAITING.get(py).get();
+pub(crate) fn interrupt(py: Python<'_>, kind: &Bound<'_, PyType>) -> bool {
+    let thread = RUNNING.get(py).borrow().as_ref().map(|running| running.thread);
+    let Some(thread) = thread.filter(|_| !WAITING.get(py).get()) else { return false };
     // SAFETY: the GIL is held; `kind` is an object, to which the thread gets a reference.
-    computes && unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, kind.as_ptr()) } == 1
+    unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, kind.as_ptr()) == 1 }
 }
 
 /// Tells the scheduler to end; its thread ends soon after.
@@ -138,6 +172,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
         std::mem::forget(running);
     }
     HERE.set(false);
+    WAITING.get(py).set(false);
     crate::registry::forget(py);
 }
 

@@ -54,14 +54,24 @@ pub(crate) fn ask<T: 'static>(
 ) -> PyResult<T> {
     let lock = taken_lock(py)?;
     let answer = Rc::new(RefCell::new(None));
-    let asked = (question, Rc::clone(&answer), lock.clone().unbind());
+    let asked = Asked { answer: Rc::clone(&answer), lock: lock.clone().unbind() };
     engine::spawn(py, async move {
-        let (question, answer, lock) = asked;
-        let py = crate::call::py();
-        answer.replace(Some(question(py)));
-        release(py, &lock);
+        asked.answer.replace(Some(question(crate::call::py())));
+        drop(asked);
     })?;
     lock.call_method0("acquire")?;
     let answer = answer.take();
     answer.unwrap_or_else(|| Err(PyRuntimeError::new_err("the scheduler has ended")))
+}
+
+/// A question on its way to the scheduler, which may end before it answers.
+struct Asked<T> {
+    answer: Rc<RefCell<Option<PyResult<T>>>>,
+    lock: Py<PyAny>,
+}
+
+impl<T> Drop for Asked<T> {
+    fn drop(&mut self) {
+        release(crate::call::py(), &self.lock);
+    }
 }

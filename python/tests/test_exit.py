@@ -279,3 +279,92 @@ asyncoro.Coro(main)
         program.end(15)
         assert program.process.returncode >= 0 or program.process.returncode == -2
         assert "Fatal" not in program.stderr and "panicked" not in program.stderr
+
+
+# ---- sockets of a scheduler that ends
+
+#: A scheduler that ends takes a second here: it still has to send what nobody receives.
+DRAINS = """
+import gc
+def fill(sock, coro=None):
+    while True:
+        yield sock.send_msg(b"x" * 60000)
+def reads(sock, coro=None):
+    yield sock.recv(1)
+def pair():
+    return map(asyncoro.AsyncSocket, socket.socketpair())
+full, deaf = pair()
+filling = asyncoro.Coro(fill, full)
+socks = []
+for _ in range(20):
+    sock, peer = socket.socketpair()
+    socks.append((asyncoro.AsyncSocket(sock), sock, peer))
+    asyncoro.Coro(reads, socks[-1][0])
+time.sleep(0.2)
+ending = threading.Thread(target=asyncoro.AsynCoro().terminate)
+ending.start()
+time.sleep(0.2)
+drains = ending.is_alive()
+"""
+
+
+@pytest.mark.parametrize("end", ["close", "del", "setblocking", "unwrap"])
+def test_a_socket_may_end_in_another_thread_while_its_scheduler_drains(end):
+    source = DRAINS + {
+        "close": """
+for sock, plain, peer in socks:
+    sock.close()
+ending.join()
+for sock, plain, peer in socks:
+    assert plain.fileno() == -1 and peer.recv(1) == b""
+""",
+        "del": """
+import weakref
+plains = [weakref.ref(plain) for sock, plain, peer in socks]
+peers = [peer for sock, plain, peer in socks]
+del sock, peer
+socks.clear()
+ending.join()
+gc.collect()
+assert not any(plain() for plain in plains)
+for peer in peers:
+    assert peer.recv(1) == b""
+""",
+        "setblocking": """
+for sock, plain, peer in socks:
+    try:
+        sock.setblocking(True)
+    except RuntimeError:
+        pass
+ending.join()
+""",
+        "unwrap": """
+for sock, plain, peer in socks:
+    assert sock.unwrap() is plain
+ending.join()
+for sock, plain, peer in socks:
+    plain.setblocking(True)
+    peer.send(b"x")
+    assert plain.recv(1) == b"x"
+""",
+    }[end] + "print(drains, 'done')\n"
+    program = run_program(source)
+    assert program.stdout == "True done\n"
+    assert program.process.returncode == 0
+    assert "panicked" not in program.stderr and "Exception" not in program.stderr
+
+
+def test_a_socket_whose_scheduler_has_ended_is_used_in_the_next_one():
+    source = DRAINS + """
+def again(sock, coro=None):
+    yield sock.send_msg(b"again")
+    return (yield sock.recv(1))
+ending.join()
+for sock, plain, peer in socks:
+    peer.send(b"1")
+    assert asyncoro.Coro(again, sock).value() == b"1"
+    assert peer.recv(100) == b"\\0\\0\\0\\5again"
+print(drains)
+"""
+    program = run_program(source)
+    assert program.stdout == "True\n", program.stderr
