@@ -2,7 +2,9 @@
 
 import atexit
 import os
+import sys
 import threading
+import types
 import _thread
 
 from . import _engine, _sockets, _status
@@ -41,12 +43,46 @@ class _Hooks:
         logger.error('uncaught exception in %s:\n%s', label, _status.text_of(error))
 
     @staticmethod
+    def leave_child(label, error):
+        if error is not None and not isinstance(error, SystemExit):
+            _Hooks.report(label, error)
+        _leave(_code_of(error))
+
+    @staticmethod
     def terminated():
         return _status.Terminated('the coroutine was terminated')
 
     @staticmethod
     def awaiting(call):
         return (yield call)
+
+
+def _leave(code):
+    """Ends this process, the child of a fork, in which only a scheduler of its parent's is left."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    os._exit(code)
+
+
+def _code_of(error):
+    if error is None:
+        return 0
+    code = error.code if isinstance(error, SystemExit) else 1
+    return 0 if code is None else code & 0xff if isinstance(code, int) else 1
+
+
+def _refuse_patched_threads():
+    """Refuses threads that are none: the scheduler would block all of them, or wait for ever."""
+    for function in (_thread.start_new_thread, _thread.allocate_lock):
+        if not isinstance(function, types.BuiltinFunctionType):
+            who = (getattr(function, '__module__', None) or 'another package').split('.')[0]
+            raise RuntimeError(
+                'asyncoro needs threads of the system, and %s has replaced them (monkey patching): '
+                'leave `thread` out of the patches' % who
+            )
 
 
 class AsynCoro:
@@ -99,6 +135,7 @@ class AsynCoro:
             # Another thread may have started it while this one waited for the lock.
             if _engine.is_running():
                 return
+            _refuse_patched_threads()
             if self._closed:
                 raise RuntimeError('the interpreter is ending: nothing will run a coroutine')
             if self._thread is not None:
@@ -108,11 +145,14 @@ class AsynCoro:
             failed = []
 
             def serve():
+                process = os.getpid()
                 try:
                     _engine.serve(started.set)
                 except BaseException as error:
                     failed.append(error)
                     started.set()
+                if os.getpid() != process:
+                    _leave(1)
 
             self._thread = threading.Thread(target=serve, name='asyncoro', daemon=True)
             self._thread.start()

@@ -14,6 +14,7 @@ use std::{
     future::Future,
     pin::Pin,
     ptr,
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
     task::{Context, Poll},
 };
 
@@ -177,6 +178,38 @@ pub(crate) fn with_current<R>(f: impl FnOnce(&Frame) -> R) -> Option<R> {
     (!frame.is_null()).then(|| f(unsafe { &*frame }))
 }
 
+/// The frame of the coroutine that has forked, in the child.
+static FORKED: AtomicPtr<Frame> = AtomicPtr::new(ptr::null_mut());
+
+/// Notes, in the child of a fork, which coroutine has made it, if one has.
+pub(crate) fn note_fork() {
+    FORKED.store(CURRENT.get().cast_mut(), Ordering::Relaxed);
+}
+
+impl Frame {
+    /// Returns whether this is the child of a fork that this coroutine has made.
+    #[inline]
+    pub(crate) fn has_forked(&self) -> bool {
+        ptr::eq(FORKED.load(Ordering::Relaxed), self)
+    }
+}
+
+/// Returns whether this was asked before.
+pub(crate) fn was_told_of_fork() -> bool {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    TOLD.swap(true, Ordering::Relaxed)
+}
+
+/// Returns the error of what a coroutine does in the child of a fork that it has made.
+#[cold]
+pub(crate) fn forked() -> PyErr {
+    PyRuntimeError::new_err(
+        "this coroutine has forked, and in the child it cannot go on, since its scheduler is the \
+         parent's: end the child with os._exit() before the next `yield` or `await`, or run \
+         coroutines of its own in it with asyncoro.run()",
+    )
+}
+
 /// Returns the coroutine that runs in this thread.
 pub(crate) fn current_coro(py: Python<'_>) -> Option<Py<Coro>> {
     with_current(|frame| frame.coro.clone_ref(py))
@@ -210,6 +243,9 @@ where
 impl Frame {
     /// Checks that a call may begin; one that was not fetched is dropped, with an error.
     fn begin(&self, verb: &str) -> PyResult<()> {
+        if self.has_forked() {
+            return Err(forked());
+        }
         if self.place.is_busy() {
             let text = format!("{verb}() was called while another call was at work");
             return Err(PyRuntimeError::new_err(text));

@@ -16,10 +16,15 @@ use std::{
 };
 
 use asyncoro::AsynCoro;
-use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*, types::PyType};
+use pyo3::{
+    exceptions::{PyImportError, PyRuntimeError},
+    ffi,
+    prelude::*,
+    types::PyType,
+};
 
 use crate::{
-    exiting,
+    call, exiting,
     gil::{Gil, held},
     hooks,
 };
@@ -173,7 +178,22 @@ pub(crate) fn after_fork(py: Python<'_>) {
     }
     HERE.set(false);
     WAITING.get(py).set(false);
+    call::note_fork();
     crate::registry::forget(py);
+}
+
+/// Refuses an interpreter other than the main one: threads of the C library's, and what the GIL is
+/// taken for, belong to that.
+pub(crate) fn refuse_sub_interpreters() -> PyResult<()> {
+    // SAFETY: the GIL is held, so that there is a current interpreter.
+    let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
+    if is_main {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "asyncoro works in the main interpreter of a process, and not in sub-interpreters: use \
+         threads or processes",
+    ))
 }
 
 /// Returns whether the calling thread is the scheduler's.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
-use crate::{exiting, once::Once};
+use crate::{coro::End, exiting, once::Once};
 
 /// The object that has the functions as attributes.
 static HOOKS: Once = Once::new();
@@ -46,6 +46,15 @@ pub(crate) fn debug(py: Python<'_>, text: &str) {
 /// Logs an uncaught exception with its traceback.
 pub(crate) fn report(py: Python<'_>, name: &str, error: &PyErr) {
     call(py, "report", (name, error.value(py)));
+}
+
+/// Ends this process, the child of a fork, in which a coroutine has come to its end.
+pub(crate) fn leave_child(py: Python<'_>, name: &str, end: &End) {
+    let error = match end {
+        End::Failed(error) => Some(error),
+        End::Value(_) | End::Terminated => None,
+    };
+    call(py, "leave_child", (name, error));
 }
 
 fn call<'py, A>(py: Python<'py>, name: &str, arguments: A)

@@ -48,6 +48,7 @@ fn current(py: Python<'_>) -> Option<Py<coro::Coro>> {
 
 #[pymodule(gil_used = true)]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    engine::refuse_sub_interpreters()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     // pyo3 would make these at their first use, under a lock of its own (`once.rs`).
     module.py().get_type::<alarm::Alarm>();

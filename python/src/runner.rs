@@ -87,6 +87,9 @@ impl Runner {
             };
             let Some(top) = &self.top else { return Poll::Ready(()) };
             match self.frame.enter(cx, || step::step(py, top, with)) {
+                Step::Yielded(_) if self.frame.has_forked() => {
+                    self.next = self.refuse_in_child(py);
+                }
                 Step::Yielded(value) => {
                     if call::is_marker(py, &value) {
                         if self.frame.is_greedy() {
@@ -125,6 +128,18 @@ impl Runner {
         // Other coroutines run first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Makes the exception for a coroutine that has forked and goes on in the child, which may
+    /// catch it once.
+    #[cold]
+    fn refuse_in_child(&self, py: Python<'_>) -> Next {
+        let error = call::forked().into_value(py);
+        if call::was_told_of_fork() {
+            let end = End::Failed(error.clone_ref(py));
+            hooks::leave_child(py, &self.coro(py).label(py), &end);
+        }
+        Next::With(Err(error))
     }
 
     /// Returns what a yield of any other object gives.
@@ -197,6 +212,9 @@ impl Runner {
 
     fn end(&mut self, py: Python<'_>, end: End) -> Poll<()> {
         self.top = None;
+        if self.frame.has_forked() {
+            hooks::leave_child(py, &self.coro(py).label(py), &end);
+        }
         if self.frame.clear() {
             let name = self.coro(py).label(py);
             hooks::warn(py, &format!("{name} has ended with a call that was never yielded"));

@@ -368,3 +368,138 @@ print(drains)
 """
     program = run_program(source)
     assert program.stdout == "True\n", program.stderr
+
+
+# ---- forks, sub-interpreters, patched threads
+
+
+FORKS = """
+def child_ends(pid):
+    status = os.waitpid(pid, 0)[1]
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+def other(coro=None):
+    yield coro.sleep(0.001)
+    return "other"
+"""
+
+
+@pytest.mark.parametrize("wait", [
+    "yield", "yield coro.sleep(0)", "yield asyncoro.sleep(0)", "yield coro.receive()",
+    "yield sock.recv(1)", "yield inner()", "yield done.finish()",
+])
+def test_a_coroutine_that_forks_gets_an_exception_in_the_child(wait):
+    source = FORKS + f"""
+done = asyncoro.Coro(other)
+done.value()
+sock, peer = map(asyncoro.AsyncSocket, socket.socketpair())
+def inner():
+    yield 1
+def main(coro=None):
+    yield peer.send_msg(b"x")
+    pid = os.fork()
+    if pid:
+        return (yield coro.receive(timeout=0)), child_ends(pid)
+    try:
+        {wait}
+    except RuntimeError as error:
+        assert "has forked" in str(error), error
+        assert asyncoro.Coro(other).value() == "other"
+        sys.exit(7)
+print(asyncoro.Coro(main).value())
+"""
+    program = run_program(source)
+    assert program.stdout == "(None, 7)\n", program.stderr
+    assert program.stderr == ""
+
+
+@pytest.mark.parametrize("catches", ["Exception", "ValueError"])
+def test_the_child_of_a_coroutine_ends_when_the_coroutine_does(catches):
+    source = FORKS + f"""
+def main(coro=None):
+    pid = os.fork()
+    if pid:
+        return child_ends(pid)
+    while True:
+        try:
+            yield
+        except {catches}:
+            pass
+print(asyncoro.Coro(main).value())
+"""
+    program = run_program(source)
+    assert program.stdout == "1\n", program.stderr
+    assert catches == "Exception" or "RuntimeError: this coroutine has forked" in program.stderr
+
+
+def test_a_fork_in_a_coroutine_lets_the_child_run_coroutines_of_its_own():
+    source = FORKS + """
+async def awaits():
+    return await asyncoro.Coro(other)
+def main(coro=None):
+    pid = os.fork()
+    if pid:
+        return child_ends(pid)
+    for _ in range(3):
+        assert asyncoro.run(awaits()) == "other"
+        assert asyncoro.Coro(other).value() == "other"
+    os._exit(3)
+    yield
+print(asyncoro.Coro(main).value())
+"""
+    assert run_program(source).stdout == "3\n"
+
+
+@pytest.mark.parametrize("main_first", [True, False])
+def test_a_sub_interpreter_is_refused_with_a_sentence(main_first):
+    source = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+code = '''
+import sys
+sys.path[:] = %r
+try:
+    import asyncoro
+except ImportError as error:
+    print(error, flush=True)
+else:
+    def one():
+        yield
+    print(asyncoro.Coro(one).value(), flush=True)
+''' % sys.path
+for made in ({"isolated": False}, {}):
+    try:
+        interpreter = interpreters.create(**made)
+    except TypeError:
+        interpreter = interpreters.create()
+    interpreters.run_string(interpreter, code)
+    interpreters.destroy(interpreter)
+"""
+    if main_first:
+        program = run_program(source)
+    else:
+        command = [sys.executable, "-c", "import sys\n" + source]
+        with Program(command=command) as program:
+            program.end()
+    assert "sub-interpreter" in program.stdout.replace("subinterp", "sub-interp"), program.stderr
+    assert program.process.returncode == 0
+
+
+def test_patched_threads_are_refused_with_a_sentence():
+    source = """
+import _thread
+def start_new_thread(*arguments):
+    raise AssertionError("no thread is wanted")
+start_new_thread.__module__ = "gevent.thread"
+_thread.start_new_thread = start_new_thread
+async def main():
+    pass
+for start in (lambda: asyncoro.Coro(main), lambda: asyncoro.run(main())):
+    try:
+        start()
+    except RuntimeError as error:
+        print(error)
+"""
+    program = run_program(source)
+    assert program.stdout.count("gevent has replaced them") == 2, program.stderr
