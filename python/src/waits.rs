@@ -12,7 +12,7 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
     call::{Outcome, py},
-    coro::{Coro, Wait},
+    coro::{Coro, Link, Wait},
 };
 
 /// Reads a number of seconds, or None for no limit; too many become the longest duration.
@@ -79,12 +79,13 @@ pub(crate) struct Ending {
     coro: Py<Coro>,
     timer: Timer,
     raises: bool,
+    link: Option<Link>,
 }
 
 impl Ending {
     /// With `raises`, raises the coroutine's exception instead of giving a MonitorStatus.
     pub(crate) fn new(coro: Py<Coro>, limit: Option<Duration>, raises: bool) -> Ending {
-        Ending { coro, timer: Timer::new(limit), raises }
+        Ending { coro, timer: Timer::new(limit), raises, link: None }
     }
 }
 
@@ -100,6 +101,12 @@ impl Future for Ending {
         }
         if own.timer.is_due(cx) {
             return Poll::Ready(Ok(py.None()));
+        }
+        if own.link.is_none() && own.timer.0.is_none() {
+            own.link = match Link::new(py, &own.coro) {
+                Ok(link) => link,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
         }
         let waker = cx.waker();
         own.coro.get().watch(py, |watchers| {

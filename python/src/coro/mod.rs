@@ -7,8 +7,9 @@
 //! - this file: making one, its state; `made.rs`: the quick way to make one;
 //! - `verbs.rs`: what it waits for by itself, and what it is sent; `quick.rs`: quick entries;
 //! - `orders.rs`: what others ask of it;
-//! - `end.rs`: its end, and who is told.
+//! - `end.rs`: its end, and who is told; `circle.rs`: those that wait for each other.
 
+mod circle;
 mod end;
 mod made;
 mod orders;
@@ -26,7 +27,7 @@ use pyo3::{
     types::{PyDict, PyString, PyTuple, PyType},
 };
 
-pub(crate) use self::{end::End, made::make_fast, orders::Order, verbs::Wait};
+pub(crate) use self::{circle::Link, end::End, made::make_fast, orders::Order, verbs::Wait};
 use self::{end::Watchers, orders::Rare, verbs::Mail};
 use crate::{
     arguments::Arguments, call, engine, exiting, gc, gil::Gil, hooks, once::interned, registry,
@@ -43,6 +44,8 @@ struct State {
     /// What few coroutines ever have.
     rare: Cell<Option<Box<Rare>>>,
     watchers: Cell<Option<Box<Watchers>>>,
+    /// The coroutine for whose end it waits.
+    awaits: Cell<Option<Py<Coro>>>,
     end: RefCell<Option<End>>,
     /// Its place in the registry.
     place: Cell<usize>,
@@ -120,6 +123,7 @@ impl Coro {
             given: Cell::new(None),
             rare: Cell::new(None),
             watchers: Cell::new(None),
+            awaits: Cell::new(None),
             end: RefCell::new(Some(End::Terminated)),
             place: Cell::new(NOWHERE),
             wait: Cell::new(Wait::Nothing),
