@@ -20,16 +20,18 @@ from ._legacy import install_aliases
 from ._log import Logger, logger
 from ._scheduler import AsynCoro
 from ._status import HotSwapException, MonitorStatus, Terminated
-from ._today import create_connection, create_server, gather, run, timeout, wait_future
-from . import _sockets
+from ._today import (
+    create_connection, create_server, gather, run, run_until, timeout, wait_future,
+)
+from . import _sockets, signals
 
 __version__ = _engine.__version__
 
 __all__ = [
     'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'Coro', 'HotSwapException', 'Logger',
     'MonitorException', 'MonitorStatus', 'Pycos', 'Task', 'Terminated', 'create_connection',
-    'create_server', 'current', 'gather', 'install_aliases', 'logger', 'run', 'serialize', 'sleep',
-    'timeout', 'unserialize', 'deserialize', 'wait_future',
+    'create_server', 'current', 'gather', 'install_aliases', 'logger', 'run', 'run_until',
+    'serialize', 'signals', 'sleep', 'timeout', 'unserialize', 'deserialize', 'wait_future',
 ]
 
 # Names of pycos and of asyncoro's older programs.

@@ -7,7 +7,9 @@ import threading
 import types
 import _thread
 
-from . import _engine, _sockets, _status
+from . import _engine, _interrupts, _sockets, _status
+from ._engine import Coro
+from ._interrupts import Interrupts
 from ._log import logger
 
 
@@ -56,6 +58,10 @@ class _Hooks:
     def awaiting(call):
         return (yield call)
 
+    @staticmethod
+    def awaiting_signal(signal):
+        return (yield signal.wait())
+
 
 def _leave(code):
     """Ends this process, the child of a fork, in which only a scheduler of its parent's is left."""
@@ -95,6 +101,9 @@ class AsynCoro:
     _lock = threading.RLock()
 
     def __new__(cls, *args, **kwargs):
+        # Without the lock, which a thread may hold that waits for the end of a scheduler.
+        if AsynCoro._instance is not None:
+            return AsynCoro._instance
         with AsynCoro._lock:
             if AsynCoro._instance is None:
                 made = super().__new__(cls)
@@ -131,23 +140,19 @@ class AsynCoro:
         return 'asyncoro'
 
     def _start(self):
+        """Starts the scheduler in a thread of its own, unless one runs."""
         with AsynCoro._lock:
             # Another thread may have started it while this one waited for the lock.
             if _engine.is_running():
                 return
-            _refuse_patched_threads()
-            if self._closed:
-                raise RuntimeError('the interpreter is ending: nothing will run a coroutine')
-            if self._thread is not None:
-                self._thread.join()
-            self._register()
+            self._prepare()
             started = threading.Event()
             failed = []
 
             def serve():
                 process = os.getpid()
                 try:
-                    _engine.serve(started.set)
+                    _engine.serve(started.set, False)
                 except BaseException as error:
                     failed.append(error)
                     started.set()
@@ -159,6 +164,88 @@ class AsynCoro:
             started.wait()
             if failed:
                 raise failed[0]
+
+    def _prepare(self):
+        """Makes room for a new scheduler; the lock is held."""
+        _refuse_patched_threads()
+        if self._closed:
+            raise RuntimeError('the interpreter is ending: nothing will run a coroutine')
+        if self._thread is not None:
+            self._thread.join()
+        self._register()
+
+    def _run(self, main, waits):
+        """Runs `main`; returns when it has ended, with `waits` also the others but daemons."""
+        self._not_inside('run')
+        if threading.current_thread() is threading.main_thread() and not _engine.is_running():
+            with Interrupts() as interrupts:
+                served = self._serve_here(main, waits, interrupts)
+            if interrupts.count:
+                raise KeyboardInterrupt
+            if served is not None:
+                return _result(*served._outcome())
+        coro = Coro(main)
+        try:
+            return coro.result()
+        except KeyboardInterrupt:
+            if coro.is_alive():
+                self._cut(coro)
+            raise
+        finally:
+            if not waits:
+                self.terminate()
+
+    def _serve_here(self, main, waits, interrupts):
+        """Runs a scheduler in this thread, and in it `main`; returns the coroutine of that, or None
+        if another thread has started a scheduler.
+        """
+        made = []
+
+        def started():
+            AsynCoro._lock.release()
+            made.append(Coro(main))
+            made[0]._when_ended(ended)
+            interrupts.heed()
+
+        def ended(coro):
+            if waits and coro._outcome()[1] is None:
+                _engine.stop_when_idle()
+            else:
+                _engine.stop()
+
+        AsynCoro._lock.acquire()
+        if _engine.is_running():
+            AsynCoro._lock.release()
+            return None
+        here = _Here()
+        process = os.getpid()
+        try:
+            self._prepare()
+            self._thread = here
+            _engine.serve(started, True)
+        finally:
+            if not made and AsynCoro._lock._is_owned():
+                AsynCoro._lock.release()
+            if os.getpid() != process:
+                _leave(1)
+            here.end()
+        self._run_at_exit()
+        return made[0]
+
+    def _cut(self, coro):
+        """Ends all coroutines, those too that compute, and waits for `coro`; not for ever."""
+        self._cut_off = True
+        for _ in range(_PATIENCE):
+            self._interrupt()
+            coro.value(_SECONDS_TO_END)
+            if not coro.is_alive():
+                self._cut_off = False
+                return
+
+    def _interrupt(self):
+        for coro in _engine.alive():
+            coro.terminate()
+        _engine.interrupt(KeyboardInterrupt)
 
     def is_alive(self):
         """Returns whether it runs."""
@@ -188,7 +275,7 @@ class AsynCoro:
     def terminate(self):
         """Ends all coroutines, and the scheduler; a later coroutine starts a new one."""
         self._not_inside('terminate')
-        self._end(threading.Thread.join)
+        self._end(lambda thread: thread.join())
 
     def _end(self, wait):
         thread = self._thread
@@ -198,6 +285,9 @@ class AsynCoro:
             coro.terminate()
         _engine.stop()
         wait(thread)
+        self._run_at_exit()
+
+    def _run_at_exit(self):
         at_exit, self._at_exit = self._at_exit, []
         for _, function, args, kwargs in sorted(at_exit, key=lambda entry: -entry[0]):
             try:
@@ -239,6 +329,7 @@ class AsynCoro:
             self.join()
         except BaseException:
             self._cut_off = True
+            self._interrupt()
             raise
 
     def _exit(self):
@@ -250,6 +341,28 @@ class AsynCoro:
             with AsynCoro._lock:
                 self._closed = True
             self._end(_leave_after_a_while)
+
+
+class _Here:
+    """Stands for the thread of a scheduler that runs in a call of `run`."""
+
+    def __init__(self):
+        self._ended = threading.Event()
+
+    def is_alive(self):
+        return not self._ended.is_set()
+
+    def join(self, timeout=None):
+        self._ended.wait(timeout)
+
+    def end(self):
+        self._ended.set()
+
+
+def _result(value, error):
+    if error is not None:
+        raise error
+    return value
 
 
 def _leave_after_a_while(thread):
@@ -271,6 +384,8 @@ _PATIENCE = 2
 
 
 def _after_fork():
+    if _engine.in_scheduler():
+        _interrupts.after_fork()
     _engine.after_fork()
     AsynCoro._lock = threading.RLock()
     if AsynCoro._instance is not None:

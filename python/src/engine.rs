@@ -17,7 +17,7 @@ use std::{
 
 use asyncoro::AsynCoro;
 use pyo3::{
-    exceptions::{PyImportError, PyRuntimeError},
+    exceptions::{PyBaseException, PyImportError, PyKeyboardInterrupt, PyRuntimeError},
     ffi,
     prelude::*,
     types::PyType,
@@ -26,7 +26,7 @@ use pyo3::{
 use crate::{
     call, exiting,
     gil::{Gil, held},
-    hooks,
+    hooks, registry,
 };
 
 /// The handle of the scheduler, until it has ended, and how it is stopped.
@@ -35,7 +35,12 @@ struct Running {
     stop: Option<Waker>,
     /// It ends: it takes no coroutine any more, but sockets that end with it.
     stopping: bool,
+    /// It ends when no coroutine keeps it any more.
+    ends_idle: bool,
     thread: c_ulong,
+    /// Whether it runs in a call of `run`, which raises the KeyboardInterrupt of any coroutine.
+    in_call: bool,
+    interrupted: Option<PyErr>,
 }
 
 static RUNNING: Gil<RefCell<Option<Running>>> = Gil::new(RefCell::new(None));
@@ -103,21 +108,40 @@ where
     true
 }
 
-/// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests.
+/// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests, which
+/// is with `in_call` as a coroutine may. Then raises the KeyboardInterrupt of a coroutine, too.
 #[pyfunction]
-pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn serve(py: Python<'_>, started: Py<PyAny>, in_call: bool) -> PyResult<()> {
     let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build()?;
     // SAFETY: it may be called at any time.
     let thread = unsafe { ffi::PyThread_get_thread_ident() };
-    let running = Running { handle: scheduler.handle(), stop: None, stopping: false, thread };
+    let running = Running {
+        handle: scheduler.handle(),
+        stop: None,
+        stopping: false,
+        ends_idle: false,
+        thread,
+        in_call,
+        interrupted: None,
+    };
     exiting::guard();
     RUNNING.get(py).replace(Some(running));
-    let _serving = Serving(thread);
+    let serving = Serving(thread);
     HERE.set(true);
-    started.call0()?;
-    scheduler.run_until(stopped());
+    let begun = scheduler.run_until(async move {
+        // SAFETY: only the scheduler polls it.
+        started.call0(unsafe { held() })?;
+        stopped().await;
+        Ok(())
+    });
+    if begun.is_err() {
+        stop(py);
+    }
     drop(scheduler);
-    Ok(())
+    let interrupted =
+        RUNNING.get(py).borrow_mut().as_mut().and_then(|running| running.interrupted.take());
+    drop(serving);
+    begun.and_then(|()| interrupted.map_or(Ok(()), Err))
 }
 
 /// Forgets the scheduler when its thread leaves it.
@@ -144,16 +168,58 @@ pub(crate) fn interrupt(py: Python<'_>, kind: &Bound<'_, PyType>) -> bool {
     unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, kind.as_ptr()) == 1 }
 }
 
-/// Tells the scheduler to end; its thread ends soon after.
+/// Ends the scheduler if it runs in a call of `run`, which raises `error` then: the
+/// KeyboardInterrupt that has ended a coroutine. `false` if it does not.
+pub(crate) fn interrupted(py: Python<'_>, error: &Py<PyBaseException>) -> bool {
+    if !error.bind(py).is_instance_of::<PyKeyboardInterrupt>() {
+        return false;
+    }
+    let error = PyErr::from_value(error.bind(py).clone().into_any());
+    let surplus = match &mut *RUNNING.get(py).borrow_mut() {
+        Some(running) if running.in_call && running.interrupted.is_none() => {
+            running.interrupted = Some(error);
+            None
+        }
+        Some(running) if running.in_call => Some(error),
+        _ => return false,
+    };
+    drop(surplus);
+    stop(py);
+    true
+}
+
+/// Tells the scheduler to end when no coroutine keeps it any more.
 #[pyfunction]
-pub(crate) fn stop(py: Python<'_>) {
-    let waker = RUNNING.get(py).borrow_mut().as_mut().and_then(|running| {
-        running.stopping = true;
-        running.stop.take()
-    });
+pub(crate) fn stop_when_idle(py: Python<'_>) {
+    if let Some(running) = &mut *RUNNING.get(py).borrow_mut() {
+        running.ends_idle = true;
+    }
+    tell_idle(py);
+}
+
+/// Notes that perhaps no coroutine keeps the scheduler any more.
+pub(crate) fn tell_idle(py: Python<'_>) {
+    let ends_idle = RUNNING.get(py).borrow().as_ref().is_some_and(|running| running.ends_idle);
+    if ends_idle && !registry::is_held(py) {
+        look_at_end(py);
+    }
+}
+
+/// Makes the scheduler look whether it is to end.
+fn look_at_end(py: Python<'_>) {
+    let waker = RUNNING.get(py).borrow_mut().as_mut().and_then(|running| running.stop.take());
     if let Some(waker) = waker {
         waker.wake();
     }
+}
+
+/// Tells the scheduler to end; its thread ends soon after.
+#[pyfunction]
+pub(crate) fn stop(py: Python<'_>) {
+    if let Some(running) = &mut *RUNNING.get(py).borrow_mut() {
+        running.stopping = true;
+    }
+    look_at_end(py);
 }
 
 fn stopped() -> impl Future<Output = ()> {
@@ -161,11 +227,12 @@ fn stopped() -> impl Future<Output = ()> {
         // SAFETY: only the scheduler polls it.
         let py = unsafe { held() };
         match &mut *RUNNING.get(py).borrow_mut() {
-            Some(running) if !running.stopping => {
+            Some(running) => {
+                running.stopping |= running.ends_idle && !registry::is_held(py);
                 running.stop = Some(cx.waker().clone());
-                Poll::Pending
+                if running.stopping { Poll::Ready(()) } else { Poll::Pending }
             }
-            _ => Poll::Ready(()),
+            None => Poll::Ready(()),
         }
     })
 }
@@ -179,7 +246,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
     HERE.set(false);
     WAITING.get(py).set(false);
     call::note_fork();
-    crate::registry::forget(py);
+    registry::forget(py);
 }
 
 /// Refuses an interpreter other than the main one: threads of the C library's, and what the GIL is

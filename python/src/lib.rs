@@ -24,6 +24,7 @@ mod place;
 mod quick;
 mod registry;
 mod runner;
+mod signal;
 mod socket;
 mod step;
 mod target;
@@ -65,6 +66,10 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(current, module)?)?;
     module.add_function(wrap_pyfunction!(engine::serve, module)?)?;
     module.add_function(wrap_pyfunction!(engine::interrupt, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::stop_when_idle, module)?)?;
+    module.add_class::<signal::PySignal>()?;
+    module.add_function(wrap_pyfunction!(signal::signal, module)?)?;
+    module.add_function(wrap_pyfunction!(signal::ignore_signal, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop, module)?)?;
     module.add_function(wrap_pyfunction!(engine::after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(engine::in_scheduler, module)?)?;

@@ -74,7 +74,13 @@ pub(crate) fn count(py: Python<'_>, less: bool) {
     if holding.get() == 0 {
         let waiting = WAITING.get(py).take();
         waiting.iter().for_each(|lock| threads::release(py, lock));
+        engine::tell_idle(py);
     }
+}
+
+/// Returns whether a coroutine keeps the process alive.
+pub(crate) fn is_held(py: Python<'_>) -> bool {
+    HOLDING.get(py).get() > 0
 }
 
 /// Returns the coroutines that have not ended.

@@ -23,7 +23,7 @@ use pyo3::{
 use crate::{
     call::{self, Frame, Given},
     coro::{Coro, End, Order},
-    hooks,
+    hooks, signal,
     step::{self, Step, close, is_async_def, is_callable_by_yield},
 };
 
@@ -97,6 +97,7 @@ impl Runner {
                         }
                         continue;
                     }
+                    let value = signal::as_generator(py, value);
                     if is_callable_by_yield(&value) {
                         self.callers.extend(self.top.replace(value));
                         self.next = Next::With(Ok(py.None()));

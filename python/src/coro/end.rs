@@ -9,7 +9,7 @@ use pyo3::{
 
 use super::{Coro, verbs::code, within};
 use crate::{
-    call, gc, hooks, registry, threads,
+    call, engine, gc, hooks, registry, threads,
     waits::{Ending, limit},
 };
 
@@ -35,6 +35,7 @@ impl Coro {
         let coro = own.get();
         let state = coro.state(py);
         let unobserved = match &end {
+            End::Failed(error) if engine::interrupted(py, error) => None,
             End::Failed(error) if !state.observed.get() => Some(again(py, error)),
             _ => None,
         };

@@ -107,6 +107,9 @@ impl Coro {
     }
 
     pub(crate) fn report(&self, py: Python<'_>, error: &PyErr) {
+        if engine::interrupted(py, &error.clone_ref(py).into_value(py)) {
+            return;
+        }
         hooks::report(py, &self.label(py), error);
     }
 
