@@ -189,7 +189,7 @@ class AsynCoro:
             return coro.result()
         except KeyboardInterrupt:
             if coro.is_alive():
-                self._cut(coro)
+                self._cut()
             raise
         finally:
             if not waits:
@@ -232,15 +232,14 @@ class AsynCoro:
         self._run_at_exit()
         return made[0]
 
-    def _cut(self, coro):
-        """Ends all coroutines, those too that compute, and waits for `coro`; not for ever."""
+    def _cut(self):
+        """Ends all coroutines after Ctrl-C, those too that compute, and the scheduler: one that is
+        just being started must not stay. Waits for that, but not for ever.
+        """
         self._cut_off = True
-        for _ in range(_PATIENCE):
-            self._interrupt()
-            coro.value(_SECONDS_TO_END)
-            if not coro.is_alive():
-                self._cut_off = False
-                return
+        self._interrupt()
+        self._end(_leave_after_a_while)
+        self._cut_off = self._thread.is_alive()
 
     def _interrupt(self):
         for coro in _engine.alive():

@@ -374,6 +374,8 @@ print(drains)
 
 
 FORKS = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork with several threads, from 3.12 on
 def child_ends(pid):
     status = os.waitpid(pid, 0)[1]
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)

@@ -174,7 +174,8 @@ print(lib.run(again()), lib.Coro(again).value())
             assert program.end() == 0, program.stderr
             words = program.stdout.split("\n")
             assert words[:3] == ["ready", "raised here", "finally"]
-            assert {"other", "caught", "again again"} <= set(words)
+            # Two threads may print at once.
+            assert all(word in program.stdout for word in ("other", "caught", "again again"))
             assert "Traceback" not in program.stderr or start
 
 
