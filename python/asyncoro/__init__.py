@@ -21,8 +21,9 @@ from ._log import Logger, logger
 from ._scheduler import AsynCoro
 from ._status import HotSwapException, MonitorStatus, Terminated
 from ._today import (
-    create_connection, create_server, first, gather, run, timeout, wait_future,
+    create_connection, create_server, first, gather, run, run_until, timeout, wait_future,
 )
+from . import signals
 from ._sockets import BlockingSocket
 
 __version__ = _engine.__version__
@@ -31,8 +32,8 @@ __all__ = [
     'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'BlockingSocket', 'Call', 'Coro',
     'HotSwapException', 'Logger', 'MonitorException', 'MonitorStatus', 'Pycos', 'Task',
     'Terminated', 'create_connection', 'create_server', 'current', 'deserialize', 'first',
-    'gather', 'install_aliases', 'logger', 'run', 'serialize', 'sleep', 'timeout', 'unserialize',
-    'wait_future',
+    'gather', 'install_aliases', 'logger', 'run', 'run_until', 'serialize', 'signals', 'sleep',
+    'timeout', 'unserialize', 'wait_future',
 ]
 
 # Names of pycos and of asyncoro's older programs.

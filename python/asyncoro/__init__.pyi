@@ -45,6 +45,8 @@ if sys.version_info >= (3, 12):
 else:
     from typing_extensions import Buffer
 
+from . import signals as signals
+
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _P = ParamSpec("_P")
@@ -69,8 +71,8 @@ __all__ = [
     "AsynCoro", "AsynCoroSocket", "AsyncSocket", "BlockingSocket", "Call", "Coro",
     "HotSwapException", "Logger", "MonitorException", "MonitorStatus", "Pycos", "Task",
     "Terminated", "create_connection", "create_server", "current", "deserialize", "first",
-    "gather", "install_aliases", "logger", "run", "serialize", "sleep", "timeout", "unserialize",
-    "wait_future",
+    "gather", "install_aliases", "logger", "run", "run_until", "serialize", "signals", "sleep",
+    "timeout", "unserialize", "wait_future",
 ]
 
 @final
@@ -777,7 +779,8 @@ class Coro(Generic[_T]):
 Task = Coro
 
 class AsynCoro:
-    """The scheduler of this process: one, started by the first coroutine, on a thread of its own.
+    """The scheduler of this process: one, started by the first coroutine, on a thread of its own,
+    or by `run`, in the main thread.
 
         asyncoro.AsynCoro().join()
     """
@@ -895,11 +898,21 @@ def current() -> Coro[Any] | None:
 # ---- Today's Python -----------------------------------------------------------------------------
 
 def run(main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]) -> _T:
-    """Runs `main` and gives what it returns; Ctrl-C terminates it.
+    """Runs `main`, and gives what it returns or raises what it raises.
 
-    Errors: what `main` raises; RuntimeError in a coroutine.
+    In the main thread, if no scheduler runs, this is the scheduler, without a thread of its own.
+    It returns when all coroutines other than daemons have ended, too; if `main` has failed it ends
+    them. Elsewhere it waits for `main` alone. Ctrl-C ends all coroutines, those too that compute.
+
+    Errors: what `main` raises; KeyboardInterrupt after Ctrl-C; RuntimeError in a coroutine.
 
         asyncoro.run(main())
+    """
+
+def run_until(main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]) -> _T:
+    """Runs `main` as `run` does, and ends all other coroutines as soon as it has ended.
+
+        asyncoro.run_until(main())
     """
 
 def sleep(seconds: float | None) -> Call[None]:

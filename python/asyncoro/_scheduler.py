@@ -4,9 +4,12 @@ import atexit
 import os
 import sys
 import threading
+import types
 import _thread
 
-from . import _engine, _sockets, _status
+from . import _engine, _interrupts, _sockets, _status
+from ._engine import Coro
+from ._interrupts import Interrupts
 from ._log import logger
 
 
@@ -26,6 +29,10 @@ class _Hooks:
         AsynCoro.instance()._start()
 
     @staticmethod
+    def is_daemon_thread():
+        return threading.current_thread().daemon
+
+    @staticmethod
     def warn(text):
         logger.warning('%s', text)
 
@@ -42,12 +49,46 @@ class _Hooks:
         logger._report(label, error)
 
     @staticmethod
+    def leave_child(label, error):
+        if error is not None and not isinstance(error, SystemExit):
+            _Hooks.report(label, error)
+        _leave(_code_of(error))
+
+    @staticmethod
     def terminated():
         return _status.Terminated('the coroutine was terminated')
 
     @staticmethod
     def cut_off(label, generator):
         logger.error('%s', _status.cut_off(label, generator))
+
+
+def _leave(code):
+    """Ends this process, the child of a fork, in which only a scheduler of its parent's is left."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    os._exit(code)
+
+
+def _code_of(error):
+    if error is None:
+        return 0
+    code = error.code if isinstance(error, SystemExit) else 1
+    return 0 if code is None else code & 0xff if isinstance(code, int) else 1
+
+
+def _refuse_patched_threads():
+    """Refuses threads that are none: the scheduler would block all of them, or wait for ever."""
+    for function in (_thread.start_new_thread, _thread.allocate_lock):
+        if not isinstance(function, types.BuiltinFunctionType):
+            who = (getattr(function, '__module__', None) or 'another package').split('.')[0]
+            raise RuntimeError(
+                'asyncoro needs threads of the system, and %s has replaced them (monkey patching): '
+                'leave `thread` out of the patches' % who
+            )
 
 
 class AsynCoro:
@@ -60,12 +101,17 @@ class AsynCoro:
     _lock = threading.RLock()
 
     def __new__(cls, *args, **kwargs):
+        # Without the lock, which a thread may hold that waits for the end of a scheduler.
+        if AsynCoro._instance is not None:
+            return AsynCoro._instance
         with AsynCoro._lock:
             if AsynCoro._instance is None:
                 made = super().__new__(cls)
                 made._thread = None
                 made._at_exit = []
                 made._registered = False
+                made._closed = False
+                made._cut_off = False
                 AsynCoro._instance = made
             return AsynCoro._instance
 
@@ -105,32 +151,113 @@ class AsynCoro:
         _engine.set_drain(seconds)
 
     def _start(self):
+        """Starts the scheduler in a thread of its own, unless one runs."""
         with AsynCoro._lock:
             # Another thread may have started it while this one waited for the lock.
             if _engine.is_running():
                 return
-            if self._thread is not None:
-                self._thread.join()
-            if not self._registered:
-                self._registered = True
-                atexit.register(self._exit)
+            self._prepare()
             started = threading.Event()
             failed = []
 
             def serve():
+                process = os.getpid()
                 # What the `finally` of an asynchronous generator awaits is done.
                 sys.set_asyncgen_hooks(finalizer=_close_generator)
                 try:
-                    _engine.serve(started.set)
+                    _engine.serve(started.set, False)
                 except BaseException as error:
                     failed.append(error)
                     started.set()
+                if os.getpid() != process:
+                    _leave(1)
 
             self._thread = threading.Thread(target=serve, name='asyncoro', daemon=True)
             self._thread.start()
             started.wait()
             if failed:
                 raise failed[0]
+
+    def _prepare(self):
+        """Makes room for a new scheduler; the lock is held."""
+        _refuse_patched_threads()
+        if self._closed:
+            raise RuntimeError('the interpreter is ending: nothing will run a coroutine')
+        if self._thread is not None:
+            self._thread.join()
+        self._register()
+
+    def _run(self, main, waits):
+        """Runs `main`; returns when it has ended, with `waits` also the others but daemons."""
+        self._not_inside('run')
+        if threading.current_thread() is threading.main_thread() and not _engine.is_running():
+            with Interrupts() as interrupts:
+                served = self._serve_here(main, waits, interrupts)
+            if interrupts.count:
+                raise KeyboardInterrupt
+            if served is not None:
+                return _result(*served._outcome())
+        coro = Coro(main)
+        try:
+            return coro.result()
+        except KeyboardInterrupt:
+            if coro.is_alive():
+                self._cut()
+            raise
+        finally:
+            if not waits:
+                self.terminate()
+
+    def _serve_here(self, main, waits, interrupts):
+        """Runs a scheduler in this thread, and in it `main`; returns the coroutine of that, or None
+        if another thread has started a scheduler.
+        """
+        made = []
+
+        def started():
+            AsynCoro._lock.release()
+            made.append(Coro(main))
+            made[0]._when_ended(ended)
+            interrupts.heed()
+
+        def ended(coro):
+            if waits and coro._outcome()[1] is None:
+                _engine.stop_when_idle()
+            else:
+                _engine.stop()
+
+        AsynCoro._lock.acquire()
+        if _engine.is_running():
+            AsynCoro._lock.release()
+            return None
+        here = _Here()
+        process = os.getpid()
+        try:
+            self._prepare()
+            self._thread = here
+            _engine.serve(started, True)
+        finally:
+            if not made and AsynCoro._lock._is_owned():
+                AsynCoro._lock.release()
+            if os.getpid() != process:
+                _leave(1)
+            here.end()
+        self._run_at_exit()
+        return made[0]
+
+    def _cut(self):
+        """Ends all coroutines after Ctrl-C, those too that compute, and the scheduler: one that is
+        just being started must not stay. Waits for that, but not for ever.
+        """
+        self._cut_off = True
+        self._interrupt()
+        self._end(_leave_after_a_while)
+        self._cut_off = self._thread.is_alive()
+
+    def _interrupt(self):
+        for coro in _engine.alive():
+            coro.terminate()
+        _engine.interrupt(KeyboardInterrupt)
 
     def is_alive(self):
         """Returns whether it runs."""
@@ -163,13 +290,19 @@ class AsynCoro:
     def terminate(self):
         """Ends all coroutines, and the scheduler; a later coroutine starts a new one."""
         self._not_inside('terminate')
+        self._end(lambda thread: thread.join())
+
+    def _end(self, wait):
         thread = self._thread
         if thread is None or not thread.is_alive():
             return
         for coro in _engine.alive():
             coro.terminate()
         _engine.stop()
-        thread.join()
+        wait(thread)
+        self._run_at_exit()
+
+    def _run_at_exit(self):
         at_exit, self._at_exit = self._at_exit, []
         for _, function, args, kwargs in sorted(at_exit, key=lambda entry: -entry[0]):
             try:
@@ -189,11 +322,80 @@ class AsynCoro:
         if _engine.in_scheduler():
             raise RuntimeError('%s() would block the scheduler: call it in another thread' % what)
 
-    def _exit(self):
+    def _register(self):
+        if self._registered:
+            return
+        self._registered = True
+        # Functions of `threading`'s own end run last in, first out. Ours comes after the one that
+        # shuts the pools, so that coroutines can use pools, and start threads, while they are
+        # waited for.
+        import concurrent.futures.thread  # noqa: F401
+
+        try:
+            threading._register_atexit(self._main_has_ended)
+        except (AttributeError, RuntimeError):
+            pass
+        atexit.register(self._exit)
+
+    def _main_has_ended(self):
+        """Waits for the coroutines, when the main thread has ended."""
+        _engine.process_ends()
         try:
             self.join()
+        except BaseException:
+            self._cut_off = True
+            self._interrupt()
+            raise
+
+    def _exit(self):
+        """Ends the scheduler, when threads other than daemons have ended, too."""
+        try:
+            if not self._cut_off:
+                self._main_has_ended()
         finally:
-            self.terminate()
+            with AsynCoro._lock:
+                self._closed = True
+            self._end(_leave_after_a_while)
+
+
+class _Here:
+    """Stands for the thread of a scheduler that runs in a call of `run`."""
+
+    def __init__(self):
+        self._ended = threading.Event()
+
+    def is_alive(self):
+        return not self._ended.is_set()
+
+    def join(self, timeout=None):
+        self._ended.wait(timeout)
+
+    def end(self):
+        self._ended.set()
+
+
+def _result(value, error):
+    if error is not None:
+        raise error
+    return value
+
+
+def _leave_after_a_while(thread):
+    """Waits for the scheduler's thread; interrupts coroutines that compute for long, or leaves it
+    behind: the interpreter stops it.
+    """
+    for _ in range(_PATIENCE):
+        thread.join(_SECONDS_TO_END)
+        if not thread.is_alive():
+            return
+        _engine.interrupt(GeneratorExit)
+    thread.join(_SECONDS_TO_END)
+    if thread.is_alive():
+        logger.warning('a coroutine does not end and is cut off')
+
+
+_SECONDS_TO_END = 1.5
+_PATIENCE = 2
 
 
 async def _close(generator):
@@ -205,10 +407,13 @@ def _close_generator(generator):
 
 
 def _after_fork():
+    if _engine.in_scheduler():
+        _interrupts.after_fork()
     _engine.after_fork()
     AsynCoro._lock = threading.RLock()
     if AsynCoro._instance is not None:
         AsynCoro._instance._thread = None
+        AsynCoro._instance._closed = AsynCoro._instance._cut_off = False
 
 
 os.register_at_fork(after_in_child=_after_fork)

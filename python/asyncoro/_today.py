@@ -9,25 +9,27 @@ import weakref
 
 from . import _engine
 from ._engine import AsyncSocket, Call, Coro, current
+from ._scheduler import AsynCoro
 
 
 def run(main):
     """Runs `main`, a call of an `async def` or generator function; returns or raises what it does.
 
-    Ctrl-C terminates it, and raises KeyboardInterrupt here.
+    In the main thread, if no scheduler runs, this is the scheduler: it returns when all coroutines
+    other than daemons have ended, too, or when `main` has failed, and then ends what is left. Else
+    it only waits for `main`. Ctrl-C ends all coroutines, and raises KeyboardInterrupt here.
 
     >>> asyncoro.run(main())
     """
-    if _engine.in_scheduler():
-        raise RuntimeError('run() would block the scheduler: `await` the coroutine instead')
-    coro = Coro(main)
-    try:
-        return coro.result()
-    except KeyboardInterrupt:
-        if coro.is_alive():
-            coro.terminate()
-            coro.value()
-        raise
+    return AsynCoro()._run(main, True)
+
+
+def run_until(main):
+    """Runs `main` as `run` does, and ends all other coroutines as soon as it has ended.
+
+    >>> asyncoro.run_until(main())
+    """
+    return AsynCoro()._run(main, False)
 
 
 class _Expired(BaseException):

@@ -9,6 +9,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    ffi::c_ulong,
     future::{Future, poll_fn},
     ptr,
     task::{Poll, Waker},
@@ -17,21 +18,40 @@ use std::{
 
 use asyncoro::AsynCoro;
 use pyo3::{
-    exceptions::{PyRuntimeError, PyValueError},
+    exceptions::{
+        PyBaseException, PyImportError, PyKeyboardInterrupt, PyRuntimeError, PyValueError,
+    },
     ffi,
     prelude::*,
+    types::PyType,
 };
 
-use crate::{call, context, error::raised, gil::Gil, hooks, log, registry};
+use crate::{
+    call, context,
+    error::raised,
+    exiting,
+    gil::{Gil, held},
+    hooks, log, registry,
+};
 
-/// The handle of the running scheduler, and how it is stopped.
+/// The handle of the scheduler, until it has ended, and how it is stopped.
 struct Running {
     handle: AsynCoro,
     stop: Option<Waker>,
+    /// It ends: it takes no coroutine any more, but sockets that end with it.
     stopping: bool,
+    /// It ends when no coroutine keeps it any more.
+    ends_idle: bool,
+    thread: c_ulong,
+    /// Whether it runs in a call of `run`, which raises the KeyboardInterrupt of any coroutine.
+    in_call: bool,
+    interrupted: Option<PyErr>,
 }
 
 static RUNNING: Gil<RefCell<Option<Running>>> = Gil::new(RefCell::new(None));
+
+/// Whether the scheduler waits, and no code of Python's runs in its thread.
+static WAITING: Gil<Cell<bool>> = Gil::new(Cell::new(false));
 
 thread_local! {
     /// Whether this thread is the scheduler's.
@@ -51,7 +71,12 @@ pub(crate) fn is_running(py: Python<'_>) -> bool {
     RUNNING.get(py).borrow().as_ref().is_some_and(|running| !running.stopping)
 }
 
-/// Spawns a coroutine of the crate on the scheduler, from any thread.
+/// Returns whether a scheduler has not ended, though it may be ending.
+pub(crate) fn exists(py: Python<'_>) -> bool {
+    RUNNING.get(py).borrow().is_some()
+}
+
+/// Spawns a coroutine of the crate on the scheduler, from any thread; starts one if need be.
 pub(crate) fn spawn<F>(py: Python<'_>, future: F) -> PyResult<()>
 where
     F: Future<Output = ()> + 'static,
@@ -63,37 +88,83 @@ where
     if !is_running(py) {
         hooks::start_scheduler(py)?;
     }
+    if hand_over(py, future) {
+        return Ok(());
+    }
+    Err(PyRuntimeError::new_err("the scheduler's thread has ended at once"))
+}
+
+/// Gives a coroutine of the crate to the scheduler that runs or ends in another thread; `false` if
+/// there is none. One that ends drops it, in its own thread.
+pub(crate) fn hand_over<F>(py: Python<'_>, future: F) -> bool
+where
+    F: Future<Output = ()> + 'static,
+{
     // Cloned out of the cell: a drop in between may call this function again.
     let handle = RUNNING.get(py).borrow().as_ref().map(|running| running.handle.clone());
-    let Some(handle) = handle else {
-        return Err(PyRuntimeError::new_err("the scheduler's thread has ended at once"));
-    };
+    let Some(handle) = handle else { return false };
     let future = Gil::new(future);
     let coroutine = handle.spawn(move || {
         // SAFETY: the scheduler calls this in the thread in which it polls the future.
-        let py = unsafe { crate::gil::held() };
+        let py = unsafe { held() };
         future.into_inner(py)
     });
     drop(coroutine);
-    Ok(())
+    true
 }
 
-/// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests.
+/// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests, which
+/// is with `in_call` as a coroutine may. Then raises the KeyboardInterrupt of a coroutine, too.
 #[pyfunction]
-pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn serve(py: Python<'_>, started: Py<PyAny>, in_call: bool) -> PyResult<()> {
     let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build();
     let scheduler = scheduler.map_err(|error| raised(py, &error))?;
-    let running = Running { handle: scheduler.handle(), stop: None, stopping: false };
+    // SAFETY: it may be called at any time.
+    let thread = unsafe { ffi::PyThread_get_thread_ident() };
+    let running = Running {
+        handle: scheduler.handle(),
+        stop: None,
+        stopping: false,
+        ends_idle: false,
+        thread,
+        in_call,
+        interrupted: None,
+    };
+    exiting::guard();
     RUNNING.get(py).replace(Some(running));
+    let serving = Serving(thread);
     HERE.set(true);
-    started.call0()?;
-    scheduler.run_until(stopped());
+    let begun = scheduler.run_until(async move {
+        // SAFETY: only the scheduler polls it.
+        started.call0(unsafe { held() })?;
+        stopped().await;
+        Ok(())
+    });
+    if begun.is_err() {
+        stop(py);
+    }
     drop(scheduler);
     context::leave(py);
     log::pass_on(py, None);
-    HERE.set(false);
-    RUNNING.get(py).replace(None);
-    Ok(())
+    let interrupted =
+        RUNNING.get(py).borrow_mut().as_mut().and_then(|running| running.interrupted.take());
+    drop(serving);
+    begun.and_then(|()| interrupted.map_or(Ok(()), Err))
+}
+
+/// Forgets the scheduler when its thread leaves it.
+struct Serving(c_ulong);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // SAFETY: it is a local of `serve`, which holds the GIL.
+        let py = unsafe { held() };
+        // What was to interrupt a coroutine must not hit what comes after.
+        // SAFETY: the GIL is held.
+        unsafe { ffi::PyThreadState_SetAsyncExc(self.0 as _, ptr::null_mut()) };
+        HERE.set(false);
+        drop(RUNNING.get(py).take());
+    }
 }
 
 /// The longest time for the clean-up of coroutines that were terminated.
@@ -122,16 +193,67 @@ pub(crate) fn get_drain(py: Python<'_>) -> f64 {
 /// How much longer than the drain time the scheduler waits: coroutines end themselves after that.
 const MORE: Duration = Duration::from_millis(250);
 
-/// Tells the scheduler to end; its thread ends soon after.
+/// Raises an exception in the scheduler's thread, unless that waits; `False` if it does.
 #[pyfunction]
-pub(crate) fn stop(py: Python<'_>) {
-    let waker = RUNNING.get(py).borrow_mut().as_mut().and_then(|running| {
-        running.stopping = true;
-        running.stop.take()
-    });
+pub(crate) fn interrupt(py: Python<'_>, kind: &Bound<'_, PyType>) -> bool {
+    let thread = RUNNING.get(py).borrow().as_ref().map(|running| running.thread);
+    let Some(thread) = thread.filter(|_| !WAITING.get(py).get()) else { return false };
+    // SAFETY: the GIL is held; `kind` is an object, to which the thread gets a reference.
+    unsafe { ffi::PyThreadState_SetAsyncExc(thread as _, kind.as_ptr()) == 1 }
+}
+
+/// Ends the scheduler if it runs in a call of `run`, which raises `error` then: the
+/// KeyboardInterrupt that has ended a coroutine. `false` if it does not.
+pub(crate) fn interrupted(py: Python<'_>, error: &Py<PyBaseException>) -> bool {
+    if !error.bind(py).is_instance_of::<PyKeyboardInterrupt>() {
+        return false;
+    }
+    let error = PyErr::from_value(error.bind(py).clone().into_any());
+    let surplus = match &mut *RUNNING.get(py).borrow_mut() {
+        Some(running) if running.in_call && running.interrupted.is_none() => {
+            running.interrupted = Some(error);
+            None
+        }
+        Some(running) if running.in_call => Some(error),
+        _ => return false,
+    };
+    drop(surplus);
+    stop(py);
+    true
+}
+
+/// Tells the scheduler to end when no coroutine keeps it any more.
+#[pyfunction]
+pub(crate) fn stop_when_idle(py: Python<'_>) {
+    if let Some(running) = &mut *RUNNING.get(py).borrow_mut() {
+        running.ends_idle = true;
+    }
+    tell_idle(py);
+}
+
+/// Notes that perhaps no coroutine keeps the scheduler any more.
+pub(crate) fn tell_idle(py: Python<'_>) {
+    let ends_idle = RUNNING.get(py).borrow().as_ref().is_some_and(|running| running.ends_idle);
+    if ends_idle && !registry::is_held(py) {
+        look_at_end(py);
+    }
+}
+
+/// Makes the scheduler look whether it is to end.
+fn look_at_end(py: Python<'_>) {
+    let waker = RUNNING.get(py).borrow_mut().as_mut().and_then(|running| running.stop.take());
     if let Some(waker) = waker {
         waker.wake();
     }
+}
+
+/// Tells the scheduler to end; its thread ends soon after.
+#[pyfunction]
+pub(crate) fn stop(py: Python<'_>) {
+    if let Some(running) = &mut *RUNNING.get(py).borrow_mut() {
+        running.stopping = true;
+    }
+    look_at_end(py);
 }
 
 /// Waits until [`stop`], and then until all coroutines have ended, for the drain time at most.
@@ -141,14 +263,18 @@ async fn stopped() {
         let py = call::py();
         log::pass_on(py, Some(cx.waker()));
         match &mut *RUNNING.get(py).borrow_mut() {
-            Some(running) if !running.stopping => {
+            Some(running) => {
+                running.stopping |= running.ends_idle && !registry::is_held(py);
                 running.stop = Some(cx.waker().clone());
-                Poll::Pending
+                if running.stopping { Poll::Ready(()) } else { Poll::Pending }
             }
-            _ => Poll::Ready(()),
+            None => Poll::Ready(()),
         }
     })
     .await;
+    for coro in registry::alive(call::py()) {
+        coro.get().terminate(call::py());
+    }
     let ended = poll_fn(|cx| {
         log::pass_on(call::py(), Some(cx.waker()));
         registry::poll_empty(call::py(), cx)
@@ -165,7 +291,23 @@ pub(crate) fn after_fork(py: Python<'_>) {
     log::after_fork();
     HERE.set(false);
     context::forget(py);
+    WAITING.get(py).set(false);
+    call::note_fork();
     registry::forget(py);
+}
+
+/// Refuses an interpreter other than the main one: threads of the C library's, and what the GIL is
+/// taken for, belong to that.
+pub(crate) fn refuse_sub_interpreters() -> PyResult<()> {
+    // SAFETY: the GIL is held, so that there is a current interpreter.
+    let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
+    if is_main {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "asyncoro works in the main interpreter of a process, and not in sub-interpreters: use \
+         threads or processes",
+    ))
 }
 
 /// Returns whether the calling thread is the scheduler's.
@@ -176,10 +318,16 @@ pub(crate) fn in_scheduler() -> bool {
 
 fn let_go() {
     // SAFETY: this thread holds the GIL, and runs nothing of Python's until it is taken back.
-    SAVED.set(unsafe { ffi::PyEval_SaveThread() });
+    unsafe {
+        WAITING.get(held()).set(true);
+        SAVED.set(ffi::PyEval_SaveThread());
+    }
 }
 
 fn take_back() {
     // SAFETY: `let_go` saved the state, and it is restored once.
-    unsafe { ffi::PyEval_RestoreThread(SAVED.replace(ptr::null_mut())) };
+    unsafe {
+        exiting::take_back(SAVED.replace(ptr::null_mut()));
+        WAITING.get(held()).set(false);
+    }
 }

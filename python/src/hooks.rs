@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
-use crate::once::Once;
+use crate::{coro::End, exiting, once::Once};
 
 /// The object that has the functions as attributes.
 static HOOKS: Once = Once::new();
@@ -17,6 +17,7 @@ pub(crate) fn set_hooks(py: Python<'_>, hooks: Py<PyAny>) {
 
 /// Returns the attribute `name` of that object.
 pub(crate) fn hook<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    exiting::guard();
     let hooks = HOOKS.get(py).expect("the package hands them over when it is imported");
     hooks.getattr(name)
 }
@@ -24,6 +25,12 @@ pub(crate) fn hook<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAn
 /// Starts the scheduler's thread and waits until it takes requests.
 pub(crate) fn start_scheduler(py: Python<'_>) -> PyResult<()> {
     hook(py, "start_scheduler")?.call0().map(drop)
+}
+
+/// Returns whether this thread is a daemon thread.
+pub(crate) fn is_daemon_thread(py: Python<'_>) -> bool {
+    let asked = hook(py, "is_daemon_thread").and_then(|ask| ask.call0());
+    asked.and_then(|answer| answer.is_truthy()).unwrap_or(false)
 }
 
 /// Logs a warning.
@@ -44,6 +51,15 @@ pub(crate) fn debug(py: Python<'_>, text: &str) {
 /// Logs an uncaught exception with its traceback.
 pub(crate) fn report(py: Python<'_>, name: &str, error: &PyErr) {
     call(py, "report", (name, error.value(py)));
+}
+
+/// Ends this process, the child of a fork, in which a coroutine has come to its end.
+pub(crate) fn leave_child(py: Python<'_>, name: &str, end: &End) {
+    let error = match end {
+        End::Failed(failure) => Some(failure.error(py)),
+        End::Value(_) | End::Terminated => None,
+    };
+    call(py, "leave_child", (name, error));
 }
 
 fn call<'py, A>(py: Python<'py>, name: &str, arguments: A)

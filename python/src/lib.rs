@@ -12,6 +12,7 @@ mod context;
 mod coro;
 mod engine;
 mod error;
+mod exiting;
 mod fresh;
 mod gc;
 mod gil;
@@ -21,6 +22,7 @@ mod once;
 mod quick;
 mod registry;
 mod runner;
+mod signal;
 mod socket;
 mod step;
 mod target;
@@ -45,6 +47,7 @@ fn current(py: Python<'_>) -> Option<Py<PyAny>> {
 
 #[pymodule(gil_used = true)]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    engine::refuse_sub_interpreters()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     // pyo3 would make these at their first use, under a lock of its own (`once.rs`).
     module.py().get_type::<alarm::Alarm>();
@@ -65,12 +68,18 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(socket::connect, module)?)?;
     module.add_function(wrap_pyfunction!(current, module)?)?;
     module.add_function(wrap_pyfunction!(engine::serve, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::interrupt, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::stop_when_idle, module)?)?;
+    module.add_class::<signal::PySignal>()?;
+    module.add_function(wrap_pyfunction!(signal::signal, module)?)?;
+    module.add_function(wrap_pyfunction!(signal::ignore_signal, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop, module)?)?;
     module.add_function(wrap_pyfunction!(engine::after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(engine::in_scheduler, module)?)?;
     module.add_function(wrap_pyfunction!(engine::is_running, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_hooks, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_legacy, module)?)?;
+    module.add_function(wrap_pyfunction!(registry::process_ends, module)?)?;
     module.add_function(wrap_pyfunction!(registry::alive, module)?)?;
     module.add_function(wrap_pyfunction!(registry::when_none_holds, module)?)?;
     module.add_function(wrap_pyfunction!(registry::give_up, module)?)

@@ -8,7 +8,7 @@ use std::{
 
 use pyo3::prelude::*;
 
-use crate::{coro::Coro, gil::Gil, threads};
+use crate::{coro::Coro, engine, gil::Gil, hooks, threads};
 
 #[derive(Default)]
 struct Alive {
@@ -28,6 +28,20 @@ static ALIVE: Gil<RefCell<Alive>> =
 static HOLDING: Gil<Cell<usize>> = Gil::new(Cell::new(0));
 /// The locks of threads that wait until none does.
 static WAITING: Gil<RefCell<Vec<Py<PyAny>>>> = Gil::new(RefCell::new(Vec::new()));
+/// Whether the main thread has ended, so that only what holds the process is waited for.
+static ENDING: Gil<Cell<bool>> = Gil::new(Cell::new(false));
+
+/// Notes that the main thread has ended.
+#[pyfunction]
+pub(crate) fn process_ends(py: Python<'_>) {
+    ENDING.get(py).set(true);
+}
+
+/// Returns whether a coroutine that this thread starts is a daemon: the process, which is ending,
+/// waits neither for daemon threads nor for what they start.
+pub(crate) fn starts_as_daemon(py: Python<'_>) -> bool {
+    ENDING.get(py).get() && !engine::is_here() && hooks::is_daemon_thread(py)
+}
 
 /// Wakes the scheduler that waits until there is none.
 static EMPTY: Gil<Cell<Option<Waker>>> = Gil::new(Cell::new(None));
@@ -43,9 +57,9 @@ pub(crate) fn poll_empty(py: Python<'_>, cx: &mut Context<'_>) -> Poll<()> {
 }
 
 /// Adds a coroutine, and returns its place.
-pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>) -> usize {
+pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>, daemon: bool) -> usize {
     let holding = HOLDING.get(py);
-    holding.set(holding.get() + 1);
+    holding.set(holding.get() + usize::from(!daemon));
     let alive = &mut *ALIVE.get(py).borrow_mut();
     let coro = Some(coro.clone_ref(py));
     match alive.free.pop() {
@@ -87,7 +101,13 @@ pub(crate) fn count(py: Python<'_>, less: bool) {
     if holding.get() == 0 {
         let waiting = WAITING.get(py).take();
         waiting.iter().for_each(|lock| threads::release(py, lock));
+        engine::tell_idle(py);
     }
+}
+
+/// Returns whether a coroutine keeps the process alive.
+pub(crate) fn is_held(py: Python<'_>) -> bool {
+    HOLDING.get(py).get() > 0
 }
 
 /// Returns the coroutines that have not ended.
@@ -123,5 +143,6 @@ pub(crate) fn forget(py: Python<'_>) {
     std::mem::forget(ALIVE.get(py).take());
     std::mem::forget(EMPTY.get(py).take());
     HOLDING.get(py).set(0);
+    ENDING.get(py).set(false);
     std::mem::forget(WAITING.get(py).take());
 }

@@ -26,7 +26,7 @@ use crate::{
     call::{self, Frame, Given, Received, Waiting},
     context::Context,
     coro::{Coro, End, Failure, Order},
-    engine, hooks,
+    engine, hooks, signal,
     step::{self, Step, close, inner, is_async_def, is_callable_by_yield},
 };
 
@@ -123,6 +123,10 @@ impl Run {
             };
             let Some(top) = &self.top else { return Poll::Ready(()) };
             match self.frame.enter(cx, || step::step(py, top, with)) {
+                Step::Yielded(value) if self.frame.has_forked() => {
+                    call::quietly(py, || drop(value));
+                    self.next = self.refuse_in_child(py);
+                }
                 Step::Yielded(value) if call::is_call(py, &value) => {
                     match Waiting::receive(value, py, &self.frame, cx) {
                         Received::Done(given) => self.next = Next::With(given),
@@ -141,6 +145,14 @@ impl Run {
                     self.next = Next::With(Ok(py.None()));
                 }
                 Step::Yielded(value) => {
+                    if let Some(call) = signal::as_call(py, &value) {
+                        match Waiting::receive(call, py, &self.frame, cx) {
+                            Received::Waits(waiting) => self.next = Next::Call(waiting),
+                            Received::Done(given) => self.next = Next::With(given),
+                            Received::Later => self.next = Next::With(Ok(py.None())),
+                        }
+                        continue;
+                    }
                     self.next = Next::With(self.plain(py, value));
                     break;
                 }
@@ -181,6 +193,18 @@ impl Run {
             }
         }
         Poll::Pending
+    }
+
+    /// Makes the exception for a coroutine that has forked and goes on in the child, which may
+    /// catch it once.
+    #[cold]
+    fn refuse_in_child(&self, py: Python<'_>) -> Next {
+        let error = call::forked().into_value(py);
+        if call::was_told_of_fork() {
+            let end = End::Failed(Failure::new(py, error.clone_ref(py)));
+            hooks::leave_child(py, &self.coro(py).label(py), &end);
+        }
+        Next::With(Err(error))
     }
 
     /// Returns what a yield of any other object gives.
@@ -316,6 +340,9 @@ impl Run {
             }
             (_, None) | (Some(_), Some(Ok(_))) => End::Terminated,
         };
+        if self.frame.has_forked() {
+            hooks::leave_child(py, &self.coro(py).label(py), &end);
+        }
         Coro::end(&self.coro, py, end);
         Poll::Ready(())
     }
@@ -338,13 +365,15 @@ impl Future for Runner {
 impl Drop for Runner {
     fn drop(&mut self) {
         if self.run.top.is_some() {
-            // The scheduler ends.
+            // The scheduler ends, or has never had it.
             let py = call::py();
-            self.context.enter(py);
-            if self.run.clean_up.is_some() {
-                self.run.cut_off(py);
-            }
-            let _ = self.run.terminate(py);
+            let Runner { context, run } = self;
+            context.within(|| {
+                if run.clean_up.is_some() {
+                    run.cut_off(py);
+                }
+                let _ = run.terminate(py);
+            });
         }
     }
 }

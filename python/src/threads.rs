@@ -5,11 +5,12 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::{coro::Coro, engine, once::Once};
+use crate::{coro::Coro, engine, exiting, once::Once};
 
 /// Makes a lock that is taken.
 fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static ALLOCATE: Once = Once::new();
+    exiting::guard();
     let lock = ALLOCATE.import(py, "_thread", "allocate_lock")?.call0()?;
     lock.call_method0("acquire")?;
     Ok(lock)
@@ -60,14 +61,24 @@ pub(crate) fn ask<T: 'static>(
 ) -> PyResult<T> {
     let lock = taken_lock(py)?;
     let answer = Rc::new(RefCell::new(None));
-    let asked = (question, Rc::clone(&answer), lock.clone().unbind());
+    let asked = Asked { answer: Rc::clone(&answer), lock: lock.clone().unbind() };
     engine::spawn(py, async move {
-        let (question, answer, lock) = asked;
-        let py = crate::call::py();
-        answer.replace(Some(question(py)));
-        release(py, &lock);
+        asked.answer.replace(Some(question(crate::call::py())));
+        drop(asked);
     })?;
     lock.call_method0("acquire")?;
     let answer = answer.take();
     answer.unwrap_or_else(|| Err(PyRuntimeError::new_err("the scheduler has ended")))
+}
+
+/// A question on its way to the scheduler, which may end before it answers.
+struct Asked<T> {
+    answer: Rc<RefCell<Option<PyResult<T>>>>,
+    lock: Py<PyAny>,
+}
+
+impl<T> Drop for Asked<T> {
+    fn drop(&mut self) {
+        release(crate::call::py(), &self.lock);
+    }
 }

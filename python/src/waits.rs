@@ -13,7 +13,7 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
     call::{Outcome, py},
-    coro::{Coro, Wait},
+    coro::{Coro, Link, Wait},
 };
 
 /// Reads a number of seconds, or None for no limit; too many become the longest duration.
@@ -96,12 +96,13 @@ pub(crate) struct Ending {
     raises: bool,
     /// The number of its waker among the coroutine's watchers.
     place: Cell<Option<u64>>,
+    link: Option<Link>,
 }
 
 impl Ending {
     /// With `raises`, raises the coroutine's exception instead of giving a MonitorStatus.
     pub(crate) fn new(coro: Py<Coro>, limit: Option<Duration>, raises: bool) -> Ending {
-        Ending { coro, timer: Timer::new(limit), raises, place: Cell::new(None) }
+        Ending { coro, timer: Timer::new(limit), raises, place: Cell::new(None), link: None }
     }
 }
 
@@ -117,6 +118,12 @@ impl Future for Ending {
         }
         if own.timer.is_due(cx) {
             return Poll::Ready(Ok(py.None()));
+        }
+        if own.link.is_none() && own.timer.0.is_none() {
+            own.link = match Link::new(py, &own.coro) {
+                Ok(link) => link,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
         }
         let place = own.place.get().unwrap_or_else(next_place);
         own.place.set(Some(place));

@@ -237,3 +237,78 @@ def test_a_thread_that_asks_while_a_failure_is_being_logged_is_told(monkeypatch)
     assert logging.wait(5)
     # Without a timeout: a thread that is not told waits for ever.
     assert coro.value().type is ValueError
+
+
+# ---- circles
+
+
+@also_await
+@pytest.mark.parametrize("length", [1, 2, 3, 50])
+@pytest.mark.parametrize("way", ["finish", "await"])
+def test_a_circle_of_coroutines_that_wait_for_each_other_is_told_at_once(length, way):
+    coros = []
+
+    async def awaits(other):
+        return await other
+
+    def link(place, coro=None):
+        while len(coros) < length:
+            yield coro.sleep(0.001)
+        other = coros[(place + 1) % length]
+        try:
+            if way == "finish":
+                value = yield other.finish()
+            else:
+                value = yield awaits(other)
+            return value
+        except RuntimeError as error:
+            return "circle", str(error)
+
+    for place in range(length):
+        coros.append(Coro(link, place))
+    for coro in coros:
+        kind, text = done(coro)
+        assert kind == "circle" and text.count("waits for") == length
+
+
+@also_await
+def test_waits_that_end_or_have_a_limit_make_no_circle():
+    def other(first, coro=None):
+        ended = yield first.finish(0.01)
+        return ended
+
+    def main(coro=None):
+        limited = Coro(other, coro)
+        yield limited.finish()
+        waiting = Coro(sleeper)
+        yield waiting.finish(0.001)
+        stopped = Coro(other, waiting)
+        yield stopped.finish()
+        waiting.terminate()
+        yield waiting.finish()
+        return "done"
+
+    assert go(main) == "done"
+
+
+@also_await
+def test_a_wait_that_was_given_up_is_no_link_of_a_circle():
+    def first(coro=None):
+        second = Coro(waits_for, coro)
+        yield coro.receive()
+        try:
+            with asyncoro.timeout(0.01):
+                yield sleeping.finish()
+        except TimeoutError:
+            pass
+        sleeping.terminate()
+        return (yield sleeping.finish()), second
+
+    def waits_for(other, coro=None):
+        other.send("go")
+        yield other.finish()
+
+    sleeping = Coro(sleeper)
+    value, second = go(first)
+    assert value is None
+    done(second)

@@ -156,7 +156,7 @@ def test_accept_without_descriptors_says_so_once_in_the_log():
     asyncoro.run(main())
     os._exit(0)
     """)
-    said = "asyncoro WARNING asyncoro accept waits for a free descriptor: Too many open files"
+    said = "asyncoro WARNING MainThread accept waits for a free descriptor: Too many open files"
     assert program.stdout.startswith(said) and program.stdout.count("\n") == 1
     assert program.stderr == ""
 

@@ -3,9 +3,14 @@
 //! Unsafe: the frame and the context of a running coroutine, reached from the calls it awaits.
 #![allow(unsafe_code)]
 
-use std::{cell::Cell, ptr, task::Context};
+use std::{
+    cell::Cell,
+    ptr,
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
+    task::Context,
+};
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use crate::gil::{self, Gil};
 
@@ -125,6 +130,65 @@ pub(super) fn with_current<R>(f: impl FnOnce(&Frame) -> R) -> Option<R> {
 /// Returns whether the coroutine that runs in this thread is the one in which `key` is.
 pub(crate) fn is_current(key: usize) -> bool {
     with_current(|frame| frame.key == key).unwrap_or(false)
+}
+
+/// The frame of the coroutine that has forked, in the child.
+static FORKED: AtomicPtr<Frame> = AtomicPtr::new(ptr::null_mut());
+
+/// Notes, in the child of a fork, which coroutine has made it, if one has.
+pub(crate) fn note_fork() {
+    FORKED.store(CURRENT.get().cast_mut(), Ordering::Relaxed);
+}
+
+impl Frame {
+    /// Returns whether this is the child of a fork that this coroutine has made.
+    #[inline]
+    pub(crate) fn has_forked(&self) -> bool {
+        ptr::eq(FORKED.load(Ordering::Relaxed), self)
+    }
+}
+
+/// Returns whether this was asked before.
+pub(crate) fn was_told_of_fork() -> bool {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    TOLD.swap(true, Ordering::Relaxed)
+}
+
+/// Returns the error of what a coroutine does in the child of a fork that it has made.
+#[cold]
+pub(crate) fn forked() -> PyErr {
+    PyRuntimeError::new_err(
+        "this coroutine has forked, and in the child it cannot go on, since its scheduler is the \
+         parent's: end the child with os._exit() before the next `yield` or `await`, or run \
+         coroutines of its own in it with asyncoro.run()",
+    )
+}
+
+/// The frame of the coroutine that starts a call, while it does.
+static STARTER: Gil<Cell<*const Frame>> = Gil::new(Cell::new(ptr::null()));
+
+impl Frame {
+    /// Runs `f`, which starts a call.
+    #[inline]
+    pub(super) fn starting<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Over(*const Frame);
+
+        impl Drop for Over {
+            fn drop(&mut self) {
+                STARTER.get(py()).set(self.0);
+            }
+        }
+
+        let _over = Over(STARTER.get(py()).replace(ptr::from_ref(self)));
+        f()
+    }
+}
+
+/// Returns the coroutine that starts a call now.
+pub(crate) fn starter(py: Python<'_>) -> Option<Py<PyAny>> {
+    let frame = STARTER.get(py).get();
+    // SAFETY: `starting` sets it for as long as the frame is borrowed.
+    (!frame.is_null()).then(|| unsafe { &*frame }.coro.clone_ref(py))
 }
 
 /// Returns the coroutine that runs in this thread.

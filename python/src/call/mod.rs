@@ -26,7 +26,7 @@ mod waiting;
 use pyo3::{exceptions::PyBaseException, prelude::*};
 
 pub(crate) use self::{
-    current::{Frame, current_coro, is_current, py},
+    current::{Frame, current_coro, forked, is_current, note_fork, py, starter, was_told_of_fork},
     memory::is_call,
     origin::quietly,
     place::{Keeps, Started, Starting},

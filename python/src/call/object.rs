@@ -100,8 +100,11 @@ impl Object {
                 let text = format!("{} was awaited while another call was at work", self.name);
                 return Some(Err(PyRuntimeError::new_err(text).into_value(py)));
             }
+            if frame.has_forked() {
+                return Some(Err(current::forked().into_value(py)));
+            }
             self.stage.set(Stage::Begun);
-            let given = frame.with_context(|cx| self.advance(cx));
+            let given = frame.starting(|| frame.with_context(|cx| self.advance(cx)));
             match given {
                 Some(given) if !frame.is_greedy() => Some(given),
                 given => {

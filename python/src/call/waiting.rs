@@ -62,7 +62,7 @@ impl Waiting {
             return Received::Done(Err(error));
         }
         object.stage.set(Stage::Begun);
-        match object.advance(cx) {
+        match frame.starting(|| object.advance(cx)) {
             Some(given) => {
                 object.stage.set(Stage::Over);
                 Received::Done(given)

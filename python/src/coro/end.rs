@@ -10,7 +10,7 @@ use pyo3::{
 
 use super::{Coro, verbs::code, within};
 use crate::{
-    call, gc, hooks, registry, threads,
+    call, engine, gc, hooks, registry, threads,
     waits::{Ending, limit},
 };
 
@@ -41,7 +41,7 @@ impl Failure {
     }
 
     /// Returns the exception, with the traceback that it had at first.
-    fn error<'py>(&self, py: Python<'py>) -> Bound<'py, PyBaseException> {
+    pub(crate) fn error<'py>(&self, py: Python<'py>) -> Bound<'py, PyBaseException> {
         let error = PyErr::from_value(self.error.bind(py).clone().into_any());
         error.set_traceback(py, self.trace.as_ref().map(|trace| trace.bind(py).clone()));
         error.into_value(py).into_bound(py)
@@ -64,6 +64,7 @@ impl Coro {
         let coro = own.get();
         let state = coro.state(py);
         let unobserved = match &end {
+            End::Failed(failure) if engine::interrupted(py, &failure.error) => None,
             End::Failed(failure) if !state.observed.get() => Some(again(py, failure)),
             _ => None,
         };

@@ -7,8 +7,9 @@
 //! - this file: making one, its state; `made.rs`: the quick way to make one;
 //! - `verbs.rs`: what it waits for by itself, and what it is sent; `quick.rs`: quick entries;
 //! - `orders.rs`: what others ask of it;
-//! - `end.rs`: its end, and who is told.
+//! - `end.rs`: its end, and who is told; `circle.rs`: those that wait for each other.
 
+mod circle;
 mod end;
 mod made;
 mod orders;
@@ -26,16 +27,17 @@ use pyo3::{
     types::{PyDict, PyString, PyTuple, PyType},
 };
 
-use self::{end::Watchers, orders::Rare, verbs::Mail};
 pub(crate) use self::{
+    circle::Link,
     end::{End, Failure},
     made::make_fast,
     orders::Order,
     verbs::Wait,
 };
+use self::{end::Watchers, orders::Rare, verbs::Mail};
 use crate::{
-    arguments::Arguments, call, context::Context, engine, gc, gil::Gil, hooks, once::interned,
-    registry, runner::Runner, target,
+    arguments::Arguments, call, context::Context, engine, exiting, gc, gil::Gil, hooks,
+    once::interned, registry, runner::Runner, target,
 };
 
 /// The state of a coroutine. A cell is empty while its value is worked on, by our code alone.
@@ -48,6 +50,8 @@ struct State {
     /// What few coroutines ever have.
     rare: Cell<Option<Box<Rare>>>,
     watchers: Cell<Option<Box<Watchers>>>,
+    /// The coroutine for whose end it waits.
+    awaits: Cell<Option<Py<Coro>>>,
     end: RefCell<Option<End>>,
     /// Its place in the registry.
     place: Cell<usize>,
@@ -112,6 +116,9 @@ impl Coro {
     }
 
     pub(crate) fn report(&self, py: Python<'_>, error: &PyErr) {
+        if engine::interrupted(py, &error.clone_ref(py).into_value(py)) {
+            return;
+        }
         hooks::report(py, &self.label(py), error);
     }
 
@@ -133,6 +140,7 @@ impl Coro {
             given: Cell::new(None),
             rare: Cell::new(None),
             watchers: Cell::new(None),
+            awaits: Cell::new(None),
             end: RefCell::new(Some(End::Terminated)),
             place: Cell::new(NOWHERE),
             waits: [const { Cell::new(0) }; 2],
@@ -148,7 +156,9 @@ impl Coro {
     /// Calls the function that it runs, and passes it to the scheduler.
     fn begin(slf: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> PyResult<()> {
         let (py, state) = (slf.py(), slf.get().state(slf.py()));
+        exiting::guard();
         let (generator, name) = target::called(slf, arguments)?;
+        let daemon = registry::starts_as_daemon(py);
         if state.place.get() != NOWHERE {
             return Err(PyRuntimeError::new_err("this coroutine was made already"));
         }
@@ -156,10 +166,11 @@ impl Coro {
         gc::untrack(slf.as_unbound());
         state.name.replace(name);
         state.end.replace(None);
-        state.place.set(registry::enter(py, slf.as_unbound()));
+        state.daemon.set(daemon);
+        state.place.set(registry::enter(py, slf.as_unbound(), daemon));
         let runner = Runner::new(py, slf.clone().unbind(), generator, context);
         engine::spawn(py, runner).inspect_err(|_| {
-            registry::leave(py, state.place.get(), false);
+            registry::leave(py, state.place.get(), state.daemon.get());
             state.end.replace(Some(End::Terminated));
             gc::track(slf.as_unbound());
         })

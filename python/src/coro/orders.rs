@@ -134,7 +134,7 @@ impl Coro {
     }
 
     /// Raises GeneratorExit where it waits, which ends it: 0, or -1 if it has ended.
-    fn terminate(&self, py: Python<'_>) -> i32 {
+    pub(crate) fn terminate(&self, py: Python<'_>) -> i32 {
         self.order(py, Order::Terminate)
     }
 

@@ -13,6 +13,7 @@ use crate::{
     address,
     call::Outcome,
     error::{is_cut, raised, timed_out},
+    exiting,
     view::View,
 };
 
@@ -24,14 +25,16 @@ pub(super) fn heed_signals() {
     }
     if !HEEDS.replace(true) {
         BlockingSocket::on_interrupt(|| {
-            Python::attach(|py| py.check_signals()).map_err(io::Error::other)
+            // Nobody gets the GIL of an interpreter that is ending.
+            let heeded = Python::try_attach(|py| py.check_signals());
+            heeded.unwrap_or(Ok(())).map_err(io::Error::other)
         });
     }
 }
 
 /// Runs a verb without the GIL.
 fn wait<T: Send>(py: Python<'_>, verb: impl FnOnce() -> io::Result<T> + Send) -> PyResult<T> {
-    py.detach(verb).map_err(|error| raised(py, &error))
+    exiting::detach(py, verb).map_err(|error| raised(py, &error))
 }
 
 pub(super) fn recv(py: Python<'_>, socket: &BlockingSocket, max: usize) -> Outcome {
@@ -56,11 +59,11 @@ pub(super) fn recv_into(
 }
 
 pub(super) fn recvall(py: Python<'_>, socket: &BlockingSocket, count: usize) -> Outcome {
-    match py.detach(|| socket.recv_all_bytes(count)) {
+    match exiting::detach(py, || socket.recv_all_bytes(count)) {
         Ok(got) => bytearray(py, &got),
         // What has come is dropped, as in coroutines.
         Err(error) if is_cut(&error) => {
-            let _ = py.detach(|| socket.recv_with(|_| ()));
+            let _ = exiting::detach(py, || socket.recv_with(|_| ()));
             bytes(py, b"")
         }
         Err(error) => Err(raised(py, &error)),
@@ -68,7 +71,7 @@ pub(super) fn recvall(py: Python<'_>, socket: &BlockingSocket, count: usize) -> 
 }
 
 pub(super) fn recv_msg(py: Python<'_>, socket: &BlockingSocket) -> Outcome {
-    match py.detach(|| socket.recv_msg()) {
+    match exiting::detach(py, || socket.recv_msg()) {
         Ok(Some(message)) if !message.is_empty() => bytearray(py, &message),
         Ok(_) => bytes(py, b""),
         Err(error) if is_cut(&error) => bytes(py, b""),
@@ -101,11 +104,11 @@ pub(super) fn send(py: Python<'_>, socket: &BlockingSocket, data: &View) -> Outc
 
 /// Sends all of `data`; TimeoutError after a timeout, however much was sent.
 pub(super) fn sendall(py: Python<'_>, socket: &BlockingSocket, data: &View) -> Outcome {
-    sent(py, py.detach(|| socket.send_all(data.bytes())))
+    sent(py, exiting::detach(py, || socket.send_all(data.bytes())))
 }
 
 pub(super) fn send_msg(py: Python<'_>, socket: &BlockingSocket, data: &View) -> Outcome {
-    sent(py, py.detach(|| socket.send_msg(data.bytes())))
+    sent(py, exiting::detach(py, || socket.send_msg(data.bytes())))
 }
 
 fn sent(py: Python<'_>, result: io::Result<()>) -> Outcome {

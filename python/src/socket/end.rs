@@ -14,11 +14,12 @@ use pyo3::{
 };
 
 use super::{Face, PySocket, shared};
-use crate::{call, engine, error::raised, hooks, once::interned};
+use crate::{call, engine, error::raised, exiting, hooks, once::interned};
 
 impl PySocket {
     /// Ends the face; closes the regular socket with it if `closes`, else returns that.
     fn end(&self, py: Python<'_>, closes: bool) -> PyResult<Option<Py<PyAny>>> {
+        exiting::guard();
         let inner = self.inner(py);
         if inner.is_blocking() {
             inner.keep_all();
@@ -39,9 +40,9 @@ impl PySocket {
             Face::Closed => None,
             Face::Blocking(socket) => {
                 let ended = if closes {
-                    py.detach(|| socket.close())
+                    exiting::detach(py, || socket.close())
                 } else {
-                    py.detach(|| socket.flush())
+                    exiting::detach(py, || socket.flush())
                 };
                 result = ended.map_err(|error| raised(py, &error));
                 drop(socket);
@@ -97,6 +98,50 @@ fn close_regular(py: Python<'_>, regular: Option<Py<PyAny>>) -> PyResult<()> {
     }
 }
 
+/// A face of the scheduler's that ends, and what ends after it, in this order.
+struct Ending {
+    socket: Option<AsyncSocket>,
+    /// Others over the same regular socket.
+    others: Vec<AsyncSocket>,
+    /// The regular socket, to be closed.
+    kept: Option<Py<PyAny>>,
+    /// The regular socket, which was given back, to be held until then.
+    _held: Option<Py<PyAny>>,
+}
+
+impl Ending {
+    async fn run(mut self) -> PyResult<()> {
+        let closed = match &self.socket {
+            Some(socket) => socket.close().await,
+            None => Ok(()),
+        };
+        self.socket = None;
+        while let Some(other) = self.others.pop() {
+            // Whoever waits on it is told; nobody waits for its close.
+            drop(other.close().await);
+        }
+        let py = call::py();
+        let regular_closed = close_regular(py, self.kept.take());
+        drop(self);
+        closed.map_err(|error| raised(py, &error))?;
+        regular_closed
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.socket.is_none() && self.others.is_empty() && self.kept.is_none() {
+            return;
+        }
+        // The scheduler has ended before it could close them: it flushes what is dropped now.
+        self.socket = None;
+        self.others.clear();
+        if let Err(error) = close_regular(call::py(), self.kept.take()) {
+            tell_of_failed_close(call::py(), &error);
+        }
+    }
+}
+
 /// Closes a face of the scheduler's, after a flush, then `others` over the same regular socket, and
 /// then that. In the scheduler's thread most of it is done on return; `given` is kept meanwhile.
 fn end_asynchronous(
@@ -106,32 +151,22 @@ fn end_asynchronous(
     kept: Option<Py<PyAny>>,
     given: Option<&Py<PyAny>>,
 ) -> PyResult<()> {
-    if !engine::is_here() && !engine::is_running(py) {
+    let held = given.map(|given| given.clone_ref(py));
+    if !engine::is_here() && !engine::exists(py) {
         // Its scheduler has ended, and with it everybody who waited.
         drop((socket, others));
         return close_regular(py, kept);
     }
-    let held = given.map(|given| given.clone_ref(py));
-    let closing = async move {
-        let closed = socket.close().await;
-        drop(socket);
-        for other in others {
-            // Whoever waits on it is told; nobody waits for its close.
-            drop(other.close().await);
-        }
-        let py = call::py();
-        let regular_closed = close_regular(py, kept);
-        drop(held);
-        closed.map_err(|error| raised(py, &error))?;
-        regular_closed
-    };
+    let ending = Ending { socket: Some(socket), others, kept, _held: held };
     let log = |result: PyResult<()>| {
         if let Err(error) = result {
             tell_of_failed_close(call::py(), &error);
         }
     };
+    let closing = ending.run();
     if !engine::is_here() {
-        return engine::spawn(py, async move { log(closing.await) });
+        engine::hand_over(py, async move { log(closing.await) });
+        return Ok(());
     }
     let mut closing: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(closing);
     match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -142,6 +177,7 @@ fn end_asynchronous(
 
 impl Drop for PySocket {
     fn drop(&mut self) {
+        exiting::guard();
         Python::attach(|py| {
             let inner = self.inner.get(py);
             if let Some(regular) = inner.known_regular(py) {

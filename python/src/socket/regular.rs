@@ -15,6 +15,7 @@ use pyo3::{prelude::*, types::PyDict};
 use super::{Face, Inner, PyDatagramSocket, PySocket, settings::Settings, shared, tls::Said};
 use crate::{
     error::raised,
+    exiting,
     gil::Gil,
     once::{Once, interned},
 };
@@ -27,6 +28,7 @@ impl PySocket {
         blocking: bool,
         said: Said,
     ) -> PyResult<Py<PySocket>> {
+        exiting::guard();
         let fd: RawFd = sock.call_method0(interned!(py, "fileno"))?.extract()?;
         if fd < 0 {
             return Err(crate::error::closed());
@@ -61,6 +63,7 @@ impl PySocket {
     /// Makes the regular socket of a connection that has none.
     pub(super) fn make_regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         static SOCKET: Once = Once::new();
+        exiting::guard();
         let class = SOCKET.import(py, "socket", "socket")?;
         let inner = self.inner(py);
         // SAFETY: the new regular socket is kept, see above.

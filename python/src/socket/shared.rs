@@ -12,7 +12,7 @@ use pyo3::{
 };
 
 use super::{Face, PySocket};
-use crate::gil::Gil;
+use crate::{exiting, gil::Gil};
 
 /// By the address of the regular socket: a socket's address and a weak reference.
 type Over = BTreeMap<usize, Vec<(usize, Py<PyWeakrefReference>)>>;
@@ -71,7 +71,7 @@ pub(super) fn end_others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<AsyncSocket
         match face {
             Face::Asynchronous(socket) if inner.bound.get() => left.push(socket),
             // Whoever waits on it is told; nobody else is told of bytes that were not sent.
-            Face::Blocking(socket) => drop(py.detach(|| socket.close())),
+            Face::Blocking(socket) => drop(exiting::detach(py, || socket.close())),
             face => drop(face),
         }
         drop(its_own);

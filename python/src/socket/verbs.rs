@@ -16,6 +16,7 @@ use crate::{
     address,
     call::{self, Started, Starting},
     error::raised,
+    exiting,
     once::interned,
     view::{Data, View},
 };
@@ -350,7 +351,7 @@ impl PySocket {
         if own.inner(py).is_blocking() {
             own.inner(py).secure.set(true);
             let socket = own.blocking(py)?;
-            py.detach(|| socket.start_tls(tls)).map_err(fails)?;
+            exiting::detach(py, || socket.start_tls(tls)).map_err(fails)?;
             return Ok(py.None());
         }
         PySocket::call(slf, "AsyncSocket.start_tls", move |own, socket, starting| {
@@ -487,7 +488,7 @@ impl PySocket {
         if inner.is_secure() {
             let host = host_of(address);
             let tls = inner.said(|said| said.client(py, host.as_deref()))?;
-            let begun = py.detach(|| socket.start_tls(&tls));
+            let begun = exiting::detach(py, || socket.start_tls(&tls));
             begun.map_err(|error| raised(py, &error))?;
             inner.secure.set(true);
         }
