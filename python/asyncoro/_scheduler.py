@@ -172,7 +172,10 @@ class AsynCoro:
         try:
             self.join()
         finally:
-            self.terminate()
+            try:
+                self.terminate()
+            finally:
+                _engine.stop_watching()
 
 
 def _after_fork():

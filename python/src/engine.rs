@@ -11,13 +11,18 @@ use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
     ptr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Poll, Waker},
 };
 
 use asyncoro::AsynCoro;
 use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*};
 
-use crate::{gil::Gil, hooks};
+use crate::{gil::Gil, hooks, watcher};
 
 /// The handle of the running scheduler, and how it is stopped.
 struct Running {
@@ -27,6 +32,9 @@ struct Running {
 }
 
 static RUNNING: Gil<RefCell<Option<Running>>> = Gil::new(RefCell::new(None));
+
+/// Whether the scheduler waits for the kernel; changed and read with the GIL held.
+static WAITS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Whether this thread is the scheduler's.
@@ -38,6 +46,11 @@ thread_local! {
 /// Returns whether this thread is the scheduler's.
 pub(crate) fn is_here() -> bool {
     HERE.get()
+}
+
+/// Returns whether the scheduler waits for the kernel, so that nothing of it may be touched.
+pub(crate) fn waits() -> bool {
+    WAITS.load(Ordering::Relaxed)
 }
 
 /// Returns whether a scheduler runs and was not told to stop.
@@ -76,16 +89,25 @@ where
 /// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests.
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, started: &Bound<'_, PyAny>) -> PyResult<()> {
-    let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build()?;
+    let watch = Arc::new(watcher::Watch::new());
+    let (queued, sent) = (Arc::clone(&watch), Arc::clone(&watch));
+    let builder = AsynCoro::builder()
+        .around_waits(let_go, take_back)
+        .around_queueing(move || queued.queued(), move || sent.sent());
+    let scheduler = Rc::new(builder.build()?);
+    watcher::start(py, Rc::clone(&scheduler), watch)?;
     let running = Running { handle: scheduler.handle(), stop: None, stopping: false };
     RUNNING.get(py).replace(Some(running));
     HERE.set(true);
-    started.call0()?;
-    scheduler.run_until(stopped());
+    let started = started.call0();
+    if started.is_ok() {
+        scheduler.run_until(stopped());
+    }
+    watcher::stop(py);
     drop(scheduler);
     HERE.set(false);
     RUNNING.get(py).replace(None);
-    Ok(())
+    started.map(drop)
 }
 
 /// Tells the scheduler to end; its thread ends soon after.
@@ -121,6 +143,8 @@ pub(crate) fn after_fork(py: Python<'_>) {
         std::mem::forget(running);
     }
     HERE.set(false);
+    WAITS.store(false, Ordering::Relaxed);
+    watcher::forget(py);
     crate::registry::forget(py);
 }
 
@@ -131,6 +155,7 @@ pub(crate) fn in_scheduler() -> bool {
 }
 
 fn let_go() {
+    WAITS.store(true, Ordering::Relaxed);
     // SAFETY: this thread holds the GIL, and runs nothing of Python's until it is taken back.
     SAVED.set(unsafe { ffi::PyEval_SaveThread() });
 }
@@ -138,4 +163,5 @@ fn let_go() {
 fn take_back() {
     // SAFETY: `let_go` saved the state, and it is restored once.
     unsafe { ffi::PyEval_RestoreThread(SAVED.replace(ptr::null_mut())) };
+    WAITS.store(false, Ordering::Relaxed);
 }

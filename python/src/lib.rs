@@ -29,6 +29,7 @@ mod target;
 mod threads;
 mod view;
 mod waits;
+mod watcher;
 
 use pyo3::prelude::*;
 
@@ -64,6 +65,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(engine::serve, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop, module)?)?;
     module.add_function(wrap_pyfunction!(engine::after_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(watcher::stop_watching, module)?)?;
     module.add_function(wrap_pyfunction!(engine::in_scheduler, module)?)?;
     module.add_function(wrap_pyfunction!(engine::is_running, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_hooks, module)?)?;
