@@ -35,23 +35,7 @@ def _complete():
         setattr(DatagramSocket, name, None)
 
 
-_ssl_version = None
-
-
-def get_ssl_version(cls):
-    """Returns what `set_ssl_version` was given, or None."""
-    return _ssl_version
-
-
-def set_ssl_version(cls, version):
-    """Has no effect; old programs call it. Use `ssl_version`."""
-    global _ssl_version
-    _ssl_version = version
-
-
 _complete()
-AsyncSocket.get_ssl_version = classmethod(get_ssl_version)
-AsyncSocket.set_ssl_version = classmethod(set_ssl_version)
 
 
 if socket.timeout is TimeoutError:

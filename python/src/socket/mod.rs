@@ -38,7 +38,7 @@ use asyncoro::{AsyncSocket, BlockingSocket};
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError},
     prelude::*,
-    types::{PyDict, PyType},
+    types::{PyDict, PyInt, PyType},
 };
 
 pub(crate) use self::quick::make_fast;
@@ -180,6 +180,18 @@ impl PySocket {
 
     /// Returns the regular socket, made if need be, after one attempt to flush the queue.
     fn regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.flush_once(py)?;
+        let inner = self.inner(py);
+        if let Some(regular) = inner.known_regular(py) {
+            return Ok(regular);
+        }
+        let regular = self.make_regular(py)?;
+        inner.regular.set(Some(regular.clone_ref(py)));
+        Ok(regular)
+    }
+
+    /// Makes one attempt to flush the queue.
+    fn flush_once(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self.inner(py);
         let queued = match &*inner.face.borrow() {
             Face::Closed => return Err(crate::error::closed()),
@@ -194,12 +206,7 @@ impl PySocket {
                 return Err(raised(py, &error));
             }
         }
-        if let Some(regular) = inner.known_regular(py) {
-            return Ok(regular);
-        }
-        let regular = self.make_regular(py)?;
-        inner.regular.set(Some(regular.clone_ref(py)));
-        Ok(regular)
+        Ok(())
     }
 
     fn number(&self, py: Python<'_>) -> RawFd {
@@ -239,7 +246,7 @@ impl PySocket {
         let unverified = danger_unverified;
         let mut said =
             Said { keyfile, certfile, cafile, server_name, alpn, unverified, versions: None };
-        said.set_version(ssl_version)?;
+        said.set_version(py, ssl_version)?;
         if let Ok(socket) = sock.cast::<PySocket>() {
             PySocket::set_mode(socket, blocking)?;
             if said.is_secure() {
@@ -248,6 +255,12 @@ impl PySocket {
             return Ok(socket.clone().unbind());
         }
         refuse_ssl(sock)?;
+        if sock.is_instance_of::<PyInt>() {
+            return Err(PyTypeError::new_err(
+                "AsyncSocket converts a regular socket, not a number: for a descriptor's pass \
+                 socket.socket(fileno=number)",
+            ));
+        }
         PySocket::convert(py, sock, blocking, said)
     }
 
@@ -263,8 +276,10 @@ impl PySocket {
         ))
     }
 
-    /// Returns the descriptor's number; -1 once it is closed.
+    /// Returns the descriptor's number, after one attempt to flush the queue; -1 once it is closed.
     fn fileno(&self, py: Python<'_>) -> RawFd {
+        // The next verb reports its failure.
+        let _ = self.flush_once(py);
         self.number(py)
     }
 
@@ -316,7 +331,7 @@ pub(crate) fn connect(
     let unverified = danger_unverified;
     let mut said =
         Said { keyfile, certfile, cafile, server_name, alpn, unverified, versions: None };
-    said.set_version(ssl_version)?;
+    said.set_version(py, ssl_version)?;
     let to = crate::address::read(address)?;
     let tls = if said.is_secure() { Some(said.client(py, None)?) } else { None };
     call::start(py, "create_connection", async move {
