@@ -19,6 +19,8 @@ class _Hooks:
     unresolved = staticmethod(_sockets.unresolved)
     unverified = staticmethod(_sockets.unverified)
     insecure = staticmethod(_sockets.insecure)
+    watch = staticmethod(_sockets.watch)
+    unwatch = staticmethod(_sockets.unwatch)
 
     @staticmethod
     def start_scheduler():

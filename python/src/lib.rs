@@ -61,6 +61,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sleep, module)?)?;
     module.add_function(wrap_pyfunction!(alarm::alarm, module)?)?;
     module.add_function(wrap_pyfunction!(socket::connect, module)?)?;
+    module.add_function(wrap_pyfunction!(socket::close_over, module)?)?;
+    module.add_function(wrap_pyfunction!(socket::release_over, module)?)?;
     module.add_function(wrap_pyfunction!(current, module)?)?;
     module.add_function(wrap_pyfunction!(engine::serve, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop, module)?)?;

@@ -41,7 +41,10 @@ use pyo3::{
     types::{PyDict, PyInt, PyType},
 };
 
-pub(crate) use self::quick::make_fast;
+pub(crate) use self::{
+    quick::make_fast,
+    shared::{close_over, release_over},
+};
 use self::{settings::Settings, tls::Said};
 use crate::{call, engine, error::raised, gil::Gil};
 

@@ -31,6 +31,7 @@ impl PySocket {
         if fd < 0 {
             return Err(crate::error::closed());
         }
+        shared::refuse_second_of_tls(sock, &said)?;
         sock.call_method1(interned!(py, "setblocking"), (blocking,))?;
         let fails = |error: std::io::Error| raised(py, &error);
         // SAFETY: `Inner` keeps the regular socket, see above.
