@@ -4,10 +4,11 @@ import errno
 import os
 import socket
 import ssl
+import struct
 
 import asyncoro
 import pytest
-from harness import WAIT, also_await, go, parallel, tcp_pair
+from harness import WAIT, also_await, go
 
 TINY = 0.1 + 0.2 - 0.3
 
@@ -203,3 +204,115 @@ def test_fileno_sends_first_what_is_queued():
 def test_a_number_is_no_socket(number):
     with pytest.raises(TypeError, match=r"socket\.socket\(fileno=number\)"):
         asyncoro.AsyncSocket(number)
+
+
+# ---- families and types that the crate has no addresses of
+
+
+def seqpacket_pair(path):
+    listener, client = (socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2))
+    listener.bind(path)
+    listener.listen()
+    client.connect(path)
+    client.settimeout(WAIT)
+    return listener, client
+
+
+@also_await
+def test_a_seqpacket_listener_accepts(tmp_path):
+    listener, client = seqpacket_pair(str(tmp_path / "socket"))
+
+    def serves():
+        connection, _ = yield asyncoro.AsyncSocket(listener).accept()
+        assert connection.recv_msg is None
+        client.send(b"one"), client.send(b"two")
+        assert (yield connection.recv(100)) == b"one"
+        assert (yield connection.recv(100)) == b"two"
+        yield connection.send(b"answer")
+        connection.close()
+
+    go(serves)
+    assert client.recv(100) == b"answer"
+    assert client.recv(100) == b""
+
+
+def test_a_seqpacket_listener_of_a_thread_accepts(tmp_path):
+    listener, client = seqpacket_pair(str(tmp_path / "socket"))
+    connection, _ = asyncoro.AsyncSocket(listener, blocking=True).accept()
+    assert connection.recv_msg is None
+    client.send(b"one"), client.send(b"two")
+    assert [connection.recv(100) for _ in range(2)] == [b"one", b"two"]
+    connection.close()
+
+
+def netlink():
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    except OSError as error:
+        pytest.skip(f"no netlink socket: {error}")
+
+
+#: RTM_GETLINK of all links: struct nlmsghdr, struct rtgenmsg.
+LINKS = struct.pack("=IHHIIB", 17, 18, 0x301, 1, 0, 0)
+
+
+@also_await
+def test_netlink_addresses_are_those_of_socket():
+    plain = netlink()
+
+    def asks():
+        sock = asyncoro.AsyncSocket(plain)
+        sock.settimeout(WAIT)
+        sock.bind((0, 0))
+        assert sock.getsockname() == plain.getsockname()
+        waiting = asyncoro.Coro(receives, sock)
+        yield asyncoro.sleep(0.01)
+        assert (yield sock.sendto(LINKS, (0, 0))) == len(LINKS)
+        assert (yield waiting.finish()) is True
+        assert (yield sock.sendto(LINKS, 0, (0, 0))) == len(LINKS)
+        buffer = bytearray(1 << 16)
+        count, sender = yield sock.recvfrom_into(buffer)
+        assert count > 16 and sender == (0, 0)
+
+    def receives(sock):
+        answer, sender = yield sock.recvfrom(1 << 16)
+        # The end of the list may come in a second answer.
+        with asyncoro.timeout(0.05):
+            try:
+                yield sock.recvfrom(1 << 16)
+            except TimeoutError:
+                pass
+        return len(answer) > 16 and sender == (0, 0)
+
+    go(asks)
+
+
+def test_netlink_addresses_in_a_thread():
+    sock = asyncoro.AsyncSocket(netlink(), blocking=True)
+    sock.settimeout(WAIT)
+    assert sock.connect((0, 0)) == 0
+    assert sock.sendto(LINKS, (0, 0)) == len(LINKS)
+    answer, sender = sock.recvfrom(1 << 16)
+    assert len(answer) > 16 and sender == (0, 0)
+
+
+@also_await
+def test_packet_addresses_are_those_of_socket():
+    try:
+        plain = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        plain.bind(("lo", 0))
+    except OSError as error:
+        pytest.skip(f"no packet socket: {error}")
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("127.0.0.1", 0))
+
+    def receives():
+        sock = asyncoro.AsyncSocket(plain)
+        sock.settimeout(WAIT)
+        udp.sendto(b"marked by this test", udp.getsockname())
+        while True:
+            packet, sender = yield sock.recvfrom(1 << 16)
+            if packet.endswith(b"marked by this test"):
+                return sender
+
+    assert go(receives)[0] == "lo"

@@ -70,6 +70,8 @@ pub(crate) struct Inner {
     /// Whether the asynchronous face belongs to the scheduler's thread.
     bound: Cell<bool>,
     is_stream: bool,
+    /// Whether it has addresses that the crate does not know, of netlink say, and is no stream.
+    is_foreign: Cell<bool>,
 }
 
 /// A socket for coroutines, with the methods of a regular one; `yield` or `await` what would block.
@@ -99,6 +101,7 @@ impl Inner {
             bulky: Cell::new(false),
             bound: Cell::new(false),
             is_stream,
+            is_foreign: Cell::new(false),
         };
         inner.set(settings);
         inner
@@ -148,10 +151,20 @@ impl PySocket {
         let message_limit = listener.settings().message_limit;
         let is_blocking = matches!(face, Face::Blocking(_));
         let settings = Settings { message_limit, ..Settings::of_new(py, is_blocking) };
-        let inner = Inner::new(face, None, true, settings);
+        let inner = Inner::new(face, None, listener.is_stream, settings);
         inner.bound.set(!inner.is_blocking());
         inner.secure.set(secure);
-        Py::new(py, PySocket { inner: Gil::new(inner) })
+        PySocket::make(py, inner)
+    }
+
+    /// Makes the object of the class that has the verbs of its type.
+    fn make(py: Python<'_>, inner: Inner) -> PyResult<Py<PySocket>> {
+        let is_stream = inner.is_stream;
+        let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
+        if is_stream {
+            return Py::new(py, base);
+        }
+        Ok(Bound::new(py, base.add_subclass(PyDatagramSocket))?.into_super().unbind())
     }
 
     /// Returns the asynchronous face for a verb.

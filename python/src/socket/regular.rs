@@ -12,10 +12,9 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket};
 use pyo3::{prelude::*, types::PyDict};
 
-use super::{Face, Inner, PyDatagramSocket, PySocket, settings::Settings, shared, tls::Said};
+use super::{Face, Inner, PySocket, settings::Settings, shared, tls::Said};
 use crate::{
     error::raised,
-    gil::Gil,
     once::{Once, interned},
 };
 
@@ -48,14 +47,13 @@ impl PySocket {
         let regular = Some(sock.clone().unbind());
         let inner = Inner::new(face, regular, is_stream, Settings::of_new(py, blocking));
         inner.said.set(said.is_any().then(|| Rc::new(said)));
-        let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
-        let made = if is_stream {
-            Bound::new(py, base)?
-        } else {
-            Bound::new(py, base.add_subclass(PyDatagramSocket))?.into_super()
-        };
-        shared::enter(sock, &made)?;
-        Ok(made.unbind())
+        let made = PySocket::make(py, inner)?;
+        if !is_stream {
+            let is_foreign = made.get().is_foreign(py)?;
+            made.get().inner(py).is_foreign.set(is_foreign);
+        }
+        shared::enter(sock, made.bind(py))?;
+        Ok(made)
     }
 
     /// Makes the regular socket of a connection that has none.

@@ -6,7 +6,12 @@ use std::future::Future;
 use asyncoro::{AsyncSocket, addr::Target};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
-use super::{Face, PySocket, asynchronous, blocking, settings::timeout_of};
+use super::{
+    Face, PySocket,
+    asynchronous::{self, Direction, Passed},
+    blocking,
+    settings::timeout_of,
+};
 use crate::{
     address,
     call::{self, Keeping},
@@ -57,8 +62,10 @@ impl PySocket {
             PEEK => PySocket::start(slf, "recv", asynchronous::peek(socket, max)),
             _ => {
                 let regular = own.regular(py)?;
-                let receiving = asynchronous::recv_flags(socket, regular, max, flags);
-                PySocket::start(slf, "recv", receiving)
+                let arguments = (count, flags).into_pyobject(py)?.unbind();
+                let direction = Direction::Receive;
+                let passed = Passed { regular, verb: "recv", arguments, direction };
+                PySocket::start(slf, "recv", asynchronous::passed(socket, passed))
             }
         }
     }
@@ -130,6 +137,10 @@ impl PySocket {
     fn recvfrom(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
         let max = size(count, "recvfrom")?;
+        if own.inner(py).is_foreign.get() {
+            let arguments = (count, flags).into_pyobject(py)?;
+            return Self::pass(slf, "recvfrom", Direction::Receive, arguments);
+        }
         if flags != 0 {
             return own.regular(py)?.call_method1(py, "recvfrom", (count, flags));
         }
@@ -160,6 +171,10 @@ impl PySocket {
         let (py, own) = (slf.py(), slf.get());
         let into = View::writable(buffer)?;
         let max = room(&into, size(count, "recvfrom_into")?)?;
+        if own.inner(py).is_foreign.get() {
+            let arguments = (buffer, max, flags).into_pyobject(py)?;
+            return Self::pass(slf, "recvfrom_into", Direction::Receive, arguments);
+        }
         if flags != 0 || own.is_stream(py) {
             let arguments = (buffer, max, flags);
             return own.regular(py)?.call_method1(py, "recvfrom_into", arguments);
@@ -229,6 +244,11 @@ impl PySocket {
     #[pyo3(signature = (data, *rest))]
     fn sendto(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, rest: &Bound<'_, PyTuple>) -> Called {
         let (py, own) = (slf.py(), slf.get());
+        if own.inner(py).is_foreign.get() {
+            let arguments = [data.clone()].into_iter().chain(rest.iter());
+            let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
+            return Self::pass(slf, "sendto", Direction::Send, arguments);
+        }
         let to = match rest.len() {
             1 => rest.get_item(0)?,
             2 if rest.get_item(0)?.extract::<i32>()? == 0 => rest.get_item(1)?,
@@ -348,6 +368,22 @@ impl PySocket {
         call::start(slf.py(), verb, Keeping::new(future, own))
     }
 
+    /// Calls a method of the regular socket, which may wait.
+    fn pass<'py>(
+        slf: &Bound<'py, Self>,
+        verb: &'static str,
+        direction: Direction,
+        arguments: Bound<'py, PyTuple>,
+    ) -> Called {
+        let (py, own) = (slf.py(), slf.get());
+        let regular = own.regular(py)?;
+        if own.inner(py).is_blocking() {
+            return regular.call_method1(py, verb, arguments);
+        }
+        let passed = Passed { regular, verb, arguments: arguments.unbind(), direction };
+        PySocket::start(slf, verb, asynchronous::passed(own.asynchronous(py)?, passed))
+    }
+
     /// Makes a call of an asynchronous socket if it is done at once.
     fn now(
         &self,
@@ -447,7 +483,7 @@ impl PySocket {
     }
 
     /// Returns whether the crate has no addresses of its family.
-    fn is_foreign(&self, py: Python<'_>) -> PyResult<bool> {
+    pub(super) fn is_foreign(&self, py: Python<'_>) -> PyResult<bool> {
         use asyncoro::socket2::Domain;
         let domain = match &*self.inner(py).face.borrow() {
             Face::Asynchronous(socket) => socket.options().domain(),
