@@ -307,7 +307,8 @@ class AsyncSocket:
         """Sets the timeout of each operation in seconds; None, and for coroutines 0, is for ever.
 
         An operation that already waits keeps its own. A blocking socket with 0 is converted.
-        Errors: ValueError if negative, TypeError if it is no number.
+        Errors: ValueError if negative, OverflowError if too long (inf), TypeError if it is no
+        number. The timeout then stays as it was.
 
             sock.settimeout(2.5)
         """
@@ -330,13 +331,15 @@ class AsyncSocket:
         """
     @classmethod
     def set_ssl_version(cls, version: int | None) -> None:
-        """Has no effect; old programs call it. Use the option `ssl_version`.
+        """Sets the `ssl_version` of sockets that are made without one from now on.
+
+        Errors: ValueError for a version that is not offered.
 
             asyncoro.AsyncSocket.set_ssl_version(ssl.PROTOCOL_TLSv1_2)
         """
     @classmethod
     def get_ssl_version(cls) -> int | None:
-        """Returns what `set_ssl_version` was given, or None.
+        """Returns what `set_ssl_version` was given; None at first.
 
             asyncoro.AsyncSocket.get_ssl_version()
         """

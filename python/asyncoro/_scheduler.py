@@ -23,6 +23,8 @@ class _Hooks:
     unresolved = staticmethod(_sockets.unresolved)
     unverified = staticmethod(_sockets.unverified)
     insecure = staticmethod(_sockets.insecure)
+    watch = staticmethod(_sockets.watch)
+    unwatch = staticmethod(_sockets.unwatch)
 
     @staticmethod
     def start_scheduler():
@@ -355,7 +357,10 @@ class AsynCoro:
         finally:
             with AsynCoro._lock:
                 self._closed = True
-            self._end(_leave_after_a_while)
+            try:
+                self._end(_leave_after_a_while)
+            finally:
+                _engine.stop_watching()
 
 
 class _Here:

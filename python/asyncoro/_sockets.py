@@ -5,7 +5,7 @@ import socket
 import ssl
 import sys
 
-from ._engine import AsyncSocket, DatagramSocket
+from ._engine import AsyncSocket, DatagramSocket, close_over, release_over
 
 
 def _method(name):
@@ -63,24 +63,59 @@ class BlockingSocket(metaclass=_Blocking):
         return AsyncSocket(sock, True, keyfile, certfile, ssl_version, **tls)
 
 
-_ssl_version = None
+class _Watched:
+    """What a regular socket does while there is an AsyncSocket over it: it ends that first."""
+
+    __slots__ = ()
+
+    def _real_close(self, *args, **kwargs):
+        # What was closed closes this one again, when it has let go of the descriptor.
+        if not close_over(self):
+            _own_class(self)._real_close(self, *args, **kwargs)
+
+    def detach(self):
+        release_over(self)
+        return _own_class(self).detach(self)
 
 
-def get_ssl_version(cls):
-    """Returns what `set_ssl_version` was given, or None."""
-    return _ssl_version
+def _own_class(sock):
+    cls = type(sock)
+    return cls.__bases__[1] if issubclass(cls, _Watched) else cls
 
 
-def set_ssl_version(cls, version):
-    """Has no effect; old programs call it. Use `ssl_version`."""
-    global _ssl_version
-    _ssl_version = version
+_watched: dict = {}
+
+
+def _watched_class(cls):
+    made = _watched.get(cls)
+    if made is None:
+        names = {'__slots__': (), '__module__': cls.__module__, '__doc__': cls.__doc__}
+        names['__qualname__'] = cls.__qualname__
+        made = _watched[cls] = type(cls)(cls.__name__, (_Watched, cls), names)
+    return made
+
+
+def watch(sock):
+    """Makes a regular socket end the AsyncSockets over it when it is closed or detached.
+
+    Nobody else tells of that: epoll forgets the descriptor, whose number is soon another's.
+    """
+    if isinstance(sock, socket.socket) and not isinstance(sock, _Watched):
+        try:
+            sock.__class__ = _watched_class(type(sock))
+        except TypeError:
+            # A class of somebody else's, of which no other can be derived.
+            pass
+
+
+def unwatch(sock):
+    """Gives a regular socket its own class back."""
+    if isinstance(sock, _Watched):
+        sock.__class__ = _own_class(sock)
 
 
 _complete()
 AsyncSocket.listen = listen
-AsyncSocket.get_ssl_version = classmethod(get_ssl_version)
-AsyncSocket.set_ssl_version = classmethod(set_ssl_version)
 
 # So that `BlockingSocket.recv(sock, 10)` works, and the documentation of a method is found.
 for _name, _value in list(AsyncSocket.__dict__.items()):

@@ -1,4 +1,4 @@
-"""A client of the chat servers: one coroutine reads, one writes, the thread reads the keyboard.
+"""A client of the chat servers: a coroutine reads, the thread reads the keyboard.
 
 Run it with `python python/examples/chat_client_await.py [PORT]` beside a chat server. Ends with the
 input, or with a line "quit".
@@ -20,12 +20,11 @@ async def read(sock, coro=None):
         print(line.decode(errors="replace"), flush=True)
 
 
-async def write(sock, reader, coro=None):
-    while True:
-        line = await coro.receive()
-        if line is None:
-            break
-        await sock.send_msg(line)
+async def write(sock, line):
+    await sock.send_msg(line)
+
+
+async def leave(sock, reader):
     await sock.flush()
     reader.terminate()
     sock.close()
@@ -35,15 +34,14 @@ def main(port):
     sock = socket.create_connection(("127.0.0.1", port))
     sock = asyncoro.AsyncSocket(sock)
     reader = asyncoro.Coro(read, sock)
-    writer = asyncoro.Coro(write, sock, reader)
     for line in sys.stdin:
         line = line.strip()
         if line == "quit":
             break
         if line:
-            writer.send(line.encode())
-    writer.send(None)
-    writer.value()
+            # Waits: the keyboard, or a file, must not be faster than the server.
+            asyncoro.Coro(write, sock, line.encode()).result()
+    asyncoro.Coro(leave, sock, reader).result()
 
 
 if __name__ == "__main__":

@@ -9,31 +9,50 @@ import sys
 
 import asyncoro
 
-writers = {}  # the coroutine that sends to a client, by the client's name
+LONGEST = 16 << 10  # bytes of a line
+MOST_QUEUED = 4 << 20  # bytes that may wait for a client, beside those that the system takes
+
+clients = {}  # by name
+
+
+class Client:
+    def __init__(self, sock):
+        self.sock = sock
+        self.queued = 0
+        self.writer = asyncoro.Coro(write, self)
+
+    def tell(self, text):
+        """Queues a line; a client that is too slow is disconnected."""
+        self.queued += len(text)
+        if self.queued > MOST_QUEUED:
+            self.sock.close()  # wakes its reader, which tells the others
+        else:
+            self.writer.send(text)
 
 
 def serve(port):
     server = asyncoro.AsyncSocket(socket.create_server(("127.0.0.1", port)))
     print("listening on %s:%s" % server.getsockname(), flush=True)
     while True:
-        client, (_, name) = yield server.accept()  # its port is its name
-        asyncoro.Coro(read, client, name)
+        sock, (_, name) = yield server.accept()  # its port is its name
+        sock.message_limit = LONGEST
+        asyncoro.Coro(read, sock, name)
 
 
-def read(client, name):
+def read(sock, name):
     tell(name, "joined")
-    writers[name] = asyncoro.Coro(write, client)
+    clients[name] = Client(sock)
     try:
         while True:
-            line = yield client.recv_msg()
+            line = yield sock.recv_msg()
             if not line:
                 break
             tell(name, "says: " + line.decode(errors="replace"))
     except OSError as error:
         print(name, error)
     finally:
-        writers.pop(name).terminate()
-        client.close()
+        clients.pop(name).writer.terminate()
+        sock.close()
         tell(name, "left")
 
 
@@ -42,17 +61,18 @@ def write(client, coro=None):
         text = yield coro.receive()
         try:
             with asyncoro.timeout(5):
-                yield client.send_msg(text)
+                yield client.sock.send_msg(text)
         except OSError:
-            client.close()  # wakes its reader, which tells the others
+            client.sock.close()
             break
+        client.queued -= len(text)
 
 
 def tell(name, words):
     text = ("%s %s" % (name, words)).encode()
-    for other, writer in writers.items():
+    for other, client in clients.items():
         if other != name:
-            writer.send(text)
+            client.tell(text)
 
 
 if __name__ == "__main__":

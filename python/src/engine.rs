@@ -12,6 +12,8 @@ use std::{
     ffi::c_ulong,
     future::{Future, poll_fn},
     ptr,
+    rc::Rc,
+    sync::Arc,
     task::{Poll, Waker},
     time::Duration,
 };
@@ -31,7 +33,7 @@ use crate::{
     error::raised,
     exiting,
     gil::{Gil, held},
-    hooks, log, registry,
+    hooks, log, registry, watcher,
 };
 
 /// The handle of the scheduler, until it has ended, and how it is stopped.
@@ -63,6 +65,11 @@ thread_local! {
 /// Returns whether this thread is the scheduler's.
 pub(crate) fn is_here() -> bool {
     HERE.get()
+}
+
+/// Returns whether the scheduler waits for the kernel, so that nothing of it may be touched.
+pub(crate) fn waits(py: Python<'_>) -> bool {
+    WAITING.get(py).get()
 }
 
 /// Returns whether a scheduler runs and was not told to stop.
@@ -117,8 +124,13 @@ where
 /// is with `in_call` as a coroutine may. Then raises the KeyboardInterrupt of a coroutine, too.
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, started: Py<PyAny>, in_call: bool) -> PyResult<()> {
-    let scheduler = AsynCoro::builder().around_waits(let_go, take_back).build();
-    let scheduler = scheduler.map_err(|error| raised(py, &error))?;
+    let watch = Arc::new(watcher::Watch::new());
+    let (queued, sent) = (Arc::clone(&watch), Arc::clone(&watch));
+    let builder = AsynCoro::builder()
+        .around_waits(let_go, take_back)
+        .around_queueing(move || queued.queued(), move || sent.sent());
+    let scheduler = Rc::new(builder.build().map_err(|error| raised(py, &error))?);
+    watcher::start(py, Rc::clone(&scheduler), watch)?;
     // SAFETY: it may be called at any time.
     let thread = unsafe { ffi::PyThread_get_thread_ident() };
     let running = Running {
@@ -143,6 +155,7 @@ pub(crate) fn serve(py: Python<'_>, started: Py<PyAny>, in_call: bool) -> PyResu
     if begun.is_err() {
         stop(py);
     }
+    watcher::stop(py);
     drop(scheduler);
     context::leave(py);
     log::pass_on(py, None);
@@ -292,6 +305,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
     HERE.set(false);
     context::forget(py);
     WAITING.get(py).set(false);
+    watcher::forget(py);
     call::note_fork();
     registry::forget(py);
 }

@@ -29,6 +29,7 @@ mod target;
 mod threads;
 mod view;
 mod waits;
+mod watcher;
 
 use pyo3::prelude::*;
 
@@ -66,6 +67,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sleep, module)?)?;
     module.add_function(wrap_pyfunction!(alarm::alarm, module)?)?;
     module.add_function(wrap_pyfunction!(socket::connect, module)?)?;
+    module.add_function(wrap_pyfunction!(socket::close_over, module)?)?;
+    module.add_function(wrap_pyfunction!(socket::release_over, module)?)?;
     module.add_function(wrap_pyfunction!(current, module)?)?;
     module.add_function(wrap_pyfunction!(engine::serve, module)?)?;
     module.add_function(wrap_pyfunction!(engine::interrupt, module)?)?;
@@ -75,6 +78,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(signal::ignore_signal, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop, module)?)?;
     module.add_function(wrap_pyfunction!(engine::after_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(watcher::stop_watching, module)?)?;
     module.add_function(wrap_pyfunction!(engine::in_scheduler, module)?)?;
     module.add_function(wrap_pyfunction!(engine::is_running, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_hooks, module)?)?;

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     cell, current,
-    engine::{AroundWaits, Engine, EngineSettings},
+    engine::{Around, Engine, EngineSettings},
     handle::Coro,
     inbox::{self, Answer, Inbox, Post},
     key::Key,
@@ -295,8 +295,35 @@ impl Builder {
         before: impl Fn() + Send + Sync + 'static,
         after: impl Fn() + Send + Sync + 'static,
     ) -> Builder {
-        let (before, after) = (std::sync::Arc::new(before), std::sync::Arc::new(after));
-        self.settings.around_waits = Some(AroundWaits { before, after });
+        self.settings.around_waits = Some(Around::new(before, after));
+        self
+    }
+
+    /// Calls `first` when a coroutine has queued the first bytes that the end of the turn will
+    /// send, and `sent` when it has sent them. Bytes that continue in the next turn are announced
+    /// by `first` again.
+    ///
+    /// This is for embedders whose coroutines may block the thread: if `sent` is late, something
+    /// else, that the thread gives way to, calls [`Scheduler::flush_queued`]. Their panics are
+    /// logged.
+    ///
+    /// ```
+    /// use asyncoro::AsynCoro;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (first, sent) = (|| print!("queued"), || println!(", sent"));
+    /// let scheduler = AsynCoro::builder().around_queueing(first, sent).build()?;
+    /// scheduler.run(async { /* ... */ });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn around_queueing(
+        mut self,
+        first: impl Fn() + Send + Sync + 'static,
+        sent: impl Fn() + Send + Sync + 'static,
+    ) -> Builder {
+        self.settings.around_queueing = Some(Around::new(first, sent));
         self
     }
 

@@ -103,6 +103,16 @@ impl Scheduler {
         self.drive_any(future, Until::Left)
     }
 
+    /// Sends what is queued now, as far as the system accepts it, rather than at the end of the
+    /// turn; returns whether that was all. During a wait, in a function of
+    /// [`Builder::around_waits`](super::Builder::around_waits), it does nothing.
+    ///
+    /// A turn does that by itself. This is for embedders whose coroutines may block the thread
+    /// ([`Builder::around_queueing`](super::Builder::around_queueing)).
+    pub fn flush_queued(&self) -> bool {
+        self.engine.flush_queued()
+    }
+
     /// Returns the counts of the scheduler.
     pub fn statistics(&self) -> Statistics {
         self.engine.statistics()

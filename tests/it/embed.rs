@@ -15,8 +15,9 @@ use std::{
         unix::thread::JoinHandleExt,
     },
     pin::pin,
+    rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, time::sleep};
+use asyncoro::{AsynCoro, AsyncSocket, BlockingSocket, coro::Scheduler, time::sleep};
 
 use crate::{
     pairs::{each, half, poll_once},
@@ -109,6 +110,132 @@ fn around_waits_tells_of_each_real_wait_and_of_no_other() {
         assert!(waits > 0);
         assert_eq!(waits, count[1].load(Ordering::Relaxed));
     });
+}
+
+#[test]
+fn around_queueing_tells_of_the_first_bytes_of_a_turn_and_of_their_end() {
+    within(|| {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let tell = |what: &'static str| {
+            let seen = Arc::clone(&seen);
+            move || seen.lock().unwrap().push(what)
+        };
+        let builder = AsynCoro::builder().around_queueing(tell("first"), tell("sent"));
+        let scheduler = builder.build().unwrap();
+        let (mut peer, ours) = pair();
+        let (_other_peer, other) = pair();
+        scheduler.enter(async {
+            let (socket, other) =
+                (AsyncSocket::new(ours).unwrap(), AsyncSocket::new(other).unwrap());
+            socket.send_queued(b"a").await.unwrap();
+            socket.send_queued(b"b").await.unwrap();
+            other.send_queued(b"c").await.unwrap();
+            tell("still in the turn")();
+            sleep(Duration::from_millis(1)).await;
+            tell("next turn")();
+            socket.send_all(b"d").await.unwrap();
+            let mut got = [0; 3];
+            peer.read_exact(&mut got).unwrap();
+            assert_eq!(&got, b"abd");
+        });
+        let expected = ["first", "still in the turn", "sent", "next turn"];
+        // The last is sent at once: nothing of it is queued.
+        assert_eq!(*seen.lock().unwrap(), expected);
+    });
+}
+
+#[test]
+fn flush_queued_sends_in_the_midst_of_a_turn_what_the_system_takes() {
+    within(|| {
+        let scheduler = Rc::new(AsynCoro::builder().build().unwrap());
+        let (mut peer, ours) = pair();
+        scheduler.enter(async {
+            let socket = AsyncSocket::new(ours).unwrap();
+            socket.send_queued(b"queued").await.unwrap();
+            assert!(scheduler.flush_queued());
+            let mut got = [0; 6];
+            peer.read_exact(&mut got).unwrap();
+            assert_eq!(&got, b"queued");
+            assert!(scheduler.flush_queued(), "there is nothing");
+
+            // The system takes no more, until the peer reads: no coroutine is resumed meanwhile.
+            while socket.try_send(&[0; 1 << 16]).is_ok() {}
+            socket.send_queued(b"end").await.unwrap();
+            assert!(!scheduler.flush_queued());
+            peer.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+            let mut last = Vec::new();
+            while !last.ends_with(b"end") {
+                let mut got = vec![0; 1 << 20];
+                let read = peer.read(&mut got).unwrap_or(0);
+                last.extend_from_slice(&got[..read]);
+                last.drain(..last.len().saturating_sub(3));
+                scheduler.flush_queued();
+            }
+            assert!(scheduler.flush_queued());
+        });
+    });
+}
+
+#[test]
+fn flush_queued_may_be_called_wherever_foreign_code_runs() {
+    within(|| {
+        let scheduler = Rc::new(AsynCoro::builder().build().unwrap());
+        let (mut peer, ours) = pair();
+        scheduler.enter(async {
+            let socket = AsyncSocket::new(ours).unwrap();
+            let mut sent = |what: &[u8]| {
+                assert!(scheduler.flush_queued());
+                let mut got = [0; 3];
+                peer.read_exact(&mut got).unwrap();
+                assert_eq!(&got, what);
+                peer.write_all(b"x").unwrap();
+            };
+            let flushes = || Asks(Rc::clone(&scheduler), [MaybeUninit::uninit()]);
+            socket.send_queued(b"one").await.unwrap();
+            sent(b"one");
+            socket.send_queued(b"two").await.unwrap();
+            socket.recv_with(|_| sent(b"two")).await.unwrap();
+            socket.send_queued(b"six").await.unwrap();
+            let memory = || {
+                sent(b"six");
+                flushes()
+            };
+            socket.recv_uninit(memory).await.unwrap();
+            socket.send_queued(b"ten").await.unwrap();
+            // Dropped in the coroutine that sends, and in one that is ended.
+            drop(Flushes(flushes()));
+            let other = Flushes(flushes());
+            asyncoro::spawn(async move {
+                let _other = other;
+                std::future::pending::<()>().await;
+            })
+            .terminate();
+            socket.send_queued(b"two").await.unwrap();
+            sleep(Duration::from_millis(1)).await;
+            let mut got = [0; 6];
+            peer.read_exact(&mut got).unwrap();
+            assert_eq!(&got, b"tentwo");
+        });
+    });
+}
+
+/// Memory that has the scheduler flush when it is asked for.
+struct Asks(Rc<Scheduler>, [MaybeUninit<u8>; 1]);
+
+impl AsMut<[MaybeUninit<u8>]> for Asks {
+    fn as_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        self.0.flush_queued();
+        &mut self.1
+    }
+}
+
+/// Has the scheduler flush when it is dropped.
+struct Flushes(Asks);
+
+impl Drop for Flushes {
+    fn drop(&mut self) {
+        self.0.as_mut();
+    }
 }
 
 extern "C" fn nothing(_: libc::c_int) {}

@@ -10,7 +10,7 @@ use asyncoro::{AsyncSocket, addr::Target, bytes::Bytes};
 use pyo3::{
     exceptions::PyTimeoutError,
     prelude::*,
-    types::{PyByteArray, PyBytes},
+    types::{PyByteArray, PyBytes, PyTuple},
 };
 
 use super::{Face, PySocket, poll_once};
@@ -320,21 +320,34 @@ pub(super) async fn start_tls(socket: AsyncSocket, tls: asyncoro::Tls) -> Outcom
     outcome(socket.start_tls(tls).await, none)
 }
 
-/// Receives with flags: repeats the regular socket's call until it need not wait.
-pub(super) async fn recv_flags(
-    socket: AsyncSocket,
-    regular: Py<PyAny>,
-    count: usize,
-    flags: i32,
-) -> Outcome {
+/// A call of the regular socket's.
+pub(super) struct Passed {
+    pub(super) regular: Py<PyAny>,
+    pub(super) verb: &'static str,
+    pub(super) arguments: Py<PyTuple>,
+    pub(super) direction: Direction,
+}
+
+/// What a call of the regular socket's waits for.
+pub(super) enum Direction {
+    Receive,
+    Send,
+}
+
+/// Repeats the regular socket's call until it need not wait.
+pub(super) async fn passed(socket: AsyncSocket, passed: Passed) -> Outcome {
     loop {
-        match regular.call_method1(py(), "recv", (count, flags)) {
+        match passed.regular.call_method1(py(), passed.verb, passed.arguments.bind(py())) {
             Err(error)
                 if error.is_instance_of::<pyo3::exceptions::PyBlockingIOError>(py())
                     && !error.is_instance_of::<PyTimeoutError>(py()) => {}
             result => return result,
         }
-        if let Err(error) = socket.readable().await {
+        let waited = match passed.direction {
+            Direction::Receive => socket.readable().await,
+            Direction::Send => socket.writable().await,
+        };
+        if let Err(error) = waited {
             return Err(raised(py(), &error));
         }
     }

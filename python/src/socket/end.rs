@@ -18,7 +18,7 @@ use crate::{call, engine, error::raised, exiting, hooks, once::interned};
 
 impl PySocket {
     /// Ends the face; closes the regular socket with it if `closes`, else returns that.
-    fn end(&self, py: Python<'_>, closes: bool) -> PyResult<Option<Py<PyAny>>> {
+    pub(super) fn end(&self, py: Python<'_>, closes: bool) -> PyResult<Option<Py<PyAny>>> {
         exiting::guard();
         let inner = self.inner(py);
         if inner.is_blocking() {
@@ -63,7 +63,7 @@ impl PySocket {
     }
 
     /// Gives the regular socket back, which stays open.
-    fn give_back(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    pub(super) fn give_back(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.regular(py)?;
         let has_received = match &*self.inner(py).face.borrow() {
             Face::Asynchronous(socket) => socket.has_received(),
@@ -181,7 +181,12 @@ impl Drop for PySocket {
         Python::attach(|py| {
             let inner = self.inner.get(py);
             if let Some(regular) = inner.known_regular(py) {
+                // The drop may be due to an exception, which other calls must not see.
+                let pending = PyErr::take(py);
                 shared::leave(py, &regular, self);
+                if let Some(pending) = pending {
+                    pending.restore(py);
+                }
             }
             match inner.face.replace(Face::Closed) {
                 // Queued bytes are still sent, and only then the regular socket is released.

@@ -38,10 +38,13 @@ use asyncoro::{AsyncSocket, BlockingSocket};
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError},
     prelude::*,
-    types::{PyDict, PyString, PyType},
+    types::{PyDict, PyInt, PyString, PyType},
 };
 
-pub(crate) use self::quick::make_fast;
+pub(crate) use self::{
+    quick::make_fast,
+    shared::{close_over, release_over},
+};
 use self::{settings::Settings, tls::Said};
 use crate::{address, call, engine, error::raised, gil::Gil};
 
@@ -69,6 +72,8 @@ pub(crate) struct Inner {
     is_stream: bool,
     /// The number of its family, once it was asked for; 0 before that.
     family: Cell<i32>,
+    /// Whether it has addresses that the crate does not know, of netlink say, and is no stream.
+    is_foreign: Cell<bool>,
 }
 
 /// A socket for coroutines, with the methods of a regular one; `yield` or `await` what would block.
@@ -99,6 +104,7 @@ impl Inner {
             bound: Cell::new(false),
             is_stream,
             family: Cell::new(0),
+            is_foreign: Cell::new(false),
         };
         inner.set(settings);
         inner
@@ -152,10 +158,20 @@ impl PySocket {
         let message_limit = listener.settings().message_limit;
         let is_blocking = matches!(face, Face::Blocking(_));
         let settings = Settings { message_limit, ..Settings::of_new(py, is_blocking) };
-        let inner = Inner::new(face, None, true, settings);
+        let inner = Inner::new(face, None, listener.is_stream, settings);
         inner.bound.set(!inner.is_blocking());
         inner.secure.set(secure);
-        Py::new(py, PySocket { inner: Gil::new(inner) })
+        PySocket::make(py, inner)
+    }
+
+    /// Makes the object of the class that has the verbs of its type.
+    fn make(py: Python<'_>, inner: Inner) -> PyResult<Py<PySocket>> {
+        let is_stream = inner.is_stream;
+        let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
+        if is_stream {
+            return Py::new(py, base);
+        }
+        Ok(Bound::new(py, base.add_subclass(PyDatagramSocket))?.into_super().unbind())
     }
 
     /// Returns the asynchronous face if it belongs to the scheduler's thread already.
@@ -197,6 +213,18 @@ impl PySocket {
 
     /// Returns the regular socket, made if need be, after one attempt to flush the queue.
     fn regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.flush_once(py)?;
+        let inner = self.inner(py);
+        if let Some(regular) = inner.known_regular(py) {
+            return Ok(regular);
+        }
+        let regular = self.make_regular(py)?;
+        inner.regular.set(Some(regular.clone_ref(py)));
+        Ok(regular)
+    }
+
+    /// Makes one attempt to flush the queue.
+    fn flush_once(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self.inner(py);
         let queued = match &*inner.face.borrow() {
             Face::Closed => return Err(crate::error::closed()),
@@ -211,12 +239,7 @@ impl PySocket {
                 return Err(raised(py, &error));
             }
         }
-        if let Some(regular) = inner.known_regular(py) {
-            return Ok(regular);
-        }
-        let regular = self.make_regular(py)?;
-        inner.regular.set(Some(regular.clone_ref(py)));
-        Ok(regular)
+        Ok(())
     }
 
     /// Returns whether it listens.
@@ -267,7 +290,7 @@ impl PySocket {
         let server_name = server_name.map(|name| address::encoded(&name)).transpose()?;
         let files = Said { keyfile, certfile, cafile, ..Said::default() };
         let mut said = Said { server_name, alpn, unverified, ..files };
-        said.set_version(ssl_version)?;
+        said.set_version(py, ssl_version)?;
         if let Ok(socket) = sock.cast::<PySocket>() {
             said.check(py, socket.get().is_listening(py))?;
             PySocket::set_mode(socket, blocking)?;
@@ -277,6 +300,12 @@ impl PySocket {
             return Ok(socket.clone().unbind());
         }
         refuse_ssl(sock)?;
+        if sock.is_instance_of::<PyInt>() {
+            return Err(PyTypeError::new_err(
+                "AsyncSocket converts a regular socket, not a number: for a descriptor's pass \
+                 socket.socket(fileno=number)",
+            ));
+        }
         PySocket::convert(py, sock, blocking, said)
     }
 
@@ -292,8 +321,10 @@ impl PySocket {
         ))
     }
 
-    /// Returns the descriptor's number; -1 once it is closed.
+    /// Returns the descriptor's number, after one attempt to flush the queue; -1 once it is closed.
     fn fileno(&self, py: Python<'_>) -> RawFd {
+        // The next verb reports its failure.
+        let _ = self.flush_once(py);
         self.number(py)
     }
 
@@ -351,7 +382,7 @@ pub(crate) fn connect(
     let server_name = server_name.map(|name| address::encoded(&name)).transpose()?;
     let files = Said { keyfile, certfile, cafile, ..Said::default() };
     let mut said = Said { server_name, alpn, unverified, ..files };
-    said.set_version(ssl_version)?;
+    said.set_version(py, ssl_version)?;
     let to = address::read(address, None)?;
     let tls = if said.is_secure() { Some(said.client(py, None)?) } else { None };
     let connecting = async move {

@@ -12,11 +12,10 @@ use std::{
 use asyncoro::{AsyncSocket, BlockingSocket};
 use pyo3::{prelude::*, types::PyDict};
 
-use super::{Face, Inner, PyDatagramSocket, PySocket, settings::Settings, shared, tls::Said};
+use super::{Face, Inner, PySocket, settings::Settings, shared, tls::Said};
 use crate::{
     error::raised,
     exiting,
-    gil::Gil,
     once::{Once, interned},
 };
 
@@ -33,6 +32,7 @@ impl PySocket {
         if fd < 0 {
             return Err(crate::error::closed());
         }
+        shared::refuse_second_of_tls(sock, &said)?;
         let fails = |error: std::io::Error| raised(py, &error);
         // SAFETY: `Inner` keeps the regular socket, see above.
         let (face, is_stream) = unsafe {
@@ -50,14 +50,13 @@ impl PySocket {
         let regular = Some(sock.clone().unbind());
         let inner = Inner::new(face, regular, is_stream, Settings::of_new(py, blocking));
         inner.said.set(said.is_any().then(|| Rc::new(said)));
-        let base = PyClassInitializer::from(PySocket { inner: Gil::new(inner) });
-        let made = if is_stream {
-            Bound::new(py, base)?
-        } else {
-            Bound::new(py, base.add_subclass(PyDatagramSocket))?.into_super()
-        };
-        shared::enter(sock, &made)?;
-        Ok(made.unbind())
+        let made = PySocket::make(py, inner)?;
+        if !is_stream {
+            let is_foreign = made.get().is_foreign(py)?;
+            made.get().inner(py).is_foreign.set(is_foreign);
+        }
+        shared::enter(sock, made.bind(py))?;
+        Ok(made)
     }
 
     /// Makes the regular socket of a connection that has none.

@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, time::Duration};
 
-use pyo3::{exceptions::PyValueError, prelude::*};
+use pyo3::{
+    exceptions::{PyOverflowError, PyValueError},
+    prelude::*,
+};
 
 use super::{Face, Inner, PySocket};
 use crate::{gil::Gil, once::interned};
@@ -18,6 +21,9 @@ pub(super) struct Settings {
 
 /// The longest message, in bytes, that a header can announce.
 const LONGEST: usize = u32::MAX as usize;
+
+/// The longest timeout, in seconds: CPython counts nanoseconds in 63 bits.
+const LONGEST_TIMEOUT: f64 = (i64::MAX / 1_000_000_000) as f64;
 
 impl Settings {
     /// Returns the settings of most sockets.
@@ -46,7 +52,8 @@ pub(super) fn usual_timeout(py: Python<'_>, blocking: bool) -> Option<f64> {
 /// Converts a timeout to the crate's.
 fn duration(timeout: Option<f64>) -> Option<Duration> {
     let seconds = timeout.filter(|seconds| *seconds > 0.0)?;
-    Duration::try_from_secs_f64(seconds).ok()
+    // Never rounded to none: what is left until a deadline may be less than a nanosecond.
+    Duration::try_from_secs_f64(seconds).ok().map(|time| time.max(Duration::from_nanos(1)))
 }
 
 /// Reads a timeout that a program passed.
@@ -57,6 +64,10 @@ pub(super) fn timeout_of(timeout: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     let seconds: f64 = timeout.extract()?;
     if seconds.is_nan() || seconds < 0.0 {
         return Err(PyValueError::new_err("Timeout value out of range"));
+    }
+    if seconds > LONGEST_TIMEOUT {
+        let text = "timestamp too large to convert to C PyTime_t";
+        return Err(PyOverflowError::new_err(text));
     }
     Ok(Some(seconds))
 }

@@ -6,20 +6,64 @@
 //! Files are read when they are given, so that their errors are raised there, and what was made of
 //! them is kept for the first verb.
 
-use std::{cell::OnceCell, error::Error, io, path::PathBuf};
+use std::{
+    cell::{Cell, OnceCell},
+    error::Error,
+    io,
+    path::PathBuf,
+};
 
 use asyncoro::{ClientTls, ServerTls, Tls, TlsVersion, error::Context};
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     prelude::*,
+    types::PyType,
 };
 
-use crate::error::{insecure, of_file, raised};
+use super::PySocket;
+use crate::{
+    error::{insecure, of_file, raised},
+    gil::Gil,
+};
 
 /// `ssl.PROTOCOL_TLS`, `_TLS_CLIENT` and `_TLS_SERVER`: all versions that are offered.
 const ANY: [i64; 3] = [2, 16, 17];
 /// `ssl.PROTOCOL_TLSv1_2`.
 const ONLY_1_2: i64 = 5;
+
+/// The `ssl_version` of sockets that are made without one.
+static USUAL_VERSION: Gil<Cell<Option<i64>>> = Gil::new(Cell::new(None));
+
+/// Reads an `ssl_version`.
+fn version_of(version: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let number: i64 = version.extract().map_err(|_| {
+        PyTypeError::new_err("ssl_version is None or one of ssl's PROTOCOL_ constants")
+    })?;
+    if number != ONLY_1_2 && !ANY.contains(&number) {
+        return Err(PyValueError::new_err(
+            "this ssl_version is not offered: TLS 1.2 and 1.3 are (None, PROTOCOL_TLS), or \
+             1.2 alone (PROTOCOL_TLSv1_2)",
+        ));
+    }
+    Ok(number)
+}
+
+#[pymethods]
+impl PySocket {
+    /// Sets the `ssl_version` of sockets that are made without one from now on.
+    #[classmethod]
+    fn set_ssl_version(cls: &Bound<'_, PyType>, version: &Bound<'_, PyAny>) -> PyResult<()> {
+        let number = if version.is_none() { None } else { Some(version_of(version)?) };
+        USUAL_VERSION.get(cls.py()).set(number);
+        Ok(())
+    }
+
+    /// Returns what `set_ssl_version` was given; None at first.
+    #[classmethod]
+    fn get_ssl_version(cls: &Bound<'_, PyType>) -> Option<i64> {
+        USUAL_VERSION.get(cls.py()).get()
+    }
+}
 
 /// The options for TLS.
 #[derive(Default)]
@@ -52,21 +96,17 @@ impl Said {
         self.is_secure() || !self.alpn.is_empty() || self.versions.is_some()
     }
 
-    pub(crate) fn set_version(&mut self, version: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let Some(version) = version.filter(|version| !version.is_none()) else { return Ok(()) };
-        let number: i64 = version.extract().map_err(|_| {
-            PyTypeError::new_err("ssl_version is None or one of ssl's PROTOCOL_ constants")
-        })?;
-        match number {
-            ONLY_1_2 => self.versions = Some([TlsVersion::V1_2]),
-            number if ANY.contains(&number) => {}
-            _ => {
-                return Err(PyValueError::new_err(
-                    "this ssl_version is not offered: TLS 1.2 and 1.3 are (None, PROTOCOL_TLS), or \
-                     1.2 alone (PROTOCOL_TLSv1_2)",
-                ));
-            }
-        }
+    /// Sets the versions; without one, those of [`set_usual_version`].
+    pub(crate) fn set_version(
+        &mut self,
+        py: Python<'_>,
+        version: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let number = match version.filter(|version| !version.is_none()) {
+            None => USUAL_VERSION.get(py).get(),
+            Some(version) => Some(version_of(version)?),
+        };
+        self.versions = (number == Some(ONLY_1_2)).then_some([TlsVersion::V1_2]);
         Ok(())
     }
 

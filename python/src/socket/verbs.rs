@@ -8,7 +8,7 @@ use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
 use super::{
     Face, PySocket,
-    asynchronous::{self, Connecting},
+    asynchronous::{self, Connecting, Direction, Passed},
     blocking,
     settings::timeout_of,
 };
@@ -63,14 +63,10 @@ impl PySocket {
             PEEK => PySocket::start(slf, "AsyncSocket.recv", move |socket| {
                 asynchronous::peek(socket, max)
             }),
-            _ => PySocket::call(slf, "AsyncSocket.recv", move |own, socket, starting| {
-                match own.get().regular(call::py()) {
-                    Ok(regular) => {
-                        starting.poll(asynchronous::recv_flags(socket, regular, max, flags))
-                    }
-                    Err(error) => starting.done(Err(error)),
-                }
-            }),
+            _ => {
+                let arguments = (count, flags).into_pyobject(py)?;
+                PySocket::pass(slf, "AsyncSocket.recv", Direction::Receive, arguments)
+            }
         }
     }
 
@@ -145,6 +141,10 @@ impl PySocket {
     fn recvfrom(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
         let max = size(count, "recvfrom")?;
+        if own.inner(py).is_foreign.get() {
+            let arguments = (count, flags).into_pyobject(py)?;
+            return Self::pass(slf, "AsyncSocket.recvfrom", Direction::Receive, arguments);
+        }
         if flags != 0 {
             return own.regular(py)?.call_method1(py, "recvfrom", (count, flags));
         }
@@ -177,6 +177,10 @@ impl PySocket {
         let (py, own) = (slf.py(), slf.get());
         let into = View::writable(buffer)?;
         let max = room(&into, size(count, "recvfrom_into")?)?;
+        if own.inner(py).is_foreign.get() {
+            let arguments = (buffer, max, flags).into_pyobject(py)?;
+            return Self::pass(slf, "AsyncSocket.recvfrom_into", Direction::Receive, arguments);
+        }
         if flags != 0 || own.is_stream(py) {
             let arguments = (buffer, max, flags);
             return own.regular(py)?.call_method1(py, "recvfrom_into", arguments);
@@ -251,6 +255,11 @@ impl PySocket {
     #[pyo3(signature = (data, *rest))]
     fn sendto(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, rest: &Bound<'_, PyTuple>) -> Called {
         let (py, own) = (slf.py(), slf.get());
+        if own.inner(py).is_foreign.get() {
+            let arguments = [data.clone()].into_iter().chain(rest.iter());
+            let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
+            return Self::pass(slf, "AsyncSocket.sendto", Direction::Send, arguments);
+        }
         let to = match rest.len() {
             1 => rest.get_item(0)?,
             2 if rest.get_item(0)?.extract::<i32>()? == 0 => rest.get_item(1)?,
@@ -424,6 +433,31 @@ impl PySocket {
         PySocket::call(slf, name, |_, socket, starting| starting.poll(verb(socket)))
     }
 
+    /// Makes a call of a method of the regular socket, which may wait; `name` is of the form
+    /// `AsyncSocket.recv`.
+    fn pass<'py>(
+        slf: &Bound<'py, Self>,
+        name: &'static str,
+        direction: Direction,
+        arguments: Bound<'py, PyTuple>,
+    ) -> Called {
+        let (py, own) = (slf.py(), slf.get());
+        let verb = name.rsplit('.').next().expect("a name has a last part");
+        if own.inner(py).is_blocking() {
+            return own.regular(py)?.call_method1(py, verb, arguments);
+        }
+        let arguments = arguments.unbind();
+        PySocket::call(slf, name, move |own, socket, starting| {
+            match own.get().regular(call::py()) {
+                Ok(regular) => {
+                    let passed = Passed { regular, verb, arguments, direction };
+                    starting.poll(asynchronous::passed(socket, passed))
+                }
+                Err(error) => starting.done(Err(error)),
+            }
+        })
+    }
+
     fn is_stream(&self, py: Python<'_>) -> bool {
         self.inner(py).is_stream
     }
@@ -515,7 +549,7 @@ impl PySocket {
     }
 
     /// Returns whether the crate has no addresses of its family.
-    fn is_foreign(&self, py: Python<'_>) -> PyResult<bool> {
+    pub(super) fn is_foreign(&self, py: Python<'_>) -> PyResult<bool> {
         let ours = [Domain::IPV4, Domain::IPV6, Domain::UNIX];
         Ok(self.family(py)?.is_some_and(|family| !ours.contains(&family)))
     }

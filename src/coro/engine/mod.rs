@@ -27,6 +27,6 @@ pub(crate) use self::{
     parts::{Engine, Source},
 };
 pub(super) use self::{
-    settings::{AroundWaits, EngineSettings},
+    settings::{Around, EngineSettings},
     timers::TimerKey,
 };

@@ -15,7 +15,8 @@ pub(in crate::coro) struct EngineSettings {
     pub(in crate::coro) linger: Duration,
     /// Longest resume before the log names the coroutine; `None` for no such check.
     pub(in crate::coro) slow_resume: Option<Duration>,
-    pub(in crate::coro) around_waits: Option<AroundWaits>,
+    pub(in crate::coro) around_waits: Option<Around>,
+    pub(in crate::coro) around_queueing: Option<Around>,
 }
 
 impl EngineSettings {
@@ -28,19 +29,29 @@ impl EngineSettings {
             linger: Duration::from_secs(5),
             slow_resume: None,
             around_waits: None,
+            around_queueing: None,
         }
     }
 }
 
-/// The embedder's functions that are called before and after a scheduler waits.
+/// The embedder's functions that are called before and after something.
 #[derive(Clone)]
-pub(in crate::coro) struct AroundWaits {
+pub(in crate::coro) struct Around {
     pub(in crate::coro) before: Arc<dyn Fn() + Send + Sync>,
     pub(in crate::coro) after: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl fmt::Debug for AroundWaits {
+impl Around {
+    pub(in crate::coro) fn new(
+        before: impl Fn() + Send + Sync + 'static,
+        after: impl Fn() + Send + Sync + 'static,
+    ) -> Around {
+        Around { before: Arc::new(before), after: Arc::new(after) }
+    }
+}
+
+impl fmt::Debug for Around {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AroundWaits")
+        f.write_str("Around")
     }
 }

@@ -64,7 +64,14 @@ impl Engine {
 
     /// Makes the end of this turn flush `source`.
     pub(crate) fn mark_dirty(&self, source: Rc<dyn Source>) {
-        self.io.dirty.borrow_mut().push(source);
+        let is_first = {
+            let mut dirty = self.io.dirty.borrow_mut();
+            dirty.push(source);
+            dirty.len() == 1
+        };
+        if is_first && let Some(around) = &self.settings.around_queueing {
+            foreign::contain("the function after queueing", || (around.before)());
+        }
     }
 
     /// Makes the end of the next turn flush `source`, which has used up its share of this one.
@@ -130,11 +137,34 @@ impl Engine {
                     source.flush(self);
                 }
             }
-            let mut place = io.dirty.borrow_mut();
-            if place.is_empty() {
-                *place = dirty;
+            let is_last = {
+                let mut place = io.dirty.borrow_mut();
+                let is_last = place.is_empty();
+                if is_last {
+                    *place = dirty;
+                }
+                is_last
+            };
+            if is_last && let Some(around) = &self.settings.around_queueing {
+                let call = if self.has_unfinished() { &around.before } else { &around.after };
+                foreign::contain("the function after sending a queue", || call());
             }
         }
+    }
+
+    /// Sends, in the midst of a turn, what is queued, as far as the system accepts it; returns
+    /// whether that was all. During a wait it does nothing.
+    pub(in crate::coro) fn flush_queued(&self) -> bool {
+        if self.is_inherited() || self.io.driver.try_borrow().is_err() {
+            return false;
+        }
+        self.flush_dirty();
+        // The driver, which would report room, is not asked in the midst of a turn.
+        for source in self.unsent() {
+            source.retry(self);
+        }
+        self.flush_dirty();
+        self.unsent().is_empty()
     }
 
     /// Calls the sources whose pause is over.

@@ -1,0 +1,80 @@
+"""The chat of `python/examples`: between its own clients, and with some that do not read."""
+
+import pathlib
+import select
+import socket
+import sys
+
+import asyncoro
+import pytest
+from harness import WAIT, Program
+
+EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
+STYLES = ["yield", "await"]
+
+
+def example(name, *arguments):
+    return Program(command=[sys.executable, str(EXAMPLES / (name + ".py")), *arguments])
+
+
+def address_of(server):
+    server.expect("listening on ")
+    host, port = server.stdout.split()[-1].rsplit(":", 1)
+    return host, int(port)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_chat_passes_lines_on(style):
+    with example("chat_server_" + style, "0") as server:
+        address = address_of(server)
+        port = str(address[1])
+        with example("chat_client_" + style, port) as one:
+            until_in(one, address)
+            with example("chat_client_" + style, port) as two:
+                until_in(two, address)
+                one.write("first\n")
+                two.expect("says: first")
+                two.write("".join("line %d\n" % number for number in range(1000)))
+                two.write("quit\n")
+                assert two.end() == 0, two.stderr
+                one.expect("says: line 999")
+                one.expect("left")
+            assert one.end() == 0, one.stderr
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_chat_disconnects_clients_that_do_not_read(style):
+    with example("chat_server_" + style, "0") as server:
+        address = address_of(server)
+        deaf = [socket.create_connection(address, WAIT) for _ in range(3)]
+        talker = asyncoro.AsyncSocket(socket.create_connection(address, WAIT), blocking=True)
+        talker.settimeout(WAIT)
+        # The others join before it speaks.
+        for sock in deaf:
+            sock.sendall(b"\0\0\0\4here")
+        heard, said = 0, 0
+        while heard < len(deaf):
+            assert said < 64 << 20, "all of it is kept for clients that do not read"
+            talker.send_msg(bytes(8 << 10))
+            said += 8 << 10
+            if readable(talker):
+                heard += talker.recv(1 << 16).count(b" left")
+        talker.close()
+        for sock in deaf:
+            sock.close()
+
+
+def until_in(client, address):
+    """Waits until a client hears of others that join."""
+    for _ in range(100):
+        socket.create_connection(address, WAIT).close()
+        try:
+            return client.expect("joined", seconds=WAIT / 100)
+        except AssertionError:
+            pass
+    client.expect("joined")
+
+
+def readable(sock):
+    """Returns whether something can be received at once."""
+    return bool(select.select([sock], [], [], 0)[0])
