@@ -457,10 +457,23 @@ class AsyncSocket:
         """
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]: ...
+    ) -> Call[tuple[bytes, list[tuple[int, int, bytes]], int, Any]]:
+        """Receives bytes and ancillary data: gives data, ancillary data, flags and address.
+
+        With TLS, and for bytes that were read ahead, there is no ancillary data.
+        Errors: those of `recv`.
+
+            data, ancillary, flags, address = yield sock.recvmsg(4096, socket.CMSG_SPACE(4))
+        """
     def recvmsg_into(
         self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]: ...
+    ) -> Call[tuple[int, list[tuple[int, int, bytes]], int, Any]]:
+        """Receives as `recvmsg` does, into buffers, and gives the number of bytes in their place.
+
+        Errors: those of `recv`.
+
+            count, ancillary, flags, address = yield sock.recvmsg_into([header, body])
+        """
     def sendmsg(
         self,
         buffers: Iterable[Buffer],
@@ -468,7 +481,13 @@ class AsyncSocket:
         flags: int = 0,
         address: _Address | None = None,
         /,
-    ) -> int: ...
+    ) -> Call[int]:
+        """Sends bytes from several buffers, with ancillary data; gives the number of bytes.
+
+        Errors: those of `send`; OSError (EOPNOTSUPP) for ancillary data with TLS.
+
+            count = yield sock.sendmsg([header, body])
+        """
     if sys.platform == "linux":
         def sendmsg_afalg(
             self,
@@ -479,8 +498,23 @@ class AsyncSocket:
             assoclen: int = ...,
             flags: int = 0,
         ) -> int: ...
-    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int: ...
-    def shutdown(self, how: int, /) -> None: ...
+    def sendfile(
+        self, file: IO[bytes], offset: int = 0, count: int | None = None
+    ) -> Coroutine[Any, Any, int]:
+        """Sends a binary file from `offset` on, `count` bytes of it; gives how many were sent.
+
+        Errors: those of `send` and of the file; ValueError for a text file or a datagram socket.
+
+            with open("page.html", "rb") as page:
+                yield sock.sendfile(page)
+        """
+    def shutdown(self, how: int) -> None:
+        """Ends sending (SHUT_WR), receiving (SHUT_RD) or both, behind what is queued.
+
+        What cannot be sent at once is sent in the background; a later verb raises the error.
+
+            sock.shutdown(socket.SHUT_WR)
+        """
     @property
     def family(self) -> socket.AddressFamily: ...
     @property
@@ -564,6 +598,23 @@ class BlockingSocket(AsyncSocket, metaclass=_Blocking):  # type: ignore[misc]
     def recvfrom(  # type: ignore[override]
         self, bufsize: int, flags: int = 0, /
     ) -> tuple[bytes, _RetAddress]: ...
+    def recvmsg(  # type: ignore[override]
+        self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]: ...
+    def recvmsg_into(  # type: ignore[override]
+        self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]: ...
+    def sendmsg(  # type: ignore[override]
+        self,
+        buffers: Iterable[Buffer],
+        ancdata: Iterable[tuple[int, int, Buffer]] = ...,
+        flags: int = 0,
+        address: _Address | None = None,
+        /,
+    ) -> int: ...
+    def sendfile(  # type: ignore[override]
+        self, file: IO[bytes], offset: int = 0, count: int | None = None
+    ) -> int: ...
     def recvfrom_into(  # type: ignore[override]
         self, buffer: Buffer, nbytes: int = 0, flags: int = 0
     ) -> tuple[int, _RetAddress]: ...

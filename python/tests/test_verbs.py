@@ -40,10 +40,10 @@ def test_arguments_by_name_and_by_place():
         peer.sendall(b"0123456789")
         return [
             (yield sock.recv(2)),
-            (yield sock.recv(count=2)),
+            (yield sock.recv(bufsize=2)),
             (yield sock.recv(True)),
             (yield sock.recvall(2, flags=0)),
-            (yield sock.recvall(count=2)),
+            (yield sock.recvall(bufsize=2)),
         ]
 
     assert go(main) == [b"01", b"23", b"4", b"56", b"78"]

@@ -4,21 +4,29 @@
 //! place of a call (`place.rs`). An `async fn` keeps its arguments twice.
 #![allow(clippy::manual_async_fn, reason = "see above")]
 
-use std::{future::Future, io, task::Poll};
+use std::{
+    future::Future,
+    io,
+    net::Shutdown,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
-use asyncoro::{AsyncSocket, addr::Target, bytes::Bytes};
+use asyncoro::{AsyncSocket, addr::Target, bytes::Bytes, time};
 use pyo3::{
-    exceptions::PyTimeoutError,
+    exceptions::{PyBlockingIOError, PyTimeoutError},
     prelude::*,
     types::{PyByteArray, PyBytes, PyTuple},
 };
 
-use super::{Face, PySocket, poll_once};
+use super::{Face, PySocket, flags::Receiving, poll_once};
 use crate::{
     address,
-    call::{Outcome, py},
+    call::{self, Outcome, py},
+    engine,
     error::{is_cut, raised, timed_out},
-    fresh,
+    fresh, hooks,
     view::{Data, View},
 };
 
@@ -96,12 +104,6 @@ pub(super) fn recv_bulk(
             Err(error) => Err(raised(py(), &error)),
         }
     }
-}
-
-pub(super) async fn peek(socket: AsyncSocket, max: usize) -> Outcome {
-    let mut buffer = vec![0; max.min(PEEKED)];
-    let got = socket.peek(&mut buffer).await;
-    outcome(got, |py, got| bytes(py, &buffer[..got]))
 }
 
 pub(super) fn recv_into(
@@ -191,12 +193,6 @@ pub(super) async fn recvfrom(socket: AsyncSocket, max: usize) -> Outcome {
     })
 }
 
-/// Receives from a stream, which knows no sender.
-pub(super) async fn recvfrom_stream(socket: AsyncSocket, own: Py<PySocket>, max: usize) -> Outcome {
-    let got = recv(socket, own, max).await?;
-    Ok((got, py().None()).into_pyobject(py())?.into_any().unbind())
-}
-
 pub(super) async fn recvfrom_into(socket: AsyncSocket, into: View, max: usize) -> Outcome {
     let mut buffer = vec![0; max.min(LONGEST_DATAGRAM)];
     let got = socket.recv_from(&mut buffer).await;
@@ -258,6 +254,12 @@ fn ready(polled: Poll<io::Result<()>>) -> Option<Outcome> {
 /// follow.
 pub(super) fn send_msg(socket: AsyncSocket, data: View) -> impl Future<Output = Outcome> {
     async move {
+        // Nothing is queued behind what waits for the peer: so a timeout counts correctly.
+        if socket.is_full()
+            && let Err(error) = socket.flush().await
+        {
+            return Err(raised(py(), &error));
+        }
         match socket.send_msg(data.bytes()).await {
             Err(error) if timed_out(&error).is_some_and(|done| done.done > 0) => {
                 number(py(), timed_out(&error).map_or(0, |done| done.done))
@@ -270,7 +272,7 @@ pub(super) fn send_msg(socket: AsyncSocket, data: View) -> impl Future<Output = 
 /// Sends a message, if it can be queued at once.
 pub(super) fn send_msg_now(py: Python<'_>, socket: &AsyncSocket, data: &Data) -> Option<Outcome> {
     data.lend(py, |data| {
-        let queued = data.len() < QUEUED;
+        let queued = data.len() < QUEUED && !socket.is_full();
         queued.then(|| ready(poll_once(socket.send_msg(data))))?
     })
 }
@@ -322,33 +324,189 @@ pub(super) async fn start_tls(socket: AsyncSocket, tls: asyncoro::Tls) -> Outcom
 
 /// A call of the regular socket's.
 pub(super) struct Passed {
-    pub(super) regular: Py<PyAny>,
     pub(super) verb: &'static str,
     pub(super) arguments: Py<PyTuple>,
     pub(super) direction: Direction,
+    /// Whether it waits, or raises BlockingIOError instead.
+    pub(super) waits: bool,
 }
 
 /// What a call of the regular socket's waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Receive,
     Send,
 }
 
-/// Repeats the regular socket's call until it need not wait.
-pub(super) async fn passed(socket: AsyncSocket, passed: Passed) -> Outcome {
-    loop {
-        match passed.regular.call_method1(py(), passed.verb, passed.arguments.bind(py())) {
-            Err(error)
-                if error.is_instance_of::<pyo3::exceptions::PyBlockingIOError>(py())
-                    && !error.is_instance_of::<PyTimeoutError>(py()) => {}
-            result => return result,
-        }
-        let waited = match passed.direction {
+impl Direction {
+    /// Waits until the socket is ready; before a send, until what is queued has left.
+    async fn ready(self, socket: &AsyncSocket) -> io::Result<()> {
+        match self {
             Direction::Receive => socket.readable().await,
             Direction::Send => socket.writable().await,
-        };
-        if let Err(error) = waited {
-            return Err(raised(py(), &error));
         }
+    }
+}
+
+/// Returns whether a call of the regular socket's would have to wait.
+fn would_wait(result: &Outcome) -> bool {
+    let py = py();
+    result.as_ref().err().is_some_and(|error| {
+        error.is_instance_of::<PyBlockingIOError>(py) && !error.is_instance_of::<PyTimeoutError>(py)
+    })
+}
+
+/// Repeats the regular socket's call until it need not wait. A send comes behind what is queued.
+pub(super) async fn passed(socket: AsyncSocket, regular: Py<PyAny>, passed: Passed) -> Outcome {
+    let fails = |error: io::Error| raised(py(), &error);
+    loop {
+        if passed.direction == Direction::Send {
+            socket.flush().await.map_err(fails)?;
+        }
+        let result = regular.call_method1(py(), passed.verb, passed.arguments.bind(py()));
+        if !passed.waits || !would_wait(&result) {
+            return result;
+        }
+        passed.direction.ready(&socket).await.map_err(fails)?;
+    }
+}
+
+/// Sends all of `data` by the regular socket, with flags, behind what is queued.
+pub(super) async fn pass_all(
+    socket: AsyncSocket,
+    regular: Py<PyAny>,
+    data: View,
+    flags: i32,
+) -> Outcome {
+    let fails = |error: io::Error| raised(py(), &error);
+    let mut sent = 0;
+    while sent < data.len() {
+        socket.flush().await.map_err(fails)?;
+        let rest = PyBytes::new(py(), &data.bytes()[sent..]).unbind();
+        let result = regular.call_method1(py(), "send", (rest, flags));
+        if would_wait(&result) {
+            socket.writable().await.map_err(fails)?;
+            continue;
+        }
+        sent += result?.extract::<usize>(py())?;
+    }
+    Ok(py().None())
+}
+
+/// Receives from a stream, as `how` says, and converts what has come.
+pub(super) async fn receive(
+    socket: AsyncSocket,
+    max: usize,
+    how: Receiving,
+    convert: impl FnOnce(Python<'_>, &[u8]) -> Outcome,
+) -> Outcome {
+    let got = match how {
+        _ if max == 0 => Ok(Vec::new()),
+        Receiving::Some => socket.recv_with_limit(max, <[u8]>::to_vec).await,
+        Receiving::All => receive_all(&socket, max).await,
+        Receiving::Peek => peek_some(&socket, max).await,
+        Receiving::AtOnce => at_once(|| socket.recv_with_limit(max, <[u8]>::to_vec)).await,
+        Receiving::PeekAtOnce => at_once(|| peek_some(&socket, max)).await,
+    };
+    match got {
+        Ok(got) => convert(py(), &got),
+        Err(error) => Err(raised(py(), &error)),
+    }
+}
+
+/// Receives `max` bytes, or what there is before the end of the stream or at a timeout.
+async fn receive_all(socket: &AsyncSocket, max: usize) -> io::Result<Vec<u8>> {
+    match socket.recv_all_bytes(max).await {
+        Ok(got) => Ok(got.to_vec()),
+        Err(error) if has_rest(&error) => socket.recv_with_limit(max, <[u8]>::to_vec).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether bytes came before the stream ended, or a timeout was over; the socket has them.
+pub(super) fn has_rest(error: &io::Error) -> bool {
+    is_cut(error) || timed_out(error).is_some_and(|done| done.done > 0)
+}
+
+async fn peek_some(socket: &AsyncSocket, max: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; max.min(PEEKED)];
+    let count = socket.peek(&mut buffer).await?;
+    buffer.truncate(count);
+    Ok(buffer)
+}
+
+/// Makes one attempt of a verb, and one more after the kernel was asked; `WouldBlock` if it has to
+/// wait, and then it has done nothing.
+async fn at_once<T, F>(verb: impl Fn() -> F) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    if let Poll::Ready(result) = poll_once(verb()) {
+        return result;
+    }
+    time::sleep(Duration::ZERO).await;
+    match poll_once(verb()) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(would_block()),
+    }
+}
+
+/// Gives the error of what would have to wait its number.
+pub(super) fn numbered<T>(result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => would_block(),
+        _ => error,
+    })
+}
+
+/// Receives what is there, or raises BlockingIOError.
+pub(super) fn read_into(py: Python<'_>, socket: &AsyncSocket, into: &View) -> Outcome {
+    let mut buffer = vec![0; into.len().min(PEEKED)];
+    match numbered(socket.try_recv(&mut buffer)) {
+        Ok(count) => number(py, into.fill(&buffer[..count])),
+        Err(error) => Err(raised(py, &error)),
+    }
+}
+
+/// Returns the error of what does not wait.
+pub(super) fn would_block() -> io::Error {
+    io::Error::from_raw_os_error(AGAIN)
+}
+
+/// EAGAIN, as Linux has it.
+const AGAIN: i32 = 11;
+
+/// Sends what the system takes now, or raises BlockingIOError.
+pub(super) async fn send_at_once(socket: AsyncSocket, data: View) -> Outcome {
+    outcome(at_once(|| socket.send(data.bytes())).await, number)
+}
+
+/// Sends what the system takes now, or raises BlockingIOError, without asking it again.
+pub(super) fn write(py: Python<'_>, socket: &AsyncSocket, data: &View) -> Outcome {
+    match numbered(socket.try_send(data.bytes())) {
+        Ok(count) => number(py, count),
+        Err(error) => Err(raised(py, &error)),
+    }
+}
+
+/// Ends a direction of the connection, behind what is queued; in the background if that has to
+/// wait.
+pub(super) fn shutdown(py: Python<'_>, socket: AsyncSocket, how: Shutdown) -> PyResult<()> {
+    let ending = async move {
+        let ended = socket.shutdown(how).await;
+        ended.map_err(|error| raised(call::py(), &error))
+    };
+    let log = |result: PyResult<()>| {
+        if let Err(error) = result {
+            hooks::debug(call::py(), &format!("a shutdown has failed: {error}"));
+        }
+    };
+    if !engine::is_here() {
+        return engine::spawn(py, async move { log(ending.await) });
+    }
+    let mut ending: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(ending);
+    match ending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => engine::spawn(py, async move { log(ending.await) }),
     }
 }

@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 
 use super::{
     Face, Inner, PySocket,
-    asynchronous::{LONGEST_DATAGRAM, bytearray, bytes, number},
+    asynchronous::{LONGEST_DATAGRAM, bytearray, bytes, has_rest, number, numbered, would_block},
+    flags::Receiving,
 };
 use crate::{
     address,
@@ -42,10 +43,41 @@ pub(super) fn recv(py: Python<'_>, socket: &BlockingSocket, max: usize) -> Outco
     bytes(py, &got)
 }
 
-pub(super) fn peek(py: Python<'_>, socket: &BlockingSocket, max: usize) -> Outcome {
+/// Receives from a stream, as `how` says.
+pub(super) fn receive(
+    py: Python<'_>,
+    socket: &BlockingSocket,
+    max: usize,
+    how: Receiving,
+) -> PyResult<Vec<u8>> {
+    if max == 0 {
+        return Ok(Vec::new());
+    }
+    wait(py, || match how {
+        Receiving::Some => socket.recv_with_limit(max, <[u8]>::to_vec),
+        Receiving::All => match socket.recv_all_bytes(max) {
+            Ok(got) => Ok(got.to_vec()),
+            Err(error) if has_rest(&error) => socket.recv_with_limit(max, <[u8]>::to_vec),
+            Err(error) => Err(error),
+        },
+        Receiving::AtOnce => filled(max, |buffer| numbered(socket.try_recv(buffer))),
+        Receiving::Peek => filled(max, |buffer| socket.peek(buffer)),
+        Receiving::PeekAtOnce if socket.has_received() => filled(max, |buffer| socket.peek(buffer)),
+        Receiving::PeekAtOnce => Err(would_block()),
+    })
+}
+
+/// Fills a new buffer of at most `max` bytes.
+fn filled(max: usize, fill: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; max.min(LONGEST_DATAGRAM)];
-    let got = wait(py, || socket.peek(&mut buffer))?;
-    bytes(py, &buffer[..got])
+    let count = fill(&mut buffer)?;
+    buffer.truncate(count);
+    Ok(buffer)
+}
+
+/// Sends what the system takes now, or raises BlockingIOError.
+pub(super) fn send_at_once(py: Python<'_>, socket: &BlockingSocket, data: &View) -> Outcome {
+    number(py, wait(py, || numbered(socket.try_send(data.bytes())))?)
 }
 
 pub(super) fn recv_into(

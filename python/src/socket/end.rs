@@ -65,12 +65,7 @@ impl PySocket {
     /// Gives the regular socket back, which stays open.
     pub(super) fn give_back(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.regular(py)?;
-        let has_received = match &*self.inner(py).face.borrow() {
-            Face::Asynchronous(socket) => socket.has_received(),
-            Face::Blocking(socket) => socket.has_received(),
-            Face::Closed => false,
-        };
-        if has_received {
+        if self.has_received(py) {
             return Err(PyRuntimeError::new_err(
                 "bytes were received that nobody has taken, and the regular socket would not have \
                  them: recv() them first",
@@ -218,9 +213,30 @@ fn drop_asynchronous(
 
 #[pymethods]
 impl PySocket {
-    /// Closes it: what is queued is sent first; whoever waits on it gets OSError (EBADF).
+    /// Closes it: what is queued is sent first; whoever waits on it gets OSError (EBADF). While
+    /// there is a file of it (`makefile`), it is closed with that.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if self.inner(py).files.get() > 0 {
+            self.inner(py).closes_with_files.set(true);
+            return Ok(());
+        }
         self.end(py, true).map(drop)
+    }
+
+    /// Notes that a file of it was made.
+    fn _file_opened(&self, py: Python<'_>) {
+        let files = &self.inner(py).files;
+        files.set(files.get() + 1);
+    }
+
+    /// Notes that a file of it was closed.
+    fn _file_closed(&self, py: Python<'_>) -> PyResult<()> {
+        let inner = self.inner(py);
+        inner.files.set(inner.files.get() - 1);
+        if inner.files.get() == 0 && inner.closes_with_files.get() {
+            return self.end(py, true).map(drop);
+        }
+        Ok(())
     }
 
     /// Gives the regular socket back; this one is closed. RuntimeError while bytes were received

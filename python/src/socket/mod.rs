@@ -9,7 +9,8 @@
 //! - `mode.rs`: from one mode to the other; `settings.rs`: timeout and message limit;
 //! - `end.rs`: closing, dropping, giving the regular socket back;
 //! - `shared.rs`: others over the same regular socket;
-//! - `verbs.rs`: the calls that are yielded or awaited, or wait in a thread, by mode;
+//! - `receive.rs`, `send.rs`, `verbs.rs` (connections): the calls that are yielded or awaited, or
+//!   wait in a thread; `flags.rs`: which flags are obeyed by whom;
 //! - `asynchronous.rs` and `blocking.rs`: what they do in either mode;
 //! - `quick.rs`: quick entries of them;
 //! - `tls.rs`: the options for TLS.
@@ -17,9 +18,12 @@
 mod asynchronous;
 mod blocking;
 mod end;
+mod flags;
 mod mode;
 mod quick;
+mod receive;
 mod regular;
+mod send;
 mod settings;
 mod shared;
 mod tls;
@@ -46,7 +50,7 @@ pub(crate) use self::{
     shared::{close_over, release_over},
 };
 use self::{settings::Settings, tls::Said};
-use crate::{address, call, engine, error::raised, gil::Gil};
+use crate::{address, call, engine, error::raised, gil::Gil, view::View};
 
 /// The crate's socket, by mode.
 enum Face {
@@ -70,6 +74,9 @@ pub(crate) struct Inner {
     /// Whether the asynchronous face belongs to the scheduler's thread.
     bound: Cell<bool>,
     is_stream: bool,
+    /// How many files of it there are (`makefile`), and whether it is closed with the last one.
+    files: Cell<u32>,
+    closes_with_files: Cell<bool>,
     /// The number of its family, once it was asked for; 0 before that.
     family: Cell<i32>,
     /// Whether it has addresses that the crate does not know, of netlink say, and is no stream.
@@ -103,6 +110,8 @@ impl Inner {
             bulky: Cell::new(false),
             bound: Cell::new(false),
             is_stream,
+            files: Cell::new(0),
+            closes_with_files: Cell::new(false),
             family: Cell::new(0),
             is_foreign: Cell::new(false),
         };
@@ -261,6 +270,19 @@ impl PySocket {
     }
 }
 
+impl PySocket {
+    /// Checks that this is the scheduler's thread, which its sockets belong to.
+    fn check_here(&self, py: Python<'_>) -> PyResult<()> {
+        if engine::is_here() || !self.inner(py).bound.get() {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(
+            "the file of a socket for coroutines is for coroutines: use \
+             AsyncSocket(sock, blocking=True) in a thread",
+        ))
+    }
+}
+
 /// Polls a future once.
 fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = std::pin::pin!(future);
@@ -326,6 +348,49 @@ impl PySocket {
         // The next verb reports its failure.
         let _ = self.flush_once(py);
         self.number(py)
+    }
+
+    /// Returns whether TLS is spoken, or will be.
+    fn _asks_for_tls(&self, py: Python<'_>) -> bool {
+        self.speaks_tls(py)
+    }
+
+    /// Raises an error if somebody else who used the connection would bypass it: bytes that were
+    /// read ahead, TLS.
+    fn _check_bypass(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        if self.speaks_tls(py) {
+            return Err(flags::not_with_tls(what));
+        }
+        if self.has_received(py) {
+            return Err(PyRuntimeError::new_err(format!(
+                "bytes were received that nobody has taken, and {what} would not have them: recv() \
+                 them first"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Receives into `buffer`: waits in a thread; of a socket for coroutines it takes what is
+    /// there, or raises BlockingIOError.
+    fn _read_into(slf: &Bound<'_, Self>, buffer: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let (py, own) = (slf.py(), slf.get());
+        if own.inner(py).is_blocking() {
+            return slf.call_method1("recv_into", (buffer,)).map(Bound::unbind);
+        }
+        own.check_here(py)?;
+        let into = View::writable(buffer)?;
+        asynchronous::read_into(py, &own.asynchronous(py)?, &into)
+    }
+
+    /// Sends some of `data`: waits in a thread; of a socket for coroutines it sends what the system
+    /// takes, or raises BlockingIOError.
+    fn _write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let (py, own) = (slf.py(), slf.get());
+        if own.inner(py).is_blocking() {
+            return slf.call_method1("send", (data,)).map(Bound::unbind);
+        }
+        own.check_here(py)?;
+        asynchronous::write(py, &own.asynchronous(py)?, &View::of(data)?)
     }
 
     /// Returns the regular socket, which stays in use, after one attempt to flush the queue.

@@ -1,15 +1,14 @@
-//! The verbs of `AsyncSocket`: in coroutines calls to be yielded or awaited, in threads calls that
-//! wait.
+//! The verbs of connections: accept, connect, TLS; and how a verb becomes a call.
 
 use std::future::Future;
 
 use asyncoro::{AsyncSocket, socket2::Domain};
-use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
+use pyo3::{prelude::*, types::PyTuple};
 
 use super::{
     Face, PySocket,
     asynchronous::{self, Connecting, Direction, Passed},
-    blocking,
+    blocking, flags,
     settings::timeout_of,
 };
 use crate::{
@@ -18,276 +17,20 @@ use crate::{
     error::raised,
     exiting,
     once::interned,
-    view::{Data, View},
 };
 
-/// MSG_PEEK and EINPROGRESS, as Linux has them.
-const PEEK: i32 = 2;
+/// EINPROGRESS, as Linux has it.
 const IN_PROGRESS: i32 = 115;
 
-type Called = PyResult<Py<PyAny>>;
+pub(super) type Called = PyResult<Py<PyAny>>;
 
-/// Checks a number of bytes to receive.
-fn size(count: isize, verb: &str) -> PyResult<usize> {
-    usize::try_from(count)
-        .map_err(|_| PyValueError::new_err(format!("negative buffersize in {verb}")))
+/// Returns the method of a name as `AsyncSocket.recv`.
+pub(super) fn verb_of(name: &'static str) -> &'static str {
+    name.rsplit('.').next().expect("a name has a last part")
 }
 
 #[pymethods]
 impl PySocket {
-    /// Receives at most `count` bytes, once there are any; b'' at the end of the stream.
-    #[pyo3(signature = (count, flags = 0))]
-    pub(super) fn recv(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let max = size(count, "recv")?;
-        if own.inner(py).is_blocking() {
-            let socket = own.blocking(py)?;
-            return match flags {
-                0 if max == 0 => asynchronous::bytes(py, b""),
-                0 => blocking::recv(py, &socket, max),
-                PEEK => blocking::peek(py, &socket, max),
-                _ => own.regular(py)?.call_method1(py, "recv", (count, flags)),
-            };
-        }
-        match flags {
-            0 => PySocket::call(slf, "AsyncSocket.recv", move |own, socket, starting| {
-                let (py, own) = (call::py(), own.clone_ref(call::py()));
-                if max == 0 {
-                    return starting.done(asynchronous::bytes(py, b""));
-                }
-                match max >= asynchronous::BULKY && own.get().inner(py).bulky.get() {
-                    true => starting.poll(asynchronous::recv_bulk(socket, own, max)),
-                    false => starting.poll(asynchronous::recv(socket, own, max)),
-                }
-            }),
-            PEEK => PySocket::start(slf, "AsyncSocket.recv", move |socket| {
-                asynchronous::peek(socket, max)
-            }),
-            _ => {
-                let arguments = (count, flags).into_pyobject(py)?;
-                PySocket::pass(slf, "AsyncSocket.recv", Direction::Receive, arguments)
-            }
-        }
-    }
-
-    /// Receives into `buffer`, at most `count` bytes (0: as many as it holds); gives how many.
-    #[pyo3(signature = (buffer, count = 0, flags = 0))]
-    fn recv_into(
-        slf: &Bound<'_, Self>,
-        buffer: &Bound<'_, PyAny>,
-        count: isize,
-        flags: i32,
-    ) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let into = View::writable(buffer)?;
-        let max = room(&into, size(count, "recv_into")?)?;
-        if flags != 0 {
-            let arguments = (buffer, max, flags);
-            return own.regular(py)?.call_method1(py, "recv_into", arguments);
-        }
-        if own.inner(py).is_blocking() {
-            return blocking::recv_into(py, &own.blocking(py)?, &into, max);
-        }
-        PySocket::start(slf, "AsyncSocket.recv_into", move |socket| {
-            asynchronous::recv_into(socket, into, max)
-        })
-    }
-
-    /// Receives exactly `count` bytes, a bytearray; b'' if the stream ends before. After a timeout
-    /// a coroutine gets what had come.
-    #[pyo3(signature = (count, flags = 0))]
-    pub(super) fn recvall(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let count = size(count, "recvall")?;
-        if flags != 0 {
-            return Err(PyValueError::new_err("recvall takes no flags"));
-        }
-        if own.inner(py).is_blocking() {
-            let socket = own.blocking(py)?;
-            return match count {
-                0 => asynchronous::bytes(py, b""),
-                _ => blocking::recvall(py, &socket, count),
-            };
-        }
-        PySocket::call(slf, "AsyncSocket.recvall", move |_, socket, starting| {
-            let py = call::py();
-            if count == 0 {
-                return starting.done(asynchronous::bytes(py, b""));
-            }
-            match asynchronous::recvall_now(py, &socket, count) {
-                Some(outcome) => starting.done(outcome),
-                None => starting.poll(asynchronous::recvall(socket, count)),
-            }
-        })
-    }
-
-    /// Receives a message of `send_msg`, a bytearray; b'' for an empty one, and at the end of the
-    /// stream.
-    fn recv_msg(slf: &Bound<'_, Self>) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        if own.inner(py).is_blocking() {
-            return blocking::recv_msg(py, &own.blocking(py)?);
-        }
-        PySocket::call(slf, "AsyncSocket.recv_msg", move |_, socket, starting| {
-            match asynchronous::recv_msg_now(call::py(), &socket) {
-                Some(outcome) => starting.done(outcome),
-                None => starting.poll(asynchronous::recv_msg(socket)),
-            }
-        })
-    }
-
-    /// Receives a datagram of at most `count` bytes, and its sender.
-    #[pyo3(signature = (count, flags = 0))]
-    fn recvfrom(slf: &Bound<'_, Self>, count: isize, flags: i32) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let max = size(count, "recvfrom")?;
-        if own.inner(py).is_foreign.get() {
-            let arguments = (count, flags).into_pyobject(py)?;
-            return Self::pass(slf, "AsyncSocket.recvfrom", Direction::Receive, arguments);
-        }
-        if flags != 0 {
-            return own.regular(py)?.call_method1(py, "recvfrom", (count, flags));
-        }
-        if own.inner(py).is_blocking() {
-            let socket = own.blocking(py)?;
-            if own.is_stream(py) {
-                let got = blocking::recv(py, &socket, max)?;
-                return Ok((got, py.None()).into_pyobject(py)?.into_any().unbind());
-            }
-            return blocking::recvfrom(py, &socket, max);
-        }
-        PySocket::call(slf, "AsyncSocket.recvfrom", move |own, socket, starting| {
-            let py = call::py();
-            if own.get().is_stream(py) {
-                let own = own.clone_ref(py);
-                return starting.poll(asynchronous::recvfrom_stream(socket, own, max));
-            }
-            starting.poll(asynchronous::recvfrom(socket, max))
-        })
-    }
-
-    /// Receives a datagram into `buffer`; gives how many bytes came, and its sender.
-    #[pyo3(signature = (buffer, count = 0, flags = 0))]
-    fn recvfrom_into(
-        slf: &Bound<'_, Self>,
-        buffer: &Bound<'_, PyAny>,
-        count: isize,
-        flags: i32,
-    ) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let into = View::writable(buffer)?;
-        let max = room(&into, size(count, "recvfrom_into")?)?;
-        if own.inner(py).is_foreign.get() {
-            let arguments = (buffer, max, flags).into_pyobject(py)?;
-            return Self::pass(slf, "AsyncSocket.recvfrom_into", Direction::Receive, arguments);
-        }
-        if flags != 0 || own.is_stream(py) {
-            let arguments = (buffer, max, flags);
-            return own.regular(py)?.call_method1(py, "recvfrom_into", arguments);
-        }
-        if own.inner(py).is_blocking() {
-            return blocking::recvfrom_into(py, &own.blocking(py)?, &into, max);
-        }
-        PySocket::start(slf, "AsyncSocket.recvfrom_into", move |socket| {
-            asynchronous::recvfrom_into(socket, into, max)
-        })
-    }
-
-    /// Sends some of `data`; gives how many bytes.
-    #[pyo3(signature = (data, flags = 0))]
-    fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        if flags != 0 {
-            return own.regular(py)?.call_method1(py, "send", (data, flags));
-        }
-        let data = View::of(data)?;
-        if own.inner(py).is_blocking() {
-            return blocking::send(py, &own.blocking(py)?, &data);
-        }
-        PySocket::start(slf, "AsyncSocket.send", move |socket| asynchronous::send(socket, data))
-    }
-
-    /// Sends all of `data`; less than 16 KiB are sent at the end of the scheduler's turn, with what
-    /// else is queued. After a timeout a coroutine gets how many were sent, if any.
-    #[pyo3(signature = (data, flags = 0))]
-    pub(super) fn sendall(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        if flags != 0 {
-            return Err(PyValueError::new_err("sendall takes no flags"));
-        }
-        if own.inner(py).is_blocking() {
-            return blocking::sendall(py, &own.blocking(py)?, &View::of(data)?);
-        }
-        let data = Data::of(data)?;
-        PySocket::call(slf, "AsyncSocket.sendall", move |_, socket, starting| {
-            if let Some(outcome) = asynchronous::sendall_now(call::py(), &socket, &data) {
-                return starting.done(outcome);
-            }
-            match data.hold(call::py()) {
-                Ok(data) => starting.poll(asynchronous::sendall(socket, data)),
-                Err(error) => starting.done(Err(error)),
-            }
-        })
-    }
-
-    /// Sends `data` as a message: its length in 4 bytes, big-endian, then its bytes.
-    pub(super) fn send_msg(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let data = Data::of(data)?;
-        if data.lend(py, |data| u32::try_from(data.len()).is_err()) {
-            return Err(PyValueError::new_err("a message has at most 4 GiB - 1"));
-        }
-        if own.inner(py).is_blocking() {
-            return blocking::send_msg(py, &own.blocking(py)?, &data.hold(py)?);
-        }
-        PySocket::call(slf, "AsyncSocket.send_msg", move |_, socket, starting| {
-            if let Some(outcome) = asynchronous::send_msg_now(call::py(), &socket, &data) {
-                return starting.done(outcome);
-            }
-            match data.hold(call::py()) {
-                Ok(data) => starting.poll(asynchronous::send_msg(socket, data)),
-                Err(error) => starting.done(Err(error)),
-            }
-        })
-    }
-
-    /// Sends a datagram: `sendto(data, address)` or `sendto(data, flags, address)`.
-    #[pyo3(signature = (data, *rest))]
-    fn sendto(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, rest: &Bound<'_, PyTuple>) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        if own.inner(py).is_foreign.get() {
-            let arguments = [data.clone()].into_iter().chain(rest.iter());
-            let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
-            return Self::pass(slf, "AsyncSocket.sendto", Direction::Send, arguments);
-        }
-        let to = match rest.len() {
-            1 => rest.get_item(0)?,
-            2 if rest.get_item(0)?.extract::<i32>()? == 0 => rest.get_item(1)?,
-            _ => {
-                let arguments = [data.clone()].into_iter().chain(rest.iter());
-                let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
-                return own.regular(py)?.call_method1(py, "sendto", arguments);
-            }
-        };
-        let data = View::of(data)?;
-        let to = address::read(&to, own.family(py)?)?;
-        if own.inner(py).is_blocking() {
-            return blocking::sendto(py, &own.blocking(py)?, &data, to);
-        }
-        PySocket::start(slf, "AsyncSocket.sendto", move |socket| {
-            asynchronous::sendto(socket, data, to)
-        })
-    }
-
-    /// Waits until all that was queued is in the kernel.
-    fn flush(slf: &Bound<'_, Self>) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        if own.inner(py).is_blocking() {
-            return blocking::flush(py, &own.blocking(py)?);
-        }
-        PySocket::start(slf, "AsyncSocket.flush", asynchronous::flush)
-    }
-
     /// Accepts a connection, a socket of the same mode, and gives its address, too.
     fn accept(slf: &Bound<'_, Self>) -> Called {
         let (py, own) = (slf.py(), slf.get());
@@ -395,7 +138,7 @@ impl PySocket {
 
 impl PySocket {
     /// Makes a call, which keeps the socket alive.
-    fn own_call<O>(slf: &Bound<'_, Self>, name: &'static str, operation: O) -> Called
+    pub(super) fn own_call<O>(slf: &Bound<'_, Self>, name: &'static str, operation: O) -> Called
     where
         O: FnOnce(&Py<PySocket>, Starting<'_, '_>) -> Started + 'static,
     {
@@ -408,7 +151,7 @@ impl PySocket {
     }
 
     /// Makes a call of the asynchronous face.
-    fn call<O>(slf: &Bound<'_, Self>, name: &'static str, operation: O) -> Called
+    pub(super) fn call<O>(slf: &Bound<'_, Self>, name: &'static str, operation: O) -> Called
     where
         O: FnOnce(&Py<PySocket>, AsyncSocket, Starting<'_, '_>) -> Started + 'static,
     {
@@ -425,7 +168,7 @@ impl PySocket {
     }
 
     /// Makes a call that is a future of the asynchronous face.
-    fn start<V, F>(slf: &Bound<'_, Self>, name: &'static str, verb: V) -> Called
+    pub(super) fn start<V, F>(slf: &Bound<'_, Self>, name: &'static str, verb: V) -> Called
     where
         V: FnOnce(AsyncSocket) -> F + 'static,
         F: Future<Output = call::Outcome> + 'static,
@@ -435,30 +178,62 @@ impl PySocket {
 
     /// Makes a call of a method of the regular socket, which may wait; `name` is of the form
     /// `AsyncSocket.recv`.
-    fn pass<'py>(
+    pub(super) fn pass<'py>(
         slf: &Bound<'py, Self>,
         name: &'static str,
         direction: Direction,
+        flags: i32,
         arguments: Bound<'py, PyTuple>,
     ) -> Called {
         let (py, own) = (slf.py(), slf.get());
-        let verb = name.rsplit('.').next().expect("a name has a last part");
+        let verb = verb_of(name);
         if own.inner(py).is_blocking() {
+            if direction == Direction::Send {
+                own.flush_first(py)?;
+            }
             return own.regular(py)?.call_method1(py, verb, arguments);
         }
         let arguments = arguments.unbind();
         PySocket::call(slf, name, move |own, socket, starting| {
-            match own.get().regular(call::py()) {
-                Ok(regular) => {
-                    let passed = Passed { regular, verb, arguments, direction };
-                    starting.poll(asynchronous::passed(socket, passed))
-                }
-                Err(error) => starting.done(Err(error)),
-            }
+            let waits = !flags::has_dont_wait(flags);
+            let passed = Passed { verb, arguments, direction, waits };
+            PySocket::start_passed(own, starting, socket, passed)
         })
     }
 
-    fn is_stream(&self, py: Python<'_>) -> bool {
+    /// Starts a call of a method of the regular socket.
+    pub(super) fn start_passed(
+        own: &Py<PySocket>,
+        starting: Starting<'_, '_>,
+        socket: AsyncSocket,
+        passed: Passed,
+    ) -> Started {
+        match own.get().regular(call::py()) {
+            Ok(regular) => starting.poll(asynchronous::passed(socket, regular, passed)),
+            Err(error) => starting.done(Err(error)),
+        }
+    }
+
+    /// Sends what is queued on a blocking socket.
+    pub(super) fn flush_first(&self, py: Python<'_>) -> PyResult<()> {
+        blocking::flush(py, &self.blocking(py)?).map(drop)
+    }
+
+    /// Returns whether TLS is spoken, or will be once it is connected.
+    pub(super) fn speaks_tls(&self, py: Python<'_>) -> bool {
+        self.inner(py).secure.get() || self.inner(py).is_secure()
+    }
+
+    /// Returns whether bytes were received that nobody has taken.
+    pub(super) fn has_received(&self, py: Python<'_>) -> bool {
+        match &*self.inner(py).face.borrow() {
+            Face::Asynchronous(socket) => socket.has_received(),
+            Face::Blocking(socket) => socket.has_received(),
+            Face::Closed => false,
+        }
+    }
+
+    pub(super) fn is_stream(&self, py: Python<'_>) -> bool {
         self.inner(py).is_stream
     }
 
@@ -555,7 +330,7 @@ impl PySocket {
     }
 
     /// Returns its family; `None` once it is closed.
-    fn family(&self, py: Python<'_>) -> PyResult<Option<Domain>> {
+    pub(super) fn family(&self, py: Python<'_>) -> PyResult<Option<Domain>> {
         let inner = self.inner(py);
         if inner.family.get() == 0 {
             let family = match &*inner.face.borrow() {
@@ -573,12 +348,4 @@ impl PySocket {
 fn host_of(address: &Bound<'_, PyAny>) -> Option<String> {
     let host = address.get_item(0).ok()?;
     address::encoded(host.cast().ok()?).ok()
-}
-
-/// Returns how many bytes to receive into a buffer; 0 asks for all of it.
-fn room(into: &View, max: usize) -> PyResult<usize> {
-    if max > into.len() {
-        return Err(PyValueError::new_err("buffer too small for requested bytes"));
-    }
-    Ok(if max == 0 { into.len() } else { max })
 }
