@@ -1,5 +1,6 @@
-"""Tests of mailboxes with a capacity: full ones, senders that wait for room, and those that stop."""
+"""Tests of mailboxes with a capacity: full ones, senders that wait for room, or stop waiting."""
 
+import random
 import threading
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 import asyncoro
 from asyncoro import Coro, MailboxFull
 
-from harness import also_await, done, ended, go
+from harness import also_await, done, ended, go, parallel
 
 
 def idle(coro=None):
@@ -368,3 +369,90 @@ def test_messages_of_given_up_waits_are_freed():
 
     go(main)
     assert len(gone) == 100
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_statuses_tell_the_truth_whatever_happens(seed):
+    chance = random.Random(seed)
+
+    def sender(receiver, name, sent, given_up, coro=None):
+        for number in range(10):
+            message = name, number
+            timeout = chance.choice([None, None, 0, 0.001])
+            given_up.add(message)
+            if chance.random() < 0.2:
+                try:
+                    status = 1 + receiver.send(message)
+                except MailboxFull:
+                    status = 0
+            elif chance.random() < 0.2:
+                place, _ = yield asyncoro.first(receiver.deliver(message), coro.sleep(0))
+                status = 1 - place
+            else:
+                status = yield receiver.deliver(message, timeout)
+            given_up.discard(message)
+            if status == 1:
+                sent.append(message)
+
+    def take(coro=None):
+        received = []
+        while True:
+            message = yield coro.receive()
+            if message is None:
+                return received
+            received.append(message)
+            if chance.random() < 0.3:
+                yield coro.sleep(0)
+            if chance.random() < 0.1:
+                coro.mailbox_capacity = chance.choice([1, 2, 5])
+
+    def main(coro=None):
+        receiver, sent, given_up = bounded(2, take), [], set()
+        senders = [Coro(sender, receiver, name, sent, given_up) for name in range(20)]
+        while any(each.is_alive() for each in senders):
+            if chance.random() < 0.05:
+                chance.choice(senders).terminate()
+            yield coro.sleep(0)
+        yield receiver.deliver(None)
+        received = yield receiver.finish()
+        # A sender may have been ended in its last step, after it had sent.
+        assert len(set(received)) == len(received)
+        assert set(sent) <= set(received) <= set(sent) | given_up
+        for name in range(20):
+            numbers = [number for sender, number in received if sender == name]
+            assert numbers == sorted(numbers)
+
+    go(main)
+
+
+def test_many_threads_and_coroutines_send_to_one():
+    def take(count, coro=None):
+        coro.mailbox_capacity = 3
+        received = []
+        while len(received) < count:
+            received.append((yield coro.receive()))
+        return received
+
+    def refused_or_sent(receiver, name):
+        for number in range(50):
+            while True:
+                try:
+                    assert receiver.send((name, number)) == 0
+                    break
+                except MailboxFull:
+                    assert Coro(asyncoro.sleep(0)).value() is None
+
+    def sender(receiver, name, coro=None):
+        for number in range(50):
+            assert (yield receiver.deliver((name, number))) == 1
+
+    receiver = Coro(take, 400)
+    threads = [parallel(refused_or_sent, receiver, name) for name in range(4)]
+    coros = [Coro(sender, receiver, name) for name in range(4, 8)]
+    received = done(receiver)
+    for thread in threads:
+        thread.result()
+    assert [done(coro) for coro in coros] == [None] * 4
+    assert sorted(received) == [(name, number) for name in range(8) for number in range(50)]
+    for name in range(8):
+        assert [number for sender, number in received if sender == name] == list(range(50))
