@@ -19,7 +19,7 @@ from ._engine import AsyncSocket, Call, Coro, current, sleep
 from ._legacy import install_aliases
 from ._log import Logger, logger
 from ._scheduler import AsynCoro
-from ._status import HotSwapException, MonitorStatus, Terminated
+from ._status import HotSwapException, MailboxFull, MonitorStatus, Terminated
 from ._today import (
     create_connection, create_server, first, gather, run, run_until, timeout, wait_future,
 )
@@ -30,8 +30,8 @@ __version__ = _engine.__version__
 
 __all__ = [
     'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'BlockingSocket', 'Call', 'Coro',
-    'HotSwapException', 'Logger', 'MonitorException', 'MonitorStatus', 'Pycos', 'Task',
-    'Terminated', 'create_connection', 'create_server', 'current', 'deserialize', 'first',
+    'HotSwapException', 'Logger', 'MailboxFull', 'MonitorException', 'MonitorStatus', 'Pycos',
+    'Task', 'Terminated', 'create_connection', 'create_server', 'current', 'deserialize', 'first',
     'gather', 'install_aliases', 'logger', 'run', 'run_until', 'serialize', 'signals', 'sleep',
     'timeout', 'unserialize', 'wait_future',
 ]
@@ -45,5 +45,7 @@ serialize = pickle.dumps
 unserialize = deserialize = pickle.loads
 
 # As programs name them, in texts and in pickles.
-for _public in (AsynCoro, BlockingSocket, HotSwapException, Logger, MonitorStatus, Terminated):
+for _public in (
+    AsynCoro, BlockingSocket, HotSwapException, Logger, MailboxFull, MonitorStatus, Terminated,
+):
     _public.__module__ = __name__

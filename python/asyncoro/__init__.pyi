@@ -69,8 +69,8 @@ __version__: str
 
 __all__ = [
     "AsynCoro", "AsynCoroSocket", "AsyncSocket", "BlockingSocket", "Call", "Coro",
-    "HotSwapException", "Logger", "MonitorException", "MonitorStatus", "Pycos", "Task",
-    "Terminated", "create_connection", "create_server", "current", "deserialize", "first",
+    "HotSwapException", "Logger", "MailboxFull", "MonitorException", "MonitorStatus", "Pycos",
+    "Task", "Terminated", "create_connection", "create_server", "current", "deserialize", "first",
     "gather", "install_aliases", "logger", "run", "run_until", "serialize", "signals", "sleep",
     "timeout", "unserialize", "wait_future",
 ]
@@ -694,7 +694,8 @@ class Coro(Generic[_T]):
     def __init__(self, target: _Body[_T], /, *args: Any, **kwargs: Any) -> None: ...
     @overload
     def __init__(
-        self, *, target: _Body[_T], args: Sequence[Any] = (), kwargs: dict[str, Any] = ...
+        self, *, target: _Body[_T], args: Sequence[Any] = (), kwargs: dict[str, Any] = ...,
+        mailbox_capacity: int | None = None,
     ) -> None: ...
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     @property
@@ -703,6 +704,17 @@ class Coro(Generic[_T]):
 
             coro.name
         """
+    @property
+    def mailbox_capacity(self) -> int | None:
+        """How many messages its mailbox has room for; None, as at first, is no limit.
+
+        Anybody may set it, at any time. MonitorStatus messages come in above it, too.
+        Errors: ValueError for less than 1.
+
+            coro.mailbox_capacity = 100
+        """
+    @mailbox_capacity.setter
+    def mailbox_capacity(self, capacity: int | None) -> None: ...
 
     # For the coroutine itself, with `yield` or `await`.
 
@@ -759,15 +771,21 @@ class Coro(Generic[_T]):
             value = await other
         """
     def deliver(self, message: Any, timeout: float | None = None) -> Call[int]:
-        """Sends a message as `send` does; gives 1, or -1 if the coroutine has ended.
+        """Sends a message, and waits while the mailbox is full; gives 1, 0 after `timeout` seconds,
+        -1 if the coroutine has ended or ends.
 
-            count = yield other.deliver("hello")
+        Senders are served first come, first served. One that gives 0, or is ended, has sent
+        nothing. `Coro(other.deliver(x)).value()` waits in a thread.
+
+            status = yield other.deliver("hello", timeout=5)
         """
 
     # For any code; only `value` and `result` wait.
 
     def send(self, message: Any) -> int:
         """Puts any object at the end of the coroutine's messages; 0, or -1 if it has ended.
+
+        Errors: MailboxFull if there are `mailbox_capacity` of them, or senders that wait for room.
 
             other.send("hello")
         """
@@ -934,6 +952,13 @@ class HotSwapException(Exception):
 
         except asyncoro.HotSwapException:
             raise
+    """
+
+class MailboxFull(Exception):
+    """Raised by `send` to a coroutine whose mailbox is full; nothing was sent.
+
+        except asyncoro.MailboxFull:
+            other.terminate()
     """
 
 class Terminated(Exception):

@@ -17,6 +17,7 @@ class _Hooks:
     """The functions and classes that the bindings use."""
 
     HotSwapException = _status.HotSwapException
+    MailboxFull = _status.MailboxFull
     MonitorStatus = _status.MonitorStatus
     failure = staticmethod(_status.failure)
     timed_out = staticmethod(_sockets.timed_out)

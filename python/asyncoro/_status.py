@@ -26,6 +26,10 @@ class HotSwapException(Exception):
     """
 
 
+class MailboxFull(Exception):
+    """Raised by `send` to a coroutine whose mailbox has a capacity and is full."""
+
+
 class Terminated(Exception):
     """Raised by waiting for a coroutine that was terminated."""
 

@@ -97,3 +97,11 @@ pub(crate) fn ended(py: Python<'_>) -> PyErr {
         Err(error) => error,
     }
 }
+
+/// Makes the exception for a message that has no room in a mailbox.
+pub(crate) fn full(py: Python<'_>, text: &str) -> PyErr {
+    match hook(py, "MailboxFull").and_then(|kind| kind.call1((text,))) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}

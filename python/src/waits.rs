@@ -1,4 +1,5 @@
-//! Waits without a socket: for a time, a message, the end of another coroutine.
+//! Waits without a socket: for a time, a message, the end of another coroutine, room in its
+//! mailbox.
 
 use std::{
     cell::Cell,
@@ -13,7 +14,7 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
     call::{Outcome, py},
-    coro::{Coro, Link, Wait},
+    coro::{Coro, Link, Wait, code},
 };
 
 /// Reads a number of seconds, or None for no limit; too many become the longest duration.
@@ -139,6 +140,55 @@ impl Drop for Ending {
             && !self.coro.get().has_ended(py)
         {
             self.coro.get().watch(py, |watchers| watchers.coroutines.remove(&place));
+        }
+    }
+}
+
+/// Waits for room in the mailbox of another coroutine, or for a time, and puts a message in.
+pub(crate) struct Delivering {
+    coro: Py<Coro>,
+    message: Option<Py<PyAny>>,
+    timer: Timer,
+    /// Its place in the line for room.
+    place: Option<u64>,
+}
+
+impl Delivering {
+    pub(crate) fn new(
+        coro: Py<Coro>,
+        message: Option<Py<PyAny>>,
+        limit: Option<Duration>,
+    ) -> Delivering {
+        Delivering { coro, message, timer: Timer::new(limit), place: None }
+    }
+}
+
+impl Future for Delivering {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let own = &mut *self;
+        let py = py();
+        let coro = own.coro.get();
+        if coro.has_ended(py) {
+            return Poll::Ready(code(py, -1));
+        }
+        if coro.admit(py, &mut own.message, &mut own.place) {
+            return Poll::Ready(code(py, 1));
+        }
+        if own.timer.is_due(cx) {
+            return Poll::Ready(code(py, 0));
+        }
+        coro.stand_in_line(py, &mut own.place, cx.waker());
+        Poll::Pending
+    }
+}
+
+/// Leaves the line: nothing was sent.
+impl Drop for Delivering {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.coro.get().leave_line(py(), place);
         }
     }
 }

@@ -90,6 +90,10 @@ PROGRAM = """
 
     def fire() -> None:
         asyncoro.Coro(work, 1)
+        coro = asyncoro.Coro(target=work, args=(1,), mailbox_capacity=8)
+        reveal_type(coro.mailbox_capacity)  # int
+        coro.mailbox_capacity = None
+        coro.mailbox_capacity = "8"  # error
 
     server: asyncoro.AsyncSocket = asyncoro.create_server("127.0.0.1:80", backlog=5)
     reveal_type(asyncoro.run(main()))  # int

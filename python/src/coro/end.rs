@@ -74,7 +74,11 @@ impl Coro {
         let watchers = state.watchers.take();
         // Its value, or the frames of its traceback, may refer back to it.
         gc::track(own);
-        let left = (state.waker.take(), state.mail.take(), state.rare.take(), state.given.take());
+        let mut mail = state.mail.take();
+        if let Some(mail) = &mut mail {
+            mail.dismiss();
+        }
+        let left = (state.waker.take(), mail, state.rare.take(), state.given.take());
         drop(left);
         if let Some(error) = unobserved {
             coro.report(py, &error);
@@ -149,7 +153,8 @@ fn tell(own: &Py<Coro>, py: Python<'_>, watchers: Watchers) {
     }
     for monitor in watchers.monitors {
         match status(own, py) {
-            Ok(status) => drop(monitor.get().send(py, status)),
+            // Above the capacity, too: nobody else tells of the end.
+            Ok(status) => drop(monitor.get().push(py, status)),
             Err(error) => own.get().report(py, &error),
         }
     }

@@ -5,13 +5,15 @@
 //! coroutine.
 //!
 //! - this file: making one, its state; `made.rs`: the quick way to make one;
-//! - `verbs.rs`: what it waits for by itself, and what it is sent; `quick.rs`: quick entries;
+//! - `verbs.rs`: what it waits for by itself; `mailbox.rs`: what it is sent; `quick.rs`: quick
+//!   entries;
 //! - `orders.rs`: what others ask of it;
 //! - `end.rs`: its end, and who is told; `circle.rs`: those that wait for each other.
 
 mod circle;
 mod end;
 mod made;
+mod mailbox;
 mod orders;
 mod quick;
 mod verbs;
@@ -32,9 +34,9 @@ pub(crate) use self::{
     end::{End, Failure},
     made::make_fast,
     orders::Order,
-    verbs::Wait,
+    verbs::{Wait, code},
 };
-use self::{end::Watchers, orders::Rare, verbs::Mail};
+use self::{end::Watchers, mailbox::Mail, orders::Rare};
 use crate::{
     arguments::Arguments, call, context::Context, engine, exiting, gc, gil::Gil, hooks,
     once::interned, registry, runner::Runner, target,
@@ -157,6 +159,7 @@ impl Coro {
     fn begin(slf: &Bound<'_, Coro>, arguments: Arguments<'_, '_>) -> PyResult<()> {
         let (py, state) = (slf.py(), slf.get().state(slf.py()));
         exiting::guard();
+        let capacity = mailbox::capacity_in(&arguments)?;
         let (generator, name) = target::called(slf, arguments)?;
         let daemon = registry::starts_as_daemon(py);
         if state.place.get() != NOWHERE {
@@ -167,6 +170,9 @@ impl Coro {
         state.name.replace(name);
         state.end.replace(None);
         state.daemon.set(daemon);
+        if let Some(capacity) = capacity {
+            slf.get().set_capacity(py, capacity);
+        }
         state.place.set(registry::enter(py, slf.as_unbound(), daemon));
         let runner = Runner::new(py, slf.clone().unbind(), generator, context);
         engine::spawn(py, runner).inspect_err(|_| {

@@ -13,5 +13,5 @@ pub(super) fn install_all(py: Python<'_>) -> PyResult<()> {
 quick!(Receive<0>, Coro, "receive", |slf, []| Coro::receive(slf, None, None));
 quick!(Send<1>, Coro, "send", |slf, [message]| {
     let message = message.to_owned().unbind();
-    code(slf.py(), slf.get().send(slf.py(), message))
+    slf.get().send(slf.py(), message).and_then(|sent| code(slf.py(), sent))
 });

@@ -1,14 +1,13 @@
-//! Waits of a coroutine by itself: to be resumed, and for messages.
+//! Waits of a coroutine by itself: to be resumed, and for messages (`mailbox.rs`).
 
 use std::{
-    collections::VecDeque,
     task::{Context, Waker},
     time::Duration,
 };
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use super::{Coro, State, within};
+use super::{Coro, State};
 use crate::{
     call::{self, Keeps},
     hooks,
@@ -22,27 +21,12 @@ pub(crate) enum Wait {
     Message,
 }
 
-/// The messages that it was sent and has not received.
-#[derive(Default)]
-pub(super) struct Mail {
-    pub(super) messages: VecDeque<Py<PyAny>>,
-}
-
 /// Makes a Python int of a status.
-pub(super) fn code(py: Python<'_>, code: i32) -> PyResult<Py<PyAny>> {
+pub(crate) fn code(py: Python<'_>, code: i32) -> PyResult<Py<PyAny>> {
     Ok(code.into_pyobject(py)?.into_any().unbind())
 }
 
 impl Coro {
-    /// Takes the earliest message.
-    fn take_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let cell = &self.state(py).mail;
-        let mut mail = cell.take()?;
-        let message = mail.messages.pop_front();
-        cell.set(Some(mail));
-        message
-    }
-
     /// Takes what calls wait for, if that is there.
     pub(crate) fn take_kept(&self, py: Python<'_>, what: Wait) -> Option<Py<PyAny>> {
         match what {
@@ -82,7 +66,7 @@ impl Coro {
     }
 
     /// Wakes those who wait for what is there now.
-    fn wake_waiting(&self, py: Python<'_>) {
+    pub(super) fn wake_waiting(&self, py: Python<'_>) {
         self.wake(py);
         if self.state(py).has_others.replace(false) {
             let others = self.rarely(py, |rare| std::mem::take(&mut rare.others));
@@ -140,7 +124,7 @@ impl<const MESSAGE: bool> Keeps for Kept<MESSAGE> {
 }
 
 impl State {
-    fn waits_for(&self, what: Wait) -> &std::cell::Cell<u32> {
+    pub(super) fn waits_for(&self, what: Wait) -> &std::cell::Cell<u32> {
         &self.waits[what as usize]
     }
 }
@@ -199,34 +183,6 @@ impl Coro {
     #[pyo3(signature = (update = None))]
     fn wakeup(&self, py: Python<'_>, update: Option<Py<PyAny>>) -> i32 {
         self.resume(py, update)
-    }
-
-    /// Sends it a message: 0, or -1 if it has ended.
-    pub(super) fn send(&self, py: Python<'_>, message: Py<PyAny>) -> i32 {
-        if self.has_ended(py) {
-            return -1;
-        }
-        let state = self.state(py);
-        within(&state.mail, |mail| mail.messages.push_back(message));
-        if state.waits_for(Wait::Message).get() > 0 {
-            self.wake_waiting(py);
-        }
-        0
-    }
-
-    /// Sends it a message; `yield` or `await` gives 1, or -1 if it has ended.
-    #[pyo3(signature = (message, timeout = None))]
-    fn deliver(
-        slf: &Bound<'_, Self>,
-        message: Py<PyAny>,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        limit(timeout)?;
-        call::make(slf.py(), "Coro.deliver", Some(slf.as_any()), move |starting| {
-            let py = call::py();
-            let sent = starting.of::<Coro>().get().send(py, message);
-            starting.done(code(py, if sent == 0 { 1 } else { -1 }))
-        })
     }
 
     /// Receives the earliest message; waits `timeout` seconds for one (None: for ever, 0: until

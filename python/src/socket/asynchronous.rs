@@ -17,7 +17,7 @@ use asyncoro::{AsyncSocket, addr::Target, bytes::Bytes, time};
 use pyo3::{
     exceptions::{PyBlockingIOError, PyTimeoutError},
     prelude::*,
-    types::{PyByteArray, PyBytes, PyTuple},
+    types::{PyBytes, PyTuple},
 };
 
 use super::{Face, PySocket, flags::Receiving, poll_once};
@@ -64,10 +64,6 @@ pub(super) fn number(py: Python<'_>, count: usize) -> Outcome {
 
 pub(super) fn bytes(py: Python<'_>, bytes: &[u8]) -> Outcome {
     Ok(PyBytes::new(py, bytes).into_any().unbind())
-}
-
-pub(super) fn bytearray(py: Python<'_>, bytes: &[u8]) -> Outcome {
-    Ok(PyByteArray::new(py, bytes).into_any().unbind())
 }
 
 pub(super) fn recv(
@@ -120,7 +116,7 @@ pub(super) fn recv_into(
 pub(super) fn recvall(socket: AsyncSocket, count: usize) -> impl Future<Output = Outcome> {
     async move {
         let error = match socket.recv_all_bytes(count).await {
-            Ok(got) => return bytearray(py(), &got),
+            Ok(got) => return fresh::bytearray(py(), got),
             Err(error) => error,
         };
         Box::pin(recvall_failed(socket, count, error)).await
@@ -133,7 +129,7 @@ pub(super) fn recvall_now(py: Python<'_>, socket: &AsyncSocket, count: usize) ->
         return None;
     }
     match poll_once(socket.recv_all_bytes(count)) {
-        Poll::Ready(Ok(got)) => Some(bytearray(py, &got)),
+        Poll::Ready(Ok(got)) => Some(fresh::bytearray(py, got)),
         // The system reports other errors only once.
         Poll::Ready(Err(error)) if !is_cut(&error) && timed_out(&error).is_none() => {
             Some(Err(raised(py, &error)))
@@ -177,7 +173,7 @@ pub(super) fn recv_msg_now(py: Python<'_>, socket: &AsyncSocket) -> Option<Outco
 /// Converts a message; an empty one and the end of the stream look alike.
 fn message(py: Python<'_>, received: io::Result<Option<Bytes>>) -> Outcome {
     match received {
-        Ok(Some(message)) if !message.is_empty() => bytearray(py, &message),
+        Ok(Some(message)) if !message.is_empty() => fresh::bytearray(py, message),
         Ok(_) => bytes(py, b""),
         Err(error) if is_cut(&error) => bytes(py, b""),
         Err(error) => Err(raised(py, &error)),

@@ -7,14 +7,14 @@ use pyo3::prelude::*;
 
 use super::{
     Face, Inner, PySocket,
-    asynchronous::{LONGEST_DATAGRAM, bytearray, bytes, has_rest, number, numbered, would_block},
+    asynchronous::{LONGEST_DATAGRAM, bytes, has_rest, number, numbered, would_block},
     flags::Receiving,
 };
 use crate::{
     address,
     call::Outcome,
     error::{is_cut, raised, timed_out},
-    exiting,
+    exiting, fresh,
     view::View,
 };
 
@@ -92,7 +92,7 @@ pub(super) fn recv_into(
 
 pub(super) fn recvall(py: Python<'_>, socket: &BlockingSocket, count: usize) -> Outcome {
     match exiting::detach(py, || socket.recv_all_bytes(count)) {
-        Ok(got) => bytearray(py, &got),
+        Ok(got) => fresh::bytearray_detached(py, got),
         // What has come is dropped, as in coroutines.
         Err(error) if is_cut(&error) => {
             let _ = exiting::detach(py, || socket.recv_with(|_| ()));
@@ -104,7 +104,7 @@ pub(super) fn recvall(py: Python<'_>, socket: &BlockingSocket, count: usize) -> 
 
 pub(super) fn recv_msg(py: Python<'_>, socket: &BlockingSocket) -> Outcome {
     match exiting::detach(py, || socket.recv_msg()) {
-        Ok(Some(message)) if !message.is_empty() => bytearray(py, &message),
+        Ok(Some(message)) if !message.is_empty() => fresh::bytearray_detached(py, message),
         Ok(_) => bytes(py, b""),
         Err(error) if is_cut(&error) => bytes(py, b""),
         Err(error) => Err(raised(py, &error)),
