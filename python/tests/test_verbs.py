@@ -359,3 +359,26 @@ for line in open("/proc/self/status"):
     said, peak_kib = program.stdout.split()
     assert said == "waits"
     assert int(peak_kib) < 200_000  # far below the 4 GiB that were announced
+
+
+@also_await
+def test_no_message_is_queued_while_the_system_takes_no_more():
+    here, there = socket.socketpair()
+    sock = AsyncSocket(here)
+    sock.settimeout(0.05)
+
+    def main(coro=None):
+        try:
+            while True:
+                yield sock.send(bytes(1 << 16))
+        except TimeoutError:
+            pass
+        with pytest.raises(TimeoutError):
+            yield sock.send_msg(b"not queued")
+        sock.settimeout(None)
+        sending = Coro(sock.send_msg, b"sent later")
+        while (yield coro.sleep(0.001)) or sending.is_alive():
+            there.recv(1 << 20)
+        return (yield sending.finish())
+
+    assert go(main) is None

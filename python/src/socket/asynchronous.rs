@@ -252,7 +252,7 @@ pub(super) fn send_msg(socket: AsyncSocket, data: View) -> impl Future<Output = 
     async move {
         // Nothing is queued behind what waits for the peer: so a timeout counts correctly.
         if socket.is_full()
-            && let Err(error) = socket.flush().await
+            && let Err(error) = socket.writable().await
         {
             return Err(raised(py(), &error));
         }
