@@ -390,17 +390,19 @@ def _leave_after_a_while(thread):
     """Waits for the scheduler's thread; interrupts coroutines that compute for long, or leaves it
     behind: the interpreter stops it.
     """
+    # What waits in a clean-up ends by itself when the drain time is over.
+    seconds = _engine.get_drain() + _SECONDS_MORE
     for _ in range(_PATIENCE):
-        thread.join(_SECONDS_TO_END)
+        thread.join(seconds)
         if not thread.is_alive():
             return
         _engine.interrupt(GeneratorExit)
-    thread.join(_SECONDS_TO_END)
+    thread.join(seconds)
     if thread.is_alive():
         logger.warning('a coroutine does not end and is cut off')
 
 
-_SECONDS_TO_END = 1.5
+_SECONDS_MORE = 0.5
 _PATIENCE = 2
 
 
