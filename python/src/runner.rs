@@ -57,6 +57,8 @@ enum Next {
     Start,
     /// To be resumed with a value or an exception, at its turn.
     With(Given),
+    /// As above, but before it obeys an order: what a call has given would be lost.
+    Value(Given),
     /// For a call.
     Call(Waiting),
     /// For nothing: it runs, or has ended.
@@ -103,7 +105,10 @@ impl Run {
             return self.end(py, None);
         }
         for _ in 0..IN_A_ROW {
-            if self.coro(py).has_orders(py) && self.obey(py, cx).is_ready() {
+            if self.coro(py).has_orders(py)
+                && !matches!(self.next, Next::Value(_))
+                && self.obey(py, cx).is_ready()
+            {
                 return Poll::Ready(());
             }
             let with = match mem::replace(&mut self.next, Next::Nothing) {
@@ -111,7 +116,7 @@ impl Run {
                     self.coro(py).set_waker(py, cx.waker());
                     Ok(py.None())
                 }
-                Next::With(with) => with,
+                Next::With(with) | Next::Value(with) => with,
                 Next::Call(waiting) => match waiting.poll(py, cx) {
                     Some(given) => given,
                     None => {
@@ -128,8 +133,18 @@ impl Run {
                     self.next = self.refuse_in_child(py);
                 }
                 Step::Yielded(value) if call::is_call(py, &value) => {
+                    if self.coro(py).has_orders(py) && Waiting::is_new(&value) {
+                        let ended = self.obey(py, cx).is_ready();
+                        if ended || !matches!(self.next, Next::Nothing) {
+                            Waiting::refuse(&value);
+                            if ended {
+                                return Poll::Ready(());
+                            }
+                            continue;
+                        }
+                    }
                     match Waiting::receive(value, py, &self.frame, cx) {
-                        Received::Done(given) => self.next = Next::With(given),
+                        Received::Done(given) => self.next = Next::Value(given),
                         Received::Later => {
                             self.next = Next::With(Ok(py.None()));
                             break;
@@ -148,7 +163,7 @@ impl Run {
                     if let Some(call) = signal::as_call(py, &value) {
                         match Waiting::receive(call, py, &self.frame, cx) {
                             Received::Waits(waiting) => self.next = Next::Call(waiting),
-                            Received::Done(given) => self.next = Next::With(given),
+                            Received::Done(given) => self.next = Next::Value(given),
                             Received::Later => self.next = Next::With(Ok(py.None())),
                         }
                         continue;
@@ -182,13 +197,13 @@ impl Run {
         if self.top.is_none() {
             return self.end(py, Some(given));
         }
-        self.next = Next::With(given);
+        self.next = Next::Value(given);
         if let Some(clean_up) = &mut self.clean_up
             && clean_up.callers == depth
         {
             // The caller ends as well, whatever it has called.
             clean_up.callers = depth - 1;
-            if matches!(self.next, Next::With(Ok(_))) {
+            if matches!(self.next, Next::Value(Ok(_))) {
                 self.next = Next::With(Err(generator_exit(py)));
             }
         }

@@ -53,8 +53,17 @@ impl Waiting {
                 let given = object.advance(cx);
                 given.into_iter().for_each(|given| object.place.keep(given));
             }
-            let waits = object.place.waits();
-            return if waits { Received::Waits(waiting) } else { Received::Later };
+            if object.place.waits() {
+                return Received::Waits(waiting);
+            }
+            if object.place.is_given() {
+                return Received::Done(Ok(py.None()));
+            }
+            if object.place.is_unstarted() {
+                // `await` has put it off.
+                object.stage.set(Stage::New);
+            }
+            return Received::Later;
         }
         if object.stage.get() != Stage::New {
             let error = object.used(py).into_value(py);
@@ -68,6 +77,19 @@ impl Waiting {
                 Received::Done(given)
             }
             None => Received::Waits(waiting),
+        }
+    }
+
+    /// Returns whether nobody has started a call, nor put it off.
+    pub(crate) fn is_new(call: &Py<PyAny>) -> bool {
+        Object::within(call).stage.get() == Stage::New
+    }
+
+    /// Gives up a call that was yielded and will not be started.
+    pub(crate) fn refuse(call: &Py<PyAny>) {
+        let object = Object::within(call);
+        if object.stage.get() == Stage::New {
+            object.give_up();
         }
     }
 
