@@ -239,7 +239,8 @@ impl Run {
     /// Obeys an order of others; ready if the coroutine has ended by that.
     fn obey(&mut self, py: Python<'_>, cx: &mut PollContext<'_>) -> Poll<()> {
         let started = !matches!(self.next, Next::Start);
-        match self.coro(py).take_order(py, started && self.callers.is_empty()) {
+        let may_swap = started && self.callers.is_empty() && self.clean_up.is_none();
+        match self.coro(py).take_order(py, may_swap) {
             None => {}
             Some(Order::Terminate) if self.clean_up.is_some() => {}
             Some(Order::Terminate) if started => return self.begin_clean_up(py, cx),

@@ -6,7 +6,7 @@ import warnings
 
 import asyncoro
 from asyncoro import Coro
-from harness import also_await, done
+from harness import also_await, done, go
 
 
 @also_await
@@ -151,3 +151,33 @@ def test_a_coroutine_that_does_not_take_over_is_closed():
         del coro
         gc.collect()
     assert [str(warning.message) for warning in seen if "await" in str(warning.message)] == []
+
+
+def test_a_coroutine_that_is_terminated_lets_nobody_take_over():
+    def old(coro=None):
+        coro.hot_swappable(True)
+        try:
+            yield coro.sleep()
+        finally:
+            ending.append(1)
+            yield coro.sleep()
+            ending.append(2)
+
+    def new():
+        ending.append("new")
+        yield
+
+    def main(coro=None):
+        other = Coro(old)
+        yield coro.sleep(0)
+        other.terminate()
+        while not ending:
+            yield coro.sleep(0)
+        other.hot_swap(new)
+        yield coro.sleep(0)
+        other.resume()
+        return (yield other.finish())
+
+    ending = []
+    assert go(main) is None
+    assert ending == [1, 2]
