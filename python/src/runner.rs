@@ -61,6 +61,8 @@ enum Next {
     Value(Given),
     /// For a call.
     Call(Waiting),
+    /// For its turn, after which it fetches the value of a call, or starts it.
+    Turn(Waiting),
     /// For nothing: it runs, or has ended.
     Nothing,
 }
@@ -117,6 +119,7 @@ impl Run {
                     Ok(py.None())
                 }
                 Next::With(with) | Next::Value(with) => with,
+                Next::Turn(_) => Ok(py.None()),
                 Next::Call(waiting) => match waiting.poll(py, cx) {
                     Some(given) => given,
                     None => {
@@ -145,8 +148,8 @@ impl Run {
                     }
                     match Waiting::receive(value, py, &self.frame, cx) {
                         Received::Done(given) => self.next = Next::Value(given),
-                        Received::Later => {
-                            self.next = Next::With(Ok(py.None()));
+                        Received::Later(waiting) => {
+                            self.next = Next::Turn(waiting);
                             break;
                         }
                         Received::Waits(waiting) => {
@@ -164,7 +167,7 @@ impl Run {
                         match Waiting::receive(call, py, &self.frame, cx) {
                             Received::Waits(waiting) => self.next = Next::Call(waiting),
                             Received::Done(given) => self.next = Next::Value(given),
-                            Received::Later => self.next = Next::With(Ok(py.None())),
+                            Received::Later(waiting) => self.next = Next::Turn(waiting),
                         }
                         continue;
                     }
@@ -290,7 +293,9 @@ impl Run {
         self.clean_up = Some(Box::new(CleanUp { time, callers: self.callers.len() }));
         self.next = match mem::replace(&mut self.next, Next::Nothing) {
             // To throw it would close, and not resume, what is in between.
-            Next::Call(waiting) if waiting.is_awaited() && self.waits_through(py) => {
+            Next::Call(waiting) | Next::Turn(waiting)
+                if waiting.is_awaited() && self.waits_through(py) =>
+            {
                 waiting.fail(generator_exit(py));
                 Next::With(Ok(py.None()))
             }

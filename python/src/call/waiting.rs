@@ -26,8 +26,8 @@ pub(crate) struct Waiting {
 pub(crate) enum Received {
     /// Resumes the generator.
     Done(Given),
-    /// Resumes the generator, which fetches the value, after the others have run.
-    Later,
+    /// Resumes the generator, which starts the call, after the others have run.
+    Later(Waiting),
     Waits(Waiting),
 }
 
@@ -63,7 +63,7 @@ impl Waiting {
                 // `await` has put it off.
                 object.stage.set(Stage::New);
             }
-            return Received::Later;
+            return Received::Later(waiting);
         }
         if object.stage.get() != Stage::New {
             let error = object.used(py).into_value(py);
@@ -102,6 +102,7 @@ impl Waiting {
     pub(crate) fn fail(self, error: Py<PyBaseException>) {
         let object = self.object();
         object.place.clear(object.of());
+        object.stage.set(Stage::Begun);
         object.place.keep(Err(error));
     }
 
