@@ -995,7 +995,7 @@ def run_until(main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]) -> _T:
     """
 
 def sleep(seconds: float | None) -> Call[None]:
-    """Waits that many seconds.
+    """Waits that many seconds; None: for ever.
 
         await asyncoro.sleep(0.5)
     """

@@ -33,10 +33,10 @@ mod watcher;
 
 use pyo3::prelude::*;
 
-/// Waits `seconds`; `yield` or `await` it in a coroutine.
+/// Waits `seconds`, with None for ever; `yield` or `await` it in a coroutine.
 #[pyfunction]
 fn sleep(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-    let limit = waits::limit(Some(seconds))?.unwrap_or_default();
+    let limit = waits::limit(Some(seconds))?;
     call::make(py, "asyncoro.sleep", None, move |starting| starting.poll(waits::pause(limit)))
 }
 

@@ -57,8 +57,12 @@ enum Next {
     Start,
     /// To be resumed with a value or an exception, at its turn.
     With(Given),
+    /// As above, but before it obeys an order: what a call has given would be lost.
+    Value(Given),
     /// For a call.
     Call(Waiting),
+    /// For its turn, after which it fetches the value of a call, or starts it.
+    Turn(Waiting),
     /// For nothing: it runs, or has ended.
     Nothing,
 }
@@ -103,7 +107,10 @@ impl Run {
             return self.end(py, None);
         }
         for _ in 0..IN_A_ROW {
-            if self.coro(py).has_orders(py) && self.obey(py, cx).is_ready() {
+            if self.coro(py).has_orders(py)
+                && !matches!(self.next, Next::Value(_))
+                && self.obey(py, cx).is_ready()
+            {
                 return Poll::Ready(());
             }
             let with = match mem::replace(&mut self.next, Next::Nothing) {
@@ -111,7 +118,8 @@ impl Run {
                     self.coro(py).set_waker(py, cx.waker());
                     Ok(py.None())
                 }
-                Next::With(with) => with,
+                Next::With(with) | Next::Value(with) => with,
+                Next::Turn(_) => Ok(py.None()),
                 Next::Call(waiting) => match waiting.poll(py, cx) {
                     Some(given) => given,
                     None => {
@@ -128,10 +136,20 @@ impl Run {
                     self.next = self.refuse_in_child(py);
                 }
                 Step::Yielded(value) if call::is_call(py, &value) => {
+                    if self.coro(py).has_orders(py) && Waiting::is_new(&value) {
+                        let ended = self.obey(py, cx).is_ready();
+                        if ended || !matches!(self.next, Next::Nothing) {
+                            Waiting::refuse(&value);
+                            if ended {
+                                return Poll::Ready(());
+                            }
+                            continue;
+                        }
+                    }
                     match Waiting::receive(value, py, &self.frame, cx) {
-                        Received::Done(given) => self.next = Next::With(given),
-                        Received::Later => {
-                            self.next = Next::With(Ok(py.None()));
+                        Received::Done(given) => self.next = Next::Value(given),
+                        Received::Later(waiting) => {
+                            self.next = Next::Turn(waiting);
                             break;
                         }
                         Received::Waits(waiting) => {
@@ -148,8 +166,8 @@ impl Run {
                     if let Some(call) = signal::as_call(py, &value) {
                         match Waiting::receive(call, py, &self.frame, cx) {
                             Received::Waits(waiting) => self.next = Next::Call(waiting),
-                            Received::Done(given) => self.next = Next::With(given),
-                            Received::Later => self.next = Next::With(Ok(py.None())),
+                            Received::Done(given) => self.next = Next::Value(given),
+                            Received::Later(waiting) => self.next = Next::Turn(waiting),
                         }
                         continue;
                     }
@@ -182,13 +200,13 @@ impl Run {
         if self.top.is_none() {
             return self.end(py, Some(given));
         }
-        self.next = Next::With(given);
+        self.next = Next::Value(given);
         if let Some(clean_up) = &mut self.clean_up
             && clean_up.callers == depth
         {
             // The caller ends as well, whatever it has called.
             clean_up.callers = depth - 1;
-            if matches!(self.next, Next::With(Ok(_))) {
+            if matches!(self.next, Next::Value(Ok(_))) {
                 self.next = Next::With(Err(generator_exit(py)));
             }
         }
@@ -224,7 +242,8 @@ impl Run {
     /// Obeys an order of others; ready if the coroutine has ended by that.
     fn obey(&mut self, py: Python<'_>, cx: &mut PollContext<'_>) -> Poll<()> {
         let started = !matches!(self.next, Next::Start);
-        match self.coro(py).take_order(py, started && self.callers.is_empty()) {
+        let may_swap = started && self.callers.is_empty() && self.clean_up.is_none();
+        match self.coro(py).take_order(py, may_swap) {
             None => {}
             Some(Order::Terminate) if self.clean_up.is_some() => {}
             Some(Order::Terminate) if started => return self.begin_clean_up(py, cx),
@@ -274,7 +293,9 @@ impl Run {
         self.clean_up = Some(Box::new(CleanUp { time, callers: self.callers.len() }));
         self.next = match mem::replace(&mut self.next, Next::Nothing) {
             // To throw it would close, and not resume, what is in between.
-            Next::Call(waiting) if waiting.is_awaited() && self.waits_through(py) => {
+            Next::Call(waiting) | Next::Turn(waiting)
+                if waiting.is_awaited() && self.waits_through(py) =>
+            {
                 waiting.fail(generator_exit(py));
                 Next::With(Ok(py.None()))
             }

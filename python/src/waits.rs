@@ -3,7 +3,7 @@
 
 use std::{
     cell::Cell,
-    future::Future,
+    future::{self, Future},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -201,12 +201,12 @@ fn next_place() -> u64 {
     NEXT.replace(NEXT.get() + 1)
 }
 
-/// Waits for a time; with 0 until the others have run.
-pub(crate) async fn pause(limit: Duration) -> Outcome {
-    if limit.is_zero() {
-        asyncoro::coro::yield_now().await;
-    } else {
-        time::sleep(limit).await;
+/// Waits for a time; with 0 until the others have run, without a limit for ever.
+pub(crate) async fn pause(limit: Option<Duration>) -> Outcome {
+    match limit {
+        Some(Duration::ZERO) => asyncoro::coro::yield_now().await,
+        Some(limit) => time::sleep(limit).await,
+        None => future::pending().await,
     }
     Ok(py().None())
 }

@@ -554,3 +554,139 @@ def test_a_call_that_was_entered_by_hand_wakes_whoever_yields_it_later():
 
 def enters_nothing():
     yield
+
+
+# ---- exceptions and orders of others
+
+
+class Chaos(Exception):
+    """Thrown into a coroutine that goes on."""
+
+
+@also_await
+def test_an_exception_that_comes_between_two_calls_loses_no_message():
+    def main(coro=None):
+        seen = []
+        while len(seen) < 2000:
+            try:
+                seen.append((yield coro.receive()))
+            except Chaos:
+                thrown.append(None)
+        return seen
+
+    def throw(other, coro=None):
+        while other.throw(Chaos()) == 0:
+            yield coro.sleep(0)
+
+    def start(coro=None):
+        other = Coro(main)
+        for number in range(2000):
+            other.send(number)
+        Coro(throw, other)
+        return (yield other.finish())
+
+    thrown = []
+    assert go(start) == list(range(2000))
+    assert thrown
+
+
+def test_an_order_that_comes_before_a_call_starts_leaves_its_bytes():
+    sock, peer = async_pair()
+    peer.sendall(b"12")
+
+    def main(coro=None):
+        coro.throw(Chaos())
+        try:
+            yield sock.recv(1)
+        except Chaos:
+            pass
+        first = yield sock.recv(1)
+        coro.throw(Chaos())
+        try:
+            return first, (yield read())
+        except Chaos:
+            return first, (yield sock.recv(1))
+
+    def read():
+        return (yield sock.recv(1))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert go(main) == (b"1", b"2")
+
+
+def test_what_a_called_generator_returns_survives_an_order():
+    sock, peer = async_pair()
+    peer.sendall(b"x")
+
+    def read(coro):
+        data = yield sock.recv(1)
+        coro.throw(Chaos())
+        return data
+
+    def main(coro=None):
+        data = yield read(coro)
+        try:
+            yield
+        except Chaos:
+            return data
+
+    assert go(main) == b"x"
+
+
+@also_await
+def test_a_coroutine_goes_on_when_another_closes_its_call():
+    sock, peer = async_pair()
+
+    def main(call):
+        try:
+            yield call
+        except RuntimeError as error:
+            return str(error)
+
+    def start(coro=None):
+        call = sock.recv(10)
+        other = Coro(main, call)
+        yield coro.sleep(0)
+        call.close()
+        return (yield other.finish(5))
+
+    assert "AsyncSocket.recv" in go(start)
+
+
+def test_a_coroutine_ends_when_another_closes_its_generator():
+    sock, peer = async_pair()
+    generators = []
+
+    async def main(coro=None):
+        generators.append(awaiting())
+        await generators[0]
+
+    async def awaiting():
+        await sock.recv(10)
+
+    def start(coro=None):
+        other = Coro(main)
+        yield coro.sleep(0)
+        generators[0].close()
+        yield other.finish(5)
+        return other.is_alive()
+
+    asyncoro.logger.setLevel(asyncoro.Logger.CRITICAL)
+    try:
+        assert go(start) is False
+    finally:
+        asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
+
+
+def test_a_wait_in_first_makes_no_circle():
+    def one(coro=None):
+        return (yield from asyncoro.first(others[1].finish(), asyncoro.sleep(0.05)))
+
+    def other(coro=None):
+        return (yield others[0].finish())
+
+    others = []
+    others += [Coro(one), Coro(other)]
+    assert done(others[0]) == (1, None)
+    assert done(others[1]) == (1, None)

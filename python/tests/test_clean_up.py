@@ -92,6 +92,39 @@ def test_each_of_nested_generators_waits_in_its_own_finally_inner_ones_first():
     assert go(main) == [name for name in names for _ in range(2)]
 
 
+def test_an_asynchronous_generator_that_lets_others_run_cleans_up_as_well():
+    async def numbers(coro):
+        try:
+            while True:
+                yield await coro.receive()
+        finally:
+            await asyncoro.sleep(0)
+            log.append("inner")
+
+    async def outer(coro=None):
+        try:
+            async for number in numbers(coro):
+                assert number < 1000, "no other has run"
+        finally:
+            await asyncoro.sleep(0)
+            log.append("outer")
+
+    def terminate(coro):
+        coro.terminate()
+        yield
+
+    def main(coro=None):
+        made = Coro(outer)
+        for number in range(2000):
+            made.send(number)
+        Coro(terminate, made)
+        yield made.finish()
+        return log
+
+    log = []
+    assert go(main) == ["inner", "outer"]
+
+
 def test_generators_below_yield_from_wait_as_well():
     log = []
 

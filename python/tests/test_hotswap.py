@@ -1,10 +1,12 @@
 """Tests replacing a coroutine's function while it runs: `hot_swappable`, `hot_swap`."""
 
+import gc
 import time
+import warnings
 
 import asyncoro
 from asyncoro import Coro
-from harness import also_await, done
+from harness import also_await, done, go
 
 
 @also_await
@@ -120,3 +122,62 @@ def test_hot_swappable_is_for_the_running_coroutine():
     assert coro.hot_swappable(True) == -1
     coro.send(None)
     done(coro)
+
+
+def test_a_coroutine_that_does_not_take_over_is_closed():
+    def old(coro=None):
+        coro.hot_swappable(True)
+        try:
+            yield coro.receive()
+        except asyncoro.HotSwapException:
+            return "refused"
+
+    def never(coro=None):
+        yield coro.receive()
+
+    async def new():
+        pass
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        coro = Coro(old)
+        coro.hot_swap(new)
+        assert done(coro) == "refused"
+        coro = Coro(never)
+        coro.hot_swap(new)
+        coro.hot_swap(new)
+        coro.send(None)
+        done(coro)
+        del coro
+        gc.collect()
+    assert [str(warning.message) for warning in seen if "await" in str(warning.message)] == []
+
+
+def test_a_coroutine_that_is_terminated_lets_nobody_take_over():
+    def old(coro=None):
+        coro.hot_swappable(True)
+        try:
+            yield coro.sleep()
+        finally:
+            ending.append(1)
+            yield coro.sleep()
+            ending.append(2)
+
+    def new():
+        ending.append("new")
+        yield
+
+    def main(coro=None):
+        other = Coro(old)
+        yield coro.sleep(0)
+        other.terminate()
+        while not ending:
+            yield coro.sleep(0)
+        other.hot_swap(new)
+        yield coro.sleep(0)
+        other.resume()
+        return (yield other.finish())
+
+    ending = []
+    assert go(main) is None
+    assert ending == [1, 2]

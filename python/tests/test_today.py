@@ -476,3 +476,12 @@ def test_install_aliases_makes_both_names_this_package():
     """)
     assert program.stdout.count("True") == 4, program.stderr
     assert "refused:" in program.stdout and "distributed" in program.stdout
+
+
+@also_await
+def test_a_sleep_of_none_has_no_end():
+    def main(coro=None):
+        place, _ = yield asyncoro.first(asyncoro.sleep(None), asyncoro.sleep(0.01))
+        return place
+
+    assert go(main) == 1

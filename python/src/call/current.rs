@@ -20,7 +20,7 @@ pub(crate) struct Frame {
     coro: Py<PyAny>,
     /// The address of what is in it.
     key: usize,
-    /// Counts the calls of this resume that were awaited and done at once.
+    /// Counts the calls of this resume that were awaited.
     in_a_row: Cell<u32>,
     /// The number of the step that runs, or ran last; 0 before the first one.
     step: Cell<u64>,
@@ -85,7 +85,7 @@ impl Frame {
         self.step.get()
     }
 
-    /// Counts a call that was done at once; `true` if other coroutines must run first.
+    /// Counts a call that is awaited; `true` if other coroutines must run first.
     pub(super) fn is_greedy(&self) -> bool {
         let count = self.in_a_row.get() + 1;
         self.in_a_row.set(count);
@@ -167,21 +167,29 @@ pub(crate) fn forked() -> PyErr {
 /// The frame of the coroutine that starts a call, while it does.
 static STARTER: Gil<Cell<*const Frame>> = Gil::new(Cell::new(ptr::null()));
 
+/// Restores the starter.
+struct Over(*const Frame);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        STARTER.get(py()).set(self.0);
+    }
+}
+
 impl Frame {
     /// Runs `f`, which starts a call.
     #[inline]
     pub(super) fn starting<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Over(*const Frame);
-
-        impl Drop for Over {
-            fn drop(&mut self) {
-                STARTER.get(py()).set(self.0);
-            }
-        }
-
         let _over = Over(STARTER.get(py()).replace(ptr::from_ref(self)));
         f()
     }
+}
+
+/// Calls `f`, in which the start of a call counts as nobody's: another call waits for it, and
+/// perhaps for others.
+pub(super) fn for_nobody<R>(f: impl FnOnce() -> R) -> R {
+    let _over = Over(STARTER.get(py()).replace(ptr::null()));
+    f()
 }
 
 /// Returns the coroutine that starts a call now.

@@ -8,7 +8,7 @@ use std::{
 
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
-use super::{Outcome, Waiting, make, py};
+use super::{Outcome, Waiting, current::for_nobody, make, py};
 
 /// Waits for the first of several calls that ends, and gives its place and its value. The others
 /// are given up: they have done nothing.
@@ -41,7 +41,7 @@ impl Future for First {
         // In their order, and no further than to the first that is done: what another one has
         // received would be lost.
         for (place, call) in self.calls.iter().enumerate() {
-            if let Some(given) = call.poll(py, cx) {
+            if let Some(given) = for_nobody(|| call.poll(py, cx)) {
                 let value = match given {
                     Ok(value) => value,
                     Err(error) => {

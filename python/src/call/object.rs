@@ -104,15 +104,16 @@ impl Object {
                 return Some(Err(current::forked().into_value(py)));
             }
             self.stage.set(Stage::Begun);
-            let given = frame.starting(|| frame.with_context(|cx| self.advance(cx)));
-            match given {
-                Some(given) if !frame.is_greedy() => Some(given),
-                given => {
-                    given.into_iter().for_each(|given| self.place.keep(given));
-                    self.handed.set(frame.step());
-                    None
-                }
+            // Others run first, before it is started: its value could be lost meanwhile.
+            let is_put_off = frame.is_greedy() && self.place.is_unstarted();
+            let given = match is_put_off {
+                true => None,
+                false => frame.starting(|| frame.with_context(|cx| self.advance(cx))),
+            };
+            if given.is_none() {
+                self.handed.set(frame.step());
             }
+            given
         });
         let given = resumed.unwrap_or_else(|| Some(Err(outside(self.name).into_value(py))));
         if given.is_some() {

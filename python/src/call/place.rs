@@ -206,6 +206,16 @@ impl Place {
         matches!(self.holds.get(), Holds::Nothing)
     }
 
+    /// Returns whether its operation was not started.
+    pub(super) fn is_unstarted(&self) -> bool {
+        matches!(self.holds.get(), Holds::Operation(_))
+    }
+
+    /// Returns whether it holds a result.
+    pub(super) fn is_given(&self) -> bool {
+        matches!(self.holds.get(), Holds::Given)
+    }
+
     /// Returns whether it was started and waits.
     pub(super) fn waits(&self) -> bool {
         matches!(self.holds.get(), Holds::Future(_) | Holds::Kept(_))

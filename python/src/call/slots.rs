@@ -24,6 +24,7 @@ use super::{
 use crate::{
     engine,
     quick::{guarded, returned},
+    registry,
 };
 
 /// Makes the type, and returns it.
@@ -255,6 +256,10 @@ unsafe extern "C" fn repr(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
 impl Object {
     /// Gives it up; what was started is dropped in the scheduler's thread.
     fn give_up_anywhere(&self, own: *mut ffi::PyObject) {
+        if self.stage.get() == Stage::Begun && self.handed.get() == 0 {
+            // A coroutine that waits for it must look.
+            registry::alive(super::py()).iter().for_each(|coro| coro.get().wake(super::py()));
+        }
         if !self.place.waits() || engine::is_here() {
             return self.give_up();
         }

@@ -26,8 +26,8 @@ pub(crate) struct Waiting {
 pub(crate) enum Received {
     /// Resumes the generator.
     Done(Given),
-    /// Resumes the generator, which fetches the value, after the others have run.
-    Later,
+    /// Resumes the generator, which starts the call, after the others have run.
+    Later(Waiting),
     Waits(Waiting),
 }
 
@@ -53,8 +53,17 @@ impl Waiting {
                 let given = object.advance(cx);
                 given.into_iter().for_each(|given| object.place.keep(given));
             }
-            let waits = object.place.waits();
-            return if waits { Received::Waits(waiting) } else { Received::Later };
+            if object.place.waits() {
+                return Received::Waits(waiting);
+            }
+            if object.place.is_given() {
+                return Received::Done(Ok(py.None()));
+            }
+            if object.place.is_unstarted() {
+                // `await` has put it off.
+                object.stage.set(Stage::New);
+            }
+            return Received::Later(waiting);
         }
         if object.stage.get() != Stage::New {
             let error = object.used(py).into_value(py);
@@ -71,6 +80,19 @@ impl Waiting {
         }
     }
 
+    /// Returns whether nobody has started a call, nor put it off.
+    pub(crate) fn is_new(call: &Py<PyAny>) -> bool {
+        Object::within(call).stage.get() == Stage::New
+    }
+
+    /// Gives up a call that was yielded and will not be started.
+    pub(crate) fn refuse(call: &Py<PyAny>) {
+        let object = Object::within(call);
+        if object.stage.get() == Stage::New {
+            object.give_up();
+        }
+    }
+
     /// Returns whether `await` entered the call, and will fetch its value.
     pub(crate) fn is_awaited(&self) -> bool {
         self.awaited
@@ -80,6 +102,7 @@ impl Waiting {
     pub(crate) fn fail(self, error: Py<PyBaseException>) {
         let object = self.object();
         object.place.clear(object.of());
+        object.stage.set(Stage::Begun);
         object.place.keep(Err(error));
     }
 

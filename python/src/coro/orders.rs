@@ -10,7 +10,7 @@ use pyo3::{
 };
 
 use super::{Coro, within};
-use crate::{arguments::Arguments, hooks, target};
+use crate::{arguments::Arguments, call, hooks, step, target};
 
 /// An order to a coroutine.
 pub(crate) enum Order {
@@ -18,7 +18,22 @@ pub(crate) enum Order {
     Throw(PyErr),
 }
 
-type Swap = (Py<PyAny>, Py<PyString>);
+/// A generator that is to take over, and its name. It is closed if it does not.
+pub(super) struct Swap {
+    generator: Option<Py<PyAny>>,
+    name: Py<PyString>,
+}
+
+/// May run any code.
+impl Drop for Swap {
+    fn drop(&mut self) {
+        if let Some(generator) = self.generator.take() {
+            let py = call::py();
+            // Not started, it has nothing to say.
+            drop(call::quietly(py, || step::close(py, &generator)));
+        }
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Rare {
@@ -51,7 +66,8 @@ impl Coro {
         }
         state.has_orders.set(false);
         let swap = self.rarely(py, |rare| rare.swap.take());
-        let error = swap.as_ref().map(|(generator, _)| swap_exception(py, generator));
+        let generator = swap.as_ref().and_then(|swap| swap.generator.as_ref());
+        let error = generator.map(|generator| swap_exception(py, generator));
         let old = self.rarely(py, |rare| mem::replace(&mut rare.offered, swap));
         drop(old);
         error.map(Order::Throw)
@@ -74,9 +90,9 @@ impl Coro {
         if !error.bind(py).is_instance(&kind).unwrap_or(false) {
             return None;
         }
-        let (generator, name) = self.rarely(py, |rare| rare.offered.take())?;
-        state.name.replace(name);
-        Some(generator)
+        let mut swap = self.rarely(py, |rare| rare.offered.take())?;
+        state.name.replace(swap.name.clone_ref(py));
+        swap.generator.take()
     }
 
     /// Calls `f` with what few coroutines have; it may run no foreign code.
@@ -168,7 +184,8 @@ impl Coro {
             return Ok(-1);
         }
         let called = Arguments::within(args, kwargs, |arguments| target::called(slf, arguments));
-        let Ok(swap) = called else { return Ok(-1) };
+        let Ok((generator, name)) = called else { return Ok(-1) };
+        let swap = Swap { generator: Some(generator), name };
         // The call may have run any code.
         if slf.get().has_ended(py) {
             return Ok(-1);
