@@ -1,13 +1,15 @@
 //! Signals of the process as something to wait for: the crate's `signal`.
 //!
-//! Unsafe: setting what a signal does in C.
+//! Unsafe: setting what a signal does in C, and which signals a thread gets.
 #![allow(unsafe_code)]
 
 use std::{
     cell::{Cell, RefCell},
     ffi::c_int,
     future::Future,
+    mem,
     pin::Pin,
+    ptr,
     task::{Context, Poll},
 };
 
@@ -59,6 +61,28 @@ pub(crate) fn ignore_signal(number: c_int) {
         let ignored = std::mem::transmute::<usize, unsafe extern "C" fn(c_int)>(IGNORED);
         ffi::PyOS_setsig(number, ignored);
     }
+}
+
+/// Calls `f`, which starts threads that get no signals: CPython would notice one that such a thread
+/// handles only when another thread wants the GIL.
+pub(crate) fn without_signals<R>(f: impl FnOnce() -> R) -> R {
+    struct Before(libc::sigset_t);
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            // SAFETY: the set was filled by the call that replaced it.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, ptr::null_mut()) };
+        }
+    }
+
+    // SAFETY: the sets are plain data, filled before they are used.
+    let _before = unsafe {
+        let (mut all, mut before) = (mem::zeroed(), mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        Before(before)
+    };
+    f()
 }
 
 #[pymethods]
