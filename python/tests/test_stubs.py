@@ -120,7 +120,7 @@ def test_a_type_checker_says_what_a_program_gets(tmp_path):
             assert any(kind == "error" for kind, _ in told), line
         elif wanted:
             shown = told[0][1].replace("asyncoro.", "").replace("builtins.", "")
-            assert len(told) == 1 and re.search(r'["._]%s' % re.escape(wanted), shown), told
+            assert len(told) == 1 and re.search(r'["._[]%s' % re.escape(wanted), shown), told
         else:
             assert not told, (line, told)
     assert not said, result.stdout + result.stderr
