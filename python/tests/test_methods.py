@@ -429,7 +429,12 @@ class Tap:
         self.address = ("localhost", self.front.getsockname()[1])
 
     def _serve(self, context):
-        with context.wrap_socket(self.server.accept()[0], server_side=True) as sock:
+        try:
+            sock = context.wrap_socket(self.server.accept()[0], server_side=True)
+        except OSError:
+            # It was not spoken to in TLS.
+            return
+        with sock:
             sock.sendall(b"encrypted hello\nsecond line\n")
             try:
                 while True:
@@ -521,3 +526,56 @@ def test_with_tls_connect_ex_connects_with_tls_or_is_refused(certificates):
     refused = AsyncSocket(socket.socket(), certfile=certificates.chain)
     with pytest.raises(OSError, match="TLS"):
         refused.connect_ex(tap.address)
+
+
+@also_await
+def test_a_call_is_refused_for_what_stands_in_its_way_when_it_starts(certificates):
+    tap = Tap(certificates)
+    sock = AsyncSocket(socket.socket(), certfile=certificates.chain)
+    plain, peer = socket.socketpair()
+    ahead = AsyncSocket(plain)
+
+    def main(coro=None):
+        later = AsyncSocket(socket.socket())
+        yield later.connect(tap.server.getsockname())
+        early = [
+            later.send(SECRET, socket.MSG_EOR), later.sendall(SECRET, socket.MSG_EOR),
+            later.sendto(SECRET, tap.address), later.sendmsg([SECRET], [(1, 1, b"x")]),
+            later.recv(1, socket.MSG_TRUNC),
+        ]
+        # TLS begins on a connection that had none when the calls were made.
+        AsyncSocket(later, certfile=certificates.chain)
+        for call in early:
+            with pytest.raises(OSError, match="TLS"):
+                yield call
+        message, refused = ahead.recvmsg(5, 100), ahead.recv(5, socket.MSG_TRUNC)
+        peer.sendall(WIRE)
+        yield ahead.recv_msg()
+        with pytest.raises(RuntimeError, match="recv"):
+            yield refused
+        return (yield message)[0]
+
+    assert go(main) == b"hello"
+    sock.close()
+
+
+@also_await
+def test_a_receive_by_the_system_ends_when_another_one_reads_ahead():
+    plain, peer = socket.socketpair()
+    sock = AsyncSocket(plain)
+
+    def main(coro=None):
+        reading = Coro(sock.recv_msg)
+        yield coro.sleep(0)
+        waiting = Coro(sock.recvmsg, 5, 100)
+        yield coro.sleep(0)
+        peer.sendall(WIRE)
+        message = yield reading.finish()
+        return message, (yield waiting.finish()).type
+
+    level = asyncoro.logger.level
+    asyncoro.logger.setLevel("critical")
+    try:
+        assert go(main) == (b"hi", RuntimeError)
+    finally:
+        asyncoro.logger.setLevel(level)

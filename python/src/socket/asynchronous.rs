@@ -20,7 +20,11 @@ use pyo3::{
     types::{PyBytes, PyTuple},
 };
 
-use super::{Face, PySocket, flags::Receiving, poll_once};
+use super::{
+    Face, PySocket,
+    flags::{self, Receiving},
+    poll_once,
+};
 use crate::{
     address,
     call::{self, Outcome, py},
@@ -323,8 +327,8 @@ pub(super) struct Passed {
     pub(super) verb: &'static str,
     pub(super) arguments: Py<PyTuple>,
     pub(super) direction: Direction,
-    /// Whether it waits, or raises BlockingIOError instead.
-    pub(super) waits: bool,
+    /// Those among the arguments.
+    pub(super) flags: i32,
 }
 
 /// What a call of the regular socket's waits for.
@@ -353,14 +357,17 @@ fn would_wait(result: &Outcome) -> bool {
 }
 
 /// Repeats the regular socket's call until it need not wait. A send comes behind what is queued.
-pub(super) async fn passed(socket: AsyncSocket, regular: Py<PyAny>, passed: Passed) -> Outcome {
+pub(super) async fn passed(socket: AsyncSocket, own: Py<PySocket>, passed: Passed) -> Outcome {
     let fails = |error: io::Error| raised(py(), &error);
+    let waits = !flags::has_dont_wait(passed.flags);
     loop {
         if passed.direction == Direction::Send {
             socket.flush().await.map_err(fails)?;
         }
+        // Each time: TLS may have begun, or another coroutine may have read ahead.
+        let regular = own.get().regular_for(py(), passed.direction, passed.flags)?;
         let result = regular.call_method1(py(), passed.verb, passed.arguments.bind(py()));
-        if !passed.waits || !would_wait(&result) {
+        if !waits || !would_wait(&result) {
             return result;
         }
         passed.direction.ready(&socket).await.map_err(fails)?;
@@ -370,21 +377,18 @@ pub(super) async fn passed(socket: AsyncSocket, regular: Py<PyAny>, passed: Pass
 /// Sends all of `data` by the regular socket, with flags, behind what is queued.
 pub(super) async fn pass_all(
     socket: AsyncSocket,
-    regular: Py<PyAny>,
+    own: Py<PySocket>,
     data: View,
     flags: i32,
 ) -> Outcome {
-    let fails = |error: io::Error| raised(py(), &error);
     let mut sent = 0;
     while sent < data.len() {
-        socket.flush().await.map_err(fails)?;
-        let rest = PyBytes::new(py(), &data.bytes()[sent..]).unbind();
-        let result = regular.call_method1(py(), "send", (rest, flags));
-        if would_wait(&result) {
-            socket.writable().await.map_err(fails)?;
-            continue;
-        }
-        sent += result?.extract::<usize>(py())?;
+        let rest = PyBytes::new(py(), &data.bytes()[sent..]);
+        let arguments = (rest, flags).into_pyobject(py())?.unbind();
+        // One that would not wait may wait here: all is to be sent.
+        let passed = Passed { verb: "send", arguments, direction: Direction::Send, flags: 0 };
+        let count = self::passed(socket.clone(), own.clone_ref(py()), passed).await?;
+        sent += count.extract::<usize>(py())?;
     }
     Ok(py().None())
 }

@@ -84,11 +84,6 @@ pub(super) fn refuse_to_receive(flags: i32, speaks_tls: bool, has_received: bool
     Ok(())
 }
 
-/// Refuses flags that the system would obey with bytes in clear.
-pub(super) fn refuse_to_send(_flags: i32, speaks_tls: bool) -> PyResult<()> {
-    if speaks_tls { Err(not_with_tls("sending with these flags")) } else { Ok(()) }
-}
-
 /// Refuses flags of `recvall` other than those that it obeys anyway.
 pub(super) fn refuse_in_recvall(flags: i32) -> PyResult<()> {
     if flags & !(WAITALL | NOSIGNAL | CMSG_CLOEXEC) == 0 {

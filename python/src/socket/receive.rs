@@ -35,7 +35,7 @@ impl PySocket {
         let max = size(bufsize, "recv")?;
         if flags != 0 {
             let arguments = (bufsize, flags).into_pyobject(py)?;
-            return PySocket::receive(slf, "AsyncSocket.recv", max, flags, arguments, bytes);
+            return PySocket::receive(slf, "AsyncSocket.recv", max, flags, false, arguments, bytes);
         }
         if own.inner(py).is_blocking() {
             let socket = own.blocking(py)?;
@@ -70,7 +70,8 @@ impl PySocket {
         if flags != 0 {
             let arguments = (buffer, max, flags).into_pyobject(py)?;
             let fill = move |py: Python<'_>, got: &[u8]| number(py, into.fill(got));
-            return PySocket::receive(slf, "AsyncSocket.recv_into", max, flags, arguments, fill);
+            let name = "AsyncSocket.recv_into";
+            return PySocket::receive(slf, name, max, flags, false, arguments, fill);
         }
         if own.inner(py).is_blocking() {
             return blocking::recv_into(py, &own.blocking(py)?, &into, max);
@@ -130,7 +131,7 @@ impl PySocket {
         if own.is_stream(py) {
             let from_nobody = |py: Python<'_>, got: &[u8]| pair(py, PyBytes::new(py, got));
             let name = "AsyncSocket.recvfrom";
-            return PySocket::receive(slf, name, max, flags, arguments, from_nobody);
+            return PySocket::receive(slf, name, max, flags, false, arguments, from_nobody);
         }
         if own.inner(py).is_foreign.get() || flags != 0 {
             return Self::pass(slf, "AsyncSocket.recvfrom", Direction::Receive, flags, arguments);
@@ -158,7 +159,7 @@ impl PySocket {
         if own.is_stream(py) {
             let fill = move |py: Python<'_>, got: &[u8]| pair(py, into.fill(got));
             let name = "AsyncSocket.recvfrom_into";
-            return PySocket::receive(slf, name, max, flags, arguments, fill);
+            return PySocket::receive(slf, name, max, flags, false, arguments, fill);
         }
         if own.inner(py).is_foreign.get() || flags != 0 {
             return Self::pass(
@@ -185,7 +186,7 @@ impl PySocket {
         let max = size(bufsize, "recvmsg")?;
         let arguments = (bufsize, ancbufsize, flags).into_pyobject(slf.py())?;
         let plain = |py: Python<'_>, got: &[u8]| message(py, PyBytes::new(py, got));
-        PySocket::receive_message(slf, "AsyncSocket.recvmsg", max, flags, arguments, plain)
+        PySocket::receive(slf, "AsyncSocket.recvmsg", max, flags, true, arguments, plain)
     }
 
     /// Receives as `recvmsg` does, into several buffers; gives the number of bytes in place of
@@ -209,18 +210,21 @@ impl PySocket {
             }
             message(py, filled)
         };
-        PySocket::receive_message(slf, "AsyncSocket.recvmsg_into", max, flags, arguments, fill)
+        PySocket::receive(slf, "AsyncSocket.recvmsg_into", max, flags, true, arguments, fill)
     }
 }
 
 impl PySocket {
     /// Receives from a stream with flags, and converts what has come. `arguments` are those of the
-    /// regular socket's method, which is called for flags that only the system knows.
+    /// regular socket's method, which is called for what only the system knows: some flags, and
+    /// `ancillary` data where there may be any.
+    #[allow(clippy::too_many_arguments, reason = "those of a method, and what it gives")]
     fn receive<'py, C>(
         slf: &Bound<'py, Self>,
         name: &'static str,
         max: usize,
         flags: i32,
+        ancillary: bool,
         arguments: Bound<'py, PyTuple>,
         convert: C,
     ) -> Called
@@ -228,69 +232,35 @@ impl PySocket {
         C: FnOnce(Python<'_>, &[u8]) -> Outcome + 'static,
     {
         let (py, own) = (slf.py(), slf.get());
+        let direction = Direction::Receive;
         if !own.is_stream(py) {
-            return PySocket::pass(slf, name, Direction::Receive, flags, arguments);
+            return PySocket::pass(slf, name, direction, flags, arguments);
         }
         if own.inner(py).is_blocking() {
-            let Some(how) = own.receives_how(py, flags)? else {
-                return PySocket::pass(slf, name, Direction::Receive, flags, arguments);
+            let Some(how) = own.receives_how(py, flags, ancillary) else {
+                return PySocket::pass(slf, name, direction, flags, arguments);
             };
-            let socket = own.blocking(py)?;
-            let got = blocking::receive(py, &socket, max, how)?;
+            let got = blocking::receive(py, &own.blocking(py)?, max, how)?;
             return convert(py, &got);
         }
-        let arguments = arguments.unbind();
+        let passed =
+            Passed { verb: verb_of(name), arguments: arguments.unbind(), direction, flags };
         PySocket::call(slf, name, move |own, socket, starting| {
             let py = call::py();
-            match own.get().receives_how(py, flags) {
-                Ok(Some(how)) => starting.poll(asynchronous::receive(socket, max, how, convert)),
-                Ok(None) => PySocket::start_passed(
-                    own,
-                    starting,
-                    socket,
-                    Passed {
-                        verb: verb_of(name),
-                        arguments,
-                        direction: Direction::Receive,
-                        waits: !flags::has_dont_wait(flags),
-                    },
-                ),
-                Err(error) => starting.done(Err(error)),
+            match own.get().receives_how(py, flags, ancillary) {
+                Some(how) => starting.poll(asynchronous::receive(socket, max, how, convert)),
+                None => starting.poll(asynchronous::passed(socket, own.clone_ref(py), passed)),
             }
         })
     }
 
-    /// Receives as `receive` does, with ancillary data where there may be any.
-    fn receive_message<'py, C>(
-        slf: &Bound<'py, Self>,
-        name: &'static str,
-        max: usize,
-        flags: i32,
-        arguments: Bound<'py, PyTuple>,
-        convert: C,
-    ) -> Called
-    where
-        C: FnOnce(Python<'_>, &[u8]) -> Outcome + 'static,
-    {
-        let (py, own) = (slf.py(), slf.get());
-        if own.is_stream(py) && (own.speaks_tls(py) || own.has_received(py)) {
-            return PySocket::receive(slf, name, max, flags, arguments, convert);
-        }
-        PySocket::pass(slf, name, Direction::Receive, flags, arguments)
-    }
-
     /// Returns how to receive with these flags; `None` if the system is to do it.
-    fn receives_how(&self, py: Python<'_>, flags: i32) -> PyResult<Option<Receiving>> {
-        if let Some(how) = Receiving::of(flags) {
-            // A thread's look at what has come is the system's.
-            let is_systems = how == Receiving::PeekAtOnce
-                && self.inner(py).is_blocking()
-                && !self.has_received(py)
-                && !self.speaks_tls(py);
-            return Ok((!is_systems).then_some(how));
-        }
-        flags::refuse_to_receive(flags, self.speaks_tls(py), self.has_received(py))?;
-        Ok(None)
+    fn receives_how(&self, py: Python<'_>, flags: i32, ancillary: bool) -> Option<Receiving> {
+        let how = Receiving::of(flags)?;
+        // A thread's look at what has come is the system's, too.
+        let looks = how == Receiving::PeekAtOnce && self.inner(py).is_blocking();
+        let is_systems = (ancillary || looks) && !self.has_received(py) && !self.speaks_tls(py);
+        (!is_systems).then_some(how)
     }
 }
 

@@ -48,7 +48,6 @@ impl PySocket {
     pub(super) fn sendall(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, flags: i32) -> Called {
         let (py, own) = (slf.py(), slf.get());
         if !flags::is_plain(flags) {
-            flags::refuse_to_send(flags, own.speaks_tls(py))?;
             return PySocket::pass_all(slf, View::of(data)?, flags);
         }
         if own.inner(py).is_blocking() {
@@ -99,9 +98,6 @@ impl PySocket {
         };
         let is_ours = !own.inner(py).is_foreign.get() && !own.is_stream(py);
         let Some(to) = to.filter(|_| is_ours) else {
-            if own.speaks_tls(py) {
-                return Err(flags::not_with_tls("sendto"));
-            }
             let arguments = [data.clone()].into_iter().chain(rest.iter());
             let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
             return Self::pass(slf, "AsyncSocket.sendto", Direction::Send, flags, arguments);
@@ -138,9 +134,6 @@ impl PySocket {
         if own.is_stream(py) && is_plain {
             let joined = PyBytes::new(py, b"").call_method1("join", (&buffers,))?;
             return PySocket::send(slf, &joined, flags);
-        }
-        if own.speaks_tls(py) {
-            return Err(flags::not_with_tls("sendmsg with ancillary data or an address"));
         }
         let arguments = match address {
             Some(address) => (buffers, ancdata, flags, address).into_pyobject(py)?,
@@ -202,7 +195,6 @@ impl PySocket {
                 asynchronous::send_at_once(socket, data)
             });
         }
-        flags::refuse_to_send(flags, own.speaks_tls(py))?;
         PySocket::pass(slf, name, Direction::Send, flags, arguments)
     }
 
@@ -211,14 +203,12 @@ impl PySocket {
         let (py, own) = (slf.py(), slf.get());
         if own.inner(py).is_blocking() {
             let data = PyBytes::new(py, data.bytes());
-            own.flush_first(py)?;
-            return own.regular(py)?.call_method1(py, "sendall", (data, flags));
+            let regular = own.regular_for(py, Direction::Send, flags)?;
+            return regular.call_method1(py, "sendall", (data, flags));
         }
         PySocket::call(slf, "AsyncSocket.sendall", move |own, socket, starting| {
-            match own.get().regular(call::py()) {
-                Ok(regular) => starting.poll(asynchronous::pass_all(socket, regular, data, flags)),
-                Err(error) => starting.done(Err(error)),
-            }
+            let own = own.clone_ref(call::py());
+            starting.poll(asynchronous::pass_all(socket, own, data, flags))
         })
     }
 }

@@ -188,35 +188,35 @@ impl PySocket {
         let (py, own) = (slf.py(), slf.get());
         let verb = verb_of(name);
         if own.inner(py).is_blocking() {
-            if direction == Direction::Send {
-                own.flush_first(py)?;
-            }
-            return own.regular(py)?.call_method1(py, verb, arguments);
+            return own.regular_for(py, direction, flags)?.call_method1(py, verb, arguments);
         }
-        let arguments = arguments.unbind();
+        let passed = Passed { verb, arguments: arguments.unbind(), direction, flags };
         PySocket::call(slf, name, move |own, socket, starting| {
-            let waits = !flags::has_dont_wait(flags);
-            let passed = Passed { verb, arguments, direction, waits };
-            PySocket::start_passed(own, starting, socket, passed)
+            starting.poll(asynchronous::passed(socket, own.clone_ref(call::py()), passed))
         })
     }
 
-    /// Starts a call of a method of the regular socket.
-    pub(super) fn start_passed(
-        own: &Py<PySocket>,
-        starting: Starting<'_, '_>,
-        socket: AsyncSocket,
-        passed: Passed,
-    ) -> Started {
-        match own.get().regular(call::py()) {
-            Ok(regular) => starting.poll(asynchronous::passed(socket, regular, passed)),
-            Err(error) => starting.done(Err(error)),
+    /// Returns the regular socket for a call that receives or sends: a blocking socket's behind its
+    /// queue. An error if it would bypass TLS, or bytes that were read ahead.
+    pub(super) fn regular_for(
+        &self,
+        py: Python<'_>,
+        direction: Direction,
+        flags: i32,
+    ) -> PyResult<Py<PyAny>> {
+        match direction {
+            Direction::Receive => {
+                flags::refuse_to_receive(flags, self.speaks_tls(py), self.has_received(py))?;
+            }
+            Direction::Send if self.speaks_tls(py) => {
+                return Err(flags::not_with_tls("sending in this way"));
+            }
+            Direction::Send if self.inner(py).is_blocking() => {
+                blocking::flush(py, &self.blocking(py)?)?;
+            }
+            Direction::Send => {}
         }
-    }
-
-    /// Sends what is queued on a blocking socket.
-    pub(super) fn flush_first(&self, py: Python<'_>) -> PyResult<()> {
-        blocking::flush(py, &self.blocking(py)?).map(drop)
+        self.regular(py)
     }
 
     /// Returns whether TLS is spoken, or will be once it is connected.
