@@ -1,20 +1,18 @@
-//! Runs the scheduler of this process on a thread of Python's, and passes requests to it.
+//! The scheduler of this process: who runs it, its thread and the GIL, and requests to it.
 //!
-//! `asyncoro/_scheduler.py` starts the thread with the first coroutine; the thread calls [`serve`].
-//! It holds the GIL while there is work, and releases it only around waits: to release and take it
-//! for each request costs more than the request when other threads want it.
+//! `asyncoro/_scheduler.py` starts its thread with the first coroutine; the thread runs it
+//! (`serve.rs`). It holds the GIL while there is work, and releases it only around waits: to
+//! release and take it for each request costs more than the request when other threads want it.
 //!
-//! Unsafe: releasing the GIL around those waits.
+//! Unsafe: releasing the GIL around those waits, and an exception raised in another thread.
 #![allow(unsafe_code)]
 
 use std::{
     cell::{Cell, RefCell},
     ffi::c_ulong,
-    future::{Future, poll_fn},
+    future::Future,
     ptr,
-    rc::Rc,
-    sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -29,11 +27,9 @@ use pyo3::{
 };
 
 use crate::{
-    call, context,
-    error::raised,
     exiting,
     gil::{Gil, held},
-    hooks, log, registry, watcher,
+    hooks,
 };
 
 /// The handle of the scheduler, until it has ended, and how it is stopped.
@@ -120,57 +116,39 @@ where
     true
 }
 
-/// Runs the scheduler in this thread until [`stop`]; calls `started` once it takes requests, which
-/// is with `in_call` as a coroutine may. Then raises the KeyboardInterrupt of a coroutine, too.
-#[pyfunction]
-pub(crate) fn serve(py: Python<'_>, started: Py<PyAny>, in_call: bool) -> PyResult<()> {
-    let watch = Arc::new(watcher::Watch::new());
-    let (queued, sent) = (Arc::clone(&watch), Arc::clone(&watch));
-    let builder = AsynCoro::builder()
-        .around_waits(let_go, take_back)
-        .around_queueing(move || queued.queued(), move || sent.sent());
-    let scheduler = Rc::new(builder.build().map_err(|error| raised(py, &error))?);
-    watcher::start(py, Rc::clone(&scheduler), watch)?;
-    // SAFETY: it may be called at any time.
-    let thread = unsafe { ffi::PyThread_get_thread_ident() };
-    let running = Running {
-        handle: scheduler.handle(),
-        stop: None,
-        stopping: false,
-        ends_idle: false,
-        thread,
-        in_call,
-        interrupted: None,
-    };
-    exiting::guard();
-    RUNNING.get(py).replace(Some(running));
-    let serving = Serving(thread);
-    HERE.set(true);
-    let begun = scheduler.run_until(async move {
-        // SAFETY: only the scheduler polls it.
-        started.call0(unsafe { held() })?;
-        stopped().await;
-        Ok(())
-    });
-    if begun.is_err() {
-        stop(py);
+/// The time in which the scheduler runs in this thread.
+pub(crate) struct Serving(c_ulong);
+
+impl Serving {
+    /// Makes this thread the one of the scheduler with that handle. `in_call` tells that it runs in
+    /// a call of `run`, which raises the KeyboardInterrupt of any coroutine.
+    pub(crate) fn begin(py: Python<'_>, handle: AsynCoro, in_call: bool) -> Serving {
+        exiting::guard();
+        // SAFETY: it may be called at any time.
+        let thread = unsafe { ffi::PyThread_get_thread_ident() };
+        RUNNING.get(py).replace(Some(Running {
+            handle,
+            stop: None,
+            stopping: false,
+            ends_idle: false,
+            thread,
+            in_call,
+            interrupted: None,
+        }));
+        HERE.set(true);
+        Serving(thread)
     }
-    watcher::stop(py);
-    drop(scheduler);
-    context::leave(py);
-    log::pass_on(py, None);
-    let interrupted =
-        RUNNING.get(py).borrow_mut().as_mut().and_then(|running| running.interrupted.take());
-    drop(serving);
-    begun.and_then(|()| interrupted.map_or(Ok(()), Err))
+
+    /// Ends it; returns the KeyboardInterrupt that a coroutine has ended with.
+    pub(crate) fn end(self, py: Python<'_>) -> Option<PyErr> {
+        RUNNING.get(py).borrow_mut().as_mut().and_then(|running| running.interrupted.take())
+    }
 }
 
 /// Forgets the scheduler when its thread leaves it.
-struct Serving(c_ulong);
-
 impl Drop for Serving {
     fn drop(&mut self) {
-        // SAFETY: it is a local of `serve`, which holds the GIL.
+        // SAFETY: the thread that runs the scheduler drops it, with the GIL.
         let py = unsafe { held() };
         // What was to interrupt a coroutine must not hit what comes after.
         // SAFETY: the GIL is held.
@@ -178,6 +156,27 @@ impl Drop for Serving {
         HERE.set(false);
         drop(RUNNING.get(py).take());
     }
+}
+
+/// Is ready once the scheduler was told to stop, or to stop when it `is_idle`.
+pub(crate) fn poll_stop(py: Python<'_>, cx: &mut Context<'_>, is_idle: bool) -> Poll<()> {
+    match &mut *RUNNING.get(py).borrow_mut() {
+        Some(running) => {
+            running.stopping |= running.ends_idle && is_idle;
+            running.stop = Some(cx.waker().clone());
+            if running.stopping { Poll::Ready(()) } else { Poll::Pending }
+        }
+        None => Poll::Ready(()),
+    }
+}
+
+/// Forgets the scheduler in the child of a fork: it is the parent's.
+pub(crate) fn forget(py: Python<'_>) {
+    if let Some(running) = RUNNING.get(py).take() {
+        std::mem::forget(running);
+    }
+    HERE.set(false);
+    WAITING.get(py).set(false);
 }
 
 /// The longest time for the clean-up of coroutines that were terminated.
@@ -202,9 +201,6 @@ pub(crate) fn set_drain(py: Python<'_>, seconds: f64) -> PyResult<()> {
 pub(crate) fn get_drain(py: Python<'_>) -> f64 {
     drain(py).as_secs_f64()
 }
-
-/// How much longer than the drain time the scheduler waits: coroutines end themselves after that.
-const MORE: Duration = Duration::from_millis(250);
 
 /// Raises an exception in the scheduler's thread, unless that waits; `False` if it does.
 #[pyfunction]
@@ -247,7 +243,7 @@ pub(crate) fn stop_when_idle(py: Python<'_>) {
 /// Notes that perhaps no coroutine keeps the scheduler any more.
 pub(crate) fn tell_idle(py: Python<'_>) {
     let ends_idle = RUNNING.get(py).borrow().as_ref().is_some_and(|running| running.ends_idle);
-    if ends_idle && !registry::is_held(py) {
+    if ends_idle {
         look_at_end(py);
     }
 }
@@ -267,47 +263,6 @@ pub(crate) fn stop(py: Python<'_>) {
         running.stopping = true;
     }
     look_at_end(py);
-}
-
-/// Waits until [`stop`], and then until all coroutines have ended, for the drain time at most.
-/// Passes lines of the log on meanwhile.
-async fn stopped() {
-    poll_fn(|cx| {
-        let py = call::py();
-        log::pass_on(py, Some(cx.waker()));
-        match &mut *RUNNING.get(py).borrow_mut() {
-            Some(running) => {
-                running.stopping |= running.ends_idle && !registry::is_held(py);
-                running.stop = Some(cx.waker().clone());
-                if running.stopping { Poll::Ready(()) } else { Poll::Pending }
-            }
-            None => Poll::Ready(()),
-        }
-    })
-    .await;
-    for coro in registry::alive(call::py()) {
-        coro.get().terminate(call::py());
-    }
-    let ended = poll_fn(|cx| {
-        log::pass_on(call::py(), Some(cx.waker()));
-        registry::poll_empty(call::py(), cx)
-    });
-    let _ = asyncoro::time::timeout(drain(call::py()) + MORE, ended).await;
-}
-
-/// Forgets the scheduler in the child of a fork: it is the parent's.
-#[pyfunction]
-pub(crate) fn after_fork(py: Python<'_>) {
-    if let Some(running) = RUNNING.get(py).take() {
-        std::mem::forget(running);
-    }
-    log::after_fork();
-    HERE.set(false);
-    context::forget(py);
-    WAITING.get(py).set(false);
-    watcher::forget(py);
-    call::note_fork();
-    registry::forget(py);
 }
 
 /// Refuses an interpreter other than the main one: threads of the C library's, and what the GIL is
@@ -330,7 +285,8 @@ pub(crate) fn in_scheduler() -> bool {
     is_here()
 }
 
-fn let_go() {
+/// Lets go of the GIL for a wait of the scheduler, in its thread.
+pub(crate) fn let_go() {
     // SAFETY: this thread holds the GIL, and runs nothing of Python's until it is taken back.
     unsafe {
         WAITING.get(held()).set(true);
@@ -338,7 +294,8 @@ fn let_go() {
     }
 }
 
-fn take_back() {
+/// Takes the GIL back after a wait.
+pub(crate) fn take_back() {
     // SAFETY: `let_go` saved the state, and it is restored once.
     unsafe {
         exiting::take_back(SAVED.replace(ptr::null_mut()));

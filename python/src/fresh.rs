@@ -14,7 +14,7 @@ use pyo3::{
     types::{PyByteArray, PyBytes},
 };
 
-use crate::{call::py, exiting};
+use crate::{exiting, gil::py};
 
 unsafe extern "C" {
     /// Resizes an object that has one reference; pyo3 does not export this function.

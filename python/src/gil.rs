@@ -52,6 +52,12 @@ pub(crate) unsafe fn held<'py>() -> Python<'py> {
     }
 }
 
+/// Returns the GIL's token inside of what the scheduler runs: the operation or future of a call.
+pub(crate) fn py<'py>() -> Python<'py> {
+    // SAFETY: calls are started, polled and dropped by the scheduler.
+    unsafe { held() }
+}
+
 /// Returns whether this thread is one of Python's that has let go of the GIL for now.
 pub(crate) fn is_let_go() -> bool {
     // SAFETY: both may be called by any thread, with the GIL and without.

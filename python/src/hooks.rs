@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyBaseException, prelude::*};
 
-use crate::{coro::End, exiting, once::Once};
+use crate::{exiting, once::Once};
 
 /// The object that has the functions as attributes.
 static HOOKS: Once = Once::new();
@@ -54,11 +54,8 @@ pub(crate) fn report(py: Python<'_>, name: &str, error: &PyErr) {
 }
 
 /// Ends this process, the child of a fork, in which a coroutine has come to its end.
-pub(crate) fn leave_child(py: Python<'_>, name: &str, end: &End) {
-    let error = match end {
-        End::Failed(failure) => Some(failure.error(py)),
-        End::Value(_) | End::Terminated => None,
-    };
+/// `error` is what it has raised, if it has.
+pub(crate) fn leave_child(py: Python<'_>, name: &str, error: Option<Bound<'_, PyBaseException>>) {
     call(py, "leave_child", (name, error));
 }
 

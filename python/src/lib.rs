@@ -1,34 +1,31 @@
 //! The bindings of the Python package asyncoro: its coroutines and sockets are those of the crate.
 //!
-//! A coroutine of Python's is one of the crate's that drives a generator (`runner.rs`). A call, of
-//! a socket say, is an object; `yield` or `await` starts it, which makes the crate's future and
-//! polls it (`call/`). All except waiting is done with the GIL held (`engine.rs`, `gil.rs`).
+//! A coroutine of Python's is one of the crate's that drives a generator (`coro/runner.rs`). A
+//! call, of a socket say, is an object; `yield` or `await` starts it, which makes the crate's
+//! future and polls it (`call/`). All except waiting is done with the GIL held (`engine.rs`,
+//! `gil.rs`).
 
 mod address;
-mod alarm;
 mod arguments;
 mod call;
-mod context;
 mod coro;
 mod engine;
 mod error;
 mod exiting;
 mod fresh;
-mod gc;
 mod gil;
+mod holding;
 mod hooks;
 mod log;
+mod mask;
 mod once;
 mod quick;
-mod registry;
-mod runner;
+mod serve;
 mod signal;
 mod socket;
-mod step;
-mod target;
 mod threads;
+mod timer;
 mod view;
-mod waits;
 mod watcher;
 
 use pyo3::prelude::*;
@@ -36,8 +33,8 @@ use pyo3::prelude::*;
 /// Waits `seconds`, with None for ever; `yield` or `await` it in a coroutine.
 #[pyfunction]
 fn sleep(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-    let limit = waits::limit(Some(seconds))?;
-    call::make(py, "asyncoro.sleep", None, move |starting| starting.poll(waits::pause(limit)))
+    let limit = timer::limit(Some(seconds))?;
+    call::make(py, "asyncoro.sleep", None, move |starting| starting.poll(timer::pause(limit)))
 }
 
 /// Returns the coroutine that runs in this thread; None outside of one.
@@ -51,12 +48,12 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     engine::refuse_sub_interpreters()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     // pyo3 would make these at their first use, under a lock of its own (`once.rs`).
-    module.py().get_type::<alarm::Alarm>();
+    module.py().get_type::<coro::alarm::Alarm>();
     Python::attach(|_| {});
     log::subscribe();
     module.add_class::<coro::Coro>()?;
     coro::make_fast(module.py())?;
-    module.add("Call", call::make_type(module.py())?)?;
+    module.add("Call", call::make_type(module.py(), coro::registry::wake_all)?)?;
     module.add_function(wrap_pyfunction!(call::first::first, module)?)?;
     module.add_function(wrap_pyfunction!(call::origin::note_origins, module)?)?;
     module.add_function(wrap_pyfunction!(engine::set_drain, module)?)?;
@@ -65,26 +62,26 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<socket::PyDatagramSocket>()?;
     socket::make_fast(module.py())?;
     module.add_function(wrap_pyfunction!(sleep, module)?)?;
-    module.add_function(wrap_pyfunction!(alarm::alarm, module)?)?;
+    module.add_function(wrap_pyfunction!(coro::alarm::alarm, module)?)?;
     module.add_function(wrap_pyfunction!(socket::connect, module)?)?;
     module.add_function(wrap_pyfunction!(socket::close_over, module)?)?;
     module.add_function(wrap_pyfunction!(socket::release_over, module)?)?;
     module.add_function(wrap_pyfunction!(current, module)?)?;
-    module.add_function(wrap_pyfunction!(engine::serve, module)?)?;
+    module.add_function(wrap_pyfunction!(serve::serve, module)?)?;
     module.add_function(wrap_pyfunction!(engine::interrupt, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop_when_idle, module)?)?;
     module.add_class::<signal::PySignal>()?;
     module.add_function(wrap_pyfunction!(signal::signal, module)?)?;
     module.add_function(wrap_pyfunction!(signal::ignore_signal, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop, module)?)?;
-    module.add_function(wrap_pyfunction!(engine::after_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(serve::after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(watcher::stop_watching, module)?)?;
     module.add_function(wrap_pyfunction!(engine::in_scheduler, module)?)?;
     module.add_function(wrap_pyfunction!(engine::is_running, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_hooks, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::set_legacy, module)?)?;
-    module.add_function(wrap_pyfunction!(registry::process_ends, module)?)?;
-    module.add_function(wrap_pyfunction!(registry::alive, module)?)?;
-    module.add_function(wrap_pyfunction!(registry::when_none_holds, module)?)?;
-    module.add_function(wrap_pyfunction!(registry::give_up, module)?)
+    module.add_function(wrap_pyfunction!(holding::process_ends, module)?)?;
+    module.add_function(wrap_pyfunction!(coro::registry::alive, module)?)?;
+    module.add_function(wrap_pyfunction!(holding::when_none_holds, module)?)?;
+    module.add_function(wrap_pyfunction!(holding::give_up, module)?)
 }

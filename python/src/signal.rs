@@ -1,15 +1,13 @@
 //! Signals of the process as something to wait for: the crate's `signal`.
 //!
-//! Unsafe: setting what a signal does in C, and which signals a thread gets.
+//! Unsafe: setting what a signal does in C.
 #![allow(unsafe_code)]
 
 use std::{
     cell::{Cell, RefCell},
     ffi::c_int,
     future::Future,
-    mem,
     pin::Pin,
-    ptr,
     task::{Context, Poll},
 };
 
@@ -20,9 +18,9 @@ use pyo3::{
 };
 
 use crate::{
-    call::{self, Outcome, py},
+    call::{self, Outcome},
     error::raised,
-    gil::Gil,
+    gil::{self, Gil, py},
 };
 
 /// A signal that a coroutine may wait for: `yield` or `await` it, or go through it by `async for`.
@@ -63,28 +61,6 @@ pub(crate) fn ignore_signal(number: c_int) {
     }
 }
 
-/// Calls `f`, which starts threads that get no signals: CPython would notice one that such a thread
-/// handles only when another thread wants the GIL.
-pub(crate) fn without_signals<R>(f: impl FnOnce() -> R) -> R {
-    struct Before(libc::sigset_t);
-
-    impl Drop for Before {
-        fn drop(&mut self) {
-            // SAFETY: the set was filled by the call that replaced it.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, ptr::null_mut()) };
-        }
-    }
-
-    // SAFETY: the sets are plain data, filled before they are used.
-    let _before = unsafe {
-        let (mut all, mut before) = (mem::zeroed(), mem::zeroed());
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-        Before(before)
-    };
-    f()
-}
-
 #[pymethods]
 impl PySignal {
     /// Waits for the next one.
@@ -92,11 +68,11 @@ impl PySignal {
         let own = slf.clone_ref(py).into_bound(py).into_any();
         call::make(py, "Signal.wait", Some(&own), |starting| {
             let signal = starting.of::<PySignal>();
-            if signal.get().state.get(call::py()).is_awaited.replace(true) {
+            if signal.get().state.get(gil::py()).is_awaited.replace(true) {
                 let text = "another coroutine waits for this signal: make one for each";
                 return starting.done(Err(PyRuntimeError::new_err(text)));
             }
-            starting.poll(Waiting(signal.clone_ref(call::py())))
+            starting.poll(Waiting(signal.clone_ref(gil::py())))
         })
     }
 

@@ -1,14 +1,14 @@
-//! Lets threads wait for coroutines: on a lock of Python's, which releases the GIL and which Ctrl-C
-//! interrupts.
+//! Lets threads wait for the scheduler: on a lock of Python's, which releases the GIL and which
+//! Ctrl-C interrupts.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::{coro::Coro, engine, exiting, once::Once};
+use crate::{engine, exiting, gil, once::Once};
 
 /// Makes a lock that is taken.
-fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static ALLOCATE: Once = Once::new();
     exiting::guard();
     let lock = ALLOCATE.import(py, "_thread", "allocate_lock")?.call0()?;
@@ -22,38 +22,6 @@ pub(crate) fn release(py: Python<'_>, lock: &Py<PyAny>) {
     let _ = lock.call_method0(py, "release");
 }
 
-/// Waits until a coroutine has ended, at most `limit`.
-pub(crate) fn wait_for(coro: &Bound<'_, Coro>, limit: Option<Duration>) -> PyResult<()> {
-    let py = coro.py();
-    if coro.get().has_ended(py) {
-        return Ok(());
-    }
-    if engine::is_here() {
-        return Err(PyRuntimeError::new_err(
-            "this would block the scheduler, and with it the coroutine that is waited for: \
-             `yield coro.finish()` or `await coro`",
-        ));
-    }
-    // Making a lock may run Python's code, and so let another thread run: the coroutine may end
-    // meanwhile. From here on nobody else runs until it knows the lock.
-    let lock = taken_lock(py)?;
-    if coro.get().has_ended(py) {
-        return Ok(());
-    }
-    coro.get().watch(py, |watchers| watchers.threads.push(lock.clone().unbind()));
-    // Python's longest timeout is shorter than ours.
-    let seconds = limit.map_or(-1.0, |limit| limit.as_secs_f64().min(1e9));
-    let acquired = lock.call_method1("acquire", (true, seconds));
-    if !coro.get().has_ended(py) {
-        let given_up = coro.get().watch(py, |watchers| {
-            let place = watchers.threads.iter().position(|other| other.is(&lock));
-            place.map(|place| watchers.threads.swap_remove(place))
-        });
-        drop(given_up);
-    }
-    acquired.map(drop)
-}
-
 /// Calls `question` in the scheduler's thread, and waits for the answer.
 pub(crate) fn ask<T: 'static>(
     py: Python<'_>,
@@ -63,7 +31,7 @@ pub(crate) fn ask<T: 'static>(
     let answer = Rc::new(RefCell::new(None));
     let asked = Asked { answer: Rc::clone(&answer), lock: lock.clone().unbind() };
     engine::spawn(py, async move {
-        asked.answer.replace(Some(question(crate::call::py())));
+        asked.answer.replace(Some(question(gil::py())));
         drop(asked);
     })?;
     lock.call_method0("acquire")?;
@@ -79,6 +47,6 @@ struct Asked<T> {
 
 impl<T> Drop for Asked<T> {
     fn drop(&mut self) {
-        release(crate::call::py(), &self.lock);
+        release(gil::py(), &self.lock);
     }
 }

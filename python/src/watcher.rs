@@ -28,7 +28,7 @@ use std::{
 use asyncoro::coro::Scheduler;
 use pyo3::prelude::*;
 
-use crate::{engine, gil::Gil, signal};
+use crate::{engine, gil::Gil, mask};
 
 /// How often the thread looks, while there is traffic. Together with [`PATIENCE`], and the 5 ms
 /// after which a computation gives up the GIL, that makes 10 ms.
@@ -161,7 +161,7 @@ fn flush(py: Python<'_>, turn: &mut Option<u64>) -> bool {
 pub(crate) fn start(py: Python<'_>, scheduler: Rc<Scheduler>, watch: Arc<Watch>) -> io::Result<()> {
     let own = Arc::clone(&watch);
     let watcher = thread::Builder::new().name("asyncoro-flush".into());
-    let thread = signal::without_signals(|| watcher.spawn(move || own.run()))?;
+    let thread = mask::without_signals(|| watcher.spawn(move || own.run()))?;
     // Only this thread sets it.
     let _ = watch.thread.set(thread.thread().clone());
     WATCHED.get(py).replace(Some(Watched { scheduler, watch, thread: Some(thread) }));

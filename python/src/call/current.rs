@@ -12,7 +12,7 @@ use std::{
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::gil::{self, Gil};
+use crate::gil::{Gil, py};
 
 /// The part of a coroutine that its calls use.
 pub(crate) struct Frame {
@@ -202,10 +202,4 @@ pub(crate) fn starter(py: Python<'_>) -> Option<Py<PyAny>> {
 /// Returns the coroutine that runs in this thread.
 pub(crate) fn current_coro(py: Python<'_>) -> Option<Py<PyAny>> {
     with_current(|frame| frame.coro.clone_ref(py))
-}
-
-/// Returns the token of the GIL inside a call's operation or future.
-pub(crate) fn py<'py>() -> Python<'py> {
-    // SAFETY: calls are started, polled and dropped by the scheduler.
-    unsafe { gil::held() }
 }

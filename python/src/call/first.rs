@@ -8,7 +8,8 @@ use std::{
 
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
-use super::{Outcome, Waiting, current::for_nobody, make, py};
+use super::{current::for_nobody, memory::make, outcome::Outcome, waiting::Waiting};
+use crate::gil::py;
 
 /// Waits for the first of several calls that ends, and gives its place and its value. The others
 /// are given up: they have done nothing.

@@ -9,26 +9,14 @@ use std::{cell::Cell, ptr};
 use pyo3::{exceptions::PyMemoryError, ffi, prelude::*};
 
 use super::{
-    object::{Object, Stage},
+    object::{Object, Stage, class},
     origin::Origin,
     place::{Place, Started, Starting},
 };
-use crate::{engine, gil::Gil};
-
-/// The type; null until [`set_type`].
-static TYPE: Gil<Cell<*mut ffi::PyTypeObject>> = Gil::new(Cell::new(ptr::null_mut()));
-
-/// Sets the type, which lives for ever.
-pub(super) fn set_type(class: Bound<'_, PyAny>) {
-    TYPE.get(class.py()).set(class.into_ptr().cast());
-}
-
-/// Returns whether an object is a call.
-#[inline]
-pub(crate) fn is_call(py: Python<'_>, object: &Py<PyAny>) -> bool {
-    // SAFETY: the object is alive.
-    unsafe { ffi::Py_TYPE(object.as_ptr()) == TYPE.get(py).get() }
-}
+use crate::{
+    engine,
+    gil::{self, Gil},
+};
 
 /// The most objects that are kept to be used again.
 const MOST_SPARE: usize = 64;
@@ -61,8 +49,9 @@ impl Spare {
     }
 }
 
+/// Makes a call of the verb `name` of the object `of`. When it is started, `operation` does it.
 #[inline]
-pub(super) fn make<O>(
+pub(crate) fn make<O>(
     py: Python<'_>,
     name: &'static str,
     of: Option<&Bound<'_, PyAny>>,
@@ -80,7 +69,7 @@ where
         };
         // The memory has a reference to the type, also while it is kept.
         (&raw mut (*object).head).write(ffi::PyObject_HEAD_INIT);
-        (*object).head.ob_type = TYPE.get(py).get();
+        (*object).head.ob_type = class(py);
         (&raw mut (*object).name).write(name);
         (&raw mut (*object).of).write(of.map_or(ptr::null_mut(), |of| of.clone().into_ptr()));
         (&raw mut (*object).stage).write(Cell::new(Stage::New));
@@ -96,7 +85,7 @@ where
 fn allocate(py: Python<'_>) -> PyResult<*mut Object> {
     // SAFETY: the type is alive; nothing else is done with the memory.
     let object = unsafe {
-        ffi::Py_INCREF(TYPE.get(py).get().cast());
+        ffi::Py_INCREF(class(py).cast());
         ffi::PyObject_Malloc(size_of::<Object>()).cast::<Object>()
     };
     if object.is_null() { Err(PyMemoryError::new_err(())) } else { Ok(object) }
@@ -186,7 +175,7 @@ unsafe fn free(py: Python<'_>, object: *mut Object) {
     unsafe {
         ffi::Py_XDECREF((*object).of);
         if !SPARE.get(py).put(object) {
-            ffi::Py_DECREF(TYPE.get(py).get().cast());
+            ffi::Py_DECREF(class(py).cast());
             ffi::PyObject_Free(object.cast());
         }
     }
@@ -207,7 +196,7 @@ unsafe fn drop_started(py: Python<'_>, object: *mut Object) {
         unsafe {
             (*object).place.clear((*object).of());
             (&raw mut (*object).origin).drop_in_place();
-            free(super::py(), object);
+            free(gil::py(), object);
         }
     });
     if let Err(error) = spawned {

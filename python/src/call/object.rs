@@ -13,7 +13,29 @@ use std::{cell::Cell, ptr, task::Context};
 
 use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*};
 
-use super::{Given, current, memory::is_call, origin::Origin, place::Place};
+use super::{current, origin::Origin, outcome::Given, place::Place};
+use crate::gil::{self, Gil};
+
+/// The type; null until [`set_type`].
+static TYPE: Gil<Cell<*mut ffi::PyTypeObject>> = Gil::new(Cell::new(ptr::null_mut()));
+
+/// Sets the type, which lives for ever.
+pub(super) fn set_type(class: Bound<'_, PyAny>) {
+    TYPE.get(class.py()).set(class.into_ptr().cast());
+}
+
+/// Returns the type.
+#[inline]
+pub(super) fn class(py: Python<'_>) -> *mut ffi::PyTypeObject {
+    TYPE.get(py).get()
+}
+
+/// Returns whether an object is a call.
+#[inline]
+pub(crate) fn is_call(py: Python<'_>, object: &Py<PyAny>) -> bool {
+    // SAFETY: the object is alive.
+    unsafe { ffi::Py_TYPE(object.as_ptr()) == class(py) }
+}
 
 /// How far a call has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +67,7 @@ impl Object {
     /// Returns what is in a call.
     #[inline]
     pub(super) fn within(call: &Py<PyAny>) -> &Object {
-        debug_assert!(is_call(super::py(), call), "the caller has checked it");
+        debug_assert!(is_call(gil::py(), call), "the caller has checked it");
         // SAFETY: it is an object of the type, which is alive for as long as it is borrowed.
         unsafe { &*call.as_ptr().cast::<Object>() }
     }

@@ -16,7 +16,8 @@ use std::{
 
 use pyo3::{PyClass, prelude::*};
 
-use super::{Given, Outcome, given, py};
+use super::outcome::{Given, Outcome, given};
+use crate::gil::py;
 
 /// The most bytes that are stored in place; longer operations and futures are boxed. Those of
 /// frequent verbs fit, and every call takes up this many bytes.

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    cell::Cell,
     ffi::{CStr, c_int, c_void},
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
@@ -17,18 +18,23 @@ use pyo3::{
 };
 
 use super::{
-    Given,
-    memory::{dealloc, set_type},
-    object::{Object, Stage},
+    memory::dealloc,
+    object::{Object, Stage, set_type},
+    outcome::Given,
 };
 use crate::{
     engine,
+    gil::{self, Gil},
     quick::{guarded, returned},
-    registry,
 };
 
-/// Makes the type, and returns it.
-pub(crate) fn make_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+/// Wakes all coroutines.
+static WAKE_ALL: Gil<Cell<fn(Python<'_>)>> = Gil::new(Cell::new(|_| {}));
+
+/// Makes the type, and returns it. `wake_all` wakes all coroutines, of which one may wait for a
+/// call that somebody gives up by hand.
+pub(crate) fn make_type(py: Python<'_>, wake_all: fn(Python<'_>)) -> PyResult<Bound<'_, PyAny>> {
+    WAKE_ALL.get(py).set(wake_all);
     let slots = [
         slot(ffi::Py_tp_dealloc, dealloc as unsafe extern "C" fn(_) as *mut _),
         slot(ffi::Py_tp_repr, repr as unsafe extern "C" fn(_) -> _ as *mut _),
@@ -258,7 +264,7 @@ impl Object {
     fn give_up_anywhere(&self, own: *mut ffi::PyObject) {
         if self.stage.get() == Stage::Begun && self.handed.get() == 0 {
             // A coroutine that waits for it must look.
-            registry::alive(super::py()).iter().for_each(|coro| coro.get().wake(super::py()));
+            WAKE_ALL.get(gil::py()).get()(gil::py());
         }
         if !self.place.waits() || engine::is_here() {
             return self.give_up();
@@ -266,14 +272,14 @@ impl Object {
         self.stage.set(Stage::Over);
         self.handed.set(0);
         // SAFETY: the object is alive.
-        let call = unsafe { Bound::from_borrowed_ptr(super::py(), own).unbind() };
+        let call = unsafe { Bound::from_borrowed_ptr(gil::py(), own).unbind() };
         drop_there(call);
     }
 }
 
 /// Gives a call up in the scheduler's thread.
 fn drop_there(call: Py<PyAny>) {
-    let py = super::py();
+    let py = gil::py();
     if !engine::is_running(py) {
         // Its scheduler has gone, and with it what the future would give up.
         std::mem::forget(call);

@@ -8,11 +8,11 @@ use pyo3::{
 };
 
 use super::{
-    Given,
     current::Frame,
-    memory::is_call,
-    object::{Object, Stage},
+    object::{Object, Stage, is_call},
+    outcome::Given,
 };
+use crate::gil;
 
 /// A call that its coroutine waits for.
 pub(crate) struct Waiting {
@@ -154,6 +154,6 @@ impl Drop for Waiting {
             object.give_up();
         }
         // Without a look at whether this thread has the GIL.
-        drop(call.into_bound(super::py()));
+        drop(call.into_bound(gil::py()));
     }
 }

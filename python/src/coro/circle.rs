@@ -5,8 +5,8 @@
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use super::Coro;
-use crate::call;
+use super::object::Coro;
+use crate::{call, gil};
 
 /// The note that the running coroutine waits for another, until it is dropped.
 pub(crate) struct Link(Py<Coro>);
@@ -36,7 +36,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        drop(self.0.get().state(call::py()).awaits.take());
+        drop(self.0.get().state(gil::py()).awaits.take());
     }
 }
 

@@ -6,7 +6,7 @@
 
 use pyo3::{ffi, prelude::*};
 
-use super::{Coro, quick::install_all};
+use super::{object::Coro, quick::install_all};
 use crate::{
     arguments::Arguments,
     quick::{guarded, returned},

@@ -1,90 +1,29 @@
-//! The mailbox of a coroutine: messages that it was sent and has not received, at most as many as
-//! its capacity, and the line of those who wait for room.
+//! Messages to a coroutine, and those who wait for room in its mailbox.
 //!
 //! Whoever waits puts its message in by itself, when its turn has come: so a wait that is dropped
 //! has sent nothing. Free room is for the first in line, and nobody overtakes it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    task::Waker,
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use pyo3::{exceptions::PyValueError, prelude::*};
+use pyo3::prelude::*;
 
 use super::{
-    Coro,
-    verbs::{Wait, code},
-    within,
+    kept::Wait,
+    mail::{Bounds, Mail, capacity_of},
+    object::{Coro, code, within},
 };
 use crate::{
-    arguments::Arguments,
-    call, hooks,
-    waits::{Delivering, limit},
+    call::{self, Outcome},
+    gil::{self, py},
+    hooks,
+    timer::{Timer, limit},
 };
-
-#[derive(Default)]
-pub(super) struct Mail {
-    pub(super) messages: VecDeque<Py<PyAny>>,
-    /// What few mailboxes have: a capacity.
-    bounds: Option<Box<Bounds>>,
-}
-
-struct Bounds {
-    capacity: usize,
-    /// Those who wait for room, by the numbers of their places.
-    line: BTreeMap<u64, Waker>,
-    /// The number of the next place.
-    next: u64,
-}
-
-impl Mail {
-    /// Returns whether a message may be put in by the sender at `place` in the line, or by one who
-    /// is not in it: there is room, and nobody has waited longer.
-    fn admits(&self, place: Option<u64>) -> bool {
-        let Some(bounds) = &self.bounds else { return true };
-        let first = bounds.line.first_key_value().map(|(first, _)| *first);
-        self.messages.len() < bounds.capacity && (first.is_none() || first == place)
-    }
-
-    /// Returns the waker of the first in line if there is room.
-    fn admitted(&self) -> Option<Waker> {
-        let bounds = self.bounds.as_ref()?;
-        let has_room = self.messages.len() < bounds.capacity;
-        bounds.line.values().next().filter(|_| has_room).cloned()
-    }
-
-    fn leave(&mut self, place: Option<u64>) {
-        if let (Some(bounds), Some(place)) = (&mut self.bounds, place) {
-            bounds.line.remove(&place);
-        }
-    }
-
-    /// Wakes all who wait for room: the coroutine has ended.
-    pub(super) fn dismiss(&mut self) {
-        let line = self.bounds.as_mut().map(|bounds| std::mem::take(&mut bounds.line));
-        line.into_iter().flatten().for_each(|(_, waker)| waker.wake());
-    }
-}
-
-/// Reads a capacity: None, for no limit, or the number of messages.
-fn capacity_of(given: &Bound<'_, PyAny>) -> PyResult<usize> {
-    if given.is_none() {
-        return Ok(usize::MAX);
-    }
-    match given.extract::<isize>()? {
-        capacity @ 1.. => Ok(capacity.unsigned_abs()),
-        _ => Err(PyValueError::new_err("mailbox_capacity is a number of messages, 1 or more")),
-    }
-}
-
-/// Reads the capacity from the arguments of a new coroutine. Where the function comes first, all
-/// names are those of its parameters.
-pub(super) fn capacity_in(arguments: &Arguments<'_, '_>) -> PyResult<Option<usize>> {
-    if arguments.positional() > 0 {
-        return Ok(None);
-    }
-    arguments.named("mailbox_capacity")?.map(|given| capacity_of(&given)).transpose()
-}
 
 impl Coro {
     /// Changes the mailbox by `change`, which may run no foreign code, and then wakes the first in
@@ -226,7 +165,7 @@ impl Coro {
     ) -> PyResult<Py<PyAny>> {
         let timeout = limit(timeout)?;
         call::make(slf.py(), "Coro.deliver", Some(slf.as_any()), move |starting| {
-            let (py, own) = (call::py(), starting.of::<Coro>());
+            let (py, own) = (gil::py(), starting.of::<Coro>());
             if own.get().has_ended(py) {
                 return starting.done(code(py, -1));
             }
@@ -236,5 +175,54 @@ impl Coro {
             }
             starting.poll(Delivering::new(own.clone_ref(py), message, timeout))
         })
+    }
+}
+
+/// Waits for room in the mailbox of another coroutine, or for a time, and puts a message in.
+pub(crate) struct Delivering {
+    coro: Py<Coro>,
+    message: Option<Py<PyAny>>,
+    timer: Timer,
+    /// Its place in the line for room.
+    place: Option<u64>,
+}
+
+impl Delivering {
+    pub(crate) fn new(
+        coro: Py<Coro>,
+        message: Option<Py<PyAny>>,
+        limit: Option<Duration>,
+    ) -> Delivering {
+        Delivering { coro, message, timer: Timer::new(limit), place: None }
+    }
+}
+
+impl Future for Delivering {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let own = &mut *self;
+        let py = py();
+        let coro = own.coro.get();
+        if coro.has_ended(py) {
+            return Poll::Ready(code(py, -1));
+        }
+        if coro.admit(py, &mut own.message, &mut own.place) {
+            return Poll::Ready(code(py, 1));
+        }
+        if own.timer.is_due(cx) {
+            return Poll::Ready(code(py, 0));
+        }
+        coro.stand_in_line(py, &mut own.place, cx.waker());
+        Poll::Pending
+    }
+}
+
+/// Leaves the line: nothing was sent.
+impl Drop for Delivering {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.coro.get().leave_line(py(), place);
+        }
     }
 }

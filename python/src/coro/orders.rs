@@ -1,50 +1,20 @@
 //! Orders of others, which a coroutine obeys when it is resumed: to raise an exception, to end, to
 //! let a new generator take over.
 
-use std::{collections::VecDeque, mem, task::Waker};
+use std::mem;
 
 use pyo3::{
     exceptions::{PyBaseException, PyTypeError},
     prelude::*,
-    types::{PyDict, PyString, PyTuple, PyType},
+    types::{PyDict, PyTuple, PyType},
 };
 
-use super::{Coro, within};
-use crate::{arguments::Arguments, call, hooks, step, target};
-
-/// An order to a coroutine.
-pub(crate) enum Order {
-    Terminate,
-    Throw(PyErr),
-}
-
-/// A generator that is to take over, and its name. It is closed if it does not.
-pub(super) struct Swap {
-    generator: Option<Py<PyAny>>,
-    name: Py<PyString>,
-}
-
-/// May run any code.
-impl Drop for Swap {
-    fn drop(&mut self) {
-        if let Some(generator) = self.generator.take() {
-            let py = call::py();
-            // Not started, it has nothing to say.
-            drop(call::quietly(py, || step::close(py, &generator)));
-        }
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Rare {
-    orders: VecDeque<Order>,
-    /// A generator that is to take over.
-    swap: Option<Swap>,
-    /// The one that was offered to the running generator.
-    offered: Option<Swap>,
-    /// Other coroutines that wait for what this one keeps.
-    pub(super) others: Vec<Waker>,
-}
+use super::{
+    object::Coro,
+    order::{Order, Swap},
+    target,
+};
+use crate::{arguments::Arguments, hooks};
 
 impl Coro {
     #[inline]
@@ -93,11 +63,6 @@ impl Coro {
         let mut swap = self.rarely(py, |rare| rare.offered.take())?;
         state.name.replace(swap.name.clone_ref(py));
         swap.generator.take()
-    }
-
-    /// Calls `f` with what few coroutines have; it may run no foreign code.
-    pub(super) fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
-        within(&self.state(py).rare, f)
     }
 
     fn order(&self, py: Python<'_>, order: Order) -> i32 {

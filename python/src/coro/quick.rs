@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::{Coro, verbs::code};
+use super::object::{Coro, code};
 use crate::quick::{install, quick};
 
 pub(super) fn install_all(py: Python<'_>) -> PyResult<()> {

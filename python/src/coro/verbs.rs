@@ -1,30 +1,24 @@
 //! Waits of a coroutine by itself: to be resumed, and for messages (`mailbox.rs`).
 
 use std::{
-    task::{Context, Waker},
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use super::{Coro, State};
-use crate::{
-    call::{self, Keeps},
-    hooks,
-    waits::{Limited, limit},
+use super::{
+    kept::Wait,
+    object::{Coro, code},
 };
-
-/// What a coroutine keeps, and calls of its own wait for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wait {
-    Resume,
-    Message,
-}
-
-/// Makes a Python int of a status.
-pub(crate) fn code(py: Python<'_>, code: i32) -> PyResult<Py<PyAny>> {
-    Ok(code.into_pyobject(py)?.into_any().unbind())
-}
+use crate::{
+    call::{self, Keeps, Outcome},
+    gil::{self, py},
+    hooks,
+    timer::{Timer, limit},
+};
 
 impl Coro {
     /// Takes what calls wait for, if that is there.
@@ -32,45 +26,6 @@ impl Coro {
         match what {
             Wait::Resume => self.state(py).given.take(),
             Wait::Message => self.take_message(py),
-        }
-    }
-
-    /// Notes that a call waits, so that `send` and `resume` know whether to wake anybody.
-    pub(crate) fn begin_waiting(&self, py: Python<'_>, what: Wait) {
-        let waits = self.state(py).waits_for(what);
-        waits.set(waits.get() + 1);
-    }
-
-    /// Lets `waker` be woken, if that is another coroutine's.
-    pub(crate) fn wait_with(&self, py: Python<'_>, waker: &Waker) {
-        let state = self.state(py);
-        let own = state.waker.take();
-        let is_own = own.as_ref().is_some_and(|own| own.will_wake(waker));
-        state.waker.set(own);
-        if !is_own {
-            state.has_others.set(true);
-            self.rarely(py, |rare| {
-                if !rare.others.iter().any(|other| other.will_wake(waker)) {
-                    rare.others.push(waker.clone());
-                }
-            });
-        }
-    }
-
-    pub(crate) fn stop_waiting(&self, py: Python<'_>, what: Wait) {
-        let waits = self.state(py).waits_for(what);
-        waits.set(waits.get() - 1);
-        if what == Wait::Resume && waits.get() == 0 {
-            drop(self.state(py).given.take());
-        }
-    }
-
-    /// Wakes those who wait for what is there now.
-    pub(super) fn wake_waiting(&self, py: Python<'_>) {
-        self.wake(py);
-        if self.state(py).has_others.replace(false) {
-            let others = self.rarely(py, |rare| std::mem::take(&mut rare.others));
-            others.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -83,7 +38,7 @@ impl Coro {
         alarm: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         call::make(slf.py(), name, Some(slf.as_any()), move |starting| {
-            let (py, own) = (call::py(), starting.of::<Coro>());
+            let (py, own) = (gil::py(), starting.of::<Coro>());
             match (timeout, what) {
                 (Some(limit), _) => {
                     starting.poll(Limited::new(own.clone_ref(py), what, limit, alarm))
@@ -92,6 +47,56 @@ impl Coro {
                 (None, Wait::Message) => starting.wait::<Kept<true>>(),
             }
         })
+    }
+}
+
+/// Waits until what a coroutine keeps is there, or for a time: `sleep` and `receive` with a limit.
+/// Even if that is 0 the others run first, and the kernel is asked what has come.
+pub(crate) struct Limited {
+    coro: Py<Coro>,
+    what: Wait,
+    timer: Timer,
+    alarm: Option<Py<PyAny>>,
+    waits: bool,
+}
+
+impl Limited {
+    pub(crate) fn new(
+        coro: Py<Coro>,
+        what: Wait,
+        limit: Duration,
+        alarm: Option<Py<PyAny>>,
+    ) -> Limited {
+        Limited { coro, what, timer: Timer::new(Some(limit)), alarm, waits: false }
+    }
+}
+
+impl Future for Limited {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let own = &mut *self;
+        let py = py();
+        if let Some(kept) = own.coro.get().take_kept(py, own.what) {
+            return Poll::Ready(Ok(kept));
+        }
+        if own.timer.is_due(cx) {
+            return Poll::Ready(Ok(own.alarm.take().unwrap_or_else(|| py.None())));
+        }
+        if !own.waits {
+            own.waits = true;
+            own.coro.get().begin_waiting(py, own.what);
+        }
+        own.coro.get().wait_with(py, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        if self.waits {
+            self.coro.get().stop_waiting(py(), self.what);
+        }
     }
 }
 
@@ -106,7 +111,7 @@ impl<const MESSAGE: bool> Keeps for Kept<MESSAGE> {
     type Object = Coro;
 
     fn take(coro: &Py<Coro>, cx: &mut Context<'_>) -> Option<Py<PyAny>> {
-        let (py, coro) = (call::py(), coro.get());
+        let (py, coro) = (gil::py(), coro.get());
         let kept = coro.take_kept(py, Self::WHAT);
         if kept.is_none() {
             coro.wait_with(py, cx.waker());
@@ -115,17 +120,11 @@ impl<const MESSAGE: bool> Keeps for Kept<MESSAGE> {
     }
 
     fn begin(coro: &Py<Coro>) {
-        coro.get().begin_waiting(call::py(), Self::WHAT);
+        coro.get().begin_waiting(gil::py(), Self::WHAT);
     }
 
     fn stop(coro: &Py<Coro>) {
-        coro.get().stop_waiting(call::py(), Self::WHAT);
-    }
-}
-
-impl State {
-    pub(super) fn waits_for(&self, what: Wait) -> &std::cell::Cell<u32> {
-        &self.waits[what as usize]
+        coro.get().stop_waiting(gil::py(), Self::WHAT);
     }
 }
 

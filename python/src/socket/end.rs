@@ -13,8 +13,11 @@ use pyo3::{
     types::PyTuple,
 };
 
-use super::{Face, PySocket, shared};
-use crate::{call, engine, error::raised, exiting, hooks, once::interned};
+use super::{
+    object::{Face, PySocket},
+    shared::{self, others},
+};
+use crate::{engine, error::raised, exiting, gil, hooks, once::interned};
 
 impl PySocket {
     /// Ends the face; closes the regular socket with it if `closes`, else returns that.
@@ -115,7 +118,7 @@ impl Ending {
             // Whoever waits on it is told; nobody waits for its close.
             drop(other.close().await);
         }
-        let py = call::py();
+        let py = gil::py();
         let regular_closed = close_regular(py, self.kept.take());
         drop(self);
         closed.map_err(|error| raised(py, &error))?;
@@ -131,8 +134,8 @@ impl Drop for Ending {
         // The scheduler has ended before it could close them: it flushes what is dropped now.
         self.socket = None;
         self.others.clear();
-        if let Err(error) = close_regular(call::py(), self.kept.take()) {
-            tell_of_failed_close(call::py(), &error);
+        if let Err(error) = close_regular(gil::py(), self.kept.take()) {
+            tell_of_failed_close(gil::py(), &error);
         }
     }
 }
@@ -155,7 +158,7 @@ fn end_asynchronous(
     let ending = Ending { socket: Some(socket), others, kept, _held: held };
     let log = |result: PyResult<()>| {
         if let Err(error) = result {
-            tell_of_failed_close(call::py(), &error);
+            tell_of_failed_close(gil::py(), &error);
         }
     };
     let closing = ending.run();
@@ -174,7 +177,7 @@ impl Drop for PySocket {
     fn drop(&mut self) {
         exiting::guard();
         Python::attach(|py| {
-            let inner = self.inner.get(py);
+            let inner = self.inner(py);
             if let Some(regular) = inner.known_regular(py) {
                 // The drop may be due to an exception, which other calls must not see.
                 let pending = PyErr::take(py);
@@ -209,6 +212,24 @@ fn drop_asynchronous(
         return Ok(());
     }
     end_asynchronous(py, socket, Vec::new(), None, regular.as_ref())
+}
+
+/// Closes the sockets over `regular`, and that with them; returns whether there were any.
+#[pyfunction]
+pub(crate) fn close_over(py: Python<'_>, regular: Py<PyAny>) -> PyResult<bool> {
+    match others(py, &regular).first() {
+        Some(first) => first.get().end(py, true).map(|_| true),
+        None => Ok(false),
+    }
+}
+
+/// Ends the sockets over `regular`, whose descriptor will be another's.
+#[pyfunction]
+pub(crate) fn release_over(py: Python<'_>, regular: Py<PyAny>) -> PyResult<()> {
+    for over in others(py, &regular) {
+        over.get().give_back(py)?;
+    }
+    Ok(())
 }
 
 #[pymethods]

@@ -9,7 +9,8 @@ use pyo3::{
 };
 
 use super::{
-    Face, PySocket, poll_once, regular,
+    object::{Face, PySocket, poll_once},
+    regular,
     settings::{Settings, usual_timeout},
 };
 use crate::{engine, error::raised, once::interned, threads};

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::PySocket;
+use super::object::PySocket;
 use crate::quick::{install, number, quick};
 
 pub(crate) fn make_fast(py: Python<'_>) -> PyResult<()> {

@@ -1,30 +1,34 @@
-//! The verbs that receive: in coroutines calls to be yielded or awaited, in threads calls that
-//! wait.
+//! The verbs that receive bytes of a stream.
+//!
+//! Those for coroutines are `async move` blocks, and box what they seldom wait for: so they fit
+//! into the place of a call (`call/place.rs`). An `async fn` keeps its arguments twice.
+#![allow(clippy::manual_async_fn, reason = "see above")]
 
-use pyo3::{
-    IntoPyObjectExt,
-    exceptions::PyValueError,
-    prelude::*,
-    types::{PyBytes, PyList, PyTuple},
-};
+use std::{future::Future, io, task::Poll};
+
+use asyncoro::{AsyncSocket, BlockingSocket};
+use pyo3::prelude::*;
 
 use super::{
-    PySocket,
-    asynchronous::{self, Direction, Passed, bytes, number},
-    blocking,
-    flags::{self, Receiving},
-    verbs::{Called, verb_of},
+    calls::Called,
+    convert::{bytes, number, numbered, outcome, room, size, wait},
+    flagged::PEEKED,
+    flags,
+    object::{PySocket, poll_once},
 };
 use crate::{
-    call::{self, Outcome},
+    call::Outcome,
+    error::{is_cut, raised, timed_out},
+    exiting, fresh,
+    gil::{self, py},
     view::View,
 };
 
-/// Checks a number of bytes to receive.
-fn size(count: isize, verb: &str) -> PyResult<usize> {
-    usize::try_from(count)
-        .map_err(|_| PyValueError::new_err(format!("negative buffersize in {verb}")))
-}
+/// From this many bytes on, what is received gets memory of its own.
+const BULKY: usize = 8 << 10;
+
+/// The most bytes that are allocated before they have come.
+const MOST_BULKY: usize = 256 << 10;
 
 #[pymethods]
 impl PySocket {
@@ -41,17 +45,17 @@ impl PySocket {
             let socket = own.blocking(py)?;
             return match max {
                 0 => bytes(py, b""),
-                _ => blocking::recv(py, &socket, max),
+                _ => bytes(py, &wait(py, || socket.recv_with_limit(max, <[u8]>::to_vec))?),
             };
         }
         PySocket::call(slf, "AsyncSocket.recv", move |own, socket, starting| {
-            let (py, own) = (call::py(), own.clone_ref(call::py()));
+            let (py, own) = (gil::py(), own.clone_ref(gil::py()));
             if max == 0 {
                 return starting.done(bytes(py, b""));
             }
-            match max >= asynchronous::BULKY && own.get().inner(py).bulky.get() {
-                true => starting.poll(asynchronous::recv_bulk(socket, own, max)),
-                false => starting.poll(asynchronous::recv(socket, own, max)),
+            match max >= BULKY && own.get().inner(py).bulky.get() {
+                true => starting.poll(recv_bulk(socket, own, max)),
+                false => starting.poll(recv(socket, own, max)),
             }
         })
     }
@@ -74,11 +78,11 @@ impl PySocket {
             return PySocket::receive(slf, name, max, flags, false, arguments, fill);
         }
         if own.inner(py).is_blocking() {
-            return blocking::recv_into(py, &own.blocking(py)?, &into, max);
+            let socket = own.blocking(py)?;
+            let got = wait(py, || socket.recv_with_limit(max, <[u8]>::to_vec))?;
+            return number(py, into.fill(&got));
         }
-        PySocket::start(slf, "AsyncSocket.recv_into", move |socket| {
-            asynchronous::recv_into(socket, into, max)
-        })
+        PySocket::start(slf, "AsyncSocket.recv_into", move |socket| recv_into(socket, into, max))
     }
 
     /// Receives exactly `count` bytes, a bytearray; b'' if the stream ends before. After a timeout
@@ -92,199 +96,129 @@ impl PySocket {
             let socket = own.blocking(py)?;
             return match count {
                 0 => bytes(py, b""),
-                _ => blocking::recvall(py, &socket, count),
+                _ => recvall_waiting(py, &socket, count),
             };
         }
         PySocket::call(slf, "AsyncSocket.recvall", move |_, socket, starting| {
-            let py = call::py();
+            let py = gil::py();
             if count == 0 {
                 return starting.done(bytes(py, b""));
             }
-            match asynchronous::recvall_now(py, &socket, count) {
+            match recvall_now(py, &socket, count) {
                 Some(outcome) => starting.done(outcome),
-                None => starting.poll(asynchronous::recvall(socket, count)),
+                None => starting.poll(recvall(socket, count)),
             }
         })
     }
 
-    /// Receives a message of `send_msg`, a bytearray; b'' for an empty one, and at the end of the
-    /// stream.
-    fn recv_msg(slf: &Bound<'_, Self>) -> Called {
+    /// Receives into `buffer`: waits in a thread; of a socket for coroutines it takes what is
+    /// there, or raises BlockingIOError.
+    fn _read_into(slf: &Bound<'_, Self>, buffer: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let (py, own) = (slf.py(), slf.get());
         if own.inner(py).is_blocking() {
-            return blocking::recv_msg(py, &own.blocking(py)?);
+            return slf.call_method1("recv_into", (buffer,)).map(Bound::unbind);
         }
-        PySocket::call(slf, "AsyncSocket.recv_msg", move |_, socket, starting| {
-            match asynchronous::recv_msg_now(call::py(), &socket) {
-                Some(outcome) => starting.done(outcome),
-                None => starting.poll(asynchronous::recv_msg(socket)),
-            }
-        })
-    }
-
-    /// Receives a datagram of at most `bufsize` bytes, and its sender.
-    #[pyo3(signature = (bufsize, flags = 0), text_signature = "($self, bufsize, flags=0, /)")]
-    fn recvfrom(slf: &Bound<'_, Self>, bufsize: isize, flags: i32) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let max = size(bufsize, "recvfrom")?;
-        let arguments = (bufsize, flags).into_pyobject(py)?;
-        if own.is_stream(py) {
-            let from_nobody = |py: Python<'_>, got: &[u8]| pair(py, PyBytes::new(py, got));
-            let name = "AsyncSocket.recvfrom";
-            return PySocket::receive(slf, name, max, flags, false, arguments, from_nobody);
-        }
-        if own.inner(py).is_foreign.get() || flags != 0 {
-            return Self::pass(slf, "AsyncSocket.recvfrom", Direction::Receive, flags, arguments);
-        }
-        if own.inner(py).is_blocking() {
-            return blocking::recvfrom(py, &own.blocking(py)?, max);
-        }
-        PySocket::start(slf, "AsyncSocket.recvfrom", move |socket| {
-            asynchronous::recvfrom(socket, max)
-        })
-    }
-
-    /// Receives a datagram into `buffer`; gives how many bytes came, and its sender.
-    #[pyo3(signature = (buffer, nbytes = 0, flags = 0))]
-    fn recvfrom_into(
-        slf: &Bound<'_, Self>,
-        buffer: &Bound<'_, PyAny>,
-        nbytes: isize,
-        flags: i32,
-    ) -> Called {
-        let (py, own) = (slf.py(), slf.get());
+        own.check_here(py)?;
         let into = View::writable(buffer)?;
-        let max = room(&into, size(nbytes, "recvfrom_into")?)?;
-        let arguments = (buffer, max, flags).into_pyobject(py)?;
-        if own.is_stream(py) {
-            let fill = move |py: Python<'_>, got: &[u8]| pair(py, into.fill(got));
-            let name = "AsyncSocket.recvfrom_into";
-            return PySocket::receive(slf, name, max, flags, false, arguments, fill);
-        }
-        if own.inner(py).is_foreign.get() || flags != 0 {
-            return Self::pass(
-                slf,
-                "AsyncSocket.recvfrom_into",
-                Direction::Receive,
-                flags,
-                arguments,
-            );
-        }
-        if own.inner(py).is_blocking() {
-            return blocking::recvfrom_into(py, &own.blocking(py)?, &into, max);
-        }
-        PySocket::start(slf, "AsyncSocket.recvfrom_into", move |socket| {
-            asynchronous::recvfrom_into(socket, into, max)
-        })
+        read_into(py, &own.asynchronous(py)?, &into)
     }
+}
 
-    /// Receives bytes and ancillary data: gives (data, ancillary data, flags, address). With TLS,
-    /// and of bytes that were read ahead, there is no ancillary data.
-    #[pyo3(signature = (bufsize, ancbufsize = 0, flags = 0),
-        text_signature = "($self, bufsize, ancbufsize=0, flags=0, /)")]
-    fn recvmsg(slf: &Bound<'_, Self>, bufsize: isize, ancbufsize: isize, flags: i32) -> Called {
-        let max = size(bufsize, "recvmsg")?;
-        let arguments = (bufsize, ancbufsize, flags).into_pyobject(slf.py())?;
-        let plain = |py: Python<'_>, got: &[u8]| message(py, PyBytes::new(py, got));
-        PySocket::receive(slf, "AsyncSocket.recvmsg", max, flags, true, arguments, plain)
+fn recv(socket: AsyncSocket, own: Py<PySocket>, max: usize) -> impl Future<Output = Outcome> {
+    async move {
+        let received = socket.recv_with_limit(max, |got| {
+            own.get().inner(py()).bulky.set(got.len() >= BULKY);
+            bytes(py(), got)
+        });
+        match received.await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(raised(py(), &error)),
+        }
     }
+}
 
-    /// Receives as `recvmsg` does, into several buffers; gives the number of bytes in place of
-    /// them.
-    #[pyo3(signature = (buffers, ancbufsize = 0, flags = 0),
-        text_signature = "($self, buffers, ancbufsize=0, flags=0, /)")]
-    fn recvmsg_into(
-        slf: &Bound<'_, Self>,
-        buffers: &Bound<'_, PyAny>,
-        ancbufsize: isize,
-        flags: i32,
-    ) -> Called {
-        let buffers: Vec<_> = buffers.try_iter()?.collect::<PyResult<_>>()?;
-        let views: Vec<_> = buffers.iter().map(View::writable).collect::<PyResult<_>>()?;
-        let max = views.iter().map(View::len).sum();
-        let arguments = (buffers, ancbufsize, flags).into_pyobject(slf.py())?;
-        let fill = move |py: Python<'_>, got: &[u8]| {
-            let mut filled = 0;
-            for view in &views {
-                filled += view.fill(&got[filled..]);
+/// Receives without a copy, for a socket whose last `recv` got much.
+fn recv_bulk(socket: AsyncSocket, own: Py<PySocket>, max: usize) -> impl Future<Output = Outcome> {
+    async move {
+        let room = max.min(MOST_BULKY);
+        match fresh::recv(&socket, room).await {
+            Ok(got) => {
+                let got = got?.into_bound(py());
+                own.get().inner(py()).bulky.set(got.as_bytes().len() >= BULKY);
+                Ok(got.into_any().unbind())
             }
-            message(py, filled)
+            Err(error) => Err(raised(py(), &error)),
+        }
+    }
+}
+
+fn recv_into(socket: AsyncSocket, into: View, max: usize) -> impl Future<Output = Outcome> {
+    async move {
+        let got = socket.recv_with_limit(max, |got| into.fill(got)).await;
+        outcome(got, number)
+    }
+}
+
+fn recvall(socket: AsyncSocket, count: usize) -> impl Future<Output = Outcome> {
+    async move {
+        let error = match socket.recv_all_bytes(count).await {
+            Ok(got) => return fresh::bytearray(py(), got),
+            Err(error) => error,
         };
-        PySocket::receive(slf, "AsyncSocket.recvmsg_into", max, flags, true, arguments, fill)
+        Box::pin(recvall_failed(socket, count, error)).await
     }
 }
 
-impl PySocket {
-    /// Receives from a stream with flags, and converts what has come. `arguments` are those of the
-    /// regular socket's method, which is called for what only the system knows: some flags, and
-    /// `ancillary` data where there may be any.
-    #[allow(clippy::too_many_arguments, reason = "those of a method, and what it gives")]
-    fn receive<'py, C>(
-        slf: &Bound<'py, Self>,
-        name: &'static str,
-        max: usize,
-        flags: i32,
-        ancillary: bool,
-        arguments: Bound<'py, PyTuple>,
-        convert: C,
-    ) -> Called
-    where
-        C: FnOnce(Python<'_>, &[u8]) -> Outcome + 'static,
-    {
-        let (py, own) = (slf.py(), slf.get());
-        let direction = Direction::Receive;
-        if !own.is_stream(py) {
-            return PySocket::pass(slf, name, direction, flags, arguments);
+/// Receives exactly `count` bytes, if they have come already.
+fn recvall_now(py: Python<'_>, socket: &AsyncSocket, count: usize) -> Option<Outcome> {
+    if !socket.has_received() {
+        return None;
+    }
+    match poll_once(socket.recv_all_bytes(count)) {
+        Poll::Ready(Ok(got)) => Some(fresh::bytearray(py, got)),
+        // The system reports other errors only once.
+        Poll::Ready(Err(error)) if !is_cut(&error) && timed_out(&error).is_none() => {
+            Some(Err(raised(py, &error)))
         }
-        if own.inner(py).is_blocking() {
-            let Some(how) = own.receives_how(py, flags, ancillary) else {
-                return PySocket::pass(slf, name, direction, flags, arguments);
-            };
-            let got = blocking::receive(py, &own.blocking(py)?, max, how)?;
-            return convert(py, &got);
-        }
-        let passed =
-            Passed { verb: verb_of(name), arguments: arguments.unbind(), direction, flags };
-        PySocket::call(slf, name, move |own, socket, starting| {
-            let py = call::py();
-            match own.get().receives_how(py, flags, ancillary) {
-                Some(how) => starting.poll(asynchronous::receive(socket, max, how, convert)),
-                None => starting.poll(asynchronous::passed(socket, own.clone_ref(py), passed)),
+        _ => None,
+    }
+}
+
+/// Drops what has come at the end of the stream, and gives it at a timeout.
+async fn recvall_failed(socket: AsyncSocket, count: usize, error: io::Error) -> Outcome {
+    if is_cut(&error) {
+        drop(socket.recv_with(|_| ()).await);
+        return bytes(py(), b"");
+    }
+    match timed_out(&error) {
+        Some(done) if done.done > 0 => {
+            match socket.recv_with_limit(count, |got| bytes(py(), got)).await {
+                Ok(outcome) => outcome,
+                Err(error) => Err(raised(py(), &error)),
             }
-        })
-    }
-
-    /// Returns how to receive with these flags; `None` if the system is to do it.
-    fn receives_how(&self, py: Python<'_>, flags: i32, ancillary: bool) -> Option<Receiving> {
-        let how = Receiving::of(flags)?;
-        // A thread's look at what has come is the system's, too.
-        let looks = how == Receiving::PeekAtOnce && self.inner(py).is_blocking();
-        let is_systems = (ancillary || looks) && !self.has_received(py) && !self.speaks_tls(py);
-        (!is_systems).then_some(how)
+        }
+        _ => Err(raised(py(), &error)),
     }
 }
 
-/// Makes the result of a stream, which knows no sender.
-fn pair<'py, T>(py: Python<'py>, got: T) -> Outcome
-where
-    T: IntoPyObjectExt<'py>,
-{
-    Ok((got.into_py_any(py)?, py.None()).into_pyobject(py)?.into_any().unbind())
-}
-
-/// Makes the result of `recvmsg` without ancillary data.
-fn message<'py, T>(py: Python<'py>, got: T) -> Outcome
-where
-    T: IntoPyObjectExt<'py>,
-{
-    let parts = (got.into_py_any(py)?, PyList::empty(py), 0, py.None());
-    Ok(parts.into_pyobject(py)?.into_any().unbind())
-}
-
-/// Returns how many bytes to receive into a buffer; 0 asks for all of it.
-fn room(into: &View, max: usize) -> PyResult<usize> {
-    if max > into.len() {
-        return Err(PyValueError::new_err("buffer too small for requested bytes"));
+/// Receives exactly `count` bytes, in a thread.
+fn recvall_waiting(py: Python<'_>, socket: &BlockingSocket, count: usize) -> Outcome {
+    match exiting::detach(py, || socket.recv_all_bytes(count)) {
+        Ok(got) => fresh::bytearray_detached(py, got),
+        // What has come is dropped, as in coroutines.
+        Err(error) if is_cut(&error) => {
+            let _ = exiting::detach(py, || socket.recv_with(|_| ()));
+            bytes(py, b"")
+        }
+        Err(error) => Err(raised(py, &error)),
     }
-    Ok(if max == 0 { into.len() } else { max })
+}
+
+/// Receives what is there, or raises BlockingIOError.
+fn read_into(py: Python<'_>, socket: &AsyncSocket, into: &View) -> Outcome {
+    let mut buffer = vec![0; into.len().min(PEEKED)];
+    match numbered(socket.try_recv(&mut buffer)) {
+        Ok(count) => number(py, into.fill(&buffer[..count])),
+        Err(error) => Err(raised(py, &error)),
+    }
 }

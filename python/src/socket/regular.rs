@@ -5,14 +5,22 @@
 #![allow(unsafe_code)]
 
 use std::{
+    io,
     os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     rc::Rc,
 };
 
 use asyncoro::{AsyncSocket, BlockingSocket};
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
 
-use super::{Face, Inner, PySocket, settings::Settings, shared, tls::Said};
+use super::{
+    convert::wait,
+    flags,
+    object::{Face, Inner, PySocket},
+    settings::Settings,
+    shared,
+    tls::TlsOptions,
+};
 use crate::{
     error::raised,
     exiting,
@@ -25,19 +33,19 @@ impl PySocket {
         py: Python<'_>,
         sock: &Bound<'_, PyAny>,
         blocking: bool,
-        said: Said,
+        tls: TlsOptions,
     ) -> PyResult<Py<PySocket>> {
         exiting::guard();
         let fd: RawFd = sock.call_method0(interned!(py, "fileno"))?.extract()?;
         if fd < 0 {
             return Err(crate::error::closed());
         }
-        shared::refuse_second_of_tls(sock, &said)?;
+        shared::refuse_second_of_tls(sock, &tls)?;
         let fails = |error: std::io::Error| raised(py, &error);
         // SAFETY: `Inner` keeps the regular socket, see above.
         let (face, is_stream) = unsafe {
             let borrowed = AsyncSocket::borrow_raw(fd).map_err(fails)?;
-            said.check(py, borrowed.options().is_listener().unwrap_or(false))?;
+            tls.check(py, borrowed.options().is_listener().unwrap_or(false))?;
             let is_stream =
                 borrowed.options().r#type().map_err(fails)? == asyncoro::socket2::Type::STREAM;
             let face = match blocking {
@@ -49,7 +57,7 @@ impl PySocket {
         sock.call_method1(interned!(py, "setblocking"), (blocking,))?;
         let regular = Some(sock.clone().unbind());
         let inner = Inner::new(face, regular, is_stream, Settings::of_new(py, blocking));
-        inner.said.set(said.is_any().then(|| Rc::new(said)));
+        inner.tls.set(tls.is_any().then(|| Rc::new(tls)));
         let made = PySocket::make(py, inner)?;
         if !is_stream {
             let is_foreign = made.get().is_foreign(py)?;
@@ -59,8 +67,49 @@ impl PySocket {
         Ok(made)
     }
 
+    /// Returns the regular socket, made if need be, after one attempt to flush the queue.
+    pub(super) fn regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.flush_once(py)?;
+        let inner = self.inner(py);
+        if let Some(regular) = inner.known_regular(py) {
+            return Ok(regular);
+        }
+        let regular = self.make_regular(py)?;
+        inner.regular.set(Some(regular.clone_ref(py)));
+        Ok(regular)
+    }
+
+    /// Returns the regular socket for a call that receives or sends: a blocking socket's behind its
+    /// queue. An error if it would bypass TLS, or bytes that were read ahead.
+    pub(super) fn regular_for(
+        &self,
+        py: Python<'_>,
+        direction: Direction,
+        flags: i32,
+    ) -> PyResult<Py<PyAny>> {
+        match direction {
+            Direction::Receive => {
+                flags::refuse_to_receive(flags, self.speaks_tls(py), self.has_received(py))?;
+            }
+            Direction::Send if self.speaks_tls(py) => {
+                return Err(flags::not_with_tls("sending in this way"));
+            }
+            Direction::Send if self.inner(py).is_blocking() => {
+                self.flush_waiting(py)?;
+            }
+            Direction::Send => {}
+        }
+        self.regular(py)
+    }
+
+    /// Flushes a blocking socket, in a thread.
+    pub(super) fn flush_waiting(&self, py: Python<'_>) -> PyResult<()> {
+        let socket = self.blocking(py)?;
+        wait(py, || socket.flush())
+    }
+
     /// Makes the regular socket of a connection that has none.
-    pub(super) fn make_regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn make_regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         static SOCKET: Once = Once::new();
         exiting::guard();
         let class = SOCKET.import(py, "socket", "socket")?;
@@ -83,6 +132,46 @@ impl PySocket {
         })?;
         made.call_method1(interned!(py, "setblocking"), (inner.is_blocking(),))?;
         Ok(made.unbind())
+    }
+}
+
+/// What a call of the regular socket's waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Receive,
+    Send,
+}
+
+impl Direction {
+    /// Waits until the socket is ready; before a send, until what is queued has left.
+    pub(super) async fn ready(self, socket: &AsyncSocket) -> io::Result<()> {
+        match self {
+            Direction::Receive => socket.readable().await,
+            Direction::Send => socket.writable().await,
+        }
+    }
+}
+
+#[pymethods]
+impl PySocket {
+    /// Returns the regular socket, which stays in use, after one attempt to flush the queue.
+    fn _regular(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.regular(py)
+    }
+
+    /// Raises an error if somebody else who used the connection would bypass it: bytes that were
+    /// read ahead, TLS.
+    fn _check_bypass(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        if self.speaks_tls(py) {
+            return Err(flags::not_with_tls(what));
+        }
+        if self.has_received(py) {
+            return Err(PyRuntimeError::new_err(format!(
+                "bytes were received that nobody has taken, and {what} would not have them: recv() \
+                 them first"
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -1,28 +1,46 @@
-//! The verbs that send: in coroutines calls to be yielded or awaited, in threads calls that wait.
+//! The verbs that send bytes.
+//!
+//! Those for coroutines are `async move` blocks, as in `receive.rs`.
+#![allow(clippy::manual_async_fn, reason = "see above")]
 
-use std::{io, net::Shutdown};
+use std::{
+    future::Future,
+    io,
+    net::Shutdown,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
 
+use asyncoro::AsyncSocket;
 use pyo3::{
-    exceptions::PyValueError,
     prelude::*,
     types::{PyBytes, PyTuple},
 };
 
 use super::{
-    PySocket,
-    asynchronous::{self, Direction},
-    blocking, flags,
-    verbs::Called,
+    calls::Called,
+    convert::{none, number, numbered, outcome, wait},
+    flagged::at_once,
+    flags,
+    object::{PySocket, poll_once},
+    regular::Direction,
 };
 use crate::{
-    address, call,
-    error::raised,
+    call::Outcome,
+    engine,
+    error::{raised, timed_out},
     exiting,
+    gil::{self, py},
+    hooks,
     view::{Data, View},
 };
 
 /// EINVAL, as Linux has it.
 const EINVAL: i32 = 22;
+
+/// Fewer bytes are queued rather than sent at once: copying more costs as much as the call that it
+/// may save.
+pub(super) const QUEUED: usize = 16 << 10;
 
 #[pymethods]
 impl PySocket {
@@ -37,9 +55,10 @@ impl PySocket {
             return PySocket::send_with(slf, "AsyncSocket.send", data, flags, arguments);
         }
         if own.inner(py).is_blocking() {
-            return blocking::send(py, &own.blocking(py)?, &data);
+            let socket = own.blocking(py)?;
+            return number(py, wait(py, || socket.send(data.bytes()))?);
         }
-        PySocket::start(slf, "AsyncSocket.send", move |socket| asynchronous::send(socket, data))
+        PySocket::start(slf, "AsyncSocket.send", move |socket| send(socket, data))
     }
 
     /// Sends all of `data`; less than 16 KiB are sent at the end of the scheduler's turn, with what
@@ -51,64 +70,18 @@ impl PySocket {
             return PySocket::pass_all(slf, View::of(data)?, flags);
         }
         if own.inner(py).is_blocking() {
-            return blocking::sendall(py, &own.blocking(py)?, &View::of(data)?);
+            let (socket, data) = (own.blocking(py)?, View::of(data)?);
+            return sent_waiting(py, exiting::detach(py, || socket.send_all(data.bytes())));
         }
         let data = Data::of(data)?;
         PySocket::call(slf, "AsyncSocket.sendall", move |_, socket, starting| {
-            if let Some(outcome) = asynchronous::sendall_now(call::py(), &socket, &data) {
+            if let Some(outcome) = sendall_now(gil::py(), &socket, &data) {
                 return starting.done(outcome);
             }
-            match data.hold(call::py()) {
-                Ok(data) => starting.poll(asynchronous::sendall(socket, data)),
+            match data.hold(gil::py()) {
+                Ok(data) => starting.poll(sendall(socket, data)),
                 Err(error) => starting.done(Err(error)),
             }
-        })
-    }
-
-    /// Sends `data` as a message: its length in 4 bytes, big-endian, then its bytes.
-    pub(super) fn send_msg(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let data = Data::of(data)?;
-        if data.lend(py, |data| u32::try_from(data.len()).is_err()) {
-            return Err(PyValueError::new_err("a message has at most 4 GiB - 1"));
-        }
-        if own.inner(py).is_blocking() {
-            return blocking::send_msg(py, &own.blocking(py)?, &data.hold(py)?);
-        }
-        PySocket::call(slf, "AsyncSocket.send_msg", move |_, socket, starting| {
-            if let Some(outcome) = asynchronous::send_msg_now(call::py(), &socket, &data) {
-                return starting.done(outcome);
-            }
-            match data.hold(call::py()) {
-                Ok(data) => starting.poll(asynchronous::send_msg(socket, data)),
-                Err(error) => starting.done(Err(error)),
-            }
-        })
-    }
-
-    /// Sends a datagram: `sendto(data, address)` or `sendto(data, flags, address)`.
-    #[pyo3(signature = (data, *rest), text_signature = "($self, data, /, *rest)")]
-    fn sendto(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>, rest: &Bound<'_, PyTuple>) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let flags = if rest.len() == 2 { rest.get_item(0)?.extract()? } else { 0 };
-        let to = match rest.len() {
-            1 => Some(rest.get_item(0)?),
-            2 if flags == 0 => Some(rest.get_item(1)?),
-            _ => None,
-        };
-        let is_ours = !own.inner(py).is_foreign.get() && !own.is_stream(py);
-        let Some(to) = to.filter(|_| is_ours) else {
-            let arguments = [data.clone()].into_iter().chain(rest.iter());
-            let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
-            return Self::pass(slf, "AsyncSocket.sendto", Direction::Send, flags, arguments);
-        };
-        let data = View::of(data)?;
-        let to = address::read(&to, own.family(py)?)?;
-        if own.inner(py).is_blocking() {
-            return blocking::sendto(py, &own.blocking(py)?, &data, to);
-        }
-        PySocket::start(slf, "AsyncSocket.sendto", move |socket| {
-            asynchronous::sendto(socket, data, to)
         })
     }
 
@@ -146,9 +119,9 @@ impl PySocket {
     fn flush(slf: &Bound<'_, Self>) -> Called {
         let (py, own) = (slf.py(), slf.get());
         if own.inner(py).is_blocking() {
-            return blocking::flush(py, &own.blocking(py)?);
+            return own.flush_waiting(py).map(|()| py.None());
         }
-        PySocket::start(slf, "AsyncSocket.flush", asynchronous::flush)
+        PySocket::start(slf, "AsyncSocket.flush", flush)
     }
 
     /// Ends a direction of a connection (SHUT_RD, SHUT_WR) or both. What is queued is sent first:
@@ -170,7 +143,18 @@ impl PySocket {
             return self.regular(py)?.call_method1(py, "shutdown", (how,)).map(drop);
         }
         let socket = self.asynchronous(py)?;
-        asynchronous::shutdown(py, socket, ends)
+        shutdown(py, socket, ends)
+    }
+
+    /// Sends some of `data`: waits in a thread; of a socket for coroutines it sends what the system
+    /// takes, or raises BlockingIOError.
+    fn _write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let (py, own) = (slf.py(), slf.get());
+        if own.inner(py).is_blocking() {
+            return slf.call_method1("send", (data,)).map(Bound::unbind);
+        }
+        own.check_here(py)?;
+        write(py, &own.asynchronous(py)?, &View::of(data)?)
     }
 }
 
@@ -189,26 +173,107 @@ impl PySocket {
         }
         if flags::is_at_once(flags) {
             if own.inner(py).is_blocking() {
-                return blocking::send_at_once(py, &own.blocking(py)?, &data);
+                let socket = own.blocking(py)?;
+                return number(py, wait(py, || numbered(socket.try_send(data.bytes())))?);
             }
-            return PySocket::start(slf, name, move |socket| {
-                asynchronous::send_at_once(socket, data)
-            });
+            return PySocket::start(slf, name, move |socket| send_at_once(socket, data));
         }
         PySocket::pass(slf, name, Direction::Send, flags, arguments)
     }
+}
 
-    /// Sends all of `data` by the regular socket, behind what is queued.
-    fn pass_all(slf: &Bound<'_, Self>, data: View, flags: i32) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        if own.inner(py).is_blocking() {
-            let data = PyBytes::new(py, data.bytes());
-            let regular = own.regular_for(py, Direction::Send, flags)?;
-            return regular.call_method1(py, "sendall", (data, flags));
+fn send(socket: AsyncSocket, data: View) -> impl Future<Output = Outcome> {
+    async move { outcome(socket.send(data.bytes()).await, number) }
+}
+
+/// Converts the result of a send: None, or after a timeout the bytes that were sent, if any. What
+/// stays queued counts as sent: it will be.
+pub(super) fn sent(result: io::Result<()>) -> Outcome {
+    let error = match result {
+        Ok(()) => return Ok(py().None()),
+        Err(error) => error,
+    };
+    match timed_out(&error) {
+        Some(done) if done.rest_queued => Ok(py().None()),
+        Some(done) if done.done > 0 => number(py(), done.done),
+        _ => Err(raised(py(), &error)),
+    }
+}
+
+/// Converts the result of a send in a thread.
+pub(super) fn sent_waiting(py: Python<'_>, result: io::Result<()>) -> Outcome {
+    match result {
+        Ok(()) => Ok(py.None()),
+        Err(error) if timed_out(&error).is_some_and(|done| done.rest_queued) => Ok(py.None()),
+        Err(error) => Err(raised(py, &error)),
+    }
+}
+
+fn sendall(socket: AsyncSocket, data: View) -> impl Future<Output = Outcome> {
+    async move {
+        // Nothing is queued behind what waits for the peer: so a timeout counts correctly.
+        if data.len() < QUEUED && !socket.is_full() {
+            sent(socket.send_queued(data.bytes()).await)
+        } else {
+            sent(socket.send_all(data.bytes()).await)
         }
-        PySocket::call(slf, "AsyncSocket.sendall", move |own, socket, starting| {
-            let own = own.clone_ref(call::py());
-            starting.poll(asynchronous::pass_all(socket, own, data, flags))
-        })
+    }
+}
+
+/// Sends all of `data`, if it can be queued at once.
+fn sendall_now(py: Python<'_>, socket: &AsyncSocket, data: &Data) -> Option<Outcome> {
+    data.lend(py, |data| {
+        if data.is_empty() {
+            return Some(Ok(py.None()));
+        }
+        let queued = data.len() < QUEUED && !socket.is_full();
+        queued.then(|| ready(poll_once(socket.send_queued(data))))?
+    })
+}
+
+/// Converts the result of a verb that queues; `None` if it has to wait.
+pub(super) fn ready(polled: Poll<io::Result<()>>) -> Option<Outcome> {
+    match polled {
+        Poll::Ready(result) => Some(sent(result)),
+        Poll::Pending => None,
+    }
+}
+
+async fn flush(socket: AsyncSocket) -> Outcome {
+    outcome(socket.flush().await, none)
+}
+
+/// Sends what the system takes now, or raises BlockingIOError.
+async fn send_at_once(socket: AsyncSocket, data: View) -> Outcome {
+    outcome(at_once(|| socket.send(data.bytes())).await, number)
+}
+
+/// Sends what the system takes now, or raises BlockingIOError, without asking it again.
+fn write(py: Python<'_>, socket: &AsyncSocket, data: &View) -> Outcome {
+    match numbered(socket.try_send(data.bytes())) {
+        Ok(count) => number(py, count),
+        Err(error) => Err(raised(py, &error)),
+    }
+}
+
+/// Ends a direction of the connection, behind what is queued; in the background if that has to
+/// wait.
+fn shutdown(py: Python<'_>, socket: AsyncSocket, how: Shutdown) -> PyResult<()> {
+    let ending = async move {
+        let ended = socket.shutdown(how).await;
+        ended.map_err(|error| raised(gil::py(), &error))
+    };
+    let log = |result: PyResult<()>| {
+        if let Err(error) = result {
+            hooks::debug(gil::py(), &format!("a shutdown has failed: {error}"));
+        }
+    };
+    if !engine::is_here() {
+        return engine::spawn(py, async move { log(ending.await) });
+    }
+    let mut ending: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(ending);
+    match ending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => engine::spawn(py, async move { log(ending.await) }),
     }
 }

@@ -15,7 +15,10 @@ use pyo3::{
     types::{PyWeakrefMethods, PyWeakrefReference},
 };
 
-use super::{Face, PySocket, tls::Said};
+use super::{
+    object::{Face, PySocket},
+    tls::TlsOptions,
+};
 use crate::{exiting, gil::Gil, hooks};
 
 /// By the address of the regular socket: a socket's address and a weak reference.
@@ -35,14 +38,14 @@ pub(super) fn enter(regular: &Bound<'_, PyAny>, socket: &Bound<'_, PySocket>) ->
 
 /// Refuses a second socket over `regular` if either speaks TLS: each would take records from the
 /// other. Those over a listener do not.
-pub(super) fn refuse_second_of_tls(regular: &Bound<'_, PyAny>, said: &Said) -> PyResult<()> {
+pub(super) fn refuse_second_of_tls(regular: &Bound<'_, PyAny>, tls: &TlsOptions) -> PyResult<()> {
     let py = regular.py();
     let over = others(py, &regular.clone().unbind());
     let is_secure = |other: &Py<PySocket>| {
         let inner = other.get().inner(py);
         inner.secure.get() || inner.is_secure()
     };
-    if over.is_empty() || !(said.is_secure() || over.iter().any(is_secure)) {
+    if over.is_empty() || !(tls.is_secure() || over.iter().any(is_secure)) {
         return Ok(());
     }
     let is_listener = over.iter().any(|other| match &*other.get().inner(py).face.borrow() {
@@ -84,31 +87,13 @@ pub(super) fn leave(py: Python<'_>, regular: &Py<PyAny>, socket: &PySocket) {
 }
 
 /// Returns the other sockets over `regular`.
-fn others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<Py<PySocket>> {
+pub(super) fn others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<Py<PySocket>> {
     let over = OVER.get(py).borrow();
     let sockets = over.get(&regular.as_ptr().addr()).into_iter().flatten();
     sockets
         .filter_map(|(_, reference)| reference.bind(py).upgrade()?.cast_into::<PySocket>().ok())
         .map(Bound::unbind)
         .collect()
-}
-
-/// Closes the sockets over `regular`, and that with them; returns whether there were any.
-#[pyfunction]
-pub(crate) fn close_over(py: Python<'_>, regular: Py<PyAny>) -> PyResult<bool> {
-    match others(py, &regular).first() {
-        Some(first) => first.get().end(py, true).map(|_| true),
-        None => Ok(false),
-    }
-}
-
-/// Ends the sockets over `regular`, whose descriptor will be another's.
-#[pyfunction]
-pub(crate) fn release_over(py: Python<'_>, regular: Py<PyAny>) -> PyResult<()> {
-    for over in others(py, &regular) {
-        over.get().give_back(py)?;
-    }
-    Ok(())
 }
 
 /// Ends the other sockets over `regular`, which will be closed. Returns the asynchronous faces that

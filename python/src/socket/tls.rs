@@ -17,10 +17,8 @@ use asyncoro::{ClientTls, ServerTls, Tls, TlsVersion, error::Context};
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     prelude::*,
-    types::PyType,
 };
 
-use super::PySocket;
 use crate::{
     error::{insecure, of_file, raised},
     gil::Gil,
@@ -33,6 +31,18 @@ const ONLY_1_2: i64 = 5;
 
 /// The `ssl_version` of sockets that are made without one.
 static USUAL_VERSION: Gil<Cell<Option<i64>>> = Gil::new(Cell::new(None));
+
+/// Sets the `ssl_version` of sockets that are made without one from now on.
+pub(super) fn set_usual_version(py: Python<'_>, version: &Bound<'_, PyAny>) -> PyResult<()> {
+    let number = if version.is_none() { None } else { Some(version_of(version)?) };
+    USUAL_VERSION.get(py).set(number);
+    Ok(())
+}
+
+/// Returns it; `None` at first.
+pub(super) fn usual_version(py: Python<'_>) -> Option<i64> {
+    USUAL_VERSION.get(py).get()
+}
 
 /// Reads an `ssl_version`.
 fn version_of(version: &Bound<'_, PyAny>) -> PyResult<i64> {
@@ -48,26 +58,9 @@ fn version_of(version: &Bound<'_, PyAny>) -> PyResult<i64> {
     Ok(number)
 }
 
-#[pymethods]
-impl PySocket {
-    /// Sets the `ssl_version` of sockets that are made without one from now on.
-    #[classmethod]
-    fn set_ssl_version(cls: &Bound<'_, PyType>, version: &Bound<'_, PyAny>) -> PyResult<()> {
-        let number = if version.is_none() { None } else { Some(version_of(version)?) };
-        USUAL_VERSION.get(cls.py()).set(number);
-        Ok(())
-    }
-
-    /// Returns what `set_ssl_version` was given; None at first.
-    #[classmethod]
-    fn get_ssl_version(cls: &Bound<'_, PyType>) -> Option<i64> {
-        USUAL_VERSION.get(cls.py()).get()
-    }
-}
-
 /// The options for TLS.
 #[derive(Default)]
-pub(crate) struct Said {
+pub(crate) struct TlsOptions {
     pub(crate) keyfile: Option<PathBuf>,
     pub(crate) certfile: Option<PathBuf>,
     pub(crate) cafile: Option<PathBuf>,
@@ -81,7 +74,7 @@ pub(crate) struct Said {
     pub(super) client: OnceCell<ClientTls>,
 }
 
-impl Said {
+impl TlsOptions {
     /// Returns whether an option asks for TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.certfile.is_some()
@@ -103,7 +96,7 @@ impl Said {
         version: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let number = match version.filter(|version| !version.is_none()) {
-            None => USUAL_VERSION.get(py).get(),
+            None => usual_version(py),
             Some(version) => Some(version_of(version)?),
         };
         self.versions = (number == Some(ONLY_1_2)).then_some([TlsVersion::V1_2]);

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::{BASES, GROUP, Python, start_all};
+use super::{BASES, GROUP, Python, Pythons, start_all};
 use crate::group::run_case;
 use crate::report::{Case, Report};
 use crate::rounds::{Contestant, Cost};
@@ -31,11 +31,12 @@ const SUBJECTS: [(&str, &str); 8] = [
     ("asyncoro yield", "asyncoro_yield.py"),
 ];
 
-pub(super) fn run(python: &Python, time: Duration, report: &mut Report) -> io::Result<()> {
+pub(super) fn run(pythons: &Pythons, time: Duration, report: &mut Report) -> io::Result<()> {
     for (name, metric, operation) in CASES {
-        let contestants = start_all(name, &SUBJECTS, report, |subject, program| {
-            contestant(python, subject, program, operation)
-        });
+        let contestants =
+            start_all(name, pythons, &SUBJECTS, report, |python, subject, program| {
+                contestant(python, subject, program, operation)
+            });
         let name = name.to_owned();
         let case = Case { group: GROUP, name, metric, unit: "ns", bases: BASES, x: None };
         run_case(&case, contestants, time, report);

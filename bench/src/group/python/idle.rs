@@ -8,19 +8,19 @@ use std::thread;
 use std::time::Duration;
 
 use super::servers::{self, SUBJECTS};
-use super::{BASES, GROUP, Python, start_all};
+use super::{BASES, GROUP, Python, Pythons, start_all};
 use crate::group::SMALLEST_BUFFER;
 use crate::listening::connect;
 use crate::report::{Case, Report};
 
 pub(super) const CASES: usize = 1;
 
-pub(super) fn run(python: &Python, report: &mut Report) -> io::Result<()> {
+pub(super) fn run(pythons: &Pythons, report: &mut Report) -> io::Result<()> {
     let name = format!("idle connection, {CONNECTIONS} of them");
     let metric = "resident size";
     let case = Case { group: GROUP, name, metric, unit: "bytes", bases: BASES, x: None };
     report.begin(&case);
-    let measured = start_all(&case.name, &SUBJECTS, report, |subject, program| {
+    let measured = start_all(&case.name, pythons, &SUBJECTS, report, |python, subject, program| {
         let rounds = (0..ROUNDS).map(|_| measure(python, program));
         Ok(Some((subject.to_owned(), rounds.collect::<io::Result<Vec<f64>>>()?)))
     });

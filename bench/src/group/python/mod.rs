@@ -3,7 +3,8 @@
 //! `servers.rs` loads servers, `costs.rs` measures operations without sockets, `idle.rs` the memory
 //! of connections. A subject that does not start, or answers wrongly, is left out, and the report
 //! says so. The variable [`VARIABLE`] names the Python that runs them; `cargo xtask bench` sets it
-//! after it has made a venv. Without it the group only says how to make one.
+//! after it has made a venv. Without it the group only says how to make one. [`BEFORE`] names one
+//! more Python, with another version of asyncoro, which takes part as a subject of its own.
 
 mod costs;
 mod idle;
@@ -28,16 +29,29 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
         report.note(GROUP, format!("skipped, for {VARIABLE} is not set: {HOW}"));
         return Ok(());
     };
-    let python = Python { executable: executable.into() };
+    let python = Python { executable: executable.into(), variable: VARIABLE };
     report.note(GROUP, python.versions()?);
+    let before = env::var_os(BEFORE).filter(|path| !path.is_empty());
+    let before = before.map(|path| Python { executable: path.into(), variable: BEFORE });
+    if let Some(before) = &before {
+        report.note(GROUP, format!("before: {}", before.versions()?));
+    }
+    let python = Pythons { now: python, before };
     servers::run(&python, time, report)?;
     costs::run(&python, time, report)?;
     idle::run(&python, report)
 }
 
-/// The Python that runs the programs.
+/// The Python that runs the programs, and the one with another version of asyncoro.
+struct Pythons {
+    now: Python,
+    before: Option<Python>,
+}
+
+/// A Python, and the variable that has named it.
 struct Python {
     executable: PathBuf,
+    variable: &'static str,
 }
 
 impl Python {
@@ -64,27 +78,32 @@ impl Python {
     }
 
     fn useless(&self, reason: &str) -> io::Error {
-        io::Error::other(format!("{VARIABLE} is {}: {reason}", self.executable.display()))
+        io::Error::other(format!("{} is {}: {reason}", self.variable, self.executable.display()))
     }
 }
 
-/// Starts the subjects of a case by a function of name and program. Leaves out those that the
-/// report does not ask for, and those that fail or lack the operation, and says so.
+/// Starts the subjects of a case by a function of a Python, a name and a program. Leaves out those
+/// that the report does not ask for, and those that fail or lack the operation, and says so.
 fn start_all<T>(
     case: &str,
+    pythons: &Pythons,
     subjects: &[(&str, &str)],
     report: &mut Report,
-    start: impl Fn(&str, &str) -> io::Result<Option<T>>,
+    start: impl Fn(&Python, &str, &str) -> io::Result<Option<T>>,
 ) -> Vec<T> {
     let mut started = Vec::new();
     for (name, program) in subjects {
-        if !report.wants(name) {
-            continue;
-        }
-        match start(name, program) {
-            Ok(Some(subject)) => started.push(subject),
-            Ok(None) => report.note(GROUP, format!("{case}: {name} has none")),
-            Err(error) => report.note(GROUP, format!("{case}: {name} is left out: {error}")),
+        let before = pythons.before.as_ref().filter(|_| name.starts_with("asyncoro"));
+        let before = before.map(|python| (python, format!("{name}, before")));
+        for (python, name) in before.into_iter().chain([(&pythons.now, (*name).to_owned())]) {
+            if !report.wants(&name) {
+                continue;
+            }
+            match start(python, &name, program) {
+                Ok(Some(subject)) => started.push(subject),
+                Ok(None) => report.note(GROUP, format!("{case}: {name} has none")),
+                Err(error) => report.note(GROUP, format!("{case}: {name} is left out: {error}")),
+            }
         }
     }
     started
@@ -92,6 +111,7 @@ fn start_all<T>(
 
 const GROUP: &str = "python";
 const VARIABLE: &str = "ASYNCORO_BENCH_PYTHON";
+const BEFORE: &str = "ASYNCORO_BENCH_BEFORE";
 const HOW: &str = "cargo xtask bench makes a venv, or see bench/python/README.md";
 /// The folder of the programs.
 const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
@@ -101,4 +121,6 @@ const BASES: &[Base] = &[
     Base::Subject("uvloop"),
     Base::Subject("uvloop Protocol"),
     Base::Subject("uvloop streams"),
+    Base::Subject("asyncoro await, before"),
+    Base::Subject("asyncoro yield, before"),
 ];

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::{BASES, GROUP, Python, start_all};
+use super::{BASES, GROUP, Python, Pythons, start_all};
 use crate::child::{CLIENTS, Child, Pinned};
 use crate::clients::Clients;
 use crate::group::messages::message;
@@ -39,19 +39,21 @@ pub(super) const SUBJECTS: [(&str, &str); 12] = [
     ("asyncoro yield", "asyncoro_yield.py"),
 ];
 
-pub(super) fn run(python: &Python, time: Duration, report: &mut Report) -> io::Result<()> {
+pub(super) fn run(pythons: &Pythons, time: Duration, report: &mut Report) -> io::Result<()> {
     for (kind, connections, size, in_flight) in CASES {
         let name = match in_flight {
             1 => format!("{kind}, {connections} x {size} B"),
             _ => format!("{kind}, {connections} x {size} B, {in_flight} in flight"),
         };
         let request = if kind == "messages" { message(size) } else { vec![b'?'; size] };
-        let contestants = start_all(&name, &SUBJECTS, report, |subject, program| {
-            let mut loaded = Loaded::new(python, program, kind, connections, &request, in_flight)?;
-            // A subject that fails must not end the rounds of the others.
-            loaded.clients.load(TRIAL)?;
-            Ok(Some(Contestant::new(subject, move || loaded.turn())))
-        });
+        let contestants =
+            start_all(&name, pythons, &SUBJECTS, report, |python, subject, program| {
+                let mut loaded =
+                    Loaded::new(python, program, kind, connections, &request, in_flight)?;
+                // A subject that fails must not end the rounds of the others.
+                loaded.clients.load(TRIAL)?;
+                Ok(Some(Contestant::new(subject, move || loaded.turn())))
+            });
         let metric = "server's CPU time per request";
         let case = Case { group: GROUP, name, metric, unit: "ns", bases: BASES, x: None };
         let _pinned = Pinned::to(CLIENTS)?;

@@ -11,6 +11,7 @@ use pyo3::{
 
 use crate::{
     call::{self, Given},
+    hooks,
     once::interned,
 };
 
@@ -24,7 +25,7 @@ pub(crate) enum Step {
 /// Resumes `generator`.
 #[inline]
 pub(crate) fn step(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
-    if crate::hooks::is_legacy() {
+    if hooks::is_legacy() {
         return step_inner(py, generator, with);
     }
     resume(py, generator, with)
@@ -119,7 +120,7 @@ fn returned(py: Python<'_>, stop: &PyErr) -> Step {
 
 /// Converts an exception; in old programs `raise StopIteration` is a return.
 fn failed(py: Python<'_>, error: PyErr) -> Step {
-    if crate::hooks::is_legacy()
+    if hooks::is_legacy()
         && error.is_instance_of::<PyRuntimeError>(py)
         && let Some(cause) = error.cause(py)
         && cause.is_instance_of::<PyStopIteration>(py)

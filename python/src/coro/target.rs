@@ -12,20 +12,14 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::PyTypeError,
+    exceptions::{PyException, PyTypeError},
     ffi,
     prelude::*,
     types::{PyDict, PyString, PyTuple},
 };
 
-use crate::{
-    arguments::Arguments,
-    call,
-    coro::{self, Coro},
-    gil::Gil,
-    once::interned,
-    step::is_callable_by_yield,
-};
+use super::{object::Coro, step::is_callable_by_yield};
+use crate::{arguments::Arguments, call, gil::Gil, once::interned};
 
 /// Names of a parameter that gets the coroutine.
 const NAMES: [&str; 2] = ["coro", "task"];
@@ -118,10 +112,10 @@ fn call_function(
         if is_runnable(py, &made) {
             return Ok((made, name(function)));
         }
-        return Err(coro::no_generator(&name(function).to_string()));
+        return Err(no_generator(&name(function).to_string()));
     };
     let Some(candidates) = known(py, &code)? else {
-        return Err(coro::no_generator(&name(&bare).to_string()));
+        return Err(no_generator(&name(&bare).to_string()));
     };
     let injected = match candidates {
         Some(candidates) => injected(&bare, &candidates)?,
@@ -238,4 +232,9 @@ fn name(function: &Bound<'_, PyAny>) -> Py<PyString> {
     let py = function.py();
     let name = function.getattr(interned!(py, "__name__")).and_then(|name| Ok(name.extract()?));
     name.unwrap_or_else(|_: PyErr| interned!(py, "coroutine").clone().unbind())
+}
+
+/// Makes the error for what is no generator function.
+fn no_generator(text: &str) -> PyErr {
+    PyException::new_err(format!("{text} is not a generator!"))
 }

@@ -1,33 +1,23 @@
-//! The verbs of connections: accept, connect, TLS; and how a verb becomes a call.
+//! The verbs of connections: accept, connect, TLS.
 
-use std::future::Future;
+use std::io;
 
-use asyncoro::{AsyncSocket, socket2::Domain};
-use pyo3::{prelude::*, types::PyTuple};
+use asyncoro::{
+    AsyncSocket,
+    addr::{Address, Target},
+};
+use pyo3::prelude::*;
 
 use super::{
-    Face, PySocket,
-    asynchronous::{self, Connecting, Direction, Passed},
-    blocking, flags,
+    calls::Called,
+    convert::{none, number, outcome, wait},
+    object::{Face, PySocket},
     settings::timeout_of,
 };
-use crate::{
-    address,
-    call::{self, Started, Starting},
-    error::raised,
-    exiting,
-    once::interned,
-};
+use crate::{address, call::Outcome, error::raised, exiting, gil, once::interned};
 
 /// EINPROGRESS, as Linux has it.
 const IN_PROGRESS: i32 = 115;
-
-pub(super) type Called = PyResult<Py<PyAny>>;
-
-/// Returns the method of a name as `AsyncSocket.recv`.
-pub(super) fn verb_of(name: &'static str) -> &'static str {
-    name.rsplit('.').next().expect("a name has a last part")
-}
 
 #[pymethods]
 impl PySocket {
@@ -36,13 +26,15 @@ impl PySocket {
         let (py, own) = (slf.py(), slf.get());
         if own.inner(py).is_blocking() {
             own.begin_listening(py)?;
-            return blocking::accept(py, &own.blocking(py)?, own.inner(py));
+            let socket = own.blocking(py)?;
+            let (connection, from) = wait(py, || socket.accept())?;
+            return accepted(py, Face::Blocking(connection), own, &from);
         }
         PySocket::own_call(slf, "AsyncSocket.accept", |own, starting| {
-            let py = call::py();
+            let py = gil::py();
             let begun = own.get().begin_listening(py);
             match begun.and_then(|()| own.get().asynchronous(py)) {
-                Ok(socket) => starting.poll(asynchronous::accept(socket, own.clone_ref(py))),
+                Ok(socket) => starting.poll(accept(socket, own.clone_ref(py))),
                 Err(error) => starting.done(Err(error)),
             }
         })
@@ -55,7 +47,7 @@ impl PySocket {
         }
         let address = address.clone().unbind();
         PySocket::own_call(slf, "AsyncSocket.connect", move |own, starting| {
-            let py = call::py();
+            let py = gil::py();
             match own.get().connecting(py, address.bind(py)) {
                 Ok(connecting) => starting.poll(connecting.run(false)),
                 Err(error) => starting.done(Err(error)),
@@ -80,7 +72,7 @@ impl PySocket {
         let address = address.clone().unbind();
         let source = source_address.map(|source| source.clone().unbind());
         PySocket::own_call(slf, "AsyncSocket.create_connection", move |own, starting| {
-            let py = call::py();
+            let py = gil::py();
             let source = source.as_ref().map(|source| source.bind(py));
             let prepared = PySocket::prepare(own.bind(py), timeout, source);
             match prepared.and_then(|()| own.get().connecting(py, address.bind(py))) {
@@ -97,8 +89,8 @@ impl PySocket {
         let (py, own) = (slf.py(), slf.get());
         let fails = |error: std::io::Error| raised(py, &error);
         let tls: asyncoro::Tls = match server {
-            true => (&own.inner(py).said(|said| said.server(py))?).into(),
-            false => (&own.inner(py).said(|said| said.client(py, None))?).into(),
+            true => (&own.inner(py).with_tls_options(|options| options.server(py))?).into(),
+            false => (&own.inner(py).with_tls_options(|options| options.client(py, None))?).into(),
         };
         if own.inner(py).is_blocking() {
             own.inner(py).secure.set(true);
@@ -107,8 +99,8 @@ impl PySocket {
             return Ok(py.None());
         }
         PySocket::call(slf, "AsyncSocket.start_tls", move |own, socket, starting| {
-            own.get().inner(call::py()).secure.set(true);
-            starting.poll(asynchronous::start_tls(socket, tls))
+            own.get().inner(gil::py()).secure.set(true);
+            starting.poll(start_tls(socket, tls))
         })
     }
 
@@ -137,113 +129,13 @@ impl PySocket {
 }
 
 impl PySocket {
-    /// Makes a call, which keeps the socket alive.
-    pub(super) fn own_call<O>(slf: &Bound<'_, Self>, name: &'static str, operation: O) -> Called
-    where
-        O: FnOnce(&Py<PySocket>, Starting<'_, '_>) -> Started + 'static,
-    {
-        if slf.get().inner(slf.py()).is_closed() {
-            return Err(crate::error::closed());
-        }
-        call::make(slf.py(), name, Some(slf.as_any()), |starting| {
-            operation(starting.of::<PySocket>(), starting)
-        })
-    }
-
-    /// Makes a call of the asynchronous face.
-    pub(super) fn call<O>(slf: &Bound<'_, Self>, name: &'static str, operation: O) -> Called
-    where
-        O: FnOnce(&Py<PySocket>, AsyncSocket, Starting<'_, '_>) -> Started + 'static,
-    {
-        PySocket::own_call(slf, name, |own, starting| {
-            let socket = own.get();
-            if let Some(socket) = socket.bound_asynchronous(call::py()) {
-                return operation(own, socket, starting);
-            }
-            match socket.asynchronous(call::py()) {
-                Ok(socket) => operation(own, socket, starting),
-                Err(error) => starting.done(Err(error)),
-            }
-        })
-    }
-
-    /// Makes a call that is a future of the asynchronous face.
-    pub(super) fn start<V, F>(slf: &Bound<'_, Self>, name: &'static str, verb: V) -> Called
-    where
-        V: FnOnce(AsyncSocket) -> F + 'static,
-        F: Future<Output = call::Outcome> + 'static,
-    {
-        PySocket::call(slf, name, |_, socket, starting| starting.poll(verb(socket)))
-    }
-
-    /// Makes a call of a method of the regular socket, which may wait; `name` is of the form
-    /// `AsyncSocket.recv`.
-    pub(super) fn pass<'py>(
-        slf: &Bound<'py, Self>,
-        name: &'static str,
-        direction: Direction,
-        flags: i32,
-        arguments: Bound<'py, PyTuple>,
-    ) -> Called {
-        let (py, own) = (slf.py(), slf.get());
-        let verb = verb_of(name);
-        if own.inner(py).is_blocking() {
-            return own.regular_for(py, direction, flags)?.call_method1(py, verb, arguments);
-        }
-        let passed = Passed { verb, arguments: arguments.unbind(), direction, flags };
-        PySocket::call(slf, name, move |own, socket, starting| {
-            starting.poll(asynchronous::passed(socket, own.clone_ref(call::py()), passed))
-        })
-    }
-
-    /// Returns the regular socket for a call that receives or sends: a blocking socket's behind its
-    /// queue. An error if it would bypass TLS, or bytes that were read ahead.
-    pub(super) fn regular_for(
-        &self,
-        py: Python<'_>,
-        direction: Direction,
-        flags: i32,
-    ) -> PyResult<Py<PyAny>> {
-        match direction {
-            Direction::Receive => {
-                flags::refuse_to_receive(flags, self.speaks_tls(py), self.has_received(py))?;
-            }
-            Direction::Send if self.speaks_tls(py) => {
-                return Err(flags::not_with_tls("sending in this way"));
-            }
-            Direction::Send if self.inner(py).is_blocking() => {
-                blocking::flush(py, &self.blocking(py)?)?;
-            }
-            Direction::Send => {}
-        }
-        self.regular(py)
-    }
-
-    /// Returns whether TLS is spoken, or will be once it is connected.
-    pub(super) fn speaks_tls(&self, py: Python<'_>) -> bool {
-        self.inner(py).secure.get() || self.inner(py).is_secure()
-    }
-
-    /// Returns whether bytes were received that nobody has taken.
-    pub(super) fn has_received(&self, py: Python<'_>) -> bool {
-        match &*self.inner(py).face.borrow() {
-            Face::Asynchronous(socket) => socket.has_received(),
-            Face::Blocking(socket) => socket.has_received(),
-            Face::Closed => false,
-        }
-    }
-
-    pub(super) fn is_stream(&self, py: Python<'_>) -> bool {
-        self.inner(py).is_stream
-    }
-
     /// Adds TLS to a listener whose options ask for it.
     fn begin_listening(&self, py: Python<'_>) -> PyResult<()> {
         let inner = self.inner(py);
         if inner.secure.get() || !inner.is_secure() {
             return Ok(());
         }
-        let tls = inner.said(|said| said.server(py))?;
+        let tls = inner.with_tls_options(|options| options.server(py))?;
         self.cover(py, (&tls).into())
     }
 
@@ -296,19 +188,19 @@ impl PySocket {
         connected.map_err(|error| address::with_address(py, error, address))?;
         if inner.is_secure() {
             let host = host_of(address);
-            let tls = inner.said(|said| said.client(py, host.as_deref()))?;
+            let tls = inner.with_tls_options(|options| options.client(py, host.as_deref()))?;
             let begun = exiting::detach(py, || socket.start_tls(&tls));
             begun.map_err(|error| raised(py, &error))?;
             inner.secure.set(true);
         }
-        if quiet { Ok(py.None()) } else { asynchronous::number(py, 0) }
+        if quiet { Ok(py.None()) } else { number(py, 0) }
     }
 
     /// Begins to connect.
     fn connecting(&self, py: Python<'_>, address: &Bound<'_, PyAny>) -> PyResult<Connecting> {
         let inner = self.inner(py);
         if inner.is_secure() && !inner.secure.get() {
-            let tls = inner.said(|said| said.client(py, None))?;
+            let tls = inner.with_tls_options(|options| options.client(py, None))?;
             self.cover(py, (&tls).into())?;
         }
         let socket = self.asynchronous(py)?;
@@ -322,30 +214,51 @@ impl PySocket {
         }
         Ok(Connecting { socket, to: Some(address::read(address, self.family(py)?)?) })
     }
-
-    /// Returns whether the crate has no addresses of its family.
-    pub(super) fn is_foreign(&self, py: Python<'_>) -> PyResult<bool> {
-        let ours = [Domain::IPV4, Domain::IPV6, Domain::UNIX];
-        Ok(self.family(py)?.is_some_and(|family| !ours.contains(&family)))
-    }
-
-    /// Returns its family; `None` once it is closed.
-    pub(super) fn family(&self, py: Python<'_>) -> PyResult<Option<Domain>> {
-        let inner = self.inner(py);
-        if inner.family.get() == 0 {
-            let family = match &*inner.face.borrow() {
-                Face::Asynchronous(socket) => socket.options().domain(),
-                Face::Blocking(socket) => socket.options().domain(),
-                Face::Closed => return Ok(None),
-            };
-            inner.family.set(family.map_err(|error| raised(py, &error))?.into());
-        }
-        Ok(Some(inner.family.get().into()))
-    }
 }
 
 /// Returns the host of an address, to be verified.
 fn host_of(address: &Bound<'_, PyAny>) -> Option<String> {
     let host = address.get_item(0).ok()?;
     address::encoded(host.cast().ok()?).ok()
+}
+
+async fn accept(socket: AsyncSocket, listener: Py<PySocket>) -> Outcome {
+    outcome(socket.accept().await, |py, (connection, from)| {
+        accepted(py, Face::Asynchronous(connection), listener.get(), &from)
+    })
+}
+
+/// Makes the result of an accepted connection.
+fn accepted(py: Python<'_>, face: Face, listener: &PySocket, from: &Address) -> Outcome {
+    let listener = listener.inner(py);
+    let connection = PySocket::accepted(py, face, listener, listener.secure.get())?;
+    Ok((connection, address::show(py, from)?).into_pyobject(py)?.into_any().unbind())
+}
+
+/// A connection that is about to be made.
+struct Connecting {
+    socket: AsyncSocket,
+    /// `None` if the regular socket has begun it, to an address that the crate has not.
+    to: Option<Target>,
+}
+
+impl Connecting {
+    /// Connects; gives None if `quiet`, else 0.
+    async fn run(self, quiet: bool) -> Outcome {
+        let connected = match self.to {
+            Some(to) => self.socket.connect(to).await,
+            None => connected(self.socket).await,
+        };
+        outcome(connected, |py, ()| if quiet { Ok(py.None()) } else { number(py, 0) })
+    }
+}
+
+/// Waits for a connection that the system makes.
+async fn connected(socket: AsyncSocket) -> io::Result<()> {
+    socket.writable().await?;
+    socket.take_error()?.map_or(Ok(()), Err)
+}
+
+async fn start_tls(socket: AsyncSocket, tls: asyncoro::Tls) -> Outcome {
+    outcome(socket.start_tls(tls).await, none)
 }

@@ -11,7 +11,12 @@ use std::{
 use asyncoro::time;
 use pyo3::prelude::*;
 
-use crate::{call, coro::Coro, engine, gil::Gil, waits::limit};
+use super::object::Coro;
+use crate::{
+    engine,
+    gil::{self, Gil},
+    timer::limit,
+};
 
 /// A running alarm; `cancel` stops it, and takes back an exception that was not raised yet.
 #[pyclass(frozen, module = "asyncoro")]
@@ -46,7 +51,7 @@ async fn ring(alarm: Py<Alarm>, limit: Duration) {
     asyncoro::coro::current().set_daemon(true);
     let mut time = pin!(time::sleep(limit));
     let due = poll_fn(|cx| {
-        let state = alarm.get().state.get(call::py());
+        let state = alarm.get().state.get(gil::py());
         if state.cancelled.get() {
             return Poll::Ready(false);
         }
@@ -54,7 +59,7 @@ async fn ring(alarm: Py<Alarm>, limit: Duration) {
         time.as_mut().poll(cx).map(|()| true)
     });
     if due.await {
-        let py = call::py();
+        let py = gil::py();
         alarm.get().coro.get().throw_into(py, alarm.get().error.bind(py).clone());
     }
 }

@@ -6,7 +6,7 @@
 
 use pyo3::{ffi, prelude::*};
 
-use crate::coro::Coro;
+use super::object::Coro;
 
 /// Takes a new coroutine off the list.
 pub(crate) fn untrack(coro: &Py<Coro>) {

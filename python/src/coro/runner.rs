@@ -22,12 +22,16 @@ use pyo3::{
     prelude::*,
 };
 
+use super::{
+    context::Context,
+    end::{End, Failure},
+    object::Coro,
+    order::Order,
+    step::{self, Step, close, inner, is_async_def, is_callable_by_yield},
+};
 use crate::{
     call::{self, Frame, Given, Received, Waiting},
-    context::Context,
-    coro::{Coro, End, Failure, Order},
-    engine, hooks, signal,
-    step::{self, Step, close, inner, is_async_def, is_callable_by_yield},
+    engine, gil, hooks, signal,
 };
 
 /// The most resumes of generators in one resume of the coroutine.
@@ -219,8 +223,8 @@ impl Run {
     fn refuse_in_child(&self, py: Python<'_>) -> Next {
         let error = call::forked().into_value(py);
         if call::was_told_of_fork() {
-            let end = End::Failed(Failure::new(py, error.clone_ref(py)));
-            hooks::leave_child(py, &self.coro(py).label(py), &end);
+            let error = error.bind(py).clone();
+            hooks::leave_child(py, &self.coro(py).label(py), Some(error));
         }
         Next::With(Err(error))
     }
@@ -362,7 +366,7 @@ impl Run {
             (_, None) | (Some(_), Some(Ok(_))) => End::Terminated,
         };
         if self.frame.has_forked() {
-            hooks::leave_child(py, &self.coro(py).label(py), &end);
+            hooks::leave_child(py, &self.coro(py).label(py), end.error(py));
         }
         Coro::end(&self.coro, py, end);
         Poll::Ready(())
@@ -377,7 +381,7 @@ impl Future for Runner {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut PollContext<'_>) -> Poll<()> {
-        let py = call::py();
+        let py = gil::py();
         self.context.enter(py);
         self.run.advance(py, cx)
     }
@@ -387,7 +391,7 @@ impl Drop for Runner {
     fn drop(&mut self) {
         if self.run.top.is_some() {
             // The scheduler ends, or has never had it.
-            let py = call::py();
+            let py = gil::py();
             let Runner { context, run } = self;
             context.within(|| {
                 if run.clean_up.is_some() {
