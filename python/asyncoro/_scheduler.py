@@ -7,7 +7,7 @@ import threading
 import types
 import _thread
 
-from . import _engine, _interrupts, _sockets, _status
+from . import _engine, _interrupts, _sockets, _status, _waiting
 from ._engine import Coro
 from ._interrupts import Interrupts
 from ._log import logger
@@ -26,6 +26,7 @@ class _Hooks:
     insecure = staticmethod(_sockets.insecure)
     watch = staticmethod(_sockets.watch)
     unwatch = staticmethod(_sockets.unwatch)
+    acquire = staticmethod(_waiting.acquire)
 
     @staticmethod
     def start_scheduler():
@@ -187,7 +188,7 @@ class AsynCoro:
         if self._closed:
             raise RuntimeError('the interpreter is ending: nothing will run a coroutine')
         if self._thread is not None:
-            self._thread.join()
+            _waiting.join(self._thread)
         self._register()
 
     def _run(self, main, waits):
@@ -279,9 +280,7 @@ class AsynCoro:
         if not _engine.when_none_holds(lock):
             return True
         try:
-            if timeout is None:
-                return lock.acquire()
-            return lock.acquire(True, min(max(0.0, timeout), threading.TIMEOUT_MAX))
+            return _waiting.acquire(lock, timeout)
         finally:
             _engine.give_up(lock)
 
@@ -293,7 +292,7 @@ class AsynCoro:
     def terminate(self):
         """Ends all coroutines, and the scheduler; a later coroutine starts a new one."""
         self._not_inside('terminate')
-        self._end(lambda thread: thread.join())
+        self._end(_waiting.join)
 
     def _end(self, wait):
         thread = self._thread

@@ -1,11 +1,11 @@
 //! Lets threads wait for the scheduler: on a lock of Python's, which releases the GIL and which
 //! Ctrl-C interrupts.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::{engine, exiting, gil, once::Once};
+use crate::{engine, exiting, gil, hooks, once::Once};
 
 /// Makes a lock that is taken.
 pub(crate) fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -22,6 +22,12 @@ pub(crate) fn release(py: Python<'_>, lock: &Py<PyAny>) {
     let _ = lock.call_method0(py, "release");
 }
 
+/// Waits for the lock, at most `limit`; the main thread notices signals.
+pub(crate) fn acquire(lock: &Bound<'_, PyAny>, limit: Option<Duration>) -> PyResult<()> {
+    let seconds = limit.map(|limit| limit.as_secs_f64());
+    hooks::hook(lock.py(), "acquire")?.call1((lock, seconds)).map(drop)
+}
+
 /// Calls `question` in the scheduler's thread, and waits for the answer.
 pub(crate) fn ask<T: 'static>(
     py: Python<'_>,
@@ -34,7 +40,7 @@ pub(crate) fn ask<T: 'static>(
         asked.answer.replace(Some(question(gil::py())));
         drop(asked);
     })?;
-    lock.call_method0("acquire")?;
+    acquire(&lock, None)?;
     let answer = answer.take();
     answer.unwrap_or_else(|| Err(PyRuntimeError::new_err("the scheduler has ended")))
 }

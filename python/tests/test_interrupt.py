@@ -555,3 +555,31 @@ for _ in range(3):
 print(asyncoro.Coro(main()).value())
 """
     assert run_program(source).stdout == "seen\n" * 4
+
+
+@pytest.mark.parametrize("wait", ["coro.value()", "coro.result(9)", "lib.AsynCoro().join()"])
+def test_ctrl_c_that_another_thread_has_got_ends_a_wait(wait):
+    # The same as one that comes just before the main thread waits for its lock: the system's wait
+    # goes on.
+    source = START + """
+def waits(coro=None):
+    yield coro.receive()
+coro = lib.Coro(waits)
+def gets():
+    in_a_row = 0
+    while in_a_row < 5:
+        time.sleep(0.001)
+        with open("/proc/self/task/%d/stat" % main.native_id) as state:
+            in_a_row = in_a_row + 1 if state.read().split()[2] == "S" else 0
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+main = threading.main_thread()
+threading.Thread(target=gets, daemon=True).start()
+try:
+    WAIT
+except KeyboardInterrupt:
+    print("raised")
+coro.terminate()
+""".replace("WAIT", wait)
+    with Program(command=[sys.executable, "-c", source]) as program:
+        assert program.end() == 0, program.stderr
+        assert program.stdout == "raised\n"

@@ -256,9 +256,7 @@ fn wait_for(coro: &Bound<'_, Coro>, limit: Option<Duration>) -> PyResult<()> {
         return Ok(());
     }
     coro.get().watch(py, |watchers| watchers.threads.push(lock.clone().unbind()));
-    // Python's longest timeout is shorter than ours.
-    let seconds = limit.map_or(-1.0, |limit| limit.as_secs_f64().min(1e9));
-    let acquired = lock.call_method1("acquire", (true, seconds));
+    let acquired = threads::acquire(&lock, limit);
     if !coro.get().has_ended(py) {
         let given_up = coro.get().watch(py, |watchers| {
             let place = watchers.threads.iter().position(|other| other.is(&lock));
@@ -266,7 +264,7 @@ fn wait_for(coro: &Bound<'_, Coro>, limit: Option<Duration>) -> PyResult<()> {
         });
         drop(given_up);
     }
-    acquired.map(drop)
+    acquired
 }
 
 /// Waits until another coroutine has ended, or for a time.
