@@ -2,7 +2,7 @@
 //!
 //! Each step returns a summary; a failure of one does not stop the others. A table at the end shows
 //! step, outcome, time, and the summary or why it was skipped. `--minutes N` sets how long each
-//! fuzz target, the soak and the model-based test run (10 by default).
+//! fuzz target, the soak, the model-based test and random Python programs run (10 by default).
 
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ use std::{
 use crate::{
     Outcome, ci,
     command::{Job, minutes},
-    fuzz, inject, mutants, portable, root, sanitize, soak, tools,
+    fuzz, inject, mutants, portable, python, pythons, root, sanitize, soak, tools,
 };
 
 struct Step {
@@ -30,6 +30,7 @@ const STEPS: &[Step] = &[
     Step { name: "fuzz", lacks: nightly, run: |seconds| fuzz::run(seconds, &[]) },
     Step { name: "inject", lacks: strace, run: |_| inject::run(&[]) },
     Step { name: "model", lacks: model_test, run: model },
+    Step { name: "python", lacks: pythons, run: python::nightly },
     Step { name: "soak", lacks: nothing, run: soak::run },
     Step { name: "deny", lacks: nothing, run: |_| deny() },
     Step { name: "advisories", lacks: database, run: |_| advisories() },
@@ -121,6 +122,10 @@ fn standard_source() -> Option<String> {
                 .to_owned()
         })
     })
+}
+
+fn pythons() -> Option<String> {
+    pythons::found().is_empty().then(|| "no CPython 3.9 or later that can make a venv".to_owned())
 }
 
 fn strace() -> Option<String> {

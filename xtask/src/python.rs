@@ -1,11 +1,11 @@
-//! Builds and tests the Python package in a venv of its own, on the oldest and the newest CPython
-//! found.
+//! Builds and tests the Python package in a venv of its own: for each change on the oldest and the
+//! newest CPython found, at night on all of them, in more ways.
 //!
 //! It is built as a user builds it, by `pip install ./python`, but without LTO, and with a cargo
 //! folder that is kept, so that only changed crates are compiled again, and pyo3 for each version.
 //! A folder for each version would save that, but compile everything twice on a fresh machine.
 
-use std::env;
+use std::{env, time::Duration};
 
 use crate::{
     Outcome,
@@ -46,6 +46,48 @@ fn shown(python: &Python) -> String {
 }
 
 fn test(found: &Python) -> Outcome {
+    let python = built(found)?;
+    // Not in the tree's folder `python`, whose package lacks the compiled engine.
+    Job::program(&python, &format!("-m pytest {TESTS}")).deadline(minutes(10)).run_tests()
+}
+
+/// What pytest is told.
+const TESTS: &str = "-q -rs -p no:cacheprovider python/tests";
+
+/// Ways to run the tests that show what the usual one hides. `-X dev` has CPython check its memory,
+/// too (`PYTHONMALLOC=debug`).
+const WAYS: [&str; 3] = ["-X dev -m pytest", "-W error -m pytest", "python/tests/traced.py"];
+
+/// How often each program that ends, or is ended, is run.
+const ENDINGS: &str = "200";
+
+/// Runs the tests in all ways on each CPython, then endings, and random programs for the given
+/// time in all.
+pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
+    let pythons = pythons::found();
+    let each = (seconds / pythons.len().max(1) as u64).max(1);
+    for found in &pythons {
+        let python = built(found)?;
+        for way in WAYS {
+            Job::program(&python, &format!("{way} {TESTS}")).deadline(minutes(30)).run_tests()?;
+        }
+        let endings = "-m pytest -q -p no:cacheprovider python/tests/test_exit.py \
+                       python/tests/test_interrupt.py";
+        Job::program(&python, endings)
+            .variable("ASYNCORO_EXIT_ROUNDS", ENDINGS)
+            .variable("ASYNCORO_INTERRUPT_ROUNDS", ENDINGS)
+            .deadline(minutes(120))
+            .run_tests()?;
+        Job::program(&python, &format!("python/tests/fuzz_programs.py --seconds {each}"))
+            .deadline(Duration::from_secs(2 * each) + minutes(5))
+            .run()?;
+    }
+    let shown: Vec<String> = pythons.iter().map(shown).collect();
+    Ok(format!("{}: {} ways, {ENDINGS} endings, {seconds} s", shown.join(", "), WAYS.len()))
+}
+
+/// Builds the package for a CPython and installs it in a venv; returns the Python of that.
+fn built(found: &Python) -> Outcome<String> {
     for name in WANTED {
         if env::var_os(name).is_none_or(|value| value.is_empty()) {
             if env::var_os("CI").is_some() {
@@ -71,10 +113,7 @@ fn test(found: &Python) -> Outcome {
         .variable("MATURIN_PEP517_ARGS", "--profile release")
         .deadline(minutes(10))
         .run()?;
-    // Not in the tree's folder `python`, whose package lacks the compiled engine.
-    Job::program(&python, "-m pytest -q -rs -p no:cacheprovider python/tests")
-        .deadline(minutes(10))
-        .run_tests()
+    Ok(python)
 }
 
 /// The packages that the build and the tests need.
