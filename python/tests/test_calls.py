@@ -286,6 +286,10 @@ def test_a_call_has_the_methods_of_a_coroutine():
         with pytest.raises(KeyError):
             sock.recv(10).throw(KeyError)
         waiting = sock.recv(10)
+        # What is no exception is refused, and does nothing.
+        for wrong in [(), (5,)]:
+            with pytest.raises(TypeError):
+                waiting.throw(*wrong)
         assert iter(waiting) is waiting and waiting.__await__() is waiting
         # It yields itself until its value is there.
         assert waiting.send(None) is waiting and next(waiting) is waiting

@@ -46,6 +46,32 @@ def test_functions_of_one_decorator_have_their_own_names():
         alpha.__name__ = "alpha"
 
 
+def test_a_name_of_a_class_of_its_own_runs_none_of_its_code():
+    class Name(str):
+        def __str__(self):
+            raise AssertionError("shown")
+
+        __repr__ = __format__ = __str__
+
+    def plain():
+        yield asyncoro.sleep(0)
+
+    class Callable:
+        __code__ = plain.__code__
+        __name__ = Name("called")
+        __defaults__ = None
+
+        def __call__(self):
+            return plain()
+
+    plain.__name__ = Name("plain")
+    for function, name in [(plain, "plain"), (Callable(), "called")]:
+        coro = asyncoro.Coro(function)
+        assert coro.name == name and type(coro.name) is str
+        assert repr(coro).startswith("<Coro %s/" % name)
+        done(coro)
+
+
 def test_functions_of_one_factory_have_their_own_defaults():
     def only_named(default):
         def made(*, coro=default):

@@ -76,6 +76,12 @@ impl Object {
         self.place.advance(self.of(), cx)
     }
 
+    /// Starts one that was not started.
+    #[inline]
+    pub(super) fn start(&self, cx: &mut Context<'_>) -> Option<Given> {
+        self.place.start(self.of(), cx)
+    }
+
     pub(super) fn of(&self) -> Option<&Py<PyAny>> {
         let of = ptr::from_ref(&self.of);
         // SAFETY: the pointer is a reference of the call's own; a `Py` is such a pointer.
@@ -126,10 +132,11 @@ impl Object {
                 return Some(Err(current::forked().into_value(py)));
             }
             self.stage.set(Stage::Begun);
-            // Others run first, before it is started: its value could be lost meanwhile.
-            let is_put_off = frame.is_greedy() && self.place.is_unstarted();
-            let given = match is_put_off {
-                true => None,
+            let is_greedy = frame.is_greedy();
+            let given = match self.place.is_unstarted() {
+                // Others run first, before it is started: its value could be lost meanwhile.
+                true if is_greedy => None,
+                true => frame.starting(|| frame.with_context(|cx| self.start(cx))),
                 false => frame.starting(|| frame.with_context(|cx| self.advance(cx))),
             };
             if given.is_none() {

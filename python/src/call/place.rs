@@ -222,19 +222,24 @@ impl Place {
         matches!(self.holds.get(), Holds::Future(_) | Holds::Kept(_))
     }
 
+    /// Starts the operation: `None` if it waits.
+    #[inline]
+    pub(super) fn start(&self, of: Option<&Py<PyAny>>, cx: &mut Context<'_>) -> Option<Given> {
+        let Holds::Operation(table) = self.holds.get() else { return None };
+        // Busy while it runs: what it calls must not start, poll or drop it.
+        self.holds.set(Holds::Busy);
+        // SAFETY: the table is the operation's, which is taken once.
+        let started = unsafe { (table.start)(self, of, cx) };
+        if started.is_some() {
+            self.holds.set(Holds::Nothing);
+        }
+        started
+    }
+
     /// Starts the operation, or polls its future, or takes its result: `None` while it waits.
     pub(super) fn advance(&self, of: Option<&Py<PyAny>>, cx: &mut Context<'_>) -> Option<Given> {
         match self.holds.get() {
-            Holds::Operation(table) => {
-                // Busy while it runs: what it calls must not start, poll or drop it.
-                self.holds.set(Holds::Busy);
-                // SAFETY: the table is the operation's, which is taken once.
-                let started = unsafe { (table.start)(self, of, cx) };
-                if started.is_some() {
-                    self.holds.set(Holds::Nothing);
-                }
-                started
-            }
+            Holds::Operation(_) => self.start(of, cx),
             Holds::Future(table) => self.poll(table, cx),
             Holds::Kept(table) => {
                 let of = of.expect("it keeps something");

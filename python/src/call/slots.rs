@@ -14,7 +14,7 @@ use pyo3::{
     exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyTypeError},
     ffi,
     prelude::*,
-    types::{PyTuple, PyType},
+    types::PyType,
 };
 
 use super::{
@@ -83,8 +83,8 @@ fn methods() -> *mut ffi::PyMethodDef {
         ),
         with(
             c"throw",
-            Pointer { PyCFunction: throw },
-            ffi::METH_VARARGS,
+            Pointer { PyCFunctionFast: throw },
+            ffi::METH_FASTCALL,
             c"Gives it up, and raises the exception.",
         ),
         with(c"close", Pointer { PyCFunction: close }, ffi::METH_NOARGS, c"Gives it up."),
@@ -205,34 +205,41 @@ unsafe extern "C" fn send(
 
 unsafe extern "C" fn throw(
     own: *mut ffi::PyObject,
-    arguments: *mut ffi::PyObject,
+    row: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
-    let thrown = Python::try_attach(|py| {
+    // SAFETY: the interpreter calls it with the GIL held, an object of the type, and an array of
+    // that many objects.
+    unsafe {
+        let py = Python::assume_attached();
         let thrown = guarded(|| {
-            // SAFETY: the interpreter passes an object of the type and a tuple.
-            let (object, arguments) = unsafe {
-                let arguments = Bound::from_borrowed_ptr(py, arguments);
-                (&*own.cast::<Object>(), arguments.cast_into_unchecked::<PyTuple>())
+            let argument =
+                |place| (place < count).then(|| Borrowed::from_ptr(py, *row.add(place as usize)));
+            let Some(kind) = argument(0) else {
+                return Err(PyTypeError::new_err("throw takes an exception"));
             };
-            object.give_up_anywhere(own);
-            Err(exception(&arguments)?)
+            let error = exception(kind, argument(1).filter(|value| !value.is_none()))?;
+            (*own.cast::<Object>()).give_up_anywhere(own);
+            Err(error)
         });
         returned::<PyAny>(py, thrown)
-    });
-    thrown.unwrap_or(ptr::null_mut())
+    }
 }
 
 /// Makes the exception of `throw(error)` or `throw(type, value, traceback)`.
-fn exception(arguments: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
-    let value = arguments.get_item(1).ok().filter(|value| !value.is_none());
-    match value {
-        Some(value) if value.is_instance_of::<PyBaseException>() => Ok(PyErr::from_value(value)),
-        Some(value) => Ok(PyErr::from_value(arguments.get_item(0)?.call1((value,))?)),
-        None => {
-            let kind = arguments.get_item(0)?;
-            let is_class = kind.is_instance_of::<PyType>();
-            Ok(PyErr::from_value(if is_class { kind.call0()? } else { kind }))
-        }
+fn exception<'py>(
+    kind: Borrowed<'_, 'py, PyAny>,
+    value: Option<Borrowed<'_, 'py, PyAny>>,
+) -> PyResult<PyErr> {
+    let error = match value {
+        Some(value) if value.is_instance_of::<PyBaseException>() => value.to_owned(),
+        Some(value) => kind.call1((value,))?,
+        None if kind.is_instance_of::<PyType>() => kind.call0()?,
+        None => kind.to_owned(),
+    };
+    match error.is_instance_of::<PyBaseException>() {
+        true => Ok(PyErr::from_value(error)),
+        false => Err(PyTypeError::new_err("throw takes an exception")),
     }
 }
 

@@ -44,6 +44,28 @@ impl Waiting {
         frame: &Frame,
         cx: &mut Context<'_>,
     ) -> Received {
+        let object = Object::within(&call);
+        if object.handed.get() != 0 || object.stage.get() != Stage::New {
+            return Waiting::receive_begun(call, py, frame, cx);
+        }
+        object.stage.set(Stage::Begun);
+        match frame.starting(|| object.start(cx)) {
+            Some(given) => {
+                object.stage.set(Stage::Over);
+                drop(call.into_bound(py));
+                Received::Done(given)
+            }
+            None => Received::Waits(Waiting { call: Some(call), awaited: false }),
+        }
+    }
+
+    /// Receives a call that `await` has entered, or that was awaited before.
+    fn receive_begun(
+        call: Py<PyAny>,
+        py: Python<'_>,
+        frame: &Frame,
+        cx: &mut Context<'_>,
+    ) -> Received {
         let handed = Object::within(&call).handed.replace(0);
         let waiting = Waiting { call: Some(call), awaited: handed != 0 };
         let object = waiting.object();
@@ -65,19 +87,9 @@ impl Waiting {
             }
             return Received::Later(waiting);
         }
-        if object.stage.get() != Stage::New {
-            let error = object.used(py).into_value(py);
-            waiting.leave();
-            return Received::Done(Err(error));
-        }
-        object.stage.set(Stage::Begun);
-        match frame.starting(|| object.advance(cx)) {
-            Some(given) => {
-                object.stage.set(Stage::Over);
-                Received::Done(given)
-            }
-            None => Received::Waits(waiting),
-        }
+        let error = object.used(py).into_value(py);
+        waiting.leave();
+        Received::Done(Err(error))
     }
 
     /// Returns whether nobody has started a call, nor put it off.

@@ -76,6 +76,17 @@ impl Coro {
         message: &mut Option<Py<PyAny>>,
         place: &mut Option<u64>,
     ) -> bool {
+        let cell = &self.state(py).mail;
+        let mut mail = cell.take().unwrap_or_default();
+        if mail.bounds.is_none() {
+            if let Some(message) = message.take() {
+                mail.messages.push_back(message);
+            }
+            cell.set(Some(mail));
+            self.tell_of_message(py);
+            return true;
+        }
+        cell.set(Some(mail));
         let admitted = self.change_mail(py, |mail| {
             let admitted = mail.admits(*place);
             if admitted {

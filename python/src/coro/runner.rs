@@ -110,91 +110,113 @@ impl Run {
             self.cut_off(py);
             return self.end(py, None);
         }
+        // Not in `self` before it has to stay there: what runs in between may be anything.
+        let mut next = self.take_next();
         for _ in 0..IN_A_ROW {
-            if self.coro(py).has_orders(py)
-                && !matches!(self.next, Next::Value(_))
-                && self.obey(py, cx).is_ready()
-            {
-                return Poll::Ready(());
+            if self.coro(py).has_orders(py) && !matches!(next, Next::Value(_)) {
+                self.stay(next);
+                if self.obey(py, cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                next = self.take_next();
             }
-            let with = match mem::replace(&mut self.next, Next::Nothing) {
+            let with = match next {
+                Next::With(with) | Next::Value(with) => with,
+                Next::Call(waiting) => match waiting.poll(py, cx) {
+                    Some(given) => given,
+                    None => {
+                        self.stay(Next::Call(waiting));
+                        return Poll::Pending;
+                    }
+                },
+                Next::Turn(_) => Ok(py.None()),
                 Next::Start => {
                     self.coro(py).set_waker(py, cx.waker());
                     Ok(py.None())
                 }
-                Next::With(with) | Next::Value(with) => with,
-                Next::Turn(_) => Ok(py.None()),
-                Next::Call(waiting) => match waiting.poll(py, cx) {
-                    Some(given) => given,
-                    None => {
-                        self.next = Next::Call(waiting);
-                        return Poll::Pending;
-                    }
-                },
                 Next::Nothing => unreachable!("what it waits for is set before it waits"),
             };
             let Some(top) = &self.top else { return Poll::Ready(()) };
-            match self.frame.enter(cx, || step::step(py, top, with)) {
-                Step::Yielded(value) if self.frame.has_forked() => {
-                    call::quietly(py, || drop(value));
-                    self.next = self.refuse_in_child(py);
-                }
-                Step::Yielded(value) if call::is_call(py, &value) => {
-                    if self.coro(py).has_orders(py) && Waiting::is_new(&value) {
-                        let ended = self.obey(py, cx).is_ready();
-                        if ended || !matches!(self.next, Next::Nothing) {
-                            Waiting::refuse(&value);
-                            if ended {
-                                return Poll::Ready(());
-                            }
-                            continue;
-                        }
+            let yielded = match self.frame.enter(cx, || step::step(py, top, with)) {
+                Step::Yielded(yielded) => yielded,
+                ended => {
+                    if self.after(py, ended).is_ready() {
+                        return Poll::Ready(());
                     }
-                    match Waiting::receive(value, py, &self.frame, cx) {
-                        Received::Done(given) => self.next = Next::Value(given),
-                        Received::Later(waiting) => {
-                            self.next = Next::Turn(waiting);
-                            break;
-                        }
-                        Received::Waits(waiting) => {
-                            self.next = Next::Call(waiting);
-                            return Poll::Pending;
-                        }
-                    }
+                    next = self.take_next();
+                    continue;
                 }
-                Step::Yielded(value) if is_callable_by_yield(&value) => {
-                    self.callers.extend(self.top.replace(value));
-                    self.next = Next::With(Ok(py.None()));
-                }
-                Step::Yielded(value) => {
-                    if let Some(call) = signal::as_call(py, &value) {
-                        match Waiting::receive(call, py, &self.frame, cx) {
-                            Received::Waits(waiting) => self.next = Next::Call(waiting),
-                            Received::Done(given) => self.next = Next::Value(given),
-                            Received::Later(waiting) => self.next = Next::Turn(waiting),
-                        }
-                        continue;
+            };
+            if self.frame.has_forked() {
+                call::quietly(py, || drop(yielded));
+                next = self.refuse_in_child(py);
+                continue;
+            }
+            let call = if call::is_call(py, &yielded) {
+                yielded
+            } else if yielded.is_none(py) {
+                next = Next::With(Ok(yielded));
+                break;
+            } else if is_callable_by_yield(&yielded) {
+                self.callers.extend(self.top.replace(yielded));
+                next = Next::With(Ok(py.None()));
+                continue;
+            } else if let Some(call) = signal::as_call(py, &yielded) {
+                call
+            } else {
+                next = Next::With(self.plain(py, yielded));
+                break;
+            };
+            if self.coro(py).has_orders(py) && Waiting::is_new(&call) {
+                let ended = self.obey(py, cx).is_ready();
+                next = self.take_next();
+                if ended || !matches!(next, Next::Nothing) {
+                    Waiting::refuse(&call);
+                    if ended {
+                        return Poll::Ready(());
                     }
-                    self.next = Next::With(self.plain(py, value));
+                    continue;
+                }
+            }
+            match Waiting::receive(call, py, &self.frame, cx) {
+                Received::Done(given) => next = Next::Value(given),
+                Received::Later(waiting) => {
+                    next = Next::Turn(waiting);
                     break;
                 }
-                Step::Returned(value) => {
-                    if self.leave(py, Ok(value)).is_ready() {
-                        return Poll::Ready(());
-                    }
-                }
-                Step::Failed(error) => {
-                    if let Some(error) = self.swap(py, error)
-                        && self.leave(py, Err(error)).is_ready()
-                    {
-                        return Poll::Ready(());
-                    }
+                Received::Waits(waiting) => {
+                    self.stay(Next::Call(waiting));
+                    return Poll::Pending;
                 }
             }
         }
+        self.stay(next);
         // Other coroutines run first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Stores what it waits for, where nothing is stored: nothing has to be dropped.
+    fn stay(&mut self, next: Next) {
+        debug_assert!(matches!(self.next, Next::Nothing), "it runs");
+        mem::forget(mem::replace(&mut self.next, next));
+    }
+
+    fn take_next(&mut self) -> Next {
+        mem::replace(&mut self.next, Next::Nothing)
+    }
+
+    /// Goes on after the last step of a generator; ready if the coroutine has ended.
+    fn after(&mut self, py: Python<'_>, ended: Step) -> Poll<()> {
+        let given = match ended {
+            Step::Returned(value) => Ok(value),
+            Step::Failed(error) => match self.swap(py, error) {
+                Some(error) => Err(error),
+                None => return Poll::Pending,
+            },
+            Step::Yielded(_) => unreachable!("it has ended"),
+        };
+        self.leave(py, given)
     }
 
     /// Goes on with the caller of a generator that has ended; ready if there is none.
@@ -231,7 +253,7 @@ impl Run {
 
     /// Returns what a yield of any other object gives.
     fn plain(&self, py: Python<'_>, value: Py<PyAny>) -> Given {
-        if value.is_none(py) || !self.top.as_ref().is_some_and(is_async_def) {
+        if !self.top.as_ref().is_some_and(is_async_def) {
             return Ok(value);
         }
         let kind = value.bind(py).get_type().name().map_or_else(|_| "it".into(), |n| n.to_string());

@@ -67,7 +67,7 @@ fn driven_by(py: Python<'_>, outer: Option<&Py<PyAny>>) -> Option<Py<PyAny>> {
     is_generator(&inner).then_some(inner)
 }
 
-#[inline]
+#[inline(always)]
 fn resume(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
     match with {
         // Bound, so that their drop need not ask whether this thread has the GIL.
@@ -77,6 +77,7 @@ fn resume(py: Python<'_>, generator: &Py<PyAny>, with: Given) -> Step {
 }
 
 #[cfg(Py_3_10)]
+#[inline(always)]
 fn send(py: Python<'_>, generator: &Py<PyAny>, value: &Py<PyAny>) -> Step {
     let mut result = std::ptr::null_mut();
     // SAFETY: both objects are alive; what is stored in `result` is a new reference, except after

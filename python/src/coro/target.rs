@@ -213,8 +213,13 @@ fn injected<'py>(
         let name = candidate.name.bind(py);
         let is_it = match candidate.from_end {
             Some(from_end) => {
-                let defaults = function.getattr(interned!(py, "__defaults__"))?;
-                !defaults.is_none() && from_end <= defaults.len()?
+                let defaults = match own(function, ffi::PyFunction_GetDefaults) {
+                    Some(defaults) => defaults,
+                    None => Some(function.getattr(interned!(py, "__defaults__"))?),
+                };
+                let defaults = defaults.filter(|defaults| !defaults.is_none());
+                defaults
+                    .map_or(Ok(false), |defaults| Ok::<_, PyErr>(from_end <= defaults.len()?))?
             }
             None => {
                 let defaults = function.getattr(interned!(py, "__kwdefaults__"))?;
@@ -228,10 +233,41 @@ fn injected<'py>(
     Ok(None)
 }
 
+/// Returns what a function has, or `Some(None)` if it has none; `None` for other objects.
+#[allow(clippy::option_option, reason = "two questions")]
+fn own<'py>(
+    function: &Bound<'py, PyAny>,
+    get: unsafe extern "C" fn(*mut ffi::PyObject) -> *mut ffi::PyObject,
+) -> Option<Option<Bound<'py, PyAny>>> {
+    // SAFETY: the object is a function, and keeps what it returns alive.
+    unsafe {
+        (ffi::PyFunction_Check(function.as_ptr()) != 0)
+            .then(|| Bound::from_borrowed_ptr_or_opt(function.py(), get(function.as_ptr())))
+    }
+}
+
+/// Returns the name of a function or another object; `coroutine` if it has none.
 fn name(function: &Bound<'_, PyAny>) -> Py<PyString> {
     let py = function.py();
-    let name = function.getattr(interned!(py, "__name__")).and_then(|name| Ok(name.extract()?));
-    name.unwrap_or_else(|_: PyErr| interned!(py, "coroutine").clone().unbind())
+    // SAFETY: the object is a function, which has a name that is a `str`.
+    let own = unsafe {
+        let is_function = ffi::PyFunction_Check(function.as_ptr()) != 0;
+        let name = || (*function.as_ptr().cast::<ffi::PyFunctionObject>()).func_name;
+        is_function.then(|| Bound::from_borrowed_ptr(py, name()))
+    };
+    let name = match own {
+        Some(name) => Ok(name),
+        None => function.getattr(interned!(py, "__name__")),
+    };
+    match name.map(Bound::cast_into::<PyString>) {
+        Ok(Ok(name)) if name.is_exact_instance_of::<PyString>() => name.unbind(),
+        // To show one of a subclass may run any code.
+        Ok(Ok(name)) => match name.to_str() {
+            Ok(text) => PyString::new(py, text).unbind(),
+            Err(_) => interned!(py, "coroutine").clone().unbind(),
+        },
+        _ => interned!(py, "coroutine").clone().unbind(),
+    }
 }
 
 /// Makes the error for what is no generator function.

@@ -38,14 +38,14 @@ impl PySocket {
         O: FnOnce(&Py<PySocket>, AsyncSocket, Starting<'_, '_>) -> Started + 'static,
     {
         PySocket::own_call(slf, name, |own, starting| {
-            let socket = own.get();
-            if let Some(socket) = socket.bound_asynchronous(gil::py()) {
-                return operation(own, socket, starting);
-            }
-            match socket.asynchronous(gil::py()) {
-                Ok(socket) => operation(own, socket, starting),
-                Err(error) => starting.done(Err(error)),
-            }
+            let socket = match own.get().bound_asynchronous(gil::py()) {
+                Some(socket) => socket,
+                None => match own.get().asynchronous(gil::py()) {
+                    Ok(socket) => socket,
+                    Err(error) => return starting.done(Err(error)),
+                },
+            };
+            operation(own, socket, starting)
         })
     }
 

@@ -331,6 +331,7 @@ fn heed_signals() {
 }
 
 /// Polls a future once.
+#[inline(always)]
 pub(super) fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = std::pin::pin!(future);
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
