@@ -531,6 +531,13 @@ class AsyncSocket:
 
             yield sock.start_tls()
         """
+    def has_received(self) -> bool:
+        """Returns whether bytes were received that nobody has taken, such as those that came with
+        a message. The next verb that receives gets them; `select`, which looks at the descriptor,
+        does not see them (nor does it those of an `ssl.SSLSocket`).
+
+            ready = sock.has_received() or select.select([sock], [], [], 0)[0]
+        """
     def selected_alpn_protocol(self) -> str | None:
         """Returns the protocol that ALPN has selected; None if there is none.
 

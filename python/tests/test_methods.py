@@ -84,6 +84,23 @@ def socket_of(blocking, plain):
 
 
 @modes
+def test_a_socket_tells_of_bytes_read_ahead(blocking):
+    here, there = socket.socketpair()
+    sock = socket_of(blocking, here)
+    there.sendall(WIRE)
+
+    def use(sock):
+        before = sock.has_received()
+        message = yield sock.recv_msg()
+        assert message == b"hi"
+        return before, sock.has_received(), (yield sock.recv(100)), sock.has_received()
+
+    assert run(sock, blocking, use) == (False, True, b"hello world\n", False)
+    sock.close()
+    assert not sock.has_received()
+
+
+@modes
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("receive, got", [
     (lambda s, f: s.recv(5, f), b"hello"),

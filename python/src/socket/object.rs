@@ -339,6 +339,12 @@ pub(super) fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
 
 #[pymethods]
 impl PySocket {
+    /// Returns whether bytes were received that nobody has taken. `select` does not see them.
+    #[pyo3(name = "has_received")]
+    fn asks_has_received(&self, py: Python<'_>) -> bool {
+        self.has_received(py)
+    }
+
     /// Returns the descriptor's number, after one attempt to flush the queue; -1 once it is closed.
     fn fileno(&self, py: Python<'_>) -> RawFd {
         // The next verb reports its failure.
