@@ -1,7 +1,6 @@
 """Waits of threads."""
 
 import threading
-import time
 
 #: How often the main thread looks for signals while it waits: the first and the longest interval,
 #: in seconds.
@@ -18,23 +17,34 @@ def acquire(lock, timeout=None):
     left = threading.TIMEOUT_MAX
     if timeout is not None:
         left = min(max(0.0, timeout), left)
-    if threading.current_thread() is not threading.main_thread():
-        return lock.acquire(True, left)
-    deadline = time.monotonic() + left
-    interval = _FIRST
-    while left > interval:
-        if lock.acquire(True, interval):
-            return True
-        left = deadline - time.monotonic()
-        interval = min(2 * interval, _LONGEST)
-    return lock.acquire(True, max(0.0, left))
+    if _handles_signals():
+        # Without a look at a clock, which a test may have replaced.
+        for interval in _intervals():
+            if left <= interval:
+                break
+            if lock.acquire(True, interval):
+                return True
+            left -= interval
+    return lock.acquire(True, left)
 
 
 def join(thread):
     """Waits until a thread has ended, as above."""
+    if _handles_signals():
+        for interval in _intervals():
+            thread.join(interval)
+            if not thread.is_alive():
+                return
+    thread.join()
+
+
+def _handles_signals():
+    # Not by `current_thread`, which makes an object for a thread that `threading` has not started.
+    return threading.get_ident() == threading.main_thread().ident
+
+
+def _intervals():
     interval = _FIRST
     while True:
-        thread.join(interval)
-        if not thread.is_alive():
-            return
+        yield interval
         interval = min(2 * interval, _LONGEST)

@@ -1,17 +1,19 @@
 """The call of a verb is an object: what it does, and for whom, in every way to keep and end it."""
 
 import asyncio
+import contextlib
 import gc
 import sys
 import textwrap
 import threading
 import warnings
+import weakref
 
 import pytest
 
 import asyncoro
-from asyncoro import Coro
-from harness import PRELUDE, Program, also_await, async_pair, done, go
+from asyncoro import Coro, sleep
+from harness import PRELUDE, WAIT, Program, also_await, async_pair, done, go
 
 
 def run(folder, text, *flags):
@@ -694,3 +696,58 @@ def test_a_wait_in_first_makes_no_circle():
     others += [Coro(one), Coro(other)]
     assert done(others[0]) == (1, None)
     assert done(others[1]) == (1, None)
+
+
+# ---- calls that are put off
+
+
+@pytest.mark.parametrize("kind", ["sleep", "receive", "recv", "finish"])
+def test_an_await_that_has_to_let_others_run_first_waits_all_the_same(kind):
+    # After 255 awaited calls that were done at once, one is put off, in whatever it waits for.
+    sock, peer = async_pair()
+
+    async def waits(coro):
+        if kind == "sleep":
+            return await sleep(0.001)
+        if kind == "receive":
+            Coro(sends, coro)
+            return await coro.receive()
+        if kind == "recv":
+            threading.Timer(0.001, peer.sendall, (b"x",)).start()
+            return await sock.recv(1)
+        return await Coro(sends, coro).finish()
+
+    async def sends(to, coro=None):
+        await sleep(0.001)
+        to.send("sent")
+        return "ended"
+
+    async def main(count, coro=None):
+        for number in range(count):
+            coro.send(number)
+        for number in range(count):
+            assert await coro.receive() == number
+        return await waits(coro)
+
+    expected = {"sleep": None, "receive": "sent", "recv": b"x", "finish": "ended"}[kind]
+    for count in range(253, 259):
+        assert Coro(main, count).result(WAIT) == expected
+
+
+def test_what_a_call_keeps_is_released_when_any_thread_throws_into_it():
+    class Kept:
+        pass
+
+    def receiver(coro=None):
+        yield coro.receive()
+
+    other = Coro(receiver)
+    for give_up in (lambda call: call.throw(KeyError), lambda call: call.close()):
+        kept = Kept()
+        reference = weakref.ref(kept)
+        call = other.deliver(kept)
+        del kept
+        with contextlib.suppress(KeyError):
+            give_up(call)
+        assert reference() is None
+    other.terminate()

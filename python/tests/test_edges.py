@@ -2,6 +2,7 @@
 dropped connects, TLS closes with a peer that sends late, forks, lines on standard error.
 """
 
+import _thread
 import errno
 import socket
 import ssl
@@ -816,3 +817,19 @@ asyncoro.Coro(main).value(10)
     program = run_program(source)
     assert program.process.returncode == 0
     assert program.stderr == ""
+
+
+def test_a_wait_in_a_thread_of_another_kind_leaves_no_thread_behind():
+    def one(coro=None):
+        yield asyncoro.sleep(0.001)
+
+    def waits():
+        asyncoro.Coro(one).value()
+        ended.release()
+
+    done(asyncoro.Coro(one))
+    ended = threading.Semaphore(0)
+    before = threading.enumerate()
+    _thread.start_new_thread(waits, ())
+    assert ended.acquire(timeout=WAIT)
+    assert threading.enumerate() == before

@@ -208,22 +208,24 @@ unsafe extern "C" fn throw(
     row: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter calls it with the GIL held, an object of the type, and an array of
-    // that many objects.
-    unsafe {
-        let py = Python::assume_attached();
+    // Attached, since in any thread: what is dropped then is released at once.
+    let thrown = Python::try_attach(|py| {
         let thrown = guarded(|| {
-            let argument =
-                |place| (place < count).then(|| Borrowed::from_ptr(py, *row.add(place as usize)));
+            // SAFETY: the interpreter passes an array of that many objects.
+            let argument = |place| unsafe {
+                (place < count).then(|| Borrowed::from_ptr(py, *row.add(place as usize)))
+            };
             let Some(kind) = argument(0) else {
                 return Err(PyTypeError::new_err("throw takes an exception"));
             };
             let error = exception(kind, argument(1).filter(|value| !value.is_none()))?;
-            (*own.cast::<Object>()).give_up_anywhere(own);
+            // SAFETY: the interpreter passes an object of the type.
+            unsafe { &*own.cast::<Object>() }.give_up_anywhere(own);
             Err(error)
         });
         returned::<PyAny>(py, thrown)
-    }
+    });
+    thrown.unwrap_or(ptr::null_mut())
 }
 
 /// Makes the exception of `throw(error)` or `throw(type, value, traceback)`.

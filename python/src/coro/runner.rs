@@ -110,7 +110,8 @@ impl Run {
             self.cut_off(py);
             return self.end(py, None);
         }
-        // Not in `self` before it has to stay there: what runs in between may be anything.
+        // In a local, and in `self` only where it has to stay. Nothing of it may outlive the match
+        // below: a call that was put off must be let go before `await` starts it.
         let mut next = self.take_next();
         for _ in 0..IN_A_ROW {
             if self.coro(py).has_orders(py) && !matches!(next, Next::Value(_)) {
@@ -129,7 +130,10 @@ impl Run {
                         return Poll::Pending;
                     }
                 },
-                Next::Turn(_) => Ok(py.None()),
+                Next::Turn(waiting) => {
+                    drop(waiting);
+                    Ok(py.None())
+                }
                 Next::Start => {
                     self.coro(py).set_waker(py, cx.waker());
                     Ok(py.None())
