@@ -51,6 +51,9 @@ class Interrupts:
         coro.set_daemon()
         while True:
             data = yield sock.recv(4096)
+            # The interpreter's own note that a signal has come may be lost: it is overwritten where
+            # one comes just while the GIL is taken. The byte is not.
+            _engine.check_signals()
             if self._before != -1:
                 try:
                     os.write(self._before, data)

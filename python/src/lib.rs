@@ -73,6 +73,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<signal::PySignal>()?;
     module.add_function(wrap_pyfunction!(signal::signal, module)?)?;
     module.add_function(wrap_pyfunction!(signal::ignore_signal, module)?)?;
+    module.add_function(wrap_pyfunction!(signal::check_signals, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop, module)?)?;
     module.add_function(wrap_pyfunction!(serve::after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(watcher::stop_watching, module)?)?;

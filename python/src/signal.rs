@@ -61,6 +61,12 @@ pub(crate) fn ignore_signal(number: c_int) {
     }
 }
 
+/// Runs the handlers of signals that have come, in the main thread.
+#[pyfunction]
+pub(crate) fn check_signals(py: Python<'_>) -> PyResult<()> {
+    py.check_signals()
+}
+
 #[pymethods]
 impl PySignal {
     /// Waits for the next one.
