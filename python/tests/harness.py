@@ -19,7 +19,8 @@ import time
 import asyncoro
 
 #: Seconds a test may take before it is called hung; `test_memory.py` can be made longer.
-LIMIT = 900 if "ASYNCORO_MEMORY_TIMES" in os.environ else 20
+THOROUGH = ("ASYNCORO_MEMORY_TIMES", "ASYNCORO_EXIT_ROUNDS", "ASYNCORO_INTERRUPT_ROUNDS")
+LIMIT = 900 if any(name in os.environ for name in THOROUGH) else 20
 #: Seconds any single wait inside a test may take.
 WAIT = 10
 
