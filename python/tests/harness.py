@@ -18,8 +18,9 @@ import time
 
 import asyncoro
 
-#: Seconds a test may take before it is called hung; `test_memory.py` can be made longer.
+#: Variables that let some tests search for longer.
 THOROUGH = ("ASYNCORO_MEMORY_TIMES", "ASYNCORO_EXIT_ROUNDS", "ASYNCORO_INTERRUPT_ROUNDS")
+#: Seconds a test may take before it is called hung.
 LIMIT = 900 if any(name in os.environ for name in THOROUGH) else 20
 #: Seconds any single wait inside a test may take.
 WAIT = 10
