@@ -38,6 +38,16 @@ asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
 # ---- coroutines
 
 
+def let_run():
+    """Returns when the coroutines that were started have come to where they wait."""
+
+    def rounds(coro=None):
+        for _ in range(3):
+            yield asyncoro.sleep(0)
+
+    done(asyncoro.Coro(rounds))
+
+
 def done(coro, seconds=WAIT):
     """Returns the value of `coro`; fails if it failed or still runs after `seconds`."""
     value = coro.value(max(seconds, LIMIT / 2))

@@ -7,7 +7,7 @@ import pytest
 
 import asyncoro
 from asyncoro import Coro
-from harness import also_await, done, ended, go, sleeper
+from harness import also_await, done, ended, go, let_run, sleeper
 
 
 # ---- throw, terminate
@@ -23,7 +23,7 @@ def test_throw_raises_at_the_pending_yield(form):
             return error.args
 
     coro = Coro(main)
-    time.sleep(0.05)
+    let_run()
     arguments = {
         "exception": (KeyError("k"),),
         "type and value": (KeyError, KeyError("k")),
@@ -59,7 +59,7 @@ def test_an_uncaught_throw_is_a_failure():
         yield coro.sleep()
 
     coro = Coro(main)
-    time.sleep(0.05)
+    let_run()
     coro.throw(LookupError("gone"))
     status = coro.value(5)
     assert isinstance(status, asyncoro.MonitorStatus) and status.type is LookupError
@@ -90,7 +90,7 @@ def test_a_yield_in_cleanup_is_ignored():
             yield coro.sleep(30)
 
     coro = Coro(main)
-    time.sleep(0.05)
+    let_run()
     assert coro.terminate() == 0
     assert coro.value(5) is None
     assert not coro.is_alive()
@@ -158,7 +158,7 @@ def test_a_thread_and_two_coroutines_wait_for_the_same_value():
 
     coro = Coro(slow)
     waiters = [Coro(wait, coro) for _ in range(2)]
-    time.sleep(0.05)
+    let_run()
     assert coro.value(5) == "value"
     assert [done(waiter) for waiter in waiters] == ["value"] * 2
 
@@ -173,7 +173,7 @@ def test_set_daemon_is_for_the_running_coroutine():
 
     assert go(main) == (0, 0)
     other = Coro(sleeper)
-    time.sleep(0.05)
+    let_run()
     assert other.set_daemon() == -1
     other.terminate()
 

@@ -1,12 +1,11 @@
 """Tests replacing a coroutine's function while it runs: `hot_swappable`, `hot_swap`."""
 
 import gc
-import time
 import warnings
 
 import asyncoro
 from asyncoro import Coro
-from harness import also_await, done, go
+from harness import also_await, done, go, let_run
 
 
 @also_await
@@ -20,7 +19,7 @@ def test_hot_swap_at_once_keeps_messages_and_changes_the_name():
         return n, (yield coro.receive(0, "nothing"))
 
     coro = Coro(old)
-    time.sleep(0.05)
+    let_run()
     coro.send("kept")
     assert coro.hot_swap(new, 5) == 0
     assert done(coro) == (5, "kept")
@@ -45,9 +44,9 @@ def test_the_old_function_is_asked_and_may_refuse():
         return "new", (yield coro.receive(0))
 
     coro = Coro(old)
-    time.sleep(0.05)
+    let_run()
     coro.hot_swap(new)
-    time.sleep(0.05)
+    let_run()
     assert coro.is_alive() and coro.name == "old"
     coro.hot_swap(new)
     assert done(coro) == ("new", None)
@@ -67,9 +66,9 @@ def test_a_request_waits_until_swapping_is_allowed():
         return "new"
 
     coro = Coro(old)
-    time.sleep(0.05)
+    let_run()
     assert coro.hot_swap(new) == 0
-    time.sleep(0.05)
+    let_run()
     assert coro.name == "old"
     coro.send("go")
     assert done(coro) == "new"
@@ -92,9 +91,9 @@ def test_a_request_waits_while_nested():
 
     seen = []
     coro = Coro(old)
-    time.sleep(0.05)
+    let_run()
     coro.hot_swap(new)
-    time.sleep(0.05)
+    let_run()
     assert coro.name == "old"
     coro.send("go")
     assert done(coro) == "new"
@@ -107,7 +106,7 @@ def test_only_a_function_that_makes_coroutines_can_be_swapped_in():
         return "old"
 
     coro = Coro(old)
-    time.sleep(0.05)
+    let_run()
     assert coro.hot_swap(lambda: None) == -1
     coro.send(None)
     assert done(coro) == "old"
@@ -118,7 +117,7 @@ def test_hot_swappable_is_for_the_running_coroutine():
         yield coro.receive()
 
     coro = Coro(old)
-    time.sleep(0.05)
+    let_run()
     assert coro.hot_swappable(True) == -1
     coro.send(None)
     done(coro)
