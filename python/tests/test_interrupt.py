@@ -3,16 +3,18 @@
 Each program runs in a process of its own, several times: a signal comes at any moment.
 """
 
+import functools
 import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import time
 
 import pytest
 
-from harness import Program, run_program
+from harness import WAIT, Program, run_program
 
 #: How often each program is interrupted; more for a thorough search.
 ROUNDS = int(os.environ.get("ASYNCORO_INTERRUPT_ROUNDS", "8"))
@@ -94,8 +96,11 @@ lib.run(main())
 CRASHES = ["Fatal Python error", "panicked", "not rethrown", "PanicException"]
 
 
+@functools.cache
 def asyncios_code():
-    """Returns the exit code of a program of asyncio's that Ctrl-C ends."""
+    """Returns the exit code of a program of asyncio's that Ctrl-C ends: one, or several, since it
+    may miss one that comes just before it waits.
+    """
     source = """
 import asyncio, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -106,7 +111,13 @@ asyncio.run(main())
 """
     with Program(command=[sys.executable, "-c", source]) as program:
         program.expect("ready")
-        program.interrupt()
+        for _ in range(WAIT):
+            program.interrupt()
+            try:
+                program.process.wait(1)
+                break
+            except subprocess.TimeoutExpired:
+                pass
         return program.end()
 
 
