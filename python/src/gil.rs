@@ -52,9 +52,10 @@ pub(crate) unsafe fn held<'py>() -> Python<'py> {
     }
 }
 
-/// Returns the GIL's token inside of what the scheduler runs: the operation or future of a call.
+/// Returns the GIL's token where no caller can hand it on: in what the scheduler polls, the
+/// operation or future of a call, and in the drop of what only a holder of the GIL drops.
 pub(crate) fn py<'py>() -> Python<'py> {
-    // SAFETY: calls are started, polled and dropped by the scheduler.
+    // SAFETY: the scheduler holds the GIL except in waits, and the others hold it as such.
     unsafe { held() }
 }
 

@@ -225,7 +225,7 @@ impl Place {
     /// Starts the operation: `None` if it waits.
     #[inline]
     pub(super) fn start(&self, of: Option<&Py<PyAny>>, cx: &mut Context<'_>) -> Option<Given> {
-        let Holds::Operation(table) = self.holds.get() else { return None };
+        let Holds::Operation(table) = self.holds.get() else { unreachable!("it was started") };
         // Busy while it runs: what it calls must not start, poll or drop it.
         self.holds.set(Holds::Busy);
         // SAFETY: the table is the operation's, which is taken once.

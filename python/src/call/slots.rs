@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     engine,
-    gil::{self, Gil},
+    gil::Gil,
     quick::{guarded, returned},
 };
 
@@ -220,7 +220,7 @@ unsafe extern "C" fn throw(
             };
             let error = exception(kind, argument(1).filter(|value| !value.is_none()))?;
             // SAFETY: the interpreter passes an object of the type.
-            unsafe { &*own.cast::<Object>() }.give_up_anywhere(own);
+            unsafe { &*own.cast::<Object>() }.give_up_anywhere(py, own);
             Err(error)
         });
         returned::<PyAny>(py, thrown)
@@ -252,7 +252,7 @@ unsafe extern "C" fn close(
     let closed = Python::try_attach(|py| {
         let closed = guarded(|| {
             // SAFETY: the interpreter passes an object of the type.
-            unsafe { &*own.cast::<Object>() }.give_up_anywhere(own);
+            unsafe { &*own.cast::<Object>() }.give_up_anywhere(py, own);
             Ok(py.None())
         });
         returned(py, closed)
@@ -270,10 +270,10 @@ unsafe extern "C" fn repr(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
 
 impl Object {
     /// Gives it up; what was started is dropped in the scheduler's thread.
-    fn give_up_anywhere(&self, own: *mut ffi::PyObject) {
+    fn give_up_anywhere(&self, py: Python<'_>, own: *mut ffi::PyObject) {
         if self.stage.get() == Stage::Begun && self.handed.get() == 0 {
             // A coroutine that waits for it must look.
-            WAKE_ALL.get(gil::py()).get()(gil::py());
+            WAKE_ALL.get(py).get()(py);
         }
         if !self.place.waits() || engine::is_here() {
             return self.give_up();
@@ -281,14 +281,13 @@ impl Object {
         self.stage.set(Stage::Over);
         self.handed.set(0);
         // SAFETY: the object is alive.
-        let call = unsafe { Bound::from_borrowed_ptr(gil::py(), own).unbind() };
-        drop_there(call);
+        let call = unsafe { Bound::from_borrowed_ptr(py, own).unbind() };
+        drop_there(py, call);
     }
 }
 
 /// Gives a call up in the scheduler's thread.
-fn drop_there(call: Py<PyAny>) {
-    let py = gil::py();
+fn drop_there(py: Python<'_>, call: Py<PyAny>) {
     if !engine::is_running(py) {
         // Its scheduler has gone, and with it what the future would give up.
         std::mem::forget(call);

@@ -34,12 +34,8 @@ impl PySocket {
         alpn: Option<Vec<String>>,
         danger_unverified: bool,
     ) -> PyResult<Py<PySocket>> {
-        let alpn = alpn.unwrap_or_default();
-        let unverified = danger_unverified;
-        let server_name = server_name.map(|name| address::encoded(&name)).transpose()?;
         let files = TlsOptions { keyfile, certfile, cafile, ..TlsOptions::default() };
-        let mut options = TlsOptions { server_name, alpn, unverified, ..files };
-        options.set_version(py, ssl_version)?;
+        let options = files.with(py, ssl_version, server_name, alpn, danger_unverified)?;
         if let Ok(socket) = sock.cast::<PySocket>() {
             options.check(py, socket.get().is_listening(py))?;
             PySocket::set_mode(socket, blocking)?;
@@ -92,12 +88,8 @@ pub(crate) fn connect(
     alpn: Option<Vec<String>>,
     danger_unverified: bool,
 ) -> PyResult<Py<PyAny>> {
-    let alpn = alpn.unwrap_or_default();
-    let unverified = danger_unverified;
-    let server_name = server_name.map(|name| address::encoded(&name)).transpose()?;
     let files = TlsOptions { keyfile, certfile, cafile, ..TlsOptions::default() };
-    let mut options = TlsOptions { server_name, alpn, unverified, ..files };
-    options.set_version(py, ssl_version)?;
+    let options = files.with(py, ssl_version, server_name, alpn, danger_unverified)?;
     let to = address::read(address, None)?;
     let tls = if options.is_secure() { Some(options.client(py, None)?) } else { None };
     let connecting = async move {

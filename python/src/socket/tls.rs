@@ -17,9 +17,11 @@ use asyncoro::{ClientTls, ServerTls, Tls, TlsVersion, error::Context};
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     prelude::*,
+    types::PyString,
 };
 
 use crate::{
+    address::encoded,
     error::{insecure, of_file, raised},
     gil::Gil,
 };
@@ -89,18 +91,22 @@ impl TlsOptions {
         self.is_secure() || !self.alpn.is_empty() || self.versions.is_some()
     }
 
-    /// Sets the versions; without one, those of [`set_usual_version`].
-    pub(crate) fn set_version(
-        &mut self,
+    /// Adds what a program passes beside files; without a version, that of [`set_usual_version`].
+    pub(crate) fn with(
+        self,
         py: Python<'_>,
         version: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
+        server_name: Option<Bound<'_, PyString>>,
+        alpn: Option<Vec<String>>,
+        unverified: bool,
+    ) -> PyResult<TlsOptions> {
+        let server_name = server_name.map(|name| encoded(&name)).transpose()?;
         let number = match version.filter(|version| !version.is_none()) {
             None => usual_version(py),
             Some(version) => Some(version_of(version)?),
         };
-        self.versions = (number == Some(ONLY_1_2)).then_some([TlsVersion::V1_2]);
-        Ok(())
+        let versions = (number == Some(ONLY_1_2)).then_some([TlsVersion::V1_2]);
+        Ok(TlsOptions { server_name, alpn: alpn.unwrap_or_default(), unverified, versions, ..self })
     }
 
     /// Reads the files as a server does, or else as the role allows that they show: with a key both
