@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    batching::Batching,
     cell, current,
     engine::{Around, Engine, EngineSettings},
     handle::Coro,
@@ -232,6 +233,32 @@ impl Builder {
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Builder {
         self.settings.spin = time;
+        self
+    }
+
+    /// Sets how the calls of several ready sockets are made (default [`Batching::Auto`]).
+    ///
+    /// ```
+    /// use asyncoro::{AsynCoro, coro::Batching};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let scheduler = AsynCoro::builder().batching(Batching::Off).build()?;
+    /// scheduler.run(async { /* each verb makes its own calls */ });
+    /// assert_eq!(scheduler.statistics().batches, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn batching(mut self, how: Batching) -> Builder {
+        self.settings.batching.how = how;
+        self
+    }
+
+    /// Sets how many sockets must be ready for their calls to be made together (default 4, and at
+    /// least 1).
+    #[must_use]
+    pub fn batch_from(mut self, ready: usize) -> Builder {
+        self.settings.batching.from = ready.max(1);
         self
     }
 

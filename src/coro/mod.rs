@@ -32,6 +32,7 @@
 
 mod alarm;
 mod asyncoro;
+mod batching;
 mod cell;
 pub(crate) mod current;
 mod ended;
@@ -59,6 +60,7 @@ use std::{
 pub(crate) use self::{alarm::Alarm, engine::RETRY_PAUSE, waiter::Waiter};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
+    batching::Batching,
     ended::Ended,
     handle::{Coro, Handle},
     scheduler::{Scheduler, run, run_until},

@@ -24,6 +24,8 @@ pub struct Statistics {
     pub events: u64,
     /// Flushes of sockets at the end of a turn.
     pub flushes: u64,
+    /// Batches of calls that were made ahead of their verbs, since several sockets were ready.
+    pub batches: u64,
     /// The name of the driver: `epoll` or `poll`.
     pub driver: &'static str,
 }

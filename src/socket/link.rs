@@ -157,6 +157,15 @@ impl Link {
         })
     }
 
+    /// Passes to `hold` what was received ahead and not taken. Over TLS it is decrypted, and the
+    /// plaintext stays with the TLS state.
+    pub(crate) fn take_ahead(&self, hold: &mut dyn FnMut(Vec<u8>)) {
+        match self.secure() {
+            None => hold(self.sys.take_ahead()),
+            Some(tls) => tls.take_ahead(&self.sys),
+        }
+    }
+
     /// Tells whether a read would not wait.
     pub(crate) fn is_readable(&self) -> Result<bool> {
         match self.secure() {

@@ -25,9 +25,15 @@ use crate::addr::Address;
 impl Sys {
     // ---- streams
 
-    /// Calls recv(2) with `buffer`.
+    /// Receives into `buffer`.
     #[inline]
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> Result<usize> {
+        if self.is_ahead() { self.recv_ahead(buffer) } else { self.recv_now(buffer) }
+    }
+
+    /// Calls recv(2).
+    #[inline]
+    pub(super) fn recv_now(&self, buffer: &mut [u8]) -> Result<usize> {
         let got = again(|| {
             net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(count, _)| count)
         });
@@ -36,6 +42,11 @@ impl Sys {
 
     /// Receives into uninitialised memory; initialises as many bytes at its start as it returns.
     pub(crate) fn recv_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
+        if self.is_ahead() { self.recv_uninit_ahead(buffer) } else { self.recv_uninit_now(buffer) }
+    }
+
+    /// Calls recv(2) with uninitialised memory.
+    pub(super) fn recv_uninit_now(&self, buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
         let got = again(|| {
             net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, count)| count)
         });
@@ -44,12 +55,20 @@ impl Sys {
 
     /// Receives into the free capacity of `buffer`, at most `max` bytes.
     pub(crate) fn recv_spare(&self, buffer: &mut Vec<u8>, max: usize) -> Result<usize> {
+        if self.is_ahead() {
+            return self.recv_spare_ahead(buffer, max);
+        }
+        self.recv_spare_now(buffer, max)
+    }
+
+    /// Calls recv(2) with the free capacity of `buffer`.
+    pub(super) fn recv_spare_now(&self, buffer: &mut Vec<u8>, max: usize) -> Result<usize> {
         let before = buffer.len();
         if max < buffer.capacity() - before {
             // The kernel must not see more room than this, and lending a part of a vector's spare
             // capacity needs unsafe code; filling it costs less than a second copy.
             buffer.resize(before + max, 0);
-            let result = self.recv(&mut buffer[before..]);
+            let result = self.recv_now(&mut buffer[before..]);
             buffer.truncate(before + *result.as_ref().unwrap_or(&0));
             return result;
         }
@@ -62,12 +81,23 @@ impl Sys {
 
     /// Copies received bytes and leaves them in place.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(count) = self.ahead.peek(buffer) {
+            return Ok(count);
+        }
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
         self.heard(again(|| net::recv(&self.fd, &mut *buffer, flags).map(|(count, _)| count)))
     }
 
     /// Receives into several buffers.
     pub(crate) fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        if self.is_ahead() {
+            return self.recv_vectored_ahead(buffers);
+        }
+        self.recv_vectored_now(buffers)
+    }
+
+    /// Calls recvmsg(2).
+    pub(super) fn recv_vectored_now(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
         self.heard(again(|| {
             let control = &mut RecvAncillaryBuffer::default();
             net::recvmsg(&self.fd, buffers, control, RecvFlags::DONTWAIT).map(|got| got.bytes)

@@ -44,7 +44,7 @@ impl Sys {
 
     /// Checks the result of a send.
     #[inline]
-    pub(super) fn told(&self, sent: Result<usize>) -> Result<usize> {
+    pub(crate) fn told(&self, sent: Result<usize>) -> Result<usize> {
         match sent {
             Ok(count) => Ok(count),
             Err(Errno::AGAIN) => Err(Errno::AGAIN),

@@ -15,13 +15,16 @@
 //! - `errno.rs`: the meaning of errors; `address.rs`: the kernel's form of addresses.
 
 mod address;
+pub(crate) mod ahead;
 mod batch;
 mod calls;
 mod connect;
 mod descriptor;
+mod early;
 mod errno;
 mod failure;
 mod kind;
+pub(crate) mod ring;
 #[cfg(target_os = "linux")]
 mod segments;
 mod socket;

@@ -19,6 +19,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::segments::Longest;
 use super::{
     address::{address, unnamed},
+    ahead::Ahead,
     descriptor::Descriptor,
     errno::Result,
     kind::Kind,
@@ -31,6 +32,8 @@ pub(crate) struct Sys {
     pub(super) kind: Kind,
     /// The error that has ended its connection, which the kernel reports once; 0 if there is none.
     pub(super) failed: AtomicU16,
+    /// Where bytes lie that were received before their reader asked.
+    pub(super) ahead: Ahead,
     /// Whether an attempt to connect was ended for another one.
     pub(super) dissolved: Dissolved,
     /// The longest segment that the kernel splits off.
@@ -71,6 +74,7 @@ impl Sys {
             fd,
             kind,
             failed: AtomicU16::new(0),
+            ahead: Ahead::default(),
             dissolved: Dissolved::default(),
             #[cfg(target_os = "linux")]
             longest: Longest::default(),

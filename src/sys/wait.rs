@@ -44,6 +44,9 @@ impl Sys {
 
     /// Tells whether a read would not wait.
     pub(crate) fn is_readable(&self) -> Result<bool> {
+        if self.is_ahead() {
+            return Ok(true);
+        }
         let mut polled = [PollFd::new(&self.fd, READABLE)];
         match again(|| rustix::event::poll(&mut polled, Some(&Timespec::default()))) {
             Ok(0) => Ok(false),

@@ -35,7 +35,7 @@ use crate::within::{panic_of, run_within, within};
 const ALONE: &str = "ASYNCORO_TEST_FORKS";
 
 /// Runs `test` in a new process that has no other test.
-fn alone(name: &'static str, test: impl FnOnce() + Send + 'static) {
+pub(crate) fn alone(name: &'static str, test: impl FnOnce() + Send + 'static) {
     if env::var_os(ALONE).is_some() {
         return within(test);
     }
@@ -48,7 +48,7 @@ fn alone(name: &'static str, test: impl FnOnce() + Send + 'static) {
 }
 
 /// Tells whether `child` completes in a forked process.
-fn well_in_child(child: impl FnOnce()) -> bool {
+pub(crate) fn well_in_child(child: impl FnOnce()) -> bool {
     // SAFETY: as the module doc argues.
     match unsafe { libc::fork() } {
         -1 => panic!("fork fails"),

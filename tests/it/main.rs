@@ -14,6 +14,7 @@ mod tools;
 mod try_verbs;
 mod web;
 
+mod batching;
 mod budget;
 mod coroutines;
 mod embed;

@@ -132,9 +132,13 @@ fn for_python(job: Job) -> Job {
 /// The configuration file of pyo3-build-config.
 const PYO3_CONFIG: &str = "xtask/pyo3.txt";
 
-/// Runs the tests on the driver of other Unix systems.
+/// Runs the tests on the driver of other Unix systems, with calls made together as often as that is
+/// possible, and by io_uring.
 fn test_poll() -> Outcome {
-    test("test --package asyncoro --tests").variable("ASYNCORO_DRIVER", "poll").run_tests()
+    test("test --package asyncoro --tests")
+        .variable("ASYNCORO_DRIVER", "poll")
+        .variable("ASYNCORO_BATCHING", "ring:2")
+        .run_tests()
 }
 
 /// Runs the examples in the documentation, on one driver.

@@ -24,6 +24,8 @@ struct Row {
     /// Whether the program must succeed in spite of the error.
     is_unnoticed: bool,
     driver: &'static str,
+    /// How calls are made together.
+    batching: &'static str,
     /// Whether `tour` runs with this error.
     tour: bool,
     /// The tests that run with this error.
@@ -31,11 +33,25 @@ struct Row {
 }
 
 const fn row(calls: &'static str, error: &'static str, when: &'static str) -> Row {
-    Row { calls, error, when, is_unnoticed: false, driver: "epoll", tour: true, tests: TESTS }
+    Row {
+        calls,
+        error,
+        when,
+        is_unnoticed: false,
+        driver: "epoll",
+        batching: "auto",
+        tour: true,
+        tests: TESTS,
+    }
 }
 
 const fn unnoticed(calls: &'static str, error: &'static str, when: &'static str) -> Row {
     Row { is_unnoticed: true, ..row(calls, error, when) }
+}
+
+/// An error of io_uring, which is always used where it is not refused.
+const fn ring(calls: &'static str, error: &'static str, when: &'static str) -> Row {
+    Row { batching: "ring:1", tests: RING_TESTS, ..unnoticed(calls, error, when) }
 }
 
 const RECEIVE: &str = "recvfrom,recvmsg,recvmmsg";
@@ -51,6 +67,14 @@ const ROWS: &[Row] = &[
     Row { tour: false, tests: THREADS, ..unnoticed(SEND, "EAGAIN", "3+7") },
     Row { tests: &[], ..unnoticed("accept4", "ECONNABORTED", "2+5") },
     Row { tests: &[], ..unnoticed("accept4", "EMFILE", "2+50") },
+    ring("io_uring_setup", "EPERM", "1+1"),
+    ring("io_uring_setup", "ENOSYS", "1+2"),
+    ring("io_uring_setup", "ENOMEM", "2+2"),
+    ring("io_uring_register", "EINVAL", "1+2"),
+    ring("io_uring_enter", "EPERM", "5+40"),
+    ring("io_uring_enter", "EINTR", "3+7"),
+    ring("io_uring_enter", "EAGAIN", "3+7"),
+    ring("io_uring_enter", "EBUSY", "3+7"),
     row(SEND, "ENOBUFS", "50+400"),
     row(SEND, "ENOMEM", "50+400"),
     row(RECEIVE, "ENOMEM", "50+400"),
@@ -63,6 +87,9 @@ const ROWS: &[Row] = &[
 
 /// Modules of `tests/it` that use sockets and take little time.
 const TESTS: &[&str] = &["stream::", "message::", "datagrams::"];
+
+/// The same, and those of calls that are made together.
+const RING_TESTS: &[&str] = &["stream::", "message::", "datagrams::", "batching::"];
 
 /// Tests in which threads wait, without coroutines and `try_` verbs.
 const THREADS: &[&str] = &["blocking::", "--skip", "into_async", "--skip", "every_stream_verb"];
@@ -145,6 +172,7 @@ fn one(row: &Row, program: &Path, filters: &[&str]) -> Outcome<Verdict> {
         .argument(&inject)
         .argument(program)
         .variable("ASYNCORO_DRIVER", row.driver)
+        .variable("ASYNCORO_BATCHING", row.batching)
         .deadline(LIMIT);
     for filter in filters {
         job = job.argument(filter);

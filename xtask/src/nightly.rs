@@ -24,6 +24,7 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
+    Step { name: "batching", lacks: nothing, run: |_| batching() },
     Step { name: "address", lacks: nightly, run: |_| sanitized(&[]) },
     Step { name: "thread", lacks: standard_source, run: |_| sanitized(&["--thread"]) },
     Step { name: "loom", lacks: nothing, run: |_| loom() },
@@ -152,6 +153,18 @@ fn database() -> Option<String> {
 
 fn sanitized(words: &[&str]) -> Outcome<String> {
     sanitize::run(words).map(|()| "unit tests and tests/it, no report".to_owned())
+}
+
+/// Runs the tests with calls made together in each way, as often as that is possible, and never.
+fn batching() -> Outcome<String> {
+    const WAYS: [&str; 5] = ["off", "direct:1", "direct:2", "ring:1", "ring:2"];
+    for way in WAYS {
+        Job::cargo("test --package asyncoro --lib --test it")
+            .variable("ASYNCORO_BATCHING", way)
+            .deadline(minutes(30))
+            .run_tests()?;
+    }
+    Ok(format!("the tests with {}", WAYS.join(", ")))
 }
 
 /// Runs the loom models with more preemptions than CI.

@@ -4,6 +4,7 @@
 //! Nothing here calls a source, so all of it is generic over the type of a source (`S`);
 //! `engine/watch.rs`, which does, first takes the source out of its list.
 
+pub(super) mod ahead;
 pub(super) mod lingering;
 pub(super) mod settling;
 mod sources;
@@ -18,9 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{lingering::Lingering, settling::Settling, sources::Sources};
+use self::{ahead::Ahead, lingering::Lingering, settling::Settling, sources::Sources};
 use crate::{
-    coro::waker,
+    coro::{batching::BatchSettings, waker},
     driver::{Driver, Interest, Token},
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Io<S: ?Sized> {
     duplicates: RefCell<HashMap<u64, OwnedFd>>,
     /// Whether the driver distinguishes a hang-up from data.
     pub(super) tells_hangup: bool,
+    /// What was received ahead of verbs.
+    pub(super) ahead: RefCell<Ahead>,
     /// Sources that are flushed at the end of this turn.
     pub(super) dirty: RefCell<Vec<Rc<S>>>,
     /// Sources that have used up their share of this turn.
@@ -59,12 +62,13 @@ pub(super) struct Retry<S: ?Sized> {
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl<S: ?Sized> Io<S> {
-    pub(super) fn new(driver: Driver) -> Io<S> {
+    pub(super) fn new(driver: Driver, batching: BatchSettings) -> Io<S> {
         Io {
             tells_hangup: driver.tells_hangup(),
             driver: RefCell::new(driver),
             sources: RefCell::new(Sources::new()),
             duplicates: RefCell::default(),
+            ahead: RefCell::new(Ahead::new(batching)),
             dirty: RefCell::new(Vec::new()),
             unfinished: RefCell::new(Vec::new()),
             lingering: RefCell::new(Lingering::new()),

@@ -11,6 +11,7 @@
 //! - a loop that calls objects (events, due timers, dirty sockets) first takes them out of their
 //!   cell, since a call may come back to it.
 
+mod ahead;
 mod io;
 mod parts;
 mod run;

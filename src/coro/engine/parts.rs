@@ -9,6 +9,8 @@ use std::{
     task::Waker,
 };
 
+use rustix::io::Errno;
+
 use super::{io::Io, run::Run, settings::EngineSettings, timers::Timers};
 use crate::{
     coro::{
@@ -19,10 +21,21 @@ use crate::{
     driver::{Driver, Ready},
     fork,
     primitives::Arc,
+    sys::Sys,
 };
 
 /// An object with a descriptor that the scheduler watches and flushes; sockets implement it.
 pub(crate) trait Source {
+    /// Calls `receive` with the descriptor and the most bytes that may come, if a verb waits for
+    /// few bytes of a stream: so they may be received ahead of it.
+    fn receive_ahead(&self, receive: &mut dyn FnMut(&Sys, usize));
+    /// Holds what was received ahead and not taken.
+    fn hold_ahead(&self);
+    /// Calls `send` with the descriptor and the queue, if one call can send it, so that it may be
+    /// sent together with those of other sources.
+    fn send_together(&self, send: &mut dyn FnMut(&Sys, &[u8]));
+    /// Notes the result of such a call, which was to send `asked` bytes.
+    fn sent_together(&self, asked: usize, result: Result<usize, Errno>);
     /// Handles what the driver has found ready.
     fn ready(self: Rc<Self>, ready: Ready, engine: &Engine);
     /// Continues after a pause ([`Engine::retry_later`]): the system may have memory again.
@@ -64,9 +77,9 @@ impl Engine {
             own: Weak::clone(own),
             inbox,
             run: Run::new(slot, settings.slow_resume),
+            io: Io::new(driver, settings.batching),
             settings,
             timers: Timers::new(),
-            io: Io::new(driver),
             chores: Cell::new(false),
             spare_posts: RefCell::default(),
         }))
@@ -139,6 +152,7 @@ impl Engine {
             sleeps: self.io.sleeps.get(),
             events: self.io.events.get(),
             flushes: self.io.flushes.get(),
+            batches: self.io.ahead.borrow().batches,
             driver: self.io.driver.try_borrow().map_or("", |driver| driver.name()),
         }
     }

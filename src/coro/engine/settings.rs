@@ -2,13 +2,17 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::driver::{BackendKind, DEFAULT_SPIN};
+use crate::{
+    coro::batching::BatchSettings,
+    driver::{BackendKind, DEFAULT_SPIN},
+};
 
 /// The settings of a scheduler.
 #[derive(Clone, Debug)]
 pub(in crate::coro) struct EngineSettings {
     pub(in crate::coro) driver: BackendKind,
     pub(in crate::coro) spin: Duration,
+    pub(in crate::coro) batching: BatchSettings,
     /// How long the end of the scheduler waits until queued messages are sent.
     pub(in crate::coro) drain: Duration,
     /// How long a dropped socket may continue to send what is queued.
@@ -25,6 +29,7 @@ impl EngineSettings {
         EngineSettings {
             driver: BackendKind::from_environment(),
             spin: DEFAULT_SPIN,
+            batching: BatchSettings::from_environment(),
             drain: Duration::from_secs(1),
             linger: Duration::from_secs(5),
             slow_resume: None,

@@ -21,6 +21,14 @@ use crate::{
     foreign, log,
 };
 
+/// The thread that flushes: an embedder with a lock of its own may use another one for that, which
+/// has no part in the scheduler's ring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    Own,
+    PerhapsOther,
+}
+
 impl Engine {
     // ---- calls of sources
 
@@ -120,6 +128,10 @@ impl Engine {
 
     /// Sends what the turn has queued: one call for each dirty socket.
     pub(in crate::coro) fn flush_dirty(&self) {
+        self.flush_dirty_in(Thread::Own);
+    }
+
+    fn flush_dirty_in(&self, thread: Thread) {
         let io = &self.io;
         if !io.unfinished.borrow().is_empty() {
             let mut unfinished = io.unfinished.take();
@@ -129,6 +141,9 @@ impl Engine {
             let mut dirty = io.dirty.take();
             count(&io.flushes, dirty.len());
             self.note_sent();
+            let flushed = dirty.len();
+            let is_batch = thread == Thread::Own && self.batches(flushed);
+            let began = is_batch.then(|| self.begin_flush(&dirty));
             for source in dirty.drain(..) {
                 if self.chores.get() {
                     Rc::clone(&source).flush(self);
@@ -136,6 +151,9 @@ impl Engine {
                 } else {
                     source.flush(self);
                 }
+            }
+            if let Some((began, is_ring)) = began {
+                io.ahead.borrow_mut().sent(began, is_ring, flushed);
             }
             let is_last = {
                 let mut place = io.dirty.borrow_mut();
@@ -158,12 +176,12 @@ impl Engine {
         if self.is_inherited() || self.io.driver.try_borrow().is_err() {
             return false;
         }
-        self.flush_dirty();
+        self.flush_dirty_in(Thread::PerhapsOther);
         // The driver, which would report room, is not asked in the midst of a turn.
         for source in self.unsent() {
             source.retry(self);
         }
-        self.flush_dirty();
+        self.flush_dirty_in(Thread::PerhapsOther);
         self.unsent().is_empty()
     }
 
@@ -198,6 +216,9 @@ impl Engine {
         let events = driver.take_events();
         drop(driver);
         count(&self.io.events, events.len());
+        if self.batches(events.len()) {
+            self.receive_ahead(&events);
+        }
         for event in &events {
             let source = self.io.sources.borrow().get(event.token);
             let Some(source) = source else { continue };

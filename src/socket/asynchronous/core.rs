@@ -97,6 +97,28 @@ enum Life {
     Closed,
 }
 
+/// What the scheduler has been asked to do for a socket, in one byte.
+#[derive(Default)]
+struct Errands(Cell<u8>);
+
+impl Errands {
+    /// To keep the socket until the queue was sent.
+    const LINGER: u8 = 1;
+    /// To call the socket after a pause.
+    const RETRY: u8 = 2;
+
+    /// Notes an errand; returns whether it was noted already.
+    fn begin(&self, errand: u8) -> bool {
+        let before = self.0.get();
+        self.0.set(before | errand);
+        before & errand != 0
+    }
+
+    fn done(&self, errand: u8) {
+        self.0.set(self.0.get() & !errand);
+    }
+}
+
 /// The state that the handles to one socket share.
 pub(crate) struct Core {
     state: RefCell<CoreState>,
@@ -104,15 +126,13 @@ pub(crate) struct Core {
     settings: Cell<Settings>,
     /// The user's handles; the scheduler may hold references of its own.
     pub(crate) handles: Cell<u32>,
-    /// The scheduler keeps the socket until the queue was sent.
-    lingering: Cell<bool>,
-    /// The scheduler calls the socket after a pause.
-    retrying: Cell<bool>,
+    errands: Errands,
     life: Cell<Life>,
 }
 
 impl Core {
-    pub(crate) fn new(parts: Parts) -> Rc<Core> {
+    pub(crate) fn new(mut parts: Parts) -> Rc<Core> {
+        parts.read.awaits_nothing();
         Rc::new(Core {
             kind: parts.link.kind(),
             settings: Cell::new(parts.settings),
@@ -127,8 +147,7 @@ impl Core {
                 gate: parts.gate,
             }),
             handles: Cell::new(0),
-            lingering: Cell::new(false),
-            retrying: Cell::new(false),
+            errands: Errands::default(),
             life: Cell::new(Life::Open),
         })
     }
@@ -176,7 +195,7 @@ impl Core {
     pub(crate) fn has_received(&self) -> bool {
         let state = self.state.borrow();
         !state.halves.read.side.held().is_empty()
-            || state.link.as_ref().is_some_and(Link::has_plaintext)
+            || state.link.as_ref().is_some_and(|link| link.sys().is_ahead() || link.has_plaintext())
     }
 
     /// Logs, once, that there was no descriptor left.
@@ -299,6 +318,18 @@ impl Core {
             drop_spent();
         }
         Some(progress)
+    }
+
+    /// Notes that the verb that waited to read has left: what was received ahead of it is held.
+    #[inline]
+    pub(super) fn reader_left(&self) {
+        let CoreState { link, halves: Halves { read, .. }, .. } = &mut *self.state.borrow_mut();
+        read.side.awaits_nothing();
+        if let Some(link) = link
+            && link.sys().is_ahead()
+        {
+            read.side.hold_ahead(link);
+        }
     }
 
     /// Returns a number that changes when queued bytes or records move, whichever verb sends them.

@@ -58,6 +58,11 @@ impl Lock {
         self.waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker))
     }
 
+    /// Tells whether readiness would wake anybody.
+    pub(crate) fn has_waiter(&self) -> bool {
+        self.waiter.is_some()
+    }
+
     /// Takes the waiter that readiness wakes.
     pub(crate) fn waiter(&mut self) -> Option<Waiter> {
         self.waiter.take()

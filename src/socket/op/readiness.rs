@@ -25,6 +25,8 @@ impl Op for Readable {
         if !side.held().is_empty() {
             return Progress::Done(Ok(()));
         }
+        // The bytes stay in the kernel, for a call of the caller's.
+        side.awaits_nothing();
         if side.is_drained() {
             return Progress::Wait;
         }

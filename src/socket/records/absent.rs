@@ -26,6 +26,10 @@ impl Records {
         match *self {}
     }
 
+    pub(super) fn take_ahead(&self, _: &Sys) {
+        match *self {}
+    }
+
     pub(super) fn is_readable(&self, _: &Sys) -> Result<bool, Errno> {
         match *self {}
     }

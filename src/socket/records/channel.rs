@@ -251,6 +251,13 @@ impl Channel {
         Ok(true)
     }
 
+    /// Takes what was received ahead, and decrypts it.
+    pub(super) fn take_ahead(&mut self, sys: &Sys) {
+        while sys.is_ahead() && !self.has_ended() && self.receive(sys, 0, &mut |_| {}).is_ok() {}
+        // Whatever is left comes after the end, or after a failure, which the session keeps.
+        drop(sys.take_ahead());
+    }
+
     fn hand_out(&mut self, max: usize, put: &mut dyn FnMut(&[u8])) -> usize {
         let count = max.min(self.plaintext().len());
         put(&self.plaintext()[..count]);

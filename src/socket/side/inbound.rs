@@ -26,6 +26,10 @@ use crate::{
 /// Most bytes reserved for a message before they arrive, until as many have arrived.
 const AHEAD: usize = 64 << 10;
 
+/// Length from which a read counts as long: the next one is not made ahead, since a second copy
+/// would cost more than it saves.
+const LONG: usize = 4 << 10;
+
 /// Missing bytes above which a read goes directly into their final memory.
 const DIRECT: usize = HOT / 2;
 
@@ -38,6 +42,10 @@ pub(crate) struct ReadSide {
     drained: bool,
     /// Reading continues after a pause, not after a report of the driver.
     paused: bool,
+    /// The last read returned a long piece.
+    reads_long: bool,
+    /// How many bytes the read may return that the verb that waits will make; 0 if it makes none.
+    awaits: u16,
     /// The driver has reported a hang-up or urgent data: a short read no longer means "drained".
     pub(crate) suspicious: bool,
     /// The driver reports room to send as well. The field is here because a byte is free here.
@@ -170,6 +178,33 @@ impl ReadSide {
         self.drained
     }
 
+    /// Returns how many bytes may be received ahead for the verb that waits: those that its own
+    /// call will ask for, if that is not likely to return many.
+    pub(crate) fn awaits(&self) -> usize {
+        if self.reads_long { 0 } else { self.awaits.into() }
+    }
+
+    /// Notes that no verb waits to make a read.
+    pub(crate) fn awaits_nothing(&mut self) {
+        self.awaits = 0;
+    }
+
+    /// Notes that a verb waits that will make a read of `asked` bytes.
+    fn wait(&mut self, asked: usize) -> Progress<usize> {
+        self.awaits = u16::try_from(asked).unwrap_or(u16::MAX);
+        Progress::Wait
+    }
+
+    /// Holds what was received ahead of a verb that has left.
+    #[cold]
+    pub(crate) fn hold_ahead(&mut self, link: &Link) {
+        link.take_ahead(&mut |bytes| {
+            let mut all = Vec::from(self.take_held());
+            all.extend_from_slice(&bytes);
+            self.hold(all.into());
+        });
+    }
+
     /// Returns the bytes received and not taken.
     pub(crate) fn held(&self) -> &[u8] {
         match self.held.as_deref() {
@@ -246,10 +281,11 @@ impl ReadSide {
         call: impl FnOnce(&Link) -> Result<usize, Errno>,
     ) -> Progress<usize> {
         if self.drained {
-            return Progress::Wait;
+            return self.wait(asked);
         }
         match call(link) {
             Ok(got) => {
+                self.reads_long = got >= LONG;
                 if !self.suspicious && link.tells_drained(got, asked) && got > 0 {
                     self.drained = true;
                 }
@@ -257,7 +293,7 @@ impl ReadSide {
             }
             Err(Errno::AGAIN) => {
                 self.drained = true;
-                Progress::Wait
+                self.wait(asked)
             }
             Err(LATER) => Progress::Again,
             Err(error) if meaning(Call::Receive, error) == Meaning::Pause => {
@@ -327,11 +363,11 @@ impl ReadSide {
         want: &mut Want,
         done: &mut dyn FnMut(Piece<'_>) -> R,
     ) -> Progress<Read<R>> {
+        let have = self.held().len();
         if self.drained {
-            return Progress::Wait;
+            return self.wait(HOT - have).map(Read::Some);
         }
         let mut hot = hot::take();
-        let have = self.held().len();
         hot[..have].copy_from_slice(self.held());
         let got = match self.read(link, HOT - have, |link| link.recv(&mut hot[have..])) {
             Progress::Done(Ok(0)) => return Progress::Done(Ok(Read::Some(0))),
@@ -364,7 +400,8 @@ impl ReadSide {
     /// known.
     fn read_direct(&mut self, link: &Link, have: usize, total: Option<usize>) -> Progress<usize> {
         if self.drained {
-            return Progress::Wait;
+            // Long pieces go directly into their memory.
+            return self.wait(0);
         }
         let mut growing = match self.held.take().map(|held| *held) {
             Some(Held::Growing(growing)) => growing,

@@ -20,6 +20,9 @@ use crate::{
     sys::{Call, Meaning, meaning},
 };
 
+/// Most bytes of a queue that is copied, to be sent together with others.
+const SHORT: usize = 4 << 10;
+
 /// The state of the writing side.
 #[derive(Default)]
 pub(crate) struct WriteSide {
@@ -251,6 +254,20 @@ impl WriteSide {
             _ => self.write_gathered(link, parts),
         };
         self.sent(link, asked, sent)
+    }
+
+    /// Returns the queue, if it is short and one call can send it.
+    pub(crate) fn as_one_call(&self) -> Option<&[u8]> {
+        if self.failure.is_some() || self.is_full() {
+            return None;
+        }
+        self.queue.as_deref()?.single().filter(|bytes| bytes.len() <= SHORT)
+    }
+
+    /// Notes the result of a call that has sent `asked` bytes of the queue together with those of
+    /// other sockets. The next flush continues.
+    pub(crate) fn sent_together(&mut self, link: &Link, asked: usize, sent: Result<usize, Errno>) {
+        let _ = self.sent(link, asked, link.sys().told(sent));
     }
 
     /// Updates the state after a call that sends, and returns its progress.

@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "src/coro",
         &[
-            &["ended", "key", "memory", "statistics", "who"],
+            &["batching", "ended", "key", "memory", "statistics", "who"],
             &["waker", "waiter", "local", "state", "cell", "inbox", "table"],
             &["engine"],
             &["current"],
@@ -65,11 +65,16 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         "src/sys",
         &[
             &["errno", "kind", "descriptor", "address", "segments"],
+            &["ring"],
+            &["ahead"],
             &["socket"],
-            &["wait", "failure", "calls", "connect", "batch"],
+            &["wait", "failure", "calls", "connect", "batch", "early"],
         ],
     ),
-    ("src/coro/engine", &[&["settings", "run", "io", "timers"], &["parts"], &["watch"], &["turn"]]),
+    (
+        "src/coro/engine",
+        &[&["settings", "run", "io", "timers"], &["parts"], &["ahead"], &["watch"], &["turn"]],
+    ),
     (
         "python/src",
         &[

@@ -24,7 +24,7 @@ const TABLE: &str = "tests/PROMISES.md";
 const RANGES: &[(&str, &[&str])] = &[
     ("faces", &["each_face(", "each_face!(", "FACES", "BlockingSocket", "_blocking("]),
     ("kinds", &["each(", "each_at_once(", "each_face(", "each_kind(", "KINDS", "STREAMS"]),
-    ("plain", &["each_plain(", "Kind::Tcp6", "[::1]"]),
+    ("plain", &["each_plain(", "Kind::Tcp6", "PLAIN", "[::1]"]),
     ("datagrams", &["on_each_family(", "on_each_face!(", "datagram_pairs("]),
     ("verbs", &["READERS", "WRITERS", "DATAGRAMS", "datagram_readers(", "verbs(", "in VERBS"]),
     ("versions", &["each_version", "VERSIONS", "KINDS", " each(", "each_face(", "each_kind("]),

@@ -2,7 +2,7 @@
 
 use std::{io, rc::Rc};
 
-use super::{Core, CoreState, Halves, Life};
+use super::{Core, CoreState, Errands, Halves, Life};
 use crate::{
     coro::{
         Waiter, current,
@@ -62,6 +62,8 @@ impl Core {
             return None;
         }
         self.unbind();
+        // Of a verb that was forgotten: the bytes lie in this thread's memory.
+        self.reader_left();
         self.life.set(Life::Closed);
         let mut state = self.state.borrow_mut();
         let link = state.link.take()?;
@@ -153,7 +155,7 @@ impl Core {
     }
 
     pub(super) fn linger_on(self: &Rc<Self>, engine: &Engine) {
-        if !self.lingering.replace(true) {
+        if !self.errands.begin(Errands::LINGER) {
             engine.linger(Rc::<Core>::clone(self));
         }
     }

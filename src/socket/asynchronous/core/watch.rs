@@ -8,7 +8,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{Binding, Core, CoreState, Halves};
+use super::{Binding, Core, CoreState, Errands, Halves};
 use crate::{
     coro::{
         Waiter, current,
@@ -20,7 +20,7 @@ use crate::{
         link::Link,
         side::{Progress, Side, WriteSide, drop_spent},
     },
-    sys::{Call, Direction, Meaning, meaning},
+    sys::{Call, Direction, Meaning, Sys, meaning},
 };
 
 impl Core {
@@ -49,7 +49,7 @@ impl Core {
     /// Makes the scheduler call after a pause, as if the driver had reported.
     #[cold]
     fn retry_later(self: &Rc<Self>, engine: &Engine) {
-        if !self.retrying.replace(true) {
+        if !self.errands.begin(Errands::RETRY) {
             let own: Weak<dyn Source> = Rc::<Core>::downgrade(self);
             engine.retry_later(own);
         }
@@ -89,7 +89,7 @@ impl Core {
         let token = engine.register(link.sys().fd(), interest, own)?;
         state.binding = Some(Binding { engine: engine.weak(), token });
         // An earlier pause may have been requested from another scheduler.
-        self.retrying.set(false);
+        self.errands.done(Errands::RETRY);
         state.halves.read.side.hears_of_room = interest == Interest::Both;
         if !engine.tells_hangup() {
             state.halves.read.side.suspicious = true;
@@ -194,6 +194,51 @@ impl Binding {
 }
 
 impl Source for Core {
+    fn receive_ahead(&self, receive: &mut dyn FnMut(&Sys, usize)) {
+        let state = self.state.borrow();
+        let read = &state.halves.read;
+        let awaits = read.side.awaits();
+        if let Some(link) = &state.link
+            && awaits > 0
+            && read.lock.has_waiter()
+            && self.kind.is_stream()
+            && !self.is_closing()
+        {
+            receive(link.sys(), awaits);
+        }
+    }
+
+    fn hold_ahead(&self) {
+        let CoreState { link, halves: Halves { read, .. }, .. } = &mut *self.state.borrow_mut();
+        if let Some(link) = link
+            && link.sys().is_ahead()
+        {
+            read.side.hold_ahead(link);
+        }
+    }
+
+    fn send_together(&self, send: &mut dyn FnMut(&Sys, &[u8])) {
+        let state = self.state.borrow();
+        if let Some(link) = &state.link
+            && self.is_open()
+            && !link.is_secure()
+            && let Some(bytes) = state.halves.write.side.as_one_call()
+        {
+            send(link.sys(), bytes);
+        }
+    }
+
+    fn sent_together(&self, asked: usize, result: Result<usize, Errno>) {
+        {
+            let CoreState { link, halves: Halves { write, .. }, .. } =
+                &mut *self.state.borrow_mut();
+            if let Some(link) = link {
+                write.side.sent_together(link, asked, result);
+            }
+        }
+        drop_spent();
+    }
+
     fn ready(self: Rc<Self>, ready: Ready, engine: &Engine) {
         let (reader, writer, flush) = self.report(ready);
         if flush {
@@ -210,7 +255,7 @@ impl Source for Core {
     }
 
     fn retry(self: Rc<Self>, engine: &Engine) {
-        self.retrying.set(false);
+        self.errands.done(Errands::RETRY);
         self.ready(Ready::READ.and(Ready::WRITE), engine);
     }
 

@@ -1,0 +1,148 @@
+//! Makes the calls of several ready sources together: what verbs wait to receive, before they are
+//! resumed, and what dirty sources have queued.
+//!
+//! The system's side is `sys/ahead.rs` and `sys/ring`; a source decides whether its call may be
+//! made so ([`Source::receive_ahead`], [`Source::send_together`]).
+
+use std::{rc::Rc, time::Instant};
+
+use super::{
+    io::ahead::Received,
+    parts::{Engine, Source},
+};
+use crate::{
+    coro::batching::Batching,
+    driver::{Event, Ready, Token},
+    sys::ring::{Ran, Ring},
+};
+
+/// Why a ring is given up.
+const BROKEN: &str = "the kernel refused a call of the ring";
+
+impl Engine {
+    /// Tells whether so many sources are enough for a batch.
+    #[inline]
+    pub(super) fn batches(&self, sources: usize) -> bool {
+        let settings = &self.settings.batching;
+        sources >= settings.from && settings.how != Batching::Off
+    }
+
+    /// Makes the calls of verbs that wait for few bytes, before the verbs are resumed.
+    pub(super) fn receive_ahead(&self, events: &[Event]) {
+        let mut received = self.free_batch();
+        let (began, is_ring) = {
+            let mut state = self.io.ahead.borrow_mut();
+            let began = state.receiving.begin(events.len());
+            (began, state.receiving.is_ring(events.len()))
+        };
+        let made = is_ring && self.receive_by_ring(&mut received, events);
+        if !made {
+            let Received { batch, sources } = &mut received;
+            self.for_each_reader(events, |token, source| {
+                source.receive_ahead(&mut |sys, max| {
+                    if sys.receive_ahead(batch, max) {
+                        sources.push(token);
+                    }
+                });
+            });
+        }
+        let mut state = self.io.ahead.borrow_mut();
+        if made == is_ring {
+            state.received(began, is_ring, received.sources.len());
+        }
+        state.keep(received);
+    }
+
+    /// Makes the calls in one system call; `false` if there is no ring.
+    fn receive_by_ring(&self, received: &mut Received, events: &[Event]) -> bool {
+        let Received { batch, sources } = received;
+        let ring = self.io.ahead.borrow_mut().take_ring();
+        let Some(mut ring) = ring else { return false };
+        self.for_each_reader(events, |token, source| {
+            source.receive_ahead(&mut |sys, max| {
+                if sys.push_ahead(&mut ring, batch, max).is_some() {
+                    sources.push(token);
+                }
+            });
+        });
+        let usable = batch.run(&mut ring);
+        for (place, token) in sources.iter().enumerate() {
+            let result = ring.result(place);
+            if !matches!(result, Some(Ok(1..))) {
+                let source = self.io.sources.borrow().get(*token);
+                let source = source.expect("nothing else has run since it was found");
+                source.receive_ahead(&mut |sys, _| sys.nothing_ahead(result));
+            }
+        }
+        self.done_with(ring, usable);
+        true
+    }
+
+    /// Sends the queues of dirty sources in one system call, as far as a ring is worth it; they
+    /// have nothing left to send then, as a rule.
+    ///
+    /// Returns when it began, if that is to be noted, and whether a ring was used.
+    pub(super) fn begin_flush(&self, dirty: &[Rc<dyn Source>]) -> (Option<Instant>, bool) {
+        let (began, ring) = {
+            let mut state = self.io.ahead.borrow_mut();
+            let began = state.sending.begin(dirty.len());
+            let is_ring = state.sending.is_ring(dirty.len());
+            (began, if is_ring { state.take_ring() } else { None })
+        };
+        let Some(mut ring) = ring else { return (began, false) };
+        let mut pushed = Vec::with_capacity(dirty.len());
+        for source in dirty {
+            source.send_together(&mut |sys, bytes| {
+                if ring.push_send(sys.fd(), bytes).is_some() {
+                    pushed.push((source, bytes.len()));
+                }
+            });
+        }
+        let usable = ring.run() == Ran::Whole;
+        for (place, (source, asked)) in pushed.into_iter().enumerate() {
+            if let Some(result) = ring.result(place) {
+                source.sent_together(asked, result);
+            }
+        }
+        self.done_with(ring, usable);
+        (began, true)
+    }
+
+    fn done_with(&self, ring: Ring, usable: bool) {
+        let mut state = self.io.ahead.borrow_mut();
+        if usable {
+            state.keep_ring(ring);
+        } else {
+            state.give_up(&BROKEN);
+        }
+    }
+
+    /// Calls `f` with each source that is ready to be read in the usual way.
+    fn for_each_reader(&self, events: &[Event], mut f: impl FnMut(Token, Rc<dyn Source>)) {
+        let unusual = Ready::HANGUP.and(Ready::URGENT);
+        for event in events {
+            if event.ready.any(Ready::READ) && !event.ready.any(unusual) {
+                let source = self.io.sources.borrow().get(event.token);
+                if let Some(source) = source {
+                    f(event.token, source);
+                }
+            }
+        }
+    }
+
+    /// Returns a batch whose bytes were all taken. If there is none, those of the oldest one become
+    /// bytes that their sources hold; only a verb that was forgotten keeps them even so.
+    fn free_batch(&self) -> Received {
+        if let Some(free) = self.io.ahead.borrow_mut().free() {
+            return free;
+        }
+        let Some(mut oldest) = self.io.ahead.borrow_mut().oldest() else { return Received::new() };
+        for token in oldest.sources.drain(..) {
+            let source = self.io.sources.borrow().get(token);
+            if let Some(source) = source {
+                source.hold_ahead();
+            }
+        }
+        if oldest.batch.reuse() { oldest } else { Received::new() }
+    }
+}

@@ -1,0 +1,16 @@
+//! The outcome of a run of calls.
+
+/// The outcome of a run of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(target_os = "linux", feature = "io-uring")),
+    expect(dead_code, reason = "nothing runs where there is no ring")
+)]
+pub(crate) enum Ran {
+    /// Every call was made.
+    Whole,
+    /// Not all of them were, and the ring cannot be used any more.
+    Broken,
+    /// The same, and the kernel may still use the memory of some.
+    Stuck,
+}
