@@ -17,7 +17,7 @@ const FROM: usize = 4;
 /// them for all of the verbs before it resumes the first one. The kernel's code then stays in the
 /// processor's cache: a request takes a few percent less time. Verbs notice nothing: what is
 /// received ahead of a verb that is dropped before it runs belongs to the socket, and the next verb
-/// gets it. Sockets that last received 4 KiB or more at once are left out, and so are datagrams.
+/// gets it. Sockets that receive more than 2 KiB at once are left out, and so are datagrams and `recv_uninit`.
 ///
 /// The environment variable `ASYNCORO_BATCHING` sets the default: `off`, `direct`, `ring` or
 /// `auto`, and with a number behind it (`direct:2`) also [`Builder::batch_from`].
@@ -31,7 +31,7 @@ pub enum Batching {
     /// One system call for each socket, one after the other.
     Direct,
     /// One system call for all of them, through io_uring(7) (Linux; feature `io-uring`). Where the
-    /// kernel or a sandbox refuses it, as `Direct`.
+    /// kernel or a sandbox refuses it, or no descriptor is left for it, as `Direct`.
     Ring,
     /// The faster of the two, which the scheduler finds out as it runs: it depends on the
     /// processor, and on what the kernel does against the processor's faults.

@@ -106,12 +106,24 @@ impl Link {
     /// Receives into `buffer`.
     #[inline]
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> Result<usize> {
-        if self.is_covered() { self.recv_covered(buffer) } else { self.sys.recv(buffer) }
+        if self.has_more_than_a_call() {
+            self.recv_otherwise(buffer)
+        } else {
+            self.sys.recv_now(buffer)
+        }
     }
 
-    /// Receives where there is a TLS state, whether TLS is spoken or not.
+    /// Tells whether there is a TLS state or something received ahead: one test for both.
+    #[inline]
+    fn has_more_than_a_call(&self) -> bool {
+        let tls = self.tls.as_deref().map_or(0, |tls| std::ptr::from_ref(tls).addr());
+        tls | self.sys.ahead_word() != 0
+    }
+
+    /// Receives where there is a TLS state, whether TLS is spoken or not, or something was received
+    /// ahead.
     #[inline(never)]
-    fn recv_covered(&self, buffer: &mut [u8]) -> Result<usize> {
+    fn recv_otherwise(&self, buffer: &mut [u8]) -> Result<usize> {
         let Some(tls) = self.secure() else { return self.sys.recv(buffer) };
         let mut filled = 0;
         tls.read(&self.sys, buffer.len(), &mut |bytes| {

@@ -10,6 +10,7 @@
 //!
 //! Only bytes are kept. A call that returns an end of stream is made again by the reader, with the
 //! same result; an error that ends the connection is stored with the descriptor (`failure.rs`).
+//! Another error, such as a lack of memory, is found by the reader's own call, or is over by then.
 //!
 //! Unsafe: a socket keeps its reference, and the number of its piece, in one word.
 #![allow(unsafe_code)]
@@ -29,21 +30,17 @@ use super::{
 };
 
 /// Most bytes that one call receives ahead.
-const PIECE: usize = 4 << 10;
+const PIECE: usize = 2 << 10;
 
-/// Most bytes that one call of a ring receives ahead: each gets its memory before it is known how
-/// much comes.
-const PUSHED: usize = 2 << 10;
-
-/// Bytes between the memory of two such calls. Without them all pieces would begin in the same few
-/// sets of the processor's cache.
+/// Bytes between the memory of two calls of a ring, which get theirs before it is known how much
+/// comes. Without them all pieces would begin in the same few sets of the processor's cache.
 const APART: usize = 64;
 
 /// Most calls of a batch.
 const CALLS: usize = 256;
 
 /// Most bytes of a batch.
-const BYTES: usize = 128 << 10;
+const BYTES: usize = 256 << 10;
 
 /// The memory of a batch. Its alignment leaves room in its address for the number of a piece.
 #[repr(align(256))]
@@ -64,8 +61,8 @@ struct Memory {
 struct Piece {
     from: usize,
     to: usize,
-    /// The call got all that it asked for, so that more may be there.
-    full: bool,
+    /// More may be in the kernel.
+    more: bool,
 }
 
 impl Memory {
@@ -103,31 +100,32 @@ impl Batch {
         is_free
     }
 
-    /// Makes a call that receives at most `max` bytes; returns the number of the piece, if any
-    /// came.
+    /// Makes a call that receives at most `max` bytes, if there is room; returns the number of the
+    /// piece, if any came.
     pub(super) fn receive(
         &self,
         max: usize,
         call: impl FnOnce(&mut [u8]) -> Result<usize>,
-    ) -> Option<usize> {
+    ) -> Option<Option<usize>> {
         let memory = &mut *self.0.borrow_mut();
         let (from, asked) = (memory.used, max.min(PIECE));
-        let got = call(memory.room(asked)?).ok().filter(|got| *got > 0)?;
+        let Some(got @ 1..) = call(memory.room(asked)?).ok() else { return Some(None) };
         memory.used = from + got;
-        Some(memory.add(Piece { from, to: from + got, full: got == asked }))
+        let number = memory.add(Piece { from, to: from + got, more: got == asked });
+        Some(Some(number))
     }
 
     /// Adds a call to the run of a ring; returns the number of the piece, which is its place among
     /// the results.
     pub(super) fn push(&self, ring: &mut Ring, fd: BorrowedFd<'_>, max: usize) -> Option<usize> {
         let memory = &mut *self.0.borrow_mut();
-        let (from, asked) = (memory.used, max.min(PUSHED));
+        let (from, asked) = (memory.used, max.min(PIECE));
         let room = memory.room(asked)?;
         // SAFETY: `run` comes before anything else is done with the memory; it is not freed or
         // moved before, and leaked if the run gets stuck.
         unsafe { ring.push_recv(fd, room) }?;
         memory.used = from + asked + APART;
-        Some(memory.add(Piece { from, to: from + asked, full: false }))
+        Some(memory.add(Piece { from, to: from + asked, more: false }))
     }
 
     /// Makes the calls that were pushed; tells whether the ring is still of use.
@@ -138,7 +136,7 @@ impl Batch {
             let asked = piece.to - piece.from;
             let got = ring.result(place).and_then(Result::ok).unwrap_or(0);
             piece.to = piece.from + got;
-            piece.full = got == asked;
+            piece.more = got == asked;
         }
         if ran == Ran::Stuck {
             let copy = memory.bytes.clone();
@@ -157,9 +155,15 @@ impl Batch {
 pub(super) struct Ahead(AtomicPtr<Batch>);
 
 impl Ahead {
+    /// Returns 0 if there are none.
+    #[inline]
+    pub(super) fn word(&self) -> usize {
+        self.0.load(Ordering::Relaxed).addr()
+    }
+
     #[inline]
     pub(super) fn is_some(&self) -> bool {
-        !self.0.load(Ordering::Relaxed).is_null()
+        self.word() != 0
     }
 
     pub(super) fn set(&self, batch: &Rc<Batch>, number: usize) {
@@ -192,27 +196,44 @@ impl Ahead {
     pub(super) fn peek(&self, buffer: &mut [u8]) -> Option<usize> {
         self.with(|memory, number| {
             let piece = memory.pieces[number];
-            let count = (piece.to - piece.from).min(buffer.len());
-            buffer[..count].copy_from_slice(&memory.bytes[piece.from..piece.from + count]);
+            let bytes = &memory.bytes[piece.from..piece.to];
+            let count = bytes.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&bytes[..count]);
             count
         })
     }
 
-    /// Passes at most `max` bytes to `put`, and returns how many, and whether more may be in the
-    /// kernel.
-    pub(super) fn take(&self, max: usize, put: impl FnOnce(&[u8])) -> (usize, bool) {
-        let taken = self.with(|memory, number| {
+    /// Returns how many bytes the next call with room for `max` takes.
+    pub(super) fn next(&self, max: usize) -> usize {
+        let left = self.with(|memory, number| {
+            let piece = memory.pieces[number];
+            piece.to - piece.from
+        });
+        left.unwrap_or(0).min(max)
+    }
+
+    /// Tells whether more may be in the kernel, behind these bytes.
+    pub(super) fn has_more(&self) -> bool {
+        self.with(|memory, number| memory.pieces[number].more).unwrap_or(true)
+    }
+
+    /// Notes that more may be in the kernel.
+    pub(super) fn note_more(&self) {
+        self.with(|memory, number| memory.pieces[number].more = true);
+    }
+
+    /// Passes at most `max` bytes to `put`.
+    pub(super) fn take(&self, max: usize, put: impl FnOnce(&[u8])) {
+        let is_last = self.with(|memory, number| {
             let piece = &mut memory.pieces[number];
             let count = max.min(piece.to - piece.from);
             put(&memory.bytes[piece.from..piece.from + count]);
             piece.from += count;
-            (count, piece.from == piece.to, piece.full)
+            piece.from == piece.to
         });
-        let (count, is_last, full) = taken.unwrap_or((0, true, false));
-        if is_last {
+        if is_last == Some(true) {
             self.clear();
         }
-        (count, is_last && full)
     }
 }
 

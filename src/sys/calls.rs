@@ -33,7 +33,7 @@ impl Sys {
 
     /// Calls recv(2).
     #[inline]
-    pub(super) fn recv_now(&self, buffer: &mut [u8]) -> Result<usize> {
+    pub(crate) fn recv_now(&self, buffer: &mut [u8]) -> Result<usize> {
         let got = again(|| {
             net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).map(|(count, _)| count)
         });

@@ -2,38 +2,54 @@
 //!
 //! All of [`Sys`]'s calls that receive from a stream look first whether bytes were received ahead.
 //! So nothing above this module knows whether a call was made ahead. `ahead.rs` has the memory.
+//!
+//! A reader concludes from a short result that the socket is drained. So if more may be in the
+//! kernel, the reader's call asks the kernel as well: the call made ahead has got all that it asked
+//! for, or the driver has reported since. The kernel is asked first, so that an error which says
+//! nothing about the connection (there is no memory, say) leaves the bytes where they are.
 
-use std::{io::IoSliceMut, mem::MaybeUninit, rc::Rc};
+use std::{io::IoSliceMut, mem::MaybeUninit, rc::Rc, sync::atomic::Ordering};
 
-use super::{ahead::Batch, errno::Result, ring::Ring, socket::Sys};
+use rustix::io::Errno;
+
+use super::{
+    ahead::Batch,
+    errno::{Call, Meaning, Result, meaning},
+    ring::Ring,
+    socket::Sys,
+};
+
+/// How many calls are not made ahead after one has brought all that it asked for, and less than its
+/// reader has room for: a second copy of long pieces would cost more than is saved.
+const LONG: u8 = 64;
 
 impl Sys {
-    /// Receives at most `max` bytes ahead, into the memory of a batch; returns whether any came.
-    pub(crate) fn receive_ahead(&self, batch: &Rc<Batch>, max: usize) -> bool {
-        if self.is_ahead() {
-            return false;
+    // ---- making calls
+
+    /// Receives at most `max` bytes ahead, into the memory of a batch. `None` if no call was made,
+    /// `false` if nothing came.
+    pub(crate) fn receive_ahead(&self, batch: &Rc<Batch>, max: usize) -> Option<bool> {
+        if self.is_ahead() || self.reads_long() {
+            return None;
         }
-        let piece = batch.receive(max, |room| self.recv_now(room));
+        let piece = batch.receive(max, |room| self.recv_now(room))?;
         if let Some(number) = piece {
             self.ahead.set(batch, number);
         }
-        piece.is_some()
+        Some(piece.is_some())
     }
 
-    /// Adds a call that receives at most `max` bytes ahead to the next run of a ring; returns its
-    /// place among the results.
-    pub(crate) fn push_ahead(
-        &self,
-        ring: &mut Ring,
-        batch: &Rc<Batch>,
-        max: usize,
-    ) -> Option<usize> {
-        if self.is_ahead() {
-            return None;
+    /// Adds a call that receives at most `max` bytes ahead to the next run of a ring; tells whether
+    /// it could.
+    pub(crate) fn push_ahead(&self, ring: &mut Ring, batch: &Rc<Batch>, max: usize) -> bool {
+        if self.is_ahead() || self.reads_long() {
+            return false;
         }
-        let number = batch.push(ring, self.fd(), max)?;
-        self.ahead.set(batch, number);
-        Some(number)
+        let pushed = batch.push(ring, self.fd(), max);
+        if let Some(number) = pushed {
+            self.ahead.set(batch, number);
+        }
+        pushed.is_some()
     }
 
     /// Notes that a call of a ring, pushed ahead, has brought nothing, or was not made (`None`).
@@ -43,6 +59,26 @@ impl Sys {
             // Stored, if it has ended the connection; the verb's own call returns it.
             let _ = self.heard(Err(error));
         }
+    }
+
+    /// Notes that the driver has reported again: more may be in the kernel.
+    pub(crate) fn more_than_ahead(&self) {
+        self.ahead.note_more();
+    }
+
+    /// Tells whether the next call of a reader is not made ahead, since long pieces come.
+    fn reads_long(&self) -> bool {
+        let left = self.long.load(Ordering::Relaxed);
+        self.long.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
+    }
+
+    // ---- what was received
+
+    /// Returns 0 if nothing was received ahead, for a test together with others.
+    #[inline]
+    pub(crate) fn ahead_word(&self) -> usize {
+        self.ahead.word()
     }
 
     /// Tells whether bytes were received ahead and not taken.
@@ -58,61 +94,88 @@ impl Sys {
         bytes
     }
 
-    /// Receives where bytes were received ahead. If a call got all that it asked for, and the
-    /// reader asks for more, the rest is asked of the kernel: a short result still means that the
-    /// socket is drained.
+    /// Receives where bytes were received ahead.
     pub(super) fn recv_ahead(&self, buffer: &mut [u8]) -> Result<usize> {
-        let (count, more) = self.ahead.take(buffer.len(), |bytes| {
-            buffer[..bytes.len()].copy_from_slice(bytes);
-        });
-        let rest = &mut buffer[count..];
-        if count > 0 && (!more || rest.is_empty()) {
-            return Ok(count);
-        }
-        self.followed(count, self.recv_now(rest))
+        let count = self.ahead.next(buffer.len());
+        let more = self.more_behind(count, buffer.len(), || self.recv_now(&mut buffer[count..]))?;
+        self.ahead.take(count, |bytes| buffer[..count].copy_from_slice(bytes));
+        Ok(count + more)
     }
 
     /// The same into uninitialised memory.
     pub(super) fn recv_uninit_ahead(&self, buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
-        let (count, more) = self.ahead.take(buffer.len(), |bytes| {
+        let count = self.ahead.next(buffer.len());
+        let more =
+            self.more_behind(count, buffer.len(), || self.recv_uninit_now(&mut buffer[count..]))?;
+        self.ahead.take(count, |bytes| {
             buffer.iter_mut().zip(bytes).for_each(|(place, byte)| _ = place.write(*byte));
         });
-        let rest = &mut buffer[count..];
-        if count > 0 && (!more || rest.is_empty()) {
-            return Ok(count);
-        }
-        self.followed(count, self.recv_uninit_now(rest))
+        Ok(count + more)
     }
 
     /// The same into the free capacity of `buffer`, at most `max` bytes.
     pub(super) fn recv_spare_ahead(&self, buffer: &mut Vec<u8>, max: usize) -> Result<usize> {
-        let (count, more) = self.ahead.take(max, |bytes| buffer.extend_from_slice(bytes));
-        if count > 0 && (!more || count == max) {
-            return Ok(count);
+        let (before, count) = (buffer.len(), self.ahead.next(max));
+        // The place of the bytes; what the kernel returns comes behind it.
+        buffer.resize(before + count, 0);
+        match self.more_behind(count, max, || self.recv_spare_now(buffer, max - count)) {
+            Ok(more) => {
+                let place = &mut buffer[before..before + count];
+                self.ahead.take(count, |bytes| place.copy_from_slice(bytes));
+                Ok(count + more)
+            }
+            Err(error) => {
+                buffer.truncate(before);
+                Err(error)
+            }
         }
-        self.followed(count, self.recv_spare_now(buffer, max - count))
     }
 
     /// The same into several buffers.
-    pub(super) fn recv_vectored_ahead(&self, mut buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
+    pub(super) fn recv_vectored_ahead(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
         let room = buffers.iter().map(|buffer| buffer.len()).sum();
-        let mut places = buffers.iter_mut().flat_map(|buffer| buffer.iter_mut());
-        let (count, more) = self.ahead.take(room, |bytes| {
-            bytes.iter().zip(&mut places).for_each(|(byte, place)| *place = *byte);
+        let count = self.ahead.next(room);
+        let more = self.more_behind(count, room, || {
+            let mut skip = count;
+            let rest = buffers.iter_mut().filter_map(|buffer| {
+                let skipped = skip.min(buffer.len());
+                skip -= skipped;
+                let left = &mut buffer[skipped..];
+                (!left.is_empty()).then(|| IoSliceMut::new(left))
+            });
+            self.recv_vectored_now(&mut rest.collect::<Vec<_>>())
+        })?;
+        let places = buffers.iter_mut().flat_map(|buffer| buffer.iter_mut());
+        self.ahead.take(count, |bytes| {
+            bytes.iter().zip(places).for_each(|(byte, place)| *place = *byte);
         });
-        if count > 0 && (!more || count == room) {
-            return Ok(count);
-        }
-        IoSliceMut::advance_slices(&mut buffers, count);
-        self.followed(count, self.recv_vectored_now(buffers))
+        Ok(count + more)
     }
 
-    /// Adds the result of a call to the bytes taken before it, if there are any. An error is
-    /// returned by the next call again, or is stored.
-    fn followed(&self, count: usize, result: Result<usize>) -> Result<usize> {
-        match result {
-            Ok(more) => Ok(count + more),
-            Err(_) if count > 0 => Ok(count),
+    /// Makes the call that asks for what is behind the next `count` bytes, if there may be more and
+    /// there is room for it; returns how many came.
+    ///
+    /// # Errors
+    /// One that does not end the connection, and after which the same call may succeed.
+    fn more_behind(
+        &self,
+        count: usize,
+        room: usize,
+        call: impl FnOnce() -> Result<usize>,
+    ) -> Result<usize> {
+        if count == room || !self.ahead.has_more() {
+            return Ok(0);
+        }
+        match call() {
+            Ok(more) => {
+                if more > 0 {
+                    self.long.store(LONG, Ordering::Relaxed);
+                }
+                Ok(more)
+            }
+            Err(Errno::AGAIN) => Ok(0),
+            // Stored by the call; the next one returns it.
+            Err(error) if meaning(Call::Receive, error) == Meaning::Sticky => Ok(0),
             Err(error) => Err(error),
         }
     }

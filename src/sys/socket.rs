@@ -9,7 +9,7 @@ use std::{
     io,
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
-    sync::atomic::{AtomicBool, AtomicU16},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU16},
 };
 
 use rustix::net;
@@ -34,6 +34,8 @@ pub(crate) struct Sys {
     pub(super) failed: AtomicU16,
     /// Where bytes lie that were received before their reader asked.
     pub(super) ahead: Ahead,
+    /// How many of the next calls are not to be made ahead, since long pieces come.
+    pub(super) long: AtomicU8,
     /// Whether an attempt to connect was ended for another one.
     pub(super) dissolved: Dissolved,
     /// The longest segment that the kernel splits off.
@@ -75,6 +77,7 @@ impl Sys {
             kind,
             failed: AtomicU16::new(0),
             ahead: Ahead::default(),
+            long: AtomicU8::new(0),
             dissolved: Dissolved::default(),
             #[cfg(target_os = "linux")]
             longest: Longest::default(),

@@ -71,6 +71,14 @@ async fn batch_after(before: Statistics) {
     }
 }
 
+/// Waits for the end of a turn: what was queued has left, and the driver was asked.
+async fn next_turn() {
+    let before = statistics().turns;
+    while statistics().turns == before {
+        yield_now().await;
+    }
+}
+
 #[test]
 fn calls_are_made_together_if_enough_sockets_are_ready() {
     bounded(|| {
@@ -132,12 +140,66 @@ fn what_came_ahead_of_a_verb_that_is_dropped_is_the_next_verbs() {
     });
 }
 
+#[test]
+fn what_comes_between_a_batch_and_its_verbs_is_read_as_well() {
+    each_way(KINDS, async |kind| {
+        let (near, far) = pairs(kind);
+        let mut verbs: Vec<_> = near.iter().map(|near| Box::pin(near.recv_bytes(100))).collect();
+        for verb in &mut verbs {
+            assert!(poll_once(verb.as_mut()).is_pending());
+        }
+        let before = statistics();
+        send_on_each(&far, b"abc").await;
+        batch_after(before).await;
+        // Reported, while nobody waits to be woken.
+        send_on_each(&far, b"def").await;
+        settle().await;
+        for (verb, near) in verbs.into_iter().zip(&near) {
+            let mut got = verb.await.unwrap().to_vec();
+            while got.len() < 6 {
+                got.extend_from_slice(&near.recv_bytes(100).await.unwrap());
+            }
+            assert_eq!(got, b"abcdef");
+        }
+    });
+}
+
+#[test]
+fn more_readers_than_a_turn_resumes_read_all_that_comes_in_pieces() {
+    each_way(PLAIN, async |kind| {
+        const CONNECTIONS: usize = 200;
+        const ROUNDS: usize = 20;
+        let (near, far): (Vec<_>, Vec<_>) = (0..CONNECTIONS).map(|_| pair(kind)).unzip();
+        for near in near {
+            drop(spawn(async move {
+                let mut buffer = [0; 100];
+                loop {
+                    match near.recv(&mut buffer).await.unwrap() {
+                        0 => return,
+                        count => near.send_all(&buffer[..count]).await.unwrap(),
+                    }
+                }
+            }));
+        }
+        settle().await;
+        for _ in 0..ROUNDS {
+            send_on_each(&far, b"abcd").await;
+            next_turn().await;
+            send_on_each(&far, b"efgh").await;
+            for far in &far {
+                assert_eq!(far.recv_all_bytes(8).await.unwrap(), "abcdefgh");
+            }
+        }
+        assert!(statistics().batches > 0);
+    });
+}
+
 /// Receives in every way, with verbs that are dropped and polled again in between, until the end of
 /// the stream. Each byte tells its place.
 async fn receive_in_every_way(near: Rc<AsyncSocket>, seed: usize, len: usize) {
     let expected = pattern(len);
     let mut got: Vec<u8> = Vec::new();
-    let mut buffer = vec![0; 70_000];
+    let mut buffer = vec![0; 100_000];
     let mut turn = seed;
     while got.len() < len {
         turn += 1;
@@ -221,7 +283,7 @@ fn every_verb_gets_every_byte_in_its_order() {
             let len = [1, 3, 60, 200, 2048, 4096, 5000, 30_000][turn * 7 % 8].min(LEN - from);
             send_on_each(&far, &bytes[from..from + len]).await;
             from += len;
-            yield_now().await;
+            next_turn().await;
         }
         drop(far);
         for reader in readers {
@@ -262,7 +324,7 @@ fn messages_come_whole_and_in_their_order() {
                 far.send_msg(&pattern(number % 3000)).await.unwrap();
             }
             if number % 7 == 0 {
-                yield_now().await;
+                next_turn().await;
             }
         }
         for far in far {

@@ -35,32 +35,40 @@ impl Engine {
             let began = state.receiving.begin(events.len());
             (began, state.receiving.is_ring(events.len()))
         };
-        let made = is_ring && self.receive_by_ring(&mut received, events);
-        if !made {
-            let Received { batch, sources } = &mut received;
-            self.for_each_reader(events, |token, source| {
-                source.receive_ahead(&mut |sys, max| {
-                    if sys.receive_ahead(batch, max) {
-                        sources.push(token);
-                    }
-                });
-            });
-        }
+        let by_ring = if is_ring { self.receive_by_ring(&mut received, events) } else { None };
+        let made = by_ring.is_some();
+        let calls = by_ring.unwrap_or_else(|| self.receive_directly(&mut received, events));
         let mut state = self.io.ahead.borrow_mut();
-        if made == is_ring {
-            state.received(began, is_ring, received.sources.len());
-        }
-        state.keep(received);
+        state.received(began, made, calls);
+        state.keep(received, calls);
     }
 
-    /// Makes the calls in one system call; `false` if there is no ring.
-    fn receive_by_ring(&self, received: &mut Received, events: &[Event]) -> bool {
+    /// Makes the calls one after the other; returns how many.
+    fn receive_directly(&self, received: &mut Received, events: &[Event]) -> usize {
         let Received { batch, sources } = received;
-        let ring = self.io.ahead.borrow_mut().take_ring();
-        let Some(mut ring) = ring else { return false };
+        let mut calls = 0;
         self.for_each_reader(events, |token, source| {
             source.receive_ahead(&mut |sys, max| {
-                if sys.push_ahead(&mut ring, batch, max).is_some() {
+                let came = sys.receive_ahead(batch, max);
+                calls += usize::from(came.is_some());
+                if came == Some(true) {
+                    sources.push(token);
+                }
+            });
+        });
+        calls
+    }
+
+    /// Makes the calls in one system call; returns how many, or `None` if there is no ring.
+    ///
+    /// Nothing else happens in this thread until all results are noted.
+    fn receive_by_ring(&self, received: &mut Received, events: &[Event]) -> Option<usize> {
+        let Received { batch, sources } = received;
+        let ring = self.io.ahead.borrow_mut().take_ring();
+        let mut ring = ring?;
+        self.for_each_reader(events, |token, source| {
+            source.receive_ahead(&mut |sys, max| {
+                if sys.push_ahead(&mut ring, batch, max) {
                     sources.push(token);
                 }
             });
@@ -70,12 +78,11 @@ impl Engine {
             let result = ring.result(place);
             if !matches!(result, Some(Ok(1..))) {
                 let source = self.io.sources.borrow().get(*token);
-                let source = source.expect("nothing else has run since it was found");
-                source.receive_ahead(&mut |sys, _| sys.nothing_ahead(result));
+                source.expect("it was there a moment ago").nothing_ahead(result);
             }
         }
         self.done_with(ring, usable);
-        true
+        Some(sources.len())
     }
 
     /// Sends the queues of dirty sources in one system call, as far as a ring is worth it; they

@@ -29,12 +29,15 @@ pub(crate) trait Source {
     /// Calls `receive` with the descriptor and the most bytes that may come, if a verb waits for
     /// few bytes of a stream: so they may be received ahead of it.
     fn receive_ahead(&self, receive: &mut dyn FnMut(&Sys, usize));
+    /// Notes that its call, made through a ring, has brought nothing, or was not made (`None`).
+    fn nothing_ahead(&self, result: Option<Result<usize, Errno>>);
     /// Holds what was received ahead and not taken.
     fn hold_ahead(&self);
     /// Calls `send` with the descriptor and the queue, if one call can send it, so that it may be
     /// sent together with those of other sources.
     fn send_together(&self, send: &mut dyn FnMut(&Sys, &[u8]));
-    /// Notes the result of such a call, which was to send `asked` bytes.
+    /// Notes the result of such a call, which was to send `asked` bytes. Runs no foreign code: the
+    /// flush that follows does.
     fn sent_together(&self, asked: usize, result: Result<usize, Errno>);
     /// Handles what the driver has found ready.
     fn ready(self: Rc<Self>, ready: Ready, engine: &Engine);

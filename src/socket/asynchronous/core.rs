@@ -88,6 +88,20 @@ pub(crate) struct CoreState {
     gate: Option<Arc<Gate<Parts>>>,
 }
 
+impl CoreState {
+    /// Notes that no verb waits to read any more: what was received ahead of it is held.
+    #[inline]
+    fn reader_left(&mut self) {
+        let side = &mut self.halves.read.side;
+        side.set_awaits(0);
+        if let Some(link) = &self.link
+            && link.sys().is_ahead()
+        {
+            side.hold_ahead(link);
+        }
+    }
+}
+
 /// The phase of a socket's life.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
@@ -132,7 +146,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(mut parts: Parts) -> Rc<Core> {
-        parts.read.awaits_nothing();
+        parts.read.set_awaits(0);
         Rc::new(Core {
             kind: parts.link.kind(),
             settings: Cell::new(parts.settings),
@@ -273,11 +287,15 @@ impl Core {
     pub(crate) fn step<O: Op>(&self, op: &mut O) -> Progress<O::Output> {
         let progress = {
             let state = &mut *self.state.borrow_mut();
+            // Of the verb that waits, if one does; this one does not.
+            let awaits = state.halves.read.side.awaits();
             let half = O::Side::pick(&mut state.halves);
-            match &state.link {
+            let progress = match &state.link {
                 Some(link) if self.is_open() => op.step(link, self.settings.get(), &mut half.side),
                 _ => Progress::Done(Err(error::closed())),
-            }
+            };
+            state.halves.read.side.set_awaits(awaits);
+            progress
         };
         if O::Side::DIRECTION == Direction::Write {
             drop_spent();
@@ -320,16 +338,15 @@ impl Core {
         Some(progress)
     }
 
-    /// Notes that the verb that waited to read has left: what was received ahead of it is held.
+    /// Borrows one half of the socket, which a verb that waited is about to leave: what was
+    /// received ahead of it is held.
     #[inline]
-    pub(super) fn reader_left(&self) {
-        let CoreState { link, halves: Halves { read, .. }, .. } = &mut *self.state.borrow_mut();
-        read.side.awaits_nothing();
-        if let Some(link) = link
-            && link.sys().is_ahead()
-        {
-            read.side.hold_ahead(link);
+    pub(super) fn half_to_leave<S: Side>(&self) -> RefMut<'_, Half<S>> {
+        let mut state = self.state.borrow_mut();
+        if S::DIRECTION == Direction::Read {
+            state.reader_left();
         }
+        RefMut::map(state, |state| S::pick(&mut state.halves))
     }
 
     /// Returns a number that changes when queued bytes or records move, whichever verb sends them.

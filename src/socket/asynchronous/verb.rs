@@ -256,10 +256,10 @@ impl<'a, O: Op> Verb<'a, O> {
         if matches!(stage, VerbStage::Fresh | VerbStage::SteppedBack | VerbStage::Over) {
             return;
         }
-        if O::Side::DIRECTION == Direction::Read && stage == VerbStage::HasLock {
-            self.core.reader_left();
-        }
-        let mut half = self.core.half::<O::Side>();
+        let mut half = match stage {
+            VerbStage::HasLock => self.core.half_to_leave::<O::Side>(),
+            _ => self.core.half::<O::Side>(),
+        };
         let left = match stage {
             VerbStage::InLine(ticket) => half.lock.leave(ticket),
             _ if !O::CLOSES && half.lock.is_seized() => Left::default(),

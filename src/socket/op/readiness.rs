@@ -26,7 +26,7 @@ impl Op for Readable {
             return Progress::Done(Ok(()));
         }
         // The bytes stay in the kernel, for a call of the caller's.
-        side.awaits_nothing();
+        side.set_awaits(0);
         if side.is_drained() {
             return Progress::Wait;
         }

@@ -194,11 +194,12 @@ impl Records {
         })
     }
 
-    /// Tells whether a read would return something, including the end of the stream.
+    /// Decrypts what was received ahead.
     pub(super) fn take_ahead(&self, sys: &Sys) {
         self.channel(|channel| channel.take_ahead(sys));
     }
 
+    /// Tells whether a read would return something, including the end of the stream.
     pub(super) fn is_readable(&self, sys: &Sys) -> Result<bool, Errno> {
         match self.call(|channel| channel.fill(sys)) {
             Err(LATER) => Err(LATER),

@@ -26,10 +26,6 @@ use crate::{
 /// Most bytes reserved for a message before they arrive, until as many have arrived.
 const AHEAD: usize = 64 << 10;
 
-/// Length from which a read counts as long: the next one is not made ahead, since a second copy
-/// would cost more than it saves.
-const LONG: usize = 4 << 10;
-
 /// Missing bytes above which a read goes directly into their final memory.
 const DIRECT: usize = HOT / 2;
 
@@ -42,8 +38,6 @@ pub(crate) struct ReadSide {
     drained: bool,
     /// Reading continues after a pause, not after a report of the driver.
     paused: bool,
-    /// The last read returned a long piece.
-    reads_long: bool,
     /// How many bytes the read may return that the verb that waits will make; 0 if it makes none.
     awaits: u16,
     /// The driver has reported a hang-up or urgent data: a short read no longer means "drained".
@@ -178,20 +172,20 @@ impl ReadSide {
         self.drained
     }
 
-    /// Returns how many bytes may be received ahead for the verb that waits: those that its own
-    /// call will ask for, if that is not likely to return many.
+    /// Returns how many bytes may be received ahead for the verb that waits: as many as its own
+    /// call will ask for.
     pub(crate) fn awaits(&self) -> usize {
-        if self.reads_long { 0 } else { self.awaits.into() }
+        self.awaits.into()
     }
 
-    /// Notes that no verb waits to make a read.
-    pub(crate) fn awaits_nothing(&mut self) {
-        self.awaits = 0;
+    /// Notes how many bytes may be received ahead; 0 if no verb waits to make a read.
+    pub(crate) fn set_awaits(&mut self, bytes: usize) {
+        self.awaits = u16::try_from(bytes).unwrap_or(u16::MAX);
     }
 
     /// Notes that a verb waits that will make a read of `asked` bytes.
     fn wait(&mut self, asked: usize) -> Progress<usize> {
-        self.awaits = u16::try_from(asked).unwrap_or(u16::MAX);
+        self.set_awaits(asked);
         Progress::Wait
     }
 
@@ -285,7 +279,6 @@ impl ReadSide {
         }
         match call(link) {
             Ok(got) => {
-                self.reads_long = got >= LONG;
                 if !self.suspicious && link.tells_drained(got, asked) && got > 0 {
                     self.drained = true;
                 }
@@ -415,6 +408,7 @@ impl ReadSide {
         }
         let asked = missing.min(growing.capacity() - have).min(Share::BYTES);
         let read = self.read(link, asked, |link| link.recv_spare(&mut growing, asked));
+        self.set_awaits(0);
         if !growing.is_empty() {
             self.held = Some(Box::new(Held::Growing(growing)));
         }

@@ -256,21 +256,29 @@ impl WriteSide {
         self.sent(link, asked, sent)
     }
 
-    /// Returns the queue, if it is short and one call can send it.
+    /// Returns the queue, if it is short and one call can send it. None of it is the user's memory,
+    /// whose drop would run foreign code.
     pub(crate) fn as_one_call(&self) -> Option<&[u8]> {
         if self.failure.is_some() || self.is_full() {
             return None;
         }
-        self.queue.as_deref()?.single().filter(|bytes| bytes.len() <= SHORT)
+        self.queue.as_deref()?.copied().filter(|bytes| bytes.len() <= SHORT)
     }
 
     /// Notes the result of a call that has sent `asked` bytes of the queue together with those of
-    /// other sockets. The next flush continues.
+    /// other sockets. The next flush continues. An error that has not ended the connection is left
+    /// to it as well: it may be one of the way in which the call was made.
+    #[cold]
     pub(crate) fn sent_together(&mut self, link: &Link, asked: usize, sent: Result<usize, Errno>) {
-        let _ = self.sent(link, asked, link.sys().told(sent));
+        let is_final = |error| meaning(Call::Send, error) == Meaning::Sticky;
+        match link.sys().told(sent) {
+            Err(error) if error != Errno::AGAIN && !is_final(error) => {}
+            sent => _ = self.sent(link, asked, sent),
+        }
     }
 
     /// Updates the state after a call that sends, and returns its progress.
+    #[inline(always)]
     fn sent(&mut self, link: &Link, asked: usize, sent: Result<usize, Errno>) -> Progress<usize> {
         match sent {
             Ok(sent) => {
@@ -325,7 +333,12 @@ impl WriteSide {
     }
 
     /// Removes `sent` bytes from the queue, and returns by how many they exceed it.
+    #[inline(always)]
     fn advance(&mut self, sent: usize) -> usize {
+        if self.queue.is_none() { sent } else { self.advance_queue(sent) }
+    }
+
+    fn advance_queue(&mut self, sent: usize) -> usize {
         let Some(queue) = &mut self.queue else { return sent };
         self.moved = self.moved.wrapping_add(1);
         let beyond = queue.advance(sent);

@@ -180,6 +180,14 @@ impl SendQueue {
         }
     }
 
+    /// Returns the unsent bytes, if they are copies in one chunk.
+    pub(super) fn copied(&self) -> Option<&[u8]> {
+        match self.chunks.front() {
+            Some(Chunk::Copied(chunk)) if self.chunks.len() == 1 => Some(&chunk[self.sent..]),
+            _ => None,
+        }
+    }
+
     /// Queues `bytes` without copying them.
     pub(super) fn append_shared(&mut self, bytes: Bytes) {
         self.bytes += bytes.len();

@@ -6,6 +6,9 @@ use std::{io, os::fd::BorrowedFd};
 use super::ran::Ran;
 use crate::sys::errno::Result;
 
+/// Whether there may be such a thing.
+pub(crate) const EXISTS: bool = false;
+
 /// The type of rings that never exist.
 pub(crate) enum Ring {}
 

@@ -24,6 +24,9 @@ use rustix::io::Errno;
 use super::ran::Ran;
 use crate::sys::errno::Result;
 
+/// Whether there may be such a thing.
+pub(crate) const EXISTS: bool = true;
+
 /// Most calls of a run.
 const CALLS: u32 = 256;
 
@@ -135,14 +138,13 @@ impl Ring {
                 Err(_) => break,
             }
         }
-        // All are over by now; this is for a kernel that sees it otherwise.
+        // All are over by now. If a kernel sees it otherwise, it is asked to go on, without a wait.
         let mut over = self.collect();
         for _ in 0..TRIES {
-            if over == made
-                || matches!(self.enter(0, made - over), Err(error) if error != Errno::INTR)
-            {
+            if over == made {
                 break;
             }
+            let _ = self.enter(0, GET_EVENTS);
             over += self.collect();
         }
         if over < made {
@@ -176,9 +178,8 @@ impl Ring {
         count
     }
 
-    /// Calls io_uring_enter(2): makes `calls` calls, and waits for `results` results.
-    fn enter(&self, calls: u32, results: u32) -> Result<u32> {
-        let mut flags = if results > 0 { GET_EVENTS } else { 0 };
+    /// Calls io_uring_enter(2), which makes `calls` calls and waits for nothing.
+    fn enter(&self, calls: u32, mut flags: u32) -> Result<u32> {
         let ring = match self.registered {
             Some(place) => {
                 flags |= REGISTERED_RING;
@@ -189,7 +190,7 @@ impl Ring {
         let no_mask = ptr::null::<libc::sigset_t>();
         // SAFETY: the ring is open, and the calls that were pushed satisfy `push`.
         let count = unsafe {
-            libc::syscall(libc::SYS_io_uring_enter, ring, calls, results, flags, no_mask, 0usize)
+            libc::syscall(libc::SYS_io_uring_enter, ring, calls, 0u32, flags, no_mask, 0usize)
         };
         u32::try_from(count).map_err(|_| last_error())
     }

@@ -10,7 +10,10 @@ use crate::{
     coro::batching::{BatchSettings, Batching},
     driver::{Driver, Token},
     log,
-    sys::{ahead::Batch, ring::Ring},
+    sys::{
+        ahead::Batch,
+        ring::{self, Ring},
+    },
 };
 
 /// Batches whose bytes may be waiting for their verbs at once.
@@ -66,9 +69,9 @@ impl Ahead {
         self.recent.pop_front()
     }
 
-    /// Keeps a batch that has been used.
-    pub(in crate::coro::engine) fn keep(&mut self, received: Received) {
-        self.batches += 1;
+    /// Keeps a batch that has been used for so many calls.
+    pub(in crate::coro::engine) fn keep(&mut self, received: Received, calls: usize) {
+        self.batches += u64::from(calls > 0);
         self.recent.push_back(received);
     }
 
@@ -150,9 +153,7 @@ impl Way {
         match how {
             Batching::Off | Batching::Direct => Way::Direct,
             Batching::Ring => Way::Ring,
-            Batching::Auto if cfg!(all(target_os = "linux", feature = "io-uring")) => {
-                Way::Tried(Box::default())
-            }
+            Batching::Auto if ring::EXISTS => Way::Tried(Box::default()),
             Batching::Auto => Way::Direct,
         }
     }
@@ -164,7 +165,7 @@ impl Way {
             Way::Ring => true,
             // A ring never pays for a few calls.
             Way::Tried(_) | Way::Settled { .. } if calls < WORTH_A_RING => false,
-            Way::Tried(trial) => trial.is_rings_turn(),
+            Way::Tried(trial) => trial.is_rings_turn,
             Way::Settled { ring, left } => {
                 let ring = *ring;
                 *left -= 1;
@@ -187,14 +188,11 @@ impl Way {
 
     /// Notes that a batch of so many calls is done; tells whether that ends a trial.
     fn end(&mut self, began: Option<Instant>, ring: bool, calls: usize) -> bool {
-        if let (Some(began), Way::Tried(trial)) = (began, &mut *self)
-            && calls >= WORTH_A_RING
-            && let Some(ring) = trial.note(ring, Driver::now() - began, calls)
-        {
-            *self = Way::Settled { ring, left: UNTIL_NEXT_TRIAL };
-            return true;
-        }
-        false
+        let (Some(began), Way::Tried(trial)) = (began, &mut *self) else { return false };
+        trial.note(ring, Driver::now() - began, calls);
+        let Some(ring) = trial.result() else { return false };
+        *self = Way::Settled { ring, left: UNTIL_NEXT_TRIAL };
+        true
     }
 }
 
@@ -215,18 +213,22 @@ const CLEARLY_LESS: u32 = 62;
 pub(in crate::coro::engine) struct Trial {
     direct: Vec<u32>,
     ring: Vec<u32>,
+    is_rings_turn: bool,
 }
 
 impl Trial {
-    fn is_rings_turn(&self) -> bool {
-        self.ring.len() < self.direct.len()
+    /// Adds a batch, unless it had too few calls; then it is the other way's turn.
+    fn note(&mut self, ring: bool, took: Duration, calls: usize) {
+        self.is_rings_turn = !ring;
+        let times = if ring { &mut self.ring } else { &mut self.direct };
+        if calls >= WORTH_A_RING && times.len() < SAMPLES {
+            let each = took.as_nanos().saturating_mul(1000) / calls as u128;
+            times.push(u32::try_from(each).unwrap_or(u32::MAX));
+        }
     }
 
-    /// Adds a batch; returns, at the end, whether the ring is better.
-    fn note(&mut self, ring: bool, took: Duration, calls: usize) -> Option<bool> {
-        let each = took.as_nanos().saturating_mul(1000) / calls as u128;
-        let times = if ring { &mut self.ring } else { &mut self.direct };
-        times.push(u32::try_from(each).unwrap_or(u32::MAX));
+    /// Returns, at the end, whether the ring is better.
+    fn result(&mut self) -> Option<bool> {
         if self.direct.len() < SAMPLES || self.ring.len() < SAMPLES {
             return None;
         }
@@ -248,7 +250,8 @@ mod tests {
         for _ in 0..2 * SAMPLES {
             let is_ring = way.is_ring(64);
             let Way::Tried(trial) = &mut way else { panic!("a trial takes longer") };
-            if let Some(ring) = trial.note(is_ring, if is_ring { ring } else { direct }, 64) {
+            trial.note(is_ring, if is_ring { ring } else { direct }, 64);
+            if let Some(ring) = trial.result() {
                 way = Way::Settled { ring, left: 2 };
             }
         }
@@ -257,6 +260,20 @@ mod tests {
         assert_eq!(way.is_ring(64), first);
         assert!(matches!(way, Way::Tried(_)), "and then both are tried again");
         first
+    }
+
+    #[test]
+    fn batches_of_few_calls_are_no_samples_and_end_no_turn_for_ever() {
+        let mut way = Way::Tried(Box::default());
+        let mut rings = 0;
+        for _ in 0..1000 {
+            let is_ring = way.is_ring(64);
+            rings += usize::from(is_ring);
+            let Way::Tried(trial) = &mut way else { panic!("there was no sample") };
+            trial.note(is_ring, Duration::from_nanos(9), WORTH_A_RING - 1);
+            assert_eq!(trial.result(), None);
+        }
+        assert_eq!(rings, 500);
     }
 
     #[test]

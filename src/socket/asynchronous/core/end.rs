@@ -62,10 +62,10 @@ impl Core {
             return None;
         }
         self.unbind();
-        // Of a verb that was forgotten: the bytes lie in this thread's memory.
-        self.reader_left();
         self.life.set(Life::Closed);
         let mut state = self.state.borrow_mut();
+        // Of a verb that was forgotten: the bytes lie in memory of the scheduler's.
+        state.reader_left();
         let link = state.link.take()?;
         let read = std::mem::take(&mut state.halves.read.side);
         let mut write = std::mem::take(&mut state.halves.write.side);

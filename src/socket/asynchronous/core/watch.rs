@@ -138,6 +138,13 @@ impl Core {
             read.side.refill();
             read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
             reader = read.lock.waiter();
+            // Whoever waited has been woken by the report before, for bytes received ahead.
+            if reader.is_none()
+                && let Some(link) = link
+                && link.sys().is_ahead()
+            {
+                link.sys().more_than_ahead();
+            }
         }
         if ready.any(Ready::WRITE) {
             write.side.refill();
@@ -204,7 +211,14 @@ impl Source for Core {
             && self.kind.is_stream()
             && !self.is_closing()
         {
-            receive(link.sys(), awaits);
+            // TLS asks for whole records, however few bytes its reader wants.
+            receive(link.sys(), if link.is_secure() { usize::MAX } else { awaits });
+        }
+    }
+
+    fn nothing_ahead(&self, result: Option<Result<usize, Errno>>) {
+        if let Some(link) = &self.state.borrow().link {
+            link.sys().nothing_ahead(result);
         }
     }
 
@@ -229,14 +243,10 @@ impl Source for Core {
     }
 
     fn sent_together(&self, asked: usize, result: Result<usize, Errno>) {
-        {
-            let CoreState { link, halves: Halves { write, .. }, .. } =
-                &mut *self.state.borrow_mut();
-            if let Some(link) = link {
-                write.side.sent_together(link, asked, result);
-            }
+        let CoreState { link, halves: Halves { write, .. }, .. } = &mut *self.state.borrow_mut();
+        if let Some(link) = link {
+            write.side.sent_together(link, asked, result);
         }
-        drop_spent();
     }
 
     fn ready(self: Rc<Self>, ready: Ready, engine: &Engine) {
