@@ -82,7 +82,9 @@ impl Engine {
             }
         }
         self.done_with(ring, usable);
-        Some(sources.len())
+        let made = sources.len();
+        // Those that the ring has not made follow one by one.
+        Some(if usable { made } else { made.max(self.receive_directly(received, events)) })
     }
 
     /// Sends the queues of dirty sources in one system call, as far as a ring is worth it; they
