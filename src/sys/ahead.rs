@@ -39,8 +39,8 @@ const APART: usize = 64;
 /// Most calls of a batch.
 const CALLS: usize = 256;
 
-/// Most bytes of a batch.
-const BYTES: usize = 256 << 10;
+/// Most bytes of a batch: those of 64 calls.
+const BYTES: usize = 64 * (PIECE + APART);
 
 /// The memory of a batch. Its alignment leaves room in its address for the number of a piece.
 #[repr(align(256))]
@@ -69,7 +69,7 @@ impl Memory {
     /// Returns the free memory, `asked` bytes of it, for one more call.
     fn room(&mut self, asked: usize) -> Option<&mut [u8]> {
         if self.bytes.is_empty() {
-            self.bytes.resize(BYTES, 0);
+            self.bytes = vec![0; BYTES];
         }
         if self.pieces.len() == CALLS {
             return None;

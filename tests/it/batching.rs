@@ -23,12 +23,15 @@ use asyncoro::{
     time::timeout,
 };
 
+use tracing_subscriber::filter::LevelFilter;
+
 use crate::{
     fork::{alone, well_in_child},
     pairs::{
         KINDS, Kind, LIMIT, assert_closed, bounded, half, pair, pattern, poll_once, reset, settle,
         started, statistics,
     },
+    within::logged_from,
 };
 
 /// Connections of a test: more than a batch needs, and than a ring is worth.
@@ -626,23 +629,25 @@ async fn echo_many(rounds: usize) {
 #[test]
 fn where_io_uring_is_forbidden_calls_are_made_directly() {
     alone("batching::where_io_uring_is_forbidden_calls_are_made_directly", || {
-        let ring = || AsynCoro::builder().batching(Batching::Ring).batch_from(2).build().unwrap();
-        // While it is in use, from the middle on.
-        let scheduler = ring();
-        scheduler.run_until(async {
-            echo_many(50).await;
-            forbid(&[libc::SYS_io_uring_enter], libc::EPERM);
-            echo_many(50).await;
-            assert!(statistics().batches > 0);
-        });
-        // From the beginning, in either way.
+        let rounds = || {
+            let ring = AsynCoro::builder().batching(Batching::Ring).batch_from(2).build().unwrap();
+            ring.run_until(async {
+                echo_many(50).await;
+                let before = statistics().batches;
+                assert!(before > 0);
+                // The second time, the first of these calls is forbidden in the middle of its use.
+                forbid(&[libc::SYS_io_uring_enter], libc::EPERM);
+                echo_many(50).await;
+                assert!(statistics().batches > before);
+            });
+        };
+        let told = |text: &str| text.matches("io_uring is not used").count();
+        let text = logged_from(LevelFilter::DEBUG, rounds);
+        assert_eq!(told(&text), 1, "{text}");
         for error in [libc::EPERM, libc::ENOSYS] {
             forbid(&[libc::SYS_io_uring_setup], error);
-            let scheduler = ring();
-            scheduler.run_until(async {
-                echo_many(50).await;
-                assert!(statistics().batches > 0);
-            });
+            let text = logged_from(LevelFilter::DEBUG, rounds);
+            assert_eq!(told(&text), 1, "{text}");
         }
     });
 }

@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use tracing_subscriber::filter::LevelFilter;
+
 /// How long a test may take before it counts as hanging.
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -53,10 +55,16 @@ pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> String {
 
 /// Returns what `f` writes to the log in this thread.
 pub(crate) fn logged(f: impl FnOnce()) -> String {
+    logged_from(LevelFilter::INFO, f)
+}
+
+/// Returns what `f` writes to the log in this thread, from a level on.
+pub(crate) fn logged_from(level: LevelFilter, f: impl FnOnce()) -> String {
     let text = Log::default();
     let writer = text.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
+        .with_max_level(level)
         .without_time()
         .with_writer(move || writer.clone())
         .finish();

@@ -4,7 +4,7 @@
 //! The system's side is `sys/ahead.rs` and `sys/ring`; a source decides whether its call may be
 //! made so ([`Source::receive_ahead`], [`Source::send_together`]).
 
-use std::{rc::Rc, time::Instant};
+use std::{fmt, rc::Rc, time::Instant};
 
 use super::{
     io::ahead::Received,
@@ -13,11 +13,9 @@ use super::{
 use crate::{
     coro::batching::Batching,
     driver::{Event, Ready, Token},
+    log,
     sys::ring::{Ran, Ring},
 };
-
-/// Why a ring is given up.
-const BROKEN: &str = "the kernel refused a call of the ring";
 
 impl Engine {
     /// Tells whether so many sources are enough for a batch.
@@ -64,8 +62,7 @@ impl Engine {
     /// Nothing else happens in this thread until all results are noted.
     fn receive_by_ring(&self, received: &mut Received, events: &[Event]) -> Option<usize> {
         let Received { batch, sources } = received;
-        let ring = self.io.ahead.borrow_mut().take_ring();
-        let mut ring = ring?;
+        let mut ring = self.take_ring()?;
         self.for_each_reader(events, |token, source| {
             source.receive_ahead(&mut |sys, max| {
                 if sys.push_ahead(&mut ring, batch, max) {
@@ -92,12 +89,12 @@ impl Engine {
     ///
     /// Returns when it began, if that is to be noted, and whether a ring was used.
     pub(super) fn begin_flush(&self, dirty: &[Rc<dyn Source>]) -> (Option<Instant>, bool) {
-        let (began, ring) = {
+        let (began, is_ring) = {
             let mut state = self.io.ahead.borrow_mut();
             let began = state.sending.begin(dirty.len());
-            let is_ring = state.sending.is_ring(dirty.len());
-            (began, if is_ring { state.take_ring() } else { None })
+            (began, state.sending.is_ring(dirty.len()))
         };
+        let ring = if is_ring { self.take_ring() } else { None };
         let Some(mut ring) = ring else { return (began, false) };
         let mut pushed = Vec::with_capacity(dirty.len());
         for source in dirty {
@@ -117,13 +114,35 @@ impl Engine {
         (began, true)
     }
 
-    fn done_with(&self, ring: Ring, usable: bool) {
-        let mut state = self.io.ahead.borrow_mut();
-        if usable {
-            state.keep_ring(ring);
-        } else {
-            state.give_up(&BROKEN);
+    /// Takes the ring; opens it first if need be. `None` where it is refused, from then on.
+    fn take_ring(&self) -> Option<Ring> {
+        let open = self.io.ahead.borrow_mut().take_ring();
+        if open.is_some() {
+            return open;
         }
+        match Ring::open() {
+            Ok(ring) => Some(ring),
+            Err(error) => {
+                self.give_up_ring(&error);
+                None
+            }
+        }
+    }
+
+    /// Keeps the ring for the next batch, if it is still of use.
+    fn done_with(&self, ring: Ring, usable: bool) {
+        if usable {
+            self.io.ahead.borrow_mut().keep_ring(ring);
+        } else {
+            self.give_up_ring(&"the kernel has refused a call");
+        }
+    }
+
+    #[cold]
+    fn give_up_ring(&self, why: &dyn fmt::Display) {
+        self.io.ahead.borrow_mut().give_up_ring();
+        // With nothing borrowed: the log is foreign code.
+        log::debug(format_args!("io_uring is not used, calls are made one by one: {why}"));
     }
 
     /// Calls `f` with each source that is ready to be read in the usual way.

@@ -9,7 +9,6 @@ use std::{
 use crate::{
     coro::batching::{BatchSettings, Batching},
     driver::{Driver, Token},
-    log,
     sys::{
         ahead::Batch,
         ring::{self, Ring},
@@ -75,18 +74,9 @@ impl Ahead {
         self.recent.push_back(received);
     }
 
-    /// Takes the ring; opens it first if need be. `None` where it is refused, from then on.
+    /// Takes the ring, if it is open.
     pub(in crate::coro::engine) fn take_ring(&mut self) -> Option<Ring> {
-        if let Some(ring) = self.ring.take() {
-            return Some(ring);
-        }
-        match Ring::open() {
-            Ok(ring) => Some(ring),
-            Err(error) => {
-                self.give_up(&error);
-                None
-            }
-        }
+        self.ring.take()
     }
 
     /// Keeps the ring for the next batch.
@@ -128,8 +118,7 @@ impl Ahead {
 
     /// Makes calls directly from now on.
     #[cold]
-    pub(in crate::coro::engine) fn give_up(&mut self, why: &dyn std::fmt::Display) {
-        log::debug(format_args!("io_uring is not used, calls are made one by one: {why}"));
+    pub(in crate::coro::engine) fn give_up_ring(&mut self) {
         self.receiving = Way::Direct;
         self.sending = Way::Direct;
     }
