@@ -17,8 +17,7 @@ const FROM: usize = 4;
 /// them for all of the verbs before it resumes the first one. The kernel's code then stays in the
 /// processor's cache: a request takes a few percent less time. Verbs notice nothing: what is
 /// received ahead of a verb that is dropped before it runs belongs to the socket, and the next verb
-/// gets it. Sockets that receive more than 2 KiB at once are left out, and so are datagrams and
-/// `recv_uninit`.
+/// gets it. Sockets that receive more than 2 KiB at once are left out, and so are datagrams.
 ///
 /// The environment variable `ASYNCORO_BATCHING` sets the default: `off`, `direct`, `ring` or
 /// `auto`, and with a number behind it (`direct:2`) also [`Builder::batch_from`].

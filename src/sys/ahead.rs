@@ -10,7 +10,8 @@
 //!
 //! Only bytes are kept. A call that returns an end of stream is made again by the reader, with the
 //! same result; an error that ends the connection is stored with the descriptor (`failure.rs`).
-//! Another error, such as a lack of memory, is found by the reader's own call, or is over by then.
+//! Another error, such as a lack of memory, is found by the reader's own call, or is over by then;
+//! one that the kernel reports once to a connection that lives on (`IP_RECVERR`) is lost.
 //!
 //! Unsafe: a socket keeps its reference, and the number of its piece, in one word.
 #![allow(unsafe_code)]
@@ -61,6 +62,8 @@ struct Memory {
 struct Piece {
     from: usize,
     to: usize,
+    /// The call got all that it asked for.
+    full: bool,
     /// More may be in the kernel.
     more: bool,
 }
@@ -111,7 +114,8 @@ impl Batch {
         let (from, asked) = (memory.used, max.min(PIECE));
         let Some(got @ 1..) = call(memory.room(asked)?).ok() else { return Some(None) };
         memory.used = from + got;
-        let number = memory.add(Piece { from, to: from + got, more: got == asked });
+        let number =
+            memory.add(Piece { from, to: from + got, full: got == asked, more: got == asked });
         Some(Some(number))
     }
 
@@ -125,7 +129,7 @@ impl Batch {
         // moved before, and leaked if the run gets stuck.
         unsafe { ring.push_recv(fd, room) }?;
         memory.used = from + asked + APART;
-        Some(memory.add(Piece { from, to: from + asked, more: false }))
+        Some(memory.add(Piece { from, to: from + asked, full: false, more: false }))
     }
 
     /// Makes the calls that were pushed; tells whether the ring is still of use.
@@ -136,7 +140,8 @@ impl Batch {
             let asked = piece.to - piece.from;
             let got = ring.result(place).and_then(Result::ok).unwrap_or(0);
             piece.to = piece.from + got;
-            piece.more = got == asked;
+            piece.full = got == asked;
+            piece.more = piece.full;
         }
         if ran == Ran::Stuck {
             let copy = memory.bytes.clone();
@@ -217,9 +222,14 @@ impl Ahead {
         self.with(|memory, number| memory.pieces[number].more).unwrap_or(true)
     }
 
-    /// Notes that more may be in the kernel.
-    pub(super) fn note_more(&self) {
-        self.with(|memory, number| memory.pieces[number].more = true);
+    /// Notes whether more may be in the kernel.
+    pub(super) fn note_more(&self, more: bool) {
+        self.with(|memory, number| memory.pieces[number].more = more);
+    }
+
+    /// Tells whether the call got all that it asked for.
+    pub(super) fn is_full(&self) -> bool {
+        self.with(|memory, number| memory.pieces[number].full).unwrap_or(false)
     }
 
     /// Passes at most `max` bytes to `put`.

@@ -19,8 +19,9 @@ use super::{
     socket::Sys,
 };
 
-/// How many calls are not made ahead after one has brought all that it asked for, and less than its
-/// reader has room for: a second copy of long pieces would cost more than is saved.
+/// How many calls are not made ahead, where they might be, after one has brought all that it asked
+/// for, and less than its reader has room for: a second copy of long pieces would cost more than is
+/// saved.
 const LONG: u8 = 64;
 
 impl Sys {
@@ -63,7 +64,13 @@ impl Sys {
 
     /// Notes that the driver has reported again: more may be in the kernel.
     pub(crate) fn more_than_ahead(&self) {
-        self.ahead.note_more();
+        self.ahead.note_more(true);
+    }
+
+    /// Makes the next call take only what was received ahead.
+    #[cfg(feature = "tls")]
+    pub(crate) fn no_more_than_ahead(&self) {
+        self.ahead.note_more(false);
     }
 
     /// Tells whether the next call of a reader is not made ahead, since long pieces come.
@@ -166,15 +173,16 @@ impl Sys {
         if count == room || !self.ahead.has_more() {
             return Ok(0);
         }
+        let is_full = self.ahead.is_full();
         match call() {
             Ok(more) => {
-                if more > 0 {
+                if more > 0 && is_full {
                     self.long.store(LONG, Ordering::Relaxed);
                 }
                 Ok(more)
             }
             Err(Errno::AGAIN) => Ok(0),
-            // Stored by the call; the next one returns it.
+            // Stored by the call; the end of the stream, which follows, is returned as that.
             Err(error) if meaning(Call::Receive, error) == Meaning::Sticky => Ok(0),
             Err(error) => Err(error),
         }

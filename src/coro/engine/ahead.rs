@@ -25,7 +25,7 @@ impl Engine {
         sources >= settings.from && settings.how != Batching::Off
     }
 
-    /// Makes the calls of verbs that wait for few bytes, before the verbs are resumed.
+    /// Makes the calls of verbs that wait to receive from streams, before the verbs are resumed.
     pub(super) fn receive_ahead(&self, events: &[Event]) {
         let mut received = self.free_batch();
         let (began, is_ring) = {
@@ -159,7 +159,7 @@ impl Engine {
     }
 
     /// Returns a batch whose bytes were all taken. If there is none, those of the oldest one become
-    /// bytes that their sources hold; only a verb that was forgotten keeps them even so.
+    /// bytes that their sources hold.
     fn free_batch(&self) -> Received {
         if let Some(free) = self.io.ahead.borrow_mut().free() {
             return free;

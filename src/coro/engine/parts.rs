@@ -26,8 +26,8 @@ use crate::{
 
 /// An object with a descriptor that the scheduler watches and flushes; sockets implement it.
 pub(crate) trait Source {
-    /// Calls `receive` with the descriptor and the most bytes that may come, if a verb waits for
-    /// few bytes of a stream: so they may be received ahead of it.
+    /// Calls `receive` with the descriptor and the most bytes that may come, if a verb waits to
+    /// receive from a stream, so that they may be received ahead of it.
     fn receive_ahead(&self, receive: &mut dyn FnMut(&Sys, usize));
     /// Notes that its call, made through a ring, has brought nothing, or was not made (`None`).
     fn nothing_ahead(&self, result: Option<Result<usize, Errno>>);

@@ -338,6 +338,17 @@ impl Core {
         Some(progress)
     }
 
+    /// Notes that a verb has left what was received ahead of it where it is, and waits again: the
+    /// driver may report before it comes back.
+    #[cold]
+    pub(super) fn reads_later(&self) {
+        if let Some(link) = &self.state.borrow().link
+            && link.sys().is_ahead()
+        {
+            link.sys().more_than_ahead();
+        }
+    }
+
     /// Borrows one half of the socket, which a verb that waited is about to leave: what was
     /// received ahead of it is held.
     #[inline]

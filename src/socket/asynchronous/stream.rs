@@ -326,6 +326,9 @@ impl AsyncSocket {
 
     /// Waits until a read would not wait, for system calls that asyncoro does not offer.
     ///
+    /// It ends at once while the socket has bytes that were received and not taken
+    /// ([`AsyncSocket::has_received`]), which no system call sees; take those first.
+    ///
     /// # Errors
     /// `TimedOut`; the system's.
     ///

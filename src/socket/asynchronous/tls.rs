@@ -103,7 +103,8 @@ impl AsyncSocket {
     ///
     /// # Errors
     /// `InvalidInput` if the socket is no connected stream, speaks TLS already, or has received
-    /// bytes that were not taken: they came before TLS and must not be read as part of it.
+    /// bytes that were not taken: they came before TLS and must not be read as part of it. A verb
+    /// that was dropped just as bytes came may have left some ([`AsyncSocket::has_received`]).
     /// Otherwise as [`AsyncSocket::create_tls_connection`].
     ///
     /// # Cancel

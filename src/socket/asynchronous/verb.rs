@@ -170,6 +170,9 @@ impl<'a, O: Op> Verb<'a, O> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<O::Output>> {
         self.hold_lock(cx);
+        if O::Side::DIRECTION == Direction::Read {
+            self.core.reads_later();
+        }
         if self.core.has_pending() {
             self.core.mark_dirty(engine);
         }

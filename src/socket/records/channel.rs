@@ -251,8 +251,10 @@ impl Channel {
         Ok(true)
     }
 
-    /// Takes what was received ahead, and decrypts it.
+    /// Takes what was received ahead, and decrypts it. The kernel is not asked for more: that could
+    /// fail, and nobody waits for it.
     pub(super) fn take_ahead(&mut self, sys: &Sys) {
+        sys.no_more_than_ahead();
         while sys.is_ahead() && !self.has_ended() && self.receive(sys, 0, &mut |_| {}).is_ok() {}
         // Whatever is left comes after the end, or after a failure, which the session keeps.
         drop(sys.take_ahead());

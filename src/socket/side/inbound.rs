@@ -173,7 +173,7 @@ impl ReadSide {
     }
 
     /// Returns how many bytes may be received ahead for the verb that waits: as many as its own
-    /// call will ask for.
+    /// call will ask for, as far as that is known.
     pub(crate) fn awaits(&self) -> usize {
         self.awaits.into()
     }

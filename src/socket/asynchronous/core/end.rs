@@ -40,6 +40,8 @@ impl Core {
     pub(crate) fn close(&self) {
         if self.life.replace(Life::Closed) != Life::Closed {
             self.unbind();
+            // Of a verb that was forgotten or is not polled: it would keep the memory.
+            self.state.borrow_mut().reader_left();
             if let Some(link) = &self.state.borrow().link {
                 link.drain_before_close();
                 link.sys().retire();

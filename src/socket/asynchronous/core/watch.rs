@@ -2,7 +2,7 @@
 //! and is flushed at the end of a turn.
 
 use std::{
-    io,
+    io, mem,
     rc::{Rc, Weak},
 };
 
@@ -68,6 +68,10 @@ impl Core {
             engine.reregister(link.sys().fd(), Interest::Both, bound.token)?;
             state.halves.read.side.hears_of_room = true;
             return Ok(());
+        }
+        if state.binding.is_some() && link.sys().is_ahead() {
+            // Of a verb that was forgotten: the other scheduler will not find the socket any more.
+            state.halves.read.side.hold_ahead(link);
         }
         let elsewhere = state.binding.as_ref().is_some_and(|bound| bound.is_alive());
         let others = match direction {
@@ -138,7 +142,8 @@ impl Core {
             read.side.refill();
             read.side.suspicious |= ready.any(Ready::HANGUP.and(Ready::URGENT));
             reader = read.lock.waiter();
-            // Whoever waited has been woken by the report before, for bytes received ahead.
+            // Whoever waited has been woken by the report before, for bytes received ahead, and has
+            // not come to take them.
             if reader.is_none()
                 && let Some(link) = link
                 && link.sys().is_ahead()
@@ -283,11 +288,15 @@ impl Source for Core {
             progress = self.close_notify();
         }
         if matches!(progress, Progress::Again) {
-            self.half::<WriteSide>().side.marked = true;
+            // What was sent has just been dropped, and that may have queued more here.
+            let is_listed = mem::replace(&mut self.half::<WriteSide>().side.marked, true);
             if self.handles.get() == 0 {
                 self.linger_on(engine);
             }
-            return engine.flush_next_turn(self);
+            if !is_listed {
+                engine.flush_next_turn(self);
+            }
+            return;
         }
         if !matches!(progress, Progress::Done(_)) {
             // The scheduler to which the socket is bound sends the queue, if not this one.
