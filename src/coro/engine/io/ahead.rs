@@ -152,7 +152,7 @@ impl Way {
         match self {
             Way::Direct => false,
             Way::Ring => true,
-            // A ring never pays for a few calls.
+            // For a few calls the ring's own system call costs more than it saves.
             Way::Tried(_) | Way::Settled { .. } if calls < WORTH_A_RING => false,
             Way::Tried(trial) => trial.is_rings_turn,
             Way::Settled { ring, left } => {
