@@ -210,6 +210,7 @@ pub mod error;
 mod foreign;
 mod fork;
 mod frame;
+pub mod interop;
 mod log;
 pub mod pool;
 mod primitives;

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["resolve"],
             &["socket"],
             &["sync", "signal", "stdio"],
+            &["interop"],
         ],
     ),
     (

@@ -1,0 +1,1 @@
+//! Nothing: this package is its tests (`main.rs`), so that their dependencies burden no other.

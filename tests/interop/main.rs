@@ -1,0 +1,1 @@
+//! asyncoro with the libraries of others, a file per subject.
