@@ -1,7 +1,31 @@
 //! What libraries written for other runtimes ask for.
 //!
-//! - Feature `futures-io`: the traits of the crate futures-io on [`AsyncSocket`](crate::AsyncSocket).
-//! - Feature `tokio-io`: those of tokio, without its runtime.
-//! - Feature `hyper`: those of `hyper::rt`.
+//! [`AsyncSocket`](crate::AsyncSocket) implements the traits of others, on plain, Unix and TLS
+//! sockets alike. The features that switch them on add implementations and take a crate of traits
+//! each; none is on by default.
 //!
-//! The features add implementations and take a crate of traits each. None is on by default.
+//! | feature | traits on `AsyncSocket` and `&AsyncSocket` | beside them |
+//! | --- | --- | --- |
+//! | `futures-io` | `AsyncRead`, `AsyncWrite` of [futures-io](https://docs.rs/futures-io) | [`Buffered`] has `AsyncBufRead` |
+//! | `tokio-io` | `AsyncRead`, `AsyncWrite` of [`tokio::io`](https://docs.rs/tokio), without its runtime | [`Buffered`] has `AsyncBufRead` |
+//! | `hyper` | `Read`, `Write` of [`hyper::rt`](https://docs.rs/hyper) | [`Executor`] |
+//!
+//! The rules that all of them follow are those of
+//! [`AsyncSocket::poll_recv`](crate::AsyncSocket::poll_recv). Ending the writer (`poll_close`,
+//! `poll_shutdown`) flushes, then ends the sending half; receiving goes on. Vectored writes are
+//! passed through without a copy. Two handles to a socket (clones) may be polled by different
+//! coroutines, one reading and one writing.
+
+#[cfg(any(feature = "futures-io", feature = "tokio-io"))]
+mod buffered;
+#[cfg(feature = "futures-io")]
+mod futures_io;
+#[cfg(feature = "hyper")]
+mod hyper;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;
+
+#[cfg(any(feature = "futures-io", feature = "tokio-io"))]
+pub use self::buffered::Buffered;
+#[cfg(feature = "hyper")]
+pub use self::hyper::Executor;

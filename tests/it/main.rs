@@ -49,6 +49,7 @@ mod message;
 mod misused_verbs;
 mod model;
 mod pairs;
+mod polled;
 mod pycos;
 mod race;
 mod read_ahead;

@@ -5,7 +5,7 @@
 //! folder that is kept, so that only changed crates are compiled again, and pyo3 for each version.
 //! A folder for each version would save that, but compile everything twice on a fresh machine.
 
-use std::{env, time::Duration};
+use std::{env, thread, time::Duration};
 
 use crate::{
     Outcome,
@@ -14,11 +14,19 @@ use crate::{
     root, skips,
 };
 
-/// Tests on the oldest and the newest.
+/// Tests on the oldest and the newest, at the same time: the tests mostly wait.
 pub(crate) fn ends() -> Outcome {
     let mut pythons = pythons::found();
     match (pythons.pop(), pythons.into_iter().next()) {
-        (Some(newest), oldest) => oldest.into_iter().chain([newest]).try_for_each(|it| test(&it)),
+        (Some(newest), oldest) => {
+            let all: Vec<Python> = oldest.into_iter().chain([newest]).collect();
+            let built: Vec<String> = all.iter().map(built).collect::<Outcome<_>>()?;
+            thread::scope(|scope| {
+                let runs: Vec<_> =
+                    built.iter().map(|python| scope.spawn(|| test_with(python))).collect();
+                runs.into_iter().try_for_each(|run| run.join().expect("it does not panic"))
+            })
+        }
         (None, _) if env::var_os("CI").is_some() => {
             Err("there is no CPython 3.9 or later that can make a venv".to_owned())
         }
@@ -46,9 +54,12 @@ fn shown(python: &Python) -> String {
 }
 
 fn test(found: &Python) -> Outcome {
-    let python = built(found)?;
+    test_with(&built(found)?)
+}
+
+fn test_with(python: &str) -> Outcome {
     // Not in the tree's folder `python`, whose package lacks the compiled engine.
-    Job::program(&python, &format!("-m pytest {TESTS}")).deadline(minutes(10)).run_tests()
+    Job::program(python, &format!("-m pytest {TESTS}")).deadline(minutes(15)).run_tests()
 }
 
 /// What pytest is told.

@@ -5,6 +5,10 @@
 //! on. A verb that is forgotten (`mem::forget`) keeps it until `close` seizes the lock; whatever
 //! that verb does with the lock afterwards is ignored. The queue is created when a second verb
 //! comes, and takes no memory while it is empty.
+//!
+//! A poll method never has the lock, since nothing would release it if its caller lost interest. It
+//! leaves its waiter here, the last one wins: where the verb with the lock would leave its own,
+//! while there is none, and else beside the queue, until the lock is free.
 
 use std::{collections::VecDeque, task::Waker};
 
@@ -16,9 +20,12 @@ pub(crate) struct Lock {
     taken: bool,
     /// Seized by `close`; only closing verbs may take it from then on.
     seized: bool,
+    /// A poll method has let others go first.
+    pub(crate) has_stepped_back: bool,
     /// The last ticket handed out.
     last: u32,
-    /// The waiter that readiness wakes: that of the verb with the lock.
+    /// The waiter that readiness wakes: that of the verb with the lock or, while the lock is free,
+    /// that of a poll method.
     waiter: Option<Waiter>,
     line: Option<Box<WaitLine>>,
 }
@@ -32,6 +39,8 @@ struct WaitLine {
     /// The ticket that the lock was passed to, until its verb has noticed.
     called: Option<Ticket>,
     waiting: VecDeque<(Ticket, Waiter)>,
+    /// The waiter of a poll method that has found the lock taken.
+    polled: Option<Waiter>,
 }
 
 impl Lock {
@@ -43,7 +52,31 @@ impl Lock {
     /// Takes the lock, which must be free.
     pub(crate) fn take(&mut self) {
         debug_assert!(!self.taken, "a lock is taken when it is free");
+        if self.waiter.is_some() {
+            self.set_polled_aside();
+        }
         self.taken = true;
+    }
+
+    #[cold]
+    fn set_polled_aside(&mut self) {
+        let waiter = self.waiter.take();
+        self.line.get_or_insert_default().polled = waiter;
+    }
+
+    /// Makes readiness, or the release of the lock if it is taken, wake the `waiter` of a poll
+    /// method. Returns the one before, to be dropped with nothing borrowed.
+    pub(crate) fn poll(&mut self, waiter: Waiter) -> Option<Waiter> {
+        if self.taken {
+            self.line.get_or_insert_default().polled.replace(waiter)
+        } else {
+            self.waiter.replace(waiter)
+        }
+    }
+
+    /// Takes the waiter of a poll method, if the lock is free.
+    pub(crate) fn polled(&mut self) -> Option<Waiter> {
+        if self.taken { None } else { self.waiter.take() }
     }
 
     /// Makes readiness wake `waiter`; the caller has the lock. Returns the old waiter, to be
@@ -117,6 +150,8 @@ impl Lock {
                 self.taken = true;
                 line.called = Some(ticket);
                 left.wake = Some(waker);
+            } else {
+                left.wake = line.polled.take();
             }
             self.forget_empty_line();
         }
@@ -126,8 +161,10 @@ impl Lock {
     /// Takes all waiters, for the close of the socket. The lock stays taken by the verb that has
     /// it.
     pub(crate) fn all(&mut self) -> Vec<Waiter> {
+        let own = self.waiter.take();
+        let polled = self.line.as_mut().and_then(|line| line.polled.take());
         let line = self.line.as_mut().map(|line| line.waiting.drain(..).map(|(_, waker)| waker));
-        self.waiter.take().into_iter().chain(line.into_iter().flatten()).collect()
+        own.into_iter().chain(polled).chain(line.into_iter().flatten()).collect()
     }
 
     /// Takes the lock from a verb that does not release it, once, for the close of the socket. The
@@ -149,9 +186,15 @@ impl Lock {
     }
 
     fn forget_empty_line(&mut self) {
-        if self.line.as_ref().is_some_and(|line| line.called.is_none() && line.waiting.is_empty()) {
+        if self.line.as_ref().is_some_and(|line| line.is_empty()) {
             self.line = None;
         }
+    }
+}
+
+impl WaitLine {
+    fn is_empty(&self) -> bool {
+        self.called.is_none() && self.waiting.is_empty() && self.polled.is_none()
     }
 }
 
@@ -252,6 +295,30 @@ mod tests {
         assert!(!lock.is_taken() && lock.line.is_none());
         let left = lock.leave(c);
         assert!(left.wake.is_none() && left.drop.is_none());
+    }
+
+    #[test]
+    fn a_poll_method_waits_beside_verbs_and_is_woken_when_the_lock_is_free() {
+        let mut lock = Lock::default();
+        let ((first, first_waker, _), (second, second_waker, _)) = (waiter(), waiter());
+        assert!(lock.poll(first).is_none());
+        assert!(is(lock.poll(second), &first_waker), "the last one wins");
+        assert!(lock.has_waiter() && !lock.is_taken());
+        lock.take();
+        assert!(lock.polled().is_none() && !lock.has_waiter(), "it was set aside");
+        let ((own, own_waker, _), (next, next_waker, _)) = (waiter(), waiter());
+        assert!(lock.wait(own).is_none());
+        let next = lock.queue(next);
+        assert!(is(lock.waiter(), &own_waker), "readiness wakes the verb with the lock");
+        assert!(is(lock.pass().wake, &next_waker), "verbs come first");
+        assert!(lock.called(next, Waiter::of(&next_waker)).0);
+        assert!(is(lock.pass().wake, &second_waker));
+        assert!(lock.line.is_none() && !lock.is_taken());
+        let ((a, a_waker, _), (b, b_waker, _)) = (waiter(), waiter());
+        lock.take();
+        assert!(lock.poll(a).is_none());
+        assert!(is(lock.poll(b), &a_waker));
+        assert!(is(lock.all().pop(), &b_waker), "the close wakes it as well");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //!   owner; `convert.rs` takes a socket apart, `close.rs` closes it;
 //! - `create.rs` makes and connects sockets, `listen.rs` accepts connections, with TLS in
 //!   `handshakes.rs`;
-//! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs, `attempt.rs` those that never wait;
+//! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs, `attempt.rs` those that never wait,
+//!   `poll.rs` those that leave waiting to their caller;
 //! - `verb.rs` is the future that drives an operation, `lock.rs` the lock of a direction;
 //! - `core.rs` is the state that the handles of a socket share.
 
@@ -21,6 +22,7 @@ mod handshakes;
 mod listen;
 mod lock;
 mod message;
+mod poll;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
@@ -228,7 +230,8 @@ impl AsyncSocket {
     /// no limit, and neither has zero.
     ///
     /// It applies to each operation separately and starts again with each byte that moves. To limit
-    /// a whole sequence, use [`crate::time::timeout`].
+    /// a whole sequence, use [`crate::time::timeout`]. It does not apply to poll methods
+    /// ([`AsyncSocket::poll_recv`]): nothing tells when one of them is abandoned.
     #[doc(alias = "settimeout")]
     pub fn set_timeout(&self, timeout: Option<Duration>) {
         self.core.set(|settings| settings.set_timeout(timeout));

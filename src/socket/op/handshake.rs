@@ -52,6 +52,8 @@ impl Op for ShakeRecv {
 
     fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<bool> {
         let Some(tls) = link.tls() else { return Progress::Done(Ok(false)) };
+        // Of a poll method before: what comes is read by the handshake itself.
+        side.set_awaits(0);
         if side.is_drained() {
             return Progress::Wait;
         }

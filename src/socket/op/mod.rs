@@ -27,6 +27,6 @@ pub(crate) use self::{
     message::{RecvMsg, RecvMsgInto, SendMsg, Tried, try_queue},
     operation::{Lend, Op},
     readiness::{Readable, Writable},
-    receive::{Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent, RecvUninit, RecvVectored},
+    receive::{Fill, Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent, RecvUninit, RecvVectored},
     send::{Send, SendAll, SendVectored},
 };

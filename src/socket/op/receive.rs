@@ -229,7 +229,7 @@ impl Op for Look {
 }
 
 /// Reads once into uninitialised memory.
-struct Fill<'a>(&'a mut [MaybeUninit<u8>]);
+pub(crate) struct Fill<'a>(pub(crate) &'a mut [MaybeUninit<u8>]);
 
 impl Op for Fill<'_> {
     type Side = ReadSide;
@@ -248,7 +248,16 @@ impl Op for Fill<'_> {
             }
             return Progress::Done(Ok(held.len()));
         }
-        side.read(link, self.0.len(), |link| link.recv_uninit(self.0))
+        let mut buffer = &mut *self.0;
+        if !is_usual(buffer.len()) && link.kind().is_stream() {
+            // A part of the memory is enough on a stream, and one call must be bounded.
+            buffer = &mut buffer[..Share::BYTES];
+        }
+        side.read(link, buffer.len(), |link| link.recv_uninit(buffer))
+    }
+
+    fn weight(&self, got: &usize) -> usize {
+        *got
     }
 }
 

@@ -58,6 +58,17 @@ impl Core {
     /// Registers with the driver, or extends the registration.
     #[cold]
     fn bind(self: &Rc<Self>, engine: &Engine, direction: Direction) -> io::Result<()> {
+        // Those of poll methods, which no longer hear of readiness: they ask again.
+        let stranded = self.bind_to(engine, direction)?;
+        stranded.into_iter().flatten().for_each(Waiter::wake);
+        Ok(())
+    }
+
+    fn bind_to(
+        self: &Rc<Self>,
+        engine: &Engine,
+        direction: Direction,
+    ) -> io::Result<[Option<Waiter>; 2]> {
         let state = &mut *self.state.borrow_mut();
         let Some(link) = state.link.as_ref().filter(|_| self.is_open()) else {
             return Err(error::closed());
@@ -67,7 +78,7 @@ impl Core {
         {
             engine.reregister(link.sys().fd(), Interest::Both, bound.token)?;
             state.halves.read.side.hears_of_room = true;
-            return Ok(());
+            return Ok([None, None]);
         }
         if state.binding.is_some() && link.sys().is_ahead() {
             // Of a verb that was forgotten: the other scheduler will not find the socket any more.
@@ -98,7 +109,7 @@ impl Core {
         if !engine.tells_hangup() {
             state.halves.read.side.suspicious = true;
         }
-        Ok(())
+        Ok([state.halves.read.lock.polled(), state.halves.write.lock.polled()])
     }
 
     /// Asks for a flush of the queue at the end of this turn.
