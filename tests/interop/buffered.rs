@@ -26,7 +26,7 @@ fn lines_are_read_by_futures_io_and_the_rest_stays_with_the_socket() {
 
 #[test]
 fn lines_are_read_by_tokio_and_reads_take_what_is_buffered_first() {
-    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt};
     for kind in KINDS {
         run(async {
             let (near, far) = pair(kind).await;

@@ -229,7 +229,7 @@ async fn verbs_and_traits_take_turns<F: Family>(kind: Kind) {
     for _ in 0..100 {
         far.send_msg(b"message").await.unwrap();
         write_all::<F>(&mut far, b"by a trait").await.unwrap();
-        far.send_queued(b"queued".to_vec().into()).await.unwrap();
+        far.send_queued(b"queued").await.unwrap();
         poll_fn(|cx| F::flush(&mut far, cx)).await.unwrap();
         assert_eq!(near.recv_msg().await.unwrap().unwrap(), "message");
         let mut bytes = Vec::new();
@@ -278,19 +278,19 @@ macro_rules! suite {
         mod futures_io {
             $(#[test]
             fn $test() {
-                super::KINDS.map(|kind| super::run(super::$test::<super::FuturesIo>(kind)));
+                super::KINDS.iter().for_each(|&kind| super::run(super::$test::<super::FuturesIo>(kind)));
             })*
         }
         mod tokio_io {
             $(#[test]
             fn $test() {
-                super::KINDS.map(|kind| super::run(super::$test::<super::TokioIo>(kind)));
+                super::KINDS.iter().for_each(|&kind| super::run(super::$test::<super::TokioIo>(kind)));
             })*
         }
         mod hyper_io {
             $(#[test]
             fn $test() {
-                super::KINDS.map(|kind| super::run(super::$test::<super::Hyper>(kind)));
+                super::KINDS.iter().for_each(|&kind| super::run(super::$test::<super::Hyper>(kind)));
             })*
         }
     };

@@ -21,8 +21,6 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use bytes::Bytes;
-
 use super::lock::Lock;
 #[cfg(feature = "tls")]
 use crate::socket::{
@@ -212,22 +210,6 @@ impl Core {
         let state = self.state.borrow();
         !state.halves.read.side.held().is_empty()
             || state.link.as_ref().is_some_and(|link| link.sys().is_ahead() || link.has_plaintext())
-    }
-
-    /// Puts bytes back that were received and not taken, before all others.
-    pub(super) fn unread(&self, bytes: Bytes) {
-        if bytes.is_empty() {
-            return;
-        }
-        let reader = {
-            let mut half = self.half::<ReadSide>();
-            let held = half.side.take_held();
-            half.side.hold(if held.is_empty() { bytes } else { [bytes, held].concat().into() });
-            half.lock.waiter()
-        };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
     }
 
     /// Logs, once, that there was no descriptor left.

@@ -26,6 +26,8 @@ mod poll;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(any(feature = "futures-io", feature = "tokio-io"))]
+mod unread;
 mod verb;
 
 use std::{

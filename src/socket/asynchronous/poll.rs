@@ -172,12 +172,6 @@ impl AsyncSocket {
         self.poll("poll_shutdown", ShutDown(Shutdown::Write), cx)
     }
 
-    /// Puts bytes back that a receiving method has returned, before all that come later.
-    #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
-    pub(crate) fn unread(&self, bytes: Bytes) {
-        self.core.unread(bytes);
-    }
-
     #[inline]
     fn poll<O: Op>(
         &self,

@@ -23,7 +23,7 @@ pub(crate) use self::{
     composite::{Face, accept, connect, end_tls, first, patiently, settled, shut_down},
     connect::Connect,
     datagram::{RecvBatch, RecvFrom, SendBatch, SendTo},
-    end::{Flush, LastFlush},
+    end::{Flush, LastFlush, ShutDown},
     message::{RecvMsg, RecvMsgInto, SendMsg, Tried, try_queue},
     operation::{Lend, Op},
     readiness::{Readable, Writable},

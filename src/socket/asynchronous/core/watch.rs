@@ -166,7 +166,8 @@ impl Core {
             write.side.refill();
             writer = write.lock.waiter();
             let has_unsent = link.as_ref().is_some_and(|link| write.side.has_unsent(link));
-            flush = writer.is_none() && has_unsent;
+            // A verb goes on with what is unsent; a poll method may never be called again.
+            flush = has_unsent && !(writer.is_some() && write.lock.is_taken());
         }
         (reader, writer, flush)
     }
