@@ -186,8 +186,6 @@ This documentation was built without the feature `tls` and leaves out what that 
 //!
 //! # What asyncoro does not do, yet
 //!
-//! - Adapters for hyper, tokio and futures-io. Futures that do no I/O of their own (channels,
-//!   `select`, `join`) work in a coroutine; a library that needs tokio's reactor does not.
 //! - Several cores: one scheduler uses one. [`AsynCoro::start`] can start more of them, but nothing
 //!   spreads connections over them.
 //! - Windows, and systems of 32 bits: the crate does not compile there.

@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | `futures-io` | `AsyncRead`, `AsyncWrite` of [futures-io](https://docs.rs/futures-io) | [`Buffered`] has `AsyncBufRead` |
 //! | `tokio-io` | `AsyncRead`, `AsyncWrite` of [`tokio::io`](https://docs.rs/tokio), without its runtime | [`Buffered`] has `AsyncBufRead` |
-//! | `hyper` | `Read`, `Write` of [`hyper::rt`](https://docs.rs/hyper) | [`Executor`] |
+//! | `hyper` | `Read`, `Write` of [`hyper::rt`](https://docs.rs/hyper) | [`Executor`], [`Timer`] |
 //!
 //! The rules that all of them follow are those of
 //! [`AsyncSocket::poll_recv`](crate::AsyncSocket::poll_recv). Ending the writer (`poll_close`,
@@ -22,10 +22,12 @@ mod buffered;
 mod futures_io;
 #[cfg(feature = "hyper")]
 mod hyper;
+#[cfg(feature = "hyper")]
+mod timer;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use self::buffered::Buffered;
 #[cfg(feature = "hyper")]
-pub use self::hyper::Executor;
+pub use self::{hyper::Executor, timer::Timer};

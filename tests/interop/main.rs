@@ -3,3 +3,4 @@
 mod buffered;
 mod pairs;
 mod streams;
+mod timer;
