@@ -7,7 +7,7 @@
 use std::{fmt, rc::Rc, time::Instant};
 
 use super::{
-    io::ahead::Received,
+    io::batches::Received,
     parts::{Engine, Source},
 };
 use crate::{

@@ -4,10 +4,11 @@
 //! Nothing here calls a source, so all of it is generic over the type of a source (`S`);
 //! `engine/watch.rs`, which does, first takes the source out of its list.
 
-pub(super) mod ahead;
+pub(super) mod batches;
 pub(super) mod lingering;
 pub(super) mod settling;
 mod sources;
+mod way;
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{ahead::Ahead, lingering::Lingering, settling::Settling, sources::Sources};
+use self::{batches::Ahead, lingering::Lingering, settling::Settling, sources::Sources};
 use crate::{
     coro::{batching::BatchSettings, waker},
     driver::{Driver, Interest, Token},
