@@ -26,21 +26,22 @@ impl Received {
 }
 
 /// The state of batching.
-pub(in crate::coro::engine) struct Ahead {
+pub(in crate::coro::engine) struct Batches {
     /// The batches, the one that was used last at the end.
     recent: VecDeque<Received>,
-    pub(in crate::coro::engine) batches: u64,
+    /// How many batches had a call.
+    pub(in crate::coro::engine) made: u64,
     /// Opened at the first use, on the thread that uses it.
     ring: Option<Ring>,
     pub(in crate::coro::engine) receiving: Way,
     pub(in crate::coro::engine) sending: Way,
 }
 
-impl Ahead {
-    pub(super) fn new(settings: BatchSettings) -> Ahead {
-        Ahead {
+impl Batches {
+    pub(super) fn new(settings: BatchSettings) -> Batches {
+        Batches {
             recent: VecDeque::new(),
-            batches: 0,
+            made: 0,
             ring: None,
             receiving: Way::new(settings.how),
             sending: Way::new(settings.how),
@@ -65,7 +66,7 @@ impl Ahead {
 
     /// Keeps a batch that has been used for so many calls.
     pub(in crate::coro::engine) fn keep(&mut self, received: Received, calls: usize) {
-        self.batches += u64::from(calls > 0);
+        self.made += u64::from(calls > 0);
         self.recent.push_back(received);
     }
 
