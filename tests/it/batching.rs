@@ -1,7 +1,8 @@
 //! Calls that are made together, ahead of their verbs: no byte is lost, doubled or out of order,
 //! whatever becomes of the verb, and nobody sees the difference.
 //!
-//! Unsafe: fork(2) and prctl(2), in processes of their own.
+//! Unsafe: fork(2) and prctl(2), in processes of their own; a scheduler that another thread uses
+//! while its own waits.
 #![allow(unsafe_code)]
 
 use std::{
@@ -13,12 +14,13 @@ use std::{
     pin::pin,
     rc::Rc,
     task::Poll,
+    thread,
     time::Duration,
 };
 
 use asyncoro::{
     AsynCoro, AsyncSocket, Coro,
-    coro::{Batching, Statistics, yield_now},
+    coro::{Batching, Scheduler, Statistics, yield_now},
     spawn,
     time::timeout,
 };
@@ -28,8 +30,8 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::{
     fork::{alone, well_in_child},
     pairs::{
-        KINDS, Kind, LIMIT, assert_closed, bounded, half, pair, pattern, poll_once, reset, settle,
-        started, statistics,
+        KINDS, Kind, LIMIT, assert_closed, bounded, half, narrow, pair, pattern, poll_once, reset,
+        settle, started, statistics, take_now,
     },
     within::logged_from,
 };
@@ -449,7 +451,7 @@ fn a_socket_that_is_closed_or_moved_with_bytes_ahead_loses_nothing() {
             assert!(ended.is_err());
             let near = Rc::into_inner(near).unwrap();
             let near = near.into_blocking().await.unwrap();
-            let moved = std::thread::spawn(move || {
+            let moved = thread::spawn(move || {
                 let mut bytes = [0; 3];
                 near.recv_all(&mut bytes).unwrap();
                 bytes
@@ -492,10 +494,109 @@ fn a_forgotten_verb_costs_one_socket_its_bytes_at_most_until_they_are_taken_out(
                 // SAFETY: the handle that was leaked for the verb, which nobody polls.
                 unsafe { Rc::decrement_strong_count(Rc::as_ptr(&near)) };
                 let near = Rc::into_inner(near).unwrap();
-                let (_, received) = near.into_parts().await.unwrap();
-                assert!(received.is_empty() || received == "kept");
+                let (mut socket, received) = near.into_parts().await.unwrap();
+                let mut all = Vec::from(received);
+                if all.is_empty() {
+                    all = vec![0; 4];
+                    socket.set_nonblocking(false).unwrap();
+                    socket.read_exact(&mut all).unwrap();
+                }
+                assert_eq!(all, b"kept");
             }
         }
+    });
+}
+
+/// Runs `test` for each kind and each way of making the calls, with two schedulers.
+fn each_way_in_two(test: impl Fn(Kind, Scheduler, Scheduler) + Send + 'static) {
+    bounded(move || {
+        for kind in KINDS.iter().copied() {
+            for how in [Batching::Direct, Batching::Ring] {
+                println!("{kind:?}, {how:?}");
+                let make = || AsynCoro::builder().batching(how).batch_from(2).build().unwrap();
+                test(kind, make(), make());
+            }
+        }
+    });
+}
+
+/// Enters a scheduler, with a time limit.
+fn enter<T>(scheduler: &Scheduler, future: impl Future<Output = T>) -> T {
+    scheduler.enter(timeout(LIMIT, future)).expect("the test hangs")
+}
+
+#[test]
+fn a_verb_that_goes_on_in_another_scheduler_takes_along_what_came_ahead() {
+    each_way_in_two(|kind, first, second| {
+        let (near, far) = pairs(kind);
+        let mut verbs: Vec<_> = near.iter().map(|near| Box::pin(near.recv_bytes(100))).collect();
+        enter(&first, async {
+            for verb in &mut verbs {
+                assert!(poll_once(verb.as_mut()).is_pending());
+            }
+            let before = statistics();
+            send_on_each(&far, b"abc").await;
+            batch_after(before).await;
+        });
+        let mut verbs: Vec<_> = near.iter().zip(&far).zip(verbs).collect();
+        let staying = verbs.split_off(MANY / 2);
+        enter(&second, async {
+            for ((near, far), verb) in verbs {
+                assert_eq!(verb.await.unwrap(), "abc");
+                // Bound to this scheduler by the next wait.
+                let mut next = pin!(near.recv_bytes(100));
+                assert!(poll_once(next.as_mut()).is_pending());
+                far.send_all(b"def").await.unwrap();
+                assert_eq!(next.await.unwrap(), "def");
+            }
+        });
+        // The others of the batch are not touched by that.
+        enter(&first, async {
+            for ((near, far), verb) in staying {
+                assert_eq!(verb.await.unwrap(), "abc");
+                far.send_all(b"def").await.unwrap();
+                assert_eq!(near.recv_bytes(100).await.unwrap(), "def");
+            }
+        });
+    });
+}
+
+#[test]
+fn a_socket_that_is_bound_anew_keeps_what_came_ahead_of_a_verb_that_waits() {
+    each_way_in_two(|kind, first, second| {
+        let (near, far): (Vec<_>, Vec<_>) = (0..MANY).map(|_| narrow(kind)).unzip();
+        let mut verbs: Vec<_> = near.iter().map(|near| Box::pin(near.recv_bytes(100))).collect();
+        enter(&first, async {
+            for verb in &mut verbs {
+                assert!(poll_once(verb.as_mut()).is_pending());
+            }
+            let before = statistics();
+            send_on_each(&far, b"abc").await;
+            batch_after(before).await;
+        });
+        // The verbs' scheduler ends, and with it its memory.
+        drop(first);
+        enter(&second, async {
+            for (number, (near, far)) in near.iter().zip(&far).enumerate() {
+                // Another verb has to wait, and binds the socket.
+                while number % 2 == 0 {
+                    while near.try_send(&[0; 1 << 14]).is_ok() {}
+                    // TCP may have moved something on meanwhile.
+                    if poll_once(pin!(near.writable())).is_pending() {
+                        assert!(near.has_received());
+                        break;
+                    }
+                }
+                far.send_all(b"def").await.unwrap();
+            }
+            for (near, verb) in near.iter().zip(verbs) {
+                let mut got = verb.await.unwrap().to_vec();
+                while got.len() < 6 {
+                    got.extend_from_slice(&near.recv_bytes(100).await.unwrap());
+                }
+                assert_eq!(got, b"abcdef");
+            }
+        });
     });
 }
 
@@ -586,8 +687,49 @@ fn a_fork_between_a_batch_and_its_verbs_doubles_nothing() {
     });
 }
 
-/// Makes the kernel answer these calls of this process with an error, as a sandbox does.
-fn forbid(calls: &[libc::c_long], error: i32) {
+/// A scheduler in the hands of another thread, as Python's in those of its watcher.
+struct Lent<'a>(&'a Scheduler);
+
+// SAFETY: its own thread waits meanwhile, in code of a coroutine, and holds no borrow.
+unsafe impl Send for Lent<'_> {}
+
+#[test]
+fn another_thread_that_flushes_leaves_the_ring_alone() {
+    bounded(|| {
+        let builder = AsynCoro::builder().batching(Batching::Ring).batch_from(2);
+        let scheduler = builder.build().unwrap();
+        enter(&scheduler, async {
+            let (near, far) = pairs(Kind::Tcp4);
+            for round in 0..3 {
+                // By the scheduler, through its ring.
+                for near in &near {
+                    near.send_queued(b"own").await.unwrap();
+                }
+                next_turn().await;
+                for near in &near {
+                    near.send_queued(b"other").await.unwrap();
+                }
+                let lent = Lent(&scheduler);
+                let flush = move || {
+                    let lent = lent;
+                    assert!(lent.0.flush_queued());
+                };
+                let text = thread::scope(|scope| {
+                    let other = scope.spawn(|| logged_from(LevelFilter::DEBUG, flush));
+                    other.join().unwrap()
+                });
+                assert!(!text.contains("io_uring"), "round {round}: {text}");
+                for far in &far {
+                    assert_eq!(take_now(far, 8), b"ownother");
+                }
+            }
+        });
+    });
+}
+
+/// Makes the kernel answer these calls of this thread, and of those that it starts, with an error,
+/// as a sandbox does.
+pub(crate) fn forbid(calls: &[libc::c_long], error: i32) {
     let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
     for call in calls {

@@ -2,10 +2,15 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use asyncoro::{AsyncSocket, coro::yield_now, spawn, time::sleep};
+use asyncoro::{
+    AsyncSocket,
+    coro::{Scheduler, yield_now},
+    spawn,
+    time::sleep,
+};
 use bytes::Bytes;
 
-use crate::pairs::{BIG, each, each_at_once, narrow, pair};
+use crate::pairs::{BIG, KINDS, bounded, each, each_at_once, narrow, pair};
 
 /// Fills the system's buffers and leaves something queued; returns how many bytes were accepted.
 async fn fill(near: &AsyncSocket) -> usize {
@@ -150,6 +155,41 @@ fn memory_that_is_given_back_may_use_the_socket_it_was_sent_on() {
         assert_eq!(far.recv_msg().await.unwrap().unwrap().len(), 70_000);
         assert_eq!(far.recv_msg().await.unwrap().unwrap(), "next");
         SOCKET.set(None);
+    });
+}
+
+#[test]
+fn memory_that_is_given_back_in_the_midst_of_a_queue_lists_its_socket_once() {
+    const LONG: usize = 100_000;
+    bounded(|| {
+        for kind in KINDS.iter().copied() {
+            println!("{kind:?}");
+            let scheduler = Scheduler::new().unwrap();
+            let (near, far) = pair(kind);
+            near.set_queue_limit(4 * BIG);
+            SOCKET.set(Some(near.clone()));
+            // More than several turns may send.
+            scheduler.enter(async {
+                near.try_send_msg(&Bytes::from_owner(Chained(vec![1; LONG]))).unwrap();
+                for _ in 0..14 {
+                    near.try_send_msg(&vec![2; LONG].into()).unwrap();
+                }
+            });
+            // The first has been given back in the flush at the end of that turn, which has gone on
+            // with the rest: the socket is listed for the next one, and stays so, once.
+            let before = scheduler.statistics().flushes;
+            scheduler.enter(async { near.try_send_msg(&Bytes::from_static(b"last")).unwrap() });
+            assert!(scheduler.statistics().flushes - before <= 1, "{kind:?}: listed twice");
+            scheduler.run_until(async {
+                for number in 0..15 {
+                    let message = far.recv_msg().await.unwrap().unwrap();
+                    assert_eq!((message[0], message.len()), (1 + u8::from(number > 0), LONG));
+                }
+                assert_eq!(far.recv_msg().await.unwrap().unwrap(), "next");
+                assert_eq!(far.recv_msg().await.unwrap().unwrap(), "last");
+            });
+            SOCKET.set(None);
+        }
     });
 }
 

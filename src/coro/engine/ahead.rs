@@ -7,7 +7,7 @@
 use std::{fmt, rc::Rc, time::Instant};
 
 use super::{
-    io::ahead::Received,
+    io::batches::Received,
     parts::{Engine, Source},
 };
 use crate::{
@@ -29,14 +29,14 @@ impl Engine {
     pub(super) fn receive_ahead(&self, events: &[Event]) {
         let mut received = self.free_batch();
         let (began, is_ring) = {
-            let mut state = self.io.ahead.borrow_mut();
+            let mut state = self.io.batches.borrow_mut();
             let began = state.receiving.begin(events.len());
             (began, state.receiving.is_ring(events.len()))
         };
         let by_ring = if is_ring { self.receive_by_ring(&mut received, events) } else { None };
         let made = by_ring.is_some();
         let calls = by_ring.unwrap_or_else(|| self.receive_directly(&mut received, events));
-        let mut state = self.io.ahead.borrow_mut();
+        let mut state = self.io.batches.borrow_mut();
         state.received(began, made, calls);
         state.keep(received, calls);
     }
@@ -90,7 +90,7 @@ impl Engine {
     /// Returns when it began, if that is to be noted, and whether a ring was used.
     pub(super) fn begin_flush(&self, dirty: &[Rc<dyn Source>]) -> (Option<Instant>, bool) {
         let (began, is_ring) = {
-            let mut state = self.io.ahead.borrow_mut();
+            let mut state = self.io.batches.borrow_mut();
             let began = state.sending.begin(dirty.len());
             (began, state.sending.is_ring(dirty.len()))
         };
@@ -116,7 +116,7 @@ impl Engine {
 
     /// Takes the ring; opens it first if need be. `None` where it is refused, from then on.
     fn take_ring(&self) -> Option<Ring> {
-        let open = self.io.ahead.borrow_mut().take_ring();
+        let open = self.io.batches.borrow_mut().take_ring();
         if open.is_some() {
             return open;
         }
@@ -132,7 +132,7 @@ impl Engine {
     /// Keeps the ring for the next batch, if it is still of use.
     fn done_with(&self, ring: Ring, usable: bool) {
         if usable {
-            self.io.ahead.borrow_mut().keep_ring(ring);
+            self.io.batches.borrow_mut().keep_ring(ring);
         } else {
             self.give_up_ring(&"the kernel has refused a call");
         }
@@ -140,7 +140,7 @@ impl Engine {
 
     #[cold]
     fn give_up_ring(&self, why: &dyn fmt::Display) {
-        self.io.ahead.borrow_mut().give_up_ring();
+        self.io.batches.borrow_mut().give_up_ring();
         // With nothing borrowed: the log is foreign code.
         log::debug(format_args!("io_uring is not used, calls are made one by one: {why}"));
     }
@@ -161,10 +161,12 @@ impl Engine {
     /// Returns a batch whose bytes were all taken. If there is none, those of the oldest one become
     /// bytes that their sources hold.
     fn free_batch(&self) -> Received {
-        if let Some(free) = self.io.ahead.borrow_mut().free() {
+        if let Some(free) = self.io.batches.borrow_mut().free() {
             return free;
         }
-        let Some(mut oldest) = self.io.ahead.borrow_mut().oldest() else { return Received::new() };
+        let Some(mut oldest) = self.io.batches.borrow_mut().oldest() else {
+            return Received::new();
+        };
         for token in oldest.sources.drain(..) {
             let source = self.io.sources.borrow().get(token);
             if let Some(source) = source {

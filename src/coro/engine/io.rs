@@ -4,10 +4,11 @@
 //! Nothing here calls a source, so all of it is generic over the type of a source (`S`);
 //! `engine/watch.rs`, which does, first takes the source out of its list.
 
-pub(super) mod ahead;
+pub(super) mod batches;
 pub(super) mod lingering;
 pub(super) mod settling;
 mod sources;
+mod way;
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{ahead::Ahead, lingering::Lingering, settling::Settling, sources::Sources};
+use self::{batches::Batches, lingering::Lingering, settling::Settling, sources::Sources};
 use crate::{
     coro::{batching::BatchSettings, waker},
     driver::{Driver, Interest, Token},
@@ -33,8 +34,8 @@ pub(super) struct Io<S: ?Sized> {
     duplicates: RefCell<HashMap<u64, OwnedFd>>,
     /// Whether the driver distinguishes a hang-up from data.
     pub(super) tells_hangup: bool,
-    /// What was received ahead of verbs.
-    pub(super) ahead: RefCell<Ahead>,
+    /// What was received ahead of verbs, and the ring.
+    pub(super) batches: RefCell<Batches>,
     /// Sources that are flushed at the end of this turn.
     pub(super) dirty: RefCell<Vec<Rc<S>>>,
     /// Sources that have used up their share of this turn.
@@ -68,7 +69,7 @@ impl<S: ?Sized> Io<S> {
             driver: RefCell::new(driver),
             sources: RefCell::new(Sources::new()),
             duplicates: RefCell::default(),
-            ahead: RefCell::new(Ahead::new(batching)),
+            batches: RefCell::new(Batches::new(batching)),
             dirty: RefCell::new(Vec::new()),
             unfinished: RefCell::new(Vec::new()),
             lingering: RefCell::new(Lingering::new()),

@@ -155,7 +155,7 @@ impl Engine {
             sleeps: self.io.sleeps.get(),
             events: self.io.events.get(),
             flushes: self.io.flushes.get(),
-            batches: self.io.ahead.borrow().batches,
+            batches: self.io.batches.borrow().made,
             driver: self.io.driver.try_borrow().map_or("", |driver| driver.name()),
         }
     }

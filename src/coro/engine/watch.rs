@@ -153,7 +153,7 @@ impl Engine {
                 }
             }
             if let Some((began, is_ring)) = began {
-                io.ahead.borrow_mut().sent(began, is_ring, flushed);
+                io.batches.borrow_mut().sent(began, is_ring, flushed);
             }
             let is_last = {
                 let mut place = io.dirty.borrow_mut();

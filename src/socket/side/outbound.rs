@@ -358,10 +358,78 @@ mod tests {
     use super::*;
     use crate::sys::Sys;
 
+    fn ends() -> (Link, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        (Link::from(Sys::new(near).unwrap()), far)
+    }
+
+    /// Notes the result of a call that was to send "abcdef" together with others.
+    fn side_after(link: &Link, sent: Result<usize, Errno>) -> WriteSide {
+        let mut side = WriteSide::default();
+        side.append(b"abc", b"def");
+        let asked = side.as_one_call().expect("it is short").len();
+        side.sent_together(link, asked, sent);
+        side
+    }
+
+    /// Flushes what is queued, and checks what comes.
+    #[track_caller]
+    fn assert_sends(side: &mut WriteSide, link: &Link, far: &mut UnixStream, expected: &[u8]) {
+        assert!(matches!(side.flush(link), Progress::Done(Ok(()))));
+        let mut got = [0; 9];
+        assert_eq!(far.read(&mut got).unwrap(), expected.len());
+        assert_eq!(&got[..expected.len()], expected);
+    }
+
+    #[test]
+    fn an_error_that_may_be_the_rings_own_is_left_to_the_flush() {
+        let of_ring = [Errno::INTR, Errno::NOMEM, Errno::NOBUFS, Errno::CANCELED, Errno::INVAL];
+        for error in of_ring.into_iter().chain([Errno::BADF, Errno::PIPE]) {
+            let (link, mut far) = ends();
+            let mut side = side_after(&link, Err(error));
+            assert!(!side.has_failed() && !side.is_full(), "{error}");
+            assert_eq!(side.as_one_call(), Some(&b"abcdef"[..]), "{error}");
+            assert_sends(&mut side, &link, &mut far, b"abcdef");
+        }
+        // If it was the socket's own, the flush finds it again.
+        let (link, far) = ends();
+        drop(far);
+        let mut side = side_after(&link, Err(Errno::PIPE));
+        assert!(!side.has_failed());
+        assert!(matches!(side.flush(&link), Progress::Done(Err(_))));
+        assert!(side.has_failed() && side.loses() && side.queued() == 0);
+    }
+
+    #[test]
+    fn an_error_of_a_common_call_that_ends_the_connection_is_the_sockets_failure() {
+        for error in [Errno::CONNRESET, Errno::TIMEDOUT, Errno::HOSTUNREACH] {
+            let (link, _far) = ends();
+            let mut side = side_after(&link, Err(error));
+            assert!(side.has_failed() && side.loses() && side.queued() == 0, "{error}");
+            assert_eq!(side.as_one_call(), None);
+            let Progress::Done(Err(told)) = side.flush(&link) else { panic!("{error} is lost") };
+            assert_eq!(Errno::from_io_error(&told), Some(error));
+        }
+    }
+
+    #[test]
+    fn what_a_common_call_has_not_sent_stays_queued() {
+        let (link, mut far) = ends();
+        let mut side = side_after(&link, Err(Errno::AGAIN));
+        assert!(side.is_full() && !side.is_paused() && !side.has_failed());
+        assert!(matches!(side.flush(&link), Progress::Wait));
+        side.refill();
+        assert_sends(&mut side, &link, &mut far, b"abcdef");
+
+        let mut side = side_after(&link, Ok(2));
+        assert_sends(&mut side, &link, &mut far, b"cdef");
+        let mut side = side_after(&link, Ok(6));
+        assert!(side.queued() == 0 && matches!(side.flush(&link), Progress::Done(Ok(()))));
+    }
+
     #[test]
     fn any_number_of_writes_is_progress() {
-        let (near, mut far) = UnixStream::pair().unwrap();
-        let link = Link::from(Sys::new(near).unwrap());
+        let (link, mut far) = ends();
         let mut side = WriteSide::default();
         let before = side.moved();
         for _ in 0..1 << 16 {

@@ -144,7 +144,7 @@ impl Flood {
 }
 
 /// Makes an accepted socket, and its peer.
-fn server(identity: &Arc<Identity>) -> (BlockingSocket, Peer) {
+pub(super) fn server(identity: &Arc<Identity>) -> (BlockingSocket, Peer) {
     let (listener, port) = listening_blocking(&identity.both().0);
     let identity = Arc::clone(identity);
     let connecting = thread::spawn(move || identity.connect(port));

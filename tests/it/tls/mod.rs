@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bad_certificates;
+mod batches;
 mod certificates;
 mod closing;
 mod end_after_data;

@@ -358,3 +358,84 @@ impl Source for Core {
         format!("a socket was closed with {bytes} bytes for {peer} unsent")
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        future::Future,
+        io::Write,
+        os::unix::net::UnixStream,
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+    use crate::{
+        coro::{AsynCoro, Batching, Scheduler, yield_now},
+        socket::{AsyncSocket, side::ReadSide},
+    };
+
+    fn scheduler(how: Batching) -> Scheduler {
+        AsynCoro::builder().batching(how).batch_from(2).build().unwrap()
+    }
+
+    /// Calls `test` with a socket of whose bytes some came ahead of a verb that is not polled any
+    /// more, and with its scheduler.
+    fn with_bytes_ahead(how: Batching, test: impl FnOnce(&AsyncSocket, Scheduler)) {
+        let scheduler = scheduler(how);
+        let [(near, mut far), (other, mut other_far)] = [(); 2].map(|()| {
+            let (near, far) = UnixStream::pair().unwrap();
+            (AsyncSocket::new(near).unwrap(), far)
+        });
+        let (mut buffer, mut other_buffer) = ([0; 9], [0; 9]);
+        let mut verb = pin!(near.recv(&mut buffer));
+        let mut other_verb = Box::pin(other.recv(&mut other_buffer));
+        let cx = &mut Context::from_waker(Waker::noop());
+        scheduler.enter(async {
+            assert!(
+                verb.as_mut().poll(cx).is_pending() && other_verb.as_mut().poll(cx).is_pending()
+            );
+            far.write_all(b"abc").unwrap();
+            other_far.write_all(b"other").unwrap();
+            while AsynCoro::current().statistics().batches == 0 {
+                yield_now().await;
+            }
+        });
+        assert!(is_ahead(&near) && is_ahead(&other));
+        test(&near, scheduler);
+        // Neither the memory nor the bytes of the other one have changed.
+        assert!(is_ahead(&other));
+        let received = AsynCoro::builder().build().unwrap().enter(other_verb);
+        assert_eq!((received.unwrap(), &other_buffer[..5]), (5, &b"other"[..]));
+    }
+
+    /// Tells whether the socket uses the memory of a batch.
+    fn is_ahead(socket: &AsyncSocket) -> bool {
+        socket.core.look(|link| link.sys().is_ahead()).expect("nobody uses it")
+    }
+
+    #[test]
+    fn a_socket_that_is_closed_or_bound_anew_keeps_no_memory_of_a_batch() {
+        for how in [Batching::Direct, Batching::Ring] {
+            with_bytes_ahead(how, |near, _scheduler| {
+                near.core.close();
+                assert!(!is_ahead(near));
+            });
+            for lives_on in [true, false] {
+                with_bytes_ahead(how, |near, first| {
+                    let first = lives_on.then_some(first);
+                    scheduler(how).enter(async {
+                        let engine = current::with(Engine::weak)
+                            .and_then(|engine| engine.upgrade())
+                            .unwrap();
+                        let bound = near.core.bind(&engine, Direction::Write);
+                        assert_eq!(bound.is_err(), lives_on, "a verb waits in the first");
+                    });
+                    assert!(!is_ahead(near));
+                    assert_eq!(near.core.half::<ReadSide>().side.held(), b"abc");
+                    drop(first);
+                });
+            }
+        }
+    }
+}

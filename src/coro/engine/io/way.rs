@@ -1,128 +1,8 @@
-//! Batches of calls: which sources they were made for, and how the calls are made.
+//! How the calls of a batch are made, one after the other or through a ring: as set, or as tried.
 
-use std::{
-    collections::VecDeque,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crate::{
-    coro::batching::{BatchSettings, Batching},
-    driver::{Driver, Token},
-    sys::{
-        ahead::Batch,
-        ring::{self, Ring},
-    },
-};
-
-/// Batches whose bytes may be waiting for their verbs at once.
-const BATCHES: usize = 4;
-
-/// A batch, and the sources for which something was received in it.
-pub(in crate::coro::engine) struct Received {
-    pub(in crate::coro::engine) batch: Rc<Batch>,
-    pub(in crate::coro::engine) sources: Vec<Token>,
-}
-
-impl Received {
-    pub(in crate::coro::engine) fn new() -> Received {
-        Received { batch: Batch::new(), sources: Vec::new() }
-    }
-}
-
-/// The state of batching.
-pub(in crate::coro::engine) struct Ahead {
-    /// The batches, the one that was used last at the end.
-    recent: VecDeque<Received>,
-    pub(in crate::coro::engine) batches: u64,
-    /// Opened at the first use, on the thread that uses it.
-    ring: Option<Ring>,
-    pub(in crate::coro::engine) receiving: Way,
-    pub(in crate::coro::engine) sending: Way,
-}
-
-impl Ahead {
-    pub(super) fn new(settings: BatchSettings) -> Ahead {
-        Ahead {
-            recent: VecDeque::new(),
-            batches: 0,
-            ring: None,
-            receiving: Way::new(settings.how),
-            sending: Way::new(settings.how),
-        }
-    }
-
-    /// Takes out a batch whose bytes were all taken, with an emptied list of sources; makes one
-    /// while there are few.
-    pub(in crate::coro::engine) fn free(&mut self) -> Option<Received> {
-        let free = self.recent.iter().position(|received| received.batch.reuse());
-        if let Some(mut received) = free.and_then(|free| self.recent.remove(free)) {
-            received.sources.clear();
-            return Some(received);
-        }
-        (self.recent.len() < BATCHES).then(Received::new)
-    }
-
-    /// Takes out the batch that was used before all others.
-    pub(in crate::coro::engine) fn oldest(&mut self) -> Option<Received> {
-        self.recent.pop_front()
-    }
-
-    /// Keeps a batch that has been used for so many calls.
-    pub(in crate::coro::engine) fn keep(&mut self, received: Received, calls: usize) {
-        self.batches += u64::from(calls > 0);
-        self.recent.push_back(received);
-    }
-
-    /// Takes the ring, if it is open.
-    pub(in crate::coro::engine) fn take_ring(&mut self) -> Option<Ring> {
-        self.ring.take()
-    }
-
-    /// Keeps the ring for the next batch.
-    pub(in crate::coro::engine) fn keep_ring(&mut self, mut ring: Ring) {
-        ring.clear();
-        self.ring = Some(ring);
-    }
-
-    /// Notes that so many calls that receive are done.
-    pub(in crate::coro::engine) fn received(
-        &mut self,
-        began: Option<Instant>,
-        ring: bool,
-        calls: usize,
-    ) {
-        if self.receiving.end(began, ring, calls) {
-            self.close_useless_ring();
-        }
-    }
-
-    /// Notes that so many sources were flushed.
-    pub(in crate::coro::engine) fn sent(
-        &mut self,
-        began: Option<Instant>,
-        ring: bool,
-        calls: usize,
-    ) {
-        if self.sending.end(began, ring, calls) {
-            self.close_useless_ring();
-        }
-    }
-
-    /// Closes the ring if it has turned out to be of no use.
-    fn close_useless_ring(&mut self) {
-        if !self.receiving.may_use_ring() && !self.sending.may_use_ring() {
-            self.ring = None;
-        }
-    }
-
-    /// Makes calls directly from now on.
-    #[cold]
-    pub(in crate::coro::engine) fn give_up_ring(&mut self) {
-        self.receiving = Way::Direct;
-        self.sending = Way::Direct;
-    }
-}
+use crate::{coro::batching::Batching, driver::Driver, sys::ring};
 
 /// How the calls of a batch are made.
 pub(in crate::coro::engine) enum Way {
@@ -138,7 +18,7 @@ pub(in crate::coro::engine) enum Way {
 }
 
 impl Way {
-    fn new(how: Batching) -> Way {
+    pub(super) fn new(how: Batching) -> Way {
         match how {
             Batching::Off | Batching::Direct => Way::Direct,
             Batching::Ring => Way::Ring,
@@ -171,12 +51,12 @@ impl Way {
         (calls >= WORTH_A_RING && matches!(self, Way::Tried(_))).then(Driver::now)
     }
 
-    fn may_use_ring(&self) -> bool {
+    pub(super) fn may_use_ring(&self) -> bool {
         !matches!(self, Way::Direct | Way::Settled { ring: false, .. })
     }
 
     /// Notes that a batch of so many calls is done; tells whether that ends a trial.
-    fn end(&mut self, began: Option<Instant>, ring: bool, calls: usize) -> bool {
+    pub(super) fn end(&mut self, began: Option<Instant>, ring: bool, calls: usize) -> bool {
         let (Some(began), Way::Tried(trial)) = (began, &mut *self) else { return false };
         trial.note(ring, Driver::now() - began, calls);
         let Some(ring) = trial.result() else { return false };
