@@ -207,6 +207,7 @@ impl Engine {
         let mut driver = self.io.driver.borrow_mut();
         if may_wait && !self.inbox.has_mail() {
             count(&self.io.sleeps, 1);
+            self.io.batches.borrow_mut().trim();
             let deadline = self.next_deadline();
             let asked = self.io.tried_to_send.replace(false);
             self.wait(&mut driver, deadline.into_iter().chain(limit).min(), asked)?;

@@ -70,6 +70,20 @@ impl Batches {
         self.recent.push_back(received);
     }
 
+    /// Frees the memory of batches that a burst has needed, all but one, before a sleep.
+    pub(in crate::coro::engine) fn trim(&mut self) {
+        if self.recent.len() > 1 {
+            self.free_all_but_one();
+        }
+    }
+
+    #[cold]
+    fn free_all_but_one(&mut self) {
+        let mut has_one = false;
+        self.recent
+            .retain(|received| !received.batch.reuse() || !std::mem::replace(&mut has_one, true));
+    }
+
     /// Takes the ring, if it is open.
     pub(in crate::coro::engine) fn take_ring(&mut self) -> Option<Ring> {
         self.ring.take()
