@@ -6,7 +6,7 @@
 //!
 //! | feature | traits on `AsyncSocket` and `&AsyncSocket` | beside them |
 //! | --- | --- | --- |
-//! | `futures-io` | `AsyncRead`, `AsyncWrite` of [futures-io](https://docs.rs/futures-io) | [`Buffered`] has `AsyncBufRead` |
+//! | `futures-io` | `AsyncRead`, `AsyncWrite` of [futures-io](https://docs.rs/futures-io) | [`Buffered`] has `AsyncBufRead`; [`Coros`](crate::coro::Coros) is a `Stream` |
 //! | `tokio-io` | `AsyncRead`, `AsyncWrite` of [`tokio::io`](https://docs.rs/tokio), without its runtime | [`Buffered`] has `AsyncBufRead` |
 //! | `hyper` | `Read`, `Write` of [`hyper::rt`](https://docs.rs/hyper) | [`Executor`], [`Timer`] |
 //!
@@ -15,6 +15,8 @@
 //! `poll_shutdown`) flushes, then ends the sending half; receiving goes on. Vectored writes are
 //! passed through without a copy. Two handles to a socket (clones) may be polled by different
 //! coroutines, one reading and one writing.
+//!
+//! [`ThreadBound`] is for code that demands `Send`: it wraps a value of one scheduler.
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 mod buffered;
@@ -22,6 +24,9 @@ mod buffered;
 mod futures_io;
 #[cfg(feature = "hyper")]
 mod hyper;
+#[cfg(feature = "futures-io")]
+mod stream;
+mod thread_bound;
 #[cfg(feature = "hyper")]
 mod timer;
 #[cfg(feature = "tokio-io")]
@@ -29,5 +34,6 @@ mod tokio_io;
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use self::buffered::Buffered;
+pub use self::thread_bound::ThreadBound;
 #[cfg(feature = "hyper")]
 pub use self::{hyper::Executor, timer::Timer};
