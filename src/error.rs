@@ -35,7 +35,7 @@ pub struct Closed;
 /// The stream ended before all bytes had arrived.
 ///
 /// Kind: `UnexpectedEof`. In a message's header `expected` is 4, in its payload the payload's
-/// length; for `recv_until` it is the most bytes that the call would have taken.
+/// length; for `recv_until` and `recv_line` it is the most bytes that the call would have taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incomplete {
     /// Bytes that arrived.
@@ -74,13 +74,34 @@ pub struct TimedOut {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// The delimiter was not among the bytes that `recv_until` may search.
+/// The delimiter was not among the bytes that `recv_until` may search, or the end of the line not
+/// among those of `recv_line`.
 ///
 /// Kind: `InvalidData`. Nothing was consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DelimiterMissing {
     /// Bytes that were searched.
     pub max: usize,
+}
+
+/// Descriptors that came with bytes were lost: there were more than `recv_fds` was to take, or the
+/// process may open no more files.
+///
+/// Kind: `InvalidData`. Those that had arrived were closed. The bytes are in the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DescriptorsLost {
+    /// Bytes that were received.
+    pub bytes: usize,
+}
+
+/// [`copy_both`](crate::copy_both) has moved no byte in either direction for as long as it may be
+/// idle.
+///
+/// Kind: `TimedOut`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idle {
+    /// Bytes that were sent to the second socket, and to the first.
+    pub moved: (u64, u64),
 }
 
 /// A host name that has no address.
@@ -211,6 +232,24 @@ impl fmt::Display for DelimiterMissing {
     }
 }
 
+impl fmt::Display for DescriptorsLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "descriptors that came with {} bytes were lost: there were too many for the call, or \
+             for the process",
+            self.bytes
+        )
+    }
+}
+
+impl fmt::Display for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (there, back) = self.moved;
+        write!(f, "timed out after {there} bytes in one direction and {back} in the other")
+    }
+}
+
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot resolve {}: {}", self.host, self.reason)
@@ -241,6 +280,8 @@ impl Error for MessageTooLong {}
 impl Error for TimedOut {}
 impl Error for Elapsed {}
 impl Error for DelimiterMissing {}
+impl Error for DescriptorsLost {}
+impl Error for Idle {}
 impl Error for Unresolved {}
 impl Error for WrongKind {}
 
@@ -281,6 +322,14 @@ pub(crate) fn timed_out(done: usize, rest_queued: bool) -> io::Error {
 
 pub(crate) fn delimiter_missing(max: usize) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, DelimiterMissing { max })
+}
+
+pub(crate) fn descriptors_lost(bytes: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, DescriptorsLost { bytes })
+}
+
+pub(crate) fn idle(moved: (u64, u64)) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, Idle { moved })
 }
 
 pub(crate) fn unresolved(host: &str, code: i32, reason: String) -> io::Error {
@@ -386,5 +435,9 @@ mod tests {
         assert_eq!(wrong_kind("recv_msg", "datagram socket").kind(), io::ErrorKind::InvalidInput);
         assert_eq!(unresolved("x.invalid", -2, "no".into()).kind(), io::ErrorKind::NotFound);
         assert_eq!(delimiter_missing(8).kind(), io::ErrorKind::InvalidData);
+        assert_eq!(descriptors_lost(8).kind(), io::ErrorKind::InvalidData);
+        assert!(descriptors_lost(8).get_ref().unwrap().is::<DescriptorsLost>());
+        assert_eq!(idle((1, 2)).kind(), io::ErrorKind::TimedOut);
+        assert!(idle((1, 2)).get_ref().unwrap().is::<Idle>());
     }
 }

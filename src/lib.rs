@@ -209,8 +209,9 @@ This documentation was built without the feature `tls` and leaves out what that 
 //!
 //! # Where to look
 //!
-//! [`coro`] for coroutines and schedulers, [`future`] for several futures at once, [`interop`] for
-//! libraries of other runtimes, [`time`] for sleeping and timeouts, [`addr`] for
+//! [`coro`] for coroutines and schedulers, [`future`] for several futures at once, [`copy_both`] for
+//! passing on connections, [`interop`] for libraries of other runtimes, [`time`] for sleeping and
+//! timeouts, [`addr`] for
 //! addresses, [`error`] for typed errors, [`pool`] for blocking functions, [`resolve`] for host
 //! names, [`sync`] for mailboxes, [`signal`] and [`stdio`] for Ctrl-C and standard input. The
 //! repository has a tutorial in `docs/tutorial.md` and programs in `examples/`.
@@ -243,7 +244,9 @@ pub use socket2;
 
 pub use addr::{Address, ToAddress};
 pub use coro::{AsynCoro, Coro, on, run, run_until, spawn};
-pub use socket::{AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused};
+pub use socket::{
+    AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused, copy, copy_both,
+};
 /// The entry points of the fuzz targets in `fuzz/`; not part of the public API.
 #[cfg(all(feature = "tls", any(test, fuzzing)))]
 #[doc(hidden)]

@@ -37,7 +37,11 @@ mod side;
 mod start;
 
 pub use self::{
-    asynchronous::{AsyncSocket, convert::Refused},
+    asynchronous::{
+        AsyncSocket,
+        convert::Refused,
+        copy::{copy, copy_both},
+    },
     batch::{Datagram, DatagramBatch},
     blocking::{BlockingSocket, convert::BlockingRefused},
 };

@@ -166,11 +166,11 @@ impl Sys {
 }
 
 #[cfg(not(target_vendor = "apple"))]
-const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+pub(super) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 /// Apple's systems lack the flag against SIGPIPE; [`Sys::of`] sets an equivalent option.
 #[cfg(target_vendor = "apple")]
-const SEND: SendFlags = SendFlags::DONTWAIT;
+pub(super) const SEND: SendFlags = SendFlags::DONTWAIT;
 
 /// Calls accept4(2), closed on exec.
 #[cfg(not(target_vendor = "apple"))]

@@ -10,7 +10,7 @@
 //! - `socket.rs`: [`Sys`], a descriptor and queries about it; `descriptor.rs` is about its owner,
 //!   `kind.rs` about the kind of socket;
 //! - `calls.rs`: the calls that move bytes; `batch.rs` moves many datagrams at once, `segments.rs`
-//!   decides which of them are sent as one; `wait.rs` calls poll(2);
+//!   decides which of them are sent as one; `fds.rs` passes descriptors; `wait.rs` calls poll(2);
 //! - `connect.rs`: attempts to connect; `failure.rs`: the stored failure;
 //! - `errno.rs`: the meaning of errors; `address.rs`: the kernel's form of addresses.
 
@@ -23,6 +23,7 @@ mod descriptor;
 mod early;
 mod errno;
 mod failure;
+mod fds;
 mod kind;
 pub(crate) mod ring;
 #[cfg(target_os = "linux")]
@@ -33,6 +34,7 @@ mod wait;
 pub(crate) use self::{
     batch::{MANY, Received},
     errno::{Call, LATER, Meaning, meaning},
+    fds::{MOST_FDS, Passed},
     kind::{Direction, Kind},
     socket::Sys,
     wait::wait_for_room,

@@ -232,6 +232,7 @@ fn a_verb_on_the_wrong_kind_of_socket_names_both() {
             assert_wrong_kind(socket.recv_all(&mut [0]).await, "recv_all", kind);
             assert_wrong_kind(socket.recv_all_bytes(1).await, "recv_all_bytes", kind);
             assert_wrong_kind(socket.recv_until(b"x", 1).await, "recv_until", kind);
+            assert_wrong_kind(socket.recv_line(1).await, "recv_line", kind);
             assert_wrong_kind(socket.send_all(b"x").await, "send_all", kind);
             assert_wrong_kind(socket.send_msg(b"x").await, "send_msg", kind);
             assert_wrong_kind(socket.send_queued(b"x").await, "send_queued", kind);

@@ -78,8 +78,8 @@ fn a_line_that_is_too_long_stays_unread_on_each_face() {
         let end = End::new(face, near).await;
         let line = [b'x'; UNIT];
         far.send_all(&line).await.unwrap();
-        for _ in 0..2 {
-            let error = end.call(named("recv_until"), &[]).await.unwrap_err();
+        for verb in ["recv_until", "recv_line", "recv_until"] {
+            let error = end.call(named(verb), &[]).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidData);
             assert_eq!(inner(&error), Some(&DelimiterMissing { max: UNIT }));
         }

@@ -52,6 +52,7 @@ fn verbs(socket: &AsyncSocket) -> Vec<(&'static str, Waiting)> {
         verb!("recv_all", async |s: &AsyncSocket| s.recv_all(&mut [0; 8]).await),
         verb!("recv_all_bytes", async |s: &AsyncSocket| s.recv_all_bytes(8).await.map(drop)),
         verb!("recv_until", async |s: &AsyncSocket| s.recv_until(b"\n", 8).await.map(drop)),
+        verb!("recv_line", async |s: &AsyncSocket| s.recv_line(8).await.map(drop)),
         verb!("recv_msg", async |s: &AsyncSocket| s.recv_msg().await.map(drop)),
         verb!("peek", async |s: &AsyncSocket| s.peek(&mut [0; 8]).await.map(drop)),
         verb!("readable", async |s: &AsyncSocket| s.readable().await),

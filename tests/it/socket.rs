@@ -472,6 +472,7 @@ fn verbs_on_the_wrong_kind_of_socket_name_both() {
             ("recv_all", udp.recv_all(&mut [0]).await.unwrap_err()),
             ("recv_all_bytes", udp.recv_all_bytes(1).await.unwrap_err()),
             ("recv_until", udp.recv_until(b"\n", 9).await.unwrap_err()),
+            ("recv_line", udp.recv_line(9).await.unwrap_err()),
             ("send_all", udp.send_all(b"x").await.unwrap_err()),
             ("accept", udp.accept().await.map(drop).unwrap_err()),
             ("recv_from", stream.recv_from(&mut [0]).await.map(drop).unwrap_err()),

@@ -99,13 +99,14 @@ impl Verb {
     /// Tells whether it collects several pieces and leaves them to the next verb if it is
     /// cancelled.
     pub(crate) fn gathers(self) -> bool {
-        ["recv_all_bytes", "recv_until", "recv_msg", "recv_msg_into"].contains(&self.name)
+        ["recv_all_bytes", "recv_until", "recv_line", "recv_msg", "recv_msg_into"]
+            .contains(&self.name)
     }
 }
 
 /// Makes a unit that each receiving verb can take: a message of two bytes, a line, six bytes.
 pub(crate) fn unit(number: u8) -> [u8; 6] {
-    assert_ne!(number, b'\n');
+    assert!(!b"\r\n".contains(&number));
     [0, 0, 0, 2, number, b'\n']
 }
 
@@ -156,6 +157,7 @@ pub(crate) const READERS: &[Verb] = &[
     verb!(recv_all(s, _b) [let mut to = [0; UNIT];] s.recv_all(&mut to) => () => to.to_vec()),
     verb!(recv_all_bytes(s, _b) [] s.recv_all_bytes(UNIT) => got => got.to_vec()),
     verb!(recv_until(s, _b) [] s.recv_until(b"\n", UNIT) => got => got.to_vec()),
+    verb!(recv_line(s, _b) [] s.recv_line(UNIT) => got => ended(got.as_deref())),
     verb!(recv_msg(s, _b) [] s.recv_msg() => got => framed(got.as_deref())),
     verb!(recv_msg_into(s, _b)
         [let mut to = Vec::new();]
@@ -218,6 +220,10 @@ pub(crate) fn datagram_readers() -> impl Iterator<Item = Verb> {
 pub(crate) fn named(name: &str) -> Verb {
     let all = READERS.iter().chain(WRITERS).chain(DATAGRAMS).chain(&[ACCEPT, CONNECT]);
     *all.into_iter().find(|verb| verb.name == name).expect("there is such a verb")
+}
+
+fn ended(line: Option<&[u8]>) -> Vec<u8> {
+    line.map_or_else(Vec::new, |line| [line, b"\n"].concat())
 }
 
 fn framed(message: Option<&[u8]>) -> Vec<u8> {

@@ -4,8 +4,9 @@
 //!   owner; `convert.rs` takes a socket apart, `close.rs` closes it;
 //! - `create.rs` makes and connects sockets, `listen.rs` accepts connections, with TLS in
 //!   `handshakes.rs`;
-//! - `stream.rs`, `message.rs`, `datagram.rs` are the verbs, `attempt.rs` those that never wait,
-//!   `poll.rs` those that leave waiting to their caller;
+//! - `stream.rs`, `message.rs`, `datagram.rs`, `fds.rs` are the verbs, `attempt.rs` those that
+//!   never wait, `poll.rs` those that leave waiting to their caller; `copy.rs` copies from socket to
+//!   socket;
 //! - `verb.rs` is the future that drives an operation, `lock.rs` the lock of a direction;
 //! - `core.rs` is the state that the handles of a socket share.
 
@@ -13,10 +14,12 @@ mod attempt;
 mod borrowed;
 mod close;
 pub(super) mod convert;
+pub(super) mod copy;
 mod core;
 mod create;
 mod datagram;
 mod face;
+mod fds;
 #[cfg(feature = "tls")]
 mod handshakes;
 mod listen;

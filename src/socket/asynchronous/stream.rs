@@ -19,7 +19,7 @@ use crate::{
     coro::current,
     error,
     socket::op::{
-        Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBytes, RecvLent, RecvUninit,
+        Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBytes, RecvLent, RecvLine, RecvUninit,
         RecvVectored, Send, SendAll, SendVectored, Writable, connect, first, shut_down,
     },
 };
@@ -256,6 +256,41 @@ impl AsyncSocket {
     ) -> impl Future<Output = io::Result<Bytes>> + use<'_> {
         assert!(!delimiter.is_empty(), "recv_until needs a delimiter");
         Verb::new(&self.core, Gather::until(delimiter, max))
+    }
+
+    /// Receives a line, without the `\n` or `\r\n` at its end, which must be within the first `max`
+    /// bytes; `None` at the end of the stream.
+    ///
+    /// A `\r` that stands elsewhere belongs to the line. A last line without an end is an error and
+    /// not a line, since nobody can tell it from one that was cut; its bytes stay readable.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let (near, far) = std::os::unix::net::UnixStream::pair()?;
+    /// # use asyncoro::AsyncSocket;
+    /// # let (near, far) = (AsyncSocket::new(near)?, AsyncSocket::new(far)?);
+    /// # asyncoro::run(async {
+    /// near.send_all(b"HELO\r\n\nQUI").await?;
+    /// near.shutdown(std::net::Shutdown::Write).await?;
+    /// assert_eq!(far.recv_line(512).await?.unwrap(), "HELO");
+    /// assert_eq!(far.recv_line(512).await?.unwrap(), "");
+    /// assert!(far.recv_line(512).await.is_err());
+    /// assert_eq!(far.recv_bytes(512).await?, "QUI");
+    /// assert_eq!(far.recv_line(512).await?, None);
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidData` ([`error::DelimiterMissing`]) if the line is longer, with nothing consumed;
+    /// `UnexpectedEof` ([`error::Incomplete`]) if the stream ends within it; `TimedOut`; the
+    /// system's. Bytes that have arrived stay readable.
+    ///
+    /// # Cancel
+    /// Nothing is lost: bytes that have arrived stay readable.
+    #[doc(alias = "readline")]
+    #[doc(alias = "read_line")]
+    pub fn recv_line(&self, max: usize) -> impl Future<Output = io::Result<Option<Bytes>>> + '_ {
+        Verb::new(&self.core, RecvLine::within(max))
     }
 
     /// Sends what fits into the system's buffer, behind the queue, and waits for room for the

@@ -6,6 +6,7 @@ use std::{
     io::{self, IoSliceMut},
     mem::MaybeUninit,
     net::Shutdown,
+    os::fd::{BorrowedFd, OwnedFd},
 };
 
 use bytes::Bytes;
@@ -21,10 +22,10 @@ use crate::{
     socket::{
         batch::DatagramBatch,
         op::{
-            Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes, RecvFrom, RecvLent,
-            RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll, SendBatch, SendMsg,
-            SendTo, SendVectored, Tried, Writable, accept, connect, first, patiently, shut_down,
-            try_queue,
+            Flush, Gather, Peek, Readable, Recv, RecvAll, RecvBatch, RecvBytes, RecvFds, RecvFrom,
+            RecvLent, RecvLine, RecvMsg, RecvMsgInto, RecvUninit, RecvVectored, Send, SendAll,
+            SendBatch, SendFds, SendMsg, SendTo, SendVectored, Tried, Writable, accept, connect,
+            first, patiently, shut_down, try_queue,
         },
         parts::Parts,
         side::Progress,
@@ -175,6 +176,14 @@ impl BlockingSocket {
     pub fn recv_until(&self, delimiter: &[u8], max: usize) -> io::Result<Bytes> {
         assert!(!delimiter.is_empty(), "recv_until needs a delimiter");
         self.twin.drive(Gather::until(delimiter, max))
+    }
+
+    /// Receives a line, see [`AsyncSocket::recv_line`].
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv_line`].
+    pub fn recv_line(&self, max: usize) -> io::Result<Option<Bytes>> {
+        self.twin.drive(RecvLine::within(max))
     }
 
     /// Sends what fits, see [`AsyncSocket::send`].
@@ -354,5 +363,21 @@ impl BlockingSocket {
     pub fn send_batch<B: AsRef<[u8]>>(&self, datagrams: &[(B, Address)]) -> io::Result<usize> {
         let twin = &*self.twin;
         at_once(patiently(twin, async || twin.drive_around(SendBatch(datagrams))))
+    }
+
+    /// Receives bytes and the descriptors that come along, see [`AsyncSocket::recv_fds`].
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::recv_fds`].
+    pub fn recv_fds(&self, buffer: &mut [u8], max_fds: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
+        self.twin.drive(RecvFds { buffer, max: max_fds })
+    }
+
+    /// Sends bytes and descriptors, see [`AsyncSocket::send_fds`].
+    ///
+    /// # Errors
+    /// As [`AsyncSocket::send_fds`].
+    pub fn send_fds(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        self.twin.drive(SendFds { bytes, fds })
     }
 }

@@ -7,6 +7,7 @@ mod composite;
 mod connect;
 mod datagram;
 mod end;
+mod fds;
 #[cfg(feature = "tls")]
 mod handshake;
 mod message;
@@ -24,9 +25,12 @@ pub(crate) use self::{
     connect::Connect,
     datagram::{RecvBatch, RecvFrom, SendBatch, SendTo},
     end::{Flush, LastFlush, ShutDown},
+    fds::{RecvFds, SendFds},
     message::{RecvMsg, RecvMsgInto, SendMsg, Tried, try_queue},
     operation::{Lend, Op},
     readiness::{Readable, Writable},
-    receive::{Fill, Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent, RecvUninit, RecvVectored},
-    send::{Send, SendAll, SendVectored},
+    receive::{
+        Fill, Gather, Peek, Recv, RecvAll, RecvBytes, RecvLent, RecvLine, RecvUninit, RecvVectored,
+    },
+    send::{Send, SendAll, SendRest, SendVectored},
 };

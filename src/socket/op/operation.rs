@@ -21,6 +21,7 @@ pub(crate) enum Needs {
     Any,
     Stream,
     Datagram,
+    Unix,
     /// A socket that connects: a stream, or a Unix socket of sequenced packets.
     Connections,
 }
@@ -44,6 +45,7 @@ pub(crate) trait Op {
             Needs::Any => true,
             Needs::Stream => kind.is_stream(),
             Needs::Datagram => !kind.is_stream(),
+            Needs::Unix => kind.is_unix(),
             Needs::Connections => kind.is_connected(),
         };
         if fits { Ok(()) } else { Err(error::wrong_kind(Self::VERB, kind.name())) }

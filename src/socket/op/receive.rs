@@ -380,3 +380,52 @@ impl<const UNTIL: bool> Op for Gather<UNTIL> {
         got.len()
     }
 }
+
+/// `recv_line`: gathers like `recv_until`, and takes the end of the line off.
+pub(crate) struct RecvLine {
+    want: Want,
+    have: usize,
+}
+
+impl RecvLine {
+    pub(crate) fn within(max: usize) -> RecvLine {
+        RecvLine { want: Want::Line { max, searched: 0 }, have: 0 }
+    }
+}
+
+impl Op for RecvLine {
+    type Side = ReadSide;
+    type Output = Option<Bytes>;
+    const VERB: &'static str = "recv_line";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<Option<Bytes>> {
+        let progress = side.gather(link, &mut self.want, &mut |piece| match piece {
+            Piece::Lent(line) => Bytes::copy_from_slice(&line[..len_without_end(line)]),
+            Piece::Own(mut line) => {
+                line.truncate(len_without_end(&line));
+                line
+            }
+        });
+        self.have = side.held().len();
+        progress
+    }
+
+    fn moved(&self) -> usize {
+        self.have
+    }
+
+    fn weight(&self, got: &Option<Bytes>) -> usize {
+        got.as_ref().map_or(0, Bytes::len)
+    }
+
+    fn is_nothing(&self, got: &Option<Bytes>) -> bool {
+        got.is_none()
+    }
+}
+
+/// Returns the length of a line without `\n` or `\r\n` at its end.
+fn len_without_end(line: &[u8]) -> usize {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line).len()
+}

@@ -1,5 +1,9 @@
 //! The operations that send on a stream or a connected datagram socket, behind the queue.
 
+use std::cell::Cell;
+
+use bytes::{Buf, Bytes};
+
 use super::operation::{Needs, Op};
 use crate::socket::{
     link::Link,
@@ -101,5 +105,41 @@ impl Op for SendAll<'_> {
 
     fn weight(&self, (): &()) -> usize {
         self.sent
+    }
+}
+
+/// What `copy` could not send at once: writes all of it, behind the queue. What is left is the
+/// caller's, whatever becomes of the operation.
+pub(crate) struct SendRest<'a> {
+    pub(crate) rest: &'a mut Bytes,
+    pub(crate) count: &'a Cell<u64>,
+}
+
+impl Op for SendRest<'_> {
+    type Side = WriteSide;
+    type Output = ();
+    const VERB: &'static str = "copy";
+    const NEEDS: Needs = Needs::Stream;
+
+    fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
+        let mut share = Share::new();
+        while !self.rest.is_empty() {
+            let some = &self.rest[..self.rest.len().min(Share::BYTES)];
+            match side.write_bytes(link, some) {
+                Progress::Done(Ok(sent)) => {
+                    self.rest.advance(sent);
+                    self.count.set(self.count.get() + sent as u64);
+                    if !share.goes_on(sent) && !self.rest.is_empty() {
+                        return Progress::Again;
+                    }
+                }
+                progress => return progress.map(|_| ()),
+            }
+        }
+        side.push(link)
+    }
+
+    fn moved(&self) -> usize {
+        self.count.get() as usize
     }
 }

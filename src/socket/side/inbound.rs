@@ -10,7 +10,7 @@
 use std::io;
 
 use bytes::{Buf, Bytes};
-use memchr::memmem;
+use memchr::{memchr, memmem};
 use rustix::io::Errno;
 
 use super::progress::{Progress, Share};
@@ -64,6 +64,8 @@ pub(crate) enum Want {
     Exactly(usize),
     /// Everything up to and including a delimiter, within `max` bytes.
     Until { delimiter: Box<[u8]>, max: usize, searched: usize },
+    /// Everything up to and including a line feed, within `max` bytes.
+    Line { max: usize, searched: usize },
 }
 
 /// The result of looking for the wanted piece in the bytes held.
@@ -95,6 +97,14 @@ impl Lent {
             Lent::Own(bytes) => bytes,
         }
     }
+
+    /// Returns the bytes from `start` on, in memory of their own.
+    pub(crate) fn into_rest(self, start: usize) -> Bytes {
+        match self {
+            Lent::Hot(hot, len) => Bytes::copy_from_slice(&hot[start..len]),
+            Lent::Own(bytes) => bytes.slice(start..),
+        }
+    }
 }
 
 impl Want {
@@ -106,18 +116,11 @@ impl Want {
             }),
             Want::Exactly(count) => Ok(whole_or_missing(bytes, 0, *count)),
             Want::Until { delimiter, max, searched } => {
-                let visible = &bytes[..bytes.len().min(*max)];
-                // The delimiter may begin in the last bytes of what was searched before.
-                let from = searched.saturating_sub(delimiter.len().saturating_sub(1));
-                if let Some(at) = memmem::find(&visible[from.min(visible.len())..], delimiter) {
-                    let end = from + at + delimiter.len();
-                    return Ok(Front::Whole { skip: 0, take: end });
-                }
-                if bytes.len() >= *max {
-                    return Err(error::delimiter_missing(*max));
-                }
-                *searched = visible.len();
-                Ok(Front::Missing { total: None })
+                let find = |part: &[u8]| memmem::find(part, delimiter);
+                search(bytes, *max, searched, delimiter.len(), find)
+            }
+            Want::Line { max, searched } => {
+                search(bytes, *max, searched, 1, |part| memchr(b'\n', part))
             }
         }
     }
@@ -130,7 +133,7 @@ impl Want {
                 Some(header) => (bytes.len() - frame::HEADER, u32::from_be_bytes(*header) as usize),
             },
             Want::Exactly(count) => (bytes.len(), *count),
-            Want::Until { max, .. } => (bytes.len(), *max),
+            Want::Until { max, .. } | Want::Line { max, .. } => (bytes.len(), *max),
         };
         error::incomplete(got, expected)
     }
@@ -142,6 +145,28 @@ fn whole_or_missing(bytes: &[u8], skip: usize, take: usize) -> Front {
     } else {
         Front::Missing { total: Some(skip + take) }
     }
+}
+
+/// Looks, by `find`, for a delimiter of `len` bytes that ends within the first `max` bytes; those
+/// that were `searched` before are not searched again.
+fn search(
+    bytes: &[u8],
+    max: usize,
+    searched: &mut usize,
+    len: usize,
+    find: impl FnOnce(&[u8]) -> Option<usize>,
+) -> io::Result<Front> {
+    let visible = &bytes[..bytes.len().min(max)];
+    // The delimiter may begin in the last bytes of what was searched before.
+    let from = searched.saturating_sub(len.saturating_sub(1));
+    if let Some(at) = find(&visible[from.min(visible.len())..]) {
+        return Ok(Front::Whole { skip: 0, take: from + at + len });
+    }
+    if bytes.len() >= max {
+        return Err(error::delimiter_missing(max));
+    }
+    *searched = visible.len();
+    Ok(Front::Missing { total: None })
 }
 
 impl ReadSide {
@@ -264,6 +289,16 @@ impl ReadSide {
     /// Puts back bytes that no verb has taken; nothing else may be held.
     pub(crate) fn hold(&mut self, bytes: Bytes) {
         self.held = (!bytes.is_empty()).then(|| Box::new(Held::Rest(bytes)));
+    }
+
+    /// Puts bytes back that were received and that nobody has taken, before those that are held.
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        if self.held().is_empty() {
+            return self.hold(bytes);
+        }
+        let mut all = Vec::from(bytes);
+        all.extend_from_slice(self.held());
+        self.hold(all.into());
     }
 
     /// Makes one read call unless the socket is known to be drained. `asked` is how many bytes it

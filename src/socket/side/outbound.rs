@@ -312,6 +312,20 @@ impl WriteSide {
         (slices.iter().map(|slice| slice.len()).sum(), link.send_vectored(slices))
     }
 
+    /// Makes one call of another kind that sends `asked` bytes; nothing may be queued.
+    pub(crate) fn write_alone(
+        &mut self,
+        link: &Link,
+        asked: usize,
+        call: impl FnOnce(&Link) -> Result<usize, Errno>,
+    ) -> Progress<usize> {
+        if self.is_full() {
+            return Progress::Wait;
+        }
+        let sent = call(link);
+        self.sent(link, asked, sent)
+    }
+
     /// Makes one call that sends datagrams to addresses.
     ///
     /// Fails with `WouldBlock` where the queue of a Unix socket is full: it is the receiver's

@@ -43,11 +43,15 @@ impl Rng {
         from[self.below(from.len())]
     }
 
-    /// Makes bytes of a payload; none is [`super::reference::UNTOUCHED`] or belongs to a marker.
+    /// Makes bytes of a payload; none is [`super::reference::UNTOUCHED`] or belongs to a marker,
+    /// and none is a carriage return, which `recv_line` may or may not take off.
     pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len + 8);
         while bytes.len() < len {
-            bytes.extend(self.next().to_le_bytes().map(|byte| byte % 0xF0));
+            bytes.extend(self.next().to_le_bytes().map(|byte| match byte % 0xF0 {
+                b'\r' => b'\n',
+                byte => byte,
+            }));
         }
         bytes.truncate(len);
         bytes
@@ -69,8 +73,10 @@ impl Rng {
                 17..19 => (64 << 10) - 8 + self.below(16),
                 _ => self.below(300_000),
             };
-        // No byte of a header may look like memory that nobody has written to.
-        (0..=len).rev().find(|len| !(*len as u32).to_be_bytes().contains(&0xFF)).unwrap_or(0)
+        // No byte of a header may look like memory that nobody has written to, or like the end of a
+        // line.
+        let fits = |len: &usize| !(*len as u32).to_be_bytes().iter().any(|b| b"\xFF\r".contains(b));
+        (0..=len).rev().find(fits).unwrap_or(0)
     }
 
     /// Returns a short time, in milliseconds.

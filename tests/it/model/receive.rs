@@ -54,6 +54,7 @@ enum Verb {
     RecvAll,
     RecvAllBytes,
     RecvUntil,
+    RecvLine,
     RecvMsg,
     RecvMsgInto,
 }
@@ -72,8 +73,14 @@ const SOME: &[Verb] = &[
 ];
 
 /// Verbs that wait for a certain part.
-const PARTS: &[Verb] =
-    &[Verb::RecvAll, Verb::RecvAll, Verb::RecvAllBytes, Verb::RecvAllBytes, Verb::RecvUntil];
+const PARTS: &[Verb] = &[
+    Verb::RecvAll,
+    Verb::RecvAll,
+    Verb::RecvAllBytes,
+    Verb::RecvAllBytes,
+    Verb::RecvUntil,
+    Verb::RecvLine,
+];
 
 const MESSAGES: &[Verb] = &[Verb::RecvMsg, Verb::RecvMsg, Verb::RecvMsgInto];
 
@@ -106,7 +113,11 @@ fn choose(actor: &mut Actor, until: Until, alone: bool) -> (Verb, usize) {
 }
 
 async fn step(actor: &mut Actor, socket: &Socket, until: Until, alone: bool) -> bool {
-    let (verb, len) = choose(actor, until, alone);
+    let (mut verb, len) = choose(actor, until, alone);
+    if verb == Verb::RecvLine && actor.shared.plan.adversary.is_some() {
+        // It sends carriage returns, too: nobody could tell what was taken off.
+        verb = Verb::RecvUntil;
+    }
     // With nobody who sends, a receiver that must stop is not to wait for ever.
     let drops = until == Until::Stop || actor.rng.one_in(3);
     let how = if drops { How::dropped(&mut actor.rng) } else { How::whole(&mut actor.rng) };
@@ -214,6 +225,11 @@ async fn step(actor: &mut Actor, socket: &Socket, until: Until, alone: bool) -> 
                 }
             }
             got(actor, &text, len, outcome)
+        }
+        Verb::RecvLine => {
+            let outcome = on!(socket, how, recv_line(len));
+            let outcome = outcome.map(|outcome| outcome.map(|line| line.map(Vec::from)));
+            line(actor, &text, len, outcome)
         }
         Verb::RecvMsg => {
             let outcome = on!(socket, how, recv_msg());
@@ -350,6 +366,30 @@ fn ended_at(
         actor.shared.stream(1 - actor.end).ended = true;
     }
     outcome
+}
+
+/// Records a line with its end, or the end.
+fn line(
+    actor: &Actor,
+    text: &str,
+    most: usize,
+    outcome: Option<io::Result<Option<Vec<u8>>>>,
+) -> Option<io::Result<usize>> {
+    match outcome? {
+        Ok(Some(line)) if line.contains(&b'\n') => {
+            actor.blame(format!("{text} gave several lines"));
+            Some(Ok(0))
+        }
+        Ok(Some(mut line)) => {
+            line.push(b'\n');
+            got(actor, text, most, Some(Ok(line)))
+        }
+        Ok(None) => {
+            actor.shared.stream(1 - actor.end).ended = true;
+            Some(Ok(0))
+        }
+        Err(error) => Some(Err(error)),
+    }
 }
 
 /// Records a message with its header, or the end.

@@ -33,12 +33,13 @@ enum Verb {
     All,
     AllBytes,
     Until,
+    Line,
     Msg,
     MsgInto,
     Readable,
 }
 
-const VERBS: [Verb; 13] = [
+const VERBS: [Verb; 14] = [
     Verb::Recv,
     Verb::Peek,
     Verb::Bytes,
@@ -49,6 +50,7 @@ const VERBS: [Verb; 13] = [
     Verb::All,
     Verb::AllBytes,
     Verb::Until,
+    Verb::Line,
     Verb::Msg,
     Verb::MsgInto,
     Verb::Readable,
@@ -77,6 +79,10 @@ macro_rules! call {
             Verb::All => $socket.recv_all(&mut room)$(.$wait)?.map(|()| 8),
             Verb::AllBytes => $socket.recv_all_bytes(8)$(.$wait)?.map(|bytes| bytes.len()),
             Verb::Until => $socket.recv_until(b"\n", 99)$(.$wait)?.map(|bytes| bytes.len()),
+            Verb::Line => {
+                let line = $socket.recv_line(99)$(.$wait)?;
+                line.map(|line| line.map_or(0, |line| line.len() + 1))
+            }
             Verb::Msg => {
                 let message = $socket.recv_msg()$(.$wait)?;
                 message.map(|message| message.map_or(0, |message| message.len() + 4))

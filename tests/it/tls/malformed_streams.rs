@@ -42,9 +42,10 @@ fn a_handshake_byte_by_byte_is_one_like_any_other() {
 type Judge = (&'static [u8], fn(&BlockingSocket) -> io::Result<()>, Option<ErrorKind>);
 
 /// For each verb that can receive the end, a check.
-const JUDGES: [Judge; 5] = [
+const JUDGES: [Judge; 6] = [
     (b"", |socket| socket.recv(&mut [0; 9]).map(|count| assert_eq!(count, 0)), None),
     (b"", |socket| socket.recv_msg().map(drop), Some(ErrorKind::UnexpectedEof)),
+    (b"", |socket| socket.recv_line(99).map(drop), Some(ErrorKind::UnexpectedEof)),
     (b"\0\0\0\x05he", |socket| socket.recv_msg().map(drop), Some(ErrorKind::UnexpectedEof)),
     (b"he", |socket| socket.recv_all(&mut [0; 5]), Some(ErrorKind::UnexpectedEof)),
     (b"he", |socket| socket.recv_until(b"\n", 99).map(drop), Some(ErrorKind::UnexpectedEof)),

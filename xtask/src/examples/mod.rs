@@ -49,6 +49,7 @@ const EXAMPLES: &[Example] = &[
     Example { name: "chat_client", kind: Kind::Program(chat_client) },
     Example { name: "udp_echo", kind: Kind::Server(talk::datagrams) },
     Example { name: "webserver", kind: Kind::Server(http::talk) },
+    Example { name: "forwarder", kind: Kind::Program(forwarder) },
     Example { name: "retry", kind: Kind::Program(retry) },
     Example { name: "tls_msg_server", kind: Kind::Program(tls_messages) },
     Example { name: "tls_msg_client", kind: Kind::Program(tls_messages) },
@@ -161,6 +162,22 @@ fn chat_client(programs: &Programs) -> Outcome {
     other.until_heard("once more", || client.type_line("once more"))?;
     client.signal("INT")?;
     client.end(PATIENCE)
+}
+
+/// Runs it in front of the echo server, and interrupts it while a connection is open.
+fn forwarder(programs: &Programs) -> Outcome {
+    let (_server, target) = programs.server("echo_server")?;
+    for signal in ["INT", "TERM"] {
+        let arguments = ["127.0.0.1:0", &target.to_string()];
+        let mut forwarder = programs.start("forwarder", &arguments)?;
+        let address = forwarder.listening()?;
+        let open_connections = talk::echo(address).map_err(|error| forwarder.explain(&error))?;
+        forwarder.line_with("300005 bytes there, 300005 bytes back")?;
+        forwarder.signal(signal)?;
+        forwarder.end(PATIENCE)?;
+        drop(open_connections);
+    }
+    Ok(())
 }
 
 /// Runs it against a server that answers.

@@ -58,7 +58,17 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         "src/socket/op",
         &[
             &["operation"],
-            &["accept", "connect", "datagram", "end", "message", "readiness", "receive", "send"],
+            &[
+                "accept",
+                "connect",
+                "datagram",
+                "end",
+                "fds",
+                "message",
+                "readiness",
+                "receive",
+                "send",
+            ],
             &["composite"],
             &["handshake"],
         ],
@@ -70,7 +80,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["ring"],
             &["ahead"],
             &["socket"],
-            &["wait", "failure", "calls", "connect", "batch", "early"],
+            &["wait", "failure", "calls", "connect", "batch", "early", "fds"],
         ],
     ),
     (
