@@ -37,7 +37,10 @@ mod cell;
 pub(crate) mod current;
 mod ended;
 pub(crate) mod engine;
+#[cfg(feature = "tokio")]
+mod guest;
 mod handle;
+mod hosted;
 mod inbox;
 mod key;
 mod local;
@@ -57,12 +60,15 @@ use std::{
     task::Poll,
 };
 
+#[cfg(feature = "tokio")]
+pub(crate) use self::guest::{Entry, Step};
 pub(crate) use self::{alarm::Alarm, engine::RETRY_PAUSE, waiter::Waiter};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
     batching::Batching,
     ended::Ended,
     handle::{Coro, Handle},
+    hosted::Hosted,
     scheduler::{Scheduler, run, run_until},
     statistics::Statistics,
 };
@@ -88,7 +94,11 @@ pub fn spawn<F: Future + 'static>(future: F) -> Coro<F::Output> {
 #[inline]
 fn spawn_small<F: Future + 'static>(future: F) -> Coro<F::Output> {
     let spawned = Location::caller();
-    current::expect("spawn", |engine| Coro::new(engine.run.spawn(future, spawned)))
+    current::expect("spawn", |engine| {
+        let joint = engine.run.spawn(future, spawned);
+        engine.note_work();
+        Coro::new(joint)
+    })
 }
 
 /// Lets every other ready coroutine go first, once.

@@ -3,5 +3,11 @@
 //! - Feature `futures-io`: the traits of the crate futures-io on [`AsyncSocket`](crate::AsyncSocket).
 //! - Feature `tokio-io`: those of tokio, without its runtime.
 //! - Feature `hyper`: those of `hyper::rt`.
+//! - Feature `tokio`: coroutines and tokio's tasks on one thread, in `asyncoro::tokio`.
 //!
-//! The features add implementations and take a crate of traits each. None is on by default.
+//! The features add implementations and, but for the last one, take a crate of traits each. None is
+//! on by default.
+
+#[cfg(feature = "tokio")]
+#[doc(hidden)]
+pub mod guest;

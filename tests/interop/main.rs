@@ -1,1 +1,3 @@
 //! asyncoro with the libraries of others, a file per subject.
+
+mod guest;

@@ -23,6 +23,7 @@ mod fairness;
 mod foreign;
 mod fork;
 mod fuzzed;
+mod hosted;
 mod hostile;
 mod idle;
 mod log;

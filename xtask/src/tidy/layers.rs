@@ -33,6 +33,8 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["current"],
             &["scheduler", "alarm"],
             &["asyncoro", "handle"],
+            &["hosted"],
+            &["guest"],
         ],
     ),
     (
