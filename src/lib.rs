@@ -186,6 +186,10 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! scheduler and awaits its value, without a thread that waits. [`interop::ThreadBound`] carries a
 //! value of a scheduler through code that demands `Send`.
 //!
+//! A thread that has a loop already, a GUI's or another runtime's, drives a scheduler itself, a turn
+//! at a time: [`coro::Hosted`]. With the feature `tokio`, `asyncoro::tokio::run` runs coroutines and
+//! tokio's tasks on one thread, so that libraries written for tokio work in coroutines.
+//!
 //! In the other direction, [`pool::run`] runs a blocking function on a thread, and a coroutine
 //! awaits its value.
 //!
@@ -244,6 +248,9 @@ pub use socket2;
 
 pub use addr::{Address, ToAddress};
 pub use coro::{AsynCoro, Coro, on, run, run_until, spawn};
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use interop::guest as tokio;
 pub use socket::{
     AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused, copy, copy_both,
 };
@@ -261,4 +268,9 @@ mod guides {
     mod readme {}
     #[doc = include_str!("../docs/tutorial.md")]
     mod tutorial {}
+    #[doc = include_str!("../docs/host.md")]
+    mod host {}
+    #[cfg(feature = "tokio")]
+    #[doc = include_str!("../docs/interop.md")]
+    mod interop {}
 }

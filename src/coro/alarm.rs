@@ -16,7 +16,9 @@ pub(crate) struct Alarm {
 impl Alarm {
     /// Arms a timer on `engine`.
     pub(crate) fn arm(engine: &Engine, deadline: Instant, waker: &Waker) -> Alarm {
-        Alarm { engine: engine.weak(), key: engine.timers.arm(deadline, waker) }
+        let key = engine.timers.arm(deadline, waker);
+        engine.note_armed(deadline);
+        Alarm { engine: engine.weak(), key }
     }
 
     /// Tells whether the timer has fired.

@@ -2,18 +2,29 @@
 //!
 //! Calls that need the whole scheduler find it here. Wakes need less, and use `local.rs`.
 //!
+//! A scheduler is *entered* while its turn is made, or a call on its behalf. One that is the guest
+//! of another executor is also *attached* to the thread, between its turns: verbs then find it in
+//! the tasks of that executor, too. Wakes do not: they go through the inbox and wake the host.
+//!
 //! Unsafe: a thread-local pointer instead of a counted reference, for the speed of each verb. It is
 //! valid while [`Entered`] lives, which holds a counted reference and resets the pointer when it is
 //! dropped. The same reference keeps the target of the pointer in `local.rs`.
 #![allow(unsafe_code)]
 
-use std::{cell::Cell, ptr, rc::Rc, sync::atomic::AtomicBool};
+use std::{
+    cell::{Cell, RefCell},
+    ptr,
+    rc::Rc,
+    sync::atomic::AtomicBool,
+};
 
 use super::{engine::Engine, local};
 use crate::fork;
 
 thread_local! {
     static CURRENT: Cell<*const Engine> = const { Cell::new(ptr::null()) };
+    /// Asked where none is entered. A counted reference, since its guard may be anywhere.
+    static ATTACHED: RefCell<Option<Rc<Engine>>> = const { RefCell::new(None) };
 }
 
 /// Calls `f` with this thread's running scheduler.
@@ -21,12 +32,30 @@ thread_local! {
 pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
     let engine = CURRENT.get();
     if engine.is_null() {
-        return None;
+        return with_attached(f);
     }
     // SAFETY: set by `enter`, whose guard holds a reference as long as the pointer is set; `f`
-    // cannot keep the borrow, nor end the guard: guards are locals of `drive` and
-    // `Scheduler::drop`, and no code under `f` can reach one of those frames.
+    // cannot keep the borrow, nor end the guard: guards are locals of `drive`, `Scheduler::drop`
+    // and `Hosted::entered`, and no code under `f` can reach one of those frames.
     Some(f(unsafe { &*engine }))
+}
+
+#[cold]
+#[inline(never)]
+fn with_attached<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
+    Some(f(&*attached()?))
+}
+
+/// Returns the scheduler that is attached to this thread. One of a fork's parent is none, and none
+/// is found while the thread ends.
+fn attached() -> Option<Rc<Engine>> {
+    let attached = ATTACHED.try_with(|attached| attached.borrow().clone()).ok()?;
+    attached.filter(|engine| !engine.is_inherited())
+}
+
+/// Tells whether a scheduler is entered on this thread: a turn is being made.
+pub(super) fn is_entered() -> bool {
+    !CURRENT.get().is_null()
 }
 
 /// Calls `f` with this thread's running scheduler.
@@ -38,7 +67,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
 pub(crate) fn expect<R>(call: &'static str, f: impl FnOnce(&Engine) -> R) -> R {
     let engine = CURRENT.get();
     if engine.is_null() {
-        outside(call);
+        return with_attached(f).unwrap_or_else(|| outside(call));
     }
     // SAFETY: as in `with`.
     f(unsafe { &*engine })
@@ -80,6 +109,34 @@ impl Drop for Entered {
             "schedulers are left in the order they were entered"
         );
         CURRENT.set(self.before);
+    }
+}
+
+/// A guard: while it lives, an engine is attached to this thread.
+pub(super) struct Attached {
+    engine: Rc<Engine>,
+}
+
+/// Attaches `engine` to this thread; `None` if another one is attached.
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "guests are its users"))]
+pub(super) fn attach(engine: &Rc<Engine>) -> Option<Attached> {
+    if attached().is_some() {
+        return None;
+    }
+    let before = ATTACHED.replace(Some(Rc::clone(engine)));
+    // Inherited from a fork's parent: its drop would touch what belongs to that.
+    std::mem::forget(before);
+    Some(Attached { engine: Rc::clone(engine) })
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // While the thread ends, whoever is attached is dropped by the thread itself.
+        let _ = ATTACHED.try_with(|attached| {
+            let is_own = attached.borrow().as_ref().is_some_and(|it| Rc::ptr_eq(it, &self.engine));
+            // Dropped after the borrow.
+            is_own.then(|| attached.take())
+        });
     }
 }
 

@@ -18,6 +18,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, SyncSender},
     },
+    task::Waker,
     thread::{self, Thread},
 };
 
@@ -136,6 +137,36 @@ impl Inbox {
         Ok(())
     }
 
+    /// Rings without a post, to wake somebody who drives the scheduler from outside.
+    pub(super) fn ring(&self) {
+        if !self.is_inherited() {
+            self.bell.ring();
+        }
+    }
+
+    /// Falls asleep and rings, so that the sleeper is woken even if it had mail before.
+    pub(super) fn ring_asleep(&self) {
+        while !self.bell.fall_asleep() {
+            self.bell.answer();
+        }
+        self.bell.ring();
+    }
+
+    /// Announces that nobody reads the inbox until [`Inbox::wake_up`]; `false` if there is mail.
+    pub(super) fn fall_asleep(&self) -> bool {
+        self.bell.fall_asleep()
+    }
+
+    /// Announces that the inbox is read again.
+    pub(super) fn wake_up(&self) {
+        self.bell.wake_up();
+    }
+
+    /// Sets whom a ring wakes between two turns, instead of making the descriptor readable.
+    pub(super) fn set_host(&self, waker: Option<Waker>) {
+        self.bell.set_host(waker);
+    }
+
     /// Tells whether something was sent since the last [`Inbox::take`].
     pub(super) fn has_mail(&self) -> bool {
         self.bell.is_rung()
@@ -216,8 +247,12 @@ pub(super) fn is_own(slot: u16) -> bool {
 
 /// Wakes a coroutine of a scheduler on another thread, or of one that is not running now.
 pub(super) fn wake(key: Key) {
-    let slots = slots().read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(Some(inbox)) = slots.inboxes.get(usize::from(key.slot).wrapping_sub(1)) {
+    let inbox = {
+        let slots = slots().read().unwrap_or_else(PoisonError::into_inner);
+        slots.inboxes.get(usize::from(key.slot).wrapping_sub(1)).cloned().flatten()
+    };
+    // With the lock released: a ring may wake a host by a waker of its own, which is foreign code.
+    if let Some(inbox) = inbox {
         let _ = inbox.send(Post::Wake(key));
     }
 }

@@ -38,9 +38,12 @@ mod coros;
 pub(crate) mod current;
 mod ended;
 pub(crate) mod engine;
+#[cfg(feature = "tokio")]
+mod guest;
 mod handle;
 mod home;
 mod homebound;
+mod hosted;
 mod inbox;
 mod key;
 mod local;
@@ -61,6 +64,8 @@ use std::{
     task::Poll,
 };
 
+#[cfg(feature = "tokio")]
+pub(crate) use self::guest::{Entry, Step};
 pub(crate) use self::{
     alarm::Alarm,
     engine::RETRY_PAUSE,
@@ -74,6 +79,7 @@ pub use self::{
     coros::Coros,
     ended::Ended,
     handle::{Coro, Handle},
+    hosted::Hosted,
     on::{On, on},
     scheduler::{Scheduler, run, run_until},
     statistics::Statistics,
@@ -100,7 +106,11 @@ pub fn spawn<F: Future + 'static>(future: F) -> Coro<F::Output> {
 #[inline]
 fn spawn_small<F: Future + 'static>(future: F) -> Coro<F::Output> {
     let spawned = Location::caller();
-    current::expect("spawn", |engine| Coro::new(engine.run.spawn(future, spawned)))
+    current::expect("spawn", |engine| {
+        let joint = engine.run.spawn(future, spawned);
+        engine.note_work();
+        Coro::new(joint)
+    })
 }
 
 /// Lets every other ready coroutine go first, once.

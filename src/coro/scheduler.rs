@@ -26,7 +26,7 @@ use super::{
 use crate::{driver::Driver, log};
 
 /// Resumes between two calls of the driver.
-const RESUMES: usize = 61;
+pub(super) const RESUMES: usize = 61;
 
 /// How long `run` waits for remaining coroutines before it names them in the log.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub struct Scheduler {
 
 /// The condition that ends an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
+pub(super) enum Until {
     /// The future and all coroutines other than daemons have ended.
     AllEnded,
     /// The future has ended; then all others are ended.
@@ -176,15 +176,15 @@ impl Scheduler {
 }
 
 /// The state of `run`'s own future, and of the wait for the remaining coroutines.
-struct Main<T> {
+pub(super) struct Main<T> {
     waker: std::task::Waker,
-    result: Option<Result<T, Box<dyn Any + Send>>>,
+    pub(super) result: Option<Result<T, Box<dyn Any + Send>>>,
     name_stragglers_at: Option<Instant>,
     named: bool,
 }
 
 impl<T> Main<T> {
-    fn new(engine: &Engine) -> Main<T> {
+    pub(super) fn new(engine: &Engine) -> Main<T> {
         Main {
             waker: engine.run.main_waker(),
             result: None,
@@ -193,8 +193,12 @@ impl<T> Main<T> {
         }
     }
 
-    fn resume_ready<F>(&mut self, engine: &Engine, future: &mut Pin<&mut F>, until: Until)
-    where
+    pub(super) fn resume_ready<F>(
+        &mut self,
+        engine: &Engine,
+        future: &mut Pin<&mut F>,
+        until: Until,
+    ) where
         F: Future<Output = T>,
     {
         while !engine.run.is_idle() && engine.run.resume_ready() {
@@ -225,7 +229,7 @@ impl<T> Main<T> {
         });
     }
 
-    fn may_return(&mut self, engine: &Engine, until: Until) -> bool {
+    pub(super) fn may_return(&mut self, engine: &Engine, until: Until) -> bool {
         match &self.result {
             None => false,
             Some(Err(_)) => true,
@@ -237,7 +241,7 @@ impl<T> Main<T> {
         }
     }
 
-    fn stragglers_at(&self) -> Option<Instant> {
+    pub(super) fn stragglers_at(&self) -> Option<Instant> {
         self.name_stragglers_at.filter(|_| !self.named)
     }
 

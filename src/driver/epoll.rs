@@ -49,6 +49,11 @@ impl Epoll {
         Ok((Epoll { epoll, buffer, nanoseconds: true }, bell))
     }
 
+    /// Returns a duplicate of its descriptor.
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.epoll.try_clone()
+    }
+
     pub(super) fn add(
         &self,
         fd: BorrowedFd<'_>,

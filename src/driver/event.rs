@@ -65,6 +65,10 @@ pub(super) enum Wait {
 /// by that than they gained by the batch.
 pub(super) const EVENTS: usize = 64;
 
+/// From so many events on, a system call may have left some behind: two of those that it returned
+/// may have been the driver's own.
+pub(crate) const FULL: usize = EVENTS - 2;
+
 /// The token of the doorbell; never that of a source.
 #[cfg(target_os = "linux")]
 pub(super) const BELL: Token = Token(u64::MAX - 1);

@@ -28,7 +28,7 @@ mod poll;
 
 use std::{
     env, io,
-    os::fd::BorrowedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -36,7 +36,7 @@ use crate::{log, primitives::Arc};
 
 pub(crate) use self::{
     doorbell::Doorbell,
-    event::{Event, Interest, Ready, Token},
+    event::{Event, FULL, Interest, Ready, Token},
 };
 use self::{
     event::{EVENTS, Wait},
@@ -150,6 +150,21 @@ impl Driver {
             Backend::Epoll(_) => "epoll",
             Backend::Portable(_) => "poll",
         }
+    }
+
+    /// Returns a duplicate of the backend's own descriptor, which is readable while a wait would
+    /// return at once: there are events, or the doorbell has ended a sleep.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        match &self.backend {
+            #[cfg(target_os = "linux")]
+            Backend::Epoll(epoll) => epoll.descriptor(),
+            Backend::Portable(portable) => portable.descriptor(),
+        }
+    }
+
+    /// Sleeps at once from now on, where it would poll for a moment first.
+    pub(crate) fn never_spin(&mut self) {
+        self.idle = Idle::new(Duration::ZERO);
     }
 
     /// Registers a source; fails with `AlreadyExists` if its descriptor is registered.

@@ -9,7 +9,7 @@
 use std::{
     io,
     num::NonZeroUsize,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
@@ -42,6 +42,38 @@ impl Portable {
         });
         let events = Events::with_capacity(NonZeroUsize::new(EVENTS).expect("a constant above 0"));
         Ok((Portable { poller, events }, bell))
+    }
+
+    /// Returns a duplicate of its descriptor.
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "illumos",
+        target_os = "solaris",
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+    ))]
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.poller.as_fd().try_clone_to_owned()
+    }
+
+    #[cfg(not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "illumos",
+        target_os = "solaris",
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+    )))]
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        let text = "this system's readiness has no descriptor that another loop could watch";
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
     }
 
     pub(super) fn add(

@@ -16,12 +16,17 @@
 //! passed through without a copy. Two handles to a socket (clones) may be polled by different
 //! coroutines, one reading and one writing.
 //!
+//! With the feature `tokio`, coroutines and tokio's tasks run on one thread: `asyncoro::tokio`.
+//!
 //! [`ThreadBound`] is for code that demands `Send`: it wraps a value of one scheduler.
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 mod buffered;
 #[cfg(feature = "futures-io")]
 mod futures_io;
+#[cfg(feature = "tokio")]
+#[doc(hidden)]
+pub mod guest;
 #[cfg(feature = "hyper")]
 mod hyper;
 #[cfg(feature = "futures-io")]

@@ -25,6 +25,7 @@ mod foreign;
 mod fork;
 mod future;
 mod fuzzed;
+mod hosted;
 mod hostile;
 mod idle;
 mod log;

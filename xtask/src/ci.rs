@@ -106,7 +106,7 @@ fn clippy() -> Outcome {
 }
 
 fn doc() -> Outcome {
-    for features in ["", " --no-default-features"] {
+    for features in [" --features futures-io,hyper,tokio", "", " --no-default-features"] {
         Job::cargo(&format!("doc --package asyncoro --lib --no-deps{features}"))
             .variable("RUSTDOCFLAGS", "-D warnings")
             .run()?;
@@ -141,9 +141,9 @@ fn test_poll() -> Outcome {
         .run_tests()
 }
 
-/// Runs the examples in the documentation, on one driver.
+/// Runs the examples in the documentation, on one driver, with all features.
 fn doctest() -> Outcome {
-    test("test --package asyncoro --doc").run()
+    test("test --package asyncoro --doc --features futures-io,hyper,tokio").run()
 }
 
 fn test(words: &str) -> Job {

@@ -7,6 +7,7 @@ use std::{
     num::NonZeroU32,
     rc::{Rc, Weak},
     task::Waker,
+    time::Instant,
 };
 
 use rustix::io::Errno;
@@ -64,6 +65,10 @@ pub(crate) struct Engine {
     /// Whether one of four lists for the end of a turn may have an entry: the overdue ones of
     /// `timers`, and those of `io` that linger, retry and settle. Usually all are empty.
     pub(super) chores: Cell<bool>,
+    /// Of a scheduler that a host drives: that no turn is being made.
+    pub(super) is_between_turns: Cell<bool>,
+    /// Of such a scheduler: until when its host waits, as far as it was told.
+    pub(super) host_waits_until: Cell<Option<Instant>>,
     /// An emptied vector, kept to reuse its memory.
     pub(super) spare_posts: RefCell<Vec<Post>>,
 }
@@ -84,6 +89,8 @@ impl Engine {
             settings,
             timers: Timers::new(),
             chores: Cell::new(false),
+            is_between_turns: Cell::new(false),
+            host_waits_until: Cell::new(None),
             spare_posts: RefCell::default(),
         }))
     }
@@ -109,7 +116,50 @@ impl Engine {
     /// go first.
     #[inline]
     pub(crate) fn spend(&self) -> bool {
-        self.run.spend()
+        self.run.spend() || self.spent()
+    }
+
+    /// Returns `false`. Between two turns no resume gives a new budget: all who use verbs there, such
+    /// as the tasks of another executor, share one, and whoever finds it used up has stepped back.
+    #[cold]
+    fn spent(&self) -> bool {
+        if self.is_between_turns.get() {
+            self.run.refill();
+        }
+        false
+    }
+
+    /// Notes that there is something for a turn to do: if none is being made, wakes the host.
+    #[inline]
+    pub(crate) fn note_work(&self) {
+        if self.is_between_turns.get() {
+            self.wake_host();
+        }
+    }
+
+    /// Notes that a timer was armed: if no turn is being made, and the host would wait for longer,
+    /// wakes it.
+    #[inline]
+    pub(in crate::coro) fn note_armed(&self, deadline: Instant) {
+        if self.is_between_turns.get()
+            && self.host_waits_until.get().is_none_or(|until| deadline < until)
+        {
+            self.wake_host();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_host(&self) {
+        if !self.inbox.has_mail() {
+            self.inbox.ring();
+        }
+    }
+
+    /// Notes that one of the lists for the end of a turn has an entry.
+    pub(super) fn add_chore(&self) {
+        self.chores.set(true);
+        self.note_work();
     }
 
     /// Charges bytes that a verb has moved; the turn ends when its limit is used up.
@@ -138,7 +188,7 @@ impl Engine {
     /// asked. So other coroutines run first, and the waker's sees what has arrived.
     pub(crate) fn wake_after_turn(&self, waker: &Waker) {
         self.timers.add_overdue(waker);
-        self.chores.set(true);
+        self.add_chore();
     }
 
     /// Returns the counts for `statistics`.

@@ -22,6 +22,7 @@ use crate::{
         inbox::Answer,
         key::{Key, MAIN},
         local::Local,
+        table::Next,
     },
     fork,
 };
@@ -43,6 +44,8 @@ pub(in crate::coro) struct Run {
     ending: Cell<bool>,
     /// Longest resume before the log names the coroutine.
     slow_resume: Option<Duration>,
+    /// Tells after a resume whether the turn may go on; of a scheduler that is a guest.
+    may_go_on: Cell<Option<fn() -> bool>>,
     /// With a bound for slow resumes: when the turn began, and the time that coroutines took in it.
     turn_began: Cell<Option<Instant>>,
     others_took: Cell<Duration>,
@@ -74,6 +77,7 @@ impl Run {
             resumes_left: Cell::new(0),
             ending: Cell::new(false),
             slow_resume,
+            may_go_on: Cell::new(None),
             turn_began: Cell::new(None),
             others_took: Cell::new(Duration::ZERO),
             fork_generation: fork::generation(),
@@ -164,6 +168,12 @@ impl Run {
         self.wake_main();
     }
 
+    /// Asks `may_go_on` after each resume, from now on, whether the turn goes on.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "guests are its users"))]
+    pub(in crate::coro) fn ask_after_resumes(&self, may_go_on: fn() -> bool) {
+        self.may_go_on.set(Some(may_go_on));
+    }
+
     pub(in crate::coro) fn is_stopped(&self) -> bool {
         self.stopped.get()
     }
@@ -212,6 +222,13 @@ impl Run {
     /// Makes `run`'s own future ready.
     fn wake_main(&self) {
         self.local.table.borrow_mut().wake_place(MAIN);
+    }
+
+    /// Takes `run`'s own future, which has ended, out of the queue; nobody else is in it.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "guests are its users"))]
+    pub(in crate::coro) fn forget_main(&self) {
+        let next = self.local.table.borrow_mut().next();
+        debug_assert!(!matches!(next, Some(Next::Coroutine { .. })), "all others have ended");
     }
 
     fn main_key(&self) -> Key {
@@ -271,6 +288,12 @@ impl Run {
             self.budget.set(0);
             self.end_turn_now();
         }
+    }
+
+    /// Gives a fresh budget to whoever uses verbs between two turns.
+    pub(super) fn refill(&self) {
+        self.budget.set(BUDGET);
+        self.refill_bytes();
     }
 
     /// Resets the bytes that verbs may move to those of a full turn.

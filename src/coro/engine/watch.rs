@@ -77,8 +77,11 @@ impl Engine {
             dirty.push(source);
             dirty.len() == 1
         };
-        if is_first && let Some(around) = &self.settings.around_queueing {
-            foreign::contain("the function after queueing", || (around.before)());
+        if is_first {
+            if let Some(around) = &self.settings.around_queueing {
+                foreign::contain("the function after queueing", || (around.before)());
+            }
+            self.note_work();
         }
     }
 
@@ -90,7 +93,7 @@ impl Engine {
     /// Calls `source` ([`Source::retry`]) after [`RETRY_PAUSE`](crate::coro::RETRY_PAUSE).
     pub(crate) fn retry_later(&self, source: Weak<dyn Source>) {
         self.io.retry_later(source);
-        self.chores.set(true);
+        self.add_chore();
     }
 
     /// Keeps a dropped socket until what it has queued was sent, or its time is over.
@@ -98,7 +101,7 @@ impl Engine {
         if source.has_unsent() {
             let until = Driver::after(self.settings.linger);
             self.io.lingering.borrow_mut().insert(source, until);
-            self.chores.set(true);
+            self.add_chore();
         }
     }
 
@@ -106,7 +109,7 @@ impl Engine {
     pub(crate) fn settle(&self, source: Rc<dyn Source>) {
         let until = Driver::after(self.settings.linger);
         self.io.settling.borrow_mut().insert(source, Driver::now(), until);
-        self.chores.set(true);
+        self.add_chore();
     }
 
     /// Wakes `waker` when this process closes a descriptor, for a verb that found no free one.
@@ -124,6 +127,11 @@ impl Engine {
     /// Tells whether sockets must be flushed without an event.
     pub(super) fn has_unfinished(&self) -> bool {
         !self.io.unfinished.borrow().is_empty()
+    }
+
+    /// Tells whether the end of this turn, or of the next one, has sockets to flush.
+    pub(super) fn has_dirty(&self) -> bool {
+        self.has_unfinished() || !self.io.dirty.borrow().is_empty()
     }
 
     /// Sends what the turn has queued: one call for each dirty socket.
@@ -251,7 +259,7 @@ impl Engine {
     }
 
     /// Returns when the next timer is due or a socket needs attention.
-    fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::coro) fn next_deadline(&self) -> Option<Instant> {
         let timer = self.timers.next();
         if self.chores.get() { timer.into_iter().chain(self.io.next_chore()).min() } else { timer }
     }

@@ -33,6 +33,8 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["current"],
             &["scheduler", "alarm", "home"],
             &["asyncoro", "handle"],
+            &["hosted"],
+            &["guest"],
             &["on", "coros"],
         ],
     ),

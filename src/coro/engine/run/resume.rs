@@ -20,6 +20,7 @@ impl Run {
         self.begin(self.main_key());
         resume();
         self.local.running.set(0);
+        self.ask_whether_to_go_on();
         if self.local.woken.get() {
             self.wake_main();
         }
@@ -56,7 +57,28 @@ impl Run {
         if self.slow_resume.is_some() {
             return self.resume_ready_timed();
         }
+        if self.may_go_on.get().is_some() {
+            return self.resume_ready_as_guest();
+        }
         self.resume_ready_by(|body, cx, _| body.resume(cx))
+    }
+
+    /// Resumes like [`Run::resume_ready`], and asks after each whether the turn goes on.
+    #[inline(never)]
+    fn resume_ready_as_guest(&self) -> bool {
+        self.resume_ready_by(|body, cx, _| {
+            let has_ended = body.resume(cx);
+            self.ask_whether_to_go_on();
+            has_ended
+        })
+    }
+
+    /// Ends the turn if its host wants that.
+    #[inline]
+    fn ask_whether_to_go_on(&self) {
+        if self.may_go_on.get().is_some_and(|may_go_on| !may_go_on()) {
+            self.end_turn_now();
+        }
     }
 
     /// Resumes like [`Run::resume_ready`], and reads the clock before and after each: a separate
@@ -70,6 +92,7 @@ impl Run {
             let has_ended = body.resume(cx);
             let took = Driver::now().duration_since(began);
             self.blame_if_slow(took, index, &body.who(None));
+            self.ask_whether_to_go_on();
             has_ended
         });
         self.others_took.set(self.others_took.get() + Driver::now().duration_since(began));
