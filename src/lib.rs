@@ -186,9 +186,10 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! scheduler and awaits its value, without a thread that waits. [`interop::ThreadBound`] carries a
 //! value of a scheduler through code that demands `Send`.
 //!
-//! A thread that has a loop already, a GUI's or another runtime's, drives a scheduler itself, a turn
-//! at a time: [`coro::Hosted`]. With the feature `tokio`, `asyncoro::tokio::run` runs coroutines and
-//! tokio's tasks on one thread, so that libraries written for tokio work in coroutines.
+//! A thread that has a loop already, a GUI's or another runtime's, drives a scheduler itself, a
+//! turn at a time: [`coro::Hosted`]. With the feature `tokio`, `asyncoro::tokio::run` runs
+//! coroutines and tokio's tasks on one thread, so that libraries written for tokio work in
+//! coroutines.
 //!
 //! In the other direction, [`pool::run`] runs a blocking function on a thread, and a coroutine
 //! awaits its value.
@@ -213,9 +214,9 @@ This documentation was built without the feature `tls` and leaves out what that 
 //!
 //! # Where to look
 //!
-//! [`coro`] for coroutines and schedulers, [`future`] for several futures at once, [`copy_both`] for
-//! passing on connections, [`interop`] for libraries of other runtimes, [`time`] for sleeping and
-//! timeouts, [`addr`] for
+//! [`coro`] for coroutines and schedulers, [`future`] for several futures at once, [`copy_both`]
+//! for passing on connections, [`interop`] for libraries of other runtimes, [`time`] for sleeping
+//! and timeouts, [`addr`] for
 //! addresses, [`error`] for typed errors, [`pool`] for blocking functions, [`resolve`] for host
 //! names, [`sync`] for mailboxes, [`signal`] and [`stdio`] for Ctrl-C and standard input. The
 //! repository has a tutorial in `docs/tutorial.md` and programs in `examples/`.

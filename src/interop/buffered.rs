@@ -1,5 +1,10 @@
 //! [`Buffered`]: a socket as a buffered reader, without a buffer of its own while it waits.
 
+#[cfg(feature = "futures-io")]
+mod futures;
+#[cfg(feature = "tokio-io")]
+mod tokio;
+
 use std::{
     fmt, io,
     task::{Context, Poll, ready},
@@ -7,7 +12,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 
-use crate::AsyncSocket;
+use crate::socket::AsyncSocket;
 
 /// Most bytes that one call receives.
 const PIECE: usize = 8 << 10;
@@ -39,8 +44,8 @@ const PIECE: usize = 8 << 10;
 /// # main().unwrap(); }
 /// ```
 ///
-/// Nothing of another handle to the same socket should be received meanwhile: it would be what comes
-/// after the bytes that this one holds.
+/// Nothing of another handle to the same socket should be received meanwhile: it would be what
+/// comes after the bytes that this one holds.
 pub struct Buffered {
     socket: AsyncSocket,
     /// Received and not consumed.
@@ -85,140 +90,5 @@ impl fmt::Debug for Buffered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Buffered { socket, front } = self;
         f.debug_struct("Buffered").field("socket", socket).field("held", &front.len()).finish()
-    }
-}
-
-#[cfg(feature = "futures-io")]
-mod futures_io {
-    use std::{
-        io::{self, IoSlice, Read},
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
-    use ::futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
-
-    use super::Buffered;
-
-    impl AsyncRead for Buffered {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &mut [u8],
-        ) -> Poll<io::Result<usize>> {
-            let this = self.get_mut();
-            if this.front.is_empty() {
-                return this.socket.poll_recv(cx, buffer);
-            }
-            let count = (&*this.front).read(buffer)?;
-            this.take(count);
-            Poll::Ready(Ok(count))
-        }
-    }
-
-    impl AsyncBufRead for Buffered {
-        fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-            self.get_mut().fill(cx)
-        }
-
-        fn consume(mut self: Pin<&mut Self>, count: usize) {
-            self.take(count);
-        }
-    }
-
-    impl AsyncWrite for Buffered {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            self.socket.poll_send(cx, buffer)
-        }
-
-        fn poll_write_vectored(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffers: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            self.socket.poll_send_vectored(cx, buffers)
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.socket.poll_flush(cx)
-        }
-
-        fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.socket.poll_shutdown(cx)
-        }
-    }
-}
-
-#[cfg(feature = "tokio-io")]
-mod tokio_io {
-    use std::{
-        io::{self, IoSlice},
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
-    use ::tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
-
-    use super::Buffered;
-
-    impl AsyncRead for Buffered {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let this = self.get_mut();
-            if this.front.is_empty() {
-                return Pin::new(&mut this.socket).poll_read(cx, buffer);
-            }
-            let count = this.front.len().min(buffer.remaining());
-            buffer.put_slice(&this.front[..count]);
-            this.take(count);
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl AsyncBufRead for Buffered {
-        fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-            self.get_mut().fill(cx)
-        }
-
-        fn consume(mut self: Pin<&mut Self>, count: usize) {
-            self.take(count);
-        }
-    }
-
-    impl AsyncWrite for Buffered {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            self.socket.poll_send(cx, buffer)
-        }
-
-        fn poll_write_vectored(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffers: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            self.socket.poll_send_vectored(cx, buffers)
-        }
-
-        fn is_write_vectored(&self) -> bool {
-            true
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.socket.poll_flush(cx)
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.socket.poll_shutdown(cx)
-        }
     }
 }

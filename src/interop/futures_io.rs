@@ -8,7 +8,7 @@ use std::{
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::AsyncSocket;
+use crate::socket::AsyncSocket;
 
 macro_rules! implement {
     ($($socket:ty),*) => {$(

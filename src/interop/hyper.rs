@@ -12,7 +12,7 @@ use std::{
 
 use ::hyper::rt::{self, ReadBufCursor};
 
-use crate::{AsyncSocket, coro};
+use crate::{coro, socket::AsyncSocket};
 
 fn read(
     socket: &AsyncSocket,

@@ -4,11 +4,14 @@
 //! sockets alike. The features that switch them on add implementations and take a crate of traits
 //! each; none is on by default.
 //!
-//! | feature | traits on `AsyncSocket` and `&AsyncSocket` | beside them |
-//! | --- | --- | --- |
-//! | `futures-io` | `AsyncRead`, `AsyncWrite` of [futures-io](https://docs.rs/futures-io) | [`Buffered`] has `AsyncBufRead`; [`Coros`](crate::coro::Coros) is a `Stream` |
-//! | `tokio-io` | `AsyncRead`, `AsyncWrite` of [`tokio::io`](https://docs.rs/tokio), without its runtime | [`Buffered`] has `AsyncBufRead` |
-//! | `hyper` | `Read`, `Write` of [`hyper::rt`](https://docs.rs/hyper) | [`Executor`], [`Timer`] |
+//! | feature | traits on `AsyncSocket` and `&AsyncSocket` |
+//! | --- | --- |
+//! | `futures-io` | `AsyncRead`, `AsyncWrite` of [futures-io](https://docs.rs/futures-io) |
+//! | `tokio-io` | the same of [`tokio::io`](https://docs.rs/tokio), without its runtime |
+//! | `hyper` | `Read`, `Write` of [`hyper::rt`](https://docs.rs/hyper) |
+//!
+//! `Buffered` has `AsyncBufRead` of the first two, and [`Coros`](crate::coro::Coros) is a `Stream`
+//! with `futures-io`. `Executor` and `Timer` are hyper's.
 //!
 //! The rules that all of them follow are those of
 //! [`AsyncSocket::poll_recv`](crate::AsyncSocket::poll_recv). Ending the writer (`poll_close`,

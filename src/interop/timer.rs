@@ -9,7 +9,7 @@ use std::{
 
 use ::hyper::rt;
 
-use super::ThreadBound;
+use super::thread_bound::ThreadBound;
 use crate::time;
 
 /// hyper's timer, for the timeouts of its connections: on the timers of the scheduler.

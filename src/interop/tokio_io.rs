@@ -11,7 +11,7 @@ use std::{
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::AsyncSocket;
+use crate::socket::AsyncSocket;
 
 fn read(
     socket: &AsyncSocket,

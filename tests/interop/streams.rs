@@ -273,24 +273,32 @@ async fn nothing_is_asked_of_an_empty_buffer<F: Family>(kind: Kind) {
     assert_eq!(poll_fn(|cx| F::write_vectored(&mut near, cx, &[])).await.unwrap(), 0);
 }
 
+/// Runs one test for each kind of socket.
+fn each<T>(test: impl Fn(Kind) -> T)
+where
+    T: Future<Output = ()>,
+{
+    KINDS.iter().for_each(|&kind| run(test(kind)));
+}
+
 macro_rules! suite {
     ($($test:ident)*) => {
         mod futures_io {
             $(#[test]
             fn $test() {
-                super::KINDS.iter().for_each(|&kind| super::run(super::$test::<super::FuturesIo>(kind)));
+                super::each(super::$test::<super::FuturesIo>);
             })*
         }
         mod tokio_io {
             $(#[test]
             fn $test() {
-                super::KINDS.iter().for_each(|&kind| super::run(super::$test::<super::TokioIo>(kind)));
+                super::each(super::$test::<super::TokioIo>);
             })*
         }
         mod hyper_io {
             $(#[test]
             fn $test() {
-                super::KINDS.iter().for_each(|&kind| super::run(super::$test::<super::Hyper>(kind)));
+                super::each(super::$test::<super::Hyper>);
             })*
         }
     };

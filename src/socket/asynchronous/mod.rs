@@ -5,8 +5,8 @@
 //! - `create.rs` makes and connects sockets, `listen.rs` accepts connections, with TLS in
 //!   `handshakes.rs`;
 //! - `stream.rs`, `message.rs`, `datagram.rs`, `fds.rs` are the verbs, `attempt.rs` those that
-//!   never wait, `poll.rs` those that leave waiting to their caller; `copy.rs` copies from socket to
-//!   socket;
+//!   never wait, `poll.rs` those that leave waiting to their caller; `copy.rs` copies from socket
+//!   to socket;
 //! - `verb.rs` is the future that drives an operation, `lock.rs` the lock of a direction;
 //! - `core.rs` is the state that the handles of a socket share.
 

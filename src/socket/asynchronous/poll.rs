@@ -1,7 +1,7 @@
 //! Poll methods: one attempt each, which leave the caller's waker behind if they must wait.
 //!
-//! The traits of other libraries are made of them (`interop/`). A poll method keeps no state between
-//! two calls, so nothing is lost, or left locked, if it is never called again.
+//! The traits of other libraries are made of them (`interop/`). A poll method keeps no state
+//! between two calls, so nothing is lost, or left locked, if it is never called again.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -25,14 +25,15 @@ use crate::{
 };
 
 impl AsyncSocket {
-    /// Receives like [`AsyncSocket::recv`], as a method to be polled, for traits of other libraries.
+    /// Receives like [`AsyncSocket::recv`], as a method to be polled, for traits of other
+    /// libraries.
     ///
     /// All poll methods (`poll_recv`, `poll_send` and so on) follow these rules:
     /// - They keep **one waker for each direction**, that of the last call that returned `Pending`.
     ///   So receiving may be polled by one coroutine and sending by another, through clones.
-    /// - They never hold a direction between two calls. Verbs and poll methods may be used in turns,
-    ///   and a poll method that is not called again has lost nothing. Where a verb waits in the same
-    ///   direction, a poll method waits until the verb is done.
+    /// - They never hold a direction between two calls. Verbs and poll methods may be used in
+    ///   turns, and a poll method that is not called again has lost nothing. Where a verb waits in
+    ///   the same direction, a poll method waits until the verb is done.
     /// - They need a running scheduler on the thread, but the waker may be any executor's.
     /// - [`AsyncSocket::set_timeout`] does not apply to them.
     ///
@@ -105,10 +106,11 @@ impl AsyncSocket {
     }
 
     /// Sends like [`AsyncSocket::send`], as a method to be polled ([`AsyncSocket::poll_recv`] has
-    /// the rules): behind the queue, and at once. `Pending` means that nothing of `buffer` was sent.
+    /// the rules): behind the queue, and at once. `Pending` means that nothing of `buffer` was
+    /// sent.
     ///
-    /// Over TLS, the system may have no room for the last records; [`AsyncSocket::poll_flush`] waits
-    /// for it. The scheduler sends them in any case.
+    /// Over TLS, the system may have no room for the last records; [`AsyncSocket::poll_flush`]
+    /// waits for it. The scheduler sends them in any case.
     ///
     /// # Errors
     /// As [`AsyncSocket::send`].
@@ -147,8 +149,8 @@ impl AsyncSocket {
         self.poll(VERB, SendVectored(&parts[..count]), cx)
     }
 
-    /// Flushes like [`AsyncSocket::flush`], as a method to be polled ([`AsyncSocket::poll_recv`] has
-    /// the rules): ready once the system has all that was sent and queued.
+    /// Flushes like [`AsyncSocket::flush`], as a method to be polled ([`AsyncSocket::poll_recv`]
+    /// has the rules): ready once the system has all that was sent and queued.
     ///
     /// # Errors
     /// As [`AsyncSocket::flush`].
