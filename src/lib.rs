@@ -174,9 +174,10 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! # }
 //! ```
 //!
-//! A thread that has a loop already, a GUI's or another runtime's, drives a scheduler itself, a turn
-//! at a time: [`coro::Hosted`]. With the feature `tokio`, `asyncoro::tokio::run` runs coroutines and
-//! tokio's tasks on one thread, so that libraries written for tokio work in coroutines.
+//! A thread that has a loop already, a GUI's or another runtime's, drives a scheduler itself, a
+//! turn at a time: [`coro::Hosted`]. With the feature `tokio`, `asyncoro::tokio::run` runs
+//! coroutines and tokio's tasks on one thread, so that libraries written for tokio work in
+//! coroutines.
 //!
 //! In the other direction, [`pool::run`] runs a blocking function on a thread, and a coroutine
 //! awaits its value.

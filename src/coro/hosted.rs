@@ -30,8 +30,9 @@ use crate::driver::Driver;
 ///
 /// [`run`](super::run) keeps the thread until its future has ended. A host has a loop of its own
 /// already. It watches the descriptor of a `Hosted`, together with its own, and makes a
-/// [`turn`](Hosted::turn) when the descriptor is readable or [`next_deadline`](Hosted::next_deadline)
-/// has come. `docs/host.md` in the repository has a complete loop over poll(2).
+/// [`turn`](Hosted::turn) when the descriptor is readable or
+/// [`next_deadline`](Hosted::next_deadline) has come. `docs/host.md` in the repository has a
+/// complete loop over poll(2).
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,14 +56,14 @@ use crate::driver::Driver;
 ///
 /// # The descriptor
 /// It is readable while an event of a socket waits for a turn, or if something has happened outside
-/// of a turn: another thread has posted (woken or started a coroutine, sent into a mailbox), or this
-/// one has, for example by [`Coro::terminate`], or by dropping a socket with bytes queued. A turn
-/// that returns `false` has emptied it, so it may be watched level-triggered or edge-triggered.
-/// There is no need to read from it.
+/// of a turn: another thread has posted (woken or started a coroutine, sent into a mailbox), or
+/// this one has, for example by [`Coro::terminate`], or by dropping a socket with bytes queued. A
+/// turn that returns `false` has emptied it, so it may be watched level-triggered or
+/// edge-triggered. There is no need to read from it.
 ///
 /// # Dropping it
-/// ends the coroutines, as the drop of a [`Scheduler`] does. Until then a host may stop making turns
-/// for as long as it likes: nothing is lost, only late.
+/// ends the coroutines, as the drop of a [`Scheduler`] does. Until then a host may stop making
+/// turns for as long as it likes: nothing is lost, only late.
 pub struct Hosted {
     pub(super) scheduler: Scheduler,
     descriptor: OwnedFd,
@@ -89,8 +90,8 @@ impl Hosted {
     ///
     /// # Panics
     /// If a scheduler is running on this thread: in a coroutine, or in [`Hosted::within`]. In the
-    /// child of a fork, since the scheduler belongs to the parent. If the driver fails, which is not
-    /// expected.
+    /// child of a fork, since the scheduler belongs to the parent. If the driver fails, which is
+    /// not expected.
     #[track_caller]
     pub fn turn(&self, max: Duration) -> bool {
         let run = &self.scheduler.engine.run;
@@ -153,7 +154,8 @@ impl Hosted {
     }
 
     /// Calls `f` with the scheduler running on this thread, as in a coroutine, so that `f` may call
-    /// what needs one: [`spawn`](crate::spawn), or the poll of a verb, by an executor of the host's.
+    /// what needs one: [`spawn`](crate::spawn), or the poll of a verb, by an executor of the
+    /// host's.
     ///
     /// # Panics
     /// With `f`'s panic, and in the child of a fork.

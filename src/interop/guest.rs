@@ -1,10 +1,10 @@
 //! Coroutines and tokio's tasks on one thread: a scheduler that is the guest of tokio (feature
 //! `tokio`).
 //!
-//! [`run`] is to a program that needs libraries written for tokio what [`asyncoro::run`](crate::run)
-//! is to others. It makes a runtime of tokio's on this thread and runs our coroutines in it, so that
-//! inside of them `tokio::net`, `tokio::time`, `tokio::spawn` and `spawn_local` just work.
-//! [`attach`] does the same in a runtime that a program has already.
+//! [`run`] is to a program that needs libraries written for tokio what
+//! [`asyncoro::run`](crate::run) is to others. It makes a runtime of tokio's on this thread and
+//! runs our coroutines in it, so that inside of them `tokio::net`, `tokio::time`, `tokio::spawn`
+//! and `spawn_local` just work. [`attach`] does the same in a runtime that a program has already.
 //!
 //! ```
 //! # use asyncoro::AsyncSocket;
@@ -89,9 +89,9 @@ pub fn run<F: Future>(main: F) -> F::Output {
 /// coroutines other than daemons have ended.
 ///
 /// It makes a scheduler and attaches it to this thread until it is done: `future`, what it
-/// [`spawn`](crate::spawn)s, and the tasks of this thread may use all of asyncoro. It is not `Send`,
-/// so it runs where such futures run: in `block_on`, in a `LocalSet`, or in a `LocalRuntime`. The
-/// runtime must have I/O and time enabled.
+/// [`spawn`](crate::spawn)s, and the tasks of this thread may use all of asyncoro. It is not
+/// `Send`, so it runs where such futures run: in `block_on`, in a `LocalSet`, or in a
+/// `LocalRuntime`. The runtime must have I/O and time enabled.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {

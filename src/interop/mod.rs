@@ -1,6 +1,6 @@
 //! What libraries written for other runtimes ask for.
 //!
-//! - Feature `futures-io`: the traits of the crate futures-io on [`AsyncSocket`](crate::AsyncSocket).
+//! - Feature `futures-io`: the traits of futures-io on [`AsyncSocket`](crate::AsyncSocket).
 //! - Feature `tokio-io`: those of tokio, without its runtime.
 //! - Feature `hyper`: those of `hyper::rt`.
 //! - Feature `tokio`: coroutines and tokio's tasks on one thread, in `asyncoro::tokio`.

@@ -733,7 +733,8 @@ fn thousands_of_each_kind_for_ten_seconds() {
             late.sort_unstable();
             let at = |part: f64| late[((late.len() - 1) as f64 * part) as usize];
             println!(
-                "{what:>20}: {:>8} rounds, median {:>9.1?}, 90 % {:>9.1?}, 99 % {:>9.1?}, worst {:>9.1?}",
+                "{what:>20}: {:>8} rounds, median {:>9.1?}, 90 % {:>9.1?}, 99 % {:>9.1?}, \
+                 worst {:>9.1?}",
                 late.len(),
                 at(0.5),
                 at(0.9),

@@ -119,8 +119,9 @@ impl Engine {
         self.run.spend() || self.spent()
     }
 
-    /// Returns `false`. Between two turns no resume gives a new budget: all who use verbs there, such
-    /// as the tasks of another executor, share one, and whoever finds it used up has stepped back.
+    /// Returns `false`. Between two turns no resume gives a new budget: all who use verbs there,
+    /// such as the tasks of another executor, share one, and whoever finds it used up has stepped
+    /// back.
     #[cold]
     fn spent(&self) -> bool {
         if self.is_between_turns.get() {
