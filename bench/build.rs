@@ -7,8 +7,19 @@ use std::fs;
 use std::process::Command;
 
 /// The crates whose versions matter for the figures.
-const CRATES: &[&str] =
-    &["asyncoro", "tokio", "tokio-util", "smol", "monoio", "compio", "flume", "rustix"];
+const CRATES: &[&str] = &[
+    "asyncoro",
+    "tokio",
+    "tokio-util",
+    "smol",
+    "monoio",
+    "compio",
+    "flume",
+    "rustix",
+    "hyper",
+    "hyper-util",
+    "smol-hyper",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");

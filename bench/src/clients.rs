@@ -1,5 +1,7 @@
 //! The clients of a server in another process: each has some requests in flight, and sends the next
 //! one when an answer has come.
+//!
+//! An answer is the request itself, or something else of a fixed length ([`Answer`]).
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -21,8 +23,18 @@ pub(crate) struct Clients {
     requests: Vec<u8>,
     size: usize,
     in_flight: usize,
+    answer: Answer,
     /// The buffer for answers.
     room: Vec<u8>,
+}
+
+/// What a server answers.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    /// The request.
+    Same,
+    /// So many bytes, which begin with these. Only one request may be in flight.
+    Begins(&'static [u8], usize),
 }
 
 struct Connection {
@@ -37,6 +49,7 @@ impl Clients {
         streams: Vec<TcpStream>,
         request: &[u8],
         in_flight: usize,
+        answer: Answer,
     ) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let mut connections = Vec::with_capacity(streams.len());
@@ -46,8 +59,9 @@ impl Clients {
             connections.push(Connection { stream, partly: 0 });
         }
         let (requests, size) = (request.repeat(in_flight + 1), request.len());
-        let (events, room) = (Vec::with_capacity(1024), vec![0; 2 * size * in_flight]);
-        Ok(Self { epoll, events, connections, requests, size, in_flight, room })
+        let answer_size = answer.size(size);
+        let (events, room) = (Vec::with_capacity(1024), vec![0; 2 * answer_size * in_flight]);
+        Ok(Self { epoll, events, connections, requests, size, in_flight, answer, room })
     }
 
     /// Keeps the requests in flight for a time, then waits for the last answers. Returns how many
@@ -64,12 +78,23 @@ impl Clients {
             let goes_on = Instant::now() < until;
             for event in &self.events {
                 let connection = &mut self.connections[event.data.u64() as usize];
-                let bytes = connection.receive(&mut self.room, &self.requests, self.size)?;
-                answered += bytes / self.size;
+                let answers = match self.answer {
+                    Answer::Same => {
+                        connection.receive(&mut self.room, self.size, |at, bytes| {
+                            self.requests[at..].starts_with(bytes)
+                        })?
+                    }
+                    Answer::Begins(begin, size) => {
+                        connection.receive(&mut self.room, size, |at, bytes| {
+                            at > 0 || bytes.starts_with(begin)
+                        })?
+                    }
+                };
+                answered += answers;
                 if goes_on {
-                    connection.send(&self.requests[..bytes])?;
+                    connection.send(&self.requests[..answers * self.size])?;
                 } else {
-                    in_flight -= bytes / self.size;
+                    in_flight -= answers;
                 }
             }
         }
@@ -93,21 +118,33 @@ impl Connection {
         self.stream.write_all(requests)
     }
 
-    /// Receives once; returns the bytes of the answers that are complete now.
-    fn receive(&mut self, room: &mut [u8], expected: &[u8], size: usize) -> io::Result<usize> {
+    /// Receives once; returns how many answers are complete now. `fits` tells whether bytes that
+    /// come after so many of an answer are what is expected.
+    fn receive(
+        &mut self,
+        room: &mut [u8],
+        size: usize,
+        fits: impl FnOnce(usize, &[u8]) -> bool,
+    ) -> io::Result<usize> {
         let received = self.stream.read(room)?;
         if received == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        if !expected[self.partly..].starts_with(&room[..received]) {
-            return Err(io::Error::new(
-                ErrorKind::InvalidData,
-                "an answer differs from its request",
-            ));
+        if !fits(self.partly, &room[..received]) {
+            return Err(io::Error::new(ErrorKind::InvalidData, "that is not the answer"));
         }
         let all = self.partly + received;
         self.partly = all % size;
-        Ok(all - self.partly)
+        Ok(all / size)
+    }
+}
+
+impl Answer {
+    fn size(self, request: usize) -> usize {
+        match self {
+            Answer::Same => request,
+            Answer::Begins(_, size) => size,
+        }
     }
 }
 

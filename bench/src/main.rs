@@ -6,8 +6,8 @@
 //! work is written once, over the three traits of `runtime.rs` that each runtime implements:
 //! `served.rs` has the servers of streams, `load.rs` their load, `flight.rs` datagrams,
 //! `arrivals.rs` short-lived connections, `coroutines.rs` work without sockets. `child.rs` runs
-//! second processes; their servers are in `listening.rs` and `bulk.rs`, the load of the former in
-//! `clients.rs`. The programs of the group `python` are in `bench/python/`.
+//! second processes; their servers are in `listening.rs`, `hyper.rs` and `bulk.rs`, the load of the
+//! first two in `clients.rs`. The programs of the group `python` are in `bench/python/`.
 //!
 //! In each case the subjects take turns (`rounds.rs`), because the speed of a machine changes
 //! during a measurement: only the ratio within a round counts. `report/` prints the tables and
@@ -24,6 +24,7 @@ mod flight;
 mod gathered;
 mod group;
 mod heap;
+mod hyper;
 mod listening;
 mod load;
 mod machine;

@@ -284,6 +284,18 @@ fn the_end_of_sending_comes_behind_all_that_was_queued_and_receiving_goes_on() {
 }
 
 #[test]
+fn the_end_of_sending_is_no_error_once_the_peer_has_ended_the_connection() {
+    each(|kind| async move {
+        let (near, far) = pair(kind);
+        poll_fn(|cx| near.poll_shutdown(cx)).await.unwrap();
+        far.close().await.unwrap();
+        assert_eq!(polled(&near).await, b"");
+        // On TCP the system says ENOTCONN from now on.
+        poll_fn(|cx| near.poll_shutdown(cx)).await.unwrap();
+    });
+}
+
+#[test]
 fn a_close_wakes_poll_methods_and_they_fail() {
     each(|kind| async move {
         let (near, _far) = pair(kind);

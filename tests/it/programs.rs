@@ -1,4 +1,5 @@
-//! Programs that tests run: the examples, pycos, and third-party tools.
+//! Programs that tests run: the examples, pycos, and third-party tools. For `tests/interop`, too,
+//! whose examples are its own.
 //!
 //! An example is built on first use, into the folder of the tests. If a program is missing
 //! ([`or_skip`]), the test is skipped; in CI it fails. A [`Program`] is ended when its value is
@@ -106,7 +107,11 @@ impl Program {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.id(), signal).unwrap();
+    }
+
+    pub(crate) fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// Waits for its end, and checks that it succeeds.
@@ -139,13 +144,23 @@ fn built(name: &str) -> PathBuf {
     if !*built {
         let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "asyncoro", "--examples", "--target-dir"]);
+        build.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--examples"]);
+        build.arg("--target-dir");
         build.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
         if profile.ends_with("release") {
             build.arg("--release");
         }
         // A sanitizer is for the tests; it would need a build of its own kind.
         build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        // ring is built anew whenever what cargo says of the package that it runs has changed.
+        for (name, _) in env::vars_os() {
+            let is_of_package = name.to_str().is_some_and(|name| {
+                name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+            });
+            if is_of_package {
+                build.env_remove(name);
+            }
+        }
         assert!(build.status().unwrap().success());
         *built = true;
     }

@@ -2,9 +2,10 @@
 //!
 //! callgrind counts each path of `bench/gate/` twice, the second time with twice the operations;
 //! the difference, divided, is the cost of one operation. Counts are reproducible where times are
-//! not, so a path whose count grew by more than 5 % fails. They do not show the cost of caches and
-//! system calls, which `cargo xtask bench` measures. The profiles stay in `target/gate/` for
-//! callgrind_annotate(1).
+//! not, so a path whose count grew by more than 5 % fails, and so does a path through a trait
+//! (`PATH:TRAIT`) that costs more than [`MOST_ADDED`] beyond the path itself. They do not show the
+//! cost of caches and system calls, which `cargo xtask bench` measures. The profiles stay in
+//! `target/gate/` for callgrind_annotate(1).
 
 use std::{fs, path::PathBuf};
 
@@ -35,6 +36,11 @@ fn compare_with(recorded: &Record) -> Outcome {
     print!("{}", table(&lines, Line::fails));
     let failed: Vec<&str> =
         lines.iter().filter(|line| line.fails()).map(|line| line.name.as_str()).collect();
+    let added = added(&now.counts);
+    added.iter().for_each(|(name, count)| println!("{name} adds {count:.1}"));
+    if let Some((name, _)) = added.iter().find(|(_, count)| *count > MOST_ADDED) {
+        return Err(format!("{name} adds more than {MOST_ADDED} instructions"));
+    }
     if failed.is_empty() {
         return Ok(());
     }
@@ -177,6 +183,16 @@ fn compare(recorded: &[Count], now: &[Count]) -> Vec<Line> {
     now.iter().chain(gone).map(line).collect()
 }
 
+/// Returns what each path through a trait adds to the path itself.
+fn added(counts: &[Count]) -> Vec<Count> {
+    let beyond = |(name, count): &Count| {
+        let (path, _) = name.split_once(':')?;
+        let (_, plain) = counts.iter().find(|(other, _)| other == path)?;
+        Some((name.clone(), count - plain))
+    };
+    counts.iter().filter_map(beyond).collect()
+}
+
 /// Formats the lines as a table; marks those that are bad.
 fn table(lines: &[Line], is_bad: fn(&Line) -> bool) -> String {
     let number = |count: Option<f64>| count.map_or("-".to_owned(), |count| format!("{count:.1}"));
@@ -204,6 +220,8 @@ const COMPILER: &str = "# compiler: ";
 const FOLDER: &str = "target/gate";
 /// The number of operations of the shorter run.
 const TIMES: u64 = 8_192;
+/// The most instructions that a trait may add to a call.
+const MOST_ADDED: f64 = 60.0;
 /// The relative growth that is allowed.
 const LIMIT: f64 = 0.05;
 
@@ -226,6 +244,12 @@ mod tests {
         let text = table(&lines, Line::fails);
         assert!(text.contains("grown                        100.0     105.1    +5.1 %  FAILED"));
         assert!(text.contains("gone                           1.0         -         -  FAILED"));
+    }
+
+    #[test]
+    fn a_trait_is_compared_with_its_path() {
+        let counts = counts(&[("send", 100.0), ("send:hyper", 130.0), ("alone:hyper", 1.0)]);
+        assert_eq!(added(&counts), [("send:hyper".to_owned(), 30.0)]);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! [`python`] (the Python package; [`pythons`] finds interpreters), [`gate`] (instruction counts),
 //! [`model`] (the model-based test), [`sanitize`] (the same tests under a sanitizer), [`portable`]
 //! (other systems, the oldest Rust and dependencies) and [`nightly`], the long runs ([`fuzz`],
-//! [`inject`], [`mutants`], [`soak`]). It uses only `std`, so that it builds in two seconds.
+//! [`inject`], [`mutants`], [`soak`], [`websocket`]). It uses only `std`, so that it builds in two
+//! seconds.
 
 mod artifacts;
 mod bench;
@@ -29,6 +30,7 @@ mod skips;
 mod soak;
 mod tidy;
 mod tools;
+mod websocket;
 
 use std::{path::Path, process::ExitCode};
 
@@ -54,7 +56,8 @@ cargo xtask COMMAND
                                with --thread under ThreadSanitizer
   nightly [--minutes N] [STEP...]
                                what takes long: sanitizers, loom, fuzzing, injected failures, the
-                               model-based test, a soak, cargo deny, mutants; N for each that is a
+                               model-based test, a soak, large bodies of HTTP, the conformance
+                               suite of WebSocket, cargo deny, mutants; N for each that is a
                                matter of time (10)
   fuzz SECONDS [TARGET...]     the fuzz targets, each so long (nightly)
   inject [ERROR...]            failing system calls under the tour and the tests (strace)

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     Outcome, ci,
     command::{Job, minutes},
-    fuzz, inject, mutants, portable, python, pythons, root, sanitize, soak, tools,
+    fuzz, inject, mutants, portable, python, pythons, root, sanitize, soak, tools, websocket,
 };
 
 struct Step {
@@ -33,6 +33,8 @@ const STEPS: &[Step] = &[
     Step { name: "model", lacks: model_test, run: model },
     Step { name: "python", lacks: pythons, run: python::nightly },
     Step { name: "soak", lacks: nothing, run: soak::run },
+    Step { name: "http", lacks: nothing, run: |_| http() },
+    Step { name: "websocket", lacks: websocket::lacks, run: |_| websocket::run() },
     Step { name: "deny", lacks: nothing, run: |_| deny() },
     Step { name: "advisories", lacks: database, run: |_| advisories() },
     Step { name: "mutants", lacks: nothing, run: |_| mutants::tonight() },
@@ -181,6 +183,15 @@ fn model(seconds: u64) -> Outcome<String> {
         .deadline(Duration::from_secs(2 * seconds) + minutes(30))
         .run()?;
     Ok(format!("{seconds} s without a finding"))
+}
+
+/// Sends bodies of 1 GiB through the examples that speak HTTP.
+fn http() -> Outcome<String> {
+    Job::cargo("test --release --package asyncoro-interop in_little_memory -- --nocapture")
+        .variable("ASYNCORO_BODY_MIB", "1024")
+        .deadline(minutes(30))
+        .run_tests()?;
+    Ok("bodies of 1 GiB, in a few MiB of memory".to_owned())
 }
 
 fn deny() -> Outcome<String> {

@@ -8,12 +8,14 @@
 
 mod local;
 mod sockets;
+mod traits;
 
 use std::env;
 use std::process::ExitCode;
 
 /// A path and its name in the record.
 struct Path {
+    /// `PATH:TRAIT` is another path through a trait; the gate limits what that adds.
     name: &'static str,
     /// Runs it a number of times, a multiple of [`BATCH`].
     take: fn(usize),
@@ -26,6 +28,12 @@ const PATHS: &[Path] = &[
     Path { name: "timer-arm-drop", take: local::arm_and_drop },
     Path { name: "recv-ready", take: sockets::recv },
     Path { name: "send", take: sockets::send },
+    Path { name: "recv-ready:futures-io", take: traits::recv::<traits::FuturesIo> },
+    Path { name: "send:futures-io", take: traits::send::<traits::FuturesIo> },
+    Path { name: "recv-ready:tokio-io", take: traits::recv::<traits::TokioIo> },
+    Path { name: "send:tokio-io", take: traits::send::<traits::TokioIo> },
+    Path { name: "recv-ready:hyper", take: traits::recv::<traits::Hyper> },
+    Path { name: "send:hyper", take: traits::send::<traits::Hyper> },
     Path { name: "recv_msg-alone", take: sockets::recv_message },
     Path { name: "recv_msg-16-in-flight", take: sockets::recv_messages },
     Path { name: "send_msg-16-coalesced", take: sockets::send_messages },

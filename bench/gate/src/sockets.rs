@@ -10,7 +10,7 @@ use asyncoro::coro::Scheduler;
 use crate::BATCH;
 
 /// The length of a piece or of a message's payload, in bytes.
-const SIZE: usize = 64;
+pub(crate) const SIZE: usize = 64;
 /// How many messages are sent together.
 const IN_FLIGHT: usize = 16;
 
@@ -87,7 +87,7 @@ fn message() -> Vec<u8> {
     length.to_be_bytes().into_iter().chain([b'x'; SIZE]).collect()
 }
 
-fn connection() -> (Scheduler, AsyncSocket, TcpStream) {
+pub(crate) fn connection() -> (Scheduler, AsyncSocket, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a port");
     let address = listener.local_addr().expect("it is bound");
     let peer = TcpStream::connect(address).expect("the listener is there");

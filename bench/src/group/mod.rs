@@ -5,6 +5,7 @@ mod connections;
 mod coroutines;
 mod datagrams;
 mod echo;
+mod http;
 mod latency;
 pub(crate) mod memory;
 mod messages;
@@ -37,6 +38,8 @@ pub(crate) enum Group {
     Verbs,
     /// Echo between two processes, the server's time on its core.
     Processes,
+    /// hyper between two processes, the server's time on its core.
+    Http,
     /// One connection: how long an answer takes, and its cost.
     Latency,
     /// Messages on 64 connections, some in flight.
@@ -63,11 +66,12 @@ pub(crate) enum Group {
 
 impl Group {
     /// All groups, in the order of the report.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Null,
         Self::Echo,
         Self::Verbs,
         Self::Processes,
+        Self::Http,
         Self::Latency,
         Self::Messages,
         Self::Coroutines,
@@ -89,6 +93,7 @@ impl Group {
             Self::Echo => echo::CASES.len(),
             Self::Verbs => verbs::CASES,
             Self::Processes => processes::CASES.len(),
+            Self::Http => http::CASES.len(),
             Self::Latency => latency::CASES.len(),
             Self::Messages => messages::CASES.len(),
             Self::Coroutines => coroutines::COROUTINES.len(),
@@ -115,6 +120,7 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
         Group::Echo => echo::run(time, report),
         Group::Verbs => verbs::run(time, report),
         Group::Processes => processes::run(time, report),
+        Group::Http => http::run(time, report),
         Group::Latency => latency::run(time, report),
         Group::Messages => messages::run(time, report),
         Group::Coroutines => coroutines::run("coroutines", &coroutines::COROUTINES, time, report),
@@ -137,6 +143,7 @@ pub(crate) fn child(part: &[String]) -> io::Result<()> {
     let words: Vec<&str> = part.iter().map(String::as_str).collect();
     match words[..] {
         ["processes", length, subject] => processes::child(length, subject),
+        ["http", subject] => http::child(subject),
         ["bulk", way, total, piece, subject] => bulk::child(way, total, piece, subject),
         ["scale", connections, subject] => scale::child(connections, subject),
         ["timers", subject] => timeouts::child(subject),

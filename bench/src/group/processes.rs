@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::child::{CLIENTS, Pinned};
-use crate::clients::Clients;
+use crate::clients::{Answer, Clients};
 use crate::listening::{self, connect};
 use crate::report::{Base, Case, Report};
 use crate::rounds::{Contestant, Cost, compete};
@@ -64,7 +64,7 @@ fn contestant(
     let length = (2 * size * in_flight).max(super::SMALLEST_BUFFER).to_string();
     let (child, port) = listening::start(&["processes", &length, subject])?;
     let streams = (0..connections).map(|_| connect(port)).collect::<io::Result<_>>()?;
-    let mut clients = Clients::new(streams, &vec![b'?'; size], in_flight)?;
+    let mut clients = Clients::new(streams, &vec![b'?'; size], in_flight, Answer::Same)?;
     Ok(Contestant::new(subject, move || {
         let (answered, took) = child.run_time_of(|| clients.load(WINDOW).unwrap_or_else(fatal));
         Cost::from(took.as_nanos() as f64 / answered as f64)

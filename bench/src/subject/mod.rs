@@ -9,7 +9,7 @@ mod epoll;
 mod floor;
 mod framed;
 mod monoio;
-mod smol;
+pub(crate) mod smol;
 pub(crate) mod tokio;
 
 use std::io;
@@ -20,6 +20,7 @@ use crate::arrivals::{MakeAccepting, accepting as accept};
 use crate::bulk;
 use crate::coroutines::Coroutines;
 use crate::flight::{MakeAnswering, plain};
+use crate::hyper::{self, Hyper};
 use crate::listening::{self, Listen};
 use crate::runtime::{Channel, Net, Runtime};
 use crate::served::{MakeServer, echo, echo_in_time, fatal, lean, messages, serve};
@@ -80,6 +81,14 @@ pub(crate) fn listening() -> Vec<Subject<Listen>> {
         of::<Compio>(),
         of::<Scheduler>(),
     ]
+}
+
+/// Subjects that hyper runs on.
+pub(crate) fn speaking_http() -> Vec<Subject<Listen>> {
+    fn of<R: Hyper>() -> Subject<Listen> {
+        subject(R::NAME, hyper::greet::<R> as Listen)
+    }
+    vec![of::<Tokio>(), of::<Smol>(), of::<Scheduler>()]
 }
 
 /// Subjects that send many bytes.

@@ -8,10 +8,11 @@ use std::{
     mem::MaybeUninit,
     net::Shutdown,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 use super::{AsyncSocket, core::Core};
 use crate::{
@@ -165,13 +166,20 @@ impl AsyncSocket {
     /// ([`AsyncSocket::poll_recv`] has the rules): after the queue was sent and, over TLS, behind a
     /// close_notify. Receiving goes on.
     ///
+    /// Where there is no connection (any more), there is nothing to end, and that is no error: the
+    /// callers of the traits shut down last of all, when the peer may have left already.
+    ///
     /// # Errors
-    /// As [`AsyncSocket::shutdown`].
+    /// As [`AsyncSocket::shutdown`], but never `ENOTCONN`.
     ///
     /// # Panics
     /// Outside a running scheduler.
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll("poll_shutdown", ShutDown(Shutdown::Write), cx)
+        let ended = ready!(self.poll("poll_shutdown", ShutDown(Shutdown::Write), cx));
+        Poll::Ready(match ended {
+            Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => Ok(()),
+            ended => ended,
+        })
     }
 
     #[inline]

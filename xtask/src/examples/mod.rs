@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use process::Running;
+pub(crate) use process::Running;
 
 use crate::{Outcome, artifacts, command::Job, root};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{BASES, GROUP, Python, Pythons, start_all};
 use crate::child::{CLIENTS, Child, Pinned};
-use crate::clients::Clients;
+use crate::clients::{Answer, Clients};
 use crate::group::messages::message;
 use crate::group::{SMALLEST_BUFFER, run_case};
 use crate::listening::connect;
@@ -93,7 +93,7 @@ impl Loaded {
         let length = (2 * request.len()).max(SMALLEST_BUFFER);
         let (server, port) = start(python, program, kind, length)?;
         let streams = (0..connections).map(|_| connect(port)).collect::<io::Result<_>>()?;
-        Ok(Self { server, clients: Clients::new(streams, request, in_flight)? })
+        Ok(Self { server, clients: Clients::new(streams, request, in_flight, Answer::Same)? })
     }
 
     fn turn(&mut self) -> Cost {
