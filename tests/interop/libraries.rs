@@ -251,7 +251,7 @@ fn the_length_codec_of_tokio_util_and_our_messages_are_the_same_format() {
                 framed.send(message.clone()).await.unwrap();
                 assert!(framed.next().await.unwrap().unwrap() == message);
             }
-            framed.close().await.unwrap();
+            SinkExt::<Bytes>::close(&mut framed).await.unwrap();
             assert!(framed.next().await.is_none());
             echo.await.unwrap().unwrap();
         });
@@ -283,7 +283,7 @@ fn h2_has_a_hundred_streams_with_bodies_on_one_connection() {
             });
             let (client, connection) = h2::client::handshake(near).await.unwrap();
             let driver = spawn(connection);
-            let body = Bytes::from(body()).slice(..200_000);
+            let body = Bytes::from(body()).slice(..50_000);
             join_all((0..100).map(|_| {
                 let (client, sent) = (client.clone(), body.clone());
                 async move {
@@ -433,12 +433,12 @@ fn futures_util_selects_joins_and_collects_what_waits_here() {
 }
 
 #[test]
-fn tower_limits_and_queues_services_whose_worker_is_a_coroutine() {
-    use tower::{Service, ServiceBuilder, ServiceExt, buffer::Buffer, service_fn};
+fn tower_limits_how_many_calls_of_a_service_of_ours_run_at_once() {
+    use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
     run(async {
         let (near, far) = pair(Kind::Tcp).await;
         spawn(echo(far)).or_log();
-        // A service that holds what is not `Send`.
+        // One exchange at a time keeps the answers apart. The service is not `Send`.
         let exchange = service_fn(move |text: String| {
             let near = near.clone();
             async move {
@@ -446,19 +446,27 @@ fn tower_limits_and_queues_services_whose_worker_is_a_coroutine() {
                 near.recv_all_bytes(text.len()).await
             }
         });
-        let limited = ServiceBuilder::new().concurrency_limit(1).service(exchange);
-        let (service, worker) = Buffer::pair(limited, 10);
-        let worker = spawn(worker);
-        let answers = join_all((0..100).map(|number| {
+        let service = ServiceBuilder::new().concurrency_limit(1).service(exchange);
+        join_all((0..100).map(|number| {
             let mut service = service.clone();
             async move {
                 let text = format!("request {number}");
-                let answer = service.ready().await.unwrap().call(text.clone()).await.unwrap();
-                assert_eq!(answer, text);
+                let answer = service.ready().await.unwrap().call(text.clone()).await;
+                assert_eq!(answer.unwrap() as Bytes, text);
             }
-        }));
-        answers.await;
-        drop(service);
-        worker.await.unwrap();
+        }))
+        .await;
+    });
+}
+
+#[test]
+fn what_needs_the_runtime_of_tokio_says_so_without_it() {
+    run(async {
+        let socket = spawn(async { tokio::net::TcpStream::connect("127.0.0.1:1").await });
+        let timer = spawn(async { tokio::time::sleep(Duration::ZERO).await });
+        let ended = [socket.await.unwrap_err().to_string(), timer.await.unwrap_err().to_string()];
+        for text in ended {
+            assert!(text.contains("there is no reactor running"), "{text}");
+        }
     });
 }

@@ -1,12 +1,8 @@
 //! tokio-postgres over our sockets, against a real server.
 
-use std::{
-    future::poll_fn, io, net::Shutdown, path::PathBuf, pin::pin, sync::Arc, time::Duration,
-};
+use std::{future::poll_fn, io, net::Shutdown, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
-use asyncoro::{
-    AsyncSocket, ClientTls, Coro, ServerTls, Tls, TlsVersion, spawn, time::timeout,
-};
+use asyncoro::{AsyncSocket, ClientTls, Coro, ServerTls, Tls, TlsVersion, spawn, time::timeout};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt, TryStreamExt, future::join_all};
 use rcgen::{
@@ -31,10 +27,10 @@ const PASSWORD: &str = "opossum";
 /// The names that are in the server's certificates.
 const HOST: &str = "localhost";
 
-struct Postgres {
+pub(crate) struct Postgres {
     /// Ended before its folder goes.
     _server: Server,
-    port: u16,
+    pub(crate) port: u16,
     /// The certificate, which is its own authority.
     pem: String,
     folder: Folder,
@@ -43,7 +39,7 @@ struct Postgres {
 static POSTGRES: Shared<Postgres> = Shared::new();
 
 /// Returns the server of the tests that run now.
-fn postgres() -> Option<Arc<Postgres>> {
+pub(crate) fn postgres() -> Option<Arc<Postgres>> {
     POSTGRES.get(|| Postgres::start(&PKCS_ECDSA_P256_SHA256))
 }
 
@@ -223,10 +219,15 @@ fn coroutines_share_a_connection_and_their_statements_are_under_way_at_once() {
         run(async {
             let (client, driver) = server.client(over).await;
             let square = client.prepare("SELECT $1::int8 * $1").await.unwrap();
-            let answers = join_all((0..1000_i64).map(|number| {
-                let (client, square) = (&client, &square);
-                async move { client.query_one(square, &[&number]).await.unwrap().get::<_, i64>(0) }
-            }));
+            let answers =
+                join_all(
+                    (0..1000_i64).map(|number| {
+                        let (client, square) = (&client, &square);
+                        async move {
+                            client.query_one(square, &[&number]).await.unwrap().get::<_, i64>(0)
+                        }
+                    }),
+                );
             assert!(answers.await.into_iter().eq((0..1000).map(|number| number * number)));
             end(client, driver).await;
         });
@@ -373,7 +374,10 @@ fn notifications_arrive_in_order_while_nobody_queries() {
             let driver = spawn(async move {
                 while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
                     if let AsyncMessage::Notification(note) = message? {
-                        sender.send((note.channel().to_owned(), note.payload().to_owned())).await.unwrap();
+                        sender
+                            .send((note.channel().to_owned(), note.payload().to_owned()))
+                            .await
+                            .unwrap();
                     }
                 }
                 Ok(())
@@ -440,7 +444,9 @@ fn a_password_is_of_no_use_to_who_stands_between_with_a_trusted_certificate() {
                 std::io::Result::Ok(())
             }
         });
-        for (binding, is_refused) in [(ChannelBinding::Disable, false), (ChannelBinding::Require, true)] {
+        for (binding, is_refused) in
+            [(ChannelBinding::Disable, false), (ChannelBinding::Require, true)]
+        {
             let mut config = server.config(Over::Tls);
             config.channel_binding(binding);
             let tls = PostgresTls(server.tls().ca_from_pem(pem.as_bytes()).unwrap());
@@ -512,8 +518,10 @@ fn the_example_runs_with_tls_and_without() {
     let ca = server.folder.join("ca.pem");
     let port = server.port;
     let plain = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
-    let secret = format!("host=localhost hostaddr=127.0.0.1 port={port} user=postgres \
-         dbname=postgres password={PASSWORD}");
+    let secret = format!(
+        "host=localhost hostaddr=127.0.0.1 port={port} user=postgres \
+         dbname=postgres password={PASSWORD}"
+    );
     run(async {
         postgres_example::work(&plain, None).await.unwrap();
         postgres_example::work(&secret, ca.to_str()).await.unwrap();

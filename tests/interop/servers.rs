@@ -216,10 +216,7 @@ impl<T> Shared<T> {
         Shared(Mutex::new(Weak::new()))
     }
 
-    pub(crate) fn get(
-        &self,
-        start: impl FnOnce() -> Option<T>,
-    ) -> Option<std::sync::Arc<T>> {
+    pub(crate) fn get(&self, start: impl FnOnce() -> Option<T>) -> Option<std::sync::Arc<T>> {
         let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = shared.upgrade() {
             return Some(server);

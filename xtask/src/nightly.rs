@@ -31,6 +31,7 @@ const STEPS: &[Step] = &[
     Step { name: "fuzz", lacks: nightly, run: |seconds| fuzz::run(seconds, &[]) },
     Step { name: "inject", lacks: strace, run: |_| inject::run(&[]) },
     Step { name: "model", lacks: model_test, run: model },
+    Step { name: "interop", lacks: nothing, run: |_| interop() },
     Step { name: "python", lacks: pythons, run: python::nightly },
     Step { name: "soak", lacks: nothing, run: soak::run },
     Step { name: "deny", lacks: nothing, run: |_| deny() },
@@ -181,6 +182,14 @@ fn model(seconds: u64) -> Outcome<String> {
         .deadline(Duration::from_secs(2 * seconds) + minutes(30))
         .run()?;
     Ok(format!("{seconds} s without a finding"))
+}
+
+/// Runs the tests with the libraries of others, with those that take long to build, too.
+fn interop() -> Outcome<String> {
+    Job::cargo("test --package asyncoro-interop --features heavy")
+        .deadline(minutes(60))
+        .run_tests()?;
+    Ok("all libraries of docs/interop.md".to_owned())
 }
 
 fn deny() -> Outcome<String> {
