@@ -136,6 +136,14 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! socket is closed for all its handles with [`AsyncSocket::close`], and verbs that wait on it end
 //! with an error. `docs/cancel.md` in the repository says what dropping does, verb by verb.
 //!
+//! # Several things at once
+//!
+//! [`spawn`] starts a coroutine beside this one. [`coro::Coros`] is a set of them: spawn into it,
+//! take the values as they end, with a bound if wanted; dropped, it ends those that are left.
+//! Inside one coroutine, [`future::join()`] waits for all of some futures and [`future::race()`]
+//! for the first; the page of [`future`] has a loop that waits for a message, a timer and a long
+//! operation.
+//!
 //! # Threads
 //!
 //! [`BlockingSocket`] is the blocking twin: the same verbs, which wait in the call instead of in an
@@ -174,6 +182,10 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! # }
 //! ```
 //!
+//! [`on()`] does the same for code that is asynchronous, on any executor: it runs a coroutine on a
+//! scheduler and awaits its value, without a thread that waits. [`interop::ThreadBound`] carries a
+//! value of a scheduler through code that demands `Send`.
+//!
 //! In the other direction, [`pool::run`] runs a blocking function on a thread, and a coroutine
 //! awaits its value.
 //!
@@ -199,7 +211,8 @@ This documentation was built without the feature `tls` and leaves out what that 
 //!
 //! # Where to look
 //!
-//! [`coro`] for coroutines and schedulers, [`time`] for sleeping and timeouts, [`addr`] for
+//! [`coro`] for coroutines and schedulers, [`future`] for several futures at once, [`interop`] for
+//! libraries of other runtimes, [`time`] for sleeping and timeouts, [`addr`] for
 //! addresses, [`error`] for typed errors, [`pool`] for blocking functions, [`resolve`] for host
 //! names, [`sync`] for mailboxes, [`signal`] and [`stdio`] for Ctrl-C and standard input. The
 //! repository has a tutorial in `docs/tutorial.md` and programs in `examples/`.
@@ -210,6 +223,7 @@ pub mod error;
 mod foreign;
 mod fork;
 mod frame;
+pub mod future;
 pub mod interop;
 mod log;
 pub mod pool;
@@ -230,7 +244,7 @@ pub use rustls;
 pub use socket2;
 
 pub use addr::{Address, ToAddress};
-pub use coro::{AsynCoro, Coro, run, run_until, spawn};
+pub use coro::{AsynCoro, Coro, on, run, run_until, spawn};
 pub use socket::{AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused};
 /// The entry points of the fuzz targets in `fuzz/`; not part of the public API.
 #[cfg(all(feature = "tls", any(test, fuzzing)))]

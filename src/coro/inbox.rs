@@ -1,26 +1,35 @@
-//! The only access from other threads: wakes, new coroutines and questions.
+//! The only access from other threads: wakes, new coroutines, questions, and values that come back
+//! to be dropped.
 //!
 //! Each scheduler has one inbox. Another thread adds a post and rings the bell; the scheduler
 //! empties the inbox once a turn. A coroutine is in it at most once, however often it is woken, so
-//! its length is bounded by the coroutines that live or have left a waker somewhere. A closed
-//! inbox, whose scheduler has ended, returns what was sent.
+//! its length is bounded by the coroutines that live or have left a waker somewhere, and by what
+//! other threads start or drop. A closed inbox, whose scheduler has ended, returns what was sent.
 //!
 //! Wakers are numbers ([`Key`]), so a table of the process maps a scheduler's slot to its inbox.
 
 use std::{
+    any::Any,
     collections::HashSet,
     iter, mem,
+    pin::Pin,
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, SyncSender},
     },
-    thread::{self, ThreadId},
+    thread::{self, Thread},
 };
 
-use super::{cell::body::Unstarted, key::Key, statistics::Statistics};
+use super::{
+    cell::body::Unstarted,
+    homebound::{Homebound, this_thread},
+    key::Key,
+    statistics::Statistics,
+};
 use crate::{
     driver::Doorbell,
+    foreign,
     fork::{self, Global},
     primitives::{Arc, Mutex, lock},
 };
@@ -31,6 +40,8 @@ pub(super) enum Post {
     Wake(Key),
     /// Add a new coroutine.
     Start(Unstarted),
+    /// Drop a value of this thread, whose owner has dropped it on another one.
+    Drop(Homebound<Pin<Box<dyn Any>>>),
     /// Answer when only daemons are left.
     TellIdle(Answer<()>),
     /// End all coroutines; with `stop`, also the scheduler, which then has a thread of its own.
@@ -58,6 +69,12 @@ impl<T> Answer<T> {
     }
 }
 
+/// Drops what has come back, on its own thread; a panic is logged, since its owner is elsewhere.
+pub(super) fn drop_caught(value: Homebound<Pin<Box<dyn Any>>>) {
+    debug_assert!(value.is_home(), "an inbox is read on the thread of its scheduler");
+    foreign::contain("the drop of a value that has come back to its thread", || drop(value));
+}
+
 struct Mail {
     open: bool,
     posts: Vec<Post>,
@@ -70,7 +87,7 @@ pub(crate) struct Inbox {
     mail: Mutex<Mail>,
     bell: Arc<Doorbell>,
     /// The thread of the scheduler.
-    owner: ThreadId,
+    owner: Thread,
     /// The process of the scheduler. In a child of it the inbox is closed, and its lock, which
     /// another thread may have held at the fork, is left alone.
     process: u32,
@@ -79,7 +96,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(super) fn new(bell: Arc<Doorbell>) -> Inbox {
         let mail = Mail { open: true, posts: Vec::new(), woken: HashSet::new() };
-        let (owner, process) = (thread::current().id(), fork::generation());
+        let (owner, process) = (thread::current(), fork::generation());
         Inbox { mail: Mutex::new(mail), bell, owner, process }
     }
 
@@ -91,7 +108,12 @@ impl Inbox {
     /// Tells whether waiting for an answer would block the scheduler itself: it belongs to this
     /// thread, entered or not, and has not ended.
     pub(super) fn is_own(&self) -> bool {
-        !self.is_inherited() && self.owner == thread::current().id() && lock(&self.mail).open
+        !self.is_inherited() && self.owner.id() == this_thread() && lock(&self.mail).open
+    }
+
+    /// Returns the thread of the scheduler.
+    pub(super) fn owner(&self) -> &Thread {
+        &self.owner
     }
 
     /// Adds a post and rings the bell; returns the post if the scheduler has ended.

@@ -34,14 +34,18 @@ mod alarm;
 mod asyncoro;
 mod batching;
 mod cell;
+mod coros;
 pub(crate) mod current;
 mod ended;
 pub(crate) mod engine;
 mod handle;
+mod home;
+mod homebound;
 mod inbox;
 mod key;
 mod local;
 mod memory;
+mod on;
 mod scheduler;
 mod state;
 mod statistics;
@@ -57,12 +61,20 @@ use std::{
     task::Poll,
 };
 
-pub(crate) use self::{alarm::Alarm, engine::RETRY_PAUSE, waiter::Waiter};
+pub(crate) use self::{
+    alarm::Alarm,
+    engine::RETRY_PAUSE,
+    home::{Home, this_thread_name},
+    homebound::Homebound,
+    waiter::Waiter,
+};
 pub use self::{
     asyncoro::{AsynCoro, Builder},
     batching::Batching,
+    coros::Coros,
     ended::Ended,
     handle::{Coro, Handle},
+    on::{On, on},
     scheduler::{Scheduler, run, run_until},
     statistics::Statistics,
 };

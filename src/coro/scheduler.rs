@@ -262,6 +262,8 @@ impl Drop for Scheduler {
         // Another scheduler may be running on this thread; it is current again afterwards.
         let _entered = current::enter(&self.engine);
         self.engine.end_all();
+        // Drops what has come back from other threads while it is still in its scheduler.
+        self.engine.read_inbox();
         // An error of the driver has no recipient here, and does no more harm.
         let _ = self.engine.drain();
         // Ends coroutines that other threads have started meanwhile.

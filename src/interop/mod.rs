@@ -10,6 +10,9 @@
 //! | `tokio-io` | `AsyncRead`, `AsyncWrite` of [`tokio::io`](https://docs.rs/tokio), without its runtime | [`Buffered`] has `AsyncBufRead` |
 //! | `hyper` | `Read`, `Write` of [`hyper::rt`](https://docs.rs/hyper) | [`Executor`] |
 //!
+//! [`ThreadBound`] makes a value of one scheduler `Send`, for code that demands it; it implements
+//! these traits where the value does. With `futures-io`, [`Coros`](crate::coro::Coros) are a `Stream`.
+//!
 //! The rules that all of them follow are those of
 //! [`AsyncSocket::poll_recv`](crate::AsyncSocket::poll_recv). Ending the writer (`poll_close`,
 //! `poll_shutdown`) flushes, then ends the sending half; receiving goes on. Vectored writes are
@@ -22,6 +25,9 @@ mod buffered;
 mod futures_io;
 #[cfg(feature = "hyper")]
 mod hyper;
+#[cfg(feature = "futures-io")]
+mod stream;
+mod thread_bound;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;
 
@@ -29,3 +35,4 @@ mod tokio_io;
 pub use self::buffered::Buffered;
 #[cfg(feature = "hyper")]
 pub use self::hyper::Executor;
+pub use self::thread_bound::ThreadBound;

@@ -4,6 +4,7 @@ mod buffered;
 #[cfg(feature = "heavy")]
 mod heavy;
 mod libraries;
+mod on;
 mod pairs;
 mod postgres;
 #[path = "examples/postgres/main.rs"]
@@ -15,3 +16,4 @@ mod redis;
 mod redis_example;
 mod servers;
 mod streams;
+mod thread_bound;

@@ -4,7 +4,9 @@ use std::{panic::UnwindSafe, rc::Rc};
 
 use asyncoro::{
     Address, AsynCoro, AsyncSocket, BlockingSocket, Coro,
-    coro::{Builder, Current, Ended, Scheduler, Statistics},
+    coro::{Builder, Coros, Current, Ended, On, Scheduler, Statistics},
+    future::Slot,
+    interop::ThreadBound,
     time::{Sleep, Timeout},
 };
 
@@ -51,6 +53,13 @@ is!(Coro<std::cell::Cell<u32>>: Send + Sync);
 is!(Coro<Rc<u32>>: Unpin);
 is_not!(Coro<Rc<u32>>: Send);
 is_not!(Coro<Rc<u32>>: Sync);
+is!(On<u32>: Send + Sync + Unpin);
+is_not!(On<Rc<u32>>: Send);
+is!(Coros<Rc<u32>>: Unpin);
+is_not!(Coros<u32>: Send);
+is!(ThreadBound<AsyncSocket>: Send + Sync + Unpin);
+is!(ThreadBound<std::future::Pending<Rc<u32>>>: Send + Sync + Unpin);
+is!(Slot<Sleep>: Unpin + std::future::Future);
 is!(Current: Copy);
 is!(Ended: Send + std::error::Error);
 

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::{io::Io, run::Run, settings::EngineSettings, timers::Timers};
 use crate::{
     coro::{
-        inbox::{self, Inbox, Post},
+        inbox::{self, Inbox, Post, drop_caught},
         statistics::Statistics,
         waiter::Waiter,
     },
@@ -165,8 +165,10 @@ impl Drop for Engine {
     fn drop(&mut self) {
         inbox::unregister(self.run.local.slot);
         for post in self.inbox.close() {
-            if let Post::Start(unstarted) = post {
-                unstarted.refuse();
+            match post {
+                Post::Start(unstarted) => unstarted.refuse(),
+                Post::Drop(value) => drop_caught(value),
+                _ => {}
             }
         }
     }

@@ -4,7 +4,10 @@ use std::{io, time::Instant};
 
 use super::parts::Engine;
 use crate::{
-    coro::{cell::body::publish_places, inbox::Post},
+    coro::{
+        cell::body::publish_places,
+        inbox::{Post, drop_caught},
+    },
     driver::Driver,
 };
 
@@ -47,7 +50,7 @@ impl Engine {
     }
 
     /// Reads the posts of other threads.
-    fn read_inbox(&self) {
+    pub(in crate::coro) fn read_inbox(&self) {
         if !self.inbox.has_mail() {
             return;
         }
@@ -57,6 +60,7 @@ impl Engine {
             match post {
                 Post::Wake(key) => self.run.local.table.borrow_mut().wake(key),
                 Post::Start(unstarted) => self.run.take_in(unstarted.into_body()),
+                Post::Drop(value) => drop_caught(value),
                 Post::TellIdle(done) => self.run.when_idle(done),
                 Post::EndAll { stop, done } => {
                     self.end_all();

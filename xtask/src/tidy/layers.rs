@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "src",
         &[
-            &["error", "addr", "frame", "tls", "primitives", "fork", "foreign", "log"],
+            &["error", "addr", "frame", "future", "tls", "primitives", "fork", "foreign", "log"],
             &["driver", "sys"],
             &["coro", "time"],
             &["pool"],
@@ -27,12 +27,13 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "src/coro",
         &[
-            &["batching", "ended", "key", "memory", "statistics", "who"],
+            &["batching", "ended", "homebound", "key", "memory", "statistics", "who"],
             &["waker", "waiter", "local", "state", "cell", "inbox", "table"],
             &["engine"],
             &["current"],
-            &["scheduler", "alarm"],
+            &["scheduler", "alarm", "home"],
             &["asyncoro", "handle"],
+            &["on", "coros"],
         ],
     ),
     (
@@ -76,6 +77,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         "src/coro/engine",
         &[&["settings", "run", "io", "timers"], &["parts"], &["ahead"], &["watch"], &["turn"]],
     ),
+    ("src/future", &[&["stage"], &["all", "join", "race", "slot"]]),
     (
         "python/src",
         &[

@@ -5,6 +5,7 @@
 //! | name | where it must stand |
 //! | --- | --- |
 //! | `it::stream::x` | in `tests/it/stream.rs` |
+//! | `interop::hyper::x` | in `tests/interop/hyper.rs` |
 //! | `coro::timer::tests::x` | in `src/coro/timer.rs` (or `src/coro/timer/mod.rs`) |
 //! | `loom: inbox::loom_x` | in a file of the library in or below a module `inbox` |
 //! | `doctest: AsyncSocket::recv` | an item `recv` of the library with an example in its docs |
@@ -18,6 +19,9 @@
 use super::{Complaint, File, source};
 
 const TABLE: &str = "tests/PROMISES.md";
+
+/// The folders of `tests`, each a binary of tests.
+const TESTS: &[&str] = &["it", "interop"];
 
 /// What a promise may range over, and texts of which one must occur in one of its tests; any test
 /// will do where there is none.
@@ -150,8 +154,8 @@ fn misused(word: &str, code: &str) -> Option<String> {
 fn body<'a>(name: &str, files: &'a [File]) -> Option<&'a str> {
     let (modules, test) = name.rsplit_once("::")?;
     let path = modules.replace("::", "/");
-    let path =
-        path.strip_prefix("it/").map_or(format!("src/{path}"), |it| format!("tests/it/{it}"));
+    let is_test = TESTS.iter().any(|folder| path.starts_with(&format!("{folder}/")));
+    let path = format!("{}/{path}", if is_test { "tests" } else { "src" });
     let candidates = [format!("{path}.rs"), format!("{path}/mod.rs")];
     let file = files.iter().find(|file| candidates.contains(&file.path))?;
     let begin = file.code.find(&format!("fn {test}("))?;
@@ -176,10 +180,8 @@ fn find(name: &str, files: &[File]) -> Result<(), String> {
 fn find_test(name: &str, files: &[File]) -> Result<(), String> {
     let mut modules: Vec<&str> = name.split("::").collect();
     let test = modules.pop().unwrap_or_default();
-    let folder = match modules.first() {
-        Some(&"it") => "tests",
-        _ => "src",
-    };
+    let is_test = modules.first().is_some_and(|first| TESTS.contains(first));
+    let folder = if is_test { "tests" } else { "src" };
     // The longest path that is a file; the rest are modules inside it.
     for length in (1..=modules.len()).rev() {
         let path = format!("{folder}/{}", modules[..length].join("/"));
