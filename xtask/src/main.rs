@@ -56,9 +56,9 @@ cargo xtask COMMAND
                                with --thread under ThreadSanitizer
   nightly [--minutes N] [STEP...]
                                what takes long: sanitizers, loom, fuzzing, injected failures, the
-                               model-based test, a soak, large bodies of HTTP, the conformance
-                               suite of WebSocket, cargo deny, mutants; N for each that is a
-                               matter of time (10)
+                               model-based test, the libraries of others that build long, a soak,
+                               large bodies of HTTP, the conformance suite of WebSocket, cargo deny,
+                               mutants; N for each that is a matter of time (10)
   fuzz SECONDS [TARGET...]     the fuzz targets, each so long (nightly)
   inject [ERROR...]            failing system calls under the tour and the tests (strace)
   soak SECONDS                 a server and its clients: does anything grow?

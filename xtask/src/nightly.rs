@@ -31,6 +31,7 @@ const STEPS: &[Step] = &[
     Step { name: "fuzz", lacks: nightly, run: |seconds| fuzz::run(seconds, &[]) },
     Step { name: "inject", lacks: strace, run: |_| inject::run(&[]) },
     Step { name: "model", lacks: model_test, run: model },
+    Step { name: "interop", lacks: nothing, run: |_| interop() },
     Step { name: "python", lacks: pythons, run: python::nightly },
     Step { name: "soak", lacks: nothing, run: soak::run },
     Step { name: "http", lacks: nothing, run: |_| http() },
@@ -192,6 +193,14 @@ fn http() -> Outcome<String> {
         .deadline(minutes(30))
         .run_tests()?;
     Ok("bodies of 1 GiB, in a few MiB of memory".to_owned())
+}
+
+/// Runs the tests with the libraries of others, with those that take long to build, too.
+fn interop() -> Outcome<String> {
+    Job::cargo("test --package asyncoro-interop --features heavy")
+        .deadline(minutes(60))
+        .run_tests()?;
+    Ok("all libraries of docs/interop.md".to_owned())
 }
 
 fn deny() -> Outcome<String> {

@@ -1,0 +1,107 @@
+//! Libraries that work as they are, since their sockets and timers are driven by a thread of their
+//! own that wakes us, and that take long to build.
+
+use std::{os::unix::net::UnixStream, time::Duration};
+
+use asyncoro::{spawn, time};
+use futures_util::{TryStreamExt, future::join_all};
+use sqlx::{
+    Row,
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
+};
+use zbus::connection::Builder;
+
+use crate::{pairs::run, postgres::postgres};
+
+#[test]
+fn sqlx_has_a_pool_that_coroutines_share() {
+    let Some(server) = postgres() else { return };
+    let options = PgConnectOptions::new()
+        .host("127.0.0.1")
+        .port(server.port)
+        .username("postgres")
+        .database("postgres")
+        .ssl_mode(PgSslMode::Disable);
+    run(async {
+        let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
+        let mut transaction = pool.begin().await.unwrap();
+        sqlx::query("CREATE TABLE squares (n int8, square int8)")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        let coros: Vec<_> = (0..200_i64)
+            .map(|number| {
+                let pool = pool.clone();
+                spawn(async move {
+                    let insert = sqlx::query("INSERT INTO squares VALUES ($1, $1 * $1)");
+                    insert.bind(number).execute(&pool).await.map(|done| done.rows_affected())
+                })
+            })
+            .collect();
+        for coro in coros {
+            assert_eq!(coro.await.unwrap().unwrap(), 1);
+        }
+        let query = sqlx::query("SELECT n, square FROM squares ORDER BY n");
+        let rows: Vec<_> = query.fetch(&pool).try_collect().await.unwrap();
+        for (number, row) in (0..200).zip(&rows) {
+            assert_eq!(row.get::<i64, _>("square"), number * number);
+        }
+        assert_eq!(rows.len(), 200);
+
+        // Its connection is of no more use, and the pool makes another one.
+        let slow = sqlx::query("SELECT pg_sleep(600)").execute(&pool);
+        assert!(time::timeout(Duration::from_millis(50), slow).await.is_err());
+        sqlx::query("DROP TABLE squares").execute(&pool).await.unwrap();
+        pool.close().await;
+    });
+}
+
+struct Clerk {
+    calls: u32,
+}
+
+#[zbus::interface(name = "org.asyncoro.Clerk")]
+impl Clerk {
+    fn double(&mut self, number: u32) -> u32 {
+        self.calls += 1;
+        2 * number
+    }
+
+    #[zbus(property)]
+    fn calls(&self) -> u32 {
+        self.calls
+    }
+}
+
+#[zbus::proxy(
+    interface = "org.asyncoro.Clerk",
+    default_service = "org.asyncoro.Clerk",
+    default_path = "/clerk"
+)]
+trait Clerk {
+    fn double(&self, number: u32) -> zbus::Result<u32>;
+
+    #[zbus(property)]
+    fn calls(&self) -> zbus::Result<u32>;
+}
+
+#[test]
+fn zbus_calls_methods_of_its_peer() {
+    run(async {
+        let (near, far) = UnixStream::pair().unwrap();
+        let server = Builder::unix_stream(far)
+            .server(zbus::Guid::generate())
+            .p2p()
+            .serve_at("/clerk", Clerk { calls: 0 })
+            .build();
+        let client = Builder::unix_stream(near).p2p().build();
+        let (_server, client) = futures_util::future::try_join(server, client).await.unwrap();
+        let clerk = ClerkProxy::new(&client).await.unwrap();
+        let answers = join_all((0..200).map(|number| clerk.double(number))).await;
+        for (number, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.unwrap(), 2 * number as u32);
+        }
+        assert_eq!(clerk.calls().await.unwrap(), 200);
+    });
+}
