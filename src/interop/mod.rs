@@ -14,7 +14,8 @@
 //! with `futures-io`. `Executor` and `Timer` are hyper's.
 //!
 //! [`ThreadBound`] makes a value of one scheduler `Send`, for code that demands it; it implements
-//! these traits where the value does. With `futures-io`, [`Coros`](crate::coro::Coros) are a `Stream`.
+//! these traits where the value does. With `futures-io`, [`Coros`](crate::coro::Coros) are a
+//! `Stream`.
 //!
 //! The rules that all of them follow are those of
 //! [`AsyncSocket::poll_recv`](crate::AsyncSocket::poll_recv). Ending the writer (`poll_close`,
