@@ -31,6 +31,8 @@ use tokio::{
     time as tokios,
 };
 
+use crate::programs::Program;
+
 const LONG: Duration = Duration::from_secs(1000);
 
 /// Runs a test in a thread of its own and fails if it does not end.
@@ -99,6 +101,14 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.0.set(self.0.get() + 1);
     }
+}
+
+#[test]
+fn from_tokio_goes_both_ways() {
+    let example = Program::example("from_tokio", &[]);
+    assert!(example.line_with("a task of tokio's answers").ends_with("Ok(Some(b\"a message\"))"));
+    assert!(example.line_with("a coroutine gets of tokio").ends_with("\"A LINE\""));
+    example.end();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use sqlx::{
 };
 use zbus::connection::Builder;
 
-use crate::{pairs::run, postgres::postgres};
+use crate::{pairs::run, postgres::postgres, reqwest_example};
 
 #[test]
 fn sqlx_has_a_pool_that_coroutines_share() {
@@ -55,6 +55,11 @@ fn sqlx_has_a_pool_that_coroutines_share() {
         sqlx::query("DROP TABLE squares").execute(&pool).await.unwrap();
         pool.close().await;
     });
+}
+
+#[test]
+fn reqwest_is_a_guest() {
+    reqwest_example::main().unwrap();
 }
 
 struct Clerk {

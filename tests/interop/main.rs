@@ -20,6 +20,9 @@ mod redis;
 #[path = "examples/redis_client.rs"]
 #[allow(dead_code)]
 mod redis_example;
+#[cfg(feature = "heavy")]
+#[path = "examples/reqwest_guest.rs"]
+mod reqwest_example;
 mod servers;
 mod streams;
 mod thread_bound;

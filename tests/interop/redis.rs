@@ -96,7 +96,9 @@ fn a_pipeline_of_ten_thousand_commands_is_answered_in_order() {
             let counts: Vec<usize> = pipeline.query_async(&mut connection).await.unwrap();
             assert!(counts.into_iter().eq(1..=5000));
             let mut pipeline = redis::pipe();
-            (0..10_000).for_each(|number| drop(pipeline.get(format!("key:{}", number % 5000))));
+            (0..10_000).for_each(|number| {
+                pipeline.get(format!("key:{}", number % 5000));
+            });
             let values: Vec<usize> = pipeline.query_async(&mut connection).await.unwrap();
             assert!(values.into_iter().eq((0..10_000).map(|number| number % 5000)));
             end(connection, driver).await;

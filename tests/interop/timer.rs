@@ -1,7 +1,7 @@
 //! hyper's timer: sleeps on the scheduler, moved and dropped on other threads.
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     task::Poll,
     thread,
     time::{Duration, Instant},

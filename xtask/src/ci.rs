@@ -26,6 +26,7 @@ const STEPS: &[Step] = &[
     Step { name: "targets", run: portable::targets },
     Step { name: "test-epoll", run: test_epoll },
     Step { name: "test-poll", run: test_poll },
+    Step { name: "interop", run: interop },
     Step { name: "doctest", run: doctest },
     Step { name: "loom", run: loom },
     Step { name: "examples", run: || examples::run(&[]) },
@@ -116,7 +117,18 @@ fn doc() -> Outcome {
 
 /// Runs the tests on the driver of Linux, with those of `bench` and xtask, which need no driver.
 fn test_epoll() -> Outcome {
-    for_python(test("test --workspace --tests")).variable("ASYNCORO_DRIVER", "epoll").run_tests()
+    for_python(test(&format!("test {MINE} --tests")))
+        .variable("ASYNCORO_DRIVER", "epoll")
+        .run_tests()
+}
+
+/// What is tested in one build. The libraries of others have one of their own, that of the examples
+/// which their tests start.
+const MINE: &str = "--workspace --exclude asyncoro-interop";
+
+/// Runs the tests with the libraries of others and against real servers.
+fn interop() -> Outcome {
+    test("test --package asyncoro-interop").run_tests()
 }
 
 /// Prepares a command on the whole workspace: pyo3 asks the CPython that it finds what to build
@@ -135,7 +147,8 @@ const PYO3_CONFIG: &str = "xtask/pyo3.txt";
 /// Runs the tests on the driver of other Unix systems, with calls made together as often as that is
 /// possible, and by io_uring.
 fn test_poll() -> Outcome {
-    test("test --package asyncoro --tests")
+    // With the rest of the workspace, so that all is built already.
+    for_python(test(&format!("test {MINE} --lib --test it")))
         .variable("ASYNCORO_DRIVER", "poll")
         .variable("ASYNCORO_BATCHING", "ring:2")
         .run_tests()

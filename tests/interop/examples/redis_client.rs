@@ -36,7 +36,9 @@ pub(crate) async fn work(address: &str) -> Outcome {
 
     let mut pipeline = redis::pipe();
     pipeline.atomic().del("visits").ignore();
-    (0..10).for_each(|_| drop(pipeline.incr("visits", 1)));
+    for _ in 0..10 {
+        pipeline.incr("visits", 1);
+    }
     let visits: Vec<u64> = pipeline.query_async(&mut connection).await?;
     println!("visits: {visits:?}");
 
