@@ -77,8 +77,8 @@ pub async fn copy(from: &AsyncSocket, to: &AsyncSocket) -> io::Result<u64> {
 ///
 /// The end of a direction is passed on when all of it was sent, by a shutdown of sending: a client
 /// that has sent its request, and says so, still gets the answer. An error of either socket ends
-/// both directions. With `idle`, so does a time in which no byte has moved in either direction,
-/// anything over zero. At most 64 KiB are under way in each direction.
+/// both directions. So does a time of `idle` in which no byte has moved in either direction; none
+/// and zero are no bound. At most 64 KiB are under way in each direction.
 ///
 /// Neither socket is closed. Drop them afterwards, or after an error take over what is left.
 ///
@@ -117,8 +117,7 @@ pub async fn copy_both(
     let (there, back) = (Cell::new(0), Cell::new(0));
     let moved = || (there.get(), back.get());
     let (forth, home) = (pin!(pass_all(a, b, &there)), pin!(pass_all(b, a, &back)));
-    let mut directions: [(Pin<&mut dyn Future<Output = io::Result<()>>>, bool); 2] =
-        [(forth, true), (home, true)];
+    let mut directions: [(Direction<'_>, bool); 2] = [(forth, true), (home, true)];
     let mut watch = idle.filter(|idle| !idle.is_zero()).map(Watch::new);
     poll_fn(|cx| {
         // The first one may use up what the coroutine may do in one resume.
@@ -140,6 +139,9 @@ pub async fn copy_both(
     .await?;
     Ok(moved())
 }
+
+/// One direction, until it has ended.
+type Direction<'a> = Pin<&'a mut dyn Future<Output = io::Result<()>>>;
 
 /// Refuses sockets that are closed, or no streams.
 fn check(verb: &'static str, one: &AsyncSocket, other: &AsyncSocket) -> io::Result<()> {
