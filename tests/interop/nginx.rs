@@ -75,7 +75,9 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         // A signal that it cannot handle would leave its second process behind.
-        self.program.take().map(Program::terminate);
+        if let Some(program) = self.program.take() {
+            program.terminate();
+        }
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -364,6 +364,7 @@ fn tasks_of_tokio_on_this_thread_run_what_is_not_send() {
 }
 
 #[test]
+#[allow(clippy::async_yields_async, reason = "it is polled elsewhere")]
 fn a_task_of_another_thread_panics_and_what_it_holds_comes_home() {
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let scheduler = AsynCoro::builder().name("its home").start().unwrap();

@@ -37,9 +37,8 @@ async fn serve(server: AsyncSocket) -> io::Result<()> {
 async fn echo(client: AsyncSocket) -> Result<()> {
     let mut socket = accept_async(client).await?;
     while let Some(message) = socket.next().await {
-        match message? {
-            message @ (Message::Text(_) | Message::Binary(_)) => socket.send(message).await?,
-            _ => {}
+        if let message @ (Message::Text(_) | Message::Binary(_)) = message? {
+            socket.send(message).await?;
         }
     }
     Ok(())
