@@ -241,8 +241,8 @@ impl Op for Fill<'_> {
         if self.0.is_empty() && link.kind().is_stream() {
             return Progress::Done(Ok(0));
         }
-        let held = side.take_front(self.0.len());
-        if !held.is_empty() {
+        if !side.held().is_empty() {
+            let held = side.take_front(self.0.len());
             for (place, byte) in self.0.iter_mut().zip(&held[..]) {
                 place.write(*byte);
             }
