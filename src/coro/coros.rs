@@ -403,11 +403,13 @@ impl<T> Coros<T> {
         let place = if self.free == NONE { self.places.len() } else { self.free };
         let coro = current::expect("Coros::spawn", |engine| {
             let notice = Notice { place, endings: Rc::downgrade(&self.endings) };
-            Coro::new(if size_of::<F>() > LARGE {
+            let joint = if size_of::<F>() > LARGE {
                 engine.run.spawn(Member { future: Box::pin(future), notice }, spawned)
             } else {
                 engine.run.spawn(Member { future, notice }, spawned)
-            })
+            };
+            engine.note_work();
+            Coro::new(joint)
         });
         match self.places.get_mut(place) {
             Some(held) => match mem::replace(held, Place::Held(coro)) {

@@ -272,6 +272,7 @@ impl Drop for Scheduler {
         let _ = self.engine.drain();
         // Ends coroutines that other threads have started meanwhile.
         self.engine.end_all();
+        self.engine.wake_left();
         log::settle();
     }
 }

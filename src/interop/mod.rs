@@ -11,11 +11,8 @@
 //! | `hyper` | `Read`, `Write` of [`hyper::rt`](https://docs.rs/hyper) |
 //!
 //! `Buffered` has `AsyncBufRead` of the first two, and [`Coros`](crate::coro::Coros) is a `Stream`
-//! with `futures-io`. `Executor` and `Timer` are hyper's.
-//!
-//! [`ThreadBound`] makes a value of one scheduler `Send`, for code that demands it; it implements
-//! these traits where the value does. With `futures-io`, [`Coros`](crate::coro::Coros) are a
-//! `Stream`.
+//! with `futures-io`. `Executor` and `Timer` are hyper's. [`ThreadBound`] makes a value of one
+//! scheduler `Send`, for code that demands it, and implements these traits where the value does.
 //!
 //! The rules that all of them follow are those of
 //! [`AsyncSocket::poll_recv`](crate::AsyncSocket::poll_recv). Ending the writer (`poll_close`,
@@ -24,8 +21,6 @@
 //! coroutines, one reading and one writing.
 //!
 //! With the feature `tokio`, coroutines and tokio's tasks run on one thread: `asyncoro::tokio`.
-//!
-//! [`ThreadBound`] is for code that demands `Send`: it wraps a value of one scheduler.
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 mod buffered;

@@ -66,3 +66,24 @@ fn what_is_put_back_comes_before_what_has_been_received_meanwhile_and_wakes_who_
         assert_eq!(waiting.await.unwrap().unwrap(), "23456789c");
     });
 }
+
+#[test]
+fn a_line_end_that_is_put_back_is_found_by_who_has_searched_what_came_behind_it() {
+    run(async {
+        let (near, far) = pair(KINDS[0]).await;
+        let mut reader = Buffered::new(near.clone());
+        far.send_all(b"o\n").await.unwrap();
+        assert_eq!(reader.fill_buf().await.unwrap(), b"o\n");
+        let waiting = asyncoro::spawn({
+            let near: AsyncSocket = near.clone();
+            async move { near.recv_line(100).await }
+        });
+        far.send_all(b"tail").await.unwrap();
+        while !near.has_received() {
+            asyncoro::coro::yield_now().await;
+        }
+        drop(reader);
+        assert_eq!(waiting.await.unwrap().unwrap().unwrap(), "o");
+        assert_eq!(near.recv_all_bytes(4).await.unwrap(), "tail");
+    });
+}

@@ -16,7 +16,7 @@ use std::{
 
 use asyncoro::{
     AsynCoro, AsyncSocket, Coro,
-    coro::{Ended, Hosted, Scheduler, yield_now},
+    coro::{Coros, Ended, Hosted, Scheduler, yield_now},
     sync::mailbox,
     time as ours,
     tokio::{attach, run},
@@ -101,6 +101,20 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.0.set(self.0.get() + 1);
     }
+}
+
+#[test]
+fn a_set_that_a_task_of_tokios_spawns_into_starts_at_once() {
+    within(|| {
+        run(async {
+            let task = spawn_local(async {
+                let mut set = Coros::new();
+                set.try_spawn(async { 5 }).unwrap();
+                set.next().await
+            });
+            assert_eq!(task.await.unwrap().unwrap().unwrap(), 5);
+        });
+    });
 }
 
 #[test]

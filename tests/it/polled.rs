@@ -420,3 +420,76 @@ fn bytes_received_ahead_of_a_poll_method_that_is_not_called_again_stay_with_the_
         });
     }
 }
+
+#[test]
+fn a_stream_that_is_cut_is_no_end_to_a_poll_method() {
+    each(|kind| async move {
+        let (near, far) = pair(kind);
+        far.send_all(b"part").await.unwrap();
+        // Without a close_notify.
+        rustix::net::shutdown(&far, rustix::net::Shutdown::Write).unwrap();
+        assert_eq!(polled(&near).await, b"part");
+        let mut room = [MaybeUninit::uninit(); 2];
+        let mut buffer = [0; 2];
+        let ends = [
+            poll_fn(|cx| poll(&near, cx.waker())).await.map(|got| got.len()),
+            poll_fn(|cx| near.poll_recv_uninit(cx, &mut room)).await,
+            poll_fn(|cx| near.poll_recv_bytes(cx, 9)).await.map(|got| got.len()),
+            poll_fn(|cx| near.poll_recv_vectored(cx, &mut [io::IoSliceMut::new(&mut buffer)]))
+                .await,
+        ];
+        for end in ends {
+            match end {
+                Ok(count) => assert!(kind.is_plain() && count == 0, "{kind:?}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+                    assert!(!kind.is_plain(), "{kind:?}");
+                }
+            }
+        }
+        // An empty buffer asks nothing.
+        assert_eq!(poll_fn(|cx| near.poll_recv(cx, &mut [])).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn more_buffers_than_the_system_takes_are_received_into_in_part() {
+    each(|kind| async move {
+        let (near, far) = pair(kind);
+        far.send_all(&[7; 5000]).await.unwrap();
+        let mut bytes = [0; 4000];
+        let mut got = 0;
+        while got < 5000 {
+            let mut buffers: Vec<_> = bytes.chunks_mut(2).map(io::IoSliceMut::new).collect();
+            buffers.insert(0, io::IoSliceMut::new(&mut []));
+            let count = poll_fn(|cx| near.poll_recv_vectored(cx, &mut buffers)).await.unwrap();
+            assert!(count > 0);
+            drop(buffers);
+            assert!(bytes[..count].iter().all(|&byte| byte == 7));
+            bytes = [0; 4000];
+            got += count;
+        }
+        assert_eq!(got, 5000);
+    });
+}
+
+#[test]
+fn the_end_of_a_scheduler_wakes_who_waits_for_it_in_another_executor() {
+    bounded(|| {
+        let scheduler = Scheduler::new().unwrap();
+        let [(polls, poller), (verbs, verb), (sleeps, sleeper)] = [(); 3].map(|()| Count::new());
+        let (near, _far) = pair(KINDS[0]);
+        let (other, _its_peer) = pair(KINDS[0]);
+        let mut buffer = [0];
+        let mut waiting = pin!(other.recv(&mut buffer));
+        let mut sleeping = pin!(asyncoro::time::sleep(Duration::from_secs(1000)));
+        scheduler.enter(async {
+            assert!(poll(&near, &poller).is_pending());
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(&verb)).is_pending());
+            assert!(sleeping.as_mut().poll(&mut Context::from_waker(&sleeper)).is_pending());
+        });
+        assert_eq!([&polls, &verbs, &sleeps].map(|count| count.get()), [0; 3]);
+        drop(scheduler);
+        assert_eq!([&polls, &verbs, &sleeps].map(|count| count.get()), [1; 3]);
+    });
+}

@@ -42,6 +42,8 @@ pub(crate) trait Source {
     fn sent_together(&self, asked: usize, result: Result<usize, Errno>);
     /// Handles what the driver has found ready.
     fn ready(self: Rc<Self>, ready: Ready, engine: &Engine);
+    /// Wakes whoever waits for it, since the scheduler ends.
+    fn scheduler_ends(&self);
     /// Continues after a pause ([`Engine::retry_later`]): the system may have memory again.
     fn retry(self: Rc<Self>, engine: &Engine);
     /// Sends the queue, as far as the system accepts it, at the end of a turn.

@@ -73,6 +73,14 @@ impl Timers {
         self.spare.replace(due);
     }
 
+    /// Wakes the waiters of all timers, for the end of the scheduler.
+    pub(super) fn wake_all(&self) {
+        let mut due = Vec::new();
+        self.wheel.borrow_mut().fire_all(&mut due);
+        due.into_iter().for_each(Waiter::wake);
+        self.wake_overdue();
+    }
+
     /// Makes the next [`Timers::wake_overdue`] wake `waker`.
     pub(super) fn add_overdue(&self, waker: &Waker) {
         let waiter = Waiter::of(waker);

@@ -170,6 +170,16 @@ impl Engine {
         self.run.end_all();
     }
 
+    /// Wakes whoever still waits for a source or a timer, at the end of the scheduler: a future in
+    /// another executor, which would never be woken again.
+    pub(in crate::coro) fn wake_left(&self) {
+        let living: Vec<_> = self.io.sources.borrow().living().collect();
+        for source in living {
+            source.scheduler_ends();
+        }
+        self.timers.wake_all();
+    }
+
     /// Sends all that is queued, for at most the time that the builder has set. No coroutine is
     /// resumed meanwhile; one that becomes ready is resumed at the next entry.
     pub(in crate::coro) fn drain(&self) -> io::Result<()> {

@@ -57,6 +57,10 @@ impl AsyncSocket {
     /// the others, and the bytes are in `buffer`. `InvalidInput` on another kind of socket
     /// ([`error::WrongKind`]), with TLS, or if `max_fds` is over 253; `TimedOut`; the system's.
     ///
+    /// # Platform
+    /// On Linux, do not set `SO_PASSPIDFD` on such a socket: the descriptors that it brings are not
+    /// closed.
+    ///
     /// # Cancel
     /// Nothing is lost: neither bytes nor descriptors were taken.
     #[doc(alias = "SCM_RIGHTS")]

@@ -19,6 +19,7 @@ use crate::{
     coro::{Waiter, current, engine::Engine},
     error,
     socket::{
+        link::Link,
         op::{Fill, Flush, Op, Recv, RecvBytes, RecvVectored, Send, SendVectored, ShutDown},
         side::{PARTS, Progress, Side},
     },
@@ -55,12 +56,15 @@ impl AsyncSocket {
     /// ```
     ///
     /// # Errors
-    /// The system's; [`error::Closed`].
+    /// The system's; [`error::Closed`]; over TLS `UnexpectedEof` ([`error::Incomplete`]) at an end
+    /// without a close_notify, which others take for the end: an attacker may have cut the stream.
     ///
     /// # Panics
     /// Outside a running scheduler.
     pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll("poll_recv", Recv(buffer), cx)
+        let has_room = !buffer.is_empty();
+        let polled = self.poll("poll_recv", Recv(buffer), cx);
+        self.unless_cut(polled, |count| *count == 0 && has_room)
     }
 
     /// Receives like [`AsyncSocket::poll_recv`], into memory that need not be initialised; returns
@@ -76,7 +80,9 @@ impl AsyncSocket {
         cx: &mut Context<'_>,
         buffer: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
-        self.poll("poll_recv_uninit", Fill(buffer), cx)
+        let has_room = !buffer.is_empty();
+        let polled = self.poll("poll_recv_uninit", Fill(buffer), cx);
+        self.unless_cut(polled, |count| *count == 0 && has_room)
     }
 
     /// Receives like [`AsyncSocket::poll_recv`], into several buffers, one after another.
@@ -91,7 +97,9 @@ impl AsyncSocket {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll("poll_recv_vectored", RecvVectored(buffers), cx)
+        let has_room = buffers.iter().any(|buffer| !buffer.is_empty());
+        let polled = self.poll("poll_recv_vectored", RecvVectored(buffers), cx);
+        self.unless_cut(polled, |count| *count == 0 && has_room)
     }
 
     /// Receives like [`AsyncSocket::recv_bytes`], as a method to be polled
@@ -103,7 +111,8 @@ impl AsyncSocket {
     /// # Panics
     /// Outside a running scheduler.
     pub fn poll_recv_bytes(&self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<Bytes>> {
-        self.poll("poll_recv_bytes", RecvBytes(max), cx)
+        let polled = self.poll("poll_recv_bytes", RecvBytes(max), cx);
+        self.unless_cut(polled, |bytes| bytes.is_empty() && max > 0)
     }
 
     /// Sends like [`AsyncSocket::send`], as a method to be polled ([`AsyncSocket::poll_recv`] has
@@ -180,6 +189,22 @@ impl AsyncSocket {
             Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => Ok(()),
             ended => ended,
         })
+    }
+
+    /// Makes an error of an end of the stream that is none, over TLS.
+    #[inline]
+    fn unless_cut<T>(
+        &self,
+        polled: Poll<io::Result<T>>,
+        is_end: impl FnOnce(&T) -> bool,
+    ) -> Poll<io::Result<T>> {
+        match &polled {
+            Poll::Ready(Ok(value)) if is_end(value) => match self.core.look(Link::is_cut) {
+                Some(true) => Poll::Ready(Err(error::incomplete(0, 1))),
+                _ => polled,
+            },
+            _ => polled,
+        }
     }
 
     #[inline]

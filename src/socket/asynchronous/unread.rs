@@ -13,8 +13,7 @@ impl AsyncSocket {
         }
         let reader = {
             let mut half = self.core.half::<ReadSide>();
-            let held = half.side.take_held();
-            half.side.hold(if held.is_empty() { bytes } else { [bytes, held].concat().into() });
+            half.side.put_back(bytes);
             half.lock.waiter()
         };
         reader.into_iter().for_each(Waiter::wake);

@@ -18,6 +18,9 @@ use crate::{
 /// Length from which `recv_bytes` receives directly into its own allocation.
 const DIRECT_BYTES: usize = 4 << 10;
 
+/// Most buffers of one vectored receive on a stream; the system takes 1,024.
+const PARTS: usize = 64;
+
 /// Most bytes that one `recv_bytes` receives.
 const LONGEST_BYTES: usize = 1 << 20;
 
@@ -168,6 +171,10 @@ impl<const LIMITED: bool> Op for RecvLent<LIMITED> {
         side.read(link, max, |link| link.recv(&mut hot[..max])).map(|got| Lent::Hot(hot, got))
     }
 
+    fn weight(&self, got: &Lent) -> usize {
+        got.bytes().len()
+    }
+
     fn is_nothing(&self, got: &Lent) -> bool {
         got.bytes().is_empty() && self.0 > 0
     }
@@ -279,7 +286,18 @@ impl Op for RecvVectored<'_, '_> {
         if asked == 0 && link.kind().is_stream() {
             return Progress::Done(Ok(0));
         }
+        if self.0.len() > PARTS && link.kind().is_stream() {
+            // Those that are empty are left out, or a call with room for nothing might be made.
+            let filled = self.0.iter_mut().filter(|buffer| !buffer.is_empty()).take(PARTS);
+            let mut parts: Vec<IoSliceMut> = filled.map(|part| IoSliceMut::new(part)).collect();
+            let asked = parts.iter().map(|buffer| buffer.len()).sum();
+            return side.read(link, asked, |link| link.recv_vectored(&mut parts));
+        }
         side.read(link, asked, |link| link.recv_vectored(self.0))
+    }
+
+    fn weight(&self, got: &usize) -> usize {
+        *got
     }
 
     fn is_nothing(&self, got: &usize) -> bool {

@@ -45,6 +45,10 @@ impl Op for SendVectored<'_> {
     fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
         send_some(link, side, self.0, self.0.iter().all(|part| part.is_empty()))
     }
+
+    fn weight(&self, sent: &usize) -> usize {
+        *sent
+    }
 }
 
 /// Writes until something of `parts` was sent or, if they are empty, until the queue was.

@@ -46,6 +46,8 @@ pub(crate) struct ReadSide {
     pub(crate) hears_of_room: bool,
     /// The log has a line that no descriptor was left for a connection.
     pub(crate) told_of_limit: bool,
+    /// Bytes were put back before those that a waiting verb has searched.
+    is_front_new: bool,
 }
 
 /// Bytes received and not taken.
@@ -122,6 +124,14 @@ impl Want {
             Want::Line { max, searched } => {
                 search(bytes, *max, searched, 1, |part| memchr(b'\n', part))
             }
+        }
+    }
+
+    /// Makes the next look search from the front.
+    #[cold]
+    fn search_anew(&mut self) {
+        if let Want::Until { searched, .. } | Want::Line { searched, .. } = self {
+            *searched = 0;
         }
     }
 
@@ -293,6 +303,7 @@ impl ReadSide {
 
     /// Puts bytes back that were received and that nobody has taken, before those that are held.
     pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        self.is_front_new = true;
         if self.held().is_empty() {
             return self.hold(bytes);
         }
@@ -342,6 +353,9 @@ impl ReadSide {
         done: &mut dyn FnMut(Piece<'_>) -> R,
     ) -> Progress<Option<R>> {
         let (mut share, mut goes_on) = (Share::new(), true);
+        if std::mem::take(&mut self.is_front_new) {
+            want.search_anew();
+        }
         loop {
             let front = match want.look(self.held()) {
                 Ok(front) => front,

@@ -125,6 +125,14 @@ impl Wheel {
         self.now = self.now.max(until);
     }
 
+    /// Fires all timers, whenever they are due; no other is armed after that.
+    pub(super) fn fire_all(&mut self, due: &mut Vec<Waiter>) {
+        while let Some((level, slot, tick)) = self.next_slot() {
+            self.now = tick;
+            self.empty_slot(level, slot, due);
+        }
+    }
+
     /// Fires or moves down the timers in a slot that has been reached.
     fn empty_slot(&mut self, level: usize, slot: usize, due: &mut Vec<Waiter>) {
         let mut index = self.heads[level][slot];

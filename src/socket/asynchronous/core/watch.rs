@@ -281,6 +281,14 @@ impl Source for Core {
         }
     }
 
+    fn scheduler_ends(&self) {
+        let (reader, writer) = {
+            let Halves { read, write } = &mut self.state.borrow_mut().halves;
+            (read.lock.waiter(), write.lock.waiter())
+        };
+        reader.into_iter().chain(writer).for_each(Waiter::wake);
+    }
+
     fn retry(self: Rc<Self>, engine: &Engine) {
         self.errands.done(Errands::RETRY);
         self.ready(Ready::READ.and(Ready::WRITE), engine);
