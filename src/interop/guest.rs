@@ -106,8 +106,8 @@ pub fn run<F: Future>(main: F) -> F::Output {
 /// # }
 /// ```
 ///
-/// A task that still waits for a socket or a timer of asyncoro's when this ends is woken, and panics
-/// then unless another scheduler is attached.
+/// A task that still waits for a socket or a timer of asyncoro's when this ends is woken, and
+/// panics then unless another scheduler is attached.
 ///
 /// # Panics
 /// When first polled where there is no runtime of tokio's, or one without I/O or time; if a
