@@ -67,7 +67,7 @@ fn used_on_another_thread_it_panics_and_names_both() {
             names_both(panic_of(|| **one));
             names_both(panic_of(|| drop(one.clone())));
             names_both(panic_of(|| *one = Rc::new(8)));
-            names_both(panic_of(|| drop(one.as_pin_mut())));
+            names_both(panic_of(|| _ = one.as_pin_mut()));
             names_both(panic_of(|| two.into_inner()));
             // A log line is no use of the value.
             let shown = format!("{:?}", &mut three as &mut dyn Debug);
@@ -197,7 +197,7 @@ fn after_the_end_of_its_thread_it_is_leaked_and_refused_all_the_same() {
         let guard = drops.guard();
         let mut bound = elsewhere(move || asyncoro::run(async move { ThreadBound::new(guard) }));
         assert!(!bound.is_home());
-        let text = panic_of(|| drop(bound.as_pin_mut()));
+        let text = panic_of(|| _ = bound.as_pin_mut());
         assert!(text.contains("belongs to the thread 'elsewhere'"), "{text}");
         let log = logged(|| drop(bound));
         assert!(log.contains("so it is leaked"), "{log}");
