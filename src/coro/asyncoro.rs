@@ -82,6 +82,8 @@ impl AsynCoro {
 
     /// Starts a coroutine in the scheduler's thread; `make` is sent there and makes the future.
     ///
+    /// The coroutine goes on if the handle is dropped; that of [`crate::on()`] does not.
+    ///
     /// If the scheduler has ended, the handle returns
     /// [`Ended::Terminated`](super::Ended::Terminated).
     #[track_caller]

@@ -1,4 +1,5 @@
 //! `ThreadBound` forwards the traits of others, at home and nowhere else.
+#![allow(clippy::async_yields_async, reason = "bound futures are handed out of a coroutine")]
 
 use std::{
     cell::{Cell, RefCell},
