@@ -120,7 +120,7 @@ fn a_set_that_a_task_of_tokios_spawns_into_starts_at_once() {
 #[test]
 fn from_tokio_goes_both_ways() {
     let example = Program::example("from_tokio", &[]);
-    assert!(example.line_with("a task of tokio's answers").ends_with("Ok(Some(b\"a message\"))"));
+    assert!(example.line_with("a task of tokio's answers").contains("a message\""));
     assert!(example.line_with("a coroutine gets of tokio").ends_with("\"A LINE\""));
     example.end();
 }

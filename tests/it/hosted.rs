@@ -57,7 +57,8 @@ fn turns(hosted: &Hosted) -> usize {
         count += 1;
     }
     assert!(!is_readable(hosted));
-    assert!(!is_due(hosted));
+    // A timer may have become due since.
+    assert!(hosted.statistics().timers > 0 || !is_due(hosted));
     count
 }
 

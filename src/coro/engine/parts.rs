@@ -71,6 +71,8 @@ pub(crate) struct Engine {
     pub(super) is_between_turns: Cell<bool>,
     /// Of such a scheduler: until when its host waits, as far as it was told.
     pub(super) host_waits_until: Cell<Option<Instant>>,
+    /// Of such a scheduler: that the driver may have had more events than one call returns.
+    pub(super) has_more_events: Cell<bool>,
     /// An emptied vector, kept to reuse its memory.
     pub(super) spare_posts: RefCell<Vec<Post>>,
 }
@@ -93,6 +95,7 @@ impl Engine {
             chores: Cell::new(false),
             is_between_turns: Cell::new(false),
             host_waits_until: Cell::new(None),
+            has_more_events: Cell::new(false),
             spare_posts: RefCell::default(),
         }))
     }

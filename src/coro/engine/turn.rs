@@ -49,14 +49,15 @@ impl Engine {
         let before = self.io.events.get();
         // Asked even if there is no source: the descriptor stays readable after a ring until then.
         self.ask_driver(limit, waits)?;
-        let is_full = self.io.events.get().wrapping_sub(before) >= FULL as u64;
+        let events = self.io.events.get().wrapping_sub(before);
+        self.has_more_events.set(events >= FULL as u64);
         if waits {
             self.take_in();
         }
         resume();
         self.flush_dirty();
         self.run.tell_idle();
-        Ok(is_full || self.has_work())
+        Ok(self.has_work())
     }
 
     /// Takes in what needs no driver: chores, timers that are due, posts of other threads. Nothing
@@ -75,6 +76,7 @@ impl Engine {
             || self.has_dirty()
             || self.timers.has_overdue()
             || self.inbox.has_mail()
+            || self.has_more_events.get()
     }
 
     /// Returns when the host has to make a turn, or `None` if it may wait for an event, and notes
