@@ -10,7 +10,7 @@ use std::{
 use ::hyper::rt;
 
 use super::thread_bound::ThreadBound;
-use crate::time;
+use crate::{driver::Driver, time};
 
 /// hyper's timer, for the timeouts of its connections: on the timers of the scheduler.
 ///
@@ -35,7 +35,7 @@ pub struct Timer;
 
 impl rt::Timer for Timer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
-        Box::pin(Sleep { until: self.now().checked_add(duration), armed: None })
+        Box::pin(Sleep { until: Driver::now().checked_add(duration), armed: None })
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {

@@ -27,7 +27,7 @@ pub(crate) fn minimal() -> Outcome {
     rustup_cargo("+nightly -Zdirect-minimal-versions generate-lockfile --manifest-path")
         .argument(&manifest)
         .run()?;
-    for features in ["", "--no-default-features"] {
+    for features in ["", "--no-default-features", "--features futures-io,hyper,tokio"] {
         let words = format!("check --lib --locked --target-dir target/minimal/target {features}");
         Job::cargo(&words).argument("--manifest-path").argument(&manifest).run()?;
     }
