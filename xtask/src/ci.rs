@@ -147,8 +147,7 @@ const PYO3_CONFIG: &str = "xtask/pyo3.txt";
 /// Runs the tests on the driver of other Unix systems, with calls made together as often as that is
 /// possible, and by io_uring.
 fn test_poll() -> Outcome {
-    // With the rest of the workspace, so that all is built already.
-    for_python(test(&format!("test {MINE} --lib --test it")))
+    test("test --package asyncoro --tests")
         .variable("ASYNCORO_DRIVER", "poll")
         .variable("ASYNCORO_BATCHING", "ring:2")
         .run_tests()
