@@ -35,8 +35,8 @@ pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
         return with_attached(f);
     }
     // SAFETY: set by `enter`, whose guard holds a reference as long as the pointer is set; `f`
-    // cannot keep the borrow, nor end the guard: guards are locals of `drive`, `Scheduler::drop`
-    // and `Hosted::entered`, and no code under `f` can reach one of those frames.
+    // cannot keep the borrow, nor end the guard: guards are locals of `drive`, `Scheduler::drop`,
+    // `Hosted::turn_by` and `Hosted::entered`, and no code under `f` can reach one of those frames.
     Some(f(unsafe { &*engine }))
 }
 
