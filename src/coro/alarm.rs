@@ -38,6 +38,7 @@ impl Alarm {
 }
 
 impl Drop for Alarm {
+    #[inline]
     fn drop(&mut self) {
         let key = self.key;
         let disarmed = current::with(|engine| {

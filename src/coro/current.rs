@@ -30,24 +30,23 @@ thread_local! {
 /// Calls `f` with this thread's running scheduler.
 #[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
-    let engine = CURRENT.get();
+    let mut engine = CURRENT.get();
+    let kept;
     if engine.is_null() {
-        return with_attached(f);
+        kept = attached()?;
+        engine = Rc::as_ptr(&kept);
     }
     // SAFETY: set by `enter`, whose guard holds a reference as long as the pointer is set; `f`
     // cannot keep the borrow, nor end the guard: guards are locals of `drive`, `Scheduler::drop`,
     // `Hosted::turn_by` and `Hosted::entered`, and no code under `f` can reach one of those frames.
+    // Or it is that of `kept`. There is one call of `f`, or it would not become a part of this.
     Some(f(unsafe { &*engine }))
-}
-
-#[cold]
-#[inline(never)]
-fn with_attached<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
-    Some(f(&*attached()?))
 }
 
 /// Returns the scheduler that is attached to this thread. One of a fork's parent is none, and none
 /// is found while the thread ends.
+#[cold]
+#[inline(never)]
 fn attached() -> Option<Rc<Engine>> {
     let attached = ATTACHED.try_with(|attached| attached.borrow().clone()).ok()?;
     attached.filter(|engine| !engine.is_inherited())
@@ -65,9 +64,11 @@ pub(super) fn is_entered() -> bool {
 #[track_caller]
 #[inline]
 pub(crate) fn expect<R>(call: &'static str, f: impl FnOnce(&Engine) -> R) -> R {
-    let engine = CURRENT.get();
+    let mut engine = CURRENT.get();
+    let kept;
     if engine.is_null() {
-        return with_attached(f).unwrap_or_else(|| outside(call));
+        kept = attached().unwrap_or_else(|| outside(call));
+        engine = Rc::as_ptr(&kept);
     }
     // SAFETY: as in `with`.
     f(unsafe { &*engine })

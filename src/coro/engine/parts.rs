@@ -147,9 +147,15 @@ impl Engine {
     /// wakes it.
     #[inline]
     pub(in crate::coro) fn note_armed(&self, deadline: Instant) {
-        if self.is_between_turns.get()
-            && self.host_waits_until.get().is_none_or(|until| deadline < until)
-        {
+        if self.is_between_turns.get() {
+            self.wake_host_by(deadline);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_host_by(&self, deadline: Instant) {
+        if self.host_waits_until.get().is_none_or(|until| deadline < until) {
             self.wake_host();
         }
     }

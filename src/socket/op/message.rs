@@ -33,6 +33,7 @@ impl Op for RecvMsg {
     const VERB: &'static str = "recv_msg";
     const NEEDS: Needs = Needs::Stream;
 
+    #[inline(always)]
     fn step(
         &mut self,
         link: &Link,

@@ -38,6 +38,8 @@ impl Op for Recv<'_> {
     const VERB: &'static str = "recv";
     const NEEDS: Needs = Needs::Any;
 
+    // Part of the verb also where a poll method has it too.
+    #[inline(always)]
     fn step(&mut self, link: &Link, _: Settings, side: &mut ReadSide) -> Progress<usize> {
         let held = side.copy_front(self.0);
         if held > 0 {

@@ -20,6 +20,8 @@ impl Op for Send<'_> {
     const VERB: &'static str = "send";
     const NEEDS: Needs = Needs::Any;
 
+    // Part of the verb also where a poll method has it too.
+    #[inline(always)]
     fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<usize> {
         let some = match self.0.split_at_checked(Share::BYTES) {
             Some((part, _)) if link.kind().is_stream() => part,
@@ -52,6 +54,7 @@ impl Op for SendVectored<'_> {
 }
 
 /// Writes until something of `parts` was sent or, if they are empty, until the queue was.
+#[inline(always)]
 fn send_some(link: &Link, side: &mut WriteSide, parts: &[&[u8]], empty: bool) -> Progress<usize> {
     // An empty datagram is sent; an empty write to a stream only flushes the queue.
     if empty && link.kind().is_stream() {

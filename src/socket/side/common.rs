@@ -54,6 +54,7 @@ impl Side for WriteSide {
     fn pick<P: Pair>(pair: P) -> P::Of<WriteSide> {
         pair.write()
     }
+    #[inline(always)]
     fn wants_flush(&mut self, link: &Link) -> bool {
         self.has_unsent(link) && !std::mem::replace(&mut self.marked, true)
     }

@@ -287,6 +287,7 @@ impl ReadSide {
     }
 
     /// Copies held bytes into `buffer`, and returns how many.
+    #[inline(always)]
     pub(crate) fn copy_front(&mut self, buffer: &mut [u8]) -> usize {
         if self.held.is_none() {
             return 0;

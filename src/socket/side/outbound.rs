@@ -91,6 +91,7 @@ impl WriteSide {
     }
 
     /// Tells whether queued bytes or pending records have not been sent.
+    #[inline]
     pub(crate) fn has_unsent(&self, link: &Link) -> bool {
         self.queued() > 0 || link.has_pending()
     }
