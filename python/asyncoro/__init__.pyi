@@ -23,6 +23,7 @@ import concurrent.futures
 import io
 import socket
 import sys
+from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from os import PathLike
 from pickle import dumps as serialize, loads as deserialize, loads as unserialize
@@ -983,19 +984,32 @@ def current() -> Coro[Any] | None:
 
 # ---- Today's Python -----------------------------------------------------------------------------
 
-def run(main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]) -> _T:
+def run(
+    main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T],
+    *,
+    asyncio: bool | Callable[[], AbstractEventLoop] = False,
+) -> _T:
     """Runs `main`, and gives what it returns or raises what it raises.
 
     In the main thread, if no scheduler runs, this is the scheduler, without a thread of its own.
     It returns when all coroutines other than daemons have ended, too; if `main` has failed it ends
     them. Elsewhere it waits for `main` alone. Ctrl-C ends all coroutines, those too that compute.
 
+    With `asyncio=True` all of it runs in an event loop of asyncio's, in this thread: coroutines may
+    await asyncio's futures and tasks, and use libraries for it. `asyncio` may be what makes the
+    loop. It ends as `asyncio.run` does; what is left is cancelled.
+
     Errors: what `main` raises; KeyboardInterrupt after Ctrl-C; RuntimeError in a coroutine.
 
         asyncoro.run(main())
+        asyncoro.run(main(), asyncio=uvloop.new_event_loop)
     """
 
-def run_until(main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]) -> _T:
+def run_until(
+    main: Coroutine[Any, Any, _T] | Generator[Any, Any, _T],
+    *,
+    asyncio: bool | Callable[[], AbstractEventLoop] = False,
+) -> _T:
     """Runs `main` as `run` does, and ends all other coroutines as soon as it has ended.
 
         asyncoro.run_until(main())

@@ -28,6 +28,31 @@ class _Hooks:
     unwatch = staticmethod(_sockets.unwatch)
     acquire = staticmethod(_waiting.acquire)
 
+    # Imported when they are needed: without asyncio in the program they are not.
+    @staticmethod
+    def attach(loop):
+        from . import _guest
+
+        return _guest.attach(loop)
+
+    @staticmethod
+    def current_in_task():
+        from . import _guest
+
+        return _guest.current_in_task()
+
+    @staticmethod
+    def is_current_task(coro):
+        from . import _guest
+
+        return _guest.is_current(coro)
+
+    @staticmethod
+    def cancel_task(coro):
+        from . import _guest
+
+        return _guest.cancel(coro)
+
     @staticmethod
     def start_scheduler():
         AsynCoro.instance()._start()

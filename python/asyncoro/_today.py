@@ -4,6 +4,7 @@ import concurrent.futures
 import inspect
 import os
 import socket
+import sys
 import types
 import weakref
 
@@ -12,23 +13,37 @@ from ._engine import AsyncSocket, Call, Coro, current
 from ._scheduler import AsynCoro
 
 
-def run(main):
+def run(main, *, asyncio=False):
     """Runs `main`, a call of an `async def` or generator function; returns or raises what it does.
 
     In the main thread, if no scheduler runs, this is the scheduler: it returns when all coroutines
     other than daemons have ended, too, or when `main` has failed, and then ends what is left. Else
     it only waits for `main`. Ctrl-C ends all coroutines, and raises KeyboardInterrupt here.
 
+    With `asyncio=True` all of it happens in an event loop of asyncio's, so that its futures and
+    tasks can be awaited, and libraries for it be used; `asyncio` may also be what makes the loop,
+    as `uvloop.new_event_loop`.
+
     >>> asyncoro.run(main())
     """
+    if asyncio:
+        return _run_in_loop(main, True, asyncio)
     return AsynCoro()._run(main, True)
 
 
-def run_until(main):
+def _run_in_loop(main, waits, factory):
+    from . import _guest
+
+    return _guest.run(main, Coro, waits, None if factory is True else factory)
+
+
+def run_until(main, *, asyncio=False):
     """Runs `main` as `run` does, and ends all other coroutines as soon as it has ended.
 
     >>> asyncoro.run_until(main())
     """
+    if asyncio:
+        return _run_in_loop(main, False, asyncio)
     return AsynCoro()._run(main, False)
 
 
@@ -49,22 +64,25 @@ def timeout(seconds, body=None):
 class _Bound:
     """Bounds the block of a `with`."""
 
-    __slots__ = ('_alarm', '_coro', '_expired', '_seconds')
+    __slots__ = ('_alarm', '_coro', '_expired', '_expiry', '_seconds')
 
     def __init__(self, seconds):
         self._seconds = seconds
-        self._alarm = None
+        self._alarm = self._expiry = None
 
     def __enter__(self):
-        self._coro = current()
+        self._coro = _engine.running()
         if self._coro is None:
-            raise RuntimeError('timeout is for coroutines')
+            self._expiry = _expiry_in_task(self._seconds)
+            return self
         self._expired = _Expired()
         if self._seconds is not None:
             self._alarm = _engine.alarm(self._coro, self._seconds, self._expired)
         return self
 
     def __exit__(self, kind, error, trace):
+        if self._expiry is not None:
+            return self._expiry.end(error)
         if self._alarm is not None:
             self._alarm.cancel()
         if error is not None and error is self._expired:
@@ -77,13 +95,24 @@ class _Bound:
         return self.__exit__(kind, error, trace)
 
 
+def _expiry_in_task(seconds):
+    """Bounds a block in a task of asyncio's."""
+    if 'asyncio' in sys.modules:
+        from . import _guest
+
+        task = _guest.in_task()
+        if task is not None:
+            return _guest.Expiry(task, seconds)
+    raise RuntimeError('timeout is for coroutines')
+
+
 @types.coroutine
 def _bounded(seconds, body):
     with _Bound(seconds):
-        if isinstance(body, Coro):
-            return (yield from body.__await__())
-        if inspect.isgenerator(body) or inspect.iscoroutine(body):
+        if inspect.isgenerator(body) or inspect.iscoroutine(body) or isinstance(body, Call):
             return (yield from body)
+        if hasattr(body, '__await__'):
+            return (yield from body.__await__())
         return (yield body)
 
 
@@ -117,7 +146,7 @@ def _ended(coros):
     for coro in coros:
         while coro.is_alive() and coro is not current():
             try:
-                yield coro.finish()
+                yield from coro.finish()
             except GeneratorExit:
                 raise
             except BaseException as error:
@@ -170,7 +199,7 @@ def first(*bodies):
             coros.append(None if isinstance(body, Call) else _started(body))
         pairs = zip(bodies, coros)
         calls = [body if coro is None else coro.__await__() for body, coro in pairs]
-        return (yield _engine.first(*calls))
+        return (yield from _engine.first(*calls))
     finally:
         for coro in coros:
             if coro is not None and coro.is_alive():
@@ -205,7 +234,7 @@ def wait_future(future):
                 # Its callback may have run before.
                 told.send(future)
         try:
-            yield told.finish()
+            yield from told.finish()
         finally:
             told.terminate()
             if told in others:
@@ -282,12 +311,12 @@ def create_connection(address, timeout=None, source_address=None, **tls):
     address = _named(address)
     with _Bound(timeout):
         if source_address is None:
-            return (yield _engine.connect(address, **tls))
+            return (yield from _engine.connect(address, **tls))
         source_address = _named(source_address)
         family = socket.AF_INET6 if ':' in source_address[0] else socket.AF_INET
         sock = _converted(socket.socket(family), tls)
         try:
-            yield sock.create_connection(address, source_address=source_address)
+            yield from sock.create_connection(address, source_address=source_address)
         except BaseException:
             sock.close()
             raise

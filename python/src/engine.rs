@@ -1,14 +1,17 @@
-//! The scheduler of this process: who runs it, its thread and the GIL, and requests to it.
+//! The schedulers: the one of this process, and those that are guests of asyncio's loops.
 //!
-//! `asyncoro/_scheduler.py` starts its thread with the first coroutine; the thread runs it
-//! (`serve.rs`). It holds the GIL while there is work, and releases it only around waits: to
-//! release and take it for each request costs more than the request when other threads want it.
+//! `asyncoro/_scheduler.py` starts the thread of the process's with the first coroutine; the thread
+//! runs it (`serve.rs`). It holds the GIL while there is work, and releases it only around waits:
+//! to release and take it for each request costs more than the request when other threads want it.
+//! A guest (`guest/`) has no thread of its own. Each scheduler has a number, its *home*, by which
+//! sockets and coroutines know theirs.
 //!
 //! Unsafe: releasing the GIL around those waits, and an exception raised in another thread.
 #![allow(unsafe_code)]
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     ffi::c_ulong,
     future::Future,
     ptr,
@@ -34,6 +37,7 @@ use crate::{
 
 /// The handle of the scheduler, until it has ended, and how it is stopped.
 struct Running {
+    home: Home,
     handle: AsynCoro,
     stop: Option<Waker>,
     /// It ends: it takes no coroutine any more, but sockets that end with it.
@@ -52,20 +56,107 @@ static RUNNING: Gil<RefCell<Option<Running>>> = Gil::new(RefCell::new(None));
 static WAITING: Gil<Cell<bool>> = Gil::new(Cell::new(false));
 
 thread_local! {
-    /// Whether this thread is the scheduler's.
-    static HERE: Cell<bool> = const { Cell::new(false) };
+    /// The home of what is made in this thread.
+    static HERE: Cell<Home> = const { Cell::new(Home(0)) };
+    /// Whether it is that of the process's scheduler.
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+    /// Whether that scheduler is entered.
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
     /// The thread state that was saved when the GIL was released.
     static SAVED: Cell<*mut ffi::PyThreadState> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// Returns whether this thread is the scheduler's.
-pub(crate) fn is_here() -> bool {
+/// The number of a scheduler.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Home(u32);
+
+impl Home {
+    /// No scheduler's.
+    pub(crate) const NONE: Home = Home(0);
+
+    /// Returns a number that no other scheduler has.
+    pub(crate) fn new(py: Python<'_>) -> Home {
+        static LAST: Gil<Cell<u32>> = Gil::new(Cell::new(0));
+        let last = LAST.get(py);
+        last.set(last.get().checked_add(1).expect("nobody makes so many"));
+        Home(last.get())
+    }
+
+    /// Returns whether it is this thread's.
+    #[inline]
+    pub(crate) fn is_here(self) -> bool {
+        self == HERE.get() && self != Home::NONE
+    }
+
+    /// Returns whether the scheduler has not ended, though it may be ending.
+    pub(crate) fn exists(self, py: Python<'_>) -> bool {
+        RUNNING.get(py).borrow().as_ref().is_some_and(|running| running.home == self)
+            || GUESTS.get(py).borrow().contains_key(&self)
+    }
+}
+
+/// The handles of the schedulers that are guests.
+static GUESTS: Gil<RefCell<BTreeMap<Home, AsynCoro>>> = Gil::new(RefCell::new(BTreeMap::new()));
+
+/// Adds a guest, with a home of its own.
+pub(crate) fn add_guest(py: Python<'_>, handle: AsynCoro) -> Home {
+    let home = Home::new(py);
+    GUESTS.get(py).borrow_mut().insert(home, handle);
+    home
+}
+
+/// Removes a guest that has ended.
+pub(crate) fn remove_guest(py: Python<'_>, home: Home) {
+    let handle = GUESTS.get(py).borrow_mut().remove(&home);
+    drop(handle);
+    if HERE.get() == home {
+        HERE.set(Home::NONE);
+    }
+}
+
+/// Makes a guest the scheduler of this thread.
+pub(crate) fn stay(home: Home) {
+    HERE.set(home);
+}
+
+/// Calls `f`, in which the scheduler of this thread is entered.
+pub(crate) fn entered<R>(f: impl FnOnce() -> R) -> R {
+    struct Left(bool);
+    impl Drop for Left {
+        fn drop(&mut self) {
+            ENTERED.set(self.0);
+        }
+    }
+    let _left = Left(ENTERED.replace(true));
+    f()
+}
+
+/// Returns whether the scheduler of this thread is entered.
+#[inline]
+pub(crate) fn is_entered() -> bool {
+    ENTERED.get()
+}
+
+/// Returns the home of what is made in this thread.
+#[inline]
+pub(crate) fn here() -> Home {
     HERE.get()
 }
 
-/// Returns whether the scheduler waits for the kernel, so that nothing of it may be touched.
-pub(crate) fn waits(py: Python<'_>) -> bool {
-    WAITING.get(py).get()
+/// Returns whether this thread has a scheduler.
+pub(crate) fn is_here() -> bool {
+    HERE.get() != Home::NONE
+}
+
+/// Returns whether this thread is that of the process's scheduler.
+fn is_own() -> bool {
+    SERVES.get()
+}
+
+/// Returns whether a scheduler waits for the kernel, so that nothing of it may be touched. A guest
+/// does so in its loop, and has nothing borrowed then.
+pub(crate) fn waits(py: Python<'_>, which: Home) -> bool {
+    WAITING.get(py).get() && which == home(py)
 }
 
 /// Returns whether a scheduler runs and was not told to stop.
@@ -74,37 +165,42 @@ pub(crate) fn is_running(py: Python<'_>) -> bool {
     RUNNING.get(py).borrow().as_ref().is_some_and(|running| !running.stopping)
 }
 
-/// Returns whether a scheduler has not ended, though it may be ending.
-pub(crate) fn exists(py: Python<'_>) -> bool {
-    RUNNING.get(py).borrow().is_some()
-}
-
-/// Spawns a coroutine of the crate on the scheduler, from any thread; starts one if need be.
+/// Spawns a coroutine of the crate on this thread's scheduler, else on the process's, which is
+/// started if need be.
 pub(crate) fn spawn<F>(py: Python<'_>, future: F) -> PyResult<()>
 where
     F: Future<Output = ()> + 'static,
 {
-    if is_here() {
+    if is_here() && ENTERED.get() {
         drop(asyncoro::spawn(future));
         return Ok(());
     }
-    if !is_running(py) {
+    if !is_here() && !is_running(py) {
         hooks::start_scheduler(py)?;
     }
-    if hand_over(py, future) {
+    let home = if is_here() { here() } else { home(py) };
+    if hand_over(py, home, future) {
         return Ok(());
     }
     Err(PyRuntimeError::new_err("the scheduler's thread has ended at once"))
 }
 
-/// Gives a coroutine of the crate to the scheduler that runs or ends in another thread; `false` if
+/// Returns the home of the process's scheduler.
+pub(crate) fn home(py: Python<'_>) -> Home {
+    RUNNING.get(py).borrow().as_ref().map_or(Home::NONE, |running| running.home)
+}
+
+/// Gives a coroutine of the crate to a scheduler that runs or ends in another thread; `false` if
 /// there is none. One that ends drops it, in its own thread.
-pub(crate) fn hand_over<F>(py: Python<'_>, future: F) -> bool
+pub(crate) fn hand_over<F>(py: Python<'_>, home: Home, future: F) -> bool
 where
     F: Future<Output = ()> + 'static,
 {
     // Cloned out of the cell: a drop in between may call this function again.
-    let handle = RUNNING.get(py).borrow().as_ref().map(|running| running.handle.clone());
+    let own = RUNNING.get(py).borrow();
+    let handle = own.as_ref().filter(|own| own.home == home).map(|running| running.handle.clone());
+    drop(own);
+    let handle = handle.or_else(|| GUESTS.get(py).borrow().get(&home).cloned());
     let Some(handle) = handle else { return false };
     let future = Gil::new(future);
     let coroutine = handle.spawn(move || {
@@ -117,7 +213,13 @@ where
 }
 
 /// The time in which the scheduler runs in this thread.
-pub(crate) struct Serving(c_ulong);
+pub(crate) struct Serving {
+    home: Home,
+    thread: c_ulong,
+    /// Another one of this thread, in whose loop it was started.
+    outer: Home,
+    outer_is_entered: bool,
+}
 
 impl Serving {
     /// Makes this thread the one of the scheduler with that handle. `in_call` tells that it runs in
@@ -126,7 +228,9 @@ impl Serving {
         exiting::guard();
         // SAFETY: it may be called at any time.
         let thread = unsafe { ffi::PyThread_get_thread_ident() };
+        let home = Home::new(py);
         RUNNING.get(py).replace(Some(Running {
+            home,
             handle,
             stop: None,
             stopping: false,
@@ -135,8 +239,13 @@ impl Serving {
             in_call,
             interrupted: None,
         }));
-        HERE.set(true);
-        Serving(thread)
+        SERVES.set(true);
+        let (outer, outer_is_entered) = (HERE.replace(home), ENTERED.replace(true));
+        Serving { home, thread, outer, outer_is_entered }
+    }
+
+    pub(crate) fn home(&self) -> Home {
+        self.home
     }
 
     /// Ends it; returns the KeyboardInterrupt that a coroutine has ended with.
@@ -152,8 +261,10 @@ impl Drop for Serving {
         let py = unsafe { held() };
         // What was to interrupt a coroutine must not hit what comes after.
         // SAFETY: the GIL is held.
-        unsafe { ffi::PyThreadState_SetAsyncExc(self.0 as _, ptr::null_mut()) };
-        HERE.set(false);
+        unsafe { ffi::PyThreadState_SetAsyncExc(self.thread as _, ptr::null_mut()) };
+        SERVES.set(false);
+        HERE.set(self.outer);
+        ENTERED.set(self.outer_is_entered);
         drop(RUNNING.get(py).take());
     }
 }
@@ -175,7 +286,11 @@ pub(crate) fn forget(py: Python<'_>) {
     if let Some(running) = RUNNING.get(py).take() {
         std::mem::forget(running);
     }
-    HERE.set(false);
+    // Not even dropped: their descriptors, too, are the parent's.
+    std::mem::forget(GUESTS.get(py).take());
+    SERVES.set(false);
+    HERE.set(Home::NONE);
+    ENTERED.set(false);
     WAITING.get(py).set(false);
 }
 
@@ -279,26 +394,34 @@ pub(crate) fn refuse_sub_interpreters() -> PyResult<()> {
     ))
 }
 
-/// Returns whether the calling thread is the scheduler's.
+/// Returns whether the calling thread is that of the process's scheduler.
 #[pyfunction]
 pub(crate) fn in_scheduler() -> bool {
-    is_here()
+    is_own()
 }
 
-/// Lets go of the GIL for a wait of the scheduler, in its thread.
+/// Lets go of the GIL for a wait of the process's scheduler, in its thread.
 pub(crate) fn let_go() {
-    // SAFETY: this thread holds the GIL, and runs nothing of Python's until it is taken back.
-    unsafe {
-        WAITING.get(held()).set(true);
-        SAVED.set(ffi::PyEval_SaveThread());
-    }
+    // SAFETY: this thread holds the GIL.
+    WAITING.get(unsafe { held() }).set(true);
+    let_go_of_gil();
 }
 
 /// Takes the GIL back after a wait.
 pub(crate) fn take_back() {
-    // SAFETY: `let_go` saved the state, and it is restored once.
-    unsafe {
-        exiting::take_back(SAVED.replace(ptr::null_mut()));
-        WAITING.get(held()).set(false);
-    }
+    take_gil_back();
+    // SAFETY: it was taken just now.
+    WAITING.get(unsafe { held() }).set(false);
+}
+
+/// Lets go of the GIL for a wait of a scheduler, in its thread.
+pub(crate) fn let_go_of_gil() {
+    // SAFETY: this thread holds the GIL, and runs nothing of Python's until it is taken back.
+    SAVED.set(unsafe { ffi::PyEval_SaveThread() });
+}
+
+/// Takes the GIL back after that.
+pub(crate) fn take_gil_back() {
+    // SAFETY: `let_go_of_gil` saved the state, and it is restored once.
+    unsafe { exiting::take_back(SAVED.replace(ptr::null_mut())) };
 }

@@ -14,6 +14,7 @@ mod error;
 mod exiting;
 mod fresh;
 mod gil;
+mod guest;
 mod holding;
 mod hooks;
 mod log;
@@ -37,9 +38,23 @@ fn sleep(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     call::make(py, "asyncoro.sleep", None, move |starting| starting.poll(timer::pause(limit)))
 }
 
-/// Returns the coroutine that runs in this thread; None outside of one.
+/// Returns the coroutine that runs in this thread; in a task of asyncio's one that stands for the
+/// task, with a mailbox; None outside of both.
 #[pyfunction]
-fn current(py: Python<'_>) -> Option<Py<PyAny>> {
+fn current(py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    if let Some(coro) = call::current_coro(py) {
+        return Ok(Some(coro));
+    }
+    if guest::running_loop(py).is_none() {
+        return Ok(None);
+    }
+    let coro = hooks::hook(py, "current_in_task")?.call0()?;
+    Ok((!coro.is_none()).then(|| coro.unbind()))
+}
+
+/// Returns the coroutine of ours that runs in this thread.
+#[pyfunction]
+fn running(py: Python<'_>) -> Option<Py<PyAny>> {
     call::current_coro(py)
 }
 
@@ -52,6 +67,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Python::attach(|_| {});
     log::subscribe();
     module.add_class::<coro::Coro>()?;
+    module.add_class::<guest::Guest>()?;
+    module.add_class::<coro::Driver>()?;
     coro::make_fast(module.py())?;
     module.add("Call", call::make_type(module.py(), coro::registry::wake_all)?)?;
     module.add_function(wrap_pyfunction!(call::first::first, module)?)?;
@@ -67,6 +84,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(socket::close_over, module)?)?;
     module.add_function(wrap_pyfunction!(socket::release_over, module)?)?;
     module.add_function(wrap_pyfunction!(current, module)?)?;
+    module.add_function(wrap_pyfunction!(running, module)?)?;
     module.add_function(wrap_pyfunction!(serve::serve, module)?)?;
     module.add_function(wrap_pyfunction!(engine::interrupt, module)?)?;
     module.add_function(wrap_pyfunction!(engine::stop_when_idle, module)?)?;

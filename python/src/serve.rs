@@ -13,7 +13,7 @@ use crate::{
     coro::{self, registry},
     engine::{self, Serving},
     error::raised,
-    gil, holding, log, watcher,
+    gil, guest, holding, log, watcher,
 };
 
 /// Runs the scheduler in this thread until `stop`; calls `started` once it takes requests, which
@@ -26,8 +26,9 @@ pub(crate) fn serve(py: Python<'_>, started: Py<PyAny>, in_call: bool) -> PyResu
         .around_waits(engine::let_go, engine::take_back)
         .around_queueing(move || queued.queued(), move || sent.sent());
     let scheduler = Rc::new(builder.build().map_err(|error| raised(py, &error))?);
-    watcher::start(py, Rc::clone(&scheduler), watch)?;
     let serving = Serving::begin(py, scheduler.handle(), in_call);
+    let home = serving.home();
+    watcher::start(py, home, Rc::clone(&scheduler) as _, watch, true)?;
     let begun = scheduler.run_until(async move {
         started.call0(gil::py())?;
         stopped().await;
@@ -36,7 +37,7 @@ pub(crate) fn serve(py: Python<'_>, started: Py<PyAny>, in_call: bool) -> PyResu
     if begun.is_err() {
         engine::stop(py);
     }
-    watcher::stop(py);
+    watcher::stop(py, home);
     drop(scheduler);
     coro::leave_context(py);
     log::pass_on(py, None);
@@ -57,7 +58,7 @@ async fn stopped() {
     })
     .await;
     for coro in registry::alive(gil::py()) {
-        coro.get().terminate(gil::py());
+        coro.get().end_soon(gil::py());
     }
     let ended = poll_fn(|cx| {
         log::pass_on(gil::py(), Some(cx.waker()));
@@ -75,5 +76,6 @@ pub(crate) fn after_fork(py: Python<'_>) {
     watcher::forget(py);
     call::note_fork();
     registry::forget(py);
+    guest::forget(py);
     holding::forget(py);
 }

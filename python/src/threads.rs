@@ -5,7 +5,11 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::{engine, exiting, gil, hooks, once::Once};
+use crate::{
+    engine::{self, Home},
+    exiting, gil, hooks,
+    once::Once,
+};
 
 /// Makes a lock that is taken.
 pub(crate) fn taken_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -28,18 +32,19 @@ pub(crate) fn acquire(lock: &Bound<'_, PyAny>, limit: Option<Duration>) -> PyRes
     hooks::hook(lock.py(), "acquire")?.call1((lock, seconds)).map(drop)
 }
 
-/// Calls `question` in the scheduler's thread, and waits for the answer.
+/// Calls `question` in the thread of a scheduler, and waits for the answer.
 pub(crate) fn ask<T: 'static>(
     py: Python<'_>,
+    home: Home,
     question: impl FnOnce(Python<'_>) -> PyResult<T> + 'static,
 ) -> PyResult<T> {
     let lock = taken_lock(py)?;
     let answer = Rc::new(RefCell::new(None));
     let asked = Asked { answer: Rc::clone(&answer), lock: lock.clone().unbind() };
-    engine::spawn(py, async move {
+    engine::hand_over(py, home, async move {
         asked.answer.replace(Some(question(gil::py())));
         drop(asked);
-    })?;
+    });
     acquire(&lock, None)?;
     let answer = answer.take();
     answer.unwrap_or_else(|| Err(PyRuntimeError::new_err("the scheduler has ended")))

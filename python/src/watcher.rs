@@ -11,11 +11,13 @@
 //! called, where the crate has borrowed nothing; or it waits for the kernel, where it has, and then
 //! nothing is done (`engine.rs`). While nothing is queued the thread sleeps.
 //!
+//! Each scheduler has such a thread, a guest of asyncio's from the first bytes on that it queues.
 //! It ends before the interpreter does: a thread that asks for the GIL later is killed.
 
 use std::{
     cell::RefCell,
-    io,
+    collections::BTreeMap,
+    io, mem,
     rc::Rc,
     sync::{
         Arc, OnceLock,
@@ -25,10 +27,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use asyncoro::coro::Scheduler;
+use asyncoro::coro::{Hosted, Scheduler};
 use pyo3::prelude::*;
 
-use crate::{engine, gil::Gil, mask};
+use crate::{
+    engine::{self, Home},
+    gil::{Gil, py},
+    mask,
+};
 
 /// How often the thread looks, while there is traffic. Together with [`PATIENCE`], and the 5 ms
 /// after which a computation gives up the GIL, that makes 10 ms.
@@ -48,16 +54,45 @@ pub(crate) struct Watch {
     sleeps: AtomicBool,
     ends: AtomicBool,
     thread: OnceLock<Thread>,
+    home: OnceLock<Home>,
+}
+
+/// A scheduler that is watched.
+pub(crate) trait Flushes {
+    /// Returns the number of turns that it has made.
+    fn turns(&self) -> u64;
+    /// Flushes what is queued; returns whether that was all.
+    fn flush(&self) -> bool;
+}
+
+impl Flushes for Scheduler {
+    fn turns(&self) -> u64 {
+        self.statistics().turns
+    }
+
+    fn flush(&self) -> bool {
+        self.flush_queued()
+    }
+}
+
+impl Flushes for Hosted {
+    fn turns(&self) -> u64 {
+        self.statistics().turns
+    }
+
+    fn flush(&self) -> bool {
+        self.flush_queued()
+    }
 }
 
 /// The scheduler and the thread that watches it.
 struct Watched {
-    scheduler: Rc<Scheduler>,
+    scheduler: Rc<dyn Flushes>,
     watch: Arc<Watch>,
     thread: Option<JoinHandle<()>>,
 }
 
-static WATCHED: Gil<RefCell<Option<Watched>>> = Gil::new(RefCell::new(None));
+static WATCHED: Gil<RefCell<BTreeMap<Home, Watched>>> = Gil::new(RefCell::new(BTreeMap::new()));
 
 impl Watch {
     pub(crate) fn new() -> Watch {
@@ -67,6 +102,7 @@ impl Watch {
             sleeps: AtomicBool::new(false),
             ends: AtomicBool::new(false),
             thread: OnceLock::new(),
+            home: OnceLock::new(),
         }
     }
 
@@ -78,10 +114,22 @@ impl Watch {
     pub(crate) fn queued(&self) {
         self.queued.store(self.now() | 1, Ordering::Release);
         // A sleeper that has not yet told so looks again a tick later.
-        if self.sleeps.load(Ordering::Relaxed)
-            && let Some(thread) = self.thread.get()
+        match self.thread.get() {
+            Some(thread) if self.sleeps.load(Ordering::Relaxed) => thread.unpark(),
+            Some(_) => {}
+            None => self.begin(),
+        }
+    }
+
+    /// Starts the thread, if the scheduler is known already.
+    #[cold]
+    fn begin(&self) {
+        let Some(home) = self.home.get() else { return };
+        if let Some(watched) = WATCHED.get(py()).borrow_mut().get_mut(home)
+            && watched.thread.is_none()
         {
-            thread.unpark();
+            // Without a thread, what is queued leaves at the end of the turn.
+            watched.thread = spawn(&watched.watch).ok();
         }
     }
 
@@ -129,8 +177,9 @@ impl Watch {
     /// Flushes; again and again while the same turn lasts and the system does not take all.
     fn flush_until_sent(&self) {
         let mut turn = None;
+        let Some(home) = self.home.get() else { return };
         while !self.has_ended() {
-            let flushed = Python::try_attach(|py| flush(py, &mut turn));
+            let flushed = Python::try_attach(|py| flush(py, *home, &mut turn));
             if flushed != Some(false) {
                 return;
             }
@@ -139,56 +188,80 @@ impl Watch {
     }
 }
 
-/// Flushes what the scheduler has queued, unless it waits or is in another turn than `turn`;
-/// returns whether no more is to be done.
-fn flush(py: Python<'_>, turn: &mut Option<u64>) -> bool {
-    if engine::waits(py) {
+/// Flushes what a scheduler has queued, unless it waits or is in another turn than `turn`; returns
+/// whether no more is to be done.
+fn flush(py: Python<'_>, home: Home, turn: &mut Option<u64>) -> bool {
+    if engine::waits(py, home) {
         return true;
     }
     // Cloned out of the cell; no code of Python's runs until it is dropped.
-    let scheduler = match &*WATCHED.get(py).borrow() {
+    let scheduler = match WATCHED.get(py).borrow().get(&home) {
         Some(watched) => Rc::clone(&watched.scheduler),
         None => return true,
     };
-    let now = scheduler.statistics().turns;
+    let now = scheduler.turns();
     if *turn.get_or_insert(now) != now {
         return true;
     }
-    scheduler.flush_queued()
+    scheduler.flush()
 }
 
-/// Watches a scheduler, that of this thread, until [`stop`].
-pub(crate) fn start(py: Python<'_>, scheduler: Rc<Scheduler>, watch: Arc<Watch>) -> io::Result<()> {
-    let own = Arc::clone(&watch);
+fn spawn(watch: &Arc<Watch>) -> io::Result<JoinHandle<()>> {
+    let own = Arc::clone(watch);
     let watcher = thread::Builder::new().name("asyncoro-flush".into());
     let thread = mask::without_signals(|| watcher.spawn(move || own.run()))?;
-    // Only this thread sets it.
+    // Only the scheduler's thread sets it.
     let _ = watch.thread.set(thread.thread().clone());
-    WATCHED.get(py).replace(Some(Watched { scheduler, watch, thread: Some(thread) }));
+    Ok(thread)
+}
+
+/// Watches a scheduler of this thread until [`stop`]; `at_once` or from when it queues something.
+pub(crate) fn start(
+    py: Python<'_>,
+    home: Home,
+    scheduler: Rc<dyn Flushes>,
+    watch: Arc<Watch>,
+    at_once: bool,
+) -> io::Result<()> {
+    let _ = watch.home.set(home);
+    let thread = if at_once { Some(spawn(&watch)?) } else { None };
+    WATCHED.get(py).borrow_mut().insert(home, Watched { scheduler, watch, thread });
     Ok(())
 }
 
-/// Ends the thread, and waits until it has ended.
-#[pyfunction]
-pub(crate) fn stop_watching(py: Python<'_>) {
-    let running = WATCHED.get(py).borrow_mut().as_mut().and_then(|watched| {
-        watched.watch.ends.store(true, Ordering::Release);
-        watched.thread.take()
-    });
-    if let Some(thread) = running {
+/// Ends a thread, and waits until it has ended.
+fn end(py: Python<'_>, watch: &Watch, thread: Option<JoinHandle<()>>) {
+    watch.ends.store(true, Ordering::Release);
+    if let Some(thread) = thread {
         thread.thread().unpark();
         // It may want the GIL, once more. A panic of it was reported by its hook.
         let _ = py.detach(|| thread.join());
     }
 }
 
-/// Ends the thread, and lets go of the scheduler.
-pub(crate) fn stop(py: Python<'_>) {
-    stop_watching(py);
-    WATCHED.get(py).replace(None);
+/// Ends all threads, and waits until they have ended.
+#[pyfunction]
+pub(crate) fn stop_watching(py: Python<'_>) {
+    let all: Vec<_> = WATCHED
+        .get(py)
+        .borrow_mut()
+        .values_mut()
+        .map(|watched| (Arc::clone(&watched.watch), watched.thread.take()))
+        .collect();
+    for (watch, thread) in all {
+        end(py, &watch, thread);
+    }
 }
 
-/// Forgets the parent's scheduler and thread in the child of a fork.
+/// Ends the thread of a scheduler, and lets go of that.
+pub(crate) fn stop(py: Python<'_>, home: Home) {
+    let watched = WATCHED.get(py).borrow_mut().remove(&home);
+    if let Some(watched) = watched {
+        end(py, &watched.watch, watched.thread);
+    }
+}
+
+/// Forgets the parent's schedulers and threads in the child of a fork.
 pub(crate) fn forget(py: Python<'_>) {
-    std::mem::forget(WATCHED.get(py).take());
+    mem::forget(WATCHED.get(py).take());
 }

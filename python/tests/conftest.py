@@ -6,6 +6,7 @@ more says so: `@pytest.mark.limit(seconds)`.
 """
 
 import faulthandler
+import os
 import shutil
 import signal
 import subprocess
@@ -81,9 +82,24 @@ def pytest_configure(config):
     """Lets Ctrl-C reach the programs that tests start, also where it is ignored by this run, as
     shells arrange in the background.
     """
+    if "ASYNCORO_LOOP" in os.environ:
+        import in_loop
+
+        in_loop.install()
     config.addinivalue_line("markers", "limit(seconds): how long a test may take")
+    config.addinivalue_line("markers", "own(why): is about the scheduler of the process")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Skips, in a loop of asyncio's, what is about the scheduler of the process."""
+    if "ASYNCORO_LOOP" not in os.environ:
+        return
+    for item in items:
+        mark = item.get_closest_marker("own")
+        if mark is not None:
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 def pytest_unconfigure(config):

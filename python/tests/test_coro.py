@@ -367,6 +367,7 @@ def test_two_coroutines_play_ping_pong():
 # ---- the scheduler
 
 
+@pytest.mark.own("asks for its thread")
 def test_the_scheduler_is_one_and_lives_in_a_thread():
     ended()
     scheduler = AsynCoro.instance()

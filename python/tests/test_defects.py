@@ -352,6 +352,7 @@ def test_4_19_a_refused_connection_says_so_and_the_socket_can_try_again():
 
 
 @also_await
+@pytest.mark.own("there it ends the loop, as that of a task does")
 def test_4_21_system_exit_ends_one_coroutine_only():
     def bad(coro=None):
         yield coro.sleep(0.01)

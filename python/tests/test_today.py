@@ -420,6 +420,7 @@ def test_terminate_while_waiting_for_a_future():
         future.set_result(None)
 
 
+@pytest.mark.own("there the future can be awaited")
 def test_awaiting_a_future_of_asyncio_names_the_way():
     with asyncio_thread() as loop:
         foreign = loop.create_future()

@@ -38,7 +38,8 @@ pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
     }
     // SAFETY: set by `enter`, whose guard holds a reference as long as the pointer is set; `f`
     // cannot keep the borrow, nor end the guard: guards are locals of `drive`, `Scheduler::drop`,
-    // `Hosted::turn_by` and `Hosted::entered`, and no code under `f` can reach one of those frames.
+    // `Hosted::turn_by`, `Hosted::entered` and `Hosted::within_told`, and no code under `f` can
+    // reach one of those frames.
     // Or it is that of `kept`. There is one call of `f`, or it would not become a part of this.
     Some(f(unsafe { &*engine }))
 }

@@ -165,12 +165,51 @@ impl Hosted {
         self.entered(f)
     }
 
+    /// Calls `f` as [`within`](Hosted::within) does, and returns with its value whether the host
+    /// has to make a turn now. The descriptor is not made readable for that, which would cost
+    /// system calls: this is for a host that makes many short calls between two turns. Inside of
+    /// another such call it is `false`, and that call tells.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use asyncoro::coro::{Hosted, Scheduler};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let hosted = Hosted::new(Scheduler::new()?)?;
+    /// let (coroutine, has_work) = hosted.within_told(|| asyncoro::spawn(async { 42 }));
+    /// assert!(has_work);
+    /// hosted.turn(Duration::ZERO);
+    /// assert_eq!(coroutine.value().unwrap(), 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// As [`within`](Hosted::within) does; then the descriptor is readable if a turn is needed.
+    #[track_caller]
+    pub fn within_told<R>(&self, f: impl FnOnce() -> R) -> (R, bool) {
+        self.refuse_in_child();
+        let engine = &self.scheduler.engine;
+        let telling = Telling { engine, within: engine.begin_telling() };
+        let value = {
+            let _entered = current::enter(engine);
+            f()
+        };
+        (value, telling.end())
+    }
+
     pub(super) fn entered<R>(&self, f: impl FnOnce() -> R) -> R {
         let engine = &self.scheduler.engine;
         // Wakes by `f` find their coroutine without the inbox, so nobody has told the host.
         let _told = Told(engine);
         let _entered = current::enter(engine);
         f()
+    }
+
+    /// Sends what is queued now, as [`Scheduler::flush_queued`] does; returns whether that was all.
+    pub fn flush_queued(&self) -> bool {
+        self.scheduler.flush_queued()
     }
 
     /// Returns a handle for other threads.
@@ -252,6 +291,29 @@ impl Drop for Told<'_> {
     fn drop(&mut self) {
         if self.0.has_work() {
             self.0.note_work();
+        }
+    }
+}
+
+/// A guard: the host is being told whether a turn is needed.
+struct Telling<'a> {
+    engine: &'a Engine,
+    within: bool,
+}
+
+impl Telling<'_> {
+    fn end(self) -> bool {
+        let has_work = self.engine.end_telling(self.within);
+        std::mem::forget(self);
+        has_work
+    }
+}
+
+impl Drop for Telling<'_> {
+    /// After a panic.
+    fn drop(&mut self) {
+        if self.engine.end_telling(self.within) {
+            self.engine.note_work();
         }
     }
 }

@@ -213,6 +213,55 @@ fn a_turn_is_bounded_and_says_that_more_is_ready() {
 }
 
 #[test]
+fn a_call_that_tells_the_host_of_work_makes_nothing_readable() {
+    within(|| {
+        let hosted = hosted();
+        turns(&hosted);
+        assert_eq!(hosted.next_deadline(), None);
+        assert_eq!(hosted.within_told(|| 1), (1, false));
+
+        let (coroutine, has_work) = hosted.within_told(|| spawn(async { 2 }));
+        assert!(has_work && !is_readable(&hosted) && turns(&hosted) == 1);
+        assert_eq!(coroutine.value().unwrap(), 2);
+
+        let mut timer = pin!(sleep(LONG));
+        let (poll, has_work) = hosted.within_told(|| poll_once(timer.as_mut()));
+        assert!(poll.is_pending() && has_work && !is_readable(&hosted), "the deadline is earlier");
+        assert_eq!(turns(&hosted), 1);
+        assert!(hosted.next_deadline().is_some());
+        let mut later = pin!(sleep(2 * LONG));
+        let (poll, has_work) = hosted.within_told(|| poll_once(later.as_mut()));
+        assert!(poll.is_pending() && !has_work);
+
+        let (mut peer, ours) = pair();
+        let socket = AsyncSocket::new(ours).unwrap();
+        let (queued, has_work) =
+            hosted.within_told(|| poll_once(pin!(socket.send_queued(b"abc")).as_mut()));
+        assert!(queued.is_ready() && has_work && !is_readable(&hosted) && turns(&hosted) == 1);
+        peer.read_exact(&mut [0; 3]).unwrap();
+
+        // The outer one tells.
+        let (inner, has_work) = hosted.within_told(|| hosted.within_told(|| spawn(async {})).1);
+        assert!(!inner && has_work && !is_readable(&hosted));
+        turns(&hosted);
+
+        // Nobody is told by a call that panics, so the descriptor tells.
+        let told =
+            panic_of(|| hosted.within_told(|| -> () { panic!("{:?}", spawn(async {}).id()) }));
+        assert!(!told.is_empty() && is_readable(&hosted));
+        turns(&hosted);
+
+        // Other threads make it readable as ever, also meanwhile.
+        let handle = hosted.handle();
+        let ((), has_work) = hosted.within_told(|| {
+            thread::spawn(move || drop(handle.spawn(|| async {}))).join().unwrap();
+        });
+        assert!(has_work && is_readable(&hosted));
+        turns(&hosted);
+    });
+}
+
+#[test]
 fn whatever_another_thread_posts_wakes_the_host() {
     within(|| {
         let hosted = hosted();

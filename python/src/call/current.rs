@@ -10,9 +10,12 @@ use std::{
     task::Context,
 };
 
-use pyo3::{exceptions::PyRuntimeError, prelude::*};
+use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*};
 
-use crate::gil::{Gil, py};
+use crate::{
+    gil::{Gil, py},
+    guest,
+};
 
 /// The part of a coroutine that its calls use.
 pub(crate) struct Frame {
@@ -20,6 +23,8 @@ pub(crate) struct Frame {
     coro: Py<PyAny>,
     /// The address of what is in it.
     key: usize,
+    /// The task of asyncio's that runs the coroutine, if one does; not a reference.
+    task: Cell<*mut ffi::PyObject>,
     /// Counts the calls of this resume that were awaited.
     in_a_row: Cell<u32>,
     /// The number of the step that runs, or ran last; 0 before the first one.
@@ -58,6 +63,7 @@ impl Frame {
         Frame {
             coro,
             key,
+            task: Cell::new(ptr::null_mut()),
             in_a_row: Cell::new(0),
             step: Cell::new(0),
             context: Cell::new(ptr::null()),
@@ -73,6 +79,22 @@ impl Frame {
         let outer = CURRENT.replace(ptr::from_ref(self));
         let _left = Left { frame: self, context, outer };
         f()
+    }
+
+    /// Notes which task of asyncio's runs the coroutine, while it does.
+    pub(crate) fn set_task(&self, task: Option<&Bound<'_, PyAny>>) {
+        self.task.set(task.map_or(ptr::null_mut(), |task| task.as_ptr()));
+    }
+
+    /// Returns whether another task of asyncio's runs within a step of this coroutine: one that was
+    /// started eagerly, as from Python 3.12 on is possible.
+    #[inline]
+    pub(super) fn is_covered(&self, py: Python<'_>) -> bool {
+        cfg!(Py_3_12) && !self.task.get().is_null() && {
+            let current =
+                guest::running_loop(py).and_then(|running| guest::current_task(py, &running));
+            current.is_some_and(|current| current.as_ptr() != self.task.get())
+        }
     }
 
     /// Notes that a resume of the coroutine begins: the others have run.
@@ -164,15 +186,17 @@ pub(crate) fn forked() -> PyErr {
     )
 }
 
-/// The frame of the coroutine that starts a call, while it does.
-static STARTER: Gil<Cell<*const Frame>> = Gil::new(Cell::new(ptr::null()));
+thread_local! {
+    /// The frame of the coroutine that starts a call, while it does.
+    static STARTER: Cell<*const Frame> = const { Cell::new(ptr::null()) };
+}
 
 /// Restores the starter.
 struct Over(*const Frame);
 
 impl Drop for Over {
     fn drop(&mut self) {
-        STARTER.get(py()).set(self.0);
+        STARTER.set(self.0);
     }
 }
 
@@ -180,7 +204,7 @@ impl Frame {
     /// Runs `f`, which starts a call.
     #[inline]
     pub(super) fn starting<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _over = Over(STARTER.get(py()).replace(ptr::from_ref(self)));
+        let _over = Over(STARTER.replace(ptr::from_ref(self)));
         f()
     }
 }
@@ -188,13 +212,13 @@ impl Frame {
 /// Calls `f`, in which the start of a call counts as nobody's: another call waits for it, and
 /// perhaps for others.
 pub(super) fn for_nobody<R>(f: impl FnOnce() -> R) -> R {
-    let _over = Over(STARTER.get(py()).replace(ptr::null()));
+    let _over = Over(STARTER.replace(ptr::null()));
     f()
 }
 
 /// Returns the coroutine that starts a call now.
 pub(crate) fn starter(py: Python<'_>) -> Option<Py<PyAny>> {
-    let frame = STARTER.get(py).get();
+    let frame = STARTER.get();
     // SAFETY: `starting` sets it for as long as the frame is borrowed.
     (!frame.is_null()).then(|| unsafe { &*frame }.coro.clone_ref(py))
 }

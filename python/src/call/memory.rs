@@ -14,7 +14,7 @@ use super::{
     place::{Place, Started, Starting},
 };
 use crate::{
-    engine,
+    engine::{self, Home},
     gil::{self, Gil},
 };
 
@@ -75,6 +75,8 @@ where
         (&raw mut (*object).of).write(of.map_or(ptr::null_mut(), |of| of.clone().into_ptr()));
         (&raw mut (*object).stage).write(Cell::new(Stage::New));
         (&raw mut (*object).handed).write(Cell::new(0));
+        (&raw mut (*object).home).write(Cell::new(Home::NONE));
+        (&raw mut (*object).wait).write(Cell::new(None));
         (&raw mut (*object).origin).write(Origin::now(py));
         (&raw mut (*object).place).write(Place::new());
         (*object).place.store(operation);
@@ -98,7 +100,7 @@ pub(super) unsafe extern "C" fn dealloc(own: *mut ffi::PyObject) {
     // SAFETY: the interpreter holds the GIL, and nobody refers to the object.
     unsafe {
         let (place, is_new) = (&(*object).place, (*object).stage.get() == Stage::New);
-        if place.is_empty() && !is_new && (*object).origin.is_none() {
+        if place.is_empty() && !is_new && (*object).is_plain() {
             return free(Python::assume_attached(), object);
         }
         // Where the interpreter is ending, the memory stays.
@@ -120,11 +122,12 @@ unsafe fn release(py: Python<'_>, object: *mut Object) {
             Origin::warn(fields.origin.as_deref(), fields.name, py);
             raised.put_back();
         }
-        if fields.place.waits() && !engine::is_here() {
+        if fields.place.waits() && !fields.home.get().is_here() {
             // It was started by hand, and its memory cannot be freed before its future is dropped.
             return drop_started(py, object);
         }
         fields.place.clear(fields.of());
+        drop(fields.wait.take());
         (&raw mut (*object).origin).drop_in_place();
         free(py, object);
     }
@@ -188,19 +191,16 @@ unsafe fn free(py: Python<'_>, object: *mut Object) {
 /// As [`release`].
 #[cold]
 unsafe fn drop_started(py: Python<'_>, object: *mut Object) {
-    if !engine::is_running(py) {
-        // The scheduler has gone; nothing may touch what is left.
-        return;
-    }
-    let spawned = engine::spawn(py, async move {
-        // SAFETY: nobody has referred to it since.
+    // SAFETY: nobody has referred to it since.
+    let home = unsafe { (*object).home.get() };
+    // If the scheduler has gone, nothing may touch what is left.
+    engine::hand_over(py, home, async move {
+        // SAFETY: as above.
         unsafe {
             (*object).place.clear((*object).of());
+            drop((*object).wait.take());
             (&raw mut (*object).origin).drop_in_place();
             free(gil::py(), object);
         }
     });
-    if let Err(error) = spawned {
-        error.write_unraisable(py, None);
-    }
 }

@@ -3,7 +3,8 @@
 //! A generator yields it to the scheduler, which starts it and resumes the generator with its value
 //! (`waiting.rs`). `await` and `yield from` enter the object itself: it starts what it does, and
 //! gives a value that is there at once without the scheduler; else it yields itself, and is entered
-//! again when the value is there.
+//! again when the value is there. In a task of asyncio's it yields a future of asyncio's in that
+//! case, and is entered again when it may go on (`guest/`).
 //!
 //! Unsafe: objects are reached through pointers of Python's, with the GIL held. What was started is
 //! polled and dropped in the scheduler's thread alone.
@@ -11,10 +12,23 @@
 
 use std::{cell::Cell, ptr, task::Context};
 
-use pyo3::{exceptions::PyRuntimeError, ffi, prelude::*};
+use pyo3::{
+    exceptions::{PyBaseException, PyRuntimeError},
+    ffi,
+    prelude::*,
+};
 
-use super::{current, origin::Origin, outcome::Given, place::Place};
-use crate::gil::{self, Gil};
+use super::{
+    current::{self, Frame},
+    origin::Origin,
+    outcome::Given,
+    place::Place,
+};
+use crate::{
+    engine::{self, Home},
+    gil::{self, Gil},
+    guest::{self, Wait},
+};
 
 /// The type; null until [`set_type`].
 static TYPE: Gil<Cell<*mut ffi::PyTypeObject>> = Gil::new(Cell::new(ptr::null_mut()));
@@ -35,6 +49,17 @@ pub(super) fn class(py: Python<'_>) -> *mut ffi::PyTypeObject {
 pub(crate) fn is_call(py: Python<'_>, object: &Py<PyAny>) -> bool {
     // SAFETY: the object is alive.
     unsafe { ffi::Py_TYPE(object.as_ptr()) == class(py) }
+}
+
+/// What comes of entering a call.
+pub(super) enum Resumed {
+    Given(Given),
+    /// It is another's, and stays so.
+    Refused(Py<PyBaseException>),
+    /// It yields itself, to the runner of a coroutine.
+    Itself,
+    /// It yields this: to a task of asyncio's a future, or None to let the others run first.
+    Object(Py<PyAny>),
 }
 
 /// How far a call has come.
@@ -58,6 +83,10 @@ pub(super) struct Object {
     /// The step of a coroutine in which it has yielded itself, if the runner has not received it
     /// yet; else 0.
     pub(super) handed: Cell<u64>,
+    /// The scheduler that started it.
+    pub(super) home: Cell<Home>,
+    /// The wait of the task of asyncio's that awaits it.
+    pub(super) wait: Cell<Option<Wait>>,
     /// Where it was made, if that is noted.
     pub(super) origin: Option<Box<Origin>>,
     pub(super) place: Place,
@@ -79,7 +108,16 @@ impl Object {
     /// Starts one that was not started.
     #[inline]
     pub(super) fn start(&self, cx: &mut Context<'_>) -> Option<Given> {
+        self.home.set(engine::here());
         self.place.start(self.of(), cx)
+    }
+
+    /// Returns whether it has nothing that its end must release, but in its place.
+    pub(super) fn is_plain(&self) -> bool {
+        let wait = self.wait.take();
+        let is_plain = wait.is_none() && self.origin.is_none();
+        self.wait.set(wait);
+        is_plain
     }
 
     pub(super) fn of(&self) -> Option<&Py<PyAny>> {
@@ -92,6 +130,14 @@ impl Object {
         self.stage.set(Stage::Over);
         self.handed.set(0);
         self.place.clear(self.of());
+        drop(self.wait.take());
+    }
+
+    /// Lets a task of asyncio's that awaits it go on, if it was not its own doing.
+    pub(super) fn give_up_in_task(&self, py: Python<'_>) {
+        if let Some(wait) = self.wait.take() {
+            wait.end(py);
+        }
     }
 
     /// Returns the error of starting it once more.
@@ -106,49 +152,123 @@ impl Object {
         })
     }
 
-    /// Starts it or goes on, for `await`: the result, or `None` if it has to yield itself.
+    /// Starts it or goes on, for `await`.
     #[inline]
-    pub(super) fn resume(&self, py: Python<'_>) -> Option<Given> {
+    pub(super) fn resume(&self, py: Python<'_>) -> Resumed {
         match self.stage.get() {
             Stage::Begun => {
                 if let Some(given) = self.place.take_kept() {
                     self.stage.set(Stage::Over);
-                    return Some(given);
+                    return Resumed::Given(given);
                 }
                 if self.handed.get() == 0 {
                     // It is another's, or at work further out.
-                    return Some(Err(self.used(py).into_value(py)));
+                    return refused(py, self.used(py));
                 }
             }
             Stage::New => {}
-            Stage::Over => return Some(Err(self.used(py).into_value(py))),
+            Stage::Over => return refused(py, self.used(py)),
         }
         let resumed = current::with_current(|frame| {
-            if frame.is_polling() {
-                let text = format!("{} was awaited while another call was at work", self.name);
-                return Some(Err(PyRuntimeError::new_err(text).into_value(py)));
+            if frame.is_covered(py) {
+                return None;
             }
-            if frame.has_forked() {
-                return Some(Err(current::forked().into_value(py)));
-            }
-            self.stage.set(Stage::Begun);
-            let is_greedy = frame.is_greedy();
-            let given = match self.place.is_unstarted() {
-                // Others run first, before it is started: its value could be lost meanwhile.
-                true if is_greedy => None,
-                true => frame.starting(|| frame.with_context(|cx| self.start(cx))),
-                false => frame.starting(|| frame.with_context(|cx| self.advance(cx))),
-            };
-            if given.is_none() {
-                self.handed.set(frame.step());
-            }
-            given
+            Some(self.resume_in_frame(py, frame))
         });
-        let given = resumed.unwrap_or_else(|| Some(Err(outside(self.name).into_value(py))));
-        if given.is_some() {
+        let Some(resumed) = resumed.flatten() else { return self.resume_in_task(py) };
+        if matches!(resumed, Resumed::Given(_)) {
             self.stage.set(Stage::Over);
         }
-        given
+        resumed
+    }
+
+    /// Starts it or goes on, for a coroutine of ours.
+    #[inline(always)]
+    fn resume_in_frame(&self, py: Python<'_>, frame: &Frame) -> Resumed {
+        if frame.is_polling() {
+            self.stage.set(Stage::Over);
+            let text = format!("{} was awaited while another call was at work", self.name);
+            return refused(py, PyRuntimeError::new_err(text));
+        }
+        if frame.has_forked() {
+            self.stage.set(Stage::Over);
+            return refused(py, current::forked());
+        }
+        if self.handed.get() == IN_TASK {
+            return refused(py, self.used(py));
+        }
+        self.stage.set(Stage::Begun);
+        let is_greedy = frame.is_greedy();
+        let given = match self.place.is_unstarted() {
+            // Others run first, before it is started: its value could be lost meanwhile.
+            true if is_greedy => None,
+            true => frame.starting(|| frame.with_context(|cx| self.start(cx))),
+            false => frame.starting(|| frame.with_context(|cx| self.advance(cx))),
+        };
+        match given {
+            Some(given) => Resumed::Given(given),
+            None => {
+                self.handed.set(frame.step());
+                Resumed::Itself
+            }
+        }
+    }
+
+    /// Starts it or goes on, for a task of asyncio's.
+    fn resume_in_task(&self, py: Python<'_>) -> Resumed {
+        let guest = match guest::here(py) {
+            Ok(Some(guest)) => guest,
+            Ok(None) => {
+                self.stage.set(Stage::Over);
+                return refused(py, outside(self.name));
+            }
+            Err(error) => return refused(py, error),
+        };
+        let guest = guest.get();
+        let is_new = self.stage.get() == Stage::New;
+        if is_new && guest.is_greedy(py) {
+            return Resumed::Object(py.None());
+        }
+        if !is_new && (self.handed.get() != IN_TASK || !self.home.get().is_here()) {
+            return refused(py, self.used(py));
+        }
+        let wait = match self.wait.take() {
+            Some(wait) if !wait.is_woken() => {
+                // Another task awaits it.
+                self.wait.set(Some(wait));
+                return refused(py, self.used(py));
+            }
+            Some(wait) => wait,
+            None => guest.begin(py),
+        };
+        wait.resumed();
+        self.stage.set(Stage::Begun);
+        let waker = wait.waker();
+        let given = guest.enter(py, || {
+            let cx = &mut Context::from_waker(&waker);
+            current::for_nobody(|| if is_new { self.start(cx) } else { self.advance(cx) })
+        });
+        drop(waker);
+        let suspended = match given {
+            Ok(Some(given)) => {
+                self.stage.set(Stage::Over);
+                return Resumed::Given(given);
+            }
+            Ok(None) if wait.is_woken() => Ok(None),
+            Ok(None) => guest.suspend(py, &wait),
+            Err(error) => Err(error),
+        };
+        self.wait.set(Some(wait));
+        match suspended {
+            Ok(object) => {
+                self.handed.set(IN_TASK);
+                Resumed::Object(object.unwrap_or_else(|| py.None()))
+            }
+            Err(error) => {
+                self.give_up();
+                refused(py, error)
+            }
+        }
     }
 
     /// Shows it; the object is shown by Python.
@@ -167,11 +287,19 @@ impl Object {
     }
 }
 
+/// Marks a call that a task of asyncio's awaits: no step of a coroutine has this number.
+const IN_TASK: u64 = u64::MAX;
+
+#[cold]
+fn refused(py: Python<'_>, error: PyErr) -> Resumed {
+    Resumed::Refused(error.into_value(py))
+}
+
 /// Returns the error of an await where no coroutine runs.
 #[cold]
 fn outside(name: &str) -> PyErr {
     PyRuntimeError::new_err(format!(
         "{name}() of an asynchronous socket or coroutine is for coroutines: `yield` or `await` it \
-         in one, or use AsyncSocket(sock, blocking=True) in a thread"
+         in one, or in a task of asyncio, or use AsyncSocket(sock, blocking=True) in a thread"
     ))
 }

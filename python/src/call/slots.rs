@@ -19,12 +19,11 @@ use pyo3::{
 
 use super::{
     memory::dealloc,
-    object::{Object, Stage, set_type},
-    outcome::Given,
+    object::{Object, Resumed, Stage, set_type},
 };
 use crate::{
     engine,
-    gil::Gil,
+    gil::{self, Gil},
     quick::{guarded, returned},
 };
 
@@ -118,12 +117,12 @@ unsafe extern "C" fn itself(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
 
 /// Resumes the object; a panic becomes an error.
 #[inline]
-unsafe fn resume(py: Python<'_>, own: *mut ffi::PyObject) -> Option<Given> {
+unsafe fn resume(py: Python<'_>, own: *mut ffi::PyObject) -> Resumed {
     // SAFETY: the caller passes an object of the type, which is alive.
     let object = unsafe { &*own.cast::<Object>() };
     catch_unwind(AssertUnwindSafe(|| object.resume(py))).unwrap_or_else(|_| {
         let error = PyRuntimeError::new_err("asyncoro has panicked");
-        Some(Err(error.into_value(py)))
+        Resumed::Refused(error.into_value(py))
     })
 }
 
@@ -137,15 +136,19 @@ unsafe extern "C" fn am_send(
     unsafe {
         let py = Python::assume_attached();
         match resume(py, own) {
-            None => {
+            Resumed::Itself => {
                 *result = itself(own);
                 ffi::PySendResult::PYGEN_NEXT
             }
-            Some(Ok(value)) => {
+            Resumed::Object(object) => {
+                *result = object.into_ptr();
+                ffi::PySendResult::PYGEN_NEXT
+            }
+            Resumed::Given(Ok(value)) => {
                 *result = value.into_ptr();
                 ffi::PySendResult::PYGEN_RETURN
             }
-            Some(Err(error)) => {
+            Resumed::Given(Err(error)) | Resumed::Refused(error) => {
                 PyErr::from_value(error.into_bound(py).into_any()).restore(py);
                 *result = ptr::null_mut();
                 ffi::PySendResult::PYGEN_ERROR
@@ -159,14 +162,15 @@ unsafe extern "C" fn next(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
     unsafe {
         let py = Python::assume_attached();
         match resume(py, own) {
-            None => itself(own),
+            Resumed::Itself => itself(own),
+            Resumed::Object(object) => object.into_ptr(),
             // The end without an exception: the value is None.
-            Some(Ok(value)) if value.is_none(py) => ptr::null_mut(),
-            Some(Ok(value)) => {
+            Resumed::Given(Ok(value)) if value.is_none(py) => ptr::null_mut(),
+            Resumed::Given(Ok(value)) => {
                 stop(py, value);
                 ptr::null_mut()
             }
-            Some(Err(error)) => {
+            Resumed::Given(Err(error)) | Resumed::Refused(error) => {
                 PyErr::from_value(error.into_bound(py).into_any()).restore(py);
                 ptr::null_mut()
             }
@@ -275,26 +279,23 @@ impl Object {
             // A coroutine that waits for it must look.
             WAKE_ALL.get(py).get()(py);
         }
-        if !self.place.waits() || engine::is_here() {
+        if !self.place.waits() || self.home.get().is_here() {
+            self.give_up_in_task(py);
             return self.give_up();
         }
         self.stage.set(Stage::Over);
         self.handed.set(0);
         // SAFETY: the object is alive.
         let call = unsafe { Bound::from_borrowed_ptr(py, own).unbind() };
-        drop_there(py, call);
-    }
-}
-
-/// Gives a call up in the scheduler's thread.
-fn drop_there(py: Python<'_>, call: Py<PyAny>) {
-    if !engine::is_running(py) {
-        // Its scheduler has gone, and with it what the future would give up.
-        std::mem::forget(call);
-        return;
-    }
-    let spawned = engine::spawn(py, async move { Object::within(&call).give_up() });
-    if let Err(error) = spawned {
-        error.write_unraisable(py, None);
+        let home = self.home.get();
+        if !home.exists(py) {
+            // Its scheduler has gone, and with it what the future would give up.
+            std::mem::forget(call);
+            return;
+        }
+        engine::hand_over(py, home, async move {
+            Object::within(&call).give_up_in_task(gil::py());
+            Object::within(&call).give_up();
+        });
     }
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     call::{self, Outcome},
     engine,
-    gil::{self, py},
+    gil::{self, Gil, py},
     hooks, threads,
     timer::{Timer, limit},
 };
@@ -53,7 +53,7 @@ impl Coro {
         if let Some(error) = unobserved {
             coro.report(py, &error);
         }
-        registry::leave(py, state.place.get(), state.daemon.get());
+        registry::leave(py, state.place.get(), state.daemon.get(), state.home.get());
         if let Some(watchers) = watchers {
             tell(own, py, *watchers);
         }
@@ -243,7 +243,8 @@ fn wait_for(coro: &Bound<'_, Coro>, limit: Option<Duration>) -> PyResult<()> {
     if coro.get().has_ended(py) {
         return Ok(());
     }
-    if engine::is_here() {
+    // Of another thread's loop it may wait, though that blocks this one's.
+    if engine::in_scheduler() || coro.get().home(py).is_here() {
         return Err(PyRuntimeError::new_err(
             "this would block the scheduler, and with it the coroutine that is waited for: \
              `yield coro.finish()` or `await coro`",
@@ -323,8 +324,7 @@ impl Drop for Ending {
 
 /// Returns a number that no other wait has.
 fn next_place() -> u64 {
-    thread_local! {
-        static NEXT: Cell<u64> = const { Cell::new(0) };
-    }
-    NEXT.replace(NEXT.get() + 1)
+    static NEXT: Gil<Cell<u64>> = Gil::new(Cell::new(0));
+    let next = NEXT.get(py());
+    next.replace(next.get() + 1)
 }

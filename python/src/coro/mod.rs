@@ -10,7 +10,8 @@
 //! - `orders.rs`: what others ask of it;
 //! - `ending.rs`: its end, and who is told; `circle.rs`: those that wait for each other;
 //! - `runner.rs`: the future of the crate's that drives its generators; `step.rs`: one step of one,
-//!   `context.rs`: the context (PEP 567) of them all;
+//!   `context.rs`: the context (PEP 567) of them all; `driver.rs`: the same in a task of asyncio's;
+//! - `standing.rs`: one that stands for a task of asyncio's;
 //! - `start.rs`: making one; `target.rs`: calling its function; `made.rs`, `quick.rs`: short ways
 //!   in;
 //! - `alarm.rs`: timeouts.
@@ -18,6 +19,7 @@
 pub(crate) mod alarm;
 mod circle;
 mod context;
+mod driver;
 mod end;
 mod ending;
 mod gc;
@@ -31,6 +33,7 @@ mod orders;
 mod quick;
 pub(crate) mod registry;
 mod runner;
+mod standing;
 mod start;
 mod step;
 mod target;
@@ -38,6 +41,7 @@ mod verbs;
 
 pub(crate) use self::{
     context::{forget as forget_context, leave as leave_context},
+    driver::Driver,
     made::make_fast,
     object::Coro,
 };

@@ -12,7 +12,13 @@ use pyo3::{
 };
 
 use super::{end::End, mail::Mail, order::Rare};
-use crate::{call, engine, gil::Gil, hooks, once::interned};
+use crate::{
+    call,
+    engine::{self, Home},
+    gil::Gil,
+    hooks,
+    once::interned,
+};
 
 /// Makes a Python int of a status.
 pub(crate) fn code(py: Python<'_>, code: i32) -> PyResult<Py<PyAny>> {
@@ -41,6 +47,10 @@ pub(super) struct State {
     pub(super) has_orders: Cell<bool>,
     pub(super) swappable: Cell<bool>,
     pub(super) daemon: Cell<bool>,
+    /// The guest of asyncio's on which it runs, if a task of that runs it.
+    pub(super) home: Cell<Home>,
+    /// Whether it stands for a task of asyncio's (`standing.rs`).
+    pub(super) stands: Cell<bool>,
     /// Whether somebody waits for its exception, which is not logged then.
     pub(super) observed: Cell<bool>,
 }
@@ -119,6 +129,11 @@ impl Coro {
         std::ptr::from_ref(self).addr()
     }
 
+    /// Returns the guest of asyncio's on which it runs.
+    pub(super) fn home(&self, py: Python<'_>) -> Home {
+        self.state(py).home.get()
+    }
+
     pub(crate) fn has_ended(&self, py: Python<'_>) -> bool {
         self.state(py).end.borrow().is_some()
     }
@@ -159,6 +174,8 @@ impl Coro {
             has_orders: Cell::new(false),
             swappable: Cell::new(false),
             daemon: Cell::new(false),
+            home: Cell::new(Home::NONE),
+            stands: Cell::new(false),
             observed: Cell::new(false),
         };
         Coro { state: Gil::new(state) }

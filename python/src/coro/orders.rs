@@ -76,6 +76,38 @@ impl Coro {
         0
     }
 
+    /// Orders it to end.
+    pub(crate) fn end_soon(&self, py: Python<'_>) {
+        self.order(py, Order::Terminate);
+    }
+
+    /// Gives an order, to it or to the task that it stands for.
+    fn give(slf: &Bound<'_, Coro>, order: Order) -> PyResult<i32> {
+        match slf.get().state(slf.py()).stands.get() {
+            true => Coro::order_task(slf, &order),
+            false => Ok(slf.get().order(slf.py(), order)),
+        }
+    }
+
+    /// Lets asyncio cancel the task that it stands for; an exception cannot be raised in that.
+    #[cold]
+    fn order_task(slf: &Bound<'_, Coro>, order: &Order) -> PyResult<i32> {
+        let py = slf.py();
+        if slf.get().has_ended(py) {
+            return Ok(-1);
+        }
+        if matches!(order, Order::Throw(_)) {
+            let label = slf.get().label(py);
+            hooks::warn(
+                py,
+                &format!("{label} is a task of asyncio's, which can only be cancelled"),
+            );
+            return Ok(-1);
+        }
+        let cancelled = hooks::hook(py, "cancel_task")?.call1((slf,))?.is_truthy()?;
+        Ok(if cancelled { 0 } else { -1 })
+    }
+
     /// Raises an exception where it waits.
     pub(crate) fn throw_into(&self, py: Python<'_>, error: Bound<'_, PyAny>) {
         self.order(py, Order::Throw(PyErr::from_value(error)));
@@ -106,17 +138,18 @@ fn swap_exception(py: Python<'_>, generator: &Py<PyAny>) -> PyErr {
 impl Coro {
     /// Raises an exception where it waits: 0, or -1 if it has ended or none was given.
     #[pyo3(signature = (*args))]
-    fn throw(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<i32> {
+    fn throw(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>) -> PyResult<i32> {
+        let py = slf.py();
         if args.is_empty() {
             hooks::warn(py, "throw needs an exception");
             return Ok(-1);
         }
-        Ok(self.order(py, Order::Throw(exception(args)?)))
+        Coro::give(slf, Order::Throw(exception(args)?))
     }
 
     /// Raises GeneratorExit where it waits, which ends it: 0, or -1 if it has ended.
-    pub(crate) fn terminate(&self, py: Python<'_>) -> i32 {
-        self.order(py, Order::Terminate)
+    fn terminate(slf: &Bound<'_, Self>) -> PyResult<i32> {
+        Coro::give(slf, Order::Terminate)
     }
 
     /// Sets whether a new generator may take over: 0, or -1 unless the coroutine itself calls.

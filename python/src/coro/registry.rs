@@ -8,26 +8,30 @@ use std::{
 use pyo3::prelude::*;
 
 use super::object::Coro;
-use crate::{gil::Gil, holding};
+use crate::{engine::Home, gil::Gil, holding};
 
 #[derive(Default)]
 struct Alive {
-    places: Vec<Option<Py<Coro>>>,
+    /// Each with the guest of asyncio's on which it runs.
+    places: Vec<Option<(Py<Coro>, Home)>>,
     free: Vec<usize>,
+    /// How many run on guests.
+    guests: usize,
 }
 
 impl Alive {
+    /// Returns whether none is left on the process's scheduler.
     fn is_empty(&self) -> bool {
-        self.places.len() == self.free.len()
+        self.places.len() == self.free.len() + self.guests
     }
 }
 
 static ALIVE: Gil<RefCell<Alive>> =
-    Gil::new(RefCell::new(Alive { places: Vec::new(), free: Vec::new() }));
+    Gil::new(RefCell::new(Alive { places: Vec::new(), free: Vec::new(), guests: 0 }));
 /// Wakes the scheduler that waits until there is none.
 static EMPTY: Gil<Cell<Option<Waker>>> = Gil::new(Cell::new(None));
 
-/// Is ready once no coroutine is left.
+/// Is ready once no coroutine is left on the process's scheduler.
 pub(crate) fn poll_empty(py: Python<'_>, cx: &mut Context<'_>) -> Poll<()> {
     let is_empty = ALIVE.get(py).borrow().is_empty();
     if is_empty {
@@ -37,13 +41,15 @@ pub(crate) fn poll_empty(py: Python<'_>, cx: &mut Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// Adds a coroutine, and returns its place.
-pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>, daemon: bool) -> usize {
-    if !daemon {
+/// Adds a coroutine, and returns its place. One on a guest does not keep the process alive.
+pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>, daemon: bool, home: Home) -> usize {
+    let is_guest = home != Home::NONE;
+    if !daemon && !is_guest {
         holding::begin(py);
     }
     let alive = &mut *ALIVE.get(py).borrow_mut();
-    let coro = Some(coro.clone_ref(py));
+    alive.guests += usize::from(is_guest);
+    let coro = Some((coro.clone_ref(py), home));
     match alive.free.pop() {
         Some(place) => {
             alive.places[place] = coro;
@@ -57,12 +63,14 @@ pub(crate) fn enter(py: Python<'_>, coro: &Py<Coro>, daemon: bool) -> usize {
 }
 
 /// Removes a coroutine that has ended.
-pub(crate) fn leave(py: Python<'_>, place: usize, daemon: bool) {
+pub(crate) fn leave(py: Python<'_>, place: usize, daemon: bool, home: Home) {
+    let is_guest = home != Home::NONE;
     let coro = {
         let alive = &mut *ALIVE.get(py).borrow_mut();
         let coro = alive.places.get_mut(place).and_then(Option::take);
         if coro.is_some() {
             alive.free.push(place);
+            alive.guests -= usize::from(is_guest);
         }
         if alive.is_empty()
             && let Some(waker) = EMPTY.get(py).take()
@@ -71,21 +79,26 @@ pub(crate) fn leave(py: Python<'_>, place: usize, daemon: bool) {
         }
         coro
     };
-    if coro.is_some() && !daemon {
+    if coro.is_some() && !daemon && !is_guest {
         holding::end(py);
     }
 }
 
 /// Wakes all of them.
 pub(crate) fn wake_all(py: Python<'_>) {
-    alive(py).iter().for_each(|coro| coro.get().wake(py));
+    let alive = ALIVE.get(py).borrow();
+    let all: Vec<Py<Coro>> =
+        alive.places.iter().flatten().map(|(coro, _)| coro.clone_ref(py)).collect();
+    drop(alive);
+    all.iter().for_each(|coro| coro.get().wake(py));
 }
 
-/// Returns the coroutines that have not ended.
+/// Returns the coroutines of the process's scheduler that have not ended.
 #[pyfunction]
 pub(crate) fn alive(py: Python<'_>) -> Vec<Py<Coro>> {
     let alive = ALIVE.get(py).borrow();
-    alive.places.iter().flatten().map(|coro| coro.clone_ref(py)).collect()
+    let own = alive.places.iter().flatten().filter(|(_, home)| *home == Home::NONE);
+    own.map(|(coro, _)| coro.clone_ref(py)).collect()
 }
 
 /// Forgets all coroutines in the child of a fork: they are the parent's.

@@ -18,7 +18,7 @@ use std::{
 
 use asyncoro::time::{self, Sleep};
 use pyo3::{
-    exceptions::{PyBaseException, PyGeneratorExit, PyTypeError},
+    exceptions::{PyBaseException, PyException, PyGeneratorExit, PyRuntimeError, PyTypeError},
     prelude::*,
 };
 
@@ -31,7 +31,9 @@ use super::{
 };
 use crate::{
     call::{self, Frame, Given, Received, Waiting},
-    engine, gil, hooks, signal,
+    engine, gil,
+    guest::{self, is_cancelled, is_done},
+    hooks, signal,
 };
 
 /// The most resumes of generators in one resume of the coroutine.
@@ -44,6 +46,10 @@ pub(crate) struct Runner {
 }
 
 struct Run {
+    /// Whether a task of asyncio's runs it.
+    in_task: bool,
+    /// What that task raises when it has ended.
+    raised: Option<Py<PyBaseException>>,
     coro: Py<Coro>,
     frame: Frame,
     /// The generator that runs; `None` when the coroutine has ended.
@@ -65,6 +71,8 @@ enum Next {
     Value(Given),
     /// For a call.
     Call(Waiting),
+    /// For a future of asyncio's, for which its task waits.
+    Foreign(Py<PyAny>),
     /// For its turn, after which it fetches the value of a call, or starts it.
     Turn(Waiting),
     /// For nothing: it runs, or has ended.
@@ -79,6 +87,16 @@ struct CleanUp {
     callers: usize,
 }
 
+/// What comes of resuming a coroutine in a task of asyncio's.
+pub(crate) enum Resumed {
+    /// It goes on once its waker is woken.
+    Pending,
+    /// It goes on once this future of asyncio's is done.
+    Foreign(Py<PyAny>),
+    /// It has ended; the task raises this.
+    Ended(Option<Py<PyBaseException>>),
+}
+
 impl Runner {
     /// Makes one of a generator that has not been started.
     pub(crate) fn new(
@@ -88,6 +106,8 @@ impl Runner {
         context: Context,
     ) -> Runner {
         let run = Run {
+            in_task: false,
+            raised: None,
             frame: Frame::new(coro.clone_ref(py).into_any(), coro.get().key()),
             coro,
             top: Some(generator),
@@ -96,6 +116,40 @@ impl Runner {
             clean_up: None,
         };
         Runner { context, run }
+    }
+
+    /// Lets a task of asyncio's run it.
+    pub(crate) fn in_task(mut self) -> Runner {
+        self.run.in_task = true;
+        self
+    }
+
+    /// Resumes it in its task, whose context is as good as its own; with `thrown` by raising that
+    /// where it waits.
+    pub(crate) fn resume_in_task(
+        &mut self,
+        py: Python<'_>,
+        cx: &mut PollContext<'_>,
+        thrown: Option<Py<PyBaseException>>,
+    ) -> Resumed {
+        let run = &mut self.run;
+        let task = guest::running_loop(py).and_then(|running| guest::current_task(py, &running));
+        run.frame.set_task(task.as_ref());
+        if let Some(error) = thrown {
+            run.be_thrown(py, error);
+        }
+        match run.advance(py, cx) {
+            Poll::Ready(()) => Resumed::Ended(run.raised.take()),
+            Poll::Pending => match &run.next {
+                Next::Foreign(future) => Resumed::Foreign(future.clone_ref(py)),
+                _ => Resumed::Pending,
+            },
+        }
+    }
+
+    /// Forgets one that has not been started: nothing of it runs.
+    pub(crate) fn forget(mut self) {
+        self.run.top = None;
     }
 }
 
@@ -134,6 +188,14 @@ impl Run {
                     drop(waiting);
                     Ok(py.None())
                 }
+                Next::Foreign(future) => match is_done(py, &future) {
+                    true => Ok(py.None()),
+                    // An order was withdrawn, or a swap has to wait.
+                    false => {
+                        self.stay(Next::Foreign(future));
+                        return Poll::Pending;
+                    }
+                },
                 Next::Start => {
                     self.coro(py).set_waker(py, cx.waker());
                     Ok(py.None())
@@ -167,6 +229,9 @@ impl Run {
                 continue;
             } else if let Some(call) = signal::as_call(py, &yielded) {
                 call
+            } else if self.in_task && guest::is_asyncio_future(py, &yielded) {
+                self.stay(Next::Foreign(yielded));
+                return Poll::Pending;
             } else {
                 next = Next::With(self.plain(py, yielded));
                 break;
@@ -208,6 +273,18 @@ impl Run {
 
     fn take_next(&mut self) -> Next {
         mem::replace(&mut self.next, Next::Nothing)
+    }
+
+    /// Raises an exception where it waits, at its next step.
+    fn be_thrown(&mut self, py: Python<'_>, error: Py<PyBaseException>) {
+        if matches!(self.next, Next::Start) {
+            // Nothing of it has run, and nothing will.
+            self.unwind(py);
+            let _ = self.end(py, Some(Err(error)));
+            return;
+        }
+        let waited = mem::replace(&mut self.next, Next::With(Err(error)));
+        drop(waited);
     }
 
     /// Goes on after the last step of a generator; ready if the coroutine has ended.
@@ -263,8 +340,9 @@ impl Run {
         let kind = value.bind(py).get_type().name().map_or_else(|_| "it".into(), |n| n.to_string());
         let error = PyTypeError::new_err(format!(
             "a coroutine of asyncoro cannot await {kind}: for a concurrent.futures.Future use \
-             `await asyncoro.wait_future(future)`; in asyncio's loop await \
-             `asyncio.wrap_future(coro.future())`"
+             `await asyncoro.wait_future(future)`; for one of asyncio run the program by \
+             asyncio.run(), or by asyncoro.run(main(), asyncio=True); in the loop of another \
+             thread await `asyncio.wrap_future(coro.future())`"
         ));
         Err(error.into_value(py))
     }
@@ -379,8 +457,20 @@ impl Run {
     fn end(&mut self, py: Python<'_>, given: Option<Given>) -> Poll<()> {
         self.top = None;
         self.next = Next::Nothing;
+        if self.in_task
+            && self.clean_up.is_none()
+            && let Some(Err(error)) = &given
+        {
+            self.raised = passes_on(py, error).then(|| error.clone_ref(py));
+        }
+        if !self.in_task
+            && let Some(Err(error)) = &given
+        {
+            tell_of_loop(py, error);
+        }
         let end = match (self.clean_up.take(), given) {
             (None, Some(Ok(value))) => End::Value(value),
+            (None, Some(Err(error))) if self.in_task && is_cancelled(py, &error) => End::Terminated,
             (None, Some(Err(error))) => End::Failed(Failure::new(py, error)),
             (Some(_), Some(Err(error))) => {
                 if !error.bind(py).is_instance_of::<PyGeneratorExit>() {
@@ -396,6 +486,25 @@ impl Run {
         }
         Coro::end(&self.coro, py, end);
         Poll::Ready(())
+    }
+}
+
+/// Returns whether a task raises what our coroutine has raised, as it does of others: it ends the
+/// loop, or tells that the task was cancelled. Everything else is told by the coroutine.
+fn passes_on(py: Python<'_>, error: &Py<PyBaseException>) -> bool {
+    is_cancelled(py, error) || !error.bind(py).is_instance_of::<PyException>()
+}
+
+/// Lets asyncio's error that no loop runs say what to do.
+fn tell_of_loop(py: Python<'_>, error: &Py<PyBaseException>) {
+    let error = error.bind(py);
+    if error.is_exact_instance_of::<PyRuntimeError>()
+        && error.str().is_ok_and(|text| text == "no running event loop")
+    {
+        let text = "no running event loop: this coroutine runs on asyncoro's own scheduler, which \
+                    has none; run the program by asyncoro.run(main(), asyncio=True), or by \
+                    asyncio.run(), to use what needs one";
+        let _ = error.setattr("args", (text,));
     }
 }
 

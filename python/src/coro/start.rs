@@ -8,6 +8,7 @@ use pyo3::{
 
 use super::{
     context::Context,
+    driver::Driver,
     end::End,
     gc, mail,
     object::{Coro, NOWHERE},
@@ -15,7 +16,11 @@ use super::{
     runner::Runner,
     target,
 };
-use crate::{arguments::Arguments, engine, exiting, holding, hooks};
+use crate::{
+    arguments::Arguments,
+    engine::{self, Home},
+    exiting, guest, holding, hooks,
+};
 
 impl Coro {
     /// Calls the function that it runs, and passes it to the scheduler.
@@ -36,10 +41,17 @@ impl Coro {
         if let Some(capacity) = capacity {
             slf.get().set_capacity(py, capacity);
         }
-        state.place.set(registry::enter(py, slf.as_unbound(), daemon));
+        let guest = if engine::in_scheduler() { None } else { guest::here(py)? };
+        let home = guest.as_ref().map_or(Home::NONE, |guest| guest.get().home(py));
+        state.home.set(home);
+        state.place.set(registry::enter(py, slf.as_unbound(), daemon, home));
         let runner = Runner::new(py, slf.clone().unbind(), generator, context);
-        engine::spawn(py, runner).inspect_err(|_| {
-            registry::leave(py, state.place.get(), state.daemon.get());
+        let started = match guest {
+            Some(guest) => Driver::start(py, &guest, slf.as_unbound(), runner.in_task()),
+            None => engine::spawn(py, runner),
+        };
+        started.inspect_err(|_| {
+            registry::leave(py, state.place.get(), state.daemon.get(), home);
             state.end.replace(Some(End::Terminated));
             gc::track(slf.as_unbound());
         })
@@ -74,7 +86,8 @@ impl Coro {
             hooks::warn(py, "set_daemon is for the coroutine itself");
             return -1;
         }
-        if self.state(py).daemon.replace(flag) != flag {
+        let is_guest = self.home(py) != Home::NONE;
+        if self.state(py).daemon.replace(flag) != flag && !is_guest {
             match flag {
                 true => holding::end(py),
                 false => holding::begin(py),

@@ -139,7 +139,7 @@ impl Coro {
         alarm_value: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        if !slf.get().is_current() {
+        if !slf.get().is_current() && !Coro::is_current_task(slf) {
             hooks::warn(py, &format!("{}: sleep is for the coroutine itself", slf.get().label(py)));
             return code(py, -1);
         }
@@ -193,7 +193,7 @@ impl Coro {
         alarm_value: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let timeout = limit(timeout)?;
-        if !slf.get().is_current() {
+        if !slf.get().is_current() && !Coro::is_current_task(slf) {
             let text = "receive() is for coroutines, and in one for the coroutine itself";
             return Err(PyRuntimeError::new_err(text));
         }

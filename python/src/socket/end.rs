@@ -1,10 +1,6 @@
 //! Ends a socket: closes it, drops it, or gives the regular one back.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, Waker},
-};
+use std::{future::Future, pin::Pin, task::Poll};
 
 use asyncoro::AsyncSocket;
 use pyo3::{
@@ -14,10 +10,15 @@ use pyo3::{
 };
 
 use super::{
-    object::{Face, PySocket},
+    object::{Face, PySocket, poll_pinned},
     shared::{self, others},
 };
-use crate::{engine, error::raised, exiting, gil, hooks, once::interned};
+use crate::{
+    engine::{self, Home},
+    error::raised,
+    exiting, gil, hooks,
+    once::interned,
+};
 
 impl PySocket {
     /// Ends the face; closes the regular socket with it if `closes`, else returns that.
@@ -51,14 +52,22 @@ impl PySocket {
                 drop(socket);
                 None
             }
-            Face::Asynchronous(socket) if !inner.bound.get() => {
+            Face::Asynchronous(socket) if inner.bound.get() == Home::NONE => {
                 drop(socket);
                 None
             }
-            Face::Asynchronous(socket) => Some(socket),
+            Face::Asynchronous(socket) => Some((inner.bound.get(), socket)),
         };
         match own.or_else(|| others.pop()) {
-            Some(socket) => end_asynchronous(py, socket, others, kept, given.as_ref())?,
+            Some((home, socket)) => {
+                let (near, far): (Vec<_>, Vec<_>) =
+                    others.into_iter().partition(|(other, _)| *other == home);
+                for (home, socket) in far {
+                    end_asynchronous(py, home, socket, Vec::new(), None, None)?;
+                }
+                let near = near.into_iter().map(|(_, socket)| socket).collect();
+                end_asynchronous(py, home, socket, near, kept, given.as_ref())?;
+            }
             None => close_regular(py, kept)?,
         }
         result?;
@@ -144,13 +153,14 @@ impl Drop for Ending {
 /// then that. In the scheduler's thread most of it is done on return; `given` is kept meanwhile.
 fn end_asynchronous(
     py: Python<'_>,
+    home: Home,
     socket: AsyncSocket,
     others: Vec<AsyncSocket>,
     kept: Option<Py<PyAny>>,
     given: Option<&Py<PyAny>>,
 ) -> PyResult<()> {
     let held = given.map(|given| given.clone_ref(py));
-    if !engine::is_here() && !engine::exists(py) {
+    if !home.exists(py) {
         // Its scheduler has ended, and with it everybody who waited.
         drop((socket, others));
         return close_regular(py, kept);
@@ -162,12 +172,12 @@ fn end_asynchronous(
         }
     };
     let closing = ending.run();
-    if !engine::is_here() {
-        engine::hand_over(py, async move { log(closing.await) });
+    if !home.is_here() {
+        engine::hand_over(py, home, async move { log(closing.await) });
         return Ok(());
     }
     let mut closing: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(closing);
-    match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    match poll_pinned(closing.as_mut()) {
         Poll::Ready(result) => result,
         Poll::Pending => engine::spawn(py, async move { log(closing.await) }),
     }
@@ -188,10 +198,10 @@ impl Drop for PySocket {
             }
             match inner.face.replace(Face::Closed) {
                 // Queued bytes are still sent, and only then the regular socket is released.
-                Face::Asynchronous(socket) if inner.bound.get() => {
+                Face::Asynchronous(socket) if inner.bound.get() != Home::NONE => {
                     let regular = inner.regular.take();
                     // Whoever wants to know whether all was sent closes it.
-                    let _ = drop_asynchronous(py, socket, regular);
+                    let _ = drop_asynchronous(py, inner.bound.get(), socket, regular);
                 }
                 // The regular socket is dropped last.
                 face => drop(face),
@@ -204,14 +214,15 @@ impl Drop for PySocket {
 /// may use, is released and not closed.
 fn drop_asynchronous(
     py: Python<'_>,
+    home: Home,
     socket: AsyncSocket,
     regular: Option<Py<PyAny>>,
 ) -> PyResult<()> {
-    if engine::is_here() && regular.is_none() {
+    if home.is_here() && regular.is_none() {
         drop(socket);
         return Ok(());
     }
-    end_asynchronous(py, socket, Vec::new(), None, regular.as_ref())
+    end_asynchronous(py, home, socket, Vec::new(), None, regular.as_ref())
 }
 
 /// Closes the sockets over `regular`, and that with them; returns whether there were any.

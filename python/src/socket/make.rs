@@ -14,7 +14,7 @@ use super::{
     settings::Settings,
     tls::TlsOptions,
 };
-use crate::{address, call, error::raised, gil};
+use crate::{address, call, engine, error::raised, gil};
 
 #[pymethods]
 impl PySocket {
@@ -101,7 +101,7 @@ pub(crate) fn connect(
         let socket = made.map_err(|error| raised(py, &error))?;
         let face = Face::Asynchronous(socket);
         let inner = Inner::new(face, None, true, Settings::of_new(py, false));
-        inner.bound.set(true);
+        inner.bound.set(engine::here());
         inner.secure.set(tls.is_some());
         Ok(PySocket::make(py, inner)?.into_any())
     };

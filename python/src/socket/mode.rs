@@ -1,6 +1,6 @@
 //! Converts a socket from one mode to the other.
 
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use asyncoro::AsyncSocket;
 use pyo3::{
@@ -9,19 +9,25 @@ use pyo3::{
 };
 
 use super::{
-    object::{Face, PySocket, poll_once},
+    object::{Face, PySocket, poll_once, poll_pinned},
     regular,
     settings::{Settings, usual_timeout},
 };
-use crate::{engine, error::raised, once::interned, threads};
+use crate::{
+    engine::{self, Home},
+    error::raised,
+    once::interned,
+    threads,
+};
 
 impl PySocket {
     pub(super) fn set_mode(slf: &Bound<'_, Self>, blocking: bool) -> PyResult<()> {
         let (py, own) = (slf.py(), slf.get());
-        let bound = own.inner(py).bound.get() && !own.inner(py).is_blocking();
-        if bound && blocking && !engine::is_here() && engine::is_running(py) {
+        let home = own.inner(py).bound.get();
+        let is_asynchronous = !own.inner(py).is_blocking();
+        if is_asynchronous && blocking && !home.is_here() && home.exists(py) {
             let slf = slf.clone().unbind();
-            return threads::ask(py, move |py| slf.get().change_mode(py, blocking));
+            return threads::ask(py, home, move |py| slf.get().change_mode(py, blocking));
         }
         own.change_mode(py, blocking)
     }
@@ -37,10 +43,8 @@ impl PySocket {
         let before = inner.settings();
         let face = inner.face.replace(Face::Closed);
         let (face, result) = match face {
-            Face::Asynchronous(socket) if inner.bound.get() && engine::is_here() => {
-                become_blocking(socket)
-            }
-            Face::Asynchronous(socket) if inner.bound.get() => {
+            Face::Asynchronous(socket) if inner.bound.get().is_here() => become_blocking(socket),
+            Face::Asynchronous(socket) if inner.bound.get() != Home::NONE => {
                 let text = "the scheduler of this socket has ended";
                 (Face::Asynchronous(socket), Err(PyRuntimeError::new_err(text)))
             }
@@ -57,7 +61,7 @@ impl PySocket {
         };
         inner.face.replace(face);
         result?;
-        inner.bound.set(!blocking && engine::is_here());
+        inner.bound.set(if blocking { Home::NONE } else { engine::here() });
         let (timeout, kept_timeout) = match blocking {
             true => (usual_timeout(py, true), before.timeout),
             false => (before.kept_timeout, before.kept_timeout),
@@ -77,7 +81,7 @@ fn become_blocking(socket: AsyncSocket) -> (Face, PyResult<()>) {
         return (Face::Asynchronous(socket), Err(PyBlockingIOError::new_err(text)));
     }
     let mut converting = Box::pin(socket.into_blocking());
-    match converting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    match poll_pinned(converting.as_mut()) {
         Poll::Ready(Ok(blocking)) => (Face::Blocking(blocking), Ok(())),
         Poll::Ready(Err(refused)) => (
             Face::Asynchronous(refused.socket),

@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io,
     os::fd::{AsFd, AsRawFd, RawFd},
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
@@ -17,9 +18,10 @@ use super::{
     tls::TlsOptions,
 };
 use crate::{
-    engine,
+    engine::{self, Home},
     error::{closed, raised},
-    gil::Gil,
+    gil::{Gil, py},
+    guest::Guest,
 };
 
 /// The crate's socket, by mode.
@@ -41,8 +43,8 @@ pub(super) struct Inner {
     pub(super) secure: Cell<bool>,
     /// Whether the last `recv` got much.
     pub(super) bulky: Cell<bool>,
-    /// Whether the asynchronous face belongs to the scheduler's thread.
-    pub(super) bound: Cell<bool>,
+    /// The scheduler that the asynchronous face belongs to.
+    pub(super) bound: Cell<Home>,
     pub(super) is_stream: bool,
     /// How many files of it there are (`makefile`), and whether it is closed with the last one.
     pub(super) files: Cell<u32>,
@@ -83,7 +85,7 @@ impl Inner {
             tls: Cell::new(None),
             secure: Cell::new(false),
             bulky: Cell::new(false),
-            bound: Cell::new(false),
+            bound: Cell::new(Home::NONE),
             is_stream,
             files: Cell::new(0),
             closes_with_files: Cell::new(false),
@@ -176,7 +178,9 @@ impl PySocket {
         let is_blocking = matches!(face, Face::Blocking(_));
         let settings = Settings { message_limit, ..Settings::of_new(py, is_blocking) };
         let inner = Inner::new(face, None, listener.is_stream, settings);
-        inner.bound.set(!inner.is_blocking());
+        if !inner.is_blocking() {
+            inner.bound.set(engine::here());
+        }
         inner.secure.set(secure);
         PySocket::make(py, inner)
     }
@@ -191,12 +195,12 @@ impl PySocket {
         Ok(Bound::new(py, base.add_subclass(PyDatagramSocket))?.into_super().unbind())
     }
 
-    /// Returns the asynchronous face if it belongs to the scheduler's thread already.
+    /// Returns the asynchronous face if it belongs to this thread's scheduler already.
     #[inline]
     pub(super) fn bound_asynchronous(&self, py: Python<'_>) -> Option<AsyncSocket> {
         let inner = self.inner(py);
         match &*inner.face.borrow() {
-            Face::Asynchronous(socket) if inner.bound.get() => Some(socket.clone()),
+            Face::Asynchronous(socket) if inner.bound.get().is_here() => Some(socket.clone()),
             _ => None,
         }
     }
@@ -206,8 +210,12 @@ impl PySocket {
         let inner = self.inner(py);
         match &*inner.face.borrow() {
             Face::Asynchronous(socket) => {
-                if !inner.bound.get() {
-                    inner.bound.set(engine::is_here());
+                let bound = inner.bound.get();
+                if !bound.is_here() {
+                    if bound.exists(py) {
+                        return Err(elsewhere());
+                    }
+                    inner.bound.set(engine::here());
                 }
                 Ok(socket.clone())
             }
@@ -233,9 +241,7 @@ impl PySocket {
         let inner = self.inner(py);
         let queued = match &*inner.face.borrow() {
             Face::Closed => return Err(closed()),
-            Face::Asynchronous(socket) if engine::is_here() && inner.bound.get() => {
-                Some(socket.clone())
-            }
+            Face::Asynchronous(socket) if inner.bound.get().is_here() => Some(socket.clone()),
             _ => None,
         };
         if let Some(socket) = queued {
@@ -267,7 +273,8 @@ impl PySocket {
 
     /// Checks that this is the scheduler's thread, which its sockets belong to.
     pub(super) fn check_here(&self, py: Python<'_>) -> PyResult<()> {
-        if engine::is_here() || !self.inner(py).bound.get() {
+        let bound = self.inner(py).bound.get();
+        if bound.is_here() || !bound.exists(py) {
             return Ok(());
         }
         Err(PyRuntimeError::new_err(
@@ -330,11 +337,25 @@ fn heed_signals() {
     }
 }
 
+/// Returns the error of a verb of a socket that another thread's scheduler has.
+#[cold]
+fn elsewhere() -> PyErr {
+    PyRuntimeError::new_err(
+        "this socket belongs to the coroutines of another thread, or of another event loop, which \
+         have used it: each uses sockets of its own",
+    )
+}
+
 /// Polls a future once.
 #[inline(always)]
 pub(super) fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
-    let mut future = std::pin::pin!(future);
-    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    poll_pinned(std::pin::pin!(future))
+}
+
+/// Polls a future once.
+#[inline(always)]
+pub(super) fn poll_pinned<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    Guest::entered(py(), || future.poll(&mut Context::from_waker(Waker::noop())))
 }
 
 #[pymethods]

@@ -3,13 +3,7 @@
 //! Those for coroutines are `async move` blocks, as in `receive.rs`.
 #![allow(clippy::manual_async_fn, reason = "see above")]
 
-use std::{
-    future::Future,
-    io,
-    net::Shutdown,
-    pin::Pin,
-    task::{Context, Poll, Waker},
-};
+use std::{future::Future, io, net::Shutdown, pin::Pin, task::Poll};
 
 use asyncoro::AsyncSocket;
 use pyo3::{
@@ -22,12 +16,12 @@ use super::{
     convert::{none, number, numbered, outcome, wait},
     flagged::at_once,
     flags,
-    object::{PySocket, poll_once},
+    object::{Face, PySocket, poll_once, poll_pinned},
     regular::Direction,
 };
 use crate::{
     call::Outcome,
-    engine,
+    engine::{self, Home},
     error::{raised, timed_out},
     exiting,
     gil::{self, py},
@@ -139,11 +133,15 @@ impl PySocket {
             let ended = exiting::detach(py, || socket.shutdown(ends));
             return ended.map_err(|error| raised(py, &error));
         }
-        if !self.is_stream(py) || !self.inner(py).bound.get() {
-            return self.regular(py)?.call_method1(py, "shutdown", (how,)).map(drop);
+        let home = self.inner(py).bound.get();
+        let socket = match &*self.inner(py).face.borrow() {
+            Face::Asynchronous(socket) if home.exists(py) => Some(socket.clone()),
+            _ => None,
+        };
+        match socket.filter(|_| self.is_stream(py)) {
+            Some(socket) => shutdown(py, home, socket, ends),
+            None => self.regular(py)?.call_method1(py, "shutdown", (how,)).map(drop),
         }
-        let socket = self.asynchronous(py)?;
-        shutdown(py, socket, ends)
     }
 
     /// Sends some of `data`: waits in a thread; of a socket for coroutines it sends what the system
@@ -258,7 +256,7 @@ fn write(py: Python<'_>, socket: &AsyncSocket, data: &View) -> Outcome {
 
 /// Ends a direction of the connection, behind what is queued; in the background if that has to
 /// wait.
-fn shutdown(py: Python<'_>, socket: AsyncSocket, how: Shutdown) -> PyResult<()> {
+fn shutdown(py: Python<'_>, home: Home, socket: AsyncSocket, how: Shutdown) -> PyResult<()> {
     let ending = async move {
         let ended = socket.shutdown(how).await;
         ended.map_err(|error| raised(gil::py(), &error))
@@ -268,11 +266,12 @@ fn shutdown(py: Python<'_>, socket: AsyncSocket, how: Shutdown) -> PyResult<()> 
             hooks::debug(gil::py(), &format!("a shutdown has failed: {error}"));
         }
     };
-    if !engine::is_here() {
-        return engine::spawn(py, async move { log(ending.await) });
+    if !home.is_here() {
+        engine::hand_over(py, home, async move { log(ending.await) });
+        return Ok(());
     }
     let mut ending: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(ending);
-    match ending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    match poll_pinned(ending.as_mut()) {
         Poll::Ready(result) => result,
         Poll::Pending => engine::spawn(py, async move { log(ending.await) }),
     }

@@ -19,7 +19,7 @@ use super::{
     object::{Face, PySocket},
     tls::TlsOptions,
 };
-use crate::{exiting, gil::Gil, hooks};
+use crate::{engine::Home, exiting, gil::Gil, hooks};
 
 /// By the address of the regular socket: a socket's address and a weak reference.
 type Over = BTreeMap<usize, Vec<(usize, Py<PyWeakrefReference>)>>;
@@ -97,8 +97,8 @@ pub(super) fn others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<Py<PySocket>> {
 }
 
 /// Ends the other sockets over `regular`, which will be closed. Returns the asynchronous faces that
-/// belong to the scheduler's thread, to be closed before that.
-pub(super) fn end_others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<AsyncSocket> {
+/// belong to schedulers, to be closed before that.
+pub(super) fn end_others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<(Home, AsyncSocket)> {
     let mut left = Vec::new();
     for other in others(py, regular) {
         let inner = other.get().inner(py);
@@ -109,7 +109,9 @@ pub(super) fn end_others(py: Python<'_>, regular: &Py<PyAny>) -> Vec<AsyncSocket
         let its_own = inner.regular.take();
         leave(py, regular, other.get());
         match face {
-            Face::Asynchronous(socket) if inner.bound.get() => left.push(socket),
+            Face::Asynchronous(socket) if inner.bound.get() != Home::NONE => {
+                left.push((inner.bound.get(), socket));
+            }
             // Whoever waits on it is told; nobody else is told of bytes that were not sent.
             Face::Blocking(socket) => drop(exiting::detach(py, || socket.close())),
             face => drop(face),

@@ -71,6 +71,11 @@ pub(crate) struct Engine {
     pub(super) is_between_turns: Cell<bool>,
     /// Of such a scheduler: until when its host waits, as far as it was told.
     pub(super) host_waits_until: Cell<Option<Instant>>,
+    /// Of such a scheduler: that its host makes a call which tells it whether a turn is needed, so
+    /// that nobody else has to.
+    pub(super) is_host_told: Cell<bool>,
+    /// What it will be told.
+    pub(super) host_has_work: Cell<bool>,
     /// Of such a scheduler: that the driver may have had more events than one call returns.
     pub(super) has_more_events: Cell<bool>,
     /// An emptied vector, kept to reuse its memory.
@@ -95,6 +100,8 @@ impl Engine {
             chores: Cell::new(false),
             is_between_turns: Cell::new(false),
             host_waits_until: Cell::new(None),
+            is_host_told: Cell::new(false),
+            host_has_work: Cell::new(false),
             has_more_events: Cell::new(false),
             spare_posts: RefCell::default(),
         }))
@@ -163,6 +170,9 @@ impl Engine {
     #[cold]
     #[inline(never)]
     fn wake_host(&self) {
+        if self.is_host_told.get() {
+            return self.host_has_work.set(true);
+        }
         if !self.inbox.has_mail() {
             self.inbox.ring();
         }

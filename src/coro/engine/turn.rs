@@ -121,6 +121,19 @@ impl Engine {
         self.inbox.fall_asleep()
     }
 
+    /// Begins a call that tells the host whether a turn is needed; returns whether it is within
+    /// another one.
+    pub(in crate::coro) fn begin_telling(&self) -> bool {
+        self.is_host_told.replace(true)
+    }
+
+    /// Ends that. Returns whether a turn is needed, which a call `within` another one leaves to
+    /// that.
+    pub(in crate::coro) fn end_telling(&self, within: bool) -> bool {
+        self.is_host_told.set(within);
+        !within && (self.host_has_work.take() || self.has_work())
+    }
+
     /// Does the rare work at the end of a turn, if there is any.
     #[inline]
     fn do_chores(&self) {

@@ -1,0 +1,248 @@
+//! A coroutine of ours on a loop of asyncio's: a coroutine object, which a task of the loop runs.
+//!
+//! So whatever asks asyncio for the current task finds one, in our coroutines, too: timeouts of
+//! asyncio's, aiohttp, anyio. A future of asyncio's that the coroutine awaits is passed on to the
+//! task, which waits for it. An order that comes meanwhile, to end for example, cancels that wait.
+
+use std::cell::Cell;
+use std::task::Context as PollContext;
+
+use pyo3::{
+    exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyTypeError},
+    prelude::*,
+    types::PyType,
+};
+
+use super::{
+    object::Coro,
+    runner::{Resumed, Runner},
+};
+use crate::{
+    gil::Gil,
+    guest::{self, Guest, Wait, is_cancelled},
+    hooks,
+    once::interned,
+};
+
+/// A coroutine that a task of asyncio's runs.
+#[pyclass(frozen, weakref, module = "asyncoro._engine")]
+pub(crate) struct Driver {
+    coro: Py<Coro>,
+    guest: Py<Guest>,
+    state: Gil<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` while it is resumed, and once it has ended.
+    runner: Cell<Option<Box<Runner>>>,
+    wait: Cell<Option<Wait>>,
+    /// The task, while it waits for a future of asyncio's.
+    task: Cell<Option<Py<PyAny>>>,
+    /// Whether that wait was cancelled for an order.
+    was_cancelled: Cell<bool>,
+    /// Its number in the guest's list.
+    place: Cell<Option<usize>>,
+}
+
+impl Driver {
+    /// Starts a task that runs a coroutine.
+    pub(crate) fn start(
+        py: Python<'_>,
+        guest: &Bound<'_, Guest>,
+        coro: &Py<Coro>,
+        runner: Runner,
+    ) -> PyResult<()> {
+        let state = State { runner: Cell::new(Some(Box::new(runner))), ..State::default() };
+        let driver = Driver {
+            coro: coro.clone_ref(py),
+            guest: guest.clone().unbind(),
+            state: Gil::new(state),
+        };
+        let driver = Bound::new(py, driver)?;
+        let place = guest.get().add_run(py, driver.clone().into_any().unbind());
+        driver.get().state.get(py).place.set(Some(place));
+        guest.get().start(py, driver.as_any()).inspect_err(|_| {
+            driver.get().leave(py);
+            driver.get().state.get(py).runner.take().into_iter().for_each(|it| it.forget());
+        })
+    }
+
+    /// Leaves the guest's list.
+    fn leave(&self, py: Python<'_>) {
+        if let Some(place) = self.state.get(py).place.take() {
+            self.guest.get().remove_run(py, place);
+        }
+    }
+
+    /// Resumes the coroutine, with `thrown` by raising that where it waits. Returns what the task
+    /// is to wait for.
+    fn resume(slf: &Bound<'_, Self>, thrown: Option<Py<PyBaseException>>) -> PyResult<Py<PyAny>> {
+        let (py, own) = (slf.py(), slf.get());
+        let state = own.state.get(py);
+        let Some(mut runner) = state.runner.take() else {
+            return Err(PyRuntimeError::new_err("this coroutine runs, or has ended"));
+        };
+        drop(state.task.take());
+        let guest = own.guest.get();
+        let wait = state.wait.take().unwrap_or_else(|| guest.begin(py));
+        wait.resumed();
+        let waker = wait.waker();
+        let resumed = guest
+            .enter(py, || runner.resume_in_task(py, &mut PollContext::from_waker(&waker), thrown));
+        drop(waker);
+        match resumed {
+            Ok(Resumed::Ended(raised)) => {
+                drop(runner);
+                drop(wait);
+                own.leave(py);
+                Err(match raised {
+                    Some(error) => PyErr::from_value(error.into_bound(py).into_any()),
+                    None => PyStopIteration::new_err(()),
+                })
+            }
+            Ok(Resumed::Pending) => {
+                state.runner.set(Some(runner));
+                let future = match wait.is_woken() {
+                    true => Ok(None),
+                    false => guest.suspend(py, &wait),
+                };
+                state.wait.set(Some(wait));
+                Ok(future?.unwrap_or_else(|| py.None()))
+            }
+            Ok(Resumed::Foreign(future)) => {
+                state.runner.set(Some(runner));
+                if own.coro.get().has_orders(py) {
+                    state.wait.set(Some(wait));
+                    return Ok(py.None());
+                }
+                let task =
+                    guest::running_loop(py).and_then(|running| guest::current_task(py, &running));
+                state.task.set(task.map(Bound::unbind));
+                Guest::interrupt(&wait, slf.clone().into_any().unbind());
+                state.wait.set(Some(wait));
+                Ok(future)
+            }
+            Err(error) => {
+                drop(runner);
+                own.leave(py);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Makes the exception of `throw(error)` or `throw(type, value, traceback)`.
+fn exception(
+    kind: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Py<PyBaseException>> {
+    let error = match value.filter(|value| !value.is_none()) {
+        Some(value) if value.is_instance_of::<PyBaseException>() => value.clone(),
+        Some(value) => kind.call1((value,))?,
+        None if kind.is_instance_of::<PyType>() => kind.call0()?,
+        None => kind.clone(),
+    };
+    let error = error.cast_into::<PyBaseException>();
+    error.map(Bound::unbind).map_err(|_| PyTypeError::new_err("throw takes an exception"))
+}
+
+#[pymethods]
+impl Driver {
+    fn send(slf: &Bound<'_, Self>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        Driver::resume(slf, None)
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Driver::resume(slf, None)
+    }
+
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (kind, value = None, _traceback = None))]
+    fn throw(
+        slf: &Bound<'_, Self>,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        _traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let error = exception(kind, value)?;
+        let state = slf.get().state.get(py);
+        if state.was_cancelled.replace(false) && is_cancelled(py, &error) {
+            // By an order, which the coroutine obeys now.
+            if let Some(task) = state.task.take()
+                && let Some(uncancel) = task.bind(py).getattr_opt(interned!(py, "uncancel"))?
+            {
+                uncancel.call0()?;
+            }
+            return Driver::resume(slf, None);
+        }
+        Driver::resume(slf, Some(error))
+    }
+
+    /// Ends it: its `finally` runs, but nothing is waited for.
+    fn close(&self, py: Python<'_>) {
+        let state = self.state.get(py);
+        let (runner, wait) = (state.runner.take(), state.wait.take());
+        self.leave(py);
+        drop(runner);
+        drop((wait, state.task.take()));
+    }
+
+    /// Looks what was ordered, while the task waits for a future of asyncio's.
+    fn _interrupt(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, own) = (slf.py(), slf.get());
+        let state = own.state.get(py);
+        let Some(task) = state.task.take() else { return Ok(()) };
+        let again = task.clone_ref(py);
+        state.task.set(Some(task));
+        if own.coro.get().has_orders(py) {
+            state.was_cancelled.set(true);
+            return again.call_method0(py, interned!(py, "cancel")).map(drop);
+        }
+        if let Some(wait) = state.wait.take() {
+            wait.resumed();
+            Guest::interrupt(&wait, slf.clone().into_any().unbind());
+            state.wait.set(Some(wait));
+        }
+        Ok(())
+    }
+
+    /// Ends it, since its loop was closed.
+    fn _cut(&self, py: Python<'_>) {
+        let state = self.state.get(py);
+        let Some(runner) = state.runner.take() else { return };
+        let label = self.coro.get().label(py);
+        hooks::warn(py, &format!("{label} was ended, since its event loop was closed"));
+        state.place.set(None);
+        drop(runner);
+        drop((state.wait.take(), state.task.take()));
+    }
+
+    /// The coroutine that it runs.
+    #[getter]
+    fn coro(&self, py: Python<'_>) -> Py<Coro> {
+        self.coro.clone_ref(py)
+    }
+
+    #[getter]
+    fn __name__(&self, py: Python<'_>) -> String {
+        self.coro.get().name(py)
+    }
+
+    #[getter]
+    fn __qualname__(&self, py: Python<'_>) -> String {
+        self.coro.get().name(py)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("<run of Coro {}>", self.coro.get().label(py))
+    }
+}

@@ -1,0 +1,857 @@
+"""Verbs and coroutines of ours in asyncio's event loops, and in uvloop's if it is there."""
+
+import asyncio
+import contextvars
+import gc
+import os
+import random
+import socket
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+import asyncoro
+from harness import WAIT, async_both, async_pair, closed_port, done, run_program, tcp_pair
+
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
+
+LOOPS = [asyncio.new_event_loop] + ([uvloop.new_event_loop] if uvloop else [])
+
+
+@pytest.fixture(params=LOOPS, ids=lambda factory: factory.__module__.split(".")[0])
+def run(request):
+    """Runs a coroutine object in a new loop, as `asyncio.run` does, and bounds it."""
+
+    def runs(main):
+        async def bounded():
+            return await asyncio.wait_for(main, WAIT)
+
+        return in_loop(request.param, bounded())
+
+    return runs
+
+
+def in_loop(factory, main):
+    loop = factory()
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(main)
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def echo(sock):
+    while data := await sock.recv(4096):
+        await sock.sendall(data)
+    sock.close()
+
+
+# ---- verbs in tasks
+
+
+def test_verbs_work_in_tasks(run):
+    async def serve(server):
+        while True:
+            connection, _ = await server.accept()
+            asyncio.ensure_future(echo(connection))
+
+    async def client(address):
+        sock = await asyncoro.create_connection(address)
+        for number in range(50):
+            await sock.sendall(b"%5d" % number)
+            assert await sock.recvall(5) == b"%5d" % number
+        buffer = bytearray(5)
+        await sock.send(b"again")
+        assert await sock.recv_into(buffer) == 5 and buffer == b"again"
+        sock.close()
+
+    async def main():
+        server = asyncoro.create_server(("127.0.0.1", 0))
+        serving = asyncio.ensure_future(serve(server))
+        await asyncio.gather(*[client(server.getsockname()) for _ in range(20)])
+        serving.cancel()
+        server.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncoro.create_connection(closed_port())
+
+    run(main())
+
+
+def test_messages_and_tls_in_tasks(run, certificates):
+    async def serve(server):
+        connection, _ = await server.accept()
+        while (message := await connection.recv_msg()) is not None and message:
+            await connection.send_msg(message[::-1])
+        connection.close()
+
+    async def main():
+        tls = {"certfile": certificates.chain, "keyfile": certificates.key}
+        for options, client in (({}, {}), (tls, {"cafile": certificates.chain})):
+            server = asyncoro.create_server(("127.0.0.1", 0), **options)
+            serving = asyncio.ensure_future(serve(server))
+            address = ("localhost", server.getsockname()[1])
+            sock = await asyncoro.create_connection(address, **client)
+            for size in (1, 100, 100_000):
+                await sock.send_msg(b"ab" * size)
+                assert await sock.recv_msg() == b"ba" * size
+            sock.close()
+            await serving
+            server.close()
+
+    run(main())
+
+
+def test_what_can_end_at_once_ends_without_the_loop(run):
+    async def main():
+        sock, peer = async_pair()
+        peer.sendall(b"x" * 20)
+        passed = []
+        asyncio.get_running_loop().call_soon(passed.append, 1)
+        for _ in range(20):
+            assert await sock.recv(1) == b"x"
+            await sock.sendall(b"y")
+        assert not passed
+        sock.close(), peer.close()
+
+    run(main())
+
+
+def test_a_task_whose_calls_all_end_at_once_lets_the_others_run(run):
+    async def main():
+        sock, peer = async_pair()
+        peer.sendall(b"x" * 2000)
+        passed = []
+
+        async def others():
+            while True:
+                passed.append(1)
+                await asyncio.sleep(0)
+
+        running = asyncio.ensure_future(others())
+        for _ in range(2000):
+            await sock.recv(1)
+        assert len(passed) >= 4
+        running.cancel()
+        sock.close(), peer.close()
+
+    run(main())
+
+
+def test_a_cancelled_wait_loses_nothing(run):
+    # Each message has its number; the reader is cancelled at random moments, also when its socket
+    # has become ready and the task has not run yet.
+    chance = random.Random(5)
+    count = 600
+
+    async def writes(sock):
+        for number in range(count):
+            await sock.send_msg(number.to_bytes(4, "big") * chance.choice([1, 50, 5000]))
+            if chance.random() < 0.3:
+                await asyncio.sleep(0)
+
+    async def main():
+        one, other = async_both()
+        writing = asyncio.ensure_future(writes(one))
+        number = cancelled = 0
+        while number < count:
+            reading = asyncio.ensure_future(next_of(other))
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            if not reading.done() and chance.random() < 0.7:
+                reading.cancel()
+                cancelled += 1
+            try:
+                message = await reading
+            except asyncio.CancelledError:
+                continue
+            assert message[:4] == number.to_bytes(4, "big") == message[-4:]
+            number += 1
+        await writing
+        assert cancelled > 20
+        one.close(), other.close()
+
+    async def next_of(sock):
+        return await sock.recv_msg()
+
+    run(main())
+
+
+def test_wait_for_gives_a_verb_up(run):
+    async def main():
+        sock, peer = async_pair()
+        for _ in range(3):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(reads(sock), 0.01)
+        peer.sendall(b"data")
+        assert await asyncio.wait_for(reads(sock), WAIT) == b"data"
+        sock.close(), peer.close()
+
+    async def reads(sock):
+        return await sock.recv(10)
+
+    run(main())
+
+
+def test_a_call_is_awaited_by_one_task(run):
+    async def main():
+        sock, peer = async_pair()
+        call = sock.recv(10)
+
+        async def awaits():
+            return await call
+
+        first = asyncio.ensure_future(awaits())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="awaited already"):
+            await awaits()
+        with pytest.raises(RuntimeError, match="awaited already"):
+            await asyncoro.Coro(awaits)
+        peer.sendall(b"data")
+        assert await first == b"data"
+        with pytest.raises(RuntimeError, match="was awaited before"):
+            await awaits()
+        # One that somebody else closes ends the wait of its task.
+        call = sock.recv(10)
+        waiting = asyncio.ensure_future(awaits())
+        await asyncio.sleep(0)
+        call.close()
+        with pytest.raises(RuntimeError):
+            await waiting
+        sock.close(), peer.close()
+
+    run(main())
+
+
+def test_closing_a_socket_wakes_the_task_that_waits(run):
+    async def main():
+        sock, peer = async_pair()
+
+        async def reads():
+            return await sock.recv(10)
+
+        reading = asyncio.ensure_future(reads())
+        await asyncio.sleep(0)
+        sock.close()
+        with pytest.raises(OSError):
+            await reading
+        peer.close()
+
+    run(main())
+
+
+def test_queued_messages_leave_while_the_task_goes_on(run):
+    async def main():
+        sock, peer = async_pair()
+        await sock.send_msg(b"now")
+        # In the call of select, in which the loop does not turn.
+        assert peer.recv(100)[-3:] == b"now"
+        await sock.send_msg(b"later")
+        await sock.flush()
+        assert peer.recv(100)[-5:] == b"later"
+        sock.close(), peer.close()
+
+    run(main())
+
+
+def test_sleeps_and_timeouts(run):
+    async def main():
+        began = time.monotonic()
+        await asyncoro.sleep(0.03)
+        await asyncoro.sleep(0)
+        assert time.monotonic() - began >= 0.03
+        sock, peer = async_pair()
+        with pytest.raises(TimeoutError):
+            with asyncoro.timeout(0.01):
+                await sock.recv(1)
+        with pytest.raises(TimeoutError):
+            await asyncoro.timeout(0.01, sock.recv(1))
+        with pytest.raises(TimeoutError):
+            async with asyncoro.timeout(0.01):
+                await asyncio.sleep(WAIT)
+        with asyncoro.timeout(WAIT):
+            peer.sendall(b"x")
+            assert await sock.recv(1) == b"x"
+        with asyncoro.timeout(None):
+            await asyncio.sleep(0)
+        sock.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            await sock.recv(1)
+        assert await asyncoro.first(sock.recv(1), asyncoro.sleep(0)) == (1, None)
+        sock.close(), peer.close()
+
+    run(main())
+
+
+def test_somebody_elses_cancellation_is_no_timeout(run):
+    async def waits():
+        with asyncoro.timeout(WAIT):
+            await asyncio.sleep(WAIT)
+
+    async def main():
+        waiting = asyncio.ensure_future(waits())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    run(main())
+
+
+# ---- coroutines of ours
+
+
+def test_a_coroutine_runs_in_a_task_of_the_loop(run):
+    async def ours(number, coro=None):
+        assert threading.get_ident() == thread and asyncio.get_running_loop() is loop
+        assert asyncio.current_task() is not None
+        assert coro is None or asyncoro.current() is coro
+        await asyncio.sleep(0)
+        return number
+
+    def generator(coro=None):
+        assert threading.get_ident() == thread
+        yield coro.sleep(0)
+        value = yield helper()
+        return value + 1
+
+    def helper():
+        yield asyncoro.sleep(0)
+        return 41
+
+    async def main():
+        nonlocal thread, loop
+        thread, loop = threading.get_ident(), asyncio.get_running_loop()
+        assert await asyncoro.Coro(ours, 7) == 7
+        assert await asyncoro.Coro(generator) == 42
+        assert await asyncoro.gather(asyncoro.Coro(ours, 1), ours(2), helper()) == [1, 2, 41]
+
+    thread = loop = None
+    run(main())
+
+
+def test_a_coroutine_awaits_what_is_asyncios(run):
+    variable = contextvars.ContextVar("variable", default="outside")
+
+    async def task():
+        variable.set("the task's own")
+        await asyncio.sleep(0)
+        return variable.get()
+
+    async def ours(future):
+        assert variable.get() == "its maker's"
+        variable.set("its own")
+        assert await future == "result"
+        assert await asyncio.ensure_future(task()) == "the task's own"
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.sleep(WAIT), 0.01)
+        lock = asyncio.Lock()
+        async with lock:
+            pass
+        queue = asyncio.Queue()
+        queue.put_nowait(1)
+        assert await queue.get() == 1
+        if sys.version_info >= (3, 11):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await asyncoro.sleep(WAIT)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(task())
+        return variable.get()
+
+    async def main():
+        variable.set("its maker's")
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        coro = asyncoro.Coro(ours, future)
+        loop.call_later(0.01, future.set_result, "result")
+        assert await coro == "its own"
+        assert variable.get() == "its maker's"
+        failing = loop.create_future()
+        failing.set_exception(KeyError("passed on"))
+        with pytest.raises(KeyError, match="passed on"):
+            await asyncoro.Coro(waits, failing)
+
+    async def waits(future):
+        return await future
+
+    run(main())
+
+
+def test_an_order_reaches_a_coroutine_that_waits_for_asyncio(run):
+    async def ours(log, coro=None):
+        try:
+            await asyncio.sleep(WAIT)
+        except KeyError:
+            log.append("thrown")
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncoro.sleep(0)
+            log.append("ended")
+
+    async def main():
+        log = []
+        coro = asyncoro.Coro(ours, log)
+        await asyncio.sleep(0.01)
+        coro.throw(KeyError("thrown"))
+        while log != ["thrown"]:
+            await asyncio.sleep(0)
+        coro.terminate()
+        await coro.finish()
+        assert log == ["thrown", "ended"] and not coro.is_alive()
+
+        async def bounded():
+            with asyncoro.timeout(0.01):
+                await asyncio.sleep(WAIT)
+
+        with pytest.raises(TimeoutError):
+            await asyncoro.Coro(bounded)
+
+    run(main())
+
+
+def test_cancelling_its_task_ends_a_coroutine(run):
+    async def ours(sock, tasks):
+        tasks.append(asyncio.current_task())
+        try:
+            await sock.recv(1)
+        except asyncio.CancelledError:
+            tasks.append("cancelled")
+            raise
+
+    async def main():
+        sock, peer = async_pair()
+        tasks = []
+        coro = asyncoro.Coro(ours, sock, tasks)
+        await asyncio.sleep(0.01)
+        tasks[0].cancel()
+        with pytest.raises(asyncoro.Terminated):
+            await coro
+        assert tasks[1] == "cancelled" and tasks[0].cancelled()
+        peer.sendall(b"x")
+        assert await sock.recv(1) == b"x"
+        sock.close(), peer.close()
+
+    run(main())
+
+
+def test_mailboxes_between_tasks_coroutines_and_threads(run):
+    async def receives(coro=None):
+        return [await coro.receive() for _ in range(3)]
+
+    async def main():
+        coro = asyncoro.Coro(receives)
+        me = asyncoro.current()
+        assert asyncoro.current() is me and me.is_alive()
+
+        async def answers(coro=None):
+            me.send(("hello", await coro.receive()))
+
+        other = asyncoro.Coro(answers)
+        other.send("you")
+        assert await me.receive() == ("hello", "you")
+        assert await me.receive(0.01, "nothing") == "nothing"
+        await asyncio.sleep(0)
+        threading.Thread(target=lambda: [coro.send(number) for number in range(3)]).start()
+        assert await coro == [0, 1, 2]
+        thread = threading.Timer(0.01, me.send, ("from a thread",))
+        thread.start()
+        assert await me.receive() == "from a thread"
+        thread.join()
+        with pytest.raises(RuntimeError):
+            coro.receive()
+        return me
+
+    me = run(main())
+    assert not me.is_alive()
+
+
+def test_a_task_is_waited_for_and_cancelled_by_what_stands_for_it(run):
+    async def task(result):
+        standing.append(asyncoro.current())
+        await asyncio.sleep(0 if result else WAIT)
+        return result
+
+    async def main():
+        first = asyncio.ensure_future(task("value"))
+        await asyncio.sleep(0)
+        assert await standing[0] == "value" == await first
+        second = asyncio.ensure_future(task(None))
+        await asyncio.sleep(0)
+        assert standing[1].throw(KeyError) == -1
+        assert standing[1].terminate() == 0
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert await standing[1].finish() is None and standing[1].terminate() == -1
+
+    standing = []
+    run(main())
+
+
+def test_coroutines_of_the_process_and_of_a_loop_wait_for_each_other(run):
+    def elsewhere(other, coro=None):
+        value = yield coro.receive()
+        there = yield other.finish()
+        return value, there
+
+    async def here(coro=None):
+        assert asyncio.get_running_loop()
+        await asyncoro.sleep(0.01)
+        return "from the loop"
+
+    async def main():
+        here_coro = asyncoro.Coro(here)
+        made = []
+        thread = threading.Thread(target=lambda: made.append(asyncoro.Coro(elsewhere, here_coro)))
+        thread.start()
+        while not made:
+            await asyncio.sleep(0.001)
+        thread.join()
+        made[0].send("sent")
+        assert await made[0] == ("sent", "from the loop")
+        with pytest.raises(RuntimeError, match="block"):
+            asyncoro.Coro(here).value()
+
+    run(main())
+
+
+def test_a_failure_that_nobody_waits_for_is_logged(run, caplog):
+    async def fails():
+        raise ValueError("nobody waits")
+
+    async def main():
+        coro = asyncoro.Coro(fails)
+        while coro.is_alive():
+            await asyncio.sleep(0)
+
+    asyncoro.logger.setLevel(asyncoro.Logger.ERROR)
+    run(main())
+    assert "nobody waits" in caplog.text and "never retrieved" not in caplog.text
+
+
+# ---- loops
+
+
+def test_loops_in_threads_at_once_and_again_and_again():
+    async def main(failures):
+        server = asyncoro.create_server(("127.0.0.1", 0))
+
+        async def serve(coro=None):
+            connection, _ = await server.accept()
+            await echo(connection)
+
+        asyncoro.Coro(serve)
+        sock = await asyncoro.create_connection(server.getsockname())
+        for _ in range(20):
+            await sock.send_msg(b"x" * 100)
+            await sock.recv_msg()
+        sock.close(), server.close()
+
+    def runs(failures):
+        try:
+            for _ in range(30):
+                asyncio.run(main(failures))
+        except BaseException as error:
+            failures.append(error)
+
+    failures = []
+    asyncio.run(main(failures))
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    threads = [threading.Thread(target=runs, args=(failures,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    gc.collect()
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_a_socket_serves_one_loop_after_the_other_but_not_two_at_once():
+    sock, peer = async_pair()
+
+    async def reads():
+        return await sock.recv(4)
+
+    async def main():
+        peer.sendall(b"two.")
+        assert await reads() == b"two."
+        # While this loop lives, another thread's must not use the socket.
+        other = threading.Thread(target=elsewhere)
+        other.start()
+        while other.is_alive():
+            await asyncio.sleep(0.001)
+
+    def elsewhere():
+        try:
+            asyncio.run(reads())
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    refused = []
+    peer.sendall(b"one.")
+    assert asyncio.run(reads()) == b"one."
+    asyncio.run(main())
+    assert len(refused) == 1 and "another event loop" in refused[0]
+    peer.sendall(b"end.")
+    assert asyncio.run(reads()) == b"end."
+
+
+def test_the_close_of_a_loop_ends_what_is_left_and_says_so(caplog):
+    async def waits(log):
+        try:
+            await asyncoro.sleep(WAIT)
+        finally:
+            log.append("ended")
+
+    async def main():
+        coro = asyncoro.Coro(waits, log)
+        await asyncoro.sleep(0.001)
+        await sock.send_msg(b"queued")
+        return coro
+
+    asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
+    sock, peer = async_pair()
+    log = []
+    loop = asyncio.new_event_loop()
+    coro = loop.run_until_complete(main())
+    assert coro.is_alive()
+    loop.close()
+    assert log == ["ended"] and not coro.is_alive()
+    assert "its event loop was closed" in caplog.text
+    assert peer.recv(100)[-6:] == b"queued"
+    loop.close()
+    sock.close(), peer.close()
+
+
+def test_a_loop_that_nobody_closes_is_collected():
+    async def main():
+        await asyncoro.sleep(0)
+        asyncoro.Coro(ends)
+
+    async def ends():
+        pass
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    loop.run_until_complete(asyncio.sleep(0.01))
+    gone = weakref.ref(loop)
+    other = asyncio.new_event_loop()
+    other.run_until_complete(asyncoro_sleep())
+    other.close()
+    del loop
+    gc.collect()
+    gc.collect()
+    assert gone() is None
+
+
+async def asyncoro_sleep():
+    await asyncoro.sleep(0)
+
+
+def test_memory_stays_flat():
+    async def main():
+        one, other = async_both()
+
+        async def round_trips(count):
+            for _ in range(count):
+                reading = asyncio.ensure_future(reads())
+                await asyncio.sleep(0)
+                if random.random() < 0.3:
+                    reading.cancel()
+                    try:
+                        await reading
+                    except asyncio.CancelledError:
+                        continue
+                await one.sendall(b"x")
+                assert await reading == b"x"
+
+        async def reads():
+            return await other.recv(1)
+
+        await round_trips(500)
+        gc.collect()
+        before = len(gc.get_objects())
+        await round_trips(2000)
+        gc.collect()
+        assert len(gc.get_objects()) < before + 200
+        one.close(), other.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+def test_eager_tasks():
+    async def reads(sock):
+        return await sock.recv(1)
+
+    async def ours():
+        sock, peer = async_pair()
+        # Started within a step of this coroutine.
+        reading = asyncio.get_running_loop().create_task(reads(sock))
+        await asyncoro.sleep(0)
+        peer.sendall(b"x")
+        assert await reading == b"x"
+        sock.close(), peer.close()
+        return "done"
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        assert await asyncoro.Coro(ours) == "done"
+
+    asyncio.run(main())
+
+
+# ---- programs
+
+
+def test_run_brings_a_loop():
+    async def helper():
+        await asyncio.sleep(0.02)
+        log.append("helper")
+
+    async def daemon(coro=None):
+        coro.set_daemon()
+        await asyncio.sleep(WAIT)
+
+    async def main(coro=None):
+        asyncoro.Coro(helper)
+        asyncoro.Coro(daemon)
+        await asyncio.sleep(0.001)
+        return "value"
+
+    def generator():
+        yield asyncoro.sleep(0.001)
+        return "generated"
+
+    async def fails():
+        asyncoro.Coro(daemon)
+        await asyncio.sleep(0)
+        raise KeyError("raised")
+
+    log = []
+    assert asyncoro.run(main(), asyncio=True) == "value" and log == ["helper"]
+    assert asyncoro.run_until(main(), asyncio=True) == "value" and log == ["helper"]
+    assert asyncoro.run(generator(), asyncio=True) == "generated"
+    for factory in LOOPS:
+        assert asyncoro.run(main(), asyncio=factory) == "value"
+    with pytest.raises(KeyError, match="raised"):
+        asyncoro.run(fails(), asyncio=True)
+
+
+def test_without_a_loop_the_error_says_what_to_do():
+    async def main():
+        await asyncio.sleep(0.01)
+
+    with pytest.raises(RuntimeError, match=r"asyncio=True"):
+        asyncoro.Coro(main).result(WAIT)
+
+
+@pytest.mark.parametrize("ends", ["exit", "interrupt", "main"])
+def test_a_program_ends_whatever_there_is(ends):
+    program = run_program(
+        f"""
+        import asyncio
+
+        async def forever(sock, coro=None):
+            try:
+                await sock.recv(1)
+            finally:
+                print("finally", flush=True)
+
+        async def ends():
+            await asyncio.sleep(0.01)
+            if {ends!r} == "exit":
+                sys.exit(7)
+            if {ends!r} == "interrupt":
+                os.kill(os.getpid(), signal.SIGINT)
+                await asyncio.sleep(10)
+
+        async def main():
+            one, other = socket.socketpair()
+            sock = asyncoro.AsyncSocket(one)
+            asyncoro.Coro(forever, sock)
+            asyncio.ensure_future(forever(sock))
+            await asyncoro.Coro(ends)
+
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        """
+    )
+    assert program.stdout.count("finally") == 2, program.stderr
+    assert ("interrupted" in program.stdout) == (ends == "interrupt")
+    assert program.process.returncode == (7 if ends == "exit" else 0)
+    assert "Error" not in program.stderr.replace("KeyboardInterrupt", "")
+
+
+def test_the_child_of_a_fork_has_loops_of_its_own():
+    program = run_program(
+        """
+        import asyncio
+
+        async def nap():
+            await asyncoro.sleep(0.01)
+            return "napped"
+
+        async def main():
+            await nap()
+            child = os.fork()
+            if child == 0:
+                return True
+            _, status = os.waitpid(child, 0)
+            print("child", status, await nap(), flush=True)
+
+        loop = asyncio.new_event_loop()
+        if loop.run_until_complete(main()):
+            print(asyncio.run(nap()), flush=True)
+            os._exit(0)
+        loop.close()
+        """
+    )
+    assert "napped" in program.stdout and "child 0 napped" in program.stdout, program.stderr
+
+
+def test_a_loop_in_a_coroutine_of_the_process_is_refused():
+    async def nap():
+        await asyncoro.sleep(0.001)
+
+    def main(coro=None):
+        yield coro.sleep(0)
+        asyncio.run(nap())
+
+    status = asyncoro.Coro(main).value(WAIT)
+    assert isinstance(status, asyncoro.MonitorStatus) and status.type is RuntimeError
+
+
+def test_the_standing_of_a_socket_between_a_loop_and_the_process():
+    one, other = tcp_pair()
+    sock = asyncoro.AsyncSocket(one)
+    other.settimeout(WAIT)
+
+    def ours(coro=None):
+        yield sock.sendall(b"x")
+
+    async def main():
+        other.sendall(b"y")
+        assert await sock.recv(1) == b"y"
+
+    asyncio.run(main())
+    done(asyncoro.Coro(ours))
+    assert other.recv(1) == b"x"
+    sock.close(), other.close()
