@@ -121,6 +121,8 @@ const BASES: &[Base] = &[
     Base::Subject("uvloop"),
     Base::Subject("uvloop Protocol"),
     Base::Subject("uvloop streams"),
+    Base::Subject("asyncio sock_*"),
+    Base::Subject("asyncio streams"),
     Base::Subject("asyncoro await, before"),
     Base::Subject("asyncoro yield, before"),
 ];

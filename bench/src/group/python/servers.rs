@@ -24,7 +24,7 @@ pub(super) const CASES: [(&str, usize, usize, usize); 5] = [
 ];
 
 /// The subjects and their programs in `bench/python/servers/`.
-pub(super) const SUBJECTS: [(&str, &str); 12] = [
+pub(super) const SUBJECTS: [(&str, &str); 14] = [
     ("pycos", "pycos_tasks.py"),
     ("asyncio streams", "asyncio_streams.py"),
     ("asyncio Protocol", "asyncio_protocol.py"),
@@ -37,6 +37,8 @@ pub(super) const SUBJECTS: [(&str, &str); 12] = [
     ("curio", "curio_sockets.py"),
     ("asyncoro await", "asyncoro_await.py"),
     ("asyncoro yield", "asyncoro_yield.py"),
+    ("asyncoro on asyncio", "asyncio_asyncoro.py"),
+    ("asyncoro on uvloop", "uvloop_asyncoro.py"),
 ];
 
 pub(super) fn run(pythons: &Pythons, time: Duration, report: &mut Report) -> io::Result<()> {
