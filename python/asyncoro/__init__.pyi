@@ -24,7 +24,9 @@ import io
 import socket
 import sys
 from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import (
+    AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence,
+)
 from os import PathLike
 from pickle import dumps as serialize, loads as deserialize, loads as unserialize
 from types import GenericAlias, TracebackType
@@ -217,6 +219,37 @@ class AsyncSocket:
 
             header = yield sock.recvall(8)
         """
+    def recv_until(self, delimiter: Buffer, max: int = 65536) -> Call[bytes]:
+        """Receives up to and including `delimiter`, which must be within the first `max` bytes.
+
+        After an error the bytes that came are still there.
+        Errors: EOFError if the stream ends before; OSError (EMSGSIZE) if it is not within `max`
+        bytes; TimeoutError, ConnectionResetError; ValueError if `delimiter` is empty, `max`
+        negative, or the socket one of datagrams.
+
+            head = yield sock.recv_until(b"\r\n\r\n")
+        """
+    def recv_line(self, max: int = 65536) -> Call[bytes | None]:
+        """Receives a line without the `\n` or `\r\n` at its end, which must be within the first
+        `max` bytes; None is the end of the stream.
+
+        After an error the bytes that came are still there.
+        Errors: EOFError if the stream ends within a line; else those of `recv_until`.
+
+            while (line := (yield sock.recv_line())) is not None:
+                print(line)
+        """
+    def lines(self, max: int = 65536) -> AsyncIterator[bytes]:
+        """Goes through the lines up to the end of the stream, as `recv_line` receives them.
+
+        A loop that is left, or ended by an error, loses nothing: the next verb goes on there. A
+        generator yields `recv_line()`, or `anext(lines)` until it raises StopAsyncIteration.
+        Errors: those of `recv_line`; TypeError for the other kind of `for` than the socket's mode
+        has.
+
+            async for line in sock.lines():
+                print(line)
+        """
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> Call[tuple[bytes, _RetAddress]]:
         """Receives a datagram, cut to `bufsize` bytes, and the address that it came from.
 
@@ -267,6 +300,17 @@ class AsyncSocket:
         asks, if the message begins with text, whether the peer speaks messages.
 
             message = yield sock.recv_msg()
+        """
+    def messages(self) -> AsyncIterator[bytearray]:
+        """Goes through the messages of `send_msg` up to the end of the stream, empty ones too.
+
+        A loop that is left, or ended by an error, loses nothing: the next verb goes on there. A
+        generator yields `recv_msg()`, or `anext(messages)` until it raises StopAsyncIteration.
+        Errors: EOFError if the stream ends within a message; else those of `recv_msg`; TypeError
+        for the other kind of `for` than the socket's mode has.
+
+            async for message in sock.messages():
+                print(message)
         """
     def flush(self) -> Call[None]:
         """Waits until the system has taken all that was queued.
@@ -489,6 +533,35 @@ class AsyncSocket:
 
             count = yield sock.sendmsg([header, body])
         """
+    def send_fds(
+        self,
+        buffers: Iterable[Buffer],
+        fds: Iterable[int],
+        flags: int = 0,
+        address: _Address | None = None,
+    ) -> Call[int]:
+        """Sends bytes, and descriptors with the first of them, over a Unix socket; gives how many
+        bytes. The receiver gets duplicates; keep these open until the call is over.
+
+        Errors: those of `send`; ValueError for another kind of socket, and for descriptors without
+        a byte on a stream; OSError: EINVAL for more than 253 descriptors, EOPNOTSUPP with TLS.
+
+            yield sock.send_fds([b"a file"], [file.fileno()])
+        """
+    def recv_fds(
+        self, bufsize: int, maxfds: int, flags: int = 0
+    ) -> Call[tuple[bytes, list[int], int, Any]]:
+        """Receives bytes over a Unix socket, and the descriptors that come with them: gives data,
+        descriptors, flags and address, as `socket.recv_fds`. b'' is the end of the stream.
+
+        The descriptors are closed on exec. If more than `maxfds` came, or more than this process
+        may open, all are closed, the list is empty, and the flags have MSG_CTRUNC. Other verbs lose
+        descriptors that come with their bytes.
+        Errors: those of `recv`; ValueError for another kind of socket, OSError (EOPNOTSUPP) with
+        TLS.
+
+            data, (fd,), flags, address = yield sock.recv_fds(100, 1)
+        """
     if sys.platform == "linux":
         def sendmsg_afalg(
             self,
@@ -603,6 +676,12 @@ class BlockingSocket(AsyncSocket, metaclass=_Blocking):  # type: ignore[misc]
         self, buffer: Buffer, nbytes: int = 0, flags: int = 0
     ) -> int: ...
     def recvall(self, bufsize: int, flags: int = 0) -> _Bytes: ...  # type: ignore[override]
+    def recv_until(  # type: ignore[override]
+        self, delimiter: Buffer, max: int = 65536
+    ) -> bytes: ...
+    def recv_line(self, max: int = 65536) -> bytes | None: ...  # type: ignore[override]
+    def lines(self, max: int = 65536) -> Iterator[bytes]: ...  # type: ignore[override]
+    def messages(self) -> Iterator[bytearray]: ...  # type: ignore[override]
     def recvfrom(  # type: ignore[override]
         self, bufsize: int, flags: int = 0, /
     ) -> tuple[bytes, _RetAddress]: ...
@@ -620,6 +699,16 @@ class BlockingSocket(AsyncSocket, metaclass=_Blocking):  # type: ignore[misc]
         address: _Address | None = None,
         /,
     ) -> int: ...
+    def send_fds(  # type: ignore[override]
+        self,
+        buffers: Iterable[Buffer],
+        fds: Iterable[int],
+        flags: int = 0,
+        address: _Address | None = None,
+    ) -> int: ...
+    def recv_fds(  # type: ignore[override]
+        self, bufsize: int, maxfds: int, flags: int = 0
+    ) -> tuple[bytes, list[int], int, Any]: ...
     def sendfile(  # type: ignore[override]
         self, file: IO[bytes], offset: int = 0, count: int | None = None
     ) -> int: ...

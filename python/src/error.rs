@@ -1,5 +1,5 @@
 //! Converts the crate's errors to Python's: OSError and its subclasses with `errno`, TimeoutError,
-//! gaierror, SSLError.
+//! gaierror, SSLError, EOFError.
 
 use std::{
     io::{self, ErrorKind},
@@ -8,12 +8,13 @@ use std::{
 
 use asyncoro::{
     error::{
-        Context, Incomplete, MessageTooLong, TimedOut, Unresolved, WrongKind, is_closed, os_code,
+        Context, DelimiterMissing, Incomplete, MessageTooLong, TimedOut, Unresolved, WrongKind,
+        is_closed, os_code,
     },
     rustls,
 };
 use pyo3::{
-    exceptions::{PyOSError, PyValueError},
+    exceptions::{PyEOFError, PyOSError, PyValueError},
     prelude::*,
 };
 
@@ -46,8 +47,11 @@ pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {
         let kind = if unverified { "unverified" } else { "insecure" };
         return named(py, kind, (in_python(error),));
     }
-    if inner::<MessageTooLong>(error).is_some() {
+    if inner::<MessageTooLong>(error).is_some() || inner::<DelimiterMissing>(error).is_some() {
         return PyOSError::new_err((EMSGSIZE, error.to_string()));
+    }
+    if is_cut(error) {
+        return PyEOFError::new_err(error.to_string());
     }
     if let Some(code) = os_code(error) {
         // As `open` names its file; errno and the text are those that `socket` gives.

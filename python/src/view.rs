@@ -8,6 +8,7 @@
 use std::{mem::MaybeUninit, slice};
 
 use pyo3::{
+    exceptions::{PyBufferError, PyTypeError},
     ffi,
     prelude::*,
     types::{PyByteArray, PyBytes},
@@ -66,9 +67,16 @@ impl View {
         }
     }
 
-    /// Holds the bytes of an object that lets them be written.
+    /// Holds the bytes of an object that lets them be written; TypeError for others, as `socket`.
     pub(crate) fn writable(object: &Bound<'_, PyAny>) -> PyResult<View> {
-        View::get(object, ffi::PyBUF_WRITABLE)
+        View::get(object, ffi::PyBUF_WRITABLE).map_err(|error| {
+            if !error.is_instance_of::<PyBufferError>(object.py()) {
+                return error;
+            }
+            let kind = object.get_type().name().map_or_else(|_| "it".into(), |it| it.to_string());
+            let text = format!("a read-write bytes-like object is required, not '{kind}'");
+            PyTypeError::new_err(text)
+        })
     }
 
     fn get(object: &Bound<'_, PyAny>, flags: i32) -> PyResult<View> {

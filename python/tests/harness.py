@@ -17,6 +17,7 @@ import threading
 import time
 
 import asyncoro
+import pytest
 
 #: Variables that let some tests search for longer.
 THOROUGH = ("ASYNCORO_MEMORY_TIMES", "ASYNCORO_EXIT_ROUNDS", "ASYNCORO_INTERRUPT_ROUNDS")
@@ -159,6 +160,33 @@ class _Thread(threading.Thread):
         if error is not None:
             raise error
         return value
+
+
+# ---- both modes
+
+
+def modes(test):
+    """Runs a test with a socket for coroutines, and with one for threads."""
+    return pytest.mark.parametrize("blocking", [False, True])(test)
+
+
+def run(sock, blocking, use):
+    """Runs a generator over a socket of either mode: what it yields is a call or its value."""
+    if not blocking:
+        return done(asyncoro.Coro(use, sock))
+    generator, value = use(sock), None
+    try:
+        while True:
+            value = generator.send(value)
+    except StopIteration as stop:
+        return stop.value
+
+
+def socket_of(blocking, plain):
+    """Returns an AsyncSocket of either mode over a plain socket, with a timeout."""
+    sock = asyncoro.AsyncSocket(plain, blocking)
+    sock.settimeout(WAIT)
+    return sock
 
 
 # ---- sockets

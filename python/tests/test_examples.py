@@ -1,4 +1,6 @@
-"""The chat of `python/examples`: between its own clients, and with some that do not read."""
+"""Programs of `python/examples`: the chat, between its own clients and with some that do not read,
+and the protocol of lines.
+"""
 
 import pathlib
 import select
@@ -62,6 +64,15 @@ def test_the_chat_disconnects_clients_that_do_not_read(style):
         talker.close()
         for sock in deaf:
             sock.close()
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_store_answers_line_by_line(style):
+    with example("lines_" + style) as program:
+        assert program.end() == 0, program.stderr
+        assert program.stdout.splitlines() == [
+            "OK", "blue", "(nothing)", "ERROR: SET, GET or QUIT",
+        ]
 
 
 def until_in(client, address):

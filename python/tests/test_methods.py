@@ -15,7 +15,10 @@ import pytest
 
 import asyncoro
 from asyncoro import AsyncSocket, Coro
-from harness import WAIT, also_await, async_pair, blocking_pair, done, go, read_exactly, udp_socket
+from harness import (
+    WAIT, also_await, async_pair, blocking_pair, done, go, modes, read_exactly, run, socket_of,
+    udp_socket,
+)
 
 #: What each is: a verb, a method of ours that never waits, passed on to the regular socket, or
 #: passed on where that bypasses nothing and else refused.
@@ -59,28 +62,6 @@ def test_the_verbs_are_calls():
 
 
 # ---- flags
-
-
-def modes(test):
-    return pytest.mark.parametrize("blocking", [False, True])(test)
-
-
-def run(sock, blocking, use):
-    """Runs a generator over a socket of either mode: what it yields is a call or its value."""
-    if not blocking:
-        return done(Coro(use, sock))
-    generator, value = use(sock), None
-    try:
-        while True:
-            value = generator.send(value)
-    except StopIteration as stop:
-        return stop.value
-
-
-def socket_of(blocking, plain):
-    sock = AsyncSocket(plain, blocking)
-    sock.settimeout(WAIT)
-    return sock
 
 
 @modes
@@ -584,15 +565,16 @@ def test_a_receive_by_the_system_ends_when_another_one_reads_ahead():
     def main(coro=None):
         reading = Coro(sock.recv_msg)
         yield coro.sleep(0)
-        waiting = Coro(sock.recvmsg, 5, 100)
+        waiting = [Coro(sock.recvmsg, 5, 100), Coro(sock.recv, 5, socket.MSG_TRUNC)]
         yield coro.sleep(0)
-        peer.sendall(WIRE)
+        peer.sendall(WIRE + b"more")
         message = yield reading.finish()
-        return message, (yield waiting.finish()).type
+        # What only the system knows it cannot do with them.
+        return message, (yield waiting[0].finish())[0], (yield waiting[1].finish()).type
 
     level = asyncoro.logger.level
     asyncoro.logger.setLevel("critical")
     try:
-        assert go(main) == (b"hi", RuntimeError)
+        assert go(main) == (b"hi", b"hello", RuntimeError)
     finally:
         asyncoro.logger.setLevel(level)

@@ -63,6 +63,15 @@ PROGRAM = """
         reveal_type(sock.accept()[0])  # BlockingSocket
         reveal_type(sock.recvfrom_into(bytearray(4), nbytes=2)[0])  # int
         reveal_type(sock.makefile("rb"))  # BufferedReader
+        reveal_type(sock.recv_line())  # bytes
+        sock.recv_line().strip()  # error
+        reveal_type(sock.recv_until(b";", max=9))  # bytes
+        reveal_type(sock.recv_fds(9, 1)[1])  # list[int]
+        reveal_type(sock.send_fds([b"x"], [0]))  # int
+        for line in sock.lines(max=9):
+            reveal_type(line)  # bytes
+        for message in sock.messages():
+            reveal_type(message)  # bytearray
         reveal_type(sock.family)  # AddressFamily
         sock.connect(5)  # error
         sock.recv(bufsize=5)  # error
@@ -87,6 +96,17 @@ PROGRAM = """
         reveal_type(await asyncoro.timeout(1, work(1)))  # str
         asyncoro.logger.warn("%s", 5)
         return asyncoro.AsynCoro().cur_coro() is None
+
+    async def incoming(sock: asyncoro.AsyncSocket) -> None:
+        reveal_type(await sock.recv_line())  # bytes
+        reveal_type(await sock.recv_fds(9, 1))  # tuple[bytes, list[int], int, Any]
+        async for line in sock.lines():
+            reveal_type(line)  # bytes
+        reveal_type([message async for message in sock.messages()])  # list[bytearray]
+        for message in sock.messages():  # error
+            pass
+        await sock.recv_until("text")  # error
+        await sock.send_fds([b"x"], ["0"])  # error
 
     def fire() -> None:
         asyncoro.Coro(work, 1)

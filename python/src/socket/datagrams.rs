@@ -120,12 +120,14 @@ async fn sendto(socket: AsyncSocket, data: View, to: Target) -> Outcome {
     outcome(socket.send_to(data.bytes(), to).await, number)
 }
 
-/// Makes the result of a datagram.
+/// Makes the result of a datagram; a sender without a name is None, as in `socket`.
 fn with_sender<'py, T>(py: Python<'py>, got: T, from: &Address) -> Outcome
 where
     T: IntoPyObjectExt<'py>,
 {
-    let pair = (got.into_py_any(py)?, address::show(py, from)?);
+    let is_unnamed = matches!(from, Address::Unix(from) if from.is_unnamed());
+    let from = if is_unnamed { py.None() } else { address::show(py, from)? };
+    let pair = (got.into_py_any(py)?, from);
     Ok(pair.into_pyobject(py)?.into_any().unbind())
 }
 

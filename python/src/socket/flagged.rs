@@ -6,6 +6,7 @@ use std::{future::Future, io, task::Poll, time::Duration};
 use asyncoro::{AsyncSocket, BlockingSocket, time};
 use pyo3::{
     IntoPyObjectExt,
+    exceptions::PyValueError,
     prelude::*,
     types::{PyBytes, PyList, PyTuple},
 };
@@ -15,7 +16,7 @@ use super::{
     convert::{LONGEST_DATAGRAM, has_rest, numbered, size, wait, would_block},
     flags::Receiving,
     object::{PySocket, poll_once},
-    passed::{self, Passed},
+    passed::Passed,
     regular::Direction,
 };
 use crate::{
@@ -36,9 +37,9 @@ impl PySocket {
         text_signature = "($self, bufsize, ancbufsize=0, flags=0, /)")]
     fn recvmsg(slf: &Bound<'_, Self>, bufsize: isize, ancbufsize: isize, flags: i32) -> Called {
         let max = size(bufsize, "recvmsg")?;
+        check_ancillary(ancbufsize)?;
         let arguments = (bufsize, ancbufsize, flags).into_pyobject(slf.py())?;
-        let plain = |py: Python<'_>, got: &[u8]| message(py, PyBytes::new(py, got));
-        PySocket::receive(slf, "AsyncSocket.recvmsg", max, flags, true, arguments, plain)
+        PySocket::receive(slf, "AsyncSocket.recvmsg", max, flags, true, arguments, message)
     }
 
     /// Receives as `recvmsg` does, into several buffers; gives the number of bytes in place of
@@ -51,6 +52,7 @@ impl PySocket {
         ancbufsize: isize,
         flags: i32,
     ) -> Called {
+        check_ancillary(ancbufsize)?;
         let buffers: Vec<_> = buffers.try_iter()?.collect::<PyResult<_>>()?;
         let views: Vec<_> = buffers.iter().map(View::writable).collect::<PyResult<_>>()?;
         let max = views.iter().map(View::len).sum();
@@ -60,16 +62,16 @@ impl PySocket {
             for view in &views {
                 filled += view.fill(&got[filled..]);
             }
-            message(py, filled)
+            with_nothing(py, filled)
         };
         PySocket::receive(slf, "AsyncSocket.recvmsg_into", max, flags, true, arguments, fill)
     }
 }
 
 impl PySocket {
-    /// Receives from a stream with flags, and converts what has come. `arguments` are those of the
-    /// regular socket's method, which is called for what only the system knows: some flags, and
-    /// `ancillary` data where there may be any.
+    /// Receives with flags, and converts what has come. `arguments` are those of the regular
+    /// socket's method, which is called for what only the system knows: some flags, `ancillary`
+    /// data where there may be any, and datagrams.
     #[allow(clippy::too_many_arguments, reason = "those of a method, and what it gives")]
     pub(super) fn receive<'py, C>(
         slf: &Bound<'py, Self>,
@@ -84,56 +86,70 @@ impl PySocket {
         C: FnOnce(Python<'_>, &[u8]) -> Outcome + 'static,
     {
         let (py, own) = (slf.py(), slf.get());
-        let direction = Direction::Receive;
-        if !own.is_stream(py) {
-            return PySocket::pass(slf, name, direction, flags, arguments);
-        }
+        let (verb, direction) = (verb_of(name), Direction::Receive);
+        let passed = Passed { verb, arguments: arguments.unbind(), direction, flags };
+        let asked = Asked { max, ancillary, passed };
         if own.inner(py).is_blocking() {
-            let Some(how) = own.receives_how(py, flags, ancillary) else {
-                return PySocket::pass(slf, name, direction, flags, arguments);
-            };
-            let got = receive_waiting(py, &own.blocking(py)?, max, how)?;
-            return convert(py, &got);
+            return receive_waiting(py, own, &asked, convert);
         }
-        let passed =
-            Passed { verb: verb_of(name), arguments: arguments.unbind(), direction, flags };
         PySocket::call(slf, name, move |own, socket, starting| {
-            let py = gil::py();
-            match own.get().receives_how(py, flags, ancillary) {
-                Some(how) => starting.poll(receive(socket, max, how, convert)),
-                None => starting.poll(passed::run(socket, own.clone_ref(py), passed)),
-            }
+            starting.poll(receive(socket, own.clone_ref(gil::py()), asked, convert))
         })
     }
 
     /// Returns how to receive with these flags; `None` if the system is to do it.
-    fn receives_how(&self, py: Python<'_>, flags: i32, ancillary: bool) -> Option<Receiving> {
-        let how = Receiving::of(flags)?;
+    fn receives_how(&self, py: Python<'_>, asked: &Asked) -> Option<Receiving> {
+        let how = Receiving::of(asked.passed.flags).filter(|_| self.is_stream(py))?;
         // A thread's look at what has come is the system's, too.
         let looks = how == Receiving::PeekAtOnce && self.inner(py).is_blocking();
-        let is_systems = (ancillary || looks) && !self.has_received(py) && !self.speaks_tls(py);
+        let is_systems = (asked.ancillary && asked.max > 0 || looks)
+            && !self.has_received(py)
+            && !self.speaks_tls(py);
         (!is_systems).then_some(how)
     }
 }
 
-/// Receives from a stream, as `how` says, and converts what has come.
-async fn receive(
+/// What a verb is to receive.
+pub(super) struct Asked {
+    pub(super) max: usize,
+    /// Whether there may be ancillary data.
+    pub(super) ancillary: bool,
+    /// The call of the regular socket's that receives it.
+    pub(super) passed: Passed,
+}
+
+/// Receives, and converts what was received; what the regular socket gives stays as it is.
+pub(super) async fn receive(
     socket: AsyncSocket,
-    max: usize,
-    how: Receiving,
+    own: Py<PySocket>,
+    asked: Asked,
     convert: impl FnOnce(Python<'_>, &[u8]) -> Outcome,
 ) -> Outcome {
-    let got = match how {
+    loop {
+        // Each time: another coroutine may have read ahead.
+        if let Some(how) = own.get().receives_how(py(), &asked) {
+            return match receive_how(&socket, asked.max, how).await {
+                Ok(got) => convert(py(), &got),
+                Err(error) => Err(raised(py(), &error)),
+            };
+        }
+        if let Some(result) = asked.passed.attempt(&own) {
+            return result;
+        }
+        let ready = asked.passed.direction.ready(&socket).await;
+        ready.map_err(|error| raised(py(), &error))?;
+    }
+}
+
+/// Receives from a stream, as `how` says.
+async fn receive_how(socket: &AsyncSocket, max: usize, how: Receiving) -> io::Result<Vec<u8>> {
+    match how {
         _ if max == 0 => Ok(Vec::new()),
         Receiving::Some => socket.recv_with_limit(max, <[u8]>::to_vec).await,
-        Receiving::All => receive_all(&socket, max).await,
-        Receiving::Peek => peek_some(&socket, max).await,
+        Receiving::All => receive_all(socket, max).await,
+        Receiving::Peek => peek_some(socket, max).await,
         Receiving::AtOnce => at_once(|| socket.recv_with_limit(max, <[u8]>::to_vec)).await,
-        Receiving::PeekAtOnce => at_once(|| peek_some(&socket, max)).await,
-    };
-    match got {
-        Ok(got) => convert(py(), &got),
-        Err(error) => Err(raised(py(), &error)),
+        Receiving::PeekAtOnce => at_once(|| peek_some(socket, max)).await,
     }
 }
 
@@ -169,8 +185,28 @@ where
     }
 }
 
+/// Receives in a thread, and converts what was received; what the regular socket gives stays as it
+/// is.
+pub(super) fn receive_waiting(
+    py: Python<'_>,
+    own: &PySocket,
+    asked: &Asked,
+    convert: impl FnOnce(Python<'_>, &[u8]) -> Outcome,
+) -> Outcome {
+    let mut how = own.receives_how(py, asked);
+    if how.is_none() {
+        asked.passed.wait(py, own)?;
+        // Another thread may have read ahead.
+        how = own.receives_how(py, asked);
+    }
+    match how {
+        Some(how) => convert(py, &receive_how_waiting(py, &own.blocking(py)?, asked.max, how)?),
+        None => asked.passed.call(py, own),
+    }
+}
+
 /// Receives from a stream, as `how` says, in a thread.
-fn receive_waiting(
+fn receive_how_waiting(
     py: Python<'_>,
     socket: &BlockingSocket,
     max: usize,
@@ -201,8 +237,21 @@ fn filled(max: usize, fill: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::
     Ok(buffer)
 }
 
+/// Refuses a size of ancillary data as `socket` does.
+fn check_ancillary(size: isize) -> PyResult<()> {
+    if i32::try_from(size).is_ok_and(|size| size >= 0) {
+        return Ok(());
+    }
+    Err(PyValueError::new_err("invalid ancillary data buffer length"))
+}
+
 /// Makes the result of `recvmsg` without ancillary data.
-fn message<'py, T>(py: Python<'py>, got: T) -> Outcome
+pub(super) fn message(py: Python<'_>, got: &[u8]) -> Outcome {
+    with_nothing(py, PyBytes::new(py, got))
+}
+
+/// Makes the result of `recvmsg` and its kin without ancillary data.
+fn with_nothing<'py, T>(py: Python<'py>, got: T) -> Outcome
 where
     T: IntoPyObjectExt<'py>,
 {

@@ -9,12 +9,15 @@ use pyo3::{
 // As Linux has them.
 const OOB: i32 = 0x1;
 const PEEK: i32 = 0x2;
+/// Ancillary data was cut.
+pub(super) const CTRUNC: i32 = 0x8;
 const DONTWAIT: i32 = 0x40;
 const WAITALL: i32 = 0x100;
 const ERRQUEUE: i32 = 0x2000;
 const NOSIGNAL: i32 = 0x4000;
 const MORE: i32 = 0x8000;
-const CMSG_CLOEXEC: i32 = 0x4000_0000;
+/// Descriptors that are received are closed on exec.
+pub(super) const CMSG_CLOEXEC: i32 = 0x4000_0000;
 /// EOPNOTSUPP.
 const NOT_SUPPORTED: i32 = 95;
 
@@ -64,6 +67,11 @@ pub(super) fn is_at_once(flags: i32) -> bool {
 /// Returns whether a call with these flags does not wait.
 pub(super) fn has_dont_wait(flags: i32) -> bool {
     flags & DONTWAIT != 0
+}
+
+/// Returns whether a call with these flags waits for what one without them does.
+pub(super) fn waits_as_usual(flags: i32) -> bool {
+    flags & (OOB | ERRQUEUE | DONTWAIT) == 0
 }
 
 /// Refuses flags that the system would obey with bytes that are not the program's.

@@ -11,19 +11,22 @@
 //!   options for TLS;
 //! - `end.rs`: closing, dropping, giving the regular socket back;
 //! - `shared.rs`: others over the same regular socket;
-//! - the verbs, each with what it does in either mode: `receive.rs`, `send.rs`, `messages.rs`,
-//!   `datagrams.rs`, `connections.rs`, `flagged.rs` (with flags or ancillary data), `passed.rs` (by
-//!   the regular socket); `calls.rs`: how one becomes a call; `flags.rs`: which flags are obeyed by
-//!   whom; `convert.rs`: what they are given and give;
-//! - `quick.rs`: quick entries of them.
+//! - the verbs, each with what it does in either mode: `receive.rs`, `lines.rs`, `send.rs`,
+//!   `messages.rs`, `datagrams.rs`, `fds.rs`, `connections.rs`, `flagged.rs` (with flags or
+//!   ancillary data), `passed.rs` (by the regular socket); `calls.rs`: how one becomes a call;
+//!   `flags.rs`: which flags are obeyed by whom; `convert.rs`: what they are given and give;
+//! - `iterate.rs`: iteration over messages and lines; `quick.rs`: quick entries of verbs.
 
 mod calls;
 mod connections;
 mod convert;
 mod datagrams;
 mod end;
+mod fds;
 mod flagged;
 mod flags;
+mod iterate;
+mod lines;
 mod make;
 mod messages;
 mod mode;

@@ -11,7 +11,7 @@ use pyo3::{
 use super::{
     object::{Face, PySocket, poll_once, poll_pinned},
     regular,
-    settings::{Settings, usual_timeout},
+    settings::{Settings, of_regular, usual_timeout},
 };
 use crate::{
     engine::{self, Home},
@@ -68,7 +68,8 @@ impl PySocket {
         };
         inner.set(Settings { timeout, kept_timeout, ..before });
         if let Some(regular) = inner.known_regular(py) {
-            regular.call_method1(py, interned!(py, "setblocking"), (blocking,))?;
+            let timeout = of_regular(timeout, blocking);
+            regular.call_method1(py, interned!(py, "settimeout"), (timeout,))?;
         }
         Ok(())
     }

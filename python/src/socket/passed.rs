@@ -12,6 +12,7 @@ use pyo3::{
 
 use super::{
     calls::{Called, verb_of},
+    convert::wait,
     flags,
     object::PySocket,
     regular::Direction,
@@ -34,11 +35,11 @@ impl PySocket {
         arguments: Bound<'py, PyTuple>,
     ) -> Called {
         let (py, own) = (slf.py(), slf.get());
-        let verb = verb_of(name);
+        let passed =
+            Passed { verb: verb_of(name), arguments: arguments.unbind(), direction, flags };
         if own.inner(py).is_blocking() {
-            return own.regular_for(py, direction, flags)?.call_method1(py, verb, arguments);
+            return passed.call_waiting(py, own);
         }
-        let passed = Passed { verb, arguments: arguments.unbind(), direction, flags };
         PySocket::call(slf, name, move |own, socket, starting| {
             starting.poll(run(socket, own.clone_ref(gil::py()), passed))
         })
@@ -68,6 +69,43 @@ pub(super) struct Passed {
     pub(super) flags: i32,
 }
 
+impl Passed {
+    /// Makes the call once, in a coroutine; `None` if it would have to wait.
+    pub(super) fn attempt(&self, own: &Py<PySocket>) -> Option<Outcome> {
+        // Each time: TLS may have begun, or another coroutine may have read ahead.
+        let result = self.call(py(), own.get());
+        let waits = !flags::has_dont_wait(self.flags) && would_wait(&result);
+        (!waits).then_some(result)
+    }
+
+    /// Makes the call in a thread.
+    pub(super) fn call_waiting(&self, py: Python<'_>, own: &PySocket) -> Outcome {
+        self.wait(py, own)?;
+        self.call(py, own)
+    }
+
+    /// Waits in a thread until the call need not: by the crate's socket, which a close by another
+    /// thread ends, and which knows the timeout.
+    pub(super) fn wait(&self, py: Python<'_>, own: &PySocket) -> PyResult<()> {
+        own.check_bypass(py, self.direction, self.flags)?;
+        // Nothing of the kind comes to a listener, nor leaves it.
+        if !flags::waits_as_usual(self.flags) || own.is_listening(py) {
+            return Ok(());
+        }
+        let socket = own.blocking(py)?;
+        wait(py, || match self.direction {
+            Direction::Receive => socket.readable(),
+            Direction::Send => socket.writable(),
+        })
+    }
+
+    /// Makes the call now; in a thread it may wait.
+    pub(super) fn call(&self, py: Python<'_>, own: &PySocket) -> Outcome {
+        let regular = own.regular_for(py, self.direction, self.flags)?;
+        regular.call_method1(py, self.verb, self.arguments.bind(py))
+    }
+}
+
 /// Returns whether a call of the regular socket's would have to wait.
 fn would_wait(result: &Outcome) -> bool {
     let py = py();
@@ -79,15 +117,11 @@ fn would_wait(result: &Outcome) -> bool {
 /// Repeats the regular socket's call until it need not wait. A send comes behind what is queued.
 pub(super) async fn run(socket: AsyncSocket, own: Py<PySocket>, passed: Passed) -> Outcome {
     let fails = |error: io::Error| raised(py(), &error);
-    let waits = !flags::has_dont_wait(passed.flags);
     loop {
         if passed.direction == Direction::Send {
             socket.flush().await.map_err(fails)?;
         }
-        // Each time: TLS may have begun, or another coroutine may have read ahead.
-        let regular = own.get().regular_for(py(), passed.direction, passed.flags)?;
-        let result = regular.call_method1(py(), passed.verb, passed.arguments.bind(py()));
-        if !waits || !would_wait(&result) {
+        if let Some(result) = passed.attempt(&own) {
             return result;
         }
         passed.direction.ready(&socket).await.map_err(fails)?;

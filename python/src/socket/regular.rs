@@ -17,7 +17,7 @@ use super::{
     convert::wait,
     flags,
     object::{Face, Inner, PySocket},
-    settings::Settings,
+    settings::{Settings, of_regular},
     shared,
     tls::TlsOptions,
 };
@@ -54,9 +54,10 @@ impl PySocket {
             };
             (face, is_stream)
         };
-        sock.call_method1(interned!(py, "setblocking"), (blocking,))?;
-        let regular = Some(sock.clone().unbind());
-        let inner = Inner::new(face, regular, is_stream, Settings::of_new(py, blocking));
+        let settings = Settings::of_new(py, blocking);
+        let timeout = of_regular(settings.timeout, blocking);
+        sock.call_method1(interned!(py, "settimeout"), (timeout,))?;
+        let inner = Inner::new(face, Some(sock.clone().unbind()), is_stream, settings);
         inner.tls.set(tls.is_any().then(|| Rc::new(tls)));
         let made = PySocket::make(py, inner)?;
         if !is_stream {
@@ -87,19 +88,29 @@ impl PySocket {
         direction: Direction,
         flags: i32,
     ) -> PyResult<Py<PyAny>> {
-        match direction {
-            Direction::Receive => {
-                flags::refuse_to_receive(flags, self.speaks_tls(py), self.has_received(py))?;
-            }
-            Direction::Send if self.speaks_tls(py) => {
-                return Err(flags::not_with_tls("sending in this way"));
-            }
-            Direction::Send if self.inner(py).is_blocking() => {
-                self.flush_waiting(py)?;
-            }
-            Direction::Send => {}
+        self.check_bypass(py, direction, flags)?;
+        if direction == Direction::Send && self.inner(py).is_blocking() {
+            self.flush_waiting(py)?;
         }
         self.regular(py)
+    }
+
+    /// Refuses a call of the regular socket's that would bypass TLS, or bytes that were read ahead.
+    pub(super) fn check_bypass(
+        &self,
+        py: Python<'_>,
+        direction: Direction,
+        flags: i32,
+    ) -> PyResult<()> {
+        match direction {
+            Direction::Receive => {
+                flags::refuse_to_receive(flags, self.speaks_tls(py), self.has_received(py))
+            }
+            Direction::Send if self.speaks_tls(py) => {
+                Err(flags::not_with_tls("sending in this way"))
+            }
+            Direction::Send => Ok(()),
+        }
     }
 
     /// Flushes a blocking socket, in a thread.
@@ -130,7 +141,8 @@ impl PySocket {
             // SAFETY: nobody has taken it.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         })?;
-        made.call_method1(interned!(py, "setblocking"), (inner.is_blocking(),))?;
+        let timeout = of_regular(inner.settings().timeout, inner.is_blocking());
+        made.call_method1(interned!(py, "settimeout"), (timeout,))?;
         Ok(made.unbind())
     }
 }

@@ -63,6 +63,11 @@ pub(super) fn usual_timeout(py: Python<'_>, blocking: bool) -> Option<f64> {
     default_timeout(py).or(Settings::usual(blocking).timeout)
 }
 
+/// Returns the timeout of the regular socket under one with this timeout.
+pub(super) fn of_regular(timeout: Option<f64>, blocking: bool) -> Option<f64> {
+    if blocking { timeout.filter(|seconds| *seconds > 0.0) } else { Some(0.0) }
+}
+
 /// Converts a timeout to the crate's.
 pub(super) fn duration(timeout: Option<f64>) -> Option<Duration> {
     let seconds = timeout.filter(|seconds| *seconds > 0.0)?;
