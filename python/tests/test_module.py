@@ -37,6 +37,15 @@ def test_a_wrong_call_shows_the_usage(arguments):
     assert "usage: python -m asyncoro" in program.stderr and program.stdout == ""
 
 
+def test_a_free_threaded_build_is_refused_with_a_sentence():
+    source = "import sys; sys.abiflags = 't'; import asyncoro"
+    with Program(command=[sys.executable, "-c", source]) as program:
+        program.end()
+    assert program.process.returncode == 1
+    last = program.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: asyncoro needs a CPython with the GIL"), program.stderr
+
+
 def test_a_script_that_cannot_be_read_is_named(tmp_path):
     absent = str(tmp_path / "absent.py")
     program = module(absent)

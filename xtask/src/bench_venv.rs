@@ -39,7 +39,9 @@ fn made() -> Outcome<String> {
     let ours = ours.then(|| format!("--force-reinstall --no-deps ./{OURS}"));
     for package in PEERS.iter().map(|name| (*name).to_owned()).chain(ours) {
         let words = format!("-m pip install --quiet --disable-pip-version-check {package}");
-        if let Err(sentence) = Job::program(&python, &words).run() {
+        // Profilers read the lines that wheels leave out.
+        let pip = Job::program(&python, &words).variable("MATURIN_PEP517_ARGS", PROFILE);
+        if let Err(sentence) = pip.run() {
             eprintln!("xtask: {package} is left out: {sentence}");
         }
     }
@@ -52,6 +54,7 @@ fn found() -> Option<String> {
     pythons::found().into_iter().max_by_key(rank).map(|python| python.path)
 }
 
+const PROFILE: &str = "--profile measure";
 const FOLDER: &str = "target/bench-venv";
 /// The folder of this tree's package.
 const OURS: &str = "python";

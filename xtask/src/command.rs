@@ -7,6 +7,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{BufRead, BufReader, Read},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use std::{
 
 use crate::{Outcome, root, skips};
 
-/// A command to run in the root of the workspace, with its timeout.
+/// A command to run in the root of the workspace, or in another folder, with its timeout.
 pub(crate) struct Job {
     command: Command,
     shown: String,
@@ -27,7 +28,7 @@ impl Job {
         let mut job = Job::program("cargo", words);
         if let Some(cargo) = std::env::var_os("CARGO") {
             job.command = Command::new(cargo);
-            job.command.args(words.split_whitespace());
+            job.command.args(words.split_whitespace()).current_dir(root());
         }
         job
     }
@@ -35,7 +36,7 @@ impl Job {
     /// Runs any program; `words` are its arguments, separated by spaces.
     pub(crate) fn program(program: &str, words: &str) -> Self {
         let mut command = Command::new(program);
-        command.args(words.split_whitespace());
+        command.args(words.split_whitespace()).current_dir(root());
         let shown = format!("{program} {words}").trim_end().to_owned();
         Job { command, shown, deadline: minutes(10) }
     }
@@ -55,6 +56,13 @@ impl Job {
 
     pub(crate) fn without_variable(mut self, name: &str) -> Self {
         self.command.env_remove(name);
+        self
+    }
+
+    /// Runs it in that folder.
+    pub(crate) fn folder(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self.shown = format!("(cd {}; {})", folder.display(), self.shown);
         self
     }
 
@@ -127,7 +135,7 @@ impl Job {
     }
 
     fn spawn(&mut self) -> Outcome<Child> {
-        self.command.current_dir(root()).stdin(Stdio::null());
+        self.command.stdin(Stdio::null());
         self.command.spawn().map_err(|error| format!("cannot start {}: {error}", self.shown))
     }
 

@@ -3,7 +3,8 @@
 //! This file reads the command line. The commands are in [`ci`] (the steps and their order),
 //! [`tidy`] (the project's own rules), [`examples`] (runs and interrupts each example), [`repeat`]
 //! (the same tests many times, for races), [`bench`] (the benchmarks; [`bench_venv`] their Python),
-//! [`python`] (the Python package; [`pythons`] finds interpreters), [`gate`] (instruction counts),
+//! [`python`] (the Python package; [`pythons`] finds interpreters), [`wheels`] (what of it is
+//! distributed), [`release`] (what must hold before a release), [`gate`] (instruction counts),
 //! [`model`] (the model-based test), [`sanitize`] (the same tests under a sanitizer), [`portable`]
 //! (other systems, the oldest Rust and dependencies) and [`nightly`], the long runs ([`fuzz`],
 //! [`inject`], [`mutants`], [`soak`], [`websocket`]). It uses only `std`, so that it builds in two
@@ -24,6 +25,7 @@ mod nightly;
 mod portable;
 mod python;
 mod pythons;
+mod release;
 mod repeat;
 mod sanitize;
 mod skips;
@@ -31,6 +33,7 @@ mod soak;
 mod tidy;
 mod tools;
 mod websocket;
+mod wheels;
 
 use std::{path::Path, process::ExitCode};
 
@@ -44,6 +47,10 @@ cargo xtask COMMAND
   examples [NAME...]           start, talk to and interrupt the examples
   python [VERSION...]          the Python package, built and tested on these CPythons, or on the
                                oldest and the newest
+  wheels [--quick] [TARGET...] [VERSION...] [sdist]
+                               the package's wheels and source distribution, built, checked and
+                               tried; all of them without a word; --quick without LTO
+  release-check [STEP...]      what must hold before a release of crate and package
   loom                         every interleaving of what crosses threads
   bench [GROUP...] [--quick]   asyncoro and its peers, side by side
   gate [--record]              instruction counts of the hot paths against the recorded ones
@@ -85,6 +92,8 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["gate", arguments @ ..] => gate::run(arguments),
         ["examples", names @ ..] => examples::run(names),
         ["python", versions @ ..] => python::run(versions),
+        ["wheels", words @ ..] => wheels::run(words),
+        ["release-check", steps @ ..] => release::run(steps),
         ["loom"] => ci::loom(),
         ["model", words @ ..] => model::run(words),
         ["repeat", times, rest @ ..] => repeat::run(times, rest),

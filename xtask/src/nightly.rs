@@ -13,6 +13,7 @@ use crate::{
     Outcome, ci,
     command::{Job, minutes},
     fuzz, inject, mutants, portable, python, pythons, root, sanitize, soak, tools, websocket,
+    wheels,
 };
 
 struct Step {
@@ -33,6 +34,7 @@ const STEPS: &[Step] = &[
     Step { name: "model", lacks: model_test, run: model },
     Step { name: "interop", lacks: nothing, run: |_| interop() },
     Step { name: "python", lacks: pythons, run: python::nightly },
+    Step { name: "wheels", lacks: pythons, run: |_| wheels::release() },
     Step { name: "soak", lacks: nothing, run: soak::run },
     Step { name: "http", lacks: nothing, run: |_| http() },
     Step { name: "websocket", lacks: websocket::lacks, run: |_| websocket::run() },

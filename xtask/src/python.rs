@@ -4,6 +4,8 @@
 //! It is built as a user builds it, by `pip install ./python`, but without LTO, and with a cargo
 //! folder that is kept, so that only changed crates are compiled again, and pyo3 for each version.
 //! A folder for each version would save that, but compile everything twice on a fresh machine.
+//! For each change, the newest CPython gets it from a wheel as those of a release are; pip then
+//! links in the same way for the oldest, so that crates are compiled once for both.
 
 use std::{env, thread, time::Duration};
 
@@ -12,6 +14,7 @@ use crate::{
     command::{Job, minutes},
     pythons::{self, Python},
     root, skips,
+    wheels::{self, Builder, Outside},
 };
 
 /// Tests on the oldest and the newest, at the same time: the tests mostly wait.
@@ -19,8 +22,12 @@ pub(crate) fn ends() -> Outcome {
     let mut pythons = pythons::found();
     match (pythons.pop(), pythons.into_iter().next()) {
         (Some(newest), oldest) => {
-            let all: Vec<Python> = oldest.into_iter().chain([newest]).collect();
-            let built: Vec<String> = all.iter().map(built).collect::<Outcome<_>>()?;
+            needs_variables()?;
+            let builder = Builder::new(&newest)?;
+            let by_pip = |python: &Python| built_by(python, |pip| builder.with_pip(pip));
+            let oldest = oldest.as_ref().map(by_pip).transpose()?;
+            let newest = from_wheel(&builder, &newest)?;
+            let built: Vec<String> = oldest.into_iter().chain([newest]).collect();
             thread::scope(|scope| {
                 let runs: Vec<_> =
                     built.iter().map(|python| scope.spawn(|| test_with(python))).collect();
@@ -57,13 +64,18 @@ fn test(found: &Python) -> Outcome {
     test_with(&built(found)?)
 }
 
+/// Runs the tests outside of the tree, where there is only the package that was installed.
 fn test_with(python: &str) -> Outcome {
-    // Not in the tree's folder `python`, whose package lacks the compiled engine.
-    Job::program(python, &format!("-m pytest {TESTS}")).deadline(minutes(15)).run_tests()
+    let outside = Outside::new(&format!("tests-{}", python.replace('/', "-")))?;
+    Job::program(python, &format!("-m pytest {OPTIONS}"))
+        .argument(&root().join("python/tests").to_string_lossy())
+        .folder(outside.path())
+        .deadline(minutes(15))
+        .run_tests()
 }
 
 /// What pytest is told.
-const TESTS: &str = "-q -rs -p no:cacheprovider python/tests";
+const OPTIONS: &str = "-q -rs -p no:cacheprovider";
 
 /// Ways to run the tests that show what the usual one hides. `-X dev` has CPython check its memory,
 /// too (`PYTHONMALLOC=debug`). Sockets that are dropped without a close are what some tests are
@@ -82,7 +94,8 @@ pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
     for found in &pythons {
         let python = built(found)?;
         for way in WAYS {
-            Job::program(&python, &format!("{way} {TESTS}")).deadline(minutes(30)).run_tests()?;
+            let words = format!("{way} {OPTIONS} python/tests");
+            Job::program(&python, &words).deadline(minutes(30)).run_tests()?;
         }
         let endings = "-m pytest -q -p no:cacheprovider python/tests/test_exit.py \
                        python/tests/test_interrupt.py";
@@ -99,8 +112,48 @@ pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
     Ok(format!("{}: {} ways, {ENDINGS} endings, {seconds} s", shown.join(", "), WAYS.len()))
 }
 
-/// Builds the package for a CPython and installs it in a venv; returns the Python of that.
+/// Builds a wheel of the package for a CPython as for a release, without LTO, and installs it in
+/// an empty venv; returns the Python of that.
+fn from_wheel(builder: &Builder, found: &Python) -> Outcome<String> {
+    let wheel = builder.wheel(found)?;
+    let python =
+        wheels::installed(found, &format!("target/python/{}-wheel", shown(found)), &wheel)?;
+    let pip = format!("-m pip install --quiet --disable-pip-version-check {TESTERS}");
+    Job::program(&python, &pip).deadline(minutes(5)).run()?;
+    Ok(python)
+}
+
+/// Builds the package for a CPython by pip and installs it in a venv; returns the Python of that.
 fn built(found: &Python) -> Outcome<String> {
+    needs_variables()?;
+    let cargo = root().join("target/python/cargo");
+    built_by(found, |pip| {
+        pip.variable("CARGO_TARGET_DIR", &cargo.to_string_lossy())
+            .variable("MATURIN_PEP517_ARGS", "--profile release")
+    })
+}
+
+/// Builds the package by a pip that `prepare` has told what it tells maturin.
+fn built_by(found: &Python, prepare: impl FnOnce(Job) -> Job) -> Outcome<String> {
+    let folder = format!("target/python/{}", shown(found));
+    let python = root().join(&folder).join("bin/python").to_string_lossy().into_owned();
+    if pythons::version(&python) != Some(found.version) {
+        Job::program(&found.path, "-m venv --clear").argument(&folder).run()?;
+    }
+    let needed = format!("{BUILDER} {TESTERS}");
+    let pip = format!("-m pip install --quiet --disable-pip-version-check {needed}");
+    Job::program(&python, &pip).deadline(minutes(5)).run()?;
+    let build = "-m pip install --quiet --disable-pip-version-check --no-build-isolation \
+                 --force-reinstall --no-deps ./python";
+    let path = env::var("PATH").unwrap_or_default();
+    let bin = root().join(&folder).join("bin");
+    let pip = Job::program(&python, build).variable("PATH", &format!("{}:{path}", bin.display()));
+    prepare(pip).deadline(minutes(10)).run()?;
+    Ok(python)
+}
+
+/// Fails in CI if a variable of [`WANTED`] is missing.
+fn needs_variables() -> Outcome {
     for name in WANTED {
         if env::var_os(name).is_none_or(|value| value.is_empty()) {
             if env::var_os("CI").is_some() {
@@ -109,28 +162,12 @@ fn built(found: &Python) -> Outcome<String> {
             skips::add(&format!("python: the tests that need {name}, which is not set"));
         }
     }
-    let folder = format!("target/python/{}", shown(found));
-    let python = root().join(&folder).join("bin/python").to_string_lossy().into_owned();
-    if pythons::version(&python) != Some(found.version) {
-        Job::program(&found.path, "-m venv --clear").argument(&folder).run()?;
-    }
-    let pip = format!("-m pip install --quiet --disable-pip-version-check {NEEDED}");
-    Job::program(&python, &pip).deadline(minutes(5)).run()?;
-    let build = "-m pip install --quiet --disable-pip-version-check --no-build-isolation \
-                 --force-reinstall --no-deps ./python";
-    let path = env::var("PATH").unwrap_or_default();
-    let bin = root().join(&folder).join("bin");
-    Job::program(&python, build)
-        .variable("PATH", &format!("{}:{path}", bin.display()))
-        .variable("CARGO_TARGET_DIR", &root().join("target/python/cargo").to_string_lossy())
-        .variable("MATURIN_PEP517_ARGS", "--profile release")
-        .deadline(minutes(10))
-        .run()?;
-    Ok(python)
+    Ok(())
 }
 
-/// The packages that the build and the tests need.
-const NEEDED: &str = "maturin>=1.7,<2 mypy pytest";
+/// What builds the package, and what its tests need.
+const BUILDER: &str = "maturin>=1.9.2,<2";
+const TESTERS: &str = "mypy pytest";
 
 /// Environment variables that `python/tests` reads: a Python with pycos, and the folders of old
 /// programs.

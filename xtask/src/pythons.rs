@@ -17,6 +17,11 @@ pub(crate) struct Python {
     pub(crate) path: String,
 }
 
+/// Returns the versions that the package is for, the oldest first.
+pub(crate) fn versions() -> Vec<(u32, u32)> {
+    (OLDEST.1..=NEWEST.1).map(|minor| (OLDEST.0, minor)).collect()
+}
+
 /// Returns one of each version, the oldest first.
 pub(crate) fn found() -> Vec<Python> {
     let known = candidates().into_iter();
