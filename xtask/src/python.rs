@@ -83,6 +83,10 @@ const OPTIONS: &str = "-q -rs -p no:cacheprovider";
 const WAYS: [&str; 3] =
     ["-X dev -m pytest", "-W error -W ignore::ResourceWarning -m pytest", "python/tests/traced.py"];
 
+/// The loops of asyncio's in which the tests run once more: as coroutines, and as tasks
+/// (`python/tests/in_loop.py`).
+const LOOPS: [&str; 4] = ["coro", "task", "coro:uvloop", "task:uvloop"];
+
 /// How often each program that ends, or is ended, is run.
 const ENDINGS: &str = "200";
 
@@ -97,6 +101,14 @@ pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
             let words = format!("{way} {OPTIONS} python/tests");
             Job::program(&python, &words).deadline(minutes(30)).run_tests()?;
         }
+        let pip = format!("-m pip install --quiet --disable-pip-version-check {LIBRARIES}");
+        Job::program(&python, &pip).deadline(minutes(5)).run()?;
+        for how in LOOPS {
+            Job::program(&python, &format!("-m pytest {OPTIONS} python/tests"))
+                .variable("ASYNCORO_LOOP", how)
+                .deadline(minutes(30))
+                .run_tests()?;
+        }
         let endings = "-m pytest -q -p no:cacheprovider python/tests/test_exit.py \
                        python/tests/test_interrupt.py";
         Job::program(&python, endings)
@@ -109,7 +121,9 @@ pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
             .run()?;
     }
     let shown: Vec<String> = pythons.iter().map(shown).collect();
-    Ok(format!("{}: {} ways, {ENDINGS} endings, {seconds} s", shown.join(", "), WAYS.len()))
+    let (ways, loops) = (WAYS.len(), LOOPS.len());
+    let shown = shown.join(", ");
+    Ok(format!("{shown}: {ways} ways, {loops} loops, {ENDINGS} endings, {seconds} s"))
 }
 
 /// Builds a wheel of the package for a CPython as for a release, without LTO, and installs it in
@@ -118,7 +132,7 @@ fn from_wheel(builder: &Builder, found: &Python) -> Outcome<String> {
     let wheel = builder.wheel(found)?;
     let python =
         wheels::installed(found, &format!("target/python/{}-wheel", shown(found)), &wheel)?;
-    let pip = format!("-m pip install --quiet --disable-pip-version-check {TESTERS}");
+    let pip = format!("-m pip install --quiet --disable-pip-version-check {TESTERS} {LIBRARIES}");
     Job::program(&python, &pip).deadline(minutes(5)).run()?;
     Ok(python)
 }
@@ -168,6 +182,8 @@ fn needs_variables() -> Outcome {
 /// What builds the package, and what its tests need.
 const BUILDER: &str = "maturin>=1.9.2,<2";
 const TESTERS: &str = "mypy pytest";
+/// Libraries for asyncio, and another loop for it, that the package is tested with.
+const LIBRARIES: &str = "aiohttp asyncpg fastapi httpx uvicorn uvloop websockets";
 
 /// Environment variables that `python/tests` reads: a Python with pycos, and the folders of old
 /// programs.
