@@ -3,7 +3,7 @@
 //! A line may come from anywhere in the crate, which works on its state at that moment. So no code
 //! of Python's runs there: the line is queued, and the scheduler's own future passes it on
 //! (`engine.rs`). Only a thread that waits in a verb of a blocking socket passes its line on at
-//! once. Where nobody would pass it on, before the first coroutine say, it goes to standard error,
+//! once. A guest of asyncio's passes lines of its own on after a turn or a call. Where nobody would pass it on, before the first coroutine say, it goes to standard error,
 //! as in Rust.
 
 use std::{
@@ -11,7 +11,10 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::AsFd,
-    sync::{Mutex, OnceLock},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
 };
 
@@ -57,6 +60,26 @@ pub(crate) fn pass_on(py: Python<'_>, waker: Option<&Waker>) {
     }
 }
 
+/// Whether a guest of asyncio's has queued lines.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Passes on what a guest of asyncio's has queued; called by guests.
+#[inline]
+pub(crate) fn pass_on_left(py: Python<'_>) {
+    if LEFT.load(Ordering::Relaxed) {
+        pass_on_all_left(py);
+    }
+}
+
+#[cold]
+fn pass_on_all_left(py: Python<'_>) {
+    LEFT.store(false, Ordering::Relaxed);
+    let lines = QUEUE.try_lock().map(|mut queue| std::mem::take(&mut queue.lines));
+    for (level, text) in lines.unwrap_or_default() {
+        tell(py, level, &text);
+    }
+}
+
 /// Forgets the parent's scheduler in the child of a fork.
 pub(crate) fn after_fork() {
     if let Ok(mut queue) = QUEUE.try_lock() {
@@ -76,13 +99,18 @@ fn write(level: Level, text: String) {
             to_stderr(&text)
         };
     }
+    let is_guests = engine::is_here() && !engine::in_scheduler();
     if let Ok(mut queue) = QUEUE.try_lock()
         && queue.lines.len() < MOST_LINES
-        && let Some(waker) = queue.waker.clone()
+        && (is_guests || queue.waker.is_some())
     {
         queue.lines.push((level, text));
+        let waker = queue.waker.clone();
         drop(queue);
-        return waker.wake();
+        if is_guests {
+            LEFT.store(true, Ordering::Relaxed);
+        }
+        return waker.into_iter().for_each(Waker::wake);
     }
     to_stderr(&text);
 }

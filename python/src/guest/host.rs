@@ -19,6 +19,7 @@ use crate::{
     engine::{self, Home},
     error::raised,
     gil::Gil,
+    log,
     once::interned,
     watcher::{self, Watch},
 };
@@ -128,6 +129,7 @@ impl Guest {
         let looking = Looking::begin(&inner.shared);
         let (value, has_work) = engine::entered(|| hosted.within_told(f));
         if looking.end() {
+            log::pass_on_left(py);
             inner.look(py);
             if has_work {
                 inner.call_soon(py);
@@ -425,6 +427,7 @@ impl Guest {
         let has_more = engine::entered(|| hosted.turn(Duration::ZERO));
         looking.end();
         inner.in_a_row.set(0);
+        log::pass_on_left(py);
         inner.look(py);
         if has_more {
             inner.call_soon(py);
