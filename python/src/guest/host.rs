@@ -229,8 +229,9 @@ impl Guest {
         if inner.generation == GENERATION.get(py).get() {
             // Before the scheduler waits for what is queued, and has something borrowed.
             watcher::stop(py, inner.home);
+            // Others hand over what they drop, for as long as it waits without the GIL.
+            engine::entered(|| drop(hosted));
             engine::remove_guest(py, inner.home);
-            drop(hosted);
         } else {
             mem::forget(hosted);
         }
