@@ -638,6 +638,23 @@ def test_the_close_of_a_loop_ends_what_is_left_and_says_so(caplog):
     sock.close(), peer.close()
 
 
+def test_the_close_of_a_loop_says_what_could_not_be_sent(caplog):
+    async def main():
+        while True:
+            with asyncoro.timeout(0.05):
+                await sock.sendall(bytes(1000))
+
+    asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
+    sock, peer = async_pair()
+    loop = asyncio.new_event_loop()
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(main())
+    sock.close()
+    loop.close()
+    assert "unsent" in caplog.text
+    peer.close()
+
+
 def test_a_loop_that_nobody_closes_is_collected():
     async def main():
         await asyncoro.sleep(0)

@@ -238,6 +238,7 @@ impl Guest {
         if let Some((_, handle)) = inner.deadline.take() {
             let _ = handle.call_method0(py, interned!(py, "cancel"));
         }
+        log::pass_on_left(py);
         drop((inner.running.take(), inner.turn.take()));
         let last = LAST.with_borrow_mut(|last| match &**last {
             Some((_, guest)) if std::ptr::eq(guest.get(), self) => last.take(),
