@@ -87,6 +87,7 @@ def pytest_configure(config):
 
         in_loop.install()
     config.addinivalue_line("markers", "limit(seconds): how long a test may take")
+    config.addinivalue_line("markers", "no_task(why): is about what a task of asyncio's is not")
     config.addinivalue_line("markers", "own(why): is about the scheduler of the process")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -94,12 +95,13 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """Skips, in a loop of asyncio's, what is about the scheduler of the process."""
-    if "ASYNCORO_LOOP" not in os.environ:
-        return
+    how = os.environ.get("ASYNCORO_LOOP")
+    skipped = ["own", "no_task"] if how and how.startswith("task") else ["own"] if how else []
     for item in items:
-        mark = item.get_closest_marker("own")
-        if mark is not None:
-            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+        for name in skipped:
+            mark = item.get_closest_marker(name)
+            if mark is not None:
+                item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 def pytest_unconfigure(config):

@@ -563,6 +563,7 @@ class Chaos(Exception):
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_an_exception_that_comes_between_two_calls_loses_no_message():
     def main(coro=None):
         seen = []

@@ -46,6 +46,7 @@ def test_a_finally_may_wait_and_talk():
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_each_of_nested_generators_waits_in_its_own_finally_inner_ones_first():
     log = []
 
@@ -157,6 +158,7 @@ def test_generators_below_yield_from_wait_as_well():
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_an_exception_of_the_clean_up_is_logged_and_ends_it(caplog):
     def victim(coro=None):
         try:
@@ -173,6 +175,7 @@ def test_an_exception_of_the_clean_up_is_logged_and_ends_it(caplog):
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_what_takes_too_long_is_cut_off_and_named(short_drain, caplog):
     def waits_for_ever():
         yield asyncoro.sleep(30)  # here
@@ -194,6 +197,7 @@ def test_what_takes_too_long_is_cut_off_and_named(short_drain, caplog):
 
 @also_await
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.no_task("a task can only be cancelled")
 def test_a_loop_that_catches_everything_ends(short_drain):
     rounds = []
 
@@ -212,6 +216,7 @@ def test_a_loop_that_catches_everything_ends(short_drain):
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_without_a_drain_time_nothing_is_waited_for():
     log = []
 

@@ -77,6 +77,7 @@ def test_decimal_has_its_precision_in_each_coroutine():
 
 @also_await
 @pytest.mark.parametrize("end", ["terminate", "throw", "drop"])
+@pytest.mark.no_task("a task can only be cancelled")
 def test_a_coroutine_is_ended_in_its_own_context(end):
     seen = []
 

@@ -21,6 +21,7 @@ def test_the_names_of_asyncoro_and_of_pycos_are_one_class_each():
 
 
 @also_await
+@pytest.mark.no_task("a task has a name of its own")
 def test_a_coroutine_knows_its_name_and_itself():
     def named(coro=None):
         yield coro.sleep(0)
@@ -80,6 +81,7 @@ def test_a_callable_that_gives_a_generator_is_taken():
 
 
 @also_await
+@pytest.mark.no_task("a task has a name of its own")
 def test_a_class_of_ones_own():
     class Worker(Coro):
         def __init__(self, n):
@@ -295,6 +297,7 @@ def test_receive_from_a_thread_is_refused_and_changes_nothing():
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_no_message_is_lost_to_an_exception_before_it_is_fetched():
     def receiving(coro=None):
         got = []

@@ -152,6 +152,7 @@ def test_4_4_a_connect_that_fails_at_once_leaves_nothing_behind(address):
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_4_5_a_reader_that_was_thrown_into_eats_nothing():
     sock, peer = async_pair()
 

@@ -4,11 +4,13 @@ import gc
 import warnings
 
 import asyncoro
+import pytest
 from asyncoro import Coro
 from harness import also_await, done, go, let_run
 
 
 @also_await
+@pytest.mark.no_task("a task cannot be swapped")
 def test_hot_swap_at_once_keeps_messages_and_changes_the_name():
     def old(coro=None):
         coro.hot_swappable(True)
@@ -27,6 +29,7 @@ def test_hot_swap_at_once_keeps_messages_and_changes_the_name():
 
 
 @also_await
+@pytest.mark.no_task("a task cannot be swapped")
 def test_the_old_function_is_asked_and_may_refuse():
     asked = []
 
@@ -54,6 +57,7 @@ def test_the_old_function_is_asked_and_may_refuse():
 
 
 @also_await
+@pytest.mark.no_task("a task cannot be swapped")
 def test_a_request_waits_until_swapping_is_allowed():
     def old(coro=None):
         yield coro.receive()

@@ -222,6 +222,7 @@ def test_terminate_unwinds_inner_before_outer_in_the_victims_own_context():
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_throw_reaches_the_innermost_first():
     def inner():
         try:

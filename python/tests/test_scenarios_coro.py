@@ -3,6 +3,7 @@
 import time
 
 import asyncoro
+import pytest
 from asyncoro import Coro
 from harness import also_await, done, go
 
@@ -85,6 +86,7 @@ def test_s22_sleep_and_receive():
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_s23_terminate_of_a_sleeper():
     seen = []
 

@@ -304,6 +304,7 @@ def test_gather_of_what_is_no_coroutine_ends_those_that_have_begun():
 
 
 @pytest.mark.parametrize("how", ["terminate", "throw", "timeout"])
+@pytest.mark.no_task("a task can only be cancelled")
 def test_gather_that_is_ended_ends_what_it_gathers(how):
     log = []
 
