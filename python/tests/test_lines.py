@@ -179,6 +179,7 @@ def test_a_timeout_loses_nothing(blocking):
 
 
 @also_await
+@pytest.mark.no_task("a task can only be cancelled")
 def test_a_line_that_is_no_longer_waited_for_is_the_next_readers():
     sock, peer = async_pair()
 

@@ -5,6 +5,7 @@
 //! fuzz target, the soak, the model-based test and random Python programs run (10 by default).
 
 use std::{
+    env,
     path::Path,
     time::{Duration, Instant},
 };
@@ -32,7 +33,7 @@ const STEPS: &[Step] = &[
     Step { name: "fuzz", lacks: nightly, run: |seconds| fuzz::run(seconds, &[]) },
     Step { name: "inject", lacks: strace, run: |_| inject::run(&[]) },
     Step { name: "model", lacks: model_test, run: model },
-    Step { name: "interop", lacks: nothing, run: |_| interop() },
+    Step { name: "interop", lacks: servers, run: |_| interop() },
     Step { name: "python", lacks: pythons, run: python::nightly },
     Step { name: "wheels", lacks: pythons, run: |_| wheels::release() },
     Step { name: "soak", lacks: nothing, run: soak::run },
@@ -197,9 +198,28 @@ fn http() -> Outcome<String> {
     Ok("bodies of 1 GiB, in a few MiB of memory".to_owned())
 }
 
+/// The servers that the tests behind `heavy` start, beside those of CI, with their Debian packages.
+const SERVERS: &[(&str, &str)] = &[
+    ("dbus-daemon", "dbus-daemon"),
+    ("nats-server", "nats-server"),
+    ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"),
+];
+
+fn servers() -> Option<String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = env::split_paths(&path).chain(["/usr/sbin".into()]).collect();
+    let is_missing = |name: &str| !folders.iter().any(|folder| folder.join(name).is_file());
+    let missing = SERVERS.iter().filter(|(name, _)| is_missing(name));
+    let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    let words = || format!("servers are missing (apt-get install {})", packages.join(" "));
+    (!packages.is_empty()).then(words)
+}
+
 /// Runs the tests with the libraries of others, with those that take long to build, too.
 fn interop() -> Outcome<String> {
     Job::cargo("test --package asyncoro-interop --features heavy")
+        // What is missing fails, and is not skipped.
+        .variable("CI", "true")
         .deadline(minutes(60))
         .run_tests()?;
     Ok("all libraries of docs/interop.md".to_owned())
