@@ -13,9 +13,9 @@ A socket is converted, and what would block is written with `yield` in a generat
 """
 
 import pickle
-import sys
+import sys as _sys
 
-if 't' in getattr(sys, 'abiflags', ''):
+if 't' in getattr(_sys, 'abiflags', ''):
     raise ImportError(
         'asyncoro needs a CPython with the GIL, and this is a free-threaded build (its name ends '
         'in t, as python3.14t does): use the build without the t'

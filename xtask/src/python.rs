@@ -1,20 +1,20 @@
 //! Builds and tests the Python package in a venv of its own: for each change on the oldest and the
 //! newest CPython found, at night on all of them, in more ways.
 //!
-//! It is built as a user builds it, by `pip install ./python`, but without LTO, and with a cargo
-//! folder that is kept, so that only changed crates are compiled again, and pyo3 for each version.
-//! A folder for each version would save that, but compile everything twice on a fresh machine.
-//! For each change, the newest CPython gets it from a wheel as those of a release are; pip then
-//! links in the same way for the oldest, so that crates are compiled once for both.
+//! For each change it comes from wheels that are made as those of a release are, but without LTO.
+//! Else it is built as a user builds it, by `pip install ./python`, without LTO as well, and with a
+//! cargo folder that is kept, so that only changed crates are compiled again, and pyo3 for each
+//! version. A folder for each version would save that, but compile everything twice on a fresh
+//! machine.
 
-use std::{env, thread, time::Duration};
+use std::{env, path::Path, thread, time::Duration};
 
 use crate::{
     Outcome,
     command::{Job, minutes},
     pythons::{self, Python},
     root, skips,
-    wheels::{self, Builder, Outside},
+    wheels::{self, Outside},
 };
 
 /// Tests on the oldest and the newest, at the same time: the tests mostly wait.
@@ -23,11 +23,14 @@ pub(crate) fn ends() -> Outcome {
     match (pythons.pop(), pythons.into_iter().next()) {
         (Some(newest), oldest) => {
             needs_variables()?;
-            let builder = Builder::new(&newest)?;
-            let by_pip = |python: &Python| built_by(python, |pip| builder.with_pip(pip));
-            let oldest = oldest.as_ref().map(by_pip).transpose()?;
-            let newest = from_wheel(&builder, &newest)?;
-            let built: Vec<String> = oldest.into_iter().chain([newest]).collect();
+            let all: Vec<Python> = oldest.into_iter().chain([newest]).collect();
+            let wheels = wheels::without_lto(&all)?;
+            let both = all.iter().zip(&wheels);
+            let built: Vec<String> =
+                both.map(|(python, wheel)| with_wheel(python, wheel)).collect::<Outcome<_>>()?;
+            if let Some(newest) = built.last() {
+                install_libraries(newest)?;
+            }
             thread::scope(|scope| {
                 let runs: Vec<_> =
                     built.iter().map(|python| scope.spawn(|| test_with(python))).collect();
@@ -101,8 +104,7 @@ pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
             let words = format!("{way} {OPTIONS} python/tests");
             Job::program(&python, &words).deadline(minutes(30)).run_tests()?;
         }
-        let pip = format!("-m pip install --quiet --disable-pip-version-check {LIBRARIES}");
-        Job::program(&python, &pip).deadline(minutes(5)).run()?;
+        install_libraries(&python)?;
         for how in LOOPS {
             Job::program(&python, &format!("-m pytest {OPTIONS} python/tests"))
                 .variable("ASYNCORO_LOOP", how)
@@ -126,13 +128,16 @@ pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
     Ok(format!("{shown}: {ways} ways, {loops} loops, {ENDINGS} endings, {seconds} s"))
 }
 
-/// Builds a wheel of the package for a CPython as for a release, without LTO, and installs it in
-/// an empty venv; returns the Python of that.
-fn from_wheel(builder: &Builder, found: &Python) -> Outcome<String> {
-    let wheel = builder.wheel(found)?;
-    let python =
-        wheels::installed(found, &format!("target/python/{}-wheel", shown(found)), &wheel)?;
-    let pip = format!("-m pip install --quiet --disable-pip-version-check {TESTERS} {LIBRARIES}");
+/// Installs what the package is tested with in an event loop of asyncio's.
+fn install_libraries(python: &str) -> Outcome {
+    let pip = format!("-m pip install --quiet --disable-pip-version-check {LIBRARIES}");
+    Job::program(python, &pip).deadline(minutes(5)).run()
+}
+
+/// Installs a wheel for a CPython in an empty venv; returns the Python of that.
+fn with_wheel(found: &Python, wheel: &Path) -> Outcome<String> {
+    let python = wheels::installed(found, &format!("target/python/{}-wheel", shown(found)), wheel)?;
+    let pip = format!("-m pip install --quiet --disable-pip-version-check {TESTERS}");
     Job::program(&python, &pip).deadline(minutes(5)).run()?;
     Ok(python)
 }
@@ -140,29 +145,23 @@ fn from_wheel(builder: &Builder, found: &Python) -> Outcome<String> {
 /// Builds the package for a CPython by pip and installs it in a venv; returns the Python of that.
 fn built(found: &Python) -> Outcome<String> {
     needs_variables()?;
-    let cargo = root().join("target/python/cargo");
-    built_by(found, |pip| {
-        pip.variable("CARGO_TARGET_DIR", &cargo.to_string_lossy())
-            .variable("MATURIN_PEP517_ARGS", "--profile release")
-    })
-}
-
-/// Builds the package by a pip that `prepare` has told what it tells maturin.
-fn built_by(found: &Python, prepare: impl FnOnce(Job) -> Job) -> Outcome<String> {
     let folder = format!("target/python/{}", shown(found));
     let python = root().join(&folder).join("bin/python").to_string_lossy().into_owned();
     if pythons::version(&python) != Some(found.version) {
         Job::program(&found.path, "-m venv --clear").argument(&folder).run()?;
     }
-    let needed = format!("{BUILDER} {TESTERS}");
-    let pip = format!("-m pip install --quiet --disable-pip-version-check {needed}");
+    let pip = format!("-m pip install --quiet --disable-pip-version-check {BUILDER} {TESTERS}");
     Job::program(&python, &pip).deadline(minutes(5)).run()?;
     let build = "-m pip install --quiet --disable-pip-version-check --no-build-isolation \
                  --force-reinstall --no-deps ./python";
     let path = env::var("PATH").unwrap_or_default();
     let bin = root().join(&folder).join("bin");
-    let pip = Job::program(&python, build).variable("PATH", &format!("{}:{path}", bin.display()));
-    prepare(pip).deadline(minutes(10)).run()?;
+    Job::program(&python, build)
+        .variable("PATH", &format!("{}:{path}", bin.display()))
+        .variable("CARGO_TARGET_DIR", &root().join("target/python/cargo").to_string_lossy())
+        .variable("MATURIN_PEP517_ARGS", "--profile release")
+        .deadline(minutes(10))
+        .run()?;
     Ok(python)
 }
 

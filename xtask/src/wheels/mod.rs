@@ -17,7 +17,6 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
-    slice,
     time::Instant,
 };
 
@@ -194,11 +193,19 @@ impl Build<'_> {
             fs::remove_file(&old).map_err(|error| format!("{}: {error}", old.display()))?;
         }
         let words = format!(
-            "-m maturin build --manifest-path python/Cargo.toml --locked --auditwheel check {}",
-            self.linking(),
+            "-m maturin build --manifest-path python/Cargo.toml --locked --zig --auditwheel check \
+             --target {} --compatibility {}",
+            self.target.triple,
+            self.target.tag(),
         );
-        let job = self.variables(Job::program(self.tools, &words));
-        let mut job = job.argument("--out").argument(&dist.to_string_lossy());
+        let mut job = Job::program(self.tools, &words)
+            .argument("--out")
+            .argument(&dist.to_string_lossy())
+            .variable("CARGO_ZIGBUILD_PYTHON_PATH", self.tools)
+            .variable("CARGO_TARGET_DIR", &root().join(FOLDER).join("cargo").to_string_lossy())
+            // As in the profile of wheels. maturin's own option has each crate built anew.
+            .variable("CARGO_PROFILE_RELEASE_DEBUG", "0")
+            .variable("CARGO_PROFILE_RELEASE_STRIP", "symbols");
         if let Some(profile) = self.profile {
             job = job.argument("--profile").argument(profile);
         }
@@ -218,20 +225,6 @@ impl Build<'_> {
         let mark = format!("-cp{}{}-", version.0, version.1);
         let wheels = listed(dist, &self.target.mark())?.into_iter();
         Ok(wheels.filter(|wheel| file_name(wheel).contains(&mark)).collect())
-    }
-
-    /// Returns the words that tell maturin what to link with.
-    fn linking(&self) -> String {
-        format!("--zig --target {} --compatibility {}", self.target.triple, self.target.tag())
-    }
-
-    /// Says where zig is, and where cargo builds.
-    fn variables(&self, job: Job) -> Job {
-        job.variable("CARGO_ZIGBUILD_PYTHON_PATH", self.tools)
-            .variable("CARGO_TARGET_DIR", &root().join(FOLDER).join("cargo").to_string_lossy())
-            // As in the profile of wheels. maturin's own option has each crate built anew.
-            .variable("CARGO_PROFILE_RELEASE_DEBUG", "0")
-            .variable("CARGO_PROFILE_RELEASE_STRIP", "symbols")
     }
 
     /// Returns what maturin is told of a CPython: where it is, or else its name. Then maturin takes
@@ -288,8 +281,12 @@ fn checked(tools: &str, target: &Target, wheel: &Path) -> Outcome<(Unpacked, Eng
     Ok((unpacked, engine))
 }
 
-/// Asks auditwheel for the tag that a wheel deserves.
+/// Asks auditwheel for the tag that a wheel deserves. It knows musl by the name that one system's
+/// linker has for it; maturin has looked at those wheels, and musl's loader will.
 fn audit(tools: &str, target: &Target, wheel: &Path) -> Outcome<String> {
+    if let Libc::Musl(..) = target.libc {
+        return Ok("maturin agrees".to_owned());
+    }
     let words = "-m auditwheel show";
     let text = Job::program(tools, words).argument(&wheel.to_string_lossy()).capture()?;
     let mark = format!("\"{}\"", target.mark());
@@ -362,41 +359,22 @@ fn source(tools: &str, python: &Python, profile: Option<&str>, dist: &Path) -> O
     Ok(Row { name: file_name(&archive), facts, ran: Ok(format!("run: {told}")) })
 }
 
-/// Builds the package for CPythons of this machine, linked as for a release, but without LTO: some
-/// as wheels, some by pip. Both ways share what cargo builds.
-pub(crate) struct Builder {
-    tools: String,
-    target: &'static Target,
-}
-
-impl Builder {
-    pub(crate) fn new(python: &Python) -> Outcome<Builder> {
-        let target = Target::here()?;
-        target.needs_standard_library()?;
-        let tools = tools(python, &format!("{FOLDER}/builders"), BUILDERS)?;
-        Ok(Builder { tools, target })
+/// Builds a wheel for each of these CPythons of this machine, as for a release but without LTO, and
+/// checks it; returns their files. One call of maturin makes all, so that cargo compiles what does
+/// not depend on CPython once.
+pub(crate) fn without_lto(pythons: &[Python]) -> Outcome<Vec<PathBuf>> {
+    let target = Target::here()?;
+    target.needs_standard_library()?;
+    let newest = pythons.last().ok_or("there is no CPython to build for")?;
+    let tools = tools(newest, &format!("{FOLDER}/builders"), BUILDERS)?;
+    let build = Build { tools: &tools, target, profile: Some(RELEASE) };
+    let versions: Vec<(u32, u32)> = pythons.iter().map(|python| python.version).collect();
+    let wheels = build.wheels(&versions, pythons, &root().join(FOLDER).join("without-lto"))?;
+    for wheel in &wheels {
+        let (_, engine) = checked(&tools, target, wheel)?;
+        println!("{}: {}, engine {}", shown(wheel), size(wheel)?, megabytes(engine.bytes));
     }
-
-    /// Builds a wheel and checks it; returns its file.
-    pub(crate) fn wheel(&self, python: &Python) -> Outcome<PathBuf> {
-        let dist = root().join(FOLDER).join("one");
-        let wheels = self.build().wheels(&[python.version], slice::from_ref(python), &dist)?;
-        let wheel = wheels.into_iter().next().ok_or("maturin made no wheel")?;
-        let (_, engine) = checked(&self.tools, self.target, &wheel)?;
-        println!("{}: {}, engine {}", shown(&wheel), size(&wheel)?, megabytes(engine.bytes));
-        Ok(wheel)
-    }
-
-    /// Lets a pip that runs maturin build in the same way.
-    pub(crate) fn with_pip(&self, pip: Job) -> Job {
-        let build = self.build();
-        let words = format!("{} --profile {RELEASE}", build.linking());
-        build.variables(pip).variable("MATURIN_PEP517_ARGS", &words)
-    }
-
-    fn build(&self) -> Build<'_> {
-        Build { tools: &self.tools, target: self.target, profile: Some(RELEASE) }
-    }
+    Ok(wheels)
 }
 
 fn file_name(path: &Path) -> String {
