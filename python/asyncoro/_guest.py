@@ -33,21 +33,37 @@ def attach(loop):
 
 def _end_with(loop, guest):
     """Lets the close of the loop end its guest before."""
-    close = loop.close
 
-    def close_both():
-        if not loop.is_closed() and not loop.is_running():
-            try:
-                loop.remove_reader(guest.fileno())
-            except RuntimeError:
-                pass
-            # In the loop's thread, as if the loop ran: what ends may use the guest.
-            guest._close()
+    def end():
         try:
-            del loop.close, loop._asyncoro_guest
+            loop.remove_reader(guest.fileno())
+        except RuntimeError:
+            pass
+        # In the loop's thread, as if the loop ran: what ends may use the guest.
+        guest._close()
+        try:
+            del loop._asyncoro_guest
         except AttributeError:
             pass
-        close()
+
+    _before_close(loop, end)
+
+
+def _before_close(loop, end):
+    """Lets the close of the loop call `end` before."""
+    close, own = loop.close, vars(loop).get('close')
+
+    def close_both():
+        if loop.is_running():
+            # That is refused, and comes again.
+            return close()
+        if not loop.is_closed():
+            end()
+        if own is None:
+            del loop.close
+        else:
+            loop.close = own
+        return close()
 
     loop.close = close_both
 
@@ -135,8 +151,22 @@ def _run_by(factory, main):
             loop.close()
 
 
-#: The coroutines that stand for tasks of asyncio's, so that these have mailboxes.
-_standing: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+class _Standing:
+    """A coroutine that stands for a task of asyncio's, so that this has a mailbox."""
+
+    __slots__ = ('__weakref__', 'address', 'coro', 'task')
+
+    def __init__(self, task, coro):
+        self.coro = coro
+        self.address = id(task)
+        # The task may be dropped without having ended.
+        self.task = weakref.ref(task, lambda _: _leave(self))
+
+
+#: By the address of the task, and by that of the coroutine. Several threads use them at once, so
+#: nothing is done with them that runs other code in between.
+_by_task: dict = {}
+_by_coro: dict = {}
 
 
 def current_in_task():
@@ -144,15 +174,33 @@ def current_in_task():
     task = in_task()
     if task is None:
         return None
-    return _standing.get(task) or stand(task, Coro.__new__(Coro))
+    standing = _of_task(task)
+    return stand(task, Coro.__new__(Coro)) if standing is None else standing.coro
+
+
+def _of_task(task):
+    standing = _by_task.get(id(task))
+    return standing if standing is not None and standing.task() is task else None
 
 
 def stand(task, coro):
     """Lets `coro`, which was not begun, stand for a task."""
     coro._stand(_name_of(task))
-    _standing[task] = coro
+    standing = _Standing(task, coro)
+    _by_task[id(task)] = _by_coro[id(coro)] = standing
     task.add_done_callback(_ended)
+    _end_with_loop(task.get_loop(), standing)
     return coro
+
+
+def _end_with_loop(loop, standing):
+    """Lets the close of the loop end what stands for a task that has not ended then."""
+    try:
+        left = loop._asyncoro_standing
+    except AttributeError:
+        left = loop._asyncoro_standing = weakref.WeakSet()
+        _before_close(loop, lambda: [_leave(standing) for standing in list(left)])
+    left.add(standing)
 
 
 def _name_of(task):
@@ -160,28 +208,55 @@ def _name_of(task):
 
 
 def _ended(task):
-    coro = _standing.pop(task, None)
-    if coro is not None:
-        cancelled = task.cancelled()
-        error = None if cancelled else task.exception()
-        value = None if cancelled or error else task.result()
-        coro._task_ended(value, error, cancelled)
+    standing = _of_task(task)
+    if standing is None:
+        return
+    cancelled = task.cancelled()
+    # `exception()` would count as a look at it, and asyncio would not tell of it any more.
+    error = None if cancelled else getattr(task, '_exception', None)
+    if error is None and not cancelled:
+        error = task.exception()
+    value = task.result() if error is None and not cancelled else None
+    if _leave(standing, value, error, cancelled) and error is not None:
+        task.exception()
+
+
+def _no_task():
+    return None
+
+
+def _leave(standing, value=None, error=None, cancelled=True):
+    """Ends what stands for a task; returns whether somebody waits for that."""
+    coro = standing.coro
+    if _by_coro.pop(id(coro), None) is None:
+        return False
+    # Which refers to `standing` again.
+    standing.task = _no_task
+    if _by_task.get(standing.address) is standing:
+        del _by_task[standing.address]
+    return coro._task_ended(value, error, cancelled)
 
 
 def is_current(coro):
     """Returns whether a coroutine stands for the task that runs in this thread."""
     task = in_task()
-    return task is not None and _standing.get(task) is coro
+    standing = None if task is None else _of_task(task)
+    return standing is not None and standing.coro is coro
 
 
 def cancel(coro):
     """Cancels the task that a coroutine stands for."""
-    for task, standing in list(_standing.items()):
-        if standing is coro:
-            loop = task.get_loop()
-            if asyncio._get_running_loop() is loop:
-                task.cancel()
-            else:
-                loop.call_soon_threadsafe(task.cancel)
-            return True
-    return False
+    standing = _by_coro.get(id(coro))
+    task = None if standing is None else standing.task()
+    if task is None:
+        return False
+    loop = task.get_loop()
+    if asyncio._get_running_loop() is loop:
+        task.cancel()
+        return True
+    try:
+        loop.call_soon_threadsafe(task.cancel)
+    except RuntimeError:
+        # It was closed.
+        return False
+    return True

@@ -165,24 +165,36 @@ pub(crate) fn is_running(py: Python<'_>) -> bool {
     RUNNING.get(py).borrow().as_ref().is_some_and(|running| !running.stopping)
 }
 
-/// Spawns a coroutine of the crate on this thread's scheduler, else on the process's, which is
-/// started if need be.
+/// Spawns a coroutine of the crate on the scheduler that is entered in this thread, else on the
+/// process's, which is started if need be: a loop whose guest was used here before, and that does
+/// not run now, would not resume it.
 pub(crate) fn spawn<F>(py: Python<'_>, future: F) -> PyResult<()>
 where
     F: Future<Output = ()> + 'static,
 {
-    if is_here() && ENTERED.get() {
+    if ENTERED.get() {
         drop(asyncoro::spawn(future));
         return Ok(());
     }
-    if !is_here() && !is_running(py) {
+    if !is_running(py) {
         hooks::start_scheduler(py)?;
     }
-    let home = if is_here() { here() } else { home(py) };
-    if hand_over(py, home, future) {
+    if hand_over(py, home(py), future) {
         return Ok(());
     }
     Err(PyRuntimeError::new_err("the scheduler's thread has ended at once"))
+}
+
+/// Spawns a coroutine of the crate on a scheduler; one that has ended drops it.
+pub(crate) fn spawn_at<F>(py: Python<'_>, home: Home, future: F)
+where
+    F: Future<Output = ()> + 'static,
+{
+    if ENTERED.get() && home.is_here() {
+        drop(asyncoro::spawn(future));
+    } else {
+        hand_over(py, home, future);
+    }
 }
 
 /// Returns the home of the process's scheduler.

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import inspect
 import os
 import random
 import socket
@@ -872,3 +873,310 @@ def test_the_standing_of_a_socket_between_a_loop_and_the_process():
     done(asyncoro.Coro(ours))
     assert other.recv(1) == b"x"
     sock.close(), other.close()
+
+
+# ---- threads, cancellations and orders that meet
+
+
+async def nap():
+    await asyncoro.sleep(0.001)
+    return "napped"
+
+
+def test_a_loop_that_another_thread_closes_leaves_nothing_behind():
+    # Its address is soon another loop's, in the thread that has used it.
+    closed, loops, results = threading.Barrier(2), [], []
+
+    def runs():
+        for _ in range(30):
+            loops.append(asyncio.new_event_loop())
+            results.append(loops[0].run_until_complete(nap()))
+            closed.wait(WAIT)
+            closed.wait(WAIT)
+        # No loop runs: so it is one of the process's.
+        results.append(asyncoro.Coro(nap).value(WAIT))
+
+    thread = threading.Thread(target=runs)
+    thread.start()
+    for _ in range(30):
+        closed.wait(WAIT)
+        loops.pop().close()
+        gc.collect()
+        closed.wait(WAIT)
+    thread.join(WAIT)
+    assert results == ["napped"] * 31
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the descriptors in /proc")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_loops_that_threads_do_not_close_are_collected():
+    def runs():
+        asyncio.new_event_loop().run_until_complete(nap())
+
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        thread = threading.Thread(target=runs)
+        thread.start()
+        thread.join(WAIT)
+    gc.collect()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) < before + 10
+
+
+def test_without_a_running_loop_a_coroutine_is_the_processs():
+    loop = asyncio.new_event_loop()
+    try:
+        assert loop.run_until_complete(nap()) == "napped"
+        # The loop is there, but does not run.
+        assert asyncoro.Coro(nap).value(WAIT) == "napped"
+        sock, peer = async_pair()
+        sock.setblocking(True)
+        sock.setblocking(False)
+        peer.sendall(b"x")
+
+        async def reads():
+            return await sock.recv(1)
+
+        assert done(asyncoro.Coro(reads)) == b"x"
+        sock.close(), peer.close()
+    finally:
+        loop.close()
+
+
+def test_a_socket_of_a_loop_that_does_not_run_becomes_blocking():
+    async def uses(sock, peer):
+        peer.sendall(b"x")
+        return await sock.recv(1)
+
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    pairs = [async_pair() for _ in range(3)]
+    for loop, pair in zip([loops[0], loops[0], loops[1]], pairs):
+        assert loop.run_until_complete(uses(*pair)) == b"x"
+    # Here, where the other loop was used last, and in a thread.
+    pairs[0][0].setblocking(True)
+    thread = threading.Thread(target=pairs[1][0].setblocking, args=(True,), daemon=True)
+    thread.start()
+    thread.join(WAIT)
+
+    async def in_the_other():
+        pairs[2][0].setblocking(True)
+
+    loops[1].run_until_complete(in_the_other())
+    for sock, peer in pairs:
+        assert sock.getblocking()
+        peer.sendall(b"y")
+        assert sock.recv(1) == b"y"
+        sock.close(), peer.close()
+    for loop in loops:
+        loop.close()
+
+
+def test_a_cancellation_for_an_order_is_taken_back(run):
+    # Also when what was waited for goes on in spite of it.
+    async def stubborn():
+        try:
+            await asyncio.sleep(WAIT)
+        except asyncio.CancelledError:
+            return "stubborn"
+
+    async def ours(log):
+        task = asyncio.current_task()
+        log.append(task)
+        with pytest.raises(KeyError):
+            await asyncio.ensure_future(stubborn())
+        log.append(task.cancelling() if hasattr(task, "cancelling") else 0)
+        try:
+            await asyncoro.sleep(WAIT)
+        except asyncio.CancelledError:
+            log.append("cancelled")
+            raise
+
+    async def main():
+        log = []
+        coro = asyncoro.Coro(ours, log)
+        await asyncio.sleep(0.01)
+        coro.throw(KeyError("thrown"))
+        while len(log) < 2:
+            await asyncio.sleep(0)
+        log[0].cancel()
+        with pytest.raises(asyncoro.Terminated):
+            await coro
+        assert log[1:] == [0, "cancelled"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("waits", ["ours", "asyncio"])
+def test_a_task_is_cancelled_although_an_order_has_come(run, waits):
+    async def ours(log):
+        log.append(asyncio.current_task())
+        for _ in range(2):
+            try:
+                await (asyncoro if waits == "ours" else asyncio).sleep(WAIT)
+            except (asyncio.CancelledError, KeyError) as error:
+                log.append(type(error))
+        return "went on"
+
+    async def main():
+        for throws_first in (True, False):
+            log = []
+            coro = asyncoro.Coro(ours, log)
+            await asyncio.sleep(0.01)
+            if throws_first:
+                coro.throw(KeyError("thrown"))
+            log[0].cancel()
+            if not throws_first:
+                coro.throw(KeyError("thrown"))
+            assert await coro == "went on"
+            assert set(log[1:]) == {asyncio.CancelledError, KeyError}
+
+    run(main())
+
+
+def test_a_swap_that_has_to_wait_cancels_nothing(run):
+    def new(coro=None):
+        yield coro.sleep(0)
+        return "new"
+
+    async def inner(future):
+        return await future
+
+    def ours(future, coro=None):
+        coro.hot_swappable(True)
+        value = yield inner(future)
+        assert value == "value"
+        yield coro.sleep(WAIT)
+
+    async def main():
+        future = asyncio.get_running_loop().create_future()
+        coro = asyncoro.Coro(ours, future)
+        await asyncio.sleep(0.01)
+        coro.hot_swap(new)
+        began = time.process_time()
+        await asyncio.sleep(0.1)
+        assert not future.done() and time.process_time() - began < 0.09
+        future.set_result("value")
+        assert await coro == "new"
+
+    run(main())
+
+
+def test_a_failure_of_a_task_that_a_coroutine_stands_for_is_told(run):
+    async def fails():
+        asyncoro.current()
+        raise ValueError("nobody looks")
+
+    async def main():
+        told = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+        for _ in range(2):
+            asyncio.ensure_future(fails())
+            await asyncio.sleep(0.01)
+            gc.collect()
+        assert told == ["nobody looks"] * 2
+
+        async def awaited():
+            standing.append(asyncoro.current())
+            await asyncio.sleep(0.01)
+            raise KeyError("somebody looks")
+
+        standing = []
+        asyncio.ensure_future(awaited())
+        await asyncio.sleep(0)
+        with pytest.raises(KeyError):
+            await standing[0]
+        gc.collect()
+        assert len(told) == 2
+
+    run(main())
+
+
+def test_what_stands_for_a_task_ends_with_the_loop_or_the_task():
+    async def waits():
+        standing.append(asyncoro.current())
+        await asyncio.get_running_loop().create_future()
+
+    async def drops():
+        asyncio.ensure_future(waits())
+        await asyncio.sleep(0)
+
+    standing = []
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    loop.run_until_complete(drops())
+    gc.collect()
+    # Its future was nobody's.
+    assert not standing[0].is_alive()
+    task = loop.create_task(waits())
+    loop.run_until_complete(asyncio.sleep(0))
+    assert standing[1].is_alive()
+    loop.close()
+    assert not standing[1].is_alive() and standing[1].value(WAIT) is None
+    assert standing[1].terminate() == -1
+    del task
+
+
+def test_threads_end_what_stands_for_each_others_tasks():
+    async def main(number):
+        async def waits():
+            alive.append(asyncoro.current())
+            await asyncio.sleep(WAIT)
+
+        for _ in range(100):
+            task = asyncio.ensure_future(waits())
+            await asyncio.sleep(0)
+            try:
+                other = alive.pop(0)
+            except IndexError:
+                continue
+            other.terminate()
+            await other.finish()
+            assert not other.is_alive()
+            if task.done():
+                assert task.cancelled()
+
+    def runs(number):
+        try:
+            asyncio.run(main(number))
+        except BaseException as error:
+            failures.append(error)
+
+    alive, failures = [], []
+    threads = [threading.Thread(target=runs, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * WAIT)
+    assert not failures and not any(thread.is_alive() for thread in threads)
+
+
+def test_a_coroutine_shows_its_state_as_those_of_python_do(run):
+    async def ours(running):
+        running.append(inspect.getcoroutinestate(asyncio.current_task().get_coro()))
+        await asyncio.sleep(0.01)
+
+    def generator(running):
+        yield asyncoro.sleep(0.01)
+
+    async def main():
+        for body in (ours, generator):
+            running = []
+            coro = asyncoro.Coro(body, running)
+            (task,) = asyncio.all_tasks() - {asyncio.current_task()} - others
+            drives = task.get_coro()
+            assert inspect.getcoroutinestate(drives) == inspect.CORO_CREATED
+            await asyncio.sleep(0)
+            assert inspect.getcoroutinestate(drives) == inspect.CORO_SUSPENDED
+            assert task.get_stack()[-1].f_code.co_name == body.__name__ and repr(task)
+            await coro
+            await asyncio.sleep(0)
+            assert inspect.getcoroutinestate(drives) == inspect.CORO_CLOSED
+            assert set(running) <= {inspect.CORO_RUNNING}
+
+    async def outer():
+        others.update(asyncio.all_tasks())
+        await main()
+
+    others = set()
+    run(outer())

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     gil::Gil,
-    guest::{self, Guest, Wait, is_cancelled},
+    guest::{self, Guest, Wait, is_cancelled, is_done},
     hooks,
     once::interned,
 };
@@ -39,6 +39,8 @@ struct State {
     wait: Cell<Option<Wait>>,
     /// The task, while it waits for a future of asyncio's.
     task: Cell<Option<Py<PyAny>>>,
+    /// How often the task had been cancelled when that wait began, if asyncio counts it.
+    cancelling: Cell<u32>,
     /// Whether that wait was cancelled for an order.
     was_cancelled: Cell<bool>,
     /// Its number in the guest's list.
@@ -75,6 +77,58 @@ impl Driver {
         }
     }
 
+    /// Returns whether the coroutine, which waits, has an order to obey.
+    fn has_orders(&self, py: Python<'_>) -> bool {
+        let state = self.state.get(py);
+        let runner = state.runner.take();
+        let may_swap = runner.as_ref().is_some_and(|runner| runner.may_swap());
+        state.runner.set(runner);
+        self.coro.get().has_order_to_obey(py, may_swap)
+    }
+
+    /// Takes the cancellation for an order back, now that the task goes on; returns whether there
+    /// was one, and nobody else has cancelled the task.
+    fn take_cancel_back(&self, py: Python<'_>) -> PyResult<bool> {
+        let state = self.state.get(py);
+        if !state.was_cancelled.replace(false) {
+            return Ok(false);
+        }
+        let Some(task) = state.task.take() else { return Ok(true) };
+        match task.bind(py).getattr_opt(interned!(py, "uncancel"))? {
+            Some(uncancel) => Ok(uncancel.call0()?.extract::<u32>()? <= state.cancelling.get()),
+            None => Ok(true),
+        }
+    }
+
+    /// Goes on, as its task does.
+    fn go_on(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        // What it waited for may have gone on in spite of a cancellation.
+        slf.get().take_cancel_back(slf.py())?;
+        Driver::resume(slf, None)
+    }
+
+    /// Returns an attribute of its outermost generator; None if it runs, or has ended.
+    fn of_outermost(&self, py: Python<'_>, coroutines: &str, generators: &str) -> Py<PyAny> {
+        let state = self.state.get(py);
+        let runner = state.runner.take();
+        let outermost = runner.as_ref().and_then(|runner| runner.outermost());
+        let outermost = outermost.map(|outermost| outermost.clone_ref(py));
+        state.runner.set(runner);
+        let attribute = outermost.and_then(|outermost| {
+            let outermost = outermost.bind(py);
+            outermost.getattr(coroutines).or_else(|_| outermost.getattr(generators)).ok()
+        });
+        attribute.map_or_else(|| py.None(), Bound::unbind)
+    }
+
+    fn is_at_rest(&self, py: Python<'_>) -> bool {
+        let state = self.state.get(py);
+        let runner = state.runner.take();
+        let is_at_rest = runner.is_some();
+        state.runner.set(runner);
+        is_at_rest
+    }
+
     /// Resumes the coroutine, with `thrown` by raising that where it waits. Returns what the task
     /// is to wait for.
     fn resume(slf: &Bound<'_, Self>, thrown: Option<Py<PyBaseException>>) -> PyResult<Py<PyAny>> {
@@ -85,6 +139,10 @@ impl Driver {
         };
         drop(state.task.take());
         let guest = own.guest.get();
+        if !guest.home(py).is_here() {
+            // The thread has used the guest of another loop since.
+            Guest::stays(own.guest.bind(py))?;
+        }
         let wait = state.wait.take().unwrap_or_else(|| guest.begin(py));
         wait.resumed();
         let waker = wait.waker();
@@ -103,7 +161,8 @@ impl Driver {
             }
             Ok(Resumed::Pending) => {
                 state.runner.set(Some(runner));
-                let future = match wait.is_woken() {
+                // An exception of asyncio's comes before an order, whose wake was for this resume.
+                let future = match wait.is_woken() || own.has_orders(py) {
                     true => Ok(None),
                     false => guest.suspend(py, &wait),
                 };
@@ -112,12 +171,13 @@ impl Driver {
             }
             Ok(Resumed::Foreign(future)) => {
                 state.runner.set(Some(runner));
-                if own.coro.get().has_orders(py) {
+                if own.has_orders(py) {
                     state.wait.set(Some(wait));
                     return Ok(py.None());
                 }
                 let task =
                     guest::running_loop(py).and_then(|running| guest::current_task(py, &running));
+                state.cancelling.set(task.as_ref().map_or(0, cancelling));
                 state.task.set(task.map(Bound::unbind));
                 Guest::interrupt(&wait, slf.clone().into_any().unbind());
                 state.wait.set(Some(wait));
@@ -130,6 +190,12 @@ impl Driver {
             }
         }
     }
+}
+
+/// Returns how often a task was cancelled; 0 before Python 3.11, which does not count it.
+fn cancelling(task: &Bound<'_, PyAny>) -> u32 {
+    let count = task.getattr_opt(interned!(task.py(), "cancelling")).ok().flatten();
+    count.and_then(|count| count.call0().ok()?.extract().ok()).unwrap_or(0)
 }
 
 /// Makes the exception of `throw(error)` or `throw(type, value, traceback)`.
@@ -150,7 +216,7 @@ fn exception(
 #[pymethods]
 impl Driver {
     fn send(slf: &Bound<'_, Self>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        Driver::resume(slf, None)
+        Driver::go_on(slf)
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
@@ -158,7 +224,7 @@ impl Driver {
     }
 
     fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        Driver::resume(slf, None)
+        Driver::go_on(slf)
     }
 
     fn __await__(slf: Py<Self>) -> Py<Self> {
@@ -174,14 +240,8 @@ impl Driver {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let error = exception(kind, value)?;
-        let state = slf.get().state.get(py);
-        if state.was_cancelled.replace(false) && is_cancelled(py, &error) {
+        if slf.get().take_cancel_back(py)? && is_cancelled(py, &error) {
             // By an order, which the coroutine obeys now.
-            if let Some(task) = state.task.take()
-                && let Some(uncancel) = task.bind(py).getattr_opt(interned!(py, "uncancel"))?
-            {
-                uncancel.call0()?;
-            }
             return Driver::resume(slf, None);
         }
         Driver::resume(slf, Some(error))
@@ -203,7 +263,14 @@ impl Driver {
         let Some(task) = state.task.take() else { return Ok(()) };
         let again = task.clone_ref(py);
         state.task.set(Some(task));
-        if own.coro.get().has_orders(py) {
+        let runner = state.runner.take();
+        let future = runner.as_ref().and_then(|runner| runner.foreign(py));
+        state.runner.set(runner);
+        if future.is_none_or(|future| is_done(py, &future)) {
+            // The task goes on anyway, perhaps since somebody has cancelled it.
+            return Ok(());
+        }
+        if own.has_orders(py) {
             state.was_cancelled.set(true);
             return again.call_method0(py, interned!(py, "cancel")).map(drop);
         }
@@ -230,6 +297,38 @@ impl Driver {
     #[getter]
     fn coro(&self, py: Python<'_>) -> Py<Coro> {
         self.coro.clone_ref(py)
+    }
+
+    // What `inspect.getcoroutinestate`, and whoever shows a task's stack, asks a coroutine for.
+
+    #[getter]
+    fn cr_running(&self, py: Python<'_>) -> bool {
+        let ended = self.coro.get().has_ended(py);
+        !ended && !self.is_at_rest(py)
+    }
+
+    #[getter]
+    fn cr_suspended(&self, py: Python<'_>) -> bool {
+        let state = self.state.get(py);
+        let runner = state.runner.take();
+        let is_suspended = runner.as_ref().is_some_and(|runner| runner.has_started());
+        state.runner.set(runner);
+        is_suspended
+    }
+
+    #[getter]
+    fn cr_frame(&self, py: Python<'_>) -> Py<PyAny> {
+        self.of_outermost(py, "cr_frame", "gi_frame")
+    }
+
+    #[getter]
+    fn cr_code(&self, py: Python<'_>) -> Py<PyAny> {
+        self.of_outermost(py, "cr_code", "gi_code")
+    }
+
+    #[getter]
+    fn cr_await(&self, py: Python<'_>) -> Py<PyAny> {
+        self.of_outermost(py, "cr_await", "gi_yieldfrom")
     }
 
     #[getter]

@@ -65,6 +65,15 @@ pub(crate) struct Watchers {
     pub(crate) callbacks: Vec<Py<PyAny>>,
 }
 
+impl Watchers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.coroutines.is_empty()
+            && self.threads.is_empty()
+            && self.monitors.is_empty()
+            && self.callbacks.is_empty()
+    }
+}
+
 /// Calls `work` with what is in a box, which is made if there is none.
 pub(super) fn within<T: Default, R>(
     cell: &Cell<Option<Box<T>>>,

@@ -22,6 +22,14 @@ impl Coro {
         self.state(py).has_orders.get()
     }
 
+    /// Returns whether it has an order that it would obey now; a waiting swap counts as one if
+    /// `may_swap`.
+    pub(super) fn has_order_to_obey(&self, py: Python<'_>, may_swap: bool) -> bool {
+        let may_swap = may_swap && self.state(py).swappable.get();
+        self.has_orders(py)
+            && self.rarely(py, |rare| !rare.orders.is_empty() || may_swap && rare.swap.is_some())
+    }
+
     /// Takes the next order; a waiting swap counts as one if `may_swap`.
     pub(crate) fn take_order(&self, py: Python<'_>, may_swap: bool) -> Option<Order> {
         let state = self.state(py);

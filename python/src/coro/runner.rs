@@ -147,6 +147,28 @@ impl Runner {
         }
     }
 
+    /// Returns whether a new generator may take over where it waits.
+    pub(crate) fn may_swap(&self) -> bool {
+        self.run.may_swap()
+    }
+
+    /// Returns the future of asyncio's that it waits for.
+    pub(crate) fn foreign(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match &self.run.next {
+            Next::Foreign(future) => Some(future.clone_ref(py)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        !matches!(self.run.next, Next::Start)
+    }
+
+    /// Returns its outermost generator.
+    pub(crate) fn outermost(&self) -> Option<&Py<PyAny>> {
+        self.run.callers.first().or(self.run.top.as_ref())
+    }
+
     /// Forgets one that has not been started: nothing of it runs.
     pub(crate) fn forget(mut self) {
         self.run.top = None;
@@ -283,7 +305,9 @@ impl Run {
             let _ = self.end(py, Some(Err(error)));
             return;
         }
-        let waited = mem::replace(&mut self.next, Next::With(Err(error)));
+        // Before an order, which would be raised in its place: asyncio counts cancellations, and
+        // whoever has cancelled waits for the effect.
+        let waited = mem::replace(&mut self.next, Next::Value(Err(error)));
         drop(waited);
     }
 
@@ -347,11 +371,15 @@ impl Run {
         Err(error.into_value(py))
     }
 
+    fn may_swap(&self) -> bool {
+        let started = !matches!(self.next, Next::Start);
+        started && self.callers.is_empty() && self.clean_up.is_none()
+    }
+
     /// Obeys an order of others; ready if the coroutine has ended by that.
     fn obey(&mut self, py: Python<'_>, cx: &mut PollContext<'_>) -> Poll<()> {
         let started = !matches!(self.next, Next::Start);
-        let may_swap = started && self.callers.is_empty() && self.clean_up.is_none();
-        match self.coro(py).take_order(py, may_swap) {
+        match self.coro(py).take_order(py, self.may_swap()) {
             None => {}
             Some(Order::Terminate) if self.clean_up.is_some() => {}
             Some(Order::Terminate) if started => return self.begin_clean_up(py, cx),

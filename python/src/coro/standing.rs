@@ -35,19 +35,22 @@ impl Coro {
     }
 
     /// Ends one that stands for a task, with its value or exception, or since it was cancelled.
+    /// Returns whether somebody waits for that.
     fn _task_ended(
         slf: &Bound<'_, Self>,
         value: Py<PyAny>,
         error: Option<Py<PyBaseException>>,
         cancelled: bool,
-    ) {
+    ) -> bool {
         let py = slf.py();
         let end = match error {
             _ if cancelled => End::Terminated,
             Some(error) => End::Failed(Failure::new(py, error)),
             None => End::Value(value),
         };
+        let is_watched = slf.get().watch(py, |watchers| !watchers.is_empty());
         Coro::end(slf.as_unbound(), py, end);
+        is_watched
     }
 
     fn _is_daemon(&self, py: Python<'_>) -> bool {

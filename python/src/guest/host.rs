@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     future::poll_fn,
     mem::{self, ManuallyDrop},
     os::fd::{AsRawFd, RawFd},
@@ -12,12 +13,18 @@ use std::{
 };
 
 use asyncoro::{AsynCoro, coro::Hosted};
-use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, prelude::*};
+use pyo3::{
+    PyTraverseError, PyVisit,
+    exceptions::PyRuntimeError,
+    prelude::*,
+    types::{PyWeakrefMethods, PyWeakrefReference},
+};
 
 use super::wakes::{Ends, Shared, Wait, Waits, is_done, set_result};
 use crate::{
     engine::{self, Home},
     error::raised,
+    exiting,
     gil::Gil,
     log,
     once::interned,
@@ -25,7 +32,7 @@ use crate::{
 };
 
 /// The scheduler that is the guest of one of asyncio's loops.
-#[pyclass(frozen, module = "asyncoro._engine")]
+#[pyclass(frozen, weakref, module = "asyncoro._engine")]
 pub(crate) struct Guest {
     inner: Gil<Inner>,
 }
@@ -56,17 +63,36 @@ struct Inner {
 /// Counts the forks that have led to this process.
 static GENERATION: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 
+/// Weak references to all guests.
+static ALL: Gil<RefCell<BTreeMap<Home, Py<PyWeakrefReference>>>> =
+    Gil::new(RefCell::new(BTreeMap::new()));
+
 /// The most calls of a loop's tasks that end at once before other tasks run.
 const GREEDY: u32 = 256;
 
 thread_local! {
-    /// The guest that was used last in this thread, and the address of its loop. It is not dropped
-    /// with the thread, which has no GIL then.
+    /// The guest that was used last in this thread. It is not dropped with the thread, which has no
+    /// GIL then.
     static LAST: RefCell<ManuallyDrop<Option<Last>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
-type Last = (usize, Py<Guest>);
+/// A guest that a thread has used. It keeps neither that nor its loop alive, which another thread
+/// may close, or nobody.
+struct Last {
+    /// The address of its loop, which is no other one's while the guest has not ended.
+    address: usize,
+    home: Home,
+    guest: Py<PyWeakrefReference>,
+}
+
+impl Last {
+    fn guest<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Guest>> {
+        let guest = self.guest.bind(py).upgrade_as::<Guest>().ok().flatten()?;
+        let has_ended = guest.get().inner(py).hosted.borrow().is_none();
+        (!has_ended).then_some(guest)
+    }
+}
 
 /// Forgets all guests in the child of a fork: they are the parent's.
 pub(crate) fn forget(py: Python<'_>) {
@@ -90,22 +116,15 @@ impl Guest {
         running: &Bound<'py, PyAny>,
     ) -> Option<Bound<'py, Guest>> {
         LAST.with_borrow(|last| match &**last {
-            Some((address, guest)) if *address == running.as_ptr().addr() => {
-                Some(guest.bind(py).clone())
-            }
+            Some(last) if last.address == running.as_ptr().addr() => last.guest(py),
             _ => None,
         })
     }
 
     /// Makes it the scheduler of this thread, in which its loop runs.
-    pub(super) fn stays(guest: &Bound<'_, Guest>) -> PyResult<()> {
+    pub(crate) fn stays(guest: &Bound<'_, Guest>) -> PyResult<()> {
         let (py, inner) = (guest.py(), guest.get().inner(guest.py()));
-        if inner.generation != GENERATION.get(py).get() {
-            return Err(PyRuntimeError::new_err(
-                "this event loop is of the parent of a fork: run a new one in the child, by \
-                 asyncio.run()",
-            ));
-        }
+        inner.refuse_in_child(py)?;
         if inner.hosted.borrow().is_none() {
             return Err(closed());
         }
@@ -116,15 +135,26 @@ impl Guest {
             ));
         }
         engine::stay(inner.home);
-        let address = inner.running.borrow().as_ref().map_or(0, |running| running.as_ptr().addr());
-        let last = LAST.with_borrow_mut(|last| last.replace((address, guest.clone().unbind())));
-        drop(last);
+        let is_last = LAST.with_borrow(|last| match &**last {
+            Some(last) => last.home == inner.home,
+            None => false,
+        });
+        if !is_last {
+            exiting::guard();
+            let address =
+                inner.running.borrow().as_ref().map_or(0, |running| running.as_ptr().addr());
+            let guest = PyWeakrefReference::new(guest.as_any())?.unbind();
+            let new = Last { address, home: inner.home, guest };
+            let last = LAST.with_borrow_mut(|last| last.replace(new));
+            drop(last);
+        }
         Ok(())
     }
 
     /// Calls `f` with the scheduler entered, and sees to what that leaves to do.
     pub(crate) fn enter<R>(&self, py: Python<'_>, f: impl FnOnce() -> R) -> PyResult<R> {
         let inner = self.inner(py);
+        inner.refuse_in_child(py)?;
         let hosted = inner.hosted.borrow().clone().ok_or_else(closed)?;
         let looking = Looking::begin(&inner.shared);
         let (value, has_work) = engine::entered(|| hosted.within_told(f));
@@ -146,13 +176,33 @@ impl Guest {
             return f();
         }
         let guest = LAST.with_borrow(|last| match &**last {
-            Some((_, guest)) if guest.get().home(py).is_here() => Some(guest.clone_ref(py)),
+            Some(last) if last.home.is_here() => last.guest(py),
             _ => None,
         });
         let mut f = Some(f);
         let mut call = || f.take().expect("it is called once")();
         let entered = guest.and_then(|guest| guest.get().enter(py, &mut call).ok());
         entered.unwrap_or_else(call)
+    }
+
+    /// Returns the guest with that home.
+    pub(crate) fn of<'py>(py: Python<'py>, home: Home) -> Option<Bound<'py, Guest>> {
+        let all = ALL.get(py).borrow();
+        all.get(&home)?.bind(py).upgrade_as::<Guest>().ok().flatten()
+    }
+
+    /// Returns whether its loop runs, in whichever thread.
+    pub(crate) fn runs(&self, py: Python<'_>) -> PyResult<bool> {
+        self.inner(py).running(py)?.call_method0(interned!(py, "is_running"))?.is_truthy()
+    }
+
+    /// Calls `f` as in the thread of its loop, which does not run.
+    pub(crate) fn visit<R>(&self, py: Python<'_>, f: impl FnOnce() -> R) -> PyResult<R> {
+        let outer = engine::here();
+        engine::stay(self.home(py));
+        let result = self.enter(py, f);
+        engine::stay(outer);
+        result
     }
 
     /// Returns whether other tasks must run before a call that may end at once is started.
@@ -223,6 +273,8 @@ impl Guest {
                 error.write_unraisable(py, None);
             }
         }
+        let listed = ALL.get(py).borrow_mut().remove(&inner.home);
+        drop(listed);
         let hosted = inner.hosted.take();
         let waits = inner.waits.borrow_mut().take_all();
         drop(waits);
@@ -241,7 +293,7 @@ impl Guest {
         log::pass_on_left(py);
         drop((inner.running.take(), inner.turn.take()));
         let last = LAST.with_borrow_mut(|last| match &**last {
-            Some((_, guest)) if std::ptr::eq(guest.get(), self) => last.take(),
+            Some(kept) if kept.home == inner.home => last.take(),
             _ => None,
         });
         drop(last);
@@ -255,6 +307,16 @@ impl Guest {
 }
 
 impl Inner {
+    fn refuse_in_child(&self, py: Python<'_>) -> PyResult<()> {
+        if self.generation == GENERATION.get(py).get() {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(
+            "this event loop is of the parent of a fork: run a new one in the child, by \
+             asyncio.run()",
+        ))
+    }
+
     fn running<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let running = self.running.borrow();
         running.as_ref().map(|running| running.bind(py).clone()).ok_or_else(closed)
@@ -407,8 +469,11 @@ impl Guest {
 
     /// Begins to ask the loop for turns.
     fn _start(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
         let turn = slf.getattr("_turn")?.unbind();
-        slf.get().inner(slf.py()).turn.replace(Some(turn));
+        inner.turn.replace(Some(turn));
+        let own = PyWeakrefReference::new(slf.as_any())?.unbind();
+        ALL.get(py).borrow_mut().insert(inner.home, own);
         Ok(())
     }
 

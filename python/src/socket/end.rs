@@ -179,7 +179,10 @@ fn end_asynchronous(
     let mut closing: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(closing);
     match poll_pinned(closing.as_mut()) {
         Poll::Ready(result) => result,
-        Poll::Pending => engine::spawn(py, async move { log(closing.await) }),
+        Poll::Pending => {
+            engine::spawn_at(py, home, async move { log(closing.await) });
+            Ok(())
+        }
     }
 }
 

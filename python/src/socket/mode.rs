@@ -16,6 +16,7 @@ use super::{
 use crate::{
     engine::{self, Home},
     error::raised,
+    guest::{self, Guest},
     once::interned,
     threads,
 };
@@ -26,6 +27,17 @@ impl PySocket {
         let home = own.inner(py).bound.get();
         let is_asynchronous = !own.inner(py).is_blocking();
         if is_asynchronous && blocking && !home.is_here() && home.exists(py) {
+            if let Some(guest) = Guest::of(py, home) {
+                // Its loop may run in this thread, which has used another one last.
+                guest::here(py)?;
+                if home.is_here() {
+                    return own.change_mode(py, blocking);
+                }
+                if !guest.get().runs(py)? {
+                    // Nobody would answer.
+                    return guest.get().visit(py, || own.change_mode(py, blocking))?;
+                }
+            }
             let slf = slf.clone().unbind();
             return threads::ask(py, home, move |py| slf.get().change_mode(py, blocking));
         }
@@ -61,7 +73,9 @@ impl PySocket {
         };
         inner.face.replace(face);
         result?;
-        inner.bound.set(if blocking { Home::NONE } else { engine::here() });
+        // Where no coroutine runs, the first one that uses it is to have it.
+        let bound = if blocking || !engine::is_entered() { Home::NONE } else { engine::here() };
+        inner.bound.set(bound);
         let (timeout, kept_timeout) = match blocking {
             true => (usual_timeout(py, true), before.timeout),
             false => (before.kept_timeout, before.kept_timeout),

@@ -273,6 +273,9 @@ fn shutdown(py: Python<'_>, home: Home, socket: AsyncSocket, how: Shutdown) -> P
     let mut ending: Pin<Box<dyn Future<Output = PyResult<()>>>> = Box::pin(ending);
     match poll_pinned(ending.as_mut()) {
         Poll::Ready(result) => result,
-        Poll::Pending => engine::spawn(py, async move { log(ending.await) }),
+        Poll::Pending => {
+            engine::spawn_at(py, home, async move { log(ending.await) });
+            Ok(())
+        }
     }
 }
