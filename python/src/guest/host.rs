@@ -54,6 +54,8 @@ struct Inner {
     deadline: RefCell<Option<(Instant, Py<PyAny>)>>,
     /// Coroutines of ours that tasks of the loop run, to be ended with it.
     runs: RefCell<Vec<Option<Py<PyAny>>>>,
+    /// The places in that list which are free.
+    free_runs: RefCell<Vec<usize>>,
     /// How many calls have ended at once since the last turn.
     in_a_row: Cell<u32>,
     /// How many forks had led to the process that it was made in.
@@ -245,8 +247,9 @@ impl Guest {
 
     /// Adds one, and returns its number.
     pub(crate) fn add_run(&self, py: Python<'_>, run: Py<PyAny>) -> usize {
-        let runs = &mut *self.inner(py).runs.borrow_mut();
-        match runs.iter().position(Option::is_none) {
+        let inner = self.inner(py);
+        let runs = &mut *inner.runs.borrow_mut();
+        match inner.free_runs.borrow_mut().pop() {
             Some(place) => {
                 runs[place] = Some(run);
                 place
@@ -260,7 +263,11 @@ impl Guest {
 
     /// Removes one that has ended.
     pub(crate) fn remove_run(&self, py: Python<'_>, place: usize) {
-        let run = self.inner(py).runs.borrow_mut().get_mut(place).and_then(Option::take);
+        let inner = self.inner(py);
+        let run = inner.runs.borrow_mut().get_mut(place).and_then(Option::take);
+        if run.is_some() {
+            inner.free_runs.borrow_mut().push(place);
+        }
         drop(run);
     }
 
@@ -268,6 +275,7 @@ impl Guest {
     fn close(&self, py: Python<'_>) {
         let inner = self.inner(py);
         let runs = inner.runs.take();
+        inner.free_runs.borrow_mut().clear();
         for run in runs.into_iter().flatten() {
             if let Err(error) = run.call_method0(py, interned!(py, "_cut")) {
                 error.write_unraisable(py, None);
@@ -455,6 +463,7 @@ impl Guest {
             turn_is_due: Cell::new(false),
             deadline: RefCell::new(None),
             runs: RefCell::default(),
+            free_runs: RefCell::default(),
             in_a_row: Cell::new(0),
             generation: GENERATION.get(py).get(),
         };
