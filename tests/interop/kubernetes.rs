@@ -14,7 +14,9 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::server::conn::auto;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::{
+    api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta, serde_json,
+};
 use kube::{
     Api, Client, Config, Error,
     api::{ListParams, PostParams, WatchEvent, WatchParams},
@@ -27,10 +29,19 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Returns an object as the server tells it.
 fn map(name: &str) -> String {
-    format!(
-        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","resourceVersion":"1"}},"data":{{"name":"{name}"}}}}"#
-    )
+    let map = ConfigMap {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        data: Some([("name".to_owned(), name.to_owned())].into()),
+        ..ConfigMap::default()
+    };
+    serde_json::to_string(&map).expect("it has names for keys")
 }
+
+/// What the server tells of an object that it has not.
+const NOBODY: &str = r#"{
+    "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+    "message": "nobody is not there", "reason": "NotFound", "code": 404
+}"#;
 
 /// The body of an answer: one piece, or one for each event.
 type Body =
@@ -58,8 +69,7 @@ async fn answer(request: Request<Incoming>) -> hyper::Result<Response<Body>> {
         )),
         (Method::GET, Some("nobody")) => {
             status = StatusCode::NOT_FOUND;
-            let reason = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"nobody is not there","reason":"NotFound","code":404}"#;
-            text(reason.to_owned())
+            text(NOBODY.to_owned())
         }
         (Method::GET, Some(name)) => text(map(name)),
         // As it came.
