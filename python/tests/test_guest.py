@@ -923,6 +923,45 @@ def test_loops_that_threads_do_not_close_are_collected():
     assert len(os.listdir("/proc/self/fd")) < before + 10
 
 
+def test_a_loop_that_nobody_closes_is_collected_with_what_waits_in_it():
+    async def waits(how, log):
+        try:
+            await how()
+        finally:
+            log.append("ended")
+
+    async def main(log):
+        sock, peer = async_pair()
+        for how in (lambda: sock.recv(1), lambda: asyncio.sleep(WAIT)):
+            asyncoro.Coro(waits, how, log)
+            asyncio.ensure_future(waits(how, log))
+        await asyncio.sleep(0.01)
+
+    log = []
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    loop.run_until_complete(main(log))
+    gone = weakref.ref(loop)
+    del loop
+    gc.collect()
+    gc.collect()
+    assert gone() is None and log == ["ended"] * 4
+
+
+def test_an_exit_is_not_logged_beside(run, caplog):
+    async def leaves():
+        sys.exit(3)
+
+    async def main():
+        asyncoro.Coro(leaves)
+        await asyncio.sleep(WAIT)
+
+    asyncoro.logger.setLevel(asyncoro.Logger.ERROR)
+    with pytest.raises(SystemExit):
+        run(main())
+    assert "uncaught" not in caplog.text
+
+
 def test_without_a_running_loop_a_coroutine_is_the_processs():
     loop = asyncio.new_event_loop()
     try:

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::task::Context as PollContext;
 
 use pyo3::{
+    PyTraverseError, PyVisit,
     exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyTypeError},
     prelude::*,
     types::PyType,
@@ -339,6 +340,19 @@ impl Driver {
     #[getter]
     fn __qualname__(&self, py: Python<'_>) -> String {
         self.coro.get().name(py)
+    }
+
+    // Its loop, which nobody has closed, may be garbage together with all that waits in it. The
+    // guest, which lists it, breaks the circle.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let state = self.state.visited(&visit);
+        visit.call(&self.guest)?;
+        let (runner, task) = (state.runner.take(), state.task.take());
+        let visited = runner.iter().try_for_each(|runner| runner.visit(&visit));
+        let visited = visited.and_then(|()| visit.call(&task));
+        state.runner.set(runner);
+        state.task.set(task);
+        visited
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {

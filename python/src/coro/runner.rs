@@ -18,6 +18,7 @@ use std::{
 
 use asyncoro::time::{self, Sleep};
 use pyo3::{
+    PyTraverseError, PyVisit,
     exceptions::{PyBaseException, PyException, PyGeneratorExit, PyRuntimeError, PyTypeError},
     prelude::*,
 };
@@ -150,6 +151,19 @@ impl Runner {
     /// Returns whether a new generator may take over where it waits.
     pub(crate) fn may_swap(&self) -> bool {
         self.run.may_swap()
+    }
+
+    /// Shows the collector what it keeps: its generators, and what it waits for.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let run = &self.run;
+        run.top.iter().chain(&run.callers).try_for_each(|generator| visit.call(generator))?;
+        match &run.next {
+            Next::Foreign(future) => visit.call(future),
+            Next::With(Ok(value)) | Next::Value(Ok(value)) => visit.call(value),
+            Next::With(Err(error)) | Next::Value(Err(error)) => visit.call(error),
+            // A call is not collected.
+            Next::Start | Next::Call(_) | Next::Turn(_) | Next::Nothing => Ok(()),
+        }
     }
 
     /// Returns the future of asyncio's that it waits for.
@@ -490,6 +504,10 @@ impl Run {
             && let Some(Err(error)) = &given
         {
             self.raised = passes_on(py, error).then(|| error.clone_ref(py));
+            if self.raised.is_some() {
+                // It is told of by whoever runs the loop.
+                self.coro(py).observe(py);
+            }
         }
         if !self.in_task
             && let Some(Err(error)) = &given
