@@ -3,8 +3,8 @@
 //! A line may come from anywhere in the crate, which works on its state at that moment. So no code
 //! of Python's runs there: the line is queued, and the scheduler's own future passes it on
 //! (`engine.rs`). Only a thread that waits in a verb of a blocking socket passes its line on at
-//! once. A guest of asyncio's passes lines of its own on after a turn or a call. Where nobody would pass it on, before the first coroutine say, it goes to standard error,
-//! as in Rust.
+//! once. A guest of asyncio's passes lines of its own on after a turn or a call. Where nobody would
+//! pass it on, before the first coroutine say, it goes to standard error, as in Rust.
 
 use std::{
     env, fmt,

@@ -21,8 +21,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long to wait for a server's line, or for its end: RabbitMQ takes ten seconds, and much longer
-/// on a machine that is busy.
+/// How long to wait for a server's line, or for its end: RabbitMQ takes ten seconds, and much
+/// longer on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a server is started anew because somebody else has taken its port.
