@@ -206,6 +206,35 @@ def test_wait_for_gives_a_verb_up(run):
     run(main())
 
 
+def test_a_socket_that_an_exception_drops_costs_no_other_task_its_wake(run):
+    # The scheduler is entered for that, and ends what was woken, while the exception is raised.
+    async def ours(sock, _):
+        try:
+            await sock.recv(1)
+        finally:
+            await asyncoro.sleep(0)
+
+    async def reads(socks):
+        # Nothing but the call keeps the socket.
+        await socks.pop().recv(1)
+
+    async def main():
+        for _ in range(20):
+            sock, peer = async_pair()
+            reading = asyncio.ensure_future(reads([sock]))
+            del sock
+            coro = asyncoro.Coro(ours, *async_pair())
+            await asyncio.sleep(0)
+            coro.terminate()
+            reading.cancel()
+            await asyncio.sleep(0)
+            await asyncio.wait_for(coro.finish(), WAIT / 2)
+            assert not coro.is_alive()
+            peer.close()
+
+    run(main())
+
+
 def test_a_call_is_awaited_by_one_task(run):
     async def main():
         sock, peer = async_pair()
@@ -946,6 +975,46 @@ def test_a_loop_that_nobody_closes_is_collected_with_what_waits_in_it():
     gc.collect()
     gc.collect()
     assert gone() is None and log == ["ended"] * 4
+
+
+def test_sockets_are_collected_with_a_loop_that_nobody_closes():
+    # Whichever of them the collector takes first.
+    program = run_program(
+        """
+        import asyncio, gc
+        import warnings
+
+        warnings.simplefilter("ignore")
+
+        async def waits(sock):
+            try:
+                await sock.recv(1)
+            finally:
+                await sock.sendall(b"late")
+
+        async def main():
+            one, other = socket.socketpair()
+            sock, peer = asyncoro.AsyncSocket(one), asyncoro.AsyncSocket(other)
+            asyncoro.Coro(waits, sock)
+            await peer.send_msg(b"queued" * 100000 if full else b"queued")
+            tasks.append(asyncio.ensure_future(waits(peer)))
+            await asyncio.sleep(0)
+
+        asyncoro.logger.setLevel(100)
+        sys.unraisablehook = lambda raised: print(raised.exc_value, flush=True)
+        for full in [False, True] * 10:
+            tasks = []
+            loop = asyncio.new_event_loop()
+            loop.set_exception_handler(lambda *_: None)
+            task = loop.create_task(main())
+            loop.run_until_complete(asyncio.sleep(0.005))
+            del loop, tasks, task
+            gc.collect()
+        print("collected", flush=True)
+        """
+    )
+    assert program.stdout.endswith("collected\n"), program.stderr
+    assert "scheduler" not in program.stdout and "panicked" not in program.stderr, program.stderr
 
 
 def test_an_exit_is_not_logged_beside(run, caplog):

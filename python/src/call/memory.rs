@@ -117,10 +117,7 @@ unsafe fn release(py: Python<'_>, object: *mut Object) {
     unsafe {
         let fields = &*object;
         if fields.stage.get() == Stage::New {
-            // An exception that is being raised must survive the warning.
-            let raised = Raised::take();
-            Origin::warn(fields.origin.as_deref(), fields.name, py);
-            raised.put_back();
+            undisturbed(py, || Origin::warn(fields.origin.as_deref(), fields.name, py));
         }
         if fields.place.waits() && !fields.home.get().is_here() {
             // It was started by hand, and its memory cannot be freed before its future is dropped.
@@ -131,6 +128,16 @@ unsafe fn release(py: Python<'_>, object: *mut Object) {
         (&raw mut (*object).origin).drop_in_place();
         free(py, object);
     }
+}
+
+/// Calls `f`, which may run code of Python's, in the drop of an object: that may be due to an
+/// exception that is being raised, which must survive it, and which calls of Python's in `f` would
+/// fail with.
+pub(crate) fn undisturbed<R>(_: Python<'_>, f: impl FnOnce() -> R) -> R {
+    let raised = Raised::take();
+    let result = f();
+    raised.put_back();
+    result
 }
 
 /// The exception that is being raised, as the interpreter keeps it. `PyErr` would go on with a

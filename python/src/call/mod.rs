@@ -25,7 +25,7 @@ mod waiting;
 
 pub(crate) use self::{
     current::{Frame, current_coro, forked, is_current, note_fork, starter, was_told_of_fork},
-    memory::make,
+    memory::{make, undisturbed},
     object::is_call,
     origin::quietly,
     outcome::{Given, Outcome},

@@ -574,12 +574,13 @@ impl Drop for Runner {
             // The scheduler ends, or has never had it.
             let py = gil::py();
             let Runner { context, run } = self;
-            context.within(|| {
+            let terminate = || {
                 if run.clean_up.is_some() {
                     run.cut_off(py);
                 }
                 let _ = run.terminate(py);
-            });
+            };
+            call::undisturbed(py, || context.within(terminate));
         }
     }
 }

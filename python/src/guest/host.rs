@@ -6,7 +6,7 @@ use std::{
     future::poll_fn,
     mem::{self, ManuallyDrop},
     os::fd::{AsRawFd, RawFd},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Poll, Waker},
     time::{Duration, Instant},
@@ -65,9 +65,15 @@ struct Inner {
 /// Counts the forks that have led to this process.
 static GENERATION: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 
-/// Weak references to all guests.
-static ALL: Gil<RefCell<BTreeMap<Home, Py<PyWeakrefReference>>>> =
-    Gil::new(RefCell::new(BTreeMap::new()));
+/// Weak references to a guest, which Python's collector clears before what is in it has ended, and
+/// to its scheduler.
+struct Listed {
+    guest: Py<PyWeakrefReference>,
+    hosted: Weak<Hosted>,
+}
+
+/// All guests that have not ended.
+static ALL: Gil<RefCell<BTreeMap<Home, Listed>>> = Gil::new(RefCell::new(BTreeMap::new()));
 
 /// The most calls of a loop's tasks that end at once before other tasks run.
 const GREEDY: u32 = 256;
@@ -101,6 +107,7 @@ pub(crate) fn forget(py: Python<'_>) {
     let generation = GENERATION.get(py);
     generation.set(generation.get() + 1);
     LAST.with_borrow_mut(|last| mem::forget(last.take()));
+    mem::forget(ALL.get(py).take());
 }
 
 impl Guest {
@@ -183,14 +190,25 @@ impl Guest {
         });
         let mut f = Some(f);
         let mut call = || f.take().expect("it is called once")();
-        let entered = guest.and_then(|guest| guest.get().enter(py, &mut call).ok());
+        let entered = match guest {
+            Some(guest) => guest.get().enter(py, &mut call).ok(),
+            None => Guest::entered_as_garbage(py, &mut call),
+        };
         entered.unwrap_or_else(call)
+    }
+
+    /// Calls `f` with the scheduler of this thread entered whose guest is being collected, if it is:
+    /// what else is garbage may end first, and still need it.
+    #[cold]
+    fn entered_as_garbage<R>(py: Python<'_>, f: impl FnOnce() -> R) -> Option<R> {
+        let hosted = ALL.get(py).borrow().get(&engine::here())?.hosted.upgrade()?;
+        Some(engine::entered(|| hosted.within(f)))
     }
 
     /// Returns the guest with that home.
     pub(crate) fn of<'py>(py: Python<'py>, home: Home) -> Option<Bound<'py, Guest>> {
         let all = ALL.get(py).borrow();
-        all.get(&home)?.bind(py).upgrade_as::<Guest>().ok().flatten()
+        all.get(&home)?.guest.bind(py).upgrade_as::<Guest>().ok().flatten()
     }
 
     /// Returns whether its loop runs, in whichever thread.
@@ -481,8 +499,9 @@ impl Guest {
         let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
         let turn = slf.getattr("_turn")?.unbind();
         inner.turn.replace(Some(turn));
-        let own = PyWeakrefReference::new(slf.as_any())?.unbind();
-        ALL.get(py).borrow_mut().insert(inner.home, own);
+        let guest = PyWeakrefReference::new(slf.as_any())?.unbind();
+        let hosted = inner.hosted.borrow().as_ref().map_or_else(Weak::new, Rc::downgrade);
+        ALL.get(py).borrow_mut().insert(inner.home, Listed { guest, hosted });
         Ok(())
     }
 

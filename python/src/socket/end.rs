@@ -14,6 +14,7 @@ use super::{
     shared::{self, others},
 };
 use crate::{
+    call,
     engine::{self, Home},
     error::raised,
     exiting, gil, hooks,
@@ -189,27 +190,26 @@ fn end_asynchronous(
 impl Drop for PySocket {
     fn drop(&mut self) {
         exiting::guard();
-        Python::attach(|py| {
-            let inner = self.inner(py);
-            if let Some(regular) = inner.known_regular(py) {
-                // The drop may be due to an exception, which other calls must not see.
-                let pending = PyErr::take(py);
-                shared::leave(py, &regular, self);
-                if let Some(pending) = pending {
-                    pending.restore(py);
-                }
+        Python::attach(|py| call::undisturbed(py, || self.release(py)));
+    }
+}
+
+impl PySocket {
+    fn release(&self, py: Python<'_>) {
+        let inner = self.inner(py);
+        if let Some(regular) = inner.known_regular(py) {
+            shared::leave(py, &regular, self);
+        }
+        match inner.face.replace(Face::Closed) {
+            // Queued bytes are still sent, and only then the regular socket is released.
+            Face::Asynchronous(socket) if inner.bound.get() != Home::NONE => {
+                let regular = inner.regular.take();
+                // Whoever wants to know whether all was sent closes it.
+                let _ = drop_asynchronous(py, inner.bound.get(), socket, regular);
             }
-            match inner.face.replace(Face::Closed) {
-                // Queued bytes are still sent, and only then the regular socket is released.
-                Face::Asynchronous(socket) if inner.bound.get() != Home::NONE => {
-                    let regular = inner.regular.take();
-                    // Whoever wants to know whether all was sent closes it.
-                    let _ = drop_asynchronous(py, inner.bound.get(), socket, regular);
-                }
-                // The regular socket is dropped last.
-                face => drop(face),
-            }
-        });
+            // The regular socket is dropped last.
+            face => drop(face),
+        }
     }
 }
 
