@@ -197,8 +197,8 @@ impl Guest {
         entered.unwrap_or_else(call)
     }
 
-    /// Calls `f` with the scheduler of this thread entered whose guest is being collected, if it is:
-    /// what else is garbage may end first, and still need it.
+    /// Calls `f` with the scheduler of this thread entered, if its guest is being collected: what
+    /// else is garbage may end first, and still need it.
     #[cold]
     fn entered_as_garbage<R>(py: Python<'_>, f: impl FnOnce() -> R) -> Option<R> {
         let hosted = ALL.get(py).borrow().get(&engine::here())?.hosted.upgrade()?;
