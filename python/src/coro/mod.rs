@@ -9,8 +9,9 @@
 //! - `kept.rs`, `verbs.rs`: what it waits for by itself; `mailbox.rs`: what it is sent;
 //! - `orders.rs`: what others ask of it;
 //! - `ending.rs`: its end, and who is told; `circle.rs`: those that wait for each other;
-//! - `runner.rs`: the future of the crate's that drives its generators; `step.rs`: one step of one,
-//!   `context.rs`: the context (PEP 567) of them all; `driver.rs`: the same in a task of asyncio's;
+//! - `runner.rs`: the future of the crate's that drives its generators, and in `runner/` its end;
+//!   `step.rs`: one step of one, `context.rs`: the context (PEP 567) of them all; `driver.rs`: the
+//!   same in a task of asyncio's;
 //! - `standing.rs`: one that stands for a task of asyncio's;
 //! - `start.rs`: making one; `target.rs`: calling its function; `made.rs`, `quick.rs`: short ways
 //!   in;
