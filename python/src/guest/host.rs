@@ -20,7 +20,7 @@ use pyo3::{
     types::{PyWeakrefMethods, PyWeakrefReference},
 };
 
-use super::wakes::{Ends, Shared, Wait, Waits, is_done, set_result};
+use super::wakes::{Ends, Shared, Wait, Waits, Wake, is_done, set_result};
 use crate::{
     engine::{self, Home},
     error::raised,
@@ -43,8 +43,8 @@ struct Inner {
     hosted: RefCell<Option<Rc<Hosted>>>,
     shared: Arc<Shared>,
     waits: Rc<RefCell<Waits>>,
-    /// An emptied list of numbers, kept to reuse its memory.
-    spare: Cell<Vec<usize>>,
+    /// An emptied list of wakers, kept to reuse its memory.
+    spare: Cell<Vec<Arc<Wake>>>,
     /// The loop; it is visited, and forgotten at the end.
     running: RefCell<Option<Py<PyAny>>>,
     /// What the loop calls for a turn.
@@ -302,6 +302,7 @@ impl Guest {
         let listed = ALL.get(py).borrow_mut().remove(&inner.home);
         drop(listed);
         let hosted = inner.hosted.take();
+        inner.shared.close();
         let waits = inner.waits.borrow_mut().take_all();
         drop(waits);
         if inner.generation == GENERATION.get(py).get() {
@@ -352,8 +353,12 @@ impl Inner {
     fn look(&self, py: Python<'_>) {
         let mut woken = self.spare.take();
         while self.shared.take(&mut woken) {
-            for place in woken.drain(..) {
-                let ends = self.waits.borrow_mut().replace(place, Ends::Nothing);
+            for wake in woken.drain(..) {
+                if !wake.is_woken() {
+                    // Its task has gone on since, and waits anew.
+                    continue;
+                }
+                let ends = self.waits.borrow_mut().replace(wake.place(), Ends::Nothing);
                 let ended = match &ends {
                     Ends::Nothing => continue,
                     Ends::Future(future) => set_result(py, future),

@@ -20,8 +20,9 @@ use crate::once::interned;
 
 /// What a guest and its wakers share.
 pub(super) struct Shared {
-    /// The numbers of waits whose waker was woken since they were looked at.
-    woken: Mutex<Vec<usize>>,
+    /// The wakers that were woken since they were looked at. While one is in here, no other wait
+    /// gets it, and with it its number. `None` once the guest has ended.
+    woken: Mutex<Option<Vec<Arc<Wake>>>>,
     /// Wakes the guest: a coroutine of its own that does nothing else.
     bell: Waker,
     /// Whether the thread of the guest will look at them without that.
@@ -30,7 +31,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(bell: Waker) -> Shared {
-        Shared { woken: Mutex::default(), bell, looks: AtomicBool::new(false) }
+        Shared { woken: Mutex::new(Some(Vec::new())), bell, looks: AtomicBool::new(false) }
     }
 
     /// Sets whether the guest's thread looks at them without being woken; returns what was set.
@@ -38,16 +39,25 @@ impl Shared {
         self.looks.swap(looks, Ordering::SeqCst)
     }
 
-    /// Moves the numbers to `into`, which is empty; `false` if there are none.
-    pub(super) fn take(&self, into: &mut Vec<usize>) -> bool {
+    /// Moves them to `into`, which is empty; `false` if there are none.
+    pub(super) fn take(&self, into: &mut Vec<Arc<Wake>>) -> bool {
         let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        mem::swap(&mut *woken, into);
+        if let Some(woken) = &mut *woken {
+            mem::swap(woken, into);
+        }
         !into.is_empty()
+    }
+
+    /// Takes in no more: the guest has ended.
+    pub(super) fn close(&self) {
+        let left = self.woken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // They refer to this.
+        drop(left);
     }
 }
 
 /// The waker of a wait.
-struct Wake {
+pub(super) struct Wake {
     place: usize,
     is_woken: AtomicBool,
     shared: Arc<Shared>,
@@ -58,8 +68,13 @@ impl Wake {
         Arc::new(Wake { place, is_woken: AtomicBool::new(false), shared: Arc::clone(shared) })
     }
 
+    /// Returns the number of its wait.
+    pub(super) fn place(&self) -> usize {
+        self.place
+    }
+
     /// Returns whether it was woken since the last [`Wake::rearm`].
-    fn is_woken(&self) -> bool {
+    pub(super) fn is_woken(&self) -> bool {
         self.is_woken.load(Ordering::Acquire)
     }
 
@@ -79,8 +94,9 @@ impl task::Wake for Wake {
             return;
         }
         let mut woken = self.shared.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        woken.push(self.place);
-        let is_first = woken.len() == 1;
+        let Some(list) = &mut *woken else { return };
+        list.push(Arc::clone(self));
+        let is_first = list.len() == 1;
         drop(woken);
         if is_first && !self.shared.looks.load(Ordering::SeqCst) {
             self.shared.bell.wake_by_ref();
