@@ -241,6 +241,7 @@ mod sys;
 pub mod time;
 #[cfg(feature = "tls")]
 mod tls;
+mod wheel;
 
 pub use bytes;
 #[cfg(feature = "tls")]

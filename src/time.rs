@@ -19,6 +19,8 @@ use crate::{
     error::Elapsed,
 };
 
+pub use crate::wheel::{TimerKey, TimingWheel};
+
 /// Waits until `duration` has passed.
 ///
 /// It waits even if `duration` is zero: until the other ready coroutines have run and the kernel

@@ -36,11 +36,11 @@ from ._sockets import BlockingSocket
 __version__ = _engine.__version__
 
 __all__ = [
-    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'BlockingSocket', 'Call', 'Coro',
+    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'BlockingSocket', 'Call', 'Coro', 'EventLoop',
     'HotSwapException', 'Logger', 'MailboxFull', 'MonitorException', 'MonitorStatus', 'Pycos',
-    'Task', 'Terminated', 'create_connection', 'create_server', 'current', 'deserialize', 'first',
-    'gather', 'install_aliases', 'logger', 'run', 'run_until', 'serialize', 'signals', 'sleep',
-    'timeout', 'unserialize', 'wait_future',
+    'Task', 'Terminated', 'create_connection', 'create_server', 'current', 'deserialize',
+    'first', 'gather', 'install_aliases', 'logger', 'new_event_loop', 'run', 'run_until',
+    'serialize', 'signals', 'sleep', 'timeout', 'unserialize', 'wait_future',
 ]
 
 # Names of pycos and of asyncoro's older programs.
@@ -56,3 +56,12 @@ for _public in (
     AsynCoro, BlockingSocket, HotSwapException, Logger, MailboxFull, MonitorStatus, Terminated,
 ):
     _public.__module__ = __name__
+
+
+def __getattr__(name):
+    # Their base is asyncio's, which programs without it need not import.
+    if name in ('EventLoop', 'EventLoopPolicy', 'new_event_loop'):
+        from . import _loop
+
+        return getattr(_loop, name)
+    raise AttributeError('module %r has no attribute %r' % (__name__, name))

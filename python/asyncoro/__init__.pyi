@@ -23,7 +23,7 @@ import concurrent.futures
 import io
 import socket
 import sys
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, DefaultEventLoopPolicy, SelectorEventLoop
 from collections.abc import (
     AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence,
 )
@@ -1171,6 +1171,32 @@ def gather(
     Errors: the first that one raises, when the others were terminated and have ended.
 
         one, two = await asyncoro.gather(work(1), work(2))
+    """
+
+class EventLoop(SelectorEventLoop):
+    """An event loop of asyncio's that is a scheduler of ours (Linux).
+
+    Coroutines and sockets of ours run in it beside asyncio's tasks, with one wait for both, and
+    callbacks, timers and the `sock_*` calls are ours. All else is as in its base. See
+    `new_event_loop`.
+    """
+
+    def __init__(self) -> None: ...
+
+class EventLoopPolicy(DefaultEventLoopPolicy):
+    """A policy of asyncio's whose loops are `EventLoop`, for programs that set one.
+
+        asyncio.set_event_loop_policy(asyncoro.EventLoopPolicy())
+    """
+
+def new_event_loop() -> EventLoop:
+    """Makes an event loop of asyncio's that is a scheduler of ours (Linux).
+
+        asyncio.run(main(), loop_factory=asyncoro.new_event_loop)  # Python 3.12
+        with asyncio.Runner(loop_factory=asyncoro.new_event_loop) as runner: ...  # 3.11
+        uvicorn --loop asyncoro:new_event_loop ...
+
+    Close it, as any loop; `asyncio.run` does.
     """
 
 def wait_future(future: concurrent.futures.Future[_T]) -> Call[_T]:

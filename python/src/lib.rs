@@ -11,6 +11,8 @@ mod call;
 mod coro;
 mod engine;
 mod error;
+#[cfg(target_os = "linux")]
+mod eventloop;
 mod exiting;
 mod fresh;
 mod gil;
@@ -69,6 +71,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<coro::Coro>()?;
     module.add_class::<guest::Guest>()?;
     module.add_class::<coro::Driver>()?;
+    #[cfg(target_os = "linux")]
+    eventloop::add_to(module)?;
     coro::make_fast(module.py())?;
     module.add("Call", call::make_type(module.py(), coro::registry::wake_all)?)?;
     module.add_function(wrap_pyfunction!(call::first::first, module)?)?;

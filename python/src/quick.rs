@@ -36,6 +36,22 @@ impl Covered {
     pub(crate) const fn new() -> Covered {
         Covered(OnceLock::new())
     }
+
+    /// Calls the covered method.
+    ///
+    /// # Safety
+    /// The arguments are those of the interpreter's call of the entry over it.
+    pub(crate) unsafe fn call(
+        &self,
+        slf: *mut ffi::PyObject,
+        row: *const *mut ffi::PyObject,
+        count: ffi::Py_ssize_t,
+        names: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject {
+        let covered = self.0.get().expect("it was covered");
+        // SAFETY: the caller promises it.
+        unsafe { covered(slf, row, count, names) }
+    }
 }
 
 /// Defines a quick entry: `quick!(Type<N>, Class, "name", |slf, [arguments]| call)`.
@@ -66,8 +82,18 @@ pub(crate) use quick;
 
 /// Puts a quick entry over a method.
 pub(crate) fn install<const N: usize, Q: Quick<N>>(py: Python<'_>) -> PyResult<()> {
-    let class = py.get_type::<Q::Class>();
-    let method = class.getattr(Q::NAME)?;
+    cover::<Q::Class>(py, Q::NAME, Q::covered(), enter::<N, Q>)
+}
+
+/// Puts an entry over a method of pyo3's.
+pub(crate) fn cover<T: PyClass>(
+    py: Python<'_>,
+    name: &str,
+    covers: &Covered,
+    entry: ffi::PyCFunctionFastWithKeywords,
+) -> PyResult<()> {
+    let class = py.get_type::<T>();
+    let method = class.getattr(name)?;
     // SAFETY: a method descriptor points to its entry, which lives as long as the type, and with
     // these flags has a function of this kind. Entries are never freed, and so must be leaked.
     unsafe {
@@ -75,15 +101,15 @@ pub(crate) fn install<const N: usize, Q: Quick<N>>(py: Python<'_>) -> PyResult<(
         assert!(is_method, "methods of pyo3's are methods");
         let covered = &*(*method.as_ptr().cast::<ffi::PyMethodDescrObject>()).d_method;
         assert!(covered.ml_flags == FLAGS, "pyo3 takes arguments in a row");
-        let _ = Q::covered().0.set(covered.ml_meth.PyCFunctionFastWithKeywords);
+        let _ = covers.0.set(covered.ml_meth.PyCFunctionFastWithKeywords);
         let entry = Box::new(ffi::PyMethodDef {
             ml_name: covered.ml_name,
-            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: enter::<N, Q> },
+            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry },
             ml_flags: FLAGS,
             ml_doc: covered.ml_doc,
         });
         let method = ffi::PyDescr_NewMethod(class.as_type_ptr(), Box::into_raw(entry));
-        class.setattr(Q::NAME, Bound::from_owned_ptr_or_err(py, method)?)
+        class.setattr(name, Bound::from_owned_ptr_or_err(py, method)?)
     }
 }
 
@@ -108,9 +134,8 @@ unsafe extern "C" fn enter<const N: usize, Q: Quick<N>>(
             return returned(py, result);
         }
     }
-    let covered = Q::covered().0.get().expect("it was covered");
     // SAFETY: the arguments are those of the interpreter's call.
-    unsafe { covered(slf, row, count, names) }
+    unsafe { Q::covered().call(slf, row, count, names) }
 }
 
 /// Turns a panic, which must not unwind into the interpreter, into an error.

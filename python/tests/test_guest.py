@@ -22,7 +22,8 @@ try:
 except ImportError:
     uvloop = None
 
-LOOPS = [asyncio.new_event_loop] + ([uvloop.new_event_loop] if uvloop else [])
+LOOPS = [asyncio.new_event_loop, asyncoro.new_event_loop]
+LOOPS += [uvloop.new_event_loop] if uvloop else []
 
 
 @pytest.fixture(params=LOOPS, ids=lambda factory: factory.__module__.split(".")[0])

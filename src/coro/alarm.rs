@@ -2,10 +2,8 @@
 
 use std::{rc::Weak, task::Waker, time::Instant};
 
-use super::{
-    current,
-    engine::{Engine, TimerKey},
-};
+use super::{current, engine::Engine};
+use crate::wheel::TimerKey;
 
 /// An armed timer.
 pub(crate) struct Alarm {

@@ -1,4 +1,4 @@
-"""asyncio: tasks, queues, cancellation."""
+"""asyncio: tasks, queues, cancellation, callbacks."""
 
 import asyncio
 
@@ -67,11 +67,34 @@ async def throw(times):
     return now() - started
 
 
+async def call_soon(times):
+    def called():
+        nonlocal left
+        left -= 1
+
+    left, loop = times, asyncio.get_running_loop()
+    started = now()
+    for _ in range(times):
+        loop.call_soon(called)
+    while left:
+        await asyncio.sleep(0)
+    return now() - started
+
+
+async def timer(times):
+    loop = asyncio.get_running_loop()
+    started = now()
+    for _ in range(times):
+        loop.call_later(60, print).cancel()
+    await asyncio.sleep(0)
+    return now() - started
+
+
 def main(loop):
     def run(operation, *arguments):
         return loop.run_until_complete(operation(*arguments))
 
-    serve(run, switch, spawn, call, message, throw)
+    serve(run, switch, spawn, call, message, throw, call_soon, timer)
 
 
 if __name__ == '__main__':

@@ -9,7 +9,10 @@ import sys
 from time import perf_counter_ns as now
 
 # For the slowest still a few ten milliseconds.
-TIMES = {'switch': 20_000, 'spawn': 1_000, 'call': 10_000, 'message': 5_000, 'throw': 5_000}
+TIMES = {
+    'switch': 20_000, 'spawn': 1_000, 'call': 10_000, 'message': 5_000, 'throw': 5_000,
+    'call_soon': 5_000, 'timer': 5_000,
+}
 
 
 class Stop(Exception):

@@ -37,11 +37,11 @@ pub(crate) struct Guest {
     inner: Gil<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     home: Home,
     /// `None` once it has ended.
-    hosted: RefCell<Option<Rc<Hosted>>>,
-    shared: Arc<Shared>,
+    pub(super) hosted: RefCell<Option<Rc<Hosted>>>,
+    pub(super) shared: Arc<Shared>,
     waits: Rc<RefCell<Waits>>,
     /// An emptied list of wakers, kept to reuse its memory.
     spare: Cell<Vec<Arc<Wake>>>,
@@ -49,7 +49,9 @@ struct Inner {
     running: RefCell<Option<Py<PyAny>>>,
     /// What the loop calls for a turn.
     turn: RefCell<Option<Py<PyAny>>>,
-    turn_is_due: Cell<bool>,
+    pub(super) turn_is_due: Cell<bool>,
+    /// Whether its loop is one of ours, which makes turns without being asked.
+    pub(super) is_driven: Cell<bool>,
     /// When the loop will call for a turn by itself, and the handle of that.
     deadline: RefCell<Option<(Instant, Py<PyAny>)>>,
     /// Coroutines of ours that tasks of the loop run, to be ended with it.
@@ -57,9 +59,9 @@ struct Inner {
     /// The places in that list which are free.
     free_runs: RefCell<Vec<usize>>,
     /// How many calls have ended at once since the last turn.
-    in_a_row: Cell<u32>,
+    pub(super) in_a_row: Cell<u32>,
     /// How many forks had led to the process that it was made in.
-    generation: u32,
+    pub(super) generation: u32,
 }
 
 /// Counts the forks that have led to this process.
@@ -102,6 +104,11 @@ impl Last {
     }
 }
 
+/// Returns how many forks have led to this process.
+pub(crate) fn generation(py: Python<'_>) -> u32 {
+    GENERATION.get(py).get()
+}
+
 /// Forgets all guests in the child of a fork: they are the parent's.
 pub(crate) fn forget(py: Python<'_>) {
     let generation = GENERATION.get(py);
@@ -111,7 +118,7 @@ pub(crate) fn forget(py: Python<'_>) {
 }
 
 impl Guest {
-    fn inner<'py>(&'py self, py: Python<'py>) -> &'py Inner {
+    pub(super) fn inner<'py>(&'py self, py: Python<'py>) -> &'py Inner {
         self.inner.get(py)
     }
 
@@ -290,7 +297,7 @@ impl Guest {
     }
 
     /// Ends it: ends the coroutines of ours that are left, and sends what is queued.
-    fn close(&self, py: Python<'_>) {
+    pub(crate) fn close(&self, py: Python<'_>) {
         let inner = self.inner(py);
         let runs = inner.runs.take();
         inner.free_runs.borrow_mut().clear();
@@ -334,7 +341,7 @@ impl Guest {
 }
 
 impl Inner {
-    fn refuse_in_child(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn refuse_in_child(&self, py: Python<'_>) -> PyResult<()> {
         if self.generation == GENERATION.get(py).get() {
             return Ok(());
         }
@@ -350,7 +357,7 @@ impl Inner {
     }
 
     /// Ends what was woken.
-    fn look(&self, py: Python<'_>) {
+    pub(super) fn look(&self, py: Python<'_>) {
         let mut woken = self.spare.take();
         while self.shared.take(&mut woken) {
             for wake in woken.drain(..) {
@@ -377,7 +384,7 @@ impl Inner {
 
     /// Asks the loop for a turn.
     fn call_soon(&self, py: Python<'_>) {
-        if self.turn_is_due.replace(true) {
+        if self.turn_is_due.replace(true) || self.is_driven.get() {
             return;
         }
         let turn = self.turn.borrow().as_ref().map(|turn| turn.clone_ref(py));
@@ -410,18 +417,18 @@ impl Inner {
 }
 
 #[cold]
-fn closed() -> PyErr {
+pub(super) fn closed() -> PyErr {
     PyRuntimeError::new_err("this event loop is closed")
 }
 
 /// The time in which this thread looks at what was woken when it is over.
-struct Looking<'a> {
+pub(super) struct Looking<'a> {
     shared: &'a Shared,
     is_outermost: bool,
 }
 
 impl Looking<'_> {
-    fn begin(shared: &Shared) -> Looking<'_> {
+    pub(super) fn begin(shared: &Shared) -> Looking<'_> {
         let is_outermost = !shared.set_looks(true);
         Looking { shared, is_outermost }
     }
@@ -469,7 +476,7 @@ fn hosted(py: Python<'_>, watch: &Arc<Watch>) -> PyResult<(Hosted, Waker)> {
 #[pymethods]
 impl Guest {
     #[new]
-    fn new(py: Python<'_>, running: Py<PyAny>) -> PyResult<Guest> {
+    pub(super) fn new(py: Python<'_>, running: Py<PyAny>) -> PyResult<Guest> {
         let watch = Arc::new(Watch::new());
         let (hosted, bell) = hosted(py, &watch)?;
         let hosted = Rc::new(hosted);
@@ -484,6 +491,7 @@ impl Guest {
             running: RefCell::new(Some(running)),
             turn: RefCell::new(None),
             turn_is_due: Cell::new(false),
+            is_driven: Cell::new(false),
             deadline: RefCell::new(None),
             runs: RefCell::default(),
             free_runs: RefCell::default(),
@@ -494,13 +502,13 @@ impl Guest {
     }
 
     /// The descriptor that is readable when a turn is needed.
-    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+    pub(super) fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
         let hosted = self.inner(py).hosted.borrow();
         hosted.as_ref().map(|hosted| hosted.as_raw_fd()).ok_or_else(closed)
     }
 
     /// Begins to ask the loop for turns.
-    fn _start(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(super) fn _start(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
         let turn = slf.getattr("_turn")?.unbind();
         inner.turn.replace(Some(turn));

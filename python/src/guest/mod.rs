@@ -7,6 +7,7 @@
 //!
 //! - `wakes.rs`: wakers, which any thread may wake, and what each of them ends;
 //! - `host.rs`: the guest of a loop: its turns, its deadline, its end;
+//! - `driven.rs`: the same for loops of ours;
 //! - `tasks.rs`: the loop and the task that run in this thread.
 //!
 //! The loop watches the guest's descriptor by `add_reader`, gives it a turn by `call_soon`, and
@@ -15,12 +16,13 @@
 //! wait was for is done in the task's own step, not before: a task that is cancelled when its
 //! socket has become ready has received nothing.
 
+mod driven;
 mod host;
 mod tasks;
 mod wakes;
 
 pub(crate) use self::{
-    host::{Guest, forget},
+    host::{Guest, forget, generation},
     tasks::{current_task, here, is_asyncio_future, is_cancelled, running_loop},
     wakes::{Wait, is_done},
 };

@@ -48,6 +48,11 @@ impl Shared {
         !into.is_empty()
     }
 
+    /// Wakes the guest, from any thread.
+    pub(super) fn ring(&self) {
+        self.bell.wake_by_ref();
+    }
+
     /// Takes in no more: the guest has ended.
     pub(super) fn close(&self) {
         let left = self.woken.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -20,14 +20,11 @@ mod timers;
 mod turn;
 mod watch;
 
+pub(super) use self::settings::{Around, EngineSettings};
 pub(crate) use self::{
     io::{
         RETRY_PAUSE,
         settling::{FIRST_PAUSE, LAST_PAUSE},
     },
     parts::{Engine, Source},
-};
-pub(super) use self::{
-    settings::{Around, EngineSettings},
-    timers::TimerKey,
 };

@@ -2,17 +2,17 @@
 //!
 //! A waker is cloned, woken and dropped while nothing is borrowed, since it may be foreign code.
 
-mod wheel;
+use std::{cell::RefCell, mem, task::Waker, time::Instant};
 
-use std::{cell::RefCell, task::Waker, time::Instant};
-
-pub(in crate::coro) use self::wheel::TimerKey;
-use self::wheel::Wheel;
-use crate::{coro::waiter::Waiter, driver::Driver};
+use crate::{
+    coro::waiter::Waiter,
+    driver::Driver,
+    wheel::{TimerKey, TimingWheel},
+};
 
 /// The timers of a scheduler.
 pub(in crate::coro) struct Timers {
-    wheel: RefCell<Wheel>,
+    wheel: RefCell<TimingWheel<Waiter>>,
     /// Waiters whose time was over already; they are woken at the end of this turn.
     overdue: RefCell<Vec<Waiter>>,
     /// An emptied vector, kept to reuse its memory.
@@ -22,7 +22,7 @@ pub(in crate::coro) struct Timers {
 impl Timers {
     pub(super) fn new() -> Timers {
         Timers {
-            wheel: RefCell::new(Wheel::new(Driver::now())),
+            wheel: RefCell::new(TimingWheel::new(Driver::now())),
             overdue: RefCell::default(),
             spare: RefCell::default(),
         }
@@ -50,16 +50,20 @@ impl Timers {
     }
 
     pub(in crate::coro) fn is_armed(&self, key: TimerKey) -> bool {
-        self.wheel.borrow().is_armed(key)
+        self.wheel.borrow().get(key).is_some()
     }
 
     /// Makes an armed timer wake `waker` from now on.
     pub(in crate::coro) fn set_waker(&self, key: TimerKey, waker: &Waker) {
-        if !self.wheel.borrow().wakes(key, waker) {
-            let waiter = Waiter::of(waker);
-            let old = self.wheel.borrow_mut().set_waker(key, waiter);
-            drop(old);
+        if self.wheel.borrow().get(key).is_none_or(|waiter| waiter.will_wake(waker)) {
+            return;
         }
+        let waiter = Waiter::of(waker);
+        let old = match self.wheel.borrow_mut().get_mut(key) {
+            Some(place) => mem::replace(place, waiter),
+            None => waiter,
+        };
+        drop(old);
     }
 
     /// Wakes the waiters of the timers that are due.

@@ -14,7 +14,18 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "src",
         &[
-            &["error", "addr", "frame", "future", "tls", "primitives", "fork", "foreign", "log"],
+            &[
+                "error",
+                "addr",
+                "frame",
+                "future",
+                "tls",
+                "primitives",
+                "fork",
+                "foreign",
+                "log",
+                "wheel",
+            ],
             &["driver", "sys"],
             &["coro", "time"],
             &["pool"],
@@ -101,11 +112,20 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["holding", "guest"],
             &["call"],
             &["timer", "signal"],
-            &["coro", "socket"],
+            &["coro", "socket", "eventloop"],
             &["serve"],
         ],
     ),
-    ("python/src/guest", &[&["wakes"], &["host"], &["tasks"]]),
+    ("python/src/guest", &[&["wakes"], &["host"], &["driven", "tasks"]]),
+    (
+        "python/src/eventloop",
+        &[
+            &["epoll", "handle"],
+            &["watch", "timers"],
+            &["object"],
+            &["entry", "sockets", "iteration", "descriptors"],
+        ],
+    ),
     (
         "python/src/call",
         &[

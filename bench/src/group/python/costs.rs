@@ -10,20 +10,23 @@ use crate::rounds::{Contestant, Cost};
 use crate::served::fatal;
 
 /// For each case its name, its metric, and its name in the programs.
-pub(super) const CASES: [(&str, &str, &str); 6] = [
+pub(super) const CASES: [(&str, &str, &str); 8] = [
     ("switch, 1 coroutine", "time per switch", "switch 1"),
     ("switch, 100 coroutines", "time per switch", "switch 100"),
     ("spawn and run, 1,000 at once", "time per coroutine", "spawn"),
     ("nested call that does not wait", "time per call", "call"),
     ("message there and back", "time per round trip", "message"),
     ("throw into one that waits", "time per exception", "throw"),
+    ("callback in a loop of asyncio's", "time per callback", "call_soon"),
+    ("timer in a loop of asyncio's, cancelled", "time per timer", "timer"),
 ];
 
 /// The subjects and their programs in `bench/python/costs/`.
-const SUBJECTS: [(&str, &str); 8] = [
+const SUBJECTS: [(&str, &str); 9] = [
     ("pycos", "pycos_tasks.py"),
     ("asyncio", "asyncio_tasks.py"),
     ("uvloop", "uvloop_tasks.py"),
+    ("asyncoro loop", "loop_tasks.py"),
     ("gevent", "gevent_greenlets.py"),
     ("trio", "trio_tasks.py"),
     ("curio", "curio_tasks.py"),

@@ -24,7 +24,7 @@ pub(super) const CASES: [(&str, usize, usize, usize); 5] = [
 ];
 
 /// The subjects and their programs in `bench/python/servers/`.
-pub(super) const SUBJECTS: [(&str, &str); 14] = [
+pub(super) const SUBJECTS: [(&str, &str); 18] = [
     ("pycos", "pycos_tasks.py"),
     ("asyncio streams", "asyncio_streams.py"),
     ("asyncio Protocol", "asyncio_protocol.py"),
@@ -39,6 +39,10 @@ pub(super) const SUBJECTS: [(&str, &str); 14] = [
     ("asyncoro yield", "asyncoro_yield.py"),
     ("asyncoro on asyncio", "asyncio_asyncoro.py"),
     ("asyncoro on uvloop", "uvloop_asyncoro.py"),
+    ("asyncoro loop", "loop_asyncoro.py"),
+    ("asyncoro loop streams", "loop_streams.py"),
+    ("asyncoro loop Protocol", "loop_protocol.py"),
+    ("asyncoro loop sock_*", "loop_sock.py"),
 ];
 
 pub(super) fn run(pythons: &Pythons, time: Duration, report: &mut Report) -> io::Result<()> {

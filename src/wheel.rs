@@ -1,4 +1,4 @@
-//! Deadlines: arm, disarm, next, fire. A hierarchical timing wheel over ticks.
+//! Deadlines and what they are for: a hierarchical timing wheel over ticks.
 //!
 //! Eight levels of 64 slots; a slot of level `n` spans 64^n ticks of 65.5 us, so the wheel holds
 //! any deadline. Arming puts a node into the list of one slot, disarming takes it out: both O(1).
@@ -11,21 +11,19 @@
 //! "Hashed and Hierarchical Timing Wheels", SOSP 1987.
 
 use std::{
-    mem,
-    task::Waker,
+    fmt, mem,
     time::{Duration, Instant},
 };
 
-use crate::coro::waiter::Waiter;
-
-/// The name of an armed timer. After the timer has fired it stays valid, as "not armed".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::coro) struct TimerKey {
+/// The name of an armed timer of a [`TimingWheel`]. After the timer has fired it stays valid, as
+/// "not armed".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimerKey {
     index: u32,
     generation: u32,
 }
 
-struct Node {
+struct Node<T> {
     /// The tick at which it is due.
     due: u64,
     /// Neighbours in the slot's list; a free node's `next` is the next free one.
@@ -34,15 +32,39 @@ struct Node {
     generation: u32,
     level: u8,
     slot: u8,
-    waiter: Option<Waiter>,
+    value: Option<T>,
 }
 
-/// All armed timers.
-pub(super) struct Wheel {
+/// Timers, each with a value: what is due by then, in the order of its ticks.
+///
+/// Arming and disarming take constant time, also with a million timers, and whatever their
+/// deadlines are. So it fits timers that are mostly disarmed before they are due: timeouts of
+/// requests, of idle connections, retransmissions. It knows no clock and waits for nothing; a
+/// program that waits asks for [`next`](TimingWheel::next). The scheduler's own timers are one.
+///
+/// A tick is 65.5 us: a deadline is rounded up to the next one, so that no timer fires early.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use asyncoro::time::TimingWheel;
+///
+/// let now = Instant::now();
+/// let mut wheel = TimingWheel::new(now);
+/// wheel.arm(now + Duration::from_millis(20), "ping");
+/// let late = wheel.arm(now + Duration::from_secs(60), "close");
+/// assert!(wheel.next().unwrap() <= now + Duration::from_millis(21));
+///
+/// let mut due = Vec::new();
+/// wheel.fire(now + Duration::from_millis(21), &mut due);
+/// assert_eq!(due, ["ping"]);
+/// assert_eq!(wheel.disarm(late), Some("close"));
+/// assert_eq!(wheel.disarm(late), None);
+/// ```
+pub struct TimingWheel<T> {
     origin: Instant,
     /// The tick up to which everything has fired.
     now: u64,
-    nodes: Vec<Node>,
+    nodes: Vec<Node<T>>,
     free: u32,
     armed: usize,
     /// Which slots of a level are not empty.
@@ -50,10 +72,10 @@ pub(super) struct Wheel {
     heads: [[u32; SLOTS]; LEVELS],
 }
 
-impl Wheel {
-    /// Makes a wheel whose tick 0 is `origin`.
-    pub(super) fn new(origin: Instant) -> Wheel {
-        Wheel {
+impl<T> TimingWheel<T> {
+    /// Makes a wheel whose time begins with `origin`: a deadline before that is due at once.
+    pub fn new(origin: Instant) -> TimingWheel<T> {
+        TimingWheel {
             origin,
             now: 0,
             nodes: Vec::new(),
@@ -65,55 +87,59 @@ impl Wheel {
     }
 
     /// Returns the number of armed timers.
-    pub(super) fn armed(&self) -> usize {
+    pub fn armed(&self) -> usize {
         self.armed
     }
 
-    /// Arms a timer that wakes `waiter` once `deadline` has come.
-    pub(super) fn arm(&mut self, deadline: Instant, waiter: Waiter) -> TimerKey {
+    /// Arms a timer for `value`, due once `deadline` has come.
+    ///
+    /// # Panics
+    /// If 4 billion timers are armed.
+    pub fn arm(&mut self, deadline: Instant, value: T) -> TimerKey {
         let due = self.tick_after(deadline).max(self.now + 1);
-        let index = self.allocate(waiter);
+        let index = self.allocate(value);
         self.armed += 1;
         TimerKey { index, generation: self.link(index, due) }
     }
 
-    /// Tells whether the timer has neither fired nor been disarmed.
-    pub(super) fn is_armed(&self, key: TimerKey) -> bool {
-        self.nodes[key.index as usize].generation == key.generation
+    /// Returns the value of a timer; `None` if it has fired or was disarmed.
+    pub fn get(&self, key: TimerKey) -> Option<&T> {
+        let node = self.nodes.get(key.index as usize)?;
+        if node.generation == key.generation { node.value.as_ref() } else { None }
     }
 
-    /// Tells whether the timer would wake this waker, or is no longer armed.
-    pub(super) fn wakes(&self, key: TimerKey, waker: &Waker) -> bool {
-        let node = &self.nodes[key.index as usize];
-        node.generation != key.generation
-            || node.waiter.as_ref().is_some_and(|old| old.will_wake(waker))
+    /// Returns the value of a timer, to be changed; `None` if it has fired or was disarmed.
+    pub fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
+        let node = self.nodes.get_mut(key.index as usize)?;
+        if node.generation == key.generation { node.value.as_mut() } else { None }
     }
 
-    /// Makes the armed timer wake `waiter`; returns the old one, to be dropped with no borrow.
-    pub(super) fn set_waker(&mut self, key: TimerKey, waiter: Waiter) -> Option<Waiter> {
-        debug_assert!(self.is_armed(key), "only an armed timer wakes somebody");
-        self.nodes[key.index as usize].waiter.replace(waiter)
+    /// Returns the values of all armed timers, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.nodes.iter().filter_map(|node| node.value.as_ref())
     }
 
-    /// Disarms the timer; returns its waiter, to be dropped with nothing borrowed.
-    pub(super) fn disarm(&mut self, key: TimerKey) -> Option<Waiter> {
-        let Node { previous, next, generation, level, slot, .. } = self.nodes[key.index as usize];
+    /// Disarms a timer; returns its value, or `None` if it has fired or was disarmed before.
+    pub fn disarm(&mut self, key: TimerKey) -> Option<T> {
+        let node = self.nodes.get(key.index as usize)?;
+        let Node { previous, next, generation, level, slot, .. } = *node;
         if generation != key.generation {
             return None;
         }
-        let waiter = self.release(key.index);
+        let value = self.release(key.index);
         self.close_gap(previous, next, level.into(), slot.into());
-        waiter
+        value
     }
 
-    /// Returns when to look again: when the next timer is due, or earlier.
-    pub(super) fn next(&self) -> Option<Instant> {
+    /// Returns when to look again: when the next timer is due, or earlier; `None` if none is armed.
+    pub fn next(&self) -> Option<Instant> {
         let (_, _, tick) = self.next_slot()?;
         self.origin.checked_add(Duration::from_nanos(tick.saturating_mul(TICK_NS)))
     }
 
-    /// Fires what is due at `now`: moves the waiters to `due`, in the order of their ticks.
-    pub(super) fn fire(&mut self, now: Instant, due: &mut Vec<Waiter>) {
+    /// Fires what is due at `now`: moves the values to `due`, in the order of their ticks, and of
+    /// arming within one.
+    pub fn fire(&mut self, now: Instant, due: &mut Vec<T>) {
         let until = self.tick_before(now);
         while let Some((level, slot, tick)) = self.next_slot() {
             if tick > until {
@@ -125,8 +151,9 @@ impl Wheel {
         self.now = self.now.max(until);
     }
 
-    /// Fires all timers, whenever they are due; no other is armed after that.
-    pub(super) fn fire_all(&mut self, due: &mut Vec<Waiter>) {
+    /// Fires all timers, whenever they are due. What is armed after that is due at the last of
+    /// their deadlines at the earliest.
+    pub fn fire_all(&mut self, due: &mut Vec<T>) {
         while let Some((level, slot, tick)) = self.next_slot() {
             self.now = tick;
             self.empty_slot(level, slot, due);
@@ -134,7 +161,7 @@ impl Wheel {
     }
 
     /// Fires or moves down the timers in a slot that has been reached.
-    fn empty_slot(&mut self, level: usize, slot: usize, due: &mut Vec<Waiter>) {
+    fn empty_slot(&mut self, level: usize, slot: usize, due: &mut Vec<T>) {
         let mut index = self.heads[level][slot];
         self.heads[level][slot] = NONE;
         self.occupied[level] &= !(1 << slot);
@@ -207,36 +234,36 @@ impl Wheel {
     }
 
     #[inline]
-    fn allocate(&mut self, waiter: Waiter) -> u32 {
+    fn allocate(&mut self, value: T) -> u32 {
         let index = self.free;
         if index == NONE {
-            return self.grow(waiter);
+            return self.grow(value);
         }
         let node = &mut self.nodes[index as usize];
         self.free = node.next;
-        debug_assert!(node.waiter.is_none(), "a free node wakes nobody");
-        mem::forget(node.waiter.replace(waiter));
+        debug_assert!(node.value.is_none(), "a free node has no value");
+        mem::forget(node.value.replace(value));
         index
     }
 
     #[inline(never)]
-    fn grow(&mut self, waiter: Waiter) -> u32 {
+    fn grow(&mut self, value: T) -> u32 {
         let index = u32::try_from(self.nodes.len()).ok().filter(|&index| index != NONE);
         let index = index.expect("fewer than 4 billion timers");
         let (previous, next) = (NONE, NONE);
-        let waiter = Some(waiter);
-        self.nodes.push(Node { due: 0, previous, next, generation: 0, level: 0, slot: 0, waiter });
+        let value = Some(value);
+        self.nodes.push(Node { due: 0, previous, next, generation: 0, level: 0, slot: 0, value });
         index
     }
 
     #[inline]
-    fn release(&mut self, index: u32) -> Option<Waiter> {
+    fn release(&mut self, index: u32) -> Option<T> {
         let node = &mut self.nodes[index as usize];
         node.generation = node.generation.wrapping_add(1);
         node.next = self.free;
         self.free = index;
         self.armed -= 1;
-        node.waiter.take()
+        node.value.take()
     }
 
     /// Returns the first tick that is not before `instant`.
@@ -254,6 +281,12 @@ impl Wheel {
         let nanoseconds = since.as_secs().saturating_mul(1_000_000_000);
         // Half of the range is 292 years; the rest keeps sums of ticks from overflowing.
         nanoseconds.saturating_add(since.subsec_nanos().into()).min(u64::MAX / 2)
+    }
+}
+
+impl<T> fmt::Debug for TimingWheel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimingWheel").field("armed", &self.armed).finish_non_exhaustive()
     }
 }
 

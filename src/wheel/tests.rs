@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{TICK_NS, TimerKey, Waiter, Wheel};
+use super::{TICK_NS, TimerKey, TimingWheel};
+use crate::coro::Waiter;
 
 /// A waker that records its number.
 struct Note(u64, Arc<Mutex<Vec<u64>>>);
@@ -18,7 +19,7 @@ impl Wake for Note {
 }
 
 struct Rig {
-    wheel: Wheel,
+    wheel: TimingWheel<Waiter>,
     origin: Instant,
     woken: Arc<Mutex<Vec<u64>>>,
 }
@@ -26,7 +27,7 @@ struct Rig {
 impl Rig {
     fn new() -> Rig {
         let origin = Instant::now();
-        Rig { wheel: Wheel::new(origin), origin, woken: Arc::default() }
+        Rig { wheel: TimingWheel::new(origin), origin, woken: Arc::default() }
     }
 
     fn arm(&mut self, number: u64, after: Duration) -> TimerKey {
@@ -88,12 +89,12 @@ fn timers_of_one_tick_fire_in_the_order_of_arming() {
 fn a_disarmed_timer_never_fires_and_its_key_stays_dead() {
     let mut rig = Rig::new();
     let key = rig.arm(1, 10 * MS);
-    assert!(rig.wheel.is_armed(key));
+    assert!(rig.wheel.get(key).is_some());
     assert!(rig.wheel.disarm(key).is_some());
     assert!(rig.wheel.disarm(key).is_none());
     let other = rig.arm(2, 10 * MS);
-    assert!(!rig.wheel.is_armed(key), "the place was used again under another generation");
-    assert!(rig.wheel.is_armed(other));
+    assert!(rig.wheel.get(key).is_none(), "the place was used again under another generation");
+    assert!(rig.wheel.get(other).is_some());
     assert_eq!(rig.fire(20 * MS), [2]);
 }
 
@@ -152,6 +153,6 @@ fn the_farthest_deadline_is_kept() {
     let mut rig = Rig::new();
     let key = rig.arm(1, Duration::from_secs(400 * 365 * 24 * 3600));
     assert_eq!(rig.fire(Duration::from_secs(100 * 365 * 24 * 3600)), []);
-    assert!(rig.wheel.is_armed(key));
+    assert!(rig.wheel.get(key).is_some());
     assert!(rig.wheel.disarm(key).is_some());
 }

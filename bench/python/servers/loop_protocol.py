@@ -1,0 +1,11 @@
+"""asyncoro's event loop: `asyncio_protocol.py` on it."""
+
+import asyncio
+
+import asyncoro
+
+from asyncio_protocol import main
+
+if __name__ == '__main__':
+    with asyncio.Runner(loop_factory=asyncoro.new_event_loop) as runner:
+        runner.run(main())

@@ -1,0 +1,355 @@
+//! The coroutines `sock_recv` and so on: calls over regular sockets.
+//!
+//! Each makes one attempt at once, and again whenever its socket is ready. Nothing is received
+//! before its task goes on: one that is cancelled has taken no bytes from the socket.
+//!
+//! Unsafe: recv(2) and send(2), into memory of this file's or of a buffer that is held.
+#![allow(unsafe_code)]
+
+use std::{
+    future::Future,
+    io,
+    mem::MaybeUninit,
+    os::fd::RawFd,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pyo3::{
+    exceptions::{PyBlockingIOError, PyInterruptedError, PyOSError, PyValueError},
+    prelude::*,
+    types::PyBytes,
+};
+
+use super::{object::Loop, watch::Direction};
+use crate::{
+    call::{self, Outcome},
+    error::raised,
+    fresh,
+    gil::{self, py},
+    once::{Once, interned},
+    view::{Data, View},
+};
+
+/// Up to this many bytes are received into memory on the stack, and copied.
+const SHORT: usize = 16 << 10;
+
+/// One attempt: `None` if it would have to wait.
+trait Attempt: FnMut(&Bound<'_, PyAny>, RawFd) -> Option<Outcome> + 'static {}
+
+impl<T: FnMut(&Bound<'_, PyAny>, RawFd) -> Option<Outcome> + 'static> Attempt for T {}
+
+/// Makes the call of a coroutine of the loop's.
+fn call(
+    running: &Bound<'_, Loop>,
+    name: &'static str,
+    sock: &Bound<'_, PyAny>,
+    direction: Direction,
+    mut attempt: impl Attempt,
+) -> PyResult<Py<PyAny>> {
+    let py = running.py();
+    let sock = sock.clone().unbind();
+    call::make(py, name, Some(running.as_any()), move |starting| {
+        let py = gil::py();
+        let running = starting.of::<Loop>();
+        let first = check(running.bind(py), sock.bind(py))
+            .and_then(|()| number(sock.bind(py)))
+            .map(|fd| attempt(sock.bind(py), fd));
+        match first {
+            Err(error) => starting.done(Err(error)),
+            Ok(Some(outcome)) => starting.done(outcome),
+            Ok(None) => starting.poll(again(running.clone_ref(py), sock, direction, attempt)),
+        }
+    })
+}
+
+/// Makes attempts whenever the socket is ready.
+async fn again(
+    running: Py<Loop>,
+    sock: Py<PyAny>,
+    direction: Direction,
+    mut attempt: impl Attempt,
+) -> Outcome {
+    loop {
+        let fd = number(sock.bind(py()))?;
+        Ready { running: &running, sock: &sock, fd, direction, number: None }.await?;
+        // It may have been closed, and its number be another's.
+        let fd = number(sock.bind(py()))?;
+        if let Some(outcome) = attempt(sock.bind(py()), fd) {
+            return outcome;
+        }
+    }
+}
+
+/// Waits until a socket is ready.
+struct Ready<'a> {
+    running: &'a Py<Loop>,
+    sock: &'a Py<PyAny>,
+    fd: RawFd,
+    direction: Direction,
+    /// That of the wait, once it has begun.
+    number: Option<u64>,
+}
+
+impl Future for Ready<'_> {
+    type Output = PyResult<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PyResult<()>> {
+        let (py, this) = (py(), self.get_mut());
+        let watches = this.running.get().watches(py);
+        if let Some(number) = this.number {
+            if watches.again(this.fd, this.direction, number, cx.waker()) {
+                return Poll::Pending;
+            }
+            this.number = None;
+            return Poll::Ready(Ok(()));
+        }
+        let sock = this.sock.bind(py);
+        if watches.has_handle(this.fd) || !watches.is_known(py, this.fd, sock) {
+            this.running
+                .bind(py)
+                .call_method1(interned!(py, "_ensure_fd_no_transport"), (this.fd,))?;
+        }
+        this.running.get().check_closed(py)?;
+        this.number = Some(watches.begin(this.fd, this.direction, cx.waker(), sock)?);
+        Poll::Pending
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.running.get().watches(py()).end(self.fd, self.direction, number);
+        }
+    }
+}
+
+/// Refuses sockets of `ssl`, and in debug mode blocking ones, as asyncio does.
+fn check(running: &Bound<'_, Loop>, sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    static SOCKET: Once = Once::new();
+    let py = running.py();
+    if !sock.get_type().is(SOCKET.import(py, "socket", "socket")?) {
+        static CHECK: Once = Once::new();
+        CHECK.import(py, "asyncio.base_events", "_check_ssl_socket")?.call1((sock,))?;
+    }
+    if running.get().is_debug(py) {
+        let timeout = sock.call_method0(interned!(py, "gettimeout"))?;
+        if timeout.extract::<f64>().ok() != Some(0.0) {
+            return Err(PyValueError::new_err("the socket must be non-blocking"));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the number of a socket's descriptor.
+fn number(sock: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+    let fd: RawFd = sock.call_method0(interned!(sock.py(), "fileno"))?.extract()?;
+    if fd < 0 { Err(crate::error::closed()) } else { Ok(fd) }
+}
+
+/// Makes a system call, again if a signal has interrupted it; `None` if it would have to wait.
+fn now(mut call: impl FnMut() -> isize) -> Option<PyResult<usize>> {
+    loop {
+        let error = match usize::try_from(call()) {
+            Ok(count) => return Some(Ok(count)),
+            Err(_) => io::Error::last_os_error(),
+        };
+        match error.kind() {
+            io::ErrorKind::Interrupted => {}
+            io::ErrorKind::WouldBlock => return None,
+            _ => return Some(Err(raised(py(), &error))),
+        }
+    }
+}
+
+fn recv_raw(fd: RawFd, memory: *mut u8, room: usize) -> Option<PyResult<usize>> {
+    // SAFETY: the callers pass memory that they may write, of that many bytes.
+    now(|| unsafe { libc::recv(fd, memory.cast(), room, libc::MSG_DONTWAIT) })
+}
+
+fn recv(fd: RawFd, max: usize) -> Option<Outcome> {
+    if max <= SHORT {
+        let mut memory = [const { MaybeUninit::<u8>::uninit() }; SHORT];
+        let count = recv_raw(fd, memory.as_mut_ptr().cast(), max)?;
+        // SAFETY: the system has filled that many.
+        return Some(count.map(|count| unsafe {
+            let bytes = std::slice::from_raw_parts(memory.as_ptr().cast::<u8>(), count);
+            PyBytes::new(py(), bytes).into_any().unbind()
+        }));
+    }
+    fresh::fill(py(), max, |memory| recv_raw(fd, memory, max))
+}
+
+fn recv_into(fd: RawFd, view: &View) -> Option<Outcome> {
+    let View::Buffer(buffer) = view else { unreachable!("it is a writable one") };
+    let count = recv_raw(fd, buffer.buf.cast(), buffer.len as usize)?;
+    Some(count.and_then(|count| Ok(count.into_pyobject(py())?.into_any().unbind())))
+}
+
+/// Sends what is left, as much as the system takes; an outcome once that is all.
+fn send(fd: RawFd, bytes: &[u8], sent: &mut usize) -> Option<Outcome> {
+    loop {
+        let left = &bytes[*sent..];
+        // SAFETY: the memory is that of a slice.
+        let count = now(|| unsafe {
+            libc::send(
+                fd,
+                left.as_ptr().cast(),
+                left.len(),
+                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            )
+        })?;
+        match count {
+            Err(error) => return Some(Err(error)),
+            Ok(count) => *sent += count,
+        }
+        if *sent >= bytes.len() {
+            return Some(Ok(py().None()));
+        }
+    }
+}
+
+/// Returns the outcome of a method of the regular socket's; `None` if it would have to wait.
+fn outcome(result: PyResult<Bound<'_, PyAny>>) -> Option<Outcome> {
+    match result {
+        Ok(value) => Some(Ok(value.unbind())),
+        Err(error)
+            if error.is_instance_of::<PyBlockingIOError>(py())
+                || error.is_instance_of::<PyInterruptedError>(py()) =>
+        {
+            None
+        }
+        Err(error) => Some(Err(error)),
+    }
+}
+
+#[pymethods]
+impl Loop {
+    /// Receives at most `n` bytes of a regular socket, once there are any.
+    #[pyo3(signature = (sock, n))]
+    fn sock_recv(slf: &Bound<'_, Self>, sock: &Bound<'_, PyAny>, n: isize) -> PyResult<Py<PyAny>> {
+        let max =
+            usize::try_from(n).map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
+        call(slf, "EventLoop.sock_recv", sock, Direction::Read, move |_, fd| recv(fd, max))
+    }
+
+    /// Receives into a buffer; gives how many bytes.
+    #[pyo3(signature = (sock, buf))]
+    fn sock_recv_into(
+        slf: &Bound<'_, Self>,
+        sock: &Bound<'_, PyAny>,
+        buf: &Bound<'_, PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        let view = View::writable(buf)?;
+        call(slf, "EventLoop.sock_recv_into", sock, Direction::Read, move |_, fd| {
+            recv_into(fd, &view)
+        })
+    }
+
+    /// Receives a datagram of at most `bufsize` bytes, and its sender's address.
+    #[pyo3(signature = (sock, bufsize))]
+    fn sock_recvfrom(
+        slf: &Bound<'_, Self>,
+        sock: &Bound<'_, PyAny>,
+        bufsize: Py<PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        call(slf, "EventLoop.sock_recvfrom", sock, Direction::Read, move |sock, _| {
+            outcome(sock.call_method1(interned!(py(), "recvfrom"), (&bufsize,)))
+        })
+    }
+
+    /// Receives a datagram into a buffer; gives how many bytes, and its sender's address.
+    #[pyo3(signature = (sock, buf, nbytes = 0))]
+    fn sock_recvfrom_into(
+        slf: &Bound<'_, Self>,
+        sock: &Bound<'_, PyAny>,
+        buf: Py<PyAny>,
+        nbytes: usize,
+    ) -> PyResult<Py<PyAny>> {
+        call(slf, "EventLoop.sock_recvfrom_into", sock, Direction::Read, move |sock, _| {
+            outcome(sock.call_method1(interned!(py(), "recvfrom_into"), (&buf, nbytes)))
+        })
+    }
+
+    /// Sends all bytes.
+    #[pyo3(signature = (sock, data))]
+    fn sock_sendall(
+        slf: &Bound<'_, Self>,
+        sock: &Bound<'_, PyAny>,
+        data: &Bound<'_, PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        let mut data = Some(Data::of(data)?);
+        let mut held = None;
+        let mut sent = 0;
+        call(slf, "EventLoop.sock_sendall", sock, Direction::Write, move |_, fd| {
+            let py = py();
+            if let Some(whole) = data.take() {
+                if let Some(outcome) = whole.lend(py, |bytes| send(fd, bytes, &mut sent)) {
+                    return Some(outcome);
+                }
+                match whole.hold(py) {
+                    Ok(view) => held = Some(view),
+                    Err(error) => return Some(Err(error)),
+                }
+                return None;
+            }
+            let view: &View = held.as_ref().expect("the first attempt holds it");
+            send(fd, view.bytes(), &mut sent)
+        })
+    }
+
+    /// Sends a datagram; gives how many bytes.
+    #[pyo3(signature = (sock, data, address))]
+    fn sock_sendto(
+        slf: &Bound<'_, Self>,
+        sock: &Bound<'_, PyAny>,
+        data: Py<PyAny>,
+        address: Py<PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        call(slf, "EventLoop.sock_sendto", sock, Direction::Write, move |sock, _| {
+            outcome(sock.call_method1(interned!(py(), "sendto"), (&data, &address)))
+        })
+    }
+
+    /// Accepts a connection; gives its socket, and the peer's address.
+    #[pyo3(signature = (sock))]
+    fn sock_accept(slf: &Bound<'_, Self>, sock: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        call(slf, "EventLoop.sock_accept", sock, Direction::Read, move |sock, _| {
+            let py = py();
+            let accepted = sock.call_method0(interned!(py, "accept"));
+            outcome(accepted.and_then(|pair| {
+                let connection = pair.get_item(0)?;
+                connection.call_method1(interned!(py, "setblocking"), (false,))?;
+                Ok(pair)
+            }))
+        })
+    }
+
+    /// Connects to an address that was resolved.
+    fn _connect(
+        slf: &Bound<'_, Self>,
+        sock: &Bound<'_, PyAny>,
+        address: Py<PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        let mut has_begun = false;
+        call(slf, "EventLoop.sock_connect", sock, Direction::Write, move |sock, _| {
+            let py = py();
+            if !has_begun {
+                has_begun = true;
+                return outcome(sock.call_method1(interned!(py, "connect"), (&address,)));
+            }
+            Some(connected(sock, address.bind(py)).map(|()| py.None()))
+        })
+    }
+}
+
+/// Tells how an attempt to connect has ended.
+fn connected(sock: &Bound<'_, PyAny>, address: &Bound<'_, PyAny>) -> PyResult<()> {
+    let asked = (libc::SOL_SOCKET, libc::SO_ERROR);
+    let code: i32 = sock.call_method1(interned!(sock.py(), "getsockopt"), asked)?.extract()?;
+    if code == 0 {
+        return Ok(());
+    }
+    let text = format!("Connect call failed {}", address.str()?);
+    Err(PyOSError::new_err((code, text)))
+}
