@@ -92,7 +92,8 @@ class EventLoop(_engine.Loop, asyncio.SelectorEventLoop):
                     'Executing %s took %.3f seconds', base_events._format_handle(handle), taken
                 )
         finally:
-            self._current_handle = None
+            # Tracebacks refer to this frame.
+            self._current_handle = handle = None
 
     async def sock_connect(self, sock, address):
         base_events._check_ssl_socket(sock)

@@ -276,6 +276,22 @@ def test_debug_mode_tells_of_slow_callbacks_and_wrong_threads(loop, caplog):
     loop.call_later(60, print).cancel()
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_task_that_failed_and_that_nobody_has_is_told_of_at_once(loop, debug):
+    async def fails():
+        1 / 0
+
+    async def main():
+        asyncio.create_task(fails())
+        await asyncio.sleep(0)
+        assert len(told) == 1
+
+    told = []
+    loop.set_debug(debug)
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    loop.run_until_complete(main())
+
+
 # ---- timers
 
 
