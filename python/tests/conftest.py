@@ -93,11 +93,22 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: What runs in the loops of asyncio's, too. The others are about the scheduler of the process, or
+#: start programs of their own.
+LOOPED = """
+    addresses as_socket blocking calls clean_up closed_behind contexts coro defects defects_tls
+    edges errors fds hotswap iterate lines mailbox methods nesting queued recvmsg scenarios
+    scenarios_between scenarios_coro scenarios_tls socket today verbs watchers
+""".split()
+
+
 def pytest_collection_modifyitems(items):
     """Skips, in a loop of asyncio's, what is about the scheduler of the process."""
     how = os.environ.get("ASYNCORO_LOOP")
     skipped = ["own", "no_task"] if how and how.startswith("task") else ["own"] if how else []
     for item in items:
+        if how and item.path.stem[len("test_"):] not in LOOPED:
+            item.add_marker(pytest.mark.skip(reason="not about coroutines in a loop"))
         for name in skipped:
             mark = item.get_closest_marker(name)
             if mark is not None:

@@ -60,6 +60,7 @@ const FOLDER: &str = "target/bench-venv";
 const OURS: &str = "python";
 /// The peers: pycos in the version that `.ci/run` has, the others in their newest, which the report
 /// names.
-const PEERS: &[&str] = &["pycos==4.12.2", "uvloop", "gevent", "trio", "curio"];
+const PEERS: &[&str] =
+    &["pycos==4.12.2", "uvloop", "gevent", "trio", "curio", "aiohttp", "uvicorn", "httptools"];
 /// The newest version on which all of pycos 4.12.2 works: later ones have no `ssl.wrap_socket`.
 const BEST: (u32, u32) = (3, 11);

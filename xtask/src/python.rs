@@ -88,13 +88,14 @@ const WAYS: [&str; 3] =
 
 /// The loops of asyncio's in which the tests run once more: as coroutines, and as tasks
 /// (`python/tests/in_loop.py`).
-const LOOPS: [&str; 4] = ["coro", "task", "coro:uvloop", "task:uvloop"];
+const LOOPS: [&str; 6] =
+    ["coro", "task", "coro:uvloop", "task:uvloop", "coro:asyncoro", "task:asyncoro"];
 
 /// How often each program that ends, or is ended, is run.
 const ENDINGS: &str = "200";
 
-/// Runs the tests in all ways on each CPython, then endings, and random programs for the given
-/// time in all.
+/// Runs the tests in all ways on each CPython, then CPython's own of asyncio on our loop, endings,
+/// and random programs for the given time in all.
 pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
     let pythons = pythons::found();
     let each = (seconds / pythons.len().max(1) as u64).max(1);
@@ -111,6 +112,7 @@ pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
                 .deadline(minutes(30))
                 .run_tests()?;
         }
+        Job::program(&python, "python/suites/cpython.py").deadline(minutes(60)).run()?;
         let endings = "-m pytest -q -p no:cacheprovider python/tests/test_exit.py \
                        python/tests/test_interrupt.py";
         Job::program(&python, endings)

@@ -59,7 +59,7 @@ fn contestant(subject: &str, connections: usize) -> io::Result<Contestant> {
 }
 
 /// Returns how long an answer is, which the date in it does not change.
-fn answer_size(mut stream: TcpStream) -> io::Result<usize> {
+pub(super) fn answer_size(mut stream: TcpStream) -> io::Result<usize> {
     stream.write_all(REQUEST)?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"Hello, World!") {
@@ -79,8 +79,8 @@ pub(super) fn child(subject: &str) -> io::Result<()> {
 }
 
 /// What wrk sends.
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
-const STATUS: &[u8] = b"HTTP/1.1 200 OK\r\n";
+pub(super) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
+pub(super) const STATUS: &[u8] = b"HTTP/1.1 200 OK\r\n";
 
 /// How long a server is loaded in its turn.
 const WINDOW: Duration = Duration::from_millis(50);

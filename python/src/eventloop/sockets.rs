@@ -7,11 +7,12 @@
 #![allow(unsafe_code)]
 
 use std::{
+    cell::RefCell,
     future::Future,
     io,
-    mem::MaybeUninit,
     os::fd::RawFd,
     pin::Pin,
+    slice,
     task::{Context, Poll},
 };
 
@@ -26,13 +27,14 @@ use crate::{
     call::{self, Outcome},
     error::raised,
     fresh,
-    gil::{self, py},
+    gil::{self, Gil, py},
     once::{Once, interned},
     view::{Data, View},
 };
 
-/// Up to this many bytes are received into memory on the stack, and copied.
-const SHORT: usize = 16 << 10;
+/// Up to this many bytes are received into memory that is kept, and copied: new memory of that size
+/// would come from the system each time. It is what asyncio's transports receive at once.
+const MOST_COPIED: usize = 256 << 10;
 
 /// One attempt: `None` if it would have to wait.
 trait Attempt: FnMut(&Bound<'_, PyAny>, RawFd) -> Option<Outcome> + 'static {}
@@ -167,17 +169,19 @@ fn recv_raw(fd: RawFd, memory: *mut u8, room: usize) -> Option<PyResult<usize>> 
     now(|| unsafe { libc::recv(fd, memory.cast(), room, libc::MSG_DONTWAIT) })
 }
 
-fn recv(fd: RawFd, max: usize) -> Option<Outcome> {
-    if max <= SHORT {
-        let mut memory = [const { MaybeUninit::<u8>::uninit() }; SHORT];
-        let count = recv_raw(fd, memory.as_mut_ptr().cast(), max)?;
-        // SAFETY: the system has filled that many.
-        return Some(count.map(|count| unsafe {
-            let bytes = std::slice::from_raw_parts(memory.as_ptr().cast::<u8>(), count);
-            PyBytes::new(py(), bytes).into_any().unbind()
-        }));
+fn recv(py: Python<'_>, fd: RawFd, max: usize) -> Option<Outcome> {
+    static SCRATCH: Gil<RefCell<Vec<u8>>> = Gil::new(RefCell::new(Vec::new()));
+    if max > MOST_COPIED {
+        return fresh::fill(py, max, |memory| recv_raw(fd, memory, max));
     }
-    fresh::fill(py(), max, |memory| recv_raw(fd, memory, max))
+    let mut scratch = SCRATCH.get(py).borrow_mut();
+    scratch.reserve_exact(MOST_COPIED);
+    let count = recv_raw(fd, scratch.as_mut_ptr(), max)?;
+    // SAFETY: the system has filled that many of the bytes that are reserved.
+    Some(count.map(|count| unsafe {
+        let bytes = slice::from_raw_parts(scratch.as_ptr(), count);
+        PyBytes::new(py, bytes).into_any().unbind()
+    }))
 }
 
 fn recv_into(fd: RawFd, view: &View) -> Option<Outcome> {
@@ -230,7 +234,7 @@ impl Loop {
     fn sock_recv(slf: &Bound<'_, Self>, sock: &Bound<'_, PyAny>, n: isize) -> PyResult<Py<PyAny>> {
         let max =
             usize::try_from(n).map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
-        call(slf, "EventLoop.sock_recv", sock, Direction::Read, move |_, fd| recv(fd, max))
+        call(slf, "EventLoop.sock_recv", sock, Direction::Read, move |_, fd| recv(py(), fd, max))
     }
 
     /// Receives into a buffer; gives how many bytes.
@@ -323,6 +327,11 @@ impl Loop {
                 Ok(pair)
             }))
         })
+    }
+
+    /// Receives what is there, for a transport; None if nothing is.
+    fn _receive(&self, py: Python<'_>, fd: RawFd) -> Outcome {
+        recv(py, fd, MOST_COPIED).unwrap_or_else(|| Ok(py.None()))
     }
 
     /// Connects to an address that was resolved.

@@ -1,12 +1,13 @@
 //! Python: asyncoro's package and its peers, programs of `bench/python/` in processes of their own.
 //!
-//! `servers.rs` loads servers, `costs.rs` measures operations without sockets, `idle.rs` the memory
+//! `servers.rs` loads servers, `http.rs` those of HTTP on several event loops, `costs.rs` measures operations without sockets, `idle.rs` the memory
 //! of connections. A subject that does not start, or answers wrongly, is left out, and the report
 //! says so. The variable [`VARIABLE`] names the Python that runs them; `cargo xtask bench` sets it
 //! after it has made a venv. Without it the group only says how to make one. [`BEFORE`] names one
 //! more Python, with another version of asyncoro, which takes part as a subject of its own.
 
 mod costs;
+mod http;
 mod idle;
 mod servers;
 
@@ -21,7 +22,7 @@ use crate::report::{Base, Report};
 
 /// The number of cases.
 pub(super) fn cases() -> usize {
-    servers::CASES.len() + costs::CASES.len() + idle::CASES
+    servers::CASES.len() + http::CASES.len() + costs::CASES.len() + idle::CASES
 }
 
 pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
@@ -38,6 +39,7 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     }
     let python = Pythons { now: python, before };
     servers::run(&python, time, report)?;
+    http::run(&python, time, report)?;
     costs::run(&python, time, report)?;
     idle::run(&python, report)
 }
@@ -121,8 +123,11 @@ const BASES: &[Base] = &[
     Base::Subject("uvloop"),
     Base::Subject("uvloop Protocol"),
     Base::Subject("uvloop streams"),
+    Base::Subject("uvloop sock_*"),
+    Base::Subject("asyncio"),
     Base::Subject("asyncio sock_*"),
     Base::Subject("asyncio streams"),
+    Base::Subject("asyncio Protocol"),
     Base::Subject("asyncoro await, before"),
     Base::Subject("asyncoro yield, before"),
 ];
