@@ -90,10 +90,7 @@ impl Handle {
     ) -> PyResult<Handle> {
         let context = match context {
             Some(context) => context,
-            // SAFETY: it returns a new reference, or null with an exception.
-            None => {
-                unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? }.unbind()
-            }
+            None => copied(py)?,
         };
         let inner = Inner {
             callback: Cell::new(Some(Callback { callback, args })),
@@ -147,6 +144,13 @@ impl Handle {
         inner.callback.set(Some(kept));
         made
     }
+}
+
+/// Copies the current context.
+fn copied(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    // SAFETY: it returns a new reference, or null with an exception.
+    let copy = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+    Ok(copy.unbind())
 }
 
 /// Calls `f` in a context of Python's.

@@ -1,5 +1,5 @@
-//! A greeting by HTTP/1.1 from Python's servers, each on the event loops that there are for asyncio:
-//! the server's time on its core per request.
+//! A greeting by HTTP/1.1 from Python's servers, each on several event loops for asyncio: the
+//! server's time on its core per request.
 
 use std::io;
 use std::time::Duration;
