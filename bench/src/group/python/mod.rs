@@ -1,10 +1,11 @@
 //! Python: asyncoro's package and its peers, programs of `bench/python/` in processes of their own.
 //!
 //! `servers.rs` loads servers, `http.rs` those of HTTP on several event loops, `costs.rs` measures
-//! operations without sockets, `idle.rs` the memory of connections. A subject that does not start, or answers wrongly, is left out, and the report
-//! says so. The variable [`VARIABLE`] names the Python that runs them; `cargo xtask bench` sets it
-//! after it has made a venv. Without it the group only says how to make one. [`BEFORE`] names one
-//! more Python, with another version of asyncoro, which takes part as a subject of its own.
+//! operations without sockets, `idle.rs` the memory of connections. A subject that does not start,
+//! or answers wrongly, is left out, and the report says so. The variable [`VARIABLE`] names the
+//! Python that runs them; `cargo xtask bench` sets it after it has made a venv. Without it the
+//! group only says how to make one. [`BEFORE`] names one more Python, with another version of
+//! asyncoro, which takes part as a subject of its own.
 
 mod costs;
 mod http;
