@@ -140,6 +140,9 @@ This documentation was built without the feature `tls` and leaves out what that 
 //!
 //! [`spawn`] starts a coroutine beside this one. [`coro::Coros`] is a set of them: spawn into it,
 //! take the values as they end, with a bound if wanted; dropped, it ends those that are left.
+//! A [`scope`](scope::scope()) has children that may borrow, and that have ended when it returns; it can
+//! be told to stop. [`coro::on_end`] is for a clean-up that has to wait, and [`Coro::monitor`] tells how
+//! another coroutine has ended.
 //! Inside one coroutine, [`future::join()`] waits for all of some futures and [`future::race()`]
 //! for the first; the page of [`future`] has a loop that waits for a message, a timer and a long
 //! operation.
@@ -233,6 +236,7 @@ mod log;
 pub mod pool;
 mod primitives;
 pub mod resolve;
+pub mod scope;
 pub mod signal;
 mod socket;
 pub mod stdio;

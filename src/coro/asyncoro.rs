@@ -303,6 +303,15 @@ impl Builder {
         self
     }
 
+    /// Notes which coroutine has spawned which, for [`Current::parent`](super::Current::parent) and
+    /// [`Current::children`](super::Current::children) (off by default: it takes an entry of a map
+    /// for each coroutine).
+    #[must_use]
+    pub fn keep_parents(mut self) -> Builder {
+        self.settings.keeps_parents = true;
+        self
+    }
+
     /// Calls `before` when the scheduler's thread is about to wait for the kernel, and `after` as
     /// soon as it has waited. They are not called if something is ready already.
     ///

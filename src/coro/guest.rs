@@ -18,6 +18,7 @@ use super::{
     hosted::Hosted,
     scheduler::{Main, Scheduler, Until},
 };
+use crate::driver::Driver;
 
 /// What is next.
 pub(crate) enum Step<T> {
@@ -78,7 +79,11 @@ impl<F: Future> Entry<F> {
     /// Makes a step.
     pub(crate) fn step(&mut self) -> Step<F::Output> {
         if let Some(until) = self.drains_until {
-            let more = self.hosted.turn_by(Duration::ZERO, || {});
+            let run = &self.hosted.scheduler.engine.run;
+            let more = self.hosted.turn_by(Duration::ZERO, || {
+                // The clean-ups of those that have ended.
+                while run.cleaning() > 0 && !run.is_idle() && run.resume_ready() {}
+            });
             return self.drained(until, more);
         }
         let engine = &self.hosted.scheduler.engine;
@@ -91,6 +96,7 @@ impl<F: Future> Entry<F> {
             engine.run.refuse_in_child();
             let until = engine.drains_until();
             self.drains_until = Some(until);
+            self.hosted.entered(|| engine.end_all());
             return self.drained(until, true);
         }
         if more {
@@ -105,10 +111,13 @@ impl<F: Future> Entry<F> {
     fn drained(&mut self, until: Instant, more: bool) -> Step<F::Output> {
         let engine = &self.hosted.scheduler.engine;
         let is_over = self.hosted.entered(|| {
-            engine.end_all();
-            engine.run.forget_main();
+            if engine.run.cleaning() == 0 || Driver::now() >= until {
+                engine.end_all();
+                engine.run.end_clean_ups();
+                engine.run.forget_main();
+            }
             engine.flush_dirty();
-            engine.has_drained(until)
+            engine.run.cleaning() == 0 && engine.has_drained(until)
         });
         if is_over {
             let result = self.main.result.take();

@@ -4,14 +4,20 @@ use std::{
     fmt,
     future::Future,
     io,
-    ops::Deref,
+    ops::{Deref, DerefMut},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
 };
 
-use super::{cell::Joint, ended::Ended, inbox, key::Key};
+use super::{
+    cell::Joint,
+    ended::Ended,
+    inbox,
+    key::Key,
+    monitor::{Call, Monitor, by_error, by_value},
+};
 
 /// The handle to a coroutine, for its starter: waits for its value, ends it, or, if dropped, lets
 /// it run on its own.
@@ -71,7 +77,7 @@ impl<T> Coro<T> {
     /// asyncoro::run(async {
     ///     let forever = asyncoro::spawn(std::future::pending::<()>());
     ///     forever.terminate();
-    ///     assert!(matches!(forever.await, Err(Ended::Terminated)));
+    ///     assert!(matches!(forever.await, Err(Ended::Terminated(_))));
     /// });
     /// ```
     pub fn terminate(&self) {
@@ -140,6 +146,75 @@ impl<T> Coro<io::Result<T>> {
     }
 }
 
+impl<T: 'static, E: fmt::Display + 'static> Coro<Result<T, E>> {
+    /// Watches how the coroutine ends, as [`Handle::monitor`] does, with the text of its error if it
+    /// ends with one.
+    pub fn monitor(&mut self) -> Monitor {
+        let (monitor, see) = by_error();
+        self.handle.joint.watch(see);
+        monitor
+    }
+}
+
+impl<T: 'static> Handle<T> {
+    /// Watches how the coroutine ends: returns a future that tells it, in any coroutine, scheduler
+    /// or thread, as often as wanted, and does not take the value. The handle may be dropped.
+    ///
+    /// For a coroutine whose value is a `Result` with an error that can be displayed, the text of
+    /// the error is told, too.
+    ///
+    /// It needs `&mut` because a handle may be shared among threads, and a value may not.
+    ///
+    /// # Example
+    /// ```
+    /// use asyncoro::coro::How;
+    ///
+    /// asyncoro::run(async {
+    ///     let mut worker = asyncoro::spawn(async {
+    ///         asyncoro::coro::current().set_name("worker");
+    ///         std::fs::read_to_string("/no/such/file")
+    ///     });
+    ///     let exit = worker.monitor().await;
+    ///     assert!(matches!(exit.how(), How::Error(text) if text.contains("No such file")));
+    ///     assert_eq!(exit.origin().name(), Some("worker"));
+    ///     assert!(worker.await.unwrap().is_err()); // the value is still there
+    /// });
+    /// ```
+    pub fn monitor(&mut self) -> Monitor {
+        let (monitor, see) = by_value();
+        self.joint.watch(see);
+        monitor
+    }
+
+    /// Calls `see` with what the coroutine has ended with, by reference, once: on the scheduler's
+    /// thread when it ends, or at once if it has ended; not at all if the handle has given out the
+    /// value before. A panic of `see` is
+    /// [logged](crate::coro#the-log).
+    ///
+    /// This is for those who want to see the value, or to send a message of their own.
+    ///
+    /// # Example
+    /// ```
+    /// use asyncoro::sync::mailbox;
+    ///
+    /// asyncoro::run(async {
+    ///     let (sender, receiver) = mailbox(8);
+    ///     for number in 0..3 {
+    ///         let sender = sender.clone();
+    ///         let mut worker = asyncoro::spawn(async move { number * 10 });
+    ///         worker.when_ended(move |result| {
+    ///             let _ = sender.try_send(result.ok().copied());
+    ///         });
+    ///     }
+    ///     assert_eq!(receiver.receive().await, Some(Some(0)));
+    ///     assert_eq!(receiver.receive().await, Some(Some(10)));
+    /// });
+    /// ```
+    pub fn when_ended(&mut self, see: impl FnOnce(Result<&T, &Ended>) + Send + 'static) {
+        self.joint.watch(Call(see));
+    }
+}
+
 impl<T, E: fmt::Display> Handle<Result<T, E>> {
     /// Logs the coroutine's error if it ends with one and the handle was dropped.
     ///
@@ -170,6 +245,12 @@ impl<T> Deref for Coro<T> {
 
     fn deref(&self) -> &Handle<T> {
         &self.handle
+    }
+}
+
+impl<T> DerefMut for Coro<T> {
+    fn deref_mut(&mut self) -> &mut Handle<T> {
+        &mut self.handle
     }
 }
 

@@ -21,8 +21,10 @@
 //!
 //! # The log
 //! Events without another recipient are logged: a panic that nobody awaits, errors for
-//! [`Coro::or_log`], coroutines that [`run`] still waits for after a second, bytes that a closed
-//! socket could not send. The log is the thread's `tracing` subscriber. While there is none, errors
+//! [`Coro::or_log`], coroutines that [`run`] still waits for after a second, clean-ups and children
+//! of scopes that were cut off, resumes longer than [`Builder::slow_resume`], bytes that a closed
+//! socket could not send. Each line about a coroutine has its name, if it has one, and where it was
+//! spawned. The log is the thread's `tracing` subscriber. While there is none, errors
 //! and warnings go to standard error instead, a line each, unless the environment variable
 //! `ASYNCORO_LOG` is `off`. A program that has `tracing` write to the `log` crate (its feature
 //! `log`, without a subscriber) sees both, unless it sets that variable.
@@ -34,6 +36,7 @@ mod alarm;
 mod asyncoro;
 mod batching;
 mod cell;
+mod clean_up;
 mod coros;
 pub(crate) mod current;
 mod ended;
@@ -47,7 +50,9 @@ mod hosted;
 mod inbox;
 mod key;
 mod local;
+mod local_value;
 mod memory;
+mod monitor;
 mod on;
 mod scheduler;
 mod state;
@@ -76,10 +81,13 @@ pub(crate) use self::{
 pub use self::{
     asyncoro::{AsynCoro, Builder},
     batching::Batching,
+    clean_up::on_end,
     coros::Coros,
-    ended::Ended,
+    ended::{Ended, Origin},
     handle::{Coro, Handle},
     hosted::Hosted,
+    local_value::Local,
+    monitor::{Exit, How, Monitor},
     on::{On, on},
     scheduler::{Scheduler, run, run_until},
     statistics::Statistics,
@@ -178,6 +186,38 @@ impl Current {
     /// Names the coroutine, for the log.
     pub fn set_name(self, name: &str) {
         self.on_own(|engine| engine.run.set_name(name));
+    }
+
+    /// Returns the number ([`Coro::id`]) of the coroutine that has spawned this one; `None` if that
+    /// was `run`'s own future or another thread, or unless the builder was told to
+    /// [`keep_parents`](Builder::keep_parents). That coroutine may have ended.
+    ///
+    /// ```
+    /// use asyncoro::{AsynCoro, coro::current};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// AsynCoro::builder().keep_parents().build()?.run(async {
+    ///     asyncoro::spawn(async {
+    ///         let own = current().id();
+    ///         let child = asyncoro::spawn(async { current().parent() });
+    ///         assert_eq!(current().children(), [child.id()]);
+    ///         assert_eq!(child.await.unwrap(), Some(own));
+    ///     })
+    ///     .await
+    ///     .unwrap();
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn parent(self) -> Option<u64> {
+        self.on_own(|engine| engine.run.parent().map(|key| key.pack() as u64)).flatten()
+    }
+
+    /// Returns the numbers of the coroutines that this one has spawned and that have not ended;
+    /// none unless the builder was told to [`keep_parents`](Builder::keep_parents).
+    pub fn children(self) -> Vec<u64> {
+        let keys = self.on_own(|engine| engine.run.children()).unwrap_or_default();
+        keys.into_iter().map(|key| key.pack() as u64).collect()
     }
 
     /// Sets whether the coroutine is a daemon, for which [`run`] does not wait.

@@ -167,11 +167,31 @@ impl Scheduler {
             engine.end_turn(main.stragglers_at());
         }
         if until != Until::Left || !matches!(main.result, Some(Ok(_))) {
+            let until = engine.drains_until();
             engine.end_all();
             engine.run.refuse_in_child();
-            engine.drain().expect("the driver can be asked");
+            self.clean_up(until);
+            engine.drain(until).expect("the driver can be asked");
         }
         main.result.expect("the loop ends with a result")
+    }
+}
+
+impl Scheduler {
+    /// Runs the clean-ups of coroutines that have ended, until `until` at most; then ends all that
+    /// is left, coroutines that they have spawned among it.
+    fn clean_up(&self, until: Instant) {
+        let engine = &self.engine;
+        while engine.run.cleaning() > 0 && Driver::now() < until {
+            engine.run.begin_turn(RESUMES);
+            while !engine.run.is_idle() && engine.run.resume_ready() {}
+            engine.flush_dirty();
+            if engine.run.cleaning() > 0 {
+                engine.end_turn(Some(until));
+            }
+        }
+        engine.end_all();
+        engine.run.end_clean_ups();
     }
 }
 
@@ -227,6 +247,9 @@ impl<T> Main<T> {
                 Err(payload) => self.result = Some(Err(payload)),
             }
         });
+        if self.result.is_some() {
+            engine.run.end_main();
+        }
     }
 
     pub(super) fn may_return(&mut self, engine: &Engine, until: Until) -> bool {
@@ -265,13 +288,16 @@ impl Drop for Scheduler {
         }
         // Another scheduler may be running on this thread; it is current again afterwards.
         let _entered = current::enter(&self.engine);
+        let until = self.engine.drains_until();
         self.engine.end_all();
+        self.clean_up(until);
         // Drops what has come back from other threads while it is still in its scheduler.
         self.engine.read_inbox();
         // An error of the driver has no recipient here, and does no more harm.
-        let _ = self.engine.drain();
+        let _ = self.engine.drain(until);
         // Ends coroutines that other threads have started meanwhile.
         self.engine.end_all();
+        self.engine.run.end_clean_ups();
         self.engine.wake_left();
         log::settle();
     }

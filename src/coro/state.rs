@@ -8,8 +8,14 @@
 //! | --- | --- | --- |
 //! | `PENDING` | holds, without a waiter | holds |
 //! | any other | holds, with this waiter to be woken | holds |
+//! | `WATCHED`, an address | holds; whoever watches, and the waiter, are there | holds |
+//! | `DETACHED`, an address | has released; whoever watches is there | holds |
 //! | `DONE` | holds, or had released before | has released; the result is in the cell |
 //! | `DETACHED` | has released | holds, or had released before |
+//!
+//! Those who watch are told of the end by the scheduler while it still holds the cell, so it takes
+//! their address out before it moves to `DONE`. If the handle has it out at that moment, to add to
+//! it, the handle finds `DONE` when it puts it back, and tells them itself.
 //!
 //! A waiter ([`Waiter`](crate::coro::Waiter)) is one word, so each move is one atomic operation,
 //! and the code that takes a waiter's word out owns it. Only the handle puts waiters in, and only
@@ -28,6 +34,13 @@ const PENDING: Word = ptr::null_mut();
 const DONE: Word = ptr::without_provenance_mut(2);
 const DETACHED: Word = ptr::without_provenance_mut(4);
 
+/// The bit of the address of those who watch, while the handle holds the cell.
+const WATCHED_BIT: usize = 2;
+/// The same after the handle has released it.
+const DETACHED_BIT: usize = 4;
+/// What is above the bits of a word that tell what it is; those addresses are multiples of 8.
+const ADDRESS: usize = !7;
+
 /// The state of the handle when the scheduler ends a coroutine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Completed {
@@ -35,6 +48,8 @@ pub(super) enum Completed {
     Held(Option<Word>),
     /// There is no handle; the scheduler frees the cell.
     Detached,
+    /// The scheduler still holds the cell: these, at the address, are to be told first.
+    Watched(Word),
 }
 
 /// The word that a cell's two owners share.
@@ -56,8 +71,41 @@ impl JoinState {
         self.0.load(Ordering::Relaxed) == word
     }
 
+    /// Tells whether somebody watches.
+    #[inline]
+    pub(super) fn is_watched(&self) -> bool {
+        is_watch(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Handle: takes out whatever there is, an address of those who watch or a waiter. `None` means
+    /// that the coroutine has ended.
+    pub(super) fn take_out(&self) -> Option<Kept> {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            if seen == DONE {
+                self.0.load(Ordering::Acquire);
+                return None;
+            }
+            match self.0.compare_exchange(seen, PENDING, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if is_watch(seen) => return Some(Kept::Watch(address_of(seen))),
+                Ok(_) => return Some(waiter_in(seen).map_or(Kept::Nothing, Kept::Waiter)),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Handle: puts back the address of those who watch, after [`JoinState::take_out`]; with
+    /// `detach` it also releases the cell. `false` if the coroutine has ended meanwhile; then the
+    /// address stays with the caller, and the handle still holds the cell.
+    pub(super) fn put_back(&self, watch: Word, detach: bool) -> bool {
+        let bit = if detach { DETACHED_BIT } else { WATCHED_BIT };
+        let word = watch.map_addr(|address| address | bit);
+        debug_assert!(is_watch(word), "those who watch have an address, a multiple of 8");
+        self.0.compare_exchange(PENDING, word, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// Handle: puts a waiter in and returns the previous one. `None` means that the coroutine has
-    /// ended, and the new waiter stays with the caller.
+    /// ended, and the new waiter stays with the caller. Only while nobody watches.
     pub(super) fn wait(&self, waiter: Word) -> Option<Option<Word>> {
         let mut seen = self.0.load(Ordering::Relaxed);
         // The only move that can interfere is the one to DONE, so this loop ends.
@@ -68,6 +116,7 @@ impl JoinState {
                 return None;
             }
             debug_assert_ne!(seen, DETACHED, "a detached handle does not wait");
+            debug_assert!(!is_watch(seen), "a waiter beside those who watch is put to them");
             match self.0.compare_exchange(seen, waiter, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(waiter_in(seen)),
                 Err(now) => seen = now,
@@ -75,7 +124,7 @@ impl JoinState {
         }
     }
 
-    /// Handle: releases the cell. The flag tells whether the coroutine had ended, so that the
+    /// Handle: releases the cell, while nobody watches. The flag tells whether the coroutine had ended, so that the
     /// handle frees the cell; the returned waiter belongs to the caller.
     pub(super) fn detach(&self) -> (bool, Option<Word>) {
         let seen = self.0.swap(DETACHED, Ordering::AcqRel);
@@ -84,12 +133,46 @@ impl JoinState {
     }
 
     /// Scheduler: publishes the result in the cell. If there is a handle, it may free the cell as
-    /// soon as this has moved.
+    /// soon as this has moved. Those who watch are returned first, and it must be called again.
+    #[inline]
     pub(super) fn complete(&self) -> Completed {
-        let seen = self.0.swap(DONE, Ordering::AcqRel);
-        debug_assert_ne!(seen, DONE, "a coroutine ends once");
-        if seen == DETACHED { Completed::Detached } else { Completed::Held(waiter_in(seen)) }
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            debug_assert_ne!(seen, DONE, "a coroutine ends once");
+            let next = if is_watch(seen) { without_watch(seen) } else { DONE };
+            match self.0.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) if next != DONE => return Completed::Watched(address_of(seen)),
+                Ok(DETACHED) => return Completed::Detached,
+                Ok(_) => return Completed::Held(waiter_in(seen)),
+                Err(now) => seen = now,
+            }
+        }
     }
+}
+
+/// What a handle has taken out.
+pub(super) enum Kept {
+    Nothing,
+    Waiter(Word),
+    /// The address of those who watch.
+    Watch(Word),
+}
+
+/// Tells whether a word has the address of those who watch: even, as no key is, and with a bit that
+/// no address has.
+#[inline]
+fn is_watch(word: Word) -> bool {
+    let word = word.addr();
+    word & 1 == 0 && word & (WATCHED_BIT | DETACHED_BIT) != 0 && word & ADDRESS != 0
+}
+
+#[cold]
+fn without_watch(word: Word) -> Word {
+    if word.addr() & DETACHED_BIT == 0 { PENDING } else { DETACHED }
+}
+
+fn address_of(word: Word) -> Word {
+    word.map_addr(|word| word & ADDRESS)
 }
 
 fn waiter_in(word: Word) -> Option<Word> {
@@ -100,7 +183,32 @@ fn waiter_in(word: Word) -> Option<Word> {
 mod tests {
     use std::ptr::without_provenance_mut;
 
-    use super::{Completed, JoinState};
+    use super::{Completed, JoinState, Kept};
+
+    #[test]
+    fn those_who_watch_are_given_to_whoever_ends_it_first() {
+        let watch = without_provenance_mut(64);
+        for detached in [false, true] {
+            let state = JoinState::new();
+            assert!(matches!(state.take_out(), Some(Kept::Nothing)));
+            assert!(state.put_back(watch, false) && state.is_watched());
+            assert!(matches!(state.take_out(), Some(Kept::Watch(found)) if found == watch));
+            assert!(state.put_back(watch, detached));
+            assert_eq!(state.complete(), Completed::Watched(watch));
+            assert!(!state.is_watched());
+            let last = if detached { Completed::Detached } else { Completed::Held(None) };
+            assert_eq!(state.complete(), last);
+        }
+    }
+
+    #[test]
+    fn those_who_are_put_back_too_late_stay_with_the_handle() {
+        let state = JoinState::new();
+        assert!(matches!(state.take_out(), Some(Kept::Nothing)));
+        assert_eq!(state.complete(), Completed::Held(None));
+        assert!(!state.put_back(without_provenance_mut(64), true));
+        assert!(state.take_out().is_none());
+    }
 
     #[test]
     fn a_waiter_goes_to_whoever_takes_it_out() {

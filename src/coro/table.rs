@@ -18,8 +18,10 @@ mod flags {
     pub(super) const QUEUED: u8 = 1;
     /// `run` does not wait for it.
     pub(super) const DAEMON: u8 = 8;
-    /// It was given a name.
-    pub(super) const NAMED: u8 = 16;
+    /// It has something that few have: a name, local values, a clean-up.
+    pub(super) const EXTRA: u8 = 16;
+    /// It is the clean-up of one that has ended, and goes on while the scheduler ends.
+    pub(super) const CLEANS_UP: u8 = 32;
 }
 
 struct Entry {
@@ -31,6 +33,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// Tells whether it is ended with all that are clean-ups, or with the others.
+    fn is_ended_with(&self, cleans_up: bool) -> bool {
+        self.body.is_some() && (self.flags & flags::CLEANS_UP != 0) == cleans_up
+    }
+
     /// Tells whether its body is out, being resumed.
     fn is_out(&self) -> bool {
         self.body.is_none() && self.flags & flags::QUEUED != 0
@@ -39,8 +46,8 @@ impl Entry {
 
 /// Facts about a coroutine that was removed.
 pub(super) struct Removed {
-    /// Whether its name must be removed.
-    pub(super) named: bool,
+    /// Whether it has extras, which must be removed.
+    pub(super) has_extra: bool,
 }
 
 /// The next to be resumed.
@@ -57,6 +64,8 @@ pub(super) struct Table {
     free: u32,
     alive: usize,
     daemons: usize,
+    /// How many are clean-ups.
+    cleaning: usize,
     queue: Queue,
 }
 
@@ -100,7 +109,8 @@ impl Queue {
 
 impl Table {
     pub(super) fn new() -> Table {
-        Table { entries: Vec::new(), free: NONE, alive: 0, daemons: 0, queue: Queue::EMPTY }
+        let queue = Queue::EMPTY;
+        Table { entries: Vec::new(), free: NONE, alive: 0, daemons: 0, cleaning: 0, queue }
     }
 
     /// Returns the number of coroutines that have not ended.
@@ -111,6 +121,19 @@ impl Table {
     /// Returns the number of those that are daemons.
     pub(super) fn daemons(&self) -> usize {
         self.daemons
+    }
+
+    /// Returns the number of those that are clean-ups.
+    pub(super) fn cleaning(&self) -> usize {
+        self.cleaning
+    }
+
+    /// Marks a coroutine that was just added as the clean-up of another one.
+    pub(super) fn set_cleans_up(&mut self, index: u32) {
+        if let Some(entry) = self.living(index) {
+            entry.flags |= flags::CLEANS_UP;
+            self.cleaning += 1;
+        }
     }
 
     /// Tells whether none is ready.
@@ -202,7 +225,10 @@ impl Table {
     pub(super) fn remove(&mut self, index: u32) -> Removed {
         let entry = &mut self.entries[index as usize];
         debug_assert!(entry.is_out(), "only what was begun is removed");
-        let removed = Removed { named: entry.flags & flags::NAMED != 0 };
+        let removed = Removed { has_extra: entry.flags & flags::EXTRA != 0 };
+        if entry.flags & flags::CLEANS_UP != 0 {
+            self.cleaning -= 1;
+        }
         if entry.flags & flags::DAEMON != 0 {
             self.daemons -= 1;
         }
@@ -214,21 +240,30 @@ impl Table {
         removed
     }
 
-    /// Returns the first place, from `from` on, of a coroutine that is not being resumed; for the
-    /// end of the scheduler.
-    pub(super) fn any_from(&self, from: u32) -> Option<u32> {
+    /// Returns the first place, from `from` on, of a coroutine that is not being resumed, and
+    /// that is a clean-up or is not; for the end of the scheduler.
+    pub(super) fn any_from(&self, from: u32, cleans_up: bool) -> Option<u32> {
+        let ends = |entry: &Entry| entry.is_ended_with(cleans_up);
         let mut rest = self.entries.iter().enumerate().skip(from as usize);
-        rest.find(|(_, entry)| entry.body.is_some()).map(|(index, _)| index as u32)
+        rest.find(|(_, entry)| ends(entry)).map(|(index, _)| index as u32)
     }
 
-    /// Empties the queue before all coroutines are ended, and keeps wakes from queueing them again;
-    /// `run`'s own future is not affected.
-    pub(super) fn stop_queueing(&mut self) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.body.is_some()) {
-            entry.flags |= flags::QUEUED;
-        }
+    /// Empties the queue before coroutines are ended, those that are clean-ups or the others, and
+    /// keeps wakes from queueing them again. `run`'s own future is not affected, and those that are
+    /// not ended are ready.
+    pub(super) fn stop_queueing(&mut self, cleans_up: bool) {
         let main_queued = self.queue.main_queued;
         self.queue = Queue::EMPTY;
+        self.queue.main_queued = false;
+        for index in 0..self.entries.len() {
+            let entry = &mut self.entries[index];
+            if entry.body.is_some() {
+                entry.flags |= flags::QUEUED;
+                if !entry.is_ended_with(cleans_up) {
+                    self.queue.push(&mut self.entries, index as u32);
+                }
+            }
+        }
         if main_queued {
             self.wake_main();
         }
@@ -247,10 +282,10 @@ impl Table {
         }
     }
 
-    /// Marks a place as named; returns whether there is a coroutine to name.
-    pub(super) fn set_named(&mut self, index: u32) -> bool {
+    /// Marks that a place has extras; returns whether there is a coroutine to have them.
+    pub(super) fn set_extra(&mut self, index: u32) -> bool {
         if let Some(entry) = self.living(index) {
-            entry.flags |= flags::NAMED;
+            entry.flags |= flags::EXTRA;
             return true;
         }
         index == MAIN

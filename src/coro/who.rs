@@ -4,18 +4,24 @@ use std::{any::Any, fmt, panic::Location};
 
 use crate::{foreign::panic_text, log};
 
-/// The log's name for a coroutine.
+/// The log's name for a coroutine: its own, if it has one, and where it was spawned.
 #[derive(Clone, Copy)]
-pub(super) enum Who<'a> {
-    Named(&'a str),
-    SpawnedAt(&'static Location<'static>),
+pub(super) struct Who<'a> {
+    pub(super) name: Option<&'a str>,
+    pub(super) place: &'static Location<'static>,
+}
+
+impl<'a> Who<'a> {
+    pub(super) fn new(name: Option<&'a str>, place: &'static Location<'static>) -> Who<'a> {
+        Who { name, place }
+    }
 }
 
 impl fmt::Display for Who<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Who::Named(name) => f.write_str(name),
-            Who::SpawnedAt(place) => write!(f, "the coroutine spawned at {place}"),
+        match self.name {
+            Some(name) => write!(f, "{name} (spawned at {})", self.place),
+            None => write!(f, "the coroutine spawned at {}", self.place),
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use asyncoro::{
     AsynCoro, AsyncSocket, Coro,
-    coro::{Coros, Ended, Hosted, Scheduler, yield_now},
+    coro::{Coros, Ended, Hosted, Scheduler, on_end, yield_now},
     sync::mailbox,
     time as ours,
     tokio::{attach, run},
@@ -403,7 +403,7 @@ fn a_panic_stays_where_it_happens() {
                 ours::sleep(Duration::from_millis(1)).await;
                 panic!("a task's");
             });
-            let Err(Ended::Panicked(payload)) = coro.await else { panic!("it has ended well") };
+            let Err(Ended::Panicked(payload, _)) = coro.await else { panic!("it has ended well") };
             assert_eq!(text_of(&*payload), "a coroutine's");
             let error = task.await.unwrap_err();
             assert_eq!(text_of(&*error.into_panic()), "a task's");
@@ -451,7 +451,7 @@ fn none_is_run_inside_of_another() {
             ] {
                 assert!(text.contains(in_scheduler), "{text}");
             }
-            let Err(Ended::Panicked(inner)) = asyncoro::spawn(attach(async {})).await else {
+            let Err(Ended::Panicked(inner, _)) = asyncoro::spawn(attach(async {})).await else {
                 panic!("it was attached twice")
             };
             assert!(text_of(&*inner).contains(in_scheduler));
@@ -564,7 +564,7 @@ fn a_runtime_that_ends_first_ends_the_coroutines() {
         drop(runtime);
         assert_eq!(drops.get(), 2);
         let coro = coros.recv().unwrap();
-        assert!(matches!(coro.value(), Err(Ended::Terminated)));
+        assert!(matches!(coro.value(), Err(Ended::Terminated(_))));
         drop(attached);
         // Nothing is attached any more.
         assert!(panic_of(|| drop(asyncoro::spawn(async {}))).contains("needs a running scheduler"));
@@ -801,4 +801,40 @@ fn what_a_turn_costs() {
         let guest = begin.elapsed() / ROUNDS;
         println!("guest: {guest:.0?} a round trip, {turns} turns for {ROUNDS}");
     }
+}
+
+#[test]
+fn a_clean_up_waits_in_a_guest_too() {
+    within(|| {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let (ends, own, last) = (Rc::clone(&seen), Rc::clone(&seen), Rc::clone(&seen));
+        run(async move {
+            let stays = asyncoro::spawn(async move {
+                on_end(async move {
+                    ours::sleep(Duration::from_millis(1)).await;
+                    ends.borrow_mut().push("terminated");
+                });
+                pending::<()>().await;
+            });
+            yield_now().await;
+            stays.terminate();
+            stays.await.unwrap_err();
+            // Of a daemon, which ends with the scheduler.
+            drop(asyncoro::spawn(async move {
+                asyncoro::coro::current().set_daemon(true);
+                on_end(async move {
+                    ours::sleep(Duration::from_millis(1)).await;
+                    own.borrow_mut().push("ended with the scheduler");
+                });
+                pending::<()>().await;
+            }));
+            yield_now().await;
+            assert_eq!(*last.borrow(), ["terminated"]);
+            on_end(async move {
+                ours::sleep(Duration::from_millis(1)).await;
+                last.borrow_mut().push("run's own");
+            });
+        });
+        assert_eq!(*seen.borrow(), ["terminated", "run's own", "ended with the scheduler"]);
+    });
 }

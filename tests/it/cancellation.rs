@@ -73,7 +73,7 @@ async fn give_up(
         let next = next().await;
         coro.terminate();
         comes().await;
-        assert!(matches!(coro.await, Err(Ended::Terminated)), "{verb:?}");
+        assert!(matches!(coro.await, Err(Ended::Terminated(_))), "{verb:?}");
         return next;
     }
     assert!(poll_once(Pin::as_mut(&mut call)).is_pending(), "{verb:?}");

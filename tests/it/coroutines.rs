@@ -23,7 +23,7 @@ use asyncoro::{
 use crate::{
     pairs::{Kind, pair},
     verbs::{Call, End, Face, READERS, Verb, WRITERS, drained, full, unit},
-    within::{Drops, block_on, logged, panic_of, run_within, within},
+    within::{Drops, assert_told, block_on, logged, panic_of, run_within, within},
 };
 
 /// A list that coroutines write to.
@@ -185,7 +185,7 @@ fn a_panic_goes_to_whoever_awaits_and_the_others_go_on() {
             panic!("broken");
         });
         match bad.await {
-            Err(Ended::Panicked(payload)) => {
+            Err(Ended::Panicked(payload, _)) => {
                 assert_eq!(*payload.downcast_ref::<&str>().unwrap(), "broken");
             }
             other => panic!("{other:?}"),
@@ -215,12 +215,12 @@ fn a_panic_that_nobody_sees_is_logged_with_the_name_of_the_coroutine() {
                     current().set_name("awaited");
                     panic!("third");
                 });
-                let Err(Ended::Panicked(payload)) = seen.await else { unreachable!() };
+                let Err(Ended::Panicked(payload, _)) = seen.await else { unreachable!() };
                 assert_eq!(*payload.downcast::<&str>().unwrap(), "third");
             });
         });
-        assert!(log.contains("dropped before panicked: first"), "{log}");
-        assert!(log.contains("dropped after panicked: second"), "{log}");
+        assert!(log.contains(") panicked: first"), "{log}");
+        assert!(log.contains(") panicked: second"), "{log}");
         assert!(!log.contains("third"), "{log}");
     });
 }
@@ -253,7 +253,7 @@ fn or_log_logs_the_error_with_the_name_and_nothing_else() {
                 ended.or_log();
             });
         });
-        assert!(log.contains("bad ended: went wrong"), "{log}");
+        assert!(log.contains(") ended: went wrong"), "{log}");
         assert!(log.contains("ended: too late"), "{log}");
         assert!(log.contains("worse") && log.contains("fell over"), "{log}");
         assert_eq!(log.lines().count(), 3, "{log}");
@@ -355,7 +355,7 @@ fn terminate_marks_and_the_scheduler_drops_the_future_later() {
         yield_now().await;
         coro.terminate();
         assert_eq!(drops.count(), 0, "not inside of the call");
-        assert!(matches!(coro.await, Err(Ended::Terminated)));
+        assert!(matches!(coro.await, Err(Ended::Terminated(_))));
         assert_eq!(drops.count(), 1);
     });
 }
@@ -386,7 +386,7 @@ fn a_terminated_future_is_dropped_in_the_context_of_its_own_coroutine() {
         });
         started.wait();
         coro.terminate();
-        assert!(matches!(coro.value(), Err(Ended::Terminated)));
+        assert!(matches!(coro.value(), Err(Ended::Terminated(_))));
         assert!(right.load(Ordering::SeqCst));
     });
 }
@@ -407,7 +407,7 @@ fn a_panic_while_a_terminated_future_is_dropped_stays_in_bounds() {
         });
         yield_now().await;
         coro.terminate();
-        assert!(matches!(coro.await, Err(Ended::Panicked(_))));
+        assert!(matches!(coro.await, Err(Ended::Panicked(_, _))));
         assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
     });
 }
@@ -419,7 +419,7 @@ fn a_coroutine_can_be_terminated_before_it_ran_while_it_runs_and_after_its_end()
         let inner = Rc::clone(&ran);
         let fresh = spawn(async move { inner.set(true) });
         fresh.terminate();
-        assert!(matches!(fresh.await, Err(Ended::Terminated)));
+        assert!(matches!(fresh.await, Err(Ended::Terminated(_))));
         assert!(!ran.get());
 
         let own: Rc<RefCell<Option<Coro<()>>>> = Rc::default();
@@ -435,7 +435,7 @@ fn a_coroutine_can_be_terminated_before_it_ran_while_it_runs_and_after_its_end()
             yield_now().await;
         }
         let own = own.take().unwrap();
-        assert!(matches!(own.await, Err(Ended::Terminated)));
+        assert!(matches!(own.await, Err(Ended::Terminated(_))));
 
         let over = spawn(async { 3 });
         while !over.is_finished() {
@@ -471,7 +471,7 @@ fn termination_ends_every_kind_of_wait_1000_times() {
             }
             waits.iter().for_each(Coro::terminate);
             for coro in waits {
-                assert!(matches!(coro.await, Err(Ended::Terminated)));
+                assert!(matches!(coro.await, Err(Ended::Terminated(_))));
             }
         }
         let after = AsynCoro::current().statistics();
@@ -604,11 +604,11 @@ fn ended_tells_its_story_and_becomes_an_io_error() {
         let coro = spawn(pending::<()>());
         coro.terminate();
         let ended = coro.await.unwrap_err();
-        assert_eq!(ended.to_string(), "the coroutine was terminated");
+        assert_told(&ended.to_string(), " was terminated");
         let coro: Coro<()> = spawn(async { panic!("why") });
         let error = io::Error::from(coro.await.unwrap_err());
         assert_eq!(error.kind(), io::ErrorKind::Other);
-        assert_eq!(error.to_string(), "the coroutine panicked: why");
+        assert_told(&error.to_string(), " panicked: why");
     });
 }
 

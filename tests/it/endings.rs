@@ -68,7 +68,7 @@ fn daemons_do_not_hold_run_and_are_ended_by_it() {
             })
         });
         assert_eq!(drops.count(), 1);
-        assert!(matches!(daemon.value(), Err(Ended::Terminated)));
+        assert!(matches!(daemon.value(), Err(Ended::Terminated(_))));
     });
 }
 
@@ -147,7 +147,7 @@ fn run_until_ends_with_its_future_and_terminates_the_rest() {
             (7, rest)
         });
         assert_eq!((value, drops.count()), (7, 1));
-        assert!(matches!(block_on(rest), Err(Ended::Terminated)));
+        assert!(matches!(block_on(rest), Err(Ended::Terminated(_))));
     });
 }
 
@@ -213,12 +213,12 @@ fn a_dropped_scheduler_ends_what_was_left_also_inside_another_one() {
         let (scheduler, left) = leave();
         drop(scheduler);
         assert_eq!(drops.count(), 1);
-        assert!(matches!(left.value(), Err(Ended::Terminated)));
+        assert!(matches!(left.value(), Err(Ended::Terminated(_))));
 
         let (scheduler, left) = leave();
         asyncoro::run(async {
             drop(scheduler);
-            assert!(matches!(left.await, Err(Ended::Terminated)));
+            assert!(matches!(left.await, Err(Ended::Terminated(_))));
             sleep(Duration::from_millis(1)).await;
         });
         assert_eq!(drops.count(), 2);
@@ -307,7 +307,7 @@ fn what_a_drop_spawns_during_the_end_ends_at_once() {
             yield_now().await;
         });
         let head = head.take().unwrap();
-        assert!(matches!(head.value(), Err(Ended::Terminated)));
+        assert!(matches!(head.value(), Err(Ended::Terminated(_))));
     });
 }
 
@@ -553,7 +553,7 @@ fn a_drain_sleeps_whatever_other_threads_send_and_ends_what_they_start() {
             let used = work.recv().unwrap();
             assert!(used < Duration::from_millis(400), "{used:?} of a second spent spinning");
             let started = other.join().unwrap();
-            assert!(matches!(started.value(), Err(Ended::Terminated)), "{end:?}");
+            assert!(matches!(started.value(), Err(Ended::Terminated(_))), "{end:?}");
             drop(far);
         };
         thread::spawn(move || within(drains))

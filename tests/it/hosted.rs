@@ -355,7 +355,7 @@ fn what_the_host_itself_does_between_turns_makes_the_descriptor_readable() {
         assert!(receiving.is_finished());
         endless.terminate();
         check("a coroutine to end");
-        assert!(matches!(endless.value(), Err(Ended::Terminated)));
+        assert!(matches!(endless.value(), Err(Ended::Terminated(_))));
 
         let socket = got.recv().unwrap();
         hosted.within(|| socket.try_send_msg(&Bytes::from_static(b"queued")).unwrap());
@@ -576,7 +576,7 @@ fn a_panic_stays_in_its_coroutine() {
         let bad = hosted.spawn(async { panic!("on purpose") });
         let good = hosted.spawn(async { 1 });
         turns(&hosted);
-        assert!(matches!(bad.value(), Err(Ended::Panicked(_))));
+        assert!(matches!(bad.value(), Err(Ended::Panicked(_, _))));
         assert_eq!(good.value().unwrap(), 1);
         let text = panic_of(|| hosted.within(|| panic!("the host's own")));
         assert_eq!(text, "the host's own");
@@ -609,7 +609,7 @@ fn the_drop_ends_all_coroutines_and_sends_what_is_queued() {
         drop(hosted);
         assert_eq!(drops.count(), 2);
         for coro in [begun, fresh, posted] {
-            assert!(matches!(coro.value(), Err(Ended::Terminated)));
+            assert!(matches!(coro.value(), Err(Ended::Terminated(_))));
         }
         let mut all = Vec::new();
         peer.read_to_end(&mut all).unwrap();

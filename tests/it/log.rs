@@ -92,7 +92,7 @@ fn without_a_subscriber_what_nobody_sees_goes_to_standard_error_once() {
         let text = stderr_of("unseen", "", &[]);
         for line in [
             "ended: went wrong",
-            "faller panicked: fell over",
+            "faller (spawned at tests/it/log.rs:",
             "run waits for 1 coroutines that have not ended: slow one/",
             "a socket was closed with 1004 bytes",
         ] {
@@ -329,7 +329,10 @@ fn a_coroutine_that_runs_for_longer_than_the_bound_is_named() {
             });
         });
         assert!(log.contains("WARN"), "{log}");
-        for who in ["the slow one ran for", "the coroutine spawned at tests/it/log.rs:"] {
+        for who in [
+            "the slow one (spawned at tests/it/log.rs:",
+            "the coroutine spawned at tests/it/log.rs:",
+        ] {
             assert_eq!(log.matches(who).count(), 1, "{who}: {log}");
         }
         assert_eq!(log.matches("the future of run ran for").count(), 1, "{log}");

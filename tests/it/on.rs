@@ -20,7 +20,7 @@ use asyncoro::{
     on, spawn,
 };
 
-use crate::within::{Drops, Foreign, block_on, poll_once, run_within, within};
+use crate::within::{Drops, Foreign, assert_told, block_on, poll_once, run_within, within};
 
 /// Runs a coroutine that holds what is not `Send`, and returns its value and its thread's name.
 async fn work(scheduler: &AsynCoro, number: u32) -> Result<(u32, Option<String>), Ended> {
@@ -128,16 +128,16 @@ fn on_tells_of_a_panic_and_of_the_end_of_the_scheduler() {
     within(|| {
         let scheduler = AsynCoro::start().unwrap();
         let panicked = block_on(on(&scheduler, || async { panic!("over there") }));
-        assert_eq!(panicked.unwrap_err().to_string(), "the coroutine panicked: over there");
+        assert_told(&panicked.unwrap_err().to_string(), " panicked: over there");
         let waiting = on(&scheduler, pending::<()>);
         scheduler.terminate();
-        assert!(matches!(block_on(waiting), Err(Ended::Terminated)));
-        assert!(matches!(block_on(on(&scheduler, || ready(1))), Err(Ended::Terminated)));
+        assert!(matches!(block_on(waiting), Err(Ended::Terminated(_))));
+        assert!(matches!(block_on(on(&scheduler, || ready(1))), Err(Ended::Terminated(_))));
         // One that never runs again.
         let scheduler = Scheduler::new().unwrap();
         let waiting = on(&scheduler.handle(), || ready(1));
         drop(scheduler);
-        assert!(matches!(block_on(waiting), Err(Ended::Terminated)));
+        assert!(matches!(block_on(waiting), Err(Ended::Terminated(_))));
     });
 }
 
@@ -162,7 +162,7 @@ fn a_terminated_coroutine_takes_its_on_with_it() {
                 yield_now().await;
             }
             asking.terminate();
-            assert!(matches!(asking.await, Err(Ended::Terminated)));
+            assert!(matches!(asking.await, Err(Ended::Terminated(_))));
         });
         scheduler.join();
         assert_eq!(drops.count(), 1);

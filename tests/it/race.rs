@@ -152,7 +152,7 @@ fn close_drop_and_terminate_end_a_connect_that_waits() {
             let connecting = started(AsyncSocket::create_connection(address)).await;
             assert_eq!(statistics().sockets, 1);
             connecting.terminate();
-            assert!(matches!(connecting.await, Err(Ended::Terminated)));
+            assert!(matches!(connecting.await, Err(Ended::Terminated(_))));
             assert_eq!(statistics().sockets, 0);
             let short = Duration::from_millis(1);
             timeout(short, AsyncSocket::create_connection(address)).await.unwrap_err();
@@ -173,7 +173,7 @@ fn a_dropped_or_terminated_verb_leaves_the_socket_usable() {
                 if terminate {
                     let waiting = started(verb).await;
                     waiting.terminate();
-                    assert!(matches!(waiting.await, Err(Ended::Terminated)), "{name}");
+                    assert!(matches!(waiting.await, Err(Ended::Terminated(_))), "{name}");
                 } else {
                     let mut verb = verb;
                     assert!(poll_once(verb.as_mut()).is_pending(), "{name}");

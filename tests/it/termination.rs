@@ -32,7 +32,7 @@ async fn ends<F: Future + 'static>(wait: F, what: &dyn std::fmt::Debug) {
     .await;
     assert!(!coro.is_finished(), "{what:?} has to wait");
     coro.terminate();
-    assert!(matches!(coro.await, Err(Ended::Terminated)), "{what:?}");
+    assert!(matches!(coro.await, Err(Ended::Terminated(_))), "{what:?}");
     let after = statistics();
     assert_eq!(drops.count(), 1, "{what:?}");
     assert_eq!((after.timers, after.coroutines), (before.timers, before.coroutines), "{what:?}");
@@ -149,6 +149,6 @@ fn whatever_else_is_awaited_can_be_terminated() {
         // A look-up may be over at once; whether or not, its caller ends.
         let looking = spawn(resolve::resolve("localhost", 1));
         looking.terminate();
-        assert!(matches!(looking.await, Err(Ended::Terminated)));
+        assert!(matches!(looking.await, Err(Ended::Terminated(_))));
     });
 }

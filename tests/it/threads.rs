@@ -22,7 +22,7 @@ use asyncoro::{
     time::sleep,
 };
 
-use crate::within::{Drops, Guard, panic_of, run_within, within};
+use crate::within::{Drops, Guard, assert_told, panic_of, run_within, within};
 
 #[test]
 fn a_coroutine_spawned_from_elsewhere_is_made_and_runs_on_the_schedulers_thread() {
@@ -78,12 +78,12 @@ fn value_tells_of_a_panic_and_of_termination() {
     within(|| {
         let scheduler = AsynCoro::start().unwrap();
         let panicked = scheduler.spawn(|| async { panic!("over there") }).value();
-        assert_eq!(panicked.unwrap_err().to_string(), "the coroutine panicked: over there");
+        assert_told(&panicked.unwrap_err().to_string(), " panicked: over there");
         let panicked = scheduler.spawn(|| -> std::future::Ready<()> { panic!("making") }).value();
-        assert_eq!(panicked.unwrap_err().to_string(), "the coroutine panicked: making");
+        assert_told(&panicked.unwrap_err().to_string(), " panicked: making");
         let forever = scheduler.spawn(pending::<()>);
         forever.terminate();
-        assert!(matches!(forever.value(), Err(Ended::Terminated)));
+        assert!(matches!(forever.value(), Err(Ended::Terminated(_))));
         assert_eq!(scheduler.spawn(|| async { 1 }).value().unwrap(), 1);
     });
 }
@@ -126,7 +126,7 @@ fn value_of_a_coroutine_that_has_ended_is_given_anywhere() {
         let handle = old.handle();
         drop(old);
         asyncoro::run(async move {
-            assert!(matches!(handle.spawn(|| async { 1 }).value(), Err(Ended::Terminated)));
+            assert!(matches!(handle.spawn(|| async { 1 }).value(), Err(Ended::Terminated(_))));
         });
     });
 }
@@ -139,7 +139,7 @@ fn a_scheduler_that_has_ended_terminates_what_is_spawned_there() {
         let drops = Drops::default();
         let guard = drops.guard();
         let late = scheduler.spawn(move || async move { drop(guard) });
-        assert!(matches!(late.value(), Err(Ended::Terminated)));
+        assert!(matches!(late.value(), Err(Ended::Terminated(_))));
         assert_eq!(drops.count(), 1);
         scheduler.join();
         scheduler.terminate();
@@ -196,7 +196,7 @@ fn terminate_ends_all_daemons_too_and_then_the_thread() {
         scheduler.terminate();
         assert_eq!(drops.count(), 10);
         for coro in all {
-            assert!(matches!(coro.value(), Err(Ended::Terminated)));
+            assert!(matches!(coro.value(), Err(Ended::Terminated(_))));
         }
         assert_eq!(scheduler.statistics(), Statistics::default(), "the scheduler has ended");
     });
@@ -224,7 +224,7 @@ fn a_scheduler_ends_with_its_last_handle_once_its_coroutines_have() {
         assert_ne!(twin.statistics(), Statistics::default());
         drop(twin);
         assert_eq!(slow.value().unwrap(), "not cut short");
-        assert!(matches!(daemon.value(), Err(Ended::Terminated)));
+        assert!(matches!(daemon.value(), Err(Ended::Terminated(_))));
         assert_eq!(drops.count(), 2);
         // A handle made inside does not keep it.
         while inside.statistics() != Statistics::default() {
@@ -402,7 +402,7 @@ fn a_termination_from_another_thread_always_arrives_1000_times() {
                 scheduler.statistics();
             }
             forever.terminate();
-            assert!(matches!(forever.value(), Err(Ended::Terminated)));
+            assert!(matches!(forever.value(), Err(Ended::Terminated(_))));
         }
     });
 }
@@ -421,7 +421,7 @@ fn a_termination_and_the_value_race_and_one_of_them_wins_1000_times() {
             });
             start.wait();
             quick.terminate();
-            assert!(matches!(quick.value(), Ok(5) | Err(Ended::Terminated)));
+            assert!(matches!(quick.value(), Ok(5) | Err(Ended::Terminated(_))));
         }
     });
 }

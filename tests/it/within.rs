@@ -53,6 +53,13 @@ pub(crate) fn panic_of<T>(f: impl FnOnce() -> T) -> String {
     }
 }
 
+/// Checks what is told of the end of a coroutine without a name, which a test has spawned.
+#[track_caller]
+pub(crate) fn assert_told(told: &str, how: &str) {
+    assert!(told.starts_with("the coroutine spawned at tests/it/"), "{told}");
+    assert!(told.ends_with(how), "{told}");
+}
+
 /// Returns what `f` writes to the log in this thread.
 pub(crate) fn logged(f: impl FnOnce()) -> String {
     logged_from(LevelFilter::INFO, f)

@@ -12,6 +12,7 @@ mod messages;
 mod processes;
 mod python;
 mod scale;
+mod scope;
 mod timeouts;
 mod tls;
 mod verbs;
@@ -46,6 +47,8 @@ pub(crate) enum Group {
     Messages,
     /// Spawn, yield, wake from another thread, channels.
     Coroutines,
+    /// A scope of 100 children.
+    Scope,
     /// Timers that are dropped before they are due, and timeouts that never pass.
     Timers,
     /// Short-lived connections.
@@ -66,7 +69,7 @@ pub(crate) enum Group {
 
 impl Group {
     /// All groups, in the order of the report.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Null,
         Self::Echo,
         Self::Verbs,
@@ -75,6 +78,7 @@ impl Group {
         Self::Latency,
         Self::Messages,
         Self::Coroutines,
+        Self::Scope,
         Self::Timers,
         Self::Connections,
         Self::Datagrams,
@@ -97,6 +101,7 @@ impl Group {
             Self::Latency => latency::CASES.len(),
             Self::Messages => messages::CASES.len(),
             Self::Coroutines => coroutines::COROUTINES.len(),
+            Self::Scope => scope::CASES.len(),
             Self::Timers => coroutines::TIMERS.len() + timeouts::CASES,
             Self::Connections => connections::CASES.len(),
             Self::Datagrams => datagrams::CASES.len(),
@@ -124,6 +129,7 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
         Group::Latency => latency::run(time, report),
         Group::Messages => messages::run(time, report),
         Group::Coroutines => coroutines::run("coroutines", &coroutines::COROUTINES, time, report),
+        Group::Scope => scope::run(time, report),
         Group::Timers => {
             coroutines::run("timers", &coroutines::TIMERS, time, report)?;
             timeouts::run(time, report)

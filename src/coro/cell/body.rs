@@ -51,23 +51,22 @@ impl Body {
         unsafe { self.cell().resume(cx) }
     }
 
-    /// Drops the future; the result is `Ended::Terminated`.
+    /// Drops the future; the result is `Failure::Terminated`.
     pub(in crate::coro) fn end(&mut self) {
         // SAFETY: this is the one Body, borrowed mutably.
         unsafe { self.cell().end() };
     }
 
-    /// Sets the name under which the panic of an ended coroutine is logged, whichever owner drops
-    /// it.
-    pub(in crate::coro) fn name_panic(&mut self, name: &str) {
+    /// Sets the name of an ended coroutine for its `Ended` and the log, whichever owner drops it.
+    pub(in crate::coro) fn name_failure(&mut self, name: &str) {
         // SAFETY: this is the one Body, borrowed mutably.
-        unsafe { self.cell().name_panic(name) };
+        unsafe { self.cell().name_failure(name) };
     }
 
     /// Returns the log's name for the coroutine: its own, or where it was spawned.
     #[inline]
     pub(in crate::coro) fn who<'a>(&self, name: Option<&'a str>) -> Who<'a> {
-        name.map_or_else(|| Who::SpawnedAt(self.head().mark.spawned()), Who::Named)
+        Who::new(name, self.head().mark.spawned())
     }
 
     /// Sets the key that wakes the coroutine.
@@ -83,16 +82,21 @@ pub(super) trait Runnable {
     /// # Safety
     /// Only for the one `Body`.
     unsafe fn resume(&self, cx: &mut Context<'_>) -> bool;
-    /// Drops the future and leaves `Ended::Terminated` in its place.
+    /// Drops the future and leaves `Failure::Terminated` in its place.
     ///
     /// # Safety
     /// Only for the one `Body`.
     unsafe fn end(&self);
-    /// Stores the name of a coroutine that has panicked beside the panic's payload.
+    /// Stores the name of a coroutine that has no value beside the reason.
     ///
     /// # Safety
     /// Only for the one `Body`, before its `finish`.
-    unsafe fn name_panic(&self, name: &str);
+    unsafe fn name_failure(&self, name: &str);
+    /// Returns where the result is, of an ended coroutine.
+    ///
+    /// # Safety
+    /// Only for the one `Body`, before its `finish` has moved to `DONE`.
+    unsafe fn result(&self) -> Option<*mut ()>;
     /// Takes the panic out of a result that no handle takes; passes the result to `log` first.
     ///
     /// # Safety

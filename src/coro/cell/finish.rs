@@ -10,9 +10,15 @@ use std::any::Any;
 use super::{
     body::{Body, Unstarted},
     joint::waiter,
+    watch::Watch,
 };
 use crate::{
-    coro::{memory::Owned, state::Completed, who::Who},
+    coro::{
+        memory::Owned,
+        state::{Completed, Word},
+        waker::wake,
+        who::{Who, log_panic},
+    },
     foreign,
 };
 
@@ -34,7 +40,41 @@ impl Body {
                 None
             }
             Completed::Detached => self.finish_unseen(name),
+            Completed::Watched(watch) => self.finish_watched(name, watch),
         }
+    }
+
+    /// Finishes; a panic that nobody has seen is logged.
+    #[inline]
+    pub(in crate::coro) fn finish_or_log(self, name: Option<&str>) {
+        if let Some((whose, payload)) = self.finish(name) {
+            log_panic(whose, &*payload);
+            foreign::discard(payload);
+        }
+    }
+
+    /// Tells those who watch, and then finishes.
+    #[cold]
+    #[inline(never)]
+    fn finish_watched<'a>(
+        self,
+        name: Option<&'a str>,
+        watch: Word,
+    ) -> Option<(Who<'a>, Box<dyn Any + Send>)> {
+        let whose = self.who(name);
+        // SAFETY: the state has given out the address that a handle had put in.
+        let watch = unsafe { Watch::from_word(watch) };
+        // SAFETY: this is the one Body, and it has not moved to `DONE`.
+        let result = unsafe { self.cell().result() };
+        // SAFETY: the result is the Body's until `DONE`, and the handle is that of this cell.
+        let (waiter, wakers) = unsafe { watch.tell(result, whose) };
+        let unseen = self.finish(name);
+        // They find that it has ended.
+        wakers.into_iter().for_each(wake);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        unseen
     }
 
     /// Frees the cell, after the state said that there is no handle.

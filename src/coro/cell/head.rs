@@ -76,5 +76,5 @@ impl Mark {
     }
 }
 
-/// A function that logs a result, which must be a `Result<Result<T, E>, Ended>`.
+/// A function that logs a result, which must be a `Result<Result<T, E>, Failure>`.
 pub(super) type Log = fn(*const (), Who<'_>);

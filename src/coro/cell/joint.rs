@@ -14,13 +14,15 @@ use std::{
 use super::{
     head::Head,
     unseen::{caught, drop_caught, show_error, show_io_error, unname},
+    watch::{See, Watch},
 };
 use crate::{
     coro::{
-        ended::Ended,
+        ended::{Ended, Failure, Origin},
         memory::Owned,
-        state::Word,
+        state::{Kept, Word},
         waiter::Waiter,
+        waker::wake,
         who::{Who, log_panic},
     },
     foreign,
@@ -77,13 +79,18 @@ impl<T> Joint<T> {
     /// # Panics
     /// If the result was taken before.
     pub(in crate::coro) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Ended>> {
-        let join = &self.head().join;
-        if join.is_done() {
+        if self.is_done() {
             return Poll::Ready(self.take());
         }
         let new = Waiter::of(cx.waker());
+        let join = &self.head().join;
         if new.is_key() && join.holds(new.word()) {
             return Poll::Pending;
+        }
+        if join.is_watched() {
+            let before = self.add_to_watch(|watch| watch.waiter.replace(new));
+            drop(before);
+            return if self.is_done() { Poll::Ready(self.take()) } else { Poll::Pending };
         }
         let new = new.into_word();
         match join.wait(new) {
@@ -102,8 +109,86 @@ impl<T> Joint<T> {
         // SAFETY: the state said `DONE`.
         let result = unsafe { self.cell().take() };
         let mut result = result.expect("a coroutine's value can be taken once");
-        unname(&mut result);
-        result
+        let name = unname(&mut result);
+        result.map_err(|failure| failure.of(self.origin(name.as_deref())))
+    }
+
+    /// Returns which coroutine this is, for whom it may concern.
+    #[cold]
+    fn origin(&self, name: Option<&str>) -> Origin {
+        Origin::new(name, self.head().mark.spawned())
+    }
+
+    /// Adds one who is told of the end, at once if the coroutine has ended.
+    pub(in crate::coro) fn watch(&mut self, see: impl See<T>)
+    where
+        T: 'static,
+    {
+        self.add_to_watch(|watch| watch.add(see));
+    }
+
+    /// Changes what those who watch have, who are made if there are none. If the coroutine has
+    /// ended, tells them.
+    #[cold]
+    #[inline(never)]
+    fn add_to_watch<R>(&mut self, change: impl FnOnce(&mut Watch) -> R) -> R {
+        // Only one thread is here: the handle is borrowed mutably.
+        let kept = self.head().join.take_out();
+        let is_done = kept.is_none();
+        let mut watch = match kept {
+            // SAFETY: the state has given out the address that a handle had put in.
+            Some(Kept::Watch(word)) => unsafe { Watch::from_word(word) },
+            Some(Kept::Waiter(word)) => {
+                let mut watch = Box::<Watch>::default();
+                watch.waiter = Some(waiter(word));
+                watch
+            }
+            Some(Kept::Nothing) | None => Box::default(),
+        };
+        let changed = change(&mut watch);
+        if is_done {
+            self.tell(watch);
+        } else {
+            let word = watch.into_word();
+            if !self.head().join.put_back(word, false) {
+                // SAFETY: the address was not put in.
+                self.tell(unsafe { Watch::from_word(word) });
+            }
+        }
+        changed
+    }
+
+    /// Tells those who watch of a coroutine that has ended.
+    fn tell(&self, watch: Box<Watch>) {
+        // SAFETY: the state said `DONE`, and the handle is borrowed mutably, or being dropped.
+        let result = unsafe { self.cell().result() };
+        let whose = Who::new(None, self.head().mark.spawned());
+        // SAFETY: the result is the handle's, and those who watch were made by it.
+        let (waiter, wakers) = unsafe { watch.tell(result, whose) };
+        wakers.into_iter().for_each(wake);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+    }
+
+    /// Releases a cell that somebody watches; returns whether the coroutine had ended.
+    #[cold]
+    #[inline(never)]
+    fn detach_watched(&self) -> bool {
+        let join = &self.head().join;
+        let Some(Kept::Watch(word)) = join.take_out() else { return self.is_done() };
+        // SAFETY: the state has given out the address that a handle had put in.
+        let mut watch = unsafe { Watch::from_word(word) };
+        if let Some(waiter) = watch.waiter.take() {
+            drop_waiter(waiter);
+        }
+        let word = watch.into_word();
+        let detached = join.put_back(word, true);
+        if !detached {
+            // SAFETY: the address was not put in.
+            self.tell(unsafe { Watch::from_word(word) });
+        }
+        !detached
     }
 
     /// Releases the cell; returns whether the coroutine had ended, and the waiter, to be dropped.
@@ -130,7 +215,11 @@ impl<T, E: fmt::Display> Joint<Result<T, E>> {
 impl<T> Drop for Joint<T> {
     fn drop(&mut self) {
         // A handle that has seen `DONE` need not change the state any more.
-        if !self.is_done() {
+        if self.head().join.is_watched() {
+            if !self.detach_watched() {
+                return;
+            }
+        } else if !self.is_done() {
             let (done, waiter) = self.detach();
             if let Some(waiter) = waiter {
                 drop_waiter(waiter);
@@ -153,17 +242,16 @@ impl<T> Joint<T> {
     /// Logs the result of a coroutine that ended before its handle was dropped, if a log is set.
     #[cold]
     #[inline(never)]
-    fn show_unseen(&self, mut result: Result<T, Ended>) {
+    fn show_unseen(&self, mut result: Result<T, Failure>) {
         let name = unname(&mut result);
-        let spawned = || Who::SpawnedAt(self.head().mark.spawned());
-        let whose = name.as_deref().map_or_else(spawned, Who::Named);
+        let whose = Who::new(name.as_deref(), self.head().mark.spawned());
         match (self.head().log(), result) {
             (Some(log), result) => {
                 let shown = ptr::from_ref(&result).cast();
                 caught("showing its error", whose, || log(shown, whose));
                 drop_caught(result);
             }
-            (None, Err(Ended::Panicked(payload))) => {
+            (None, Err(Failure::Panicked(payload))) => {
                 log_panic(whose, &*payload);
                 foreign::discard(payload);
             }
@@ -174,11 +262,16 @@ impl<T> Joint<T> {
 
 /// The handle's view of a cell.
 pub(super) trait Join<T> {
+    /// Returns where the result is, unless it was taken.
+    ///
+    /// # Safety
+    /// Only for the one `Joint`, after the state said `DONE`.
+    unsafe fn result(&self) -> Option<*mut ()>;
     /// Moves the result out.
     ///
     /// # Safety
     /// Only for the one `Joint`, after the state said `DONE`.
-    unsafe fn take(&self) -> Option<Result<T, Ended>>;
+    unsafe fn take(&self) -> Option<Result<T, Failure>>;
 }
 
 /// Drops a waiter, which may be foreign.

@@ -77,7 +77,7 @@ fn loom_a_termination_from_elsewhere_is_seen_or_comes_too_late() {
         body.finish(Some("x"));
         let mut joint = other.join().expect("the handle's thread");
         let result = joint.poll(&mut cx());
-        assert!(matches!(result, Poll::Ready(Ok(3) | Err(Ended::Terminated))));
+        assert!(matches!(result, Poll::Ready(Ok(3) | Err(Ended::Terminated(_)))));
     });
 }
 
@@ -98,4 +98,46 @@ fn loom_a_termination_finds_the_place_or_the_first_resume_finds_the_mark() {
         body.finish(Some("x"));
         drop(joint);
     });
+}
+
+/// Counts how often it was told of a value.
+struct Told(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl super::See<u8> for Told {
+    fn see(self, result: Result<&u8, &Ended>, _: crate::coro::ended::Origin) -> Vec<Waker> {
+        assert_eq!(result.ok(), Some(&7));
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Vec::new()
+    }
+
+    fn see_none(self, _: crate::coro::ended::Origin) -> Vec<Waker> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Vec::new()
+    }
+
+    fn is_wanted(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn loom_a_monitor_made_elsewhere_is_told_once() {
+    for takes in [true, false] {
+        loom::model(move || {
+            let told = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let seen = std::sync::Arc::clone(&told);
+            let (mut body, mut joint) = new(std::future::ready(7));
+            let other = thread::spawn(move || {
+                joint.watch(Told(std::sync::Arc::clone(&seen)));
+                if takes {
+                    let _ = joint.poll(&mut cx());
+                }
+                joint.watch(Told(seen));
+            });
+            assert!(body.resume(&mut cx()));
+            body.finish(Some("x"));
+            other.join().expect("the handle's thread");
+            assert_eq!(told.load(std::sync::atomic::Ordering::Relaxed), 2);
+        });
+    }
 }

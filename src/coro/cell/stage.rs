@@ -19,17 +19,17 @@ use super::{
     body::{Body, Runnable},
     head::{Head, Log},
     joint::{Join, Joint},
-    unseen::{Named, caught, drop_caught, unname},
+    unseen::{self, caught, drop_caught, unname},
 };
 use crate::{
-    coro::{ended::Ended, memory::Owned, who::Who},
+    coro::{ended::Failure, memory::Owned, who::Who},
     foreign,
     primitives::UnsafeCell,
 };
 
 enum Stage<F: Future> {
     Running(F),
-    Ended(Result<F::Output, Ended>),
+    Ended(Result<F::Output, Failure>),
     Taken,
 }
 
@@ -50,7 +50,7 @@ impl<F: Future> Runnable for Cell<F> {
             let result = match panic::catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
                 Ok(Poll::Pending) => return false,
                 Ok(Poll::Ready(output)) => Ok(output),
-                Err(payload) => Err(Ended::Panicked(payload)),
+                Err(payload) => Err(Failure::Panicked(payload)),
             };
             replace(stage, result);
             true
@@ -62,20 +62,29 @@ impl<F: Future> Runnable for Cell<F> {
             // SAFETY: the caller is the one Body, so nothing else uses the stage.
             let stage = unsafe { &mut *stage };
             if matches!(stage, Stage::Running(_)) {
-                replace(stage, Err(Ended::Terminated));
+                replace(stage, Err(Failure::Terminated));
             }
         });
     }
 
-    unsafe fn name_panic(&self, name: &str) {
+    unsafe fn name_failure(&self, name: &str) {
         self.stage.with_mut(|stage| {
             // SAFETY: the caller is the one Body, and has not handed over the end.
             let stage = unsafe { &mut *stage };
-            if let Stage::Ended(Err(Ended::Panicked(payload))) = stage {
-                let thrown = mem::replace(payload, Box::new(()));
-                *payload = Box::new(Named { name: name.to_owned(), thrown });
+            if let Stage::Ended(Err(failure)) = stage {
+                unseen::name(failure, name);
             }
         });
+    }
+
+    unsafe fn result(&self) -> Option<*mut ()> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: the caller is the one Body, and has not handed over the end.
+            match unsafe { &mut *stage } {
+                Stage::Ended(result) => Some(ptr::from_mut(result).cast()),
+                _ => None,
+            }
+        })
     }
 
     unsafe fn unobserved(&self, log: Option<Log>, whose: Who<'_>) -> Option<Box<dyn Any + Send>> {
@@ -91,7 +100,7 @@ impl<F: Future> Runnable for Cell<F> {
                 return None;
             }
             match mem::replace(stage, Stage::Taken) {
-                Stage::Ended(Err(Ended::Panicked(payload))) => Some(payload),
+                Stage::Ended(Err(Failure::Panicked(payload))) => Some(payload),
                 other => {
                     drop_caught(other);
                     None
@@ -102,7 +111,7 @@ impl<F: Future> Runnable for Cell<F> {
 }
 
 /// Drops the future in place, catches a panic of its drop, and stores its result there.
-fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
+fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Failure>) {
     if !mem::needs_drop::<F>() {
         *stage = Stage::Ended(result);
         return;
@@ -117,21 +126,34 @@ fn replace<F: Future>(stage: &mut Stage<F>, result: Result<F::Output, Ended>) {
 }
 
 #[cold]
-fn panicked_in_drop<T>(payload: Box<dyn Any + Send>, result: Result<T, Ended>) -> Result<T, Ended> {
+fn panicked_in_drop<T>(
+    payload: Box<dyn Any + Send>,
+    result: Result<T, Failure>,
+) -> Result<T, Failure> {
     match result {
-        Err(Ended::Panicked(_)) => {
+        Err(Failure::Panicked(_)) => {
             foreign::discard(payload);
             result
         }
-        Ok(_) | Err(Ended::Terminated) => {
+        Ok(_) | Err(Failure::Terminated) => {
             drop_caught(result);
-            Err(Ended::Panicked(payload))
+            Err(Failure::Panicked(payload))
         }
     }
 }
 
 impl<F: Future> Join<F::Output> for Cell<F> {
-    unsafe fn take(&self) -> Option<Result<F::Output, Ended>> {
+    unsafe fn result(&self) -> Option<*mut ()> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: the state said `DONE`, so the scheduler has released the cell.
+            match unsafe { &mut *stage } {
+                Stage::Ended(result) => Some(ptr::from_mut(result).cast()),
+                _ => None,
+            }
+        })
+    }
+
+    unsafe fn take(&self) -> Option<Result<F::Output, Failure>> {
         self.stage.with_mut(|stage| {
             // SAFETY: the state said `DONE`, so the scheduler has released the cell.
             match mem::replace(unsafe { &mut *stage }, Stage::Taken) {

@@ -86,7 +86,7 @@ fn ending_drops_the_future_and_tells_the_handle() {
     body.end();
     assert_eq!(drops.load(Ordering::Relaxed), 1);
     body.finish(Some("x"));
-    assert!(matches!(joint.poll(&mut cx()), Poll::Ready(Err(Ended::Terminated))));
+    assert!(matches!(joint.poll(&mut cx()), Poll::Ready(Err(Ended::Terminated(_)))));
 }
 
 #[test]
@@ -115,5 +115,5 @@ fn a_panic_in_the_drop_of_a_future_stays_in_bounds() {
     body.end();
     body.finish(Some("x"));
     let result = joint.poll(&mut cx());
-    assert!(matches!(result, Poll::Ready(Err(Ended::Panicked(_)))));
+    assert!(matches!(result, Poll::Ready(Err(Ended::Panicked(_, _)))));
 }

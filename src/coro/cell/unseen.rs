@@ -8,13 +8,15 @@
 #![allow(unsafe_code)]
 
 use std::{
-    any::Any,
     fmt, io, mem,
     panic::{self, AssertUnwindSafe},
 };
 
 use crate::{
-    coro::{ended::Ended, who::Who},
+    coro::{
+        ended::Failure,
+        who::{Who, log_panic},
+    },
     error, foreign, log,
 };
 
@@ -34,56 +36,63 @@ pub(super) fn caught(what: &str, whose: Who<'_>, call: impl FnOnce()) {
     }
 }
 
-/// The payload of a panic and the name of its coroutine, for a handle that is dropped without
-/// taking the result. It never leaves the cell.
-pub(super) struct Named {
-    pub(super) name: String,
-    pub(super) thrown: Box<dyn Any + Send>,
+/// The reason why a coroutine has no value, and its name, in the place of a panic's payload. It
+/// never leaves the cell.
+struct Named {
+    name: String,
+    failure: Failure,
 }
 
-/// Restores the payload of a panic as it was thrown, and returns the name stored beside it.
+/// Stores a name beside a failure.
+pub(super) fn name(failure: &mut Failure, name: &str) {
+    let bare = mem::replace(failure, Failure::Terminated);
+    *failure = Failure::Panicked(Box::new(Named { name: name.to_owned(), failure: bare }));
+}
+
+/// Restores the failure as it was, and returns the name stored beside it.
 #[inline]
-pub(super) fn unname<T>(result: &mut Result<T, Ended>) -> Option<String> {
+pub(super) fn unname<T>(result: &mut Result<T, Failure>) -> Option<String> {
     match result {
-        Err(Ended::Panicked(payload)) => unname_payload(payload),
+        Err(failure @ Failure::Panicked(_)) => unname_failure(failure),
         _ => None,
     }
 }
 
 #[cold]
-fn unname_payload(payload: &mut Box<dyn Any + Send>) -> Option<String> {
+fn unname_failure(failure: &mut Failure) -> Option<String> {
+    let Failure::Panicked(payload) = failure else { return None };
     let named = payload.downcast_mut::<Named>()?;
     let name = mem::take(&mut named.name);
-    let thrown = mem::replace(&mut named.thrown, Box::new(()));
-    *payload = thrown;
+    let bare = mem::replace(&mut named.failure, Failure::Terminated);
+    *failure = bare;
     Some(name)
 }
 
 pub(super) fn show_error<T, E: fmt::Display>(result: *const (), whose: Who<'_>) {
     // SAFETY: `Joint::log_errors` has stored this function in a cell with this type of result,
     // whose owner calls it while the result is in place.
-    show(unsafe { &*result.cast::<Result<Result<T, E>, Ended>>() }, whose, |_| Fault::Own);
+    show(unsafe { &*result.cast::<Result<Result<T, E>, Failure>>() }, whose, |_| Fault::Own);
 }
 
 /// Logs an error like [`show_error`], at a level that depends on whose fault it is.
 pub(super) fn show_io_error<T>(result: *const (), whose: Who<'_>) {
     // SAFETY: `Joint::log_io_errors` has stored this function in a cell with this type of result.
-    show(unsafe { &*result.cast::<Result<io::Result<T>, Ended>>() }, whose, Fault::of);
+    show(unsafe { &*result.cast::<Result<io::Result<T>, Failure>>() }, whose, Fault::of);
 }
 
 fn show<T, E: fmt::Display>(
-    result: &Result<Result<T, E>, Ended>,
+    result: &Result<Result<T, E>, Failure>,
     whose: Who<'_>,
     fault: impl FnOnce(&E) -> Fault,
 ) {
     // The text is made here, since making it may panic.
     match result {
-        Ok(Ok(_)) | Err(Ended::Terminated) => {}
+        Ok(Ok(_)) | Err(Failure::Terminated) => {}
         Ok(Err(error)) => {
             let (text, fault) = (error.to_string(), fault(error));
             fault.log(format_args!("{whose} ended: {text}"));
         }
-        Err(panicked) => log::error(format_args!("{whose}: {panicked}")),
+        Err(Failure::Panicked(payload)) => log_panic(whose, &**payload),
     }
 }
 

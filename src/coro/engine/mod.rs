@@ -20,11 +20,14 @@ mod timers;
 mod turn;
 mod watch;
 
-pub(super) use self::settings::{Around, EngineSettings};
 pub(crate) use self::{
     io::{
         RETRY_PAUSE,
         settling::{FIRST_PAUSE, LAST_PAUSE},
     },
     parts::{Engine, Source},
+};
+pub(super) use self::{
+    run::extras::{Hook, Past},
+    settings::{Around, EngineSettings},
 };

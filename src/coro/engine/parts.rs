@@ -93,7 +93,7 @@ impl Engine {
         Ok(Rc::new_cyclic(|own| Engine {
             own: Weak::clone(own),
             inbox,
-            run: Run::new(slot, settings.slow_resume),
+            run: Run::new(slot, &settings),
             io: Io::new(driver, settings.batching),
             settings,
             timers: Timers::new(),

@@ -4,11 +4,12 @@
 //! A borrow of a cell never spans foreign code: bodies are resumed, ended and dropped, and answers
 //! sent, while nothing is borrowed.
 
+pub(in crate::coro) mod extras;
 mod resume;
 
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
-    collections::HashMap,
     future::Future,
     panic::Location,
     rc::Rc,
@@ -16,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::extras::{Extras, Hook, Past, Start};
+use super::settings::EngineSettings;
 use crate::{
     coro::{
         cell::{self, Joint, body::Body},
@@ -31,7 +34,9 @@ use crate::{
 pub(in crate::coro) struct Run {
     /// The table and the key of the coroutine being resumed: the state that a wake uses.
     pub(in crate::coro) local: Local,
-    names: RefCell<HashMap<u32, Rc<str>>>,
+    extras: Extras,
+    /// Whether it is noted who has spawned whom.
+    keeps_parents: bool,
     /// Channels to threads that wait until only daemons are left.
     idle_listeners: RefCell<Vec<Answer<()>>>,
     stopped: Cell<bool>,
@@ -66,17 +71,18 @@ const TURN_BYTES: usize = 2 << 20;
 const MANY_BYTES: usize = 16 << 10;
 
 impl Run {
-    pub(super) fn new(slot: u16, slow_resume: Option<Duration>) -> Run {
+    pub(super) fn new(slot: u16, settings: &EngineSettings) -> Run {
         Run {
             local: Local::new(slot),
-            names: RefCell::default(),
+            extras: Extras::default(),
+            keeps_parents: settings.keeps_parents,
             idle_listeners: RefCell::default(),
             stopped: Cell::new(false),
             budget: Cell::new(BUDGET),
             bytes_left: Cell::new(TURN_BYTES),
             resumes_left: Cell::new(0),
             ending: Cell::new(false),
-            slow_resume,
+            slow_resume: settings.slow_resume,
             may_go_on: Cell::new(None),
             turn_began: Cell::new(None),
             others_took: Cell::new(Duration::ZERO),
@@ -115,28 +121,76 @@ impl Run {
         spawned: &'static Location<'static>,
     ) -> Joint<F::Output> {
         let (body, joint) = cell::new(future, spawned);
-        self.take_in(body);
+        if self.keeps_parents {
+            self.take_in_child(body);
+        } else {
+            self.take_in(body);
+        }
         joint
     }
 
-    /// Adds a coroutine; while the scheduler ends, the coroutine ends at once.
-    pub(super) fn take_in(&self, mut body: Body) {
-        if self.ending.get() {
-            body.end();
-            self.finish(body, None);
-        } else {
-            count(&self.spawned, 1);
-            self.local.table.borrow_mut().insert(self.local.slot, body);
+    #[cold]
+    fn take_in_child(&self, body: Body) {
+        let parent = self.running_key();
+        if let Some(index) = self.take_in(body)
+            && parent.has_place()
+        {
+            self.local.table.borrow_mut().set_extra(index);
+            self.extras.set_parent(index, parent);
         }
     }
 
-    /// Ends every coroutine. One spawned meanwhile ends at once.
+    /// Adds a coroutine and returns its place; while the scheduler ends, the coroutine ends at
+    /// once.
+    #[inline]
+    pub(super) fn take_in(&self, mut body: Body) -> Option<u32> {
+        if self.ending.get() {
+            body.end();
+            self.finish(body, None);
+            return None;
+        }
+        count(&self.spawned, 1);
+        Some(self.local.table.borrow_mut().insert(self.local.slot, body).index)
+    }
+
+    /// Adds the coroutine that runs the hooks of one that has ended, even while the scheduler ends.
+    pub(super) fn clean_up(&self, hooks: Vec<Hook>, start: Start, past: Past) {
+        let name = past.name.clone();
+        let body = start(hooks, past);
+        count(&self.spawned, 1);
+        let mut table = self.local.table.borrow_mut();
+        let index = table.insert(self.local.slot, body).index;
+        table.set_cleans_up(index);
+        table.set_extra(index);
+        drop(table);
+        self.extras.set_name(index, name.as_deref());
+    }
+
+    /// Returns the number of clean-ups that have not ended.
+    pub(in crate::coro) fn cleaning(&self) -> usize {
+        self.local.table.borrow().cleaning()
+    }
+
+    /// Ends every coroutine; their clean-ups go on. One spawned meanwhile ends at once.
     pub(super) fn end_all(&self) {
+        self.end_those(false);
+    }
+
+    /// Ends the clean-ups that are left.
+    pub(in crate::coro) fn end_clean_ups(&self) {
+        // One may be the clean-up of another.
+        while self.cleaning() > 0 {
+            self.end_those(true);
+        }
+    }
+
+    fn end_those(&self, cleans_up: bool) {
         self.ending.set(true);
-        self.local.table.borrow_mut().stop_queueing();
+        self.local.table.borrow_mut().stop_queueing(cleans_up);
         let mut from = 0;
         loop {
-            let Some(index) = self.local.table.borrow().any_from(from) else { break };
+            let found = self.local.table.borrow().any_from(from, cleans_up);
+            let Some(index) = found else { break };
             let begun = self.local.table.borrow_mut().begin(index);
             if let Some((mut body, generation)) = begun {
                 self.begin(Key { slot: self.local.slot, generation, index });
@@ -196,14 +250,17 @@ impl Run {
         alive - daemons
     }
 
-    /// Returns `name/id` of each coroutine that `run` waits for; without a name, the place where it
-    /// was spawned.
+    /// Returns `name/id` of each coroutine that `run` waits for, and the place where it was
+    /// spawned.
     pub(in crate::coro) fn stragglers(&self) -> Vec<String> {
-        let (table, names) = (self.local.table.borrow(), self.names.borrow());
+        let table = self.local.table.borrow();
         let shown = |index: u32| {
             let id = table.key(self.local.slot, index).pack();
-            match (names.get(&index), table.who(index)) {
-                (Some(name), _) => format!("{name}/{id}"),
+            match (self.extras.name(index), table.who(index)) {
+                (Some(name), Some(who)) => {
+                    format!("{name}/{id} (spawned at {})", who.place)
+                }
+                (Some(name), None) => format!("{name}/{id}"),
                 (None, Some(who)) => format!("{who}/{id}"),
                 (None, None) => format!("a coroutine/{id}"),
             }
@@ -215,8 +272,15 @@ impl Run {
 
     /// Makes a new own future of `run` ready; the name of the previous one is removed.
     pub(in crate::coro) fn begin_main(&self) {
-        self.names.borrow_mut().remove(&MAIN);
+        drop(self.extras.take(MAIN));
         self.wake_main();
+    }
+
+    /// Drops the local values of `run`'s own future, which has ended, and begins its clean-up.
+    pub(in crate::coro) fn end_main(&self) {
+        let Some(extra) = self.extras.take(MAIN) else { return };
+        self.extras.set_name(MAIN, extra.name.as_deref());
+        self.end_extra(extra, None);
     }
 
     /// Makes `run`'s own future ready.
@@ -227,6 +291,9 @@ impl Run {
     /// Takes `run`'s own future, which has ended, out of the queue; nobody else is in it.
     #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "guests are its users"))]
     pub(in crate::coro) fn forget_main(&self) {
+        if self.cleaning() > 0 {
+            return;
+        }
         let next = self.local.table.borrow_mut().next();
         debug_assert!(!matches!(next, Some(Next::Coroutine { .. })), "all others have ended");
     }
@@ -252,13 +319,52 @@ impl Run {
 
     pub(in crate::coro) fn set_name(&self, name: &str) {
         let index = self.running_key().index;
-        if self.local.table.borrow_mut().set_named(index) {
-            self.names.borrow_mut().insert(index, Rc::from(name));
+        if self.local.table.borrow_mut().set_extra(index) {
+            self.extras.set_name(index, Some(name));
         }
     }
 
+    /// Returns a local value of the coroutine that runs.
+    pub(in crate::coro) fn local_value(&self, local: usize) -> Option<Rc<dyn Any>> {
+        self.extras.local(self.running_key().index, local)
+    }
+
+    /// Sets a local value of the coroutine that runs; returns the one before.
+    pub(in crate::coro) fn set_local_value(
+        &self,
+        local: usize,
+        value: Option<Rc<dyn Any>>,
+    ) -> Option<Rc<dyn Any>> {
+        let index = self.running_key().index;
+        // A coroutine that has ended has none.
+        if !self.local.table.borrow_mut().set_extra(index) {
+            return value;
+        }
+        self.extras.set_local(index, local, value)
+    }
+
+    /// Adds to the clean-up of the coroutine that runs.
+    pub(in crate::coro) fn add_hook(&self, hook: Hook, start: Start) {
+        let index = self.running_key().index;
+        if self.local.table.borrow_mut().set_extra(index) {
+            self.extras.add_hook(index, hook, start);
+        }
+    }
+
+    /// Returns the key of the coroutine that has spawned the one that runs, as far as it is known.
+    pub(in crate::coro) fn parent(&self) -> Option<Key> {
+        self.extras.parent(self.running_key().index)
+    }
+
+    /// Returns the keys of the coroutines that the one that runs has spawned.
+    pub(in crate::coro) fn children(&self) -> Vec<Key> {
+        let table = self.local.table.borrow();
+        let children = self.extras.children(self.running_key());
+        children.into_iter().map(|index| table.key(self.local.slot, index)).collect()
+    }
+
     pub(in crate::coro) fn name(&self) -> Option<Rc<str>> {
-        self.names.borrow().get(&self.running_key().index).cloned()
+        self.extras.name(self.running_key().index)
     }
 
     /// Uses up one immediate completion; `false` when the coroutine must let others go first.

@@ -19,6 +19,8 @@ pub(in crate::coro) struct EngineSettings {
     pub(in crate::coro) linger: Duration,
     /// Longest resume before the log names the coroutine; `None` for no such check.
     pub(in crate::coro) slow_resume: Option<Duration>,
+    /// Whether it is noted who has spawned whom.
+    pub(in crate::coro) keeps_parents: bool,
     pub(in crate::coro) around_waits: Option<Around>,
     pub(in crate::coro) around_queueing: Option<Around>,
 }
@@ -33,6 +35,7 @@ impl EngineSettings {
             drain: Duration::from_secs(1),
             linger: Duration::from_secs(5),
             slow_resume: None,
+            keeps_parents: false,
             around_waits: None,
             around_queueing: None,
         }

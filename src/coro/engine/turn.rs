@@ -162,7 +162,7 @@ impl Engine {
         for post in posts.drain(..) {
             match post {
                 Post::Wake(key) => self.run.local.table.borrow_mut().wake(key),
-                Post::Start(unstarted) => self.run.take_in(unstarted.into_body()),
+                Post::Start(unstarted) => drop(self.run.take_in(unstarted.into_body())),
                 Post::Drop(value) => drop_caught(value),
                 Post::TellIdle(done) => self.run.when_idle(done),
                 Post::EndAll { stop, done } => {
@@ -195,11 +195,10 @@ impl Engine {
         self.timers.wake_all();
     }
 
-    /// Sends all that is queued, for at most the time that the builder has set. No coroutine is
-    /// resumed meanwhile; one that becomes ready is resumed at the next entry.
-    pub(in crate::coro) fn drain(&self) -> io::Result<()> {
+    /// Sends all that is queued, until `until` at most. No coroutine is resumed meanwhile; one that
+    /// becomes ready is resumed at the next entry.
+    pub(in crate::coro) fn drain(&self, until: Instant) -> io::Result<()> {
         self.flush_dirty();
-        let until = self.drains_until();
         while !self.has_drained(until) {
             self.timers.fire();
             self.read_inbox();

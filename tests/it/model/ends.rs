@@ -346,7 +346,7 @@ impl End {
         self.say("terminates all");
         all.iter().for_each(coro::Coro::terminate);
         for one in all {
-            if let Err(ended @ Ended::Panicked(_)) = one.await {
+            if let Err(ended @ Ended::Panicked(_, _)) = one.await {
                 self.shared.fail(format!("end {}: an actor: {ended}", self.end));
             }
         }

@@ -50,6 +50,7 @@ const EXAMPLES: &[Example] = &[
     Example { name: "udp_echo", kind: Kind::Server(talk::datagrams) },
     Example { name: "webserver", kind: Kind::Server(http::talk) },
     Example { name: "forwarder", kind: Kind::Program(forwarder) },
+    Example { name: "supervisor", kind: Kind::Program(supervisor) },
     Example { name: "retry", kind: Kind::Program(retry) },
     Example { name: "tls_msg_server", kind: Kind::Program(tls_messages) },
     Example { name: "tls_msg_client", kind: Kind::Program(tls_messages) },
@@ -140,6 +141,13 @@ fn tour(programs: &Programs) -> Outcome {
         Some(line) if line.starts_with("ok:") => Ok(()),
         other => Err(format!("the last line does not begin with ok: {other:?}")),
     }
+}
+
+fn supervisor(programs: &Programs) -> Outcome {
+    let mut supervisor = programs.start("supervisor", &[])?;
+    supervisor.line_with("panicked: it never works; given up")?;
+    supervisor.line_with("ok:")?;
+    supervisor.end(WHOLE_RUN)
 }
 
 fn convert(programs: &Programs) -> Outcome {

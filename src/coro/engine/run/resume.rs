@@ -1,14 +1,17 @@
 //! Resumes coroutines and ends those that are done: the hot loop of a scheduler.
 
-use std::{fmt, mem::ManuallyDrop, task::Context, time::Duration};
+use std::{fmt, mem::ManuallyDrop, panic::Location, task::Context, time::Duration};
 
-use super::{BUDGET, Run, count};
+use super::{
+    BUDGET, Run, count,
+    extras::{Extra, Past},
+};
 use crate::{
     coro::{
         cell::body::Body,
         key::{Key, MAIN},
         table::Next,
-        who::log_panic,
+        who::Who,
     },
     driver::Driver,
     foreign, log,
@@ -91,7 +94,7 @@ impl Run {
             let began = Driver::now();
             let has_ended = body.resume(cx);
             let took = Driver::now().duration_since(began);
-            self.blame_if_slow(took, index, &body.who(None));
+            self.blame_if_slow(took, index, Some(body.who(None).place));
             self.ask_whether_to_go_on();
             has_ended
         });
@@ -106,7 +109,7 @@ impl Run {
             && let Some(began) = self.turn_began.take()
         {
             let took = Driver::now().duration_since(began).saturating_sub(self.others_took.get());
-            self.blame_if_slow(took, MAIN, &"the future of run");
+            self.blame_if_slow(took, MAIN, None);
         }
     }
 
@@ -177,10 +180,13 @@ impl Run {
     /// Warns of a resume that has taken longer than the bound.
     #[cold]
     #[inline(never)]
-    fn blame_if_slow(&self, took: Duration, index: u32, unnamed: &dyn fmt::Display) {
+    fn blame_if_slow(&self, took: Duration, index: u32, place: Option<&'static Location<'static>>) {
         if self.slow_resume.is_some_and(|bound| took > bound) {
-            let name = self.names.borrow().get(&index).cloned();
-            let who: &dyn fmt::Display = name.as_ref().map_or(unnamed, |name| name);
+            let name = self.extras.name(index);
+            let name = name.as_deref();
+            let whose = place.map(|place| Who::new(name, place));
+            let main = name.unwrap_or("the future of run");
+            let who: &dyn fmt::Display = whose.as_ref().map_or(&main, |whose| whose);
             log::warn(format_args!(
                 "{who} ran for {took:.1?} without waiting, and nobody else could: blocking calls \
                  belong into `asyncoro::pool::run`, long computations yield (`coro::yield_now`)"
@@ -191,27 +197,40 @@ impl Run {
     #[inline]
     pub(super) fn end(&self, index: u32, body: Body) {
         let removed = self.local.table.borrow_mut().remove(index);
-        if removed.named {
-            self.end_named(index, body);
+        if removed.has_extra {
+            self.end_with_extra(index, body);
         } else {
             self.finish(body, None);
         }
     }
 
     #[cold]
-    fn end_named(&self, index: u32, mut body: Body) {
-        let name = self.names.borrow_mut().remove(&index);
-        if let Some(name) = &name {
-            body.name_panic(name);
+    fn end_with_extra(&self, index: u32, body: Body) {
+        match self.extras.take(index) {
+            Some(extra) => self.end_extra(extra, Some(body)),
+            None => self.finish(body, None),
         }
-        self.finish(body, name.as_deref());
+    }
+
+    /// Drops what an ended coroutine has, begins its clean-up, and finishes it or leaves that to
+    /// the clean-up.
+    pub(super) fn end_extra(&self, extra: Extra, mut body: Option<Body>) {
+        let Extra { name, hooks, start, locals, .. } = extra;
+        for (_, value) in locals {
+            foreign::contain("the drop of a local value", || drop(value));
+        }
+        if let (Some(body), Some(name)) = (&mut body, &name) {
+            body.name_failure(name);
+        }
+        match (start, body) {
+            (Some(start), body) => self.clean_up(hooks, start, Past { body, name }),
+            (None, Some(body)) => self.finish(body, name.as_deref()),
+            (None, None) => {}
+        }
     }
 
     #[inline]
     pub(super) fn finish(&self, body: Body, name: Option<&str>) {
-        if let Some((whose, payload)) = body.finish(name) {
-            log_panic(whose, &*payload);
-            foreign::discard(payload);
-        }
+        body.finish_or_log(name);
     }
 }
