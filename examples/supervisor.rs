@@ -1,5 +1,5 @@
-//! A supervisor: starts workers, restarts those that fail, later and later, gives up on one that fails
-//! too often, and stops the others softly.
+//! A supervisor: starts workers, restarts those that fail, later and later, gives up on one that
+//! fails too often, and stops the others softly.
 //!
 //! ```text
 //! cargo run --release --example supervisor

@@ -139,13 +139,12 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! # Several things at once
 //!
 //! [`spawn`] starts a coroutine beside this one. [`coro::Coros`] is a set of them: spawn into it,
-//! take the values as they end, with a bound if wanted; dropped, it ends those that are left.
-//! A [`scope`](scope::scope()) has children that may borrow, and that have ended when it returns; it can
-//! be told to stop. [`coro::on_end`] is for a clean-up that has to wait, and [`Coro::monitor`] tells how
-//! another coroutine has ended.
-//! Inside one coroutine, [`future::join()`] waits for all of some futures and [`future::race()`]
-//! for the first; the page of [`future`] has a loop that waits for a message, a timer and a long
-//! operation.
+//! take the values as they end, with a bound if wanted; dropped, it ends those that are left. A
+//! [`scope`](scope::scope()) has children that may borrow, and that have ended when it returns; it
+//! can be told to stop. [`coro::on_end`] is for a clean-up that has to wait, and [`Coro::monitor`]
+//! tells how another coroutine has ended. Inside one coroutine, [`future::join()`] waits for all of
+//! some futures and [`future::race()`] for the first; the page of [`future`] has a loop that waits
+//! for a message, a timer and a long operation.
 //!
 //! # Threads
 //!

@@ -19,14 +19,14 @@ use super::{
 use crate::{driver::Driver, foreign, log};
 
 /// Has `future` run when the running coroutine has ended: with a value, by a panic, terminated, or
-/// with its scheduler. It is what `finally` with an `await` in it is elsewhere, since a future that is
-/// dropped cannot wait.
+/// with its scheduler. It is what `finally` with an `await` in it is elsewhere, since a future that
+/// is dropped cannot wait.
 ///
 /// If there are several, the last one runs first, one after the other; a panic of one is
-/// [logged](crate::coro#the-log). The coroutine's handle has its value when all have ended. Together
-/// they have the time that [`Builder::drain`](super::Builder::drain) sets, 1 s unless set; what takes
-/// longer is dropped, and logged with the coroutine's name and place. While the scheduler ends they
-/// run, too, and what is sent by them is sent.
+/// [logged](crate::coro#the-log). The coroutine's handle has its value when all have ended.
+/// Together they have the time that [`Builder::drain`](super::Builder::drain) sets, 1 s unless set;
+/// what takes longer is dropped, and logged with the coroutine's name and place. While the
+/// scheduler ends they run, too, and what is sent by them is sent.
 ///
 /// In `run`'s own future they run when that has ended; within a clean-up, after it.
 ///

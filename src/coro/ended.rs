@@ -11,7 +11,8 @@ use crate::foreign::panic_text;
 /// asyncoro::run(async {
 ///     let failed = asyncoro::spawn(async { panic!("no more room") }).await;
 ///     let text = failed.map(|()| "a value").unwrap_err().to_string();
-///     assert!(text.starts_with("the coroutine spawned at src/"), "{text}");
+///     // the coroutine spawned at src/main.rs:2:18 panicked: no more room
+///     assert!(text.starts_with("the coroutine spawned at "), "{text}");
 ///     assert!(text.ends_with(" panicked: no more room"), "{text}");
 /// });
 /// ```

@@ -147,8 +147,8 @@ impl<T> Coro<io::Result<T>> {
 }
 
 impl<T: 'static, E: fmt::Display + 'static> Coro<Result<T, E>> {
-    /// Watches how the coroutine ends, as [`Handle::monitor`] does, with the text of its error if it
-    /// ends with one.
+    /// Watches how the coroutine ends, as [`Handle::monitor`] does, with the text of its error if
+    /// it ends with one.
     pub fn monitor(&mut self) -> Monitor {
         let (monitor, see) = by_error();
         self.handle.joint.watch(see);

@@ -124,8 +124,8 @@ impl JoinState {
         }
     }
 
-    /// Handle: releases the cell, while nobody watches. The flag tells whether the coroutine had ended, so that the
-    /// handle frees the cell; the returned waiter belongs to the caller.
+    /// Handle: releases the cell, while nobody watches. The flag tells whether the coroutine had
+    /// ended, so that the handle frees the cell; the returned waiter belongs to the caller.
     pub(super) fn detach(&self) -> (bool, Option<Word>) {
         let seen = self.0.swap(DETACHED, Ordering::AcqRel);
         debug_assert_ne!(seen, DETACHED, "a handle lets go once");

@@ -15,8 +15,8 @@ use pin_project_lite::pin_project;
 
 use crate::coro::{Ended, Origin};
 
-/// The handle to a child of a [`Scope`](super::Scope): waits for its value, or, if dropped, lets it go
-/// on; the scope waits for it in any case.
+/// The handle to a child of a [`Scope`](super::Scope): waits for its value, or, if dropped, lets it
+/// go on; the scope waits for it in any case.
 ///
 /// # Errors
 /// [`Ended::Terminated`], if the scope has ended before the child did, or the child has panicked or

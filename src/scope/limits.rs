@@ -19,7 +19,8 @@ use crate::{driver::Driver, error::Elapsed};
 /// use asyncoro::scope::Limits;
 ///
 /// asyncoro::run(async {
-///     let limits = Limits::new().timeout(Duration::from_millis(20)).grace(Duration::from_millis(10));
+///     let (timeout, grace) = (Duration::from_millis(20), Duration::from_millis(10));
+///     let limits = Limits::new().timeout(timeout).grace(grace);
 ///     let ended = limits
 ///         .scope(async |s| {
 ///             let polite = s.spawn({

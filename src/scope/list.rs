@@ -76,8 +76,8 @@ where
     Err(errors.into_iter().flatten().collect())
 }
 
-/// Calls `f` for each item, runs at most `limit` of its futures at once, and returns their values in
-/// the order of the items.
+/// Calls `f` for each item, runs at most `limit` of its futures at once, and returns their values
+/// in the order of the items.
 ///
 /// The next item is taken when there is room for it.
 ///
@@ -115,7 +115,8 @@ where
 /// Calls `f` for each item as [`map_bounded`] does, up to the first error.
 ///
 /// # Errors
-/// The one of the future that has failed first. The others are dropped, and no further item is taken.
+/// The one of the future that has failed first. The others are dropped, and no further item is
+/// taken.
 ///
 /// # Panics
 /// As [`map_bounded`].

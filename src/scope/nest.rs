@@ -1,8 +1,8 @@
 //! `Nest`: futures that live in another one, of which only those that were woken are polled.
 //!
 //! Each place has a bell, the waker of its future. A rung bell puts its place into a list and wakes
-//! whoever polls the nest. A bell stays with its place when the future has ended, so a late ring polls
-//! the next future there once in vain, as any waker may.
+//! whoever polls the nest. A bell stays with its place when the future has ended, so a late ring
+//! polls the next future there once in vain, as any waker may.
 
 use std::{
     future::Future,

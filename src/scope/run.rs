@@ -1,9 +1,9 @@
 //! `Scope`, and the future that has its children.
 //!
 //! What must stay true: the children are owned by the scope's future alone, so that they may borrow
-//! what that may borrow, and no code polls or drops one after the future was forgotten. The `Scope` of
-//! the body and of children has only those that were not taken in yet, and a future that ends empties
-//! that list, which might hold a `Scope` itself.
+//! what that may borrow, and no code polls or drops one after the future was forgotten. The `Scope`
+//! of the body and of children has only those that were not taken in yet, and a future that ends
+//! empties that list, which might hold a `Scope` itself.
 
 use std::{
     any::Any,
@@ -49,11 +49,11 @@ impl<E> Clone for Scope<'_, E> {
 }
 
 impl<'env, E: 'env> Scope<'env, E> {
-    /// Starts a child, behind all that are ready. Its panic ends the scope; its value, whatever it is,
-    /// goes to the handle.
+    /// Starts a child, behind all that are ready. Its panic ends the scope; its value, whatever it
+    /// is, goes to the handle.
     ///
-    /// A child starts others by a clone of the scope. In a scope that has ended, the future is dropped
-    /// at once; in one that is to stop, it is started.
+    /// A child starts others by a clone of the scope. In a scope that has ended, the future is
+    /// dropped at once; in one that is to stop, it is started.
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> Child<F::Output>
     where
@@ -95,8 +95,8 @@ impl<'env, E: 'env> Scope<'env, E> {
         self.core.stop();
     }
 
-    /// Tells whether the soft phase has begun: [`Scope::stop`] was called, a child has failed, or the
-    /// deadline is near; here or in a scope around.
+    /// Tells whether the soft phase has begun: [`Scope::stop`] was called, a child has failed, or
+    /// the deadline is near; here or in a scope around.
     pub fn is_stopping(&self) -> bool {
         self.core.is_stopping()
     }
@@ -125,8 +125,9 @@ impl<E> fmt::Debug for Scope<'_, E> {
 
 /// Runs `body` with a scope, and returns its value when all children have ended, too.
 ///
-/// See [the module](self). The scope waits for children, and never drops them as long as none panics
-/// and it is not dropped itself; what is still to come out of a child is asked by its [`Child`].
+/// See [the module](self). The scope waits for children, and never drops them as long as none
+/// panics and it is not dropped itself; what is still to come out of a child is asked by its
+/// [`Child`].
 ///
 /// # Panics
 /// With the panic of the body or the first child that has panicked, after all others were dropped.

@@ -1,5 +1,5 @@
-//! A scope of 100 children, and what peers have for it: the cost of starting them, waiting for all and
-//! taking their values.
+//! A scope of 100 children, and what peers have for it: the cost of starting them, waiting for all
+//! and taking their values.
 
 use std::future::{Future, poll_fn};
 use std::io;

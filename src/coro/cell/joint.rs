@@ -147,19 +147,19 @@ impl<T> Joint<T> {
         };
         let changed = change(&mut watch);
         if is_done {
-            self.tell(watch);
+            self.tell(*watch);
         } else {
             let word = watch.into_word();
             if !self.head().join.put_back(word, false) {
                 // SAFETY: the address was not put in.
-                self.tell(unsafe { Watch::from_word(word) });
+                self.tell(*unsafe { Watch::from_word(word) });
             }
         }
         changed
     }
 
     /// Tells those who watch of a coroutine that has ended.
-    fn tell(&self, watch: Box<Watch>) {
+    fn tell(&self, watch: Watch) {
         // SAFETY: the state said `DONE`, and the handle is borrowed mutably, or being dropped.
         let result = unsafe { self.cell().result() };
         let whose = Who::new(None, self.head().mark.spawned());
@@ -186,7 +186,7 @@ impl<T> Joint<T> {
         let detached = join.put_back(word, true);
         if !detached {
             // SAFETY: the address was not put in.
-            self.tell(unsafe { Watch::from_word(word) });
+            self.tell(*unsafe { Watch::from_word(word) });
         }
         !detached
     }

@@ -3,8 +3,8 @@
 //! One allocation holds the future while the coroutine lives and its result afterwards. The
 //! scheduler owns it as a [`Body`](body::Body) (`body.rs`), the handle as a [`Joint`] (`joint.rs`);
 //! `coro/state.rs` tells which of them still do. Both use its head (`head.rs`); behind the head is
-//! its stage, the future or the result (`stage.rs`). `finish.rs` hands over the end, `watch.rs` shows
-//! it to those who watch, and `unseen.rs` drops and logs a result that no handle takes.
+//! its stage, the future or the result (`stage.rs`). `finish.rs` hands over the end, `watch.rs`
+//! shows it to those who watch, and `unseen.rs` drops and logs a result that no handle takes.
 //!
 //! Each of these files allows unsafe code, this one does not; it has the proof for all of them.
 //!
@@ -18,9 +18,9 @@
 //!   handle any more, the `Body` drops it.
 //! - **The waiter** (which the handle's `await` stores) is a word in the state itself; the code
 //!   that takes it out owns it.
-//! - **Those who watch** see the result before the move to `DONE`, when it is the `Body`'s, or after
-//!   the `Joint` has seen `DONE`, when it is the `Joint`'s; see `coro/state.rs`. What they do with it
-//!   is `Send`, and the result is where it may be.
+//! - **Those who watch** see the result before the move to `DONE`, when it is the `Body`'s, or
+//!   after the `Joint` has seen `DONE`, when it is the `Joint`'s; see `coro/state.rs`. What they do
+//!   with it is `Send`, and the result is where it may be.
 //! - **The log** is an atomic that the `Joint` writes before it detaches, and that the `Body` reads
 //!   after it saw that. It is a function for the type of this cell's result.
 //! - **The memory** is freed by the `Joint` if it saw `DONE`, else by the `Body`, which then saw

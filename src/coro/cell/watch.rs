@@ -1,8 +1,8 @@
 //! `Watch`: those who are told how a coroutine has ended, without its value being taken.
 //!
 //! It is in a box of its own, whose address takes the place of the waiter in the state of the cell
-//! (`coro/state.rs`), so a coroutine that nobody watches pays nothing. Whoever takes the address out
-//! owns the box: the handle, to add to it, or the scheduler, at the end.
+//! (`coro/state.rs`), so a coroutine that nobody watches pays nothing. Whoever takes the address
+//! out owns the box: the handle, to add to it, or the scheduler, at the end.
 //!
 //! Unsafe: a box as a word; and a result whose type is erased, which is seen only by those who were
 //! made for the type of this cell's result.
