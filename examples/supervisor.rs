@@ -31,10 +31,10 @@ const GRACE: Duration = Duration::from_secs(2);
 fn main() -> Result<(), Elapsed> {
     // The supervisor tells of panics.
     panic::set_hook(Box::new(|_| {}));
-    let cleaned_up = Rc::new(Cell::new(0));
+    // Children may borrow what was there before their scope.
+    let (cleaned_up, attempts) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let ends = asyncoro::run(Limits::new().grace(GRACE).scope(async |s| {
         let well = s.spawn(supervise("well", || serve(Rc::clone(&cleaned_up))));
-        let attempts = Rc::new(Cell::new(0));
         let shaky = s.spawn(supervise("shaky", || {
             let (attempts, cleaned_up) = (Rc::clone(&attempts), Rc::clone(&cleaned_up));
             async move {

@@ -110,7 +110,8 @@ impl AsynCoro {
         self.ask("join", Post::TellIdle);
     }
 
-    /// Ends all coroutines, including daemons, in the scheduler's thread. A scheduler with a thread
+    /// Ends all coroutines, including daemons, in the scheduler's thread; their clean-ups
+    /// ([`on_end`](super::on_end)) go on. A scheduler with a thread
     /// of its own then stops, and this waits until the thread has ended.
     ///
     /// A scheduler that runs in a call of `run` has no thread of its own. There this ends the

@@ -354,26 +354,29 @@ impl<T> Coros<T> {
         if let Some(place) = self.next_place() {
             return Poll::Ready(place);
         }
-        let early = self.endings.queue.borrow().front().copied();
-        match early.map(|place| &mut self.places[place]) {
-            // Polled from within its end: the handle tells when that is over.
-            Some(Place::Held(coro)) => {
+        let early: Vec<usize> = self.endings.queue.borrow().iter().copied().collect();
+        for place in early {
+            // Polled from within its end, or during its clean-up: the handle tells when that is
+            // over.
+            if let Place::Held(coro) = &mut self.places[place] {
                 let polled = Pin::new(coro).poll(cx);
                 debug_assert!(polled.is_pending(), "a coroutine ends on this thread");
             }
-            _ => self.endings.wait(cx),
         }
+        self.endings.wait(cx);
         Poll::Pending
     }
 
     /// Takes the place of the next coroutine that has ended out of the queue.
     fn next_place(&mut self) -> Option<usize> {
         let mut queue = self.endings.queue.borrow_mut();
-        let place = *queue.front()?;
-        match &self.places[place] {
-            Place::Held(coro) if coro.is_finished() => queue.pop_front(),
-            _ => None,
-        }
+        // Nearly always the first one.
+        let has_ended = |&place: &usize| match &self.places[place] {
+            Place::Held(coro) => coro.is_finished(),
+            Place::Free(_) => false,
+        };
+        let ended = queue.iter().position(has_ended)?;
+        queue.remove(ended)
     }
 
     /// Takes the result of a coroutine that has ended, and frees its place.

@@ -282,13 +282,20 @@ impl Table {
         }
     }
 
-    /// Marks that a place has extras; returns whether there is a coroutine to have them.
-    pub(super) fn set_extra(&mut self, index: u32) -> bool {
-        if let Some(entry) = self.living(index) {
+    /// Marks that a coroutine has extras; `false` if it has ended.
+    pub(super) fn set_extra(&mut self, key: Key) -> bool {
+        let lives = self.lives(key);
+        if lives && let Some(entry) = self.living(key.index) {
             entry.flags |= flags::EXTRA;
-            return true;
         }
-        index == MAIN
+        lives
+    }
+
+    /// Tells whether the coroutine of a key has not ended; `run`'s own future never has.
+    pub(super) fn lives(&mut self, key: Key) -> bool {
+        let generation = key.generation;
+        let living = self.living(key.index).is_some_and(|entry| entry.generation == generation);
+        living || key.index == MAIN
     }
 
     /// Returns the key of the coroutine at this place.

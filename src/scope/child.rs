@@ -13,7 +13,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use crate::coro::{Ended, Origin};
+use crate::coro::{Ended, Origin, waker::wake};
 
 /// The handle to a child of a [`Scope`](super::Scope): waits for its value, or, if dropped, lets it
 /// go on; the scope waits for it in any case.
@@ -47,7 +47,7 @@ impl<T> Slot<T> {
         self.value.set(value);
         let waiter = self.waiter.take();
         if let Some(waiter) = waiter {
-            waiter.wake();
+            wake(waiter);
         }
     }
 }

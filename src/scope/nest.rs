@@ -16,6 +16,7 @@ use std::{
 };
 
 use crate::{
+    coro::waker,
     foreign,
     primitives::{Mutex, lock},
 };
@@ -71,7 +72,7 @@ impl Wake for Bell {
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
-        waker.wake();
+        waker::wake(waker);
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::nest::Yard;
+use crate::coro::waker::wake;
 
 thread_local! {
     /// The innermost scope that is being polled on this thread.
@@ -61,7 +62,7 @@ impl Core {
         }
         // What is woken is foreign code.
         let waiters = self.waiters.take();
-        waiters.into_iter().for_each(Waker::wake);
+        waiters.into_iter().for_each(wake);
         self.yard.wake();
         let inner = self.inner.take();
         inner.iter().filter_map(Weak::upgrade).for_each(|inner| inner.stop());

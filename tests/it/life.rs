@@ -276,3 +276,22 @@ fn a_clean_up_within_a_clean_up_follows_it() {
         assert_eq!(*seen.borrow(), ["first", "last"]);
     });
 }
+
+#[test]
+fn a_set_takes_who_has_ended_while_another_member_cleans_up() {
+    run_within(|| async {
+        let mut coros = Coros::new();
+        let (sender, receiver) = asyncoro::sync::mailbox::<()>(1);
+        let cleaning = async move {
+            on_end(async move { drop(receiver.receive().await) });
+            "cleaned up"
+        };
+        coros.spawn(cleaning).await;
+        coros.spawn(async { "quick" }).await;
+        assert_eq!(coros.next().await.unwrap().unwrap(), "quick");
+        let mut late = std::pin::pin!(coros.next());
+        assert!(crate::within::poll_once(late.as_mut()).is_pending());
+        sender.send(()).await.unwrap();
+        assert_eq!(late.await.unwrap().unwrap(), "cleaned up");
+    });
+}

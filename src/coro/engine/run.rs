@@ -132,25 +132,25 @@ impl Run {
     #[cold]
     fn take_in_child(&self, body: Body) {
         let parent = self.running_key();
-        if let Some(index) = self.take_in(body)
+        if let Some(key) = self.take_in(body)
             && parent.has_place()
         {
-            self.local.table.borrow_mut().set_extra(index);
-            self.extras.set_parent(index, parent);
+            self.local.table.borrow_mut().set_extra(key);
+            self.extras.set_parent(key.index, parent);
         }
     }
 
-    /// Adds a coroutine and returns its place; while the scheduler ends, the coroutine ends at
+    /// Adds a coroutine and returns its key; while the scheduler ends, the coroutine ends at
     /// once.
     #[inline]
-    pub(super) fn take_in(&self, mut body: Body) -> Option<u32> {
+    pub(super) fn take_in(&self, mut body: Body) -> Option<Key> {
         if self.ending.get() {
             body.end();
             self.finish(body, None);
             return None;
         }
         count(&self.spawned, 1);
-        Some(self.local.table.borrow_mut().insert(self.local.slot, body).index)
+        Some(self.local.table.borrow_mut().insert(self.local.slot, body))
     }
 
     /// Adds the coroutine that runs the hooks of one that has ended, even while the scheduler ends.
@@ -159,11 +159,11 @@ impl Run {
         let body = start(hooks, past);
         count(&self.spawned, 1);
         let mut table = self.local.table.borrow_mut();
-        let index = table.insert(self.local.slot, body).index;
-        table.set_cleans_up(index);
-        table.set_extra(index);
+        let key = table.insert(self.local.slot, body);
+        table.set_cleans_up(key.index);
+        table.set_extra(key);
         drop(table);
-        self.extras.set_name(index, name.as_deref());
+        self.extras.set_name(key.index, name.as_deref());
     }
 
     /// Returns the number of clean-ups that have not ended.
@@ -318,15 +318,17 @@ impl Run {
     }
 
     pub(in crate::coro) fn set_name(&self, name: &str) {
-        let index = self.running_key().index;
-        if self.local.table.borrow_mut().set_extra(index) {
-            self.extras.set_name(index, Some(name));
+        let key = self.running_key();
+        if self.local.table.borrow_mut().set_extra(key) {
+            self.extras.set_name(key.index, Some(name));
         }
     }
 
     /// Returns a local value of the coroutine that runs.
     pub(in crate::coro) fn local_value(&self, local: usize) -> Option<Rc<dyn Any>> {
-        self.extras.local(self.running_key().index, local)
+        let key = self.running_key();
+        let lives = self.local.table.borrow_mut().lives(key);
+        lives.then(|| self.extras.local(key.index, local)).flatten()
     }
 
     /// Sets a local value of the coroutine that runs; returns the one before.
@@ -335,19 +337,19 @@ impl Run {
         local: usize,
         value: Option<Rc<dyn Any>>,
     ) -> Option<Rc<dyn Any>> {
-        let index = self.running_key().index;
+        let key = self.running_key();
         // A coroutine that has ended has none.
-        if !self.local.table.borrow_mut().set_extra(index) {
+        if !self.local.table.borrow_mut().set_extra(key) {
             return value;
         }
-        self.extras.set_local(index, local, value)
+        self.extras.set_local(key.index, local, value)
     }
 
     /// Adds to the clean-up of the coroutine that runs.
     pub(in crate::coro) fn add_hook(&self, hook: Hook, start: Start) {
-        let index = self.running_key().index;
-        if self.local.table.borrow_mut().set_extra(index) {
-            self.extras.add_hook(index, hook, start);
+        let key = self.running_key();
+        if self.local.table.borrow_mut().set_extra(key) {
+            self.extras.add_hook(key.index, hook, start);
         }
     }
 
