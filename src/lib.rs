@@ -196,6 +196,11 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! In the other direction, [`pool::run`] runs a blocking function on a thread, and a coroutine
 //! awaits its value.
 //!
+//! # Files and processes
+//!
+//! [`file::AsyncFile`] is a regular file, a pipe, a terminal or a socket, with one set of verbs; a
+//! dropped one loses no byte. [`process::Child`] and [`process::AsyncPipe`] run other programs.
+//!
 //! # The end of a program
 //!
 //! [`run`] returns when its future and all coroutines have ended. It does not wait for daemons:
@@ -208,7 +213,7 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! - Several cores: one scheduler uses one. [`AsynCoro::start`] can start more of them, but nothing
 //!   spreads connections over them.
 //! - Windows, and systems of 32 bits: the crate does not compile there.
-//! - Files. Use [`pool::run`] with `std::fs`.
+//! - File systems beyond files and walks: use [`pool::run`] with `std::fs`.
 //!
 //! Linux is what is tested. Other Unix systems go through the `polling` crate, which is tested on
 //! Linux too; that the library compiles for macOS and FreeBSD, for musl and for 64-bit Arm is
@@ -218,14 +223,15 @@ This documentation was built without the feature `tls` and leaves out what that 
 //!
 //! [`coro`] for coroutines and schedulers, [`future`] for several futures at once, [`copy_both`]
 //! for passing on connections, [`interop`] for libraries of other runtimes, [`time`] for sleeping
-//! and timeouts, [`addr`] for
-//! addresses, [`error`] for typed errors, [`pool`] for blocking functions, [`resolve`] for host
-//! names, [`sync`] for mailboxes, [`signal`] and [`stdio`] for Ctrl-C and standard input. The
-//! repository has a tutorial in `docs/tutorial.md` and programs in `examples/`.
+//! and timeouts, [`addr`] for addresses, [`error`] for typed errors, [`pool`] for blocking
+//! functions, [`resolve`] for host names, [`file`] and [`process`], [`sync`] for mailboxes,
+//! [`signal`] and [`stdio`] for Ctrl-C and standard input. The repository has a
+//! tutorial in `docs/tutorial.md` and programs in `examples/`.
 pub mod addr;
 pub mod coro;
 mod driver;
 pub mod error;
+pub mod file;
 mod foreign;
 mod fork;
 mod frame;
@@ -234,6 +240,7 @@ pub mod interop;
 mod log;
 pub mod pool;
 mod primitives;
+pub mod process;
 pub mod resolve;
 pub mod scope;
 pub mod signal;

@@ -51,6 +51,7 @@ const EXAMPLES: &[Example] = &[
     Example { name: "webserver", kind: Kind::Server(http::talk) },
     Example { name: "forwarder", kind: Kind::Program(forwarder) },
     Example { name: "supervisor", kind: Kind::Program(supervisor) },
+    Example { name: "pipeline", kind: Kind::Program(pipeline) },
     Example { name: "retry", kind: Kind::Program(retry) },
     Example { name: "tls_msg_server", kind: Kind::Program(tls_messages) },
     Example { name: "tls_msg_client", kind: Kind::Program(tls_messages) },
@@ -152,6 +153,14 @@ fn supervisor(programs: &Programs) -> Outcome {
 
 fn convert(programs: &Programs) -> Outcome {
     programs.start("convert", &[])?.end(WHOLE_RUN)
+}
+
+fn pipeline(programs: &Programs) -> Outcome {
+    let mut pipeline = programs.start("pipeline", &[])?;
+    pipeline.line_with("the: 3")?;
+    pipeline.line_with("row: 2")?;
+    pipeline.line_with("program 4: exit status: 0")?;
+    pipeline.end(WHOLE_RUN)
 }
 
 /// Checks both directions through a chat server, then both ways to end: end of input and Ctrl-C.

@@ -32,6 +32,8 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["resolve"],
             &["socket"],
             &["scope", "sync", "signal", "stdio"],
+            &["file"],
+            &["process"],
             &["interop"],
         ],
     ),
@@ -101,6 +103,16 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         &[&["settings", "run", "io", "timers"], &["parts"], &["ahead"], &["watch"], &["turn"]],
     ),
     ("src/scope", &[&["nest", "child"], &["phase", "list"], &["run"], &["limits"]]),
+    (
+        "src/file",
+        &[
+            &["ahead", "turn", "watch", "walk", "whole"],
+            &["stream", "pooled"],
+            &["asyncfile"],
+            &["open", "verbs", "lines"],
+        ],
+    ),
+    ("src/process", &[&["orphans"], &["child"], &["pipe"]]),
     ("src/future", &[&["stage"], &["all", "join", "race", "slot"]]),
     (
         "python/src",

@@ -1,0 +1,208 @@
+//! Opening files, making pipes, and the standard streams.
+
+use std::{
+    fs::OpenOptions,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{FileTypeExt, OpenOptionsExt},
+    },
+    path::Path,
+};
+
+use super::{
+    asyncfile::{AsyncFile, Kind},
+    pooled::Place,
+    stream::Stream,
+};
+use crate::pool;
+
+impl AsyncFile {
+    /// Opens a file to read, on the pool.
+    ///
+    /// A pipe with a name (FIFO) is opened at once; the first read waits for a writer.
+    ///
+    /// # Example
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// asyncoro::run(async {
+    ///     let file = asyncoro::file::AsyncFile::open("Cargo.toml").await?;
+    ///     assert!(file.metadata().await?.is_file());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Cancel
+    /// A file that was opened already is closed.
+    pub async fn open(path: impl AsRef<Path>) -> io::Result<AsyncFile> {
+        let mut options = OpenOptions::new();
+        // Neither a pipe without a writer nor a device is waited for.
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        open(path.as_ref(), options, Reads::Only).await
+    }
+
+    /// Creates a file, or empties the one that there is, to read and write it, on the pool.
+    ///
+    /// # Example
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let path = std::env::temp_dir().join(format!("asyncoro-create-{}", std::process::id()));
+    /// asyncoro::run(async {
+    ///     let file = asyncoro::file::AsyncFile::create(&path).await?;
+    ///     file.write_all(b"new").await?;
+    ///     assert_eq!(file.metadata().await?.len(), 3);
+    /// #   std::fs::remove_file(&path)?;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Cancel
+    /// The file may have been made, or emptied.
+    pub async fn create(path: impl AsRef<Path>) -> io::Result<AsyncFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        open(path.as_ref(), options, Reads::Too).await
+    }
+
+    /// Opens a file as `options` say, on the pool.
+    ///
+    /// # Example
+    /// ```
+    /// use std::fs::OpenOptions;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let path = std::env::temp_dir().join(format!("asyncoro-append-{}", std::process::id()));
+    /// asyncoro::run(async {
+    ///     let mut options = OpenOptions::new();
+    ///     options.append(true).create(true);
+    ///     let log = asyncoro::file::AsyncFile::open_with(&path, options).await?;
+    ///     log.write_all(b"one line\n").await?;
+    /// #   std::fs::remove_file(&path)?;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Cancel
+    /// As [`AsyncFile::create`]. A pipe with a name that waits for its other end keeps a thread of
+    /// the pool until that comes, unless the options have `O_NONBLOCK`.
+    pub async fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> io::Result<AsyncFile> {
+        open(path.as_ref(), options, Reads::Too).await
+    }
+}
+
+/// Whether a file is opened to read only, without waiting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Only,
+    Too,
+}
+
+async fn open(path: &Path, options: OpenOptions, reads: Reads) -> io::Result<AsyncFile> {
+    let path = path.to_owned();
+    let opened = pool::run(move || {
+        let file = options.open(path)?;
+        let kind = file.metadata()?.file_type();
+        io::Result::Ok((file, kind))
+    });
+    let (file, kind) = opened.await?;
+    if kind.is_fifo() && reads == Reads::Only {
+        return Ok(AsyncFile::of(Kind::Stream(Stream::named_pipe(file.into())?)));
+    }
+    if kind.is_fifo() || kind.is_char_device() {
+        // Nobody else has this description.
+        return AsyncFile::own(file);
+    }
+    AsyncFile::new(file)
+}
+
+/// Makes a pipe: what is written to the second file is read from the first.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// asyncoro::run(async {
+///     let (reader, writer) = asyncoro::file::pipe()?;
+///     writer.write_all(b"abc").await?;
+///     drop(writer);
+///     assert_eq!(reader.read_to_end().await?, b"abc");
+///     Ok(())
+/// })
+/// # }
+/// ```
+///
+/// # Errors
+/// The system's.
+pub fn pipe() -> io::Result<(AsyncFile, AsyncFile)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((AsyncFile::own(reader)?, AsyncFile::own(writer)?))
+}
+
+/// Returns the standard input as a file, whatever it is.
+///
+/// The mode of a terminal or a pipe is left as it is, as [`AsyncFile::new`] says. Where it is a
+/// regular file, it is read from where its other users have come to, and bytes that were read ahead
+/// are put back when the file is dropped. `std::io::stdin` and [`stdio::lines`](crate::stdio) read
+/// ahead, too: use one of the three.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// asyncoro::run(async {
+///     let input = asyncoro::file::stdin()?;
+///     while let Some(line) = input.read_line(4096).await? {
+///         println!("{line}");
+///     }
+///     Ok(())
+/// })
+/// # }
+/// ```
+///
+/// # Errors
+/// The system's, as where the descriptor is closed.
+pub fn stdin() -> io::Result<AsyncFile> {
+    AsyncFile::at(duplicate(&io::stdin())?, Place::Shared)
+}
+
+/// Returns the standard output as a file; see [`stdin`].
+///
+/// It has no buffer. `println!` has one: flush that before.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// asyncoro::run(async { asyncoro::file::stdout()?.write_all(b"done\n").await })
+/// # }
+/// ```
+///
+/// # Errors
+/// The system's, as where the descriptor is closed.
+pub fn stdout() -> io::Result<AsyncFile> {
+    AsyncFile::at(duplicate(&io::stdout())?, Place::Shared)
+}
+
+/// Returns the standard error as a file; see [`stdout`].
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// asyncoro::run(async { asyncoro::file::stderr()?.write_all(b"a warning\n").await })
+/// # }
+/// ```
+///
+/// # Errors
+/// The system's, as where the descriptor is closed.
+pub fn stderr() -> io::Result<AsyncFile> {
+    AsyncFile::at(duplicate(&io::stderr())?, Place::Shared)
+}
+
+fn duplicate(fd: &impl AsFd) -> io::Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned()
+}
