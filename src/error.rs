@@ -301,10 +301,10 @@ pub(crate) fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, Closed)
 }
 
-/// Makes the error for a socket that is used on a second scheduler while a verb waits for it on the
+/// Makes the error for a socket or a file that is used on a second scheduler while a verb waits for it on the
 /// first.
 pub(crate) fn waits_elsewhere() -> io::Error {
-    let text = "the socket is waited for on another scheduler of this thread, which has not ended";
+    let text = "it is waited for on another scheduler of this thread, which has not ended";
     io::Error::new(io::ErrorKind::ResourceBusy, text)
 }
 

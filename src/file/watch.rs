@@ -72,6 +72,7 @@ impl Watched {
         direction: Direction,
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
+        let _leaves = Leaves(self, direction);
         poll_fn(|cx| match attempt() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 current::expect(verb, |engine| self.wait(engine, direction, cx))
@@ -95,11 +96,7 @@ impl Watched {
         }
         let old = {
             let state = &mut *self.state.borrow_mut();
-            let place = match direction {
-                Direction::Read => &mut state.reader,
-                Direction::Write => &mut state.writer,
-            };
-            place.replace(waiter)
+            state.waiter(direction).replace(waiter)
         };
         drop(old);
         if direction == Direction::Write {
@@ -151,6 +148,25 @@ impl Watched {
         let state = &mut *self.state.borrow_mut();
         [(Ready::READ, &mut state.reader), (Ready::WRITE, &mut state.writer)]
             .map(|(direction, place)| if ready.any(direction) { place.take() } else { None })
+    }
+}
+
+impl WatchState {
+    fn waiter(&mut self, direction: Direction) -> &mut Option<Waiter> {
+        match direction {
+            Direction::Read => &mut self.reader,
+            Direction::Write => &mut self.writer,
+        }
+    }
+}
+
+/// Forgets the waiter of attempts that have ended in any way.
+struct Leaves<'a>(&'a Watched, Direction);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        let own = self.0.state.borrow_mut().waiter(self.1).take();
+        drop(own);
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use asyncoro::{
-    AsyncSocket,
+    AsynCoro, AsyncSocket,
     coro::yield_now,
     error::{DelimiterMissing, Incomplete},
     file::{self, AsyncFile},
@@ -384,6 +384,31 @@ fn a_file_moves_to_another_scheduler_when_its_own_has_ended() {
         .await;
         assert_eq!(read.unwrap(), 1);
     });
+}
+
+#[test]
+fn a_file_that_is_waited_for_on_one_scheduler_is_refused_on_another_until_that_is_dropped() {
+    let (near, far) = (AsynCoro::builder().build().unwrap(), AsynCoro::builder().build().unwrap());
+    let folder = Folder::new();
+    let path = folder.0.join("both");
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, Mode::RWXU, 0).unwrap();
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true);
+    let both = near.enter(AsyncFile::open_with(&path, options)).unwrap();
+    let mut buffer = [0; 9];
+    let mut read = Box::pin(both.read(&mut buffer));
+    near.enter(async {
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(read.as_mut().poll(cx).is_pending());
+    });
+    let many = pattern(1 << 20);
+    far.enter(async {
+        let error = both.write_all(&many).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    });
+    drop(read);
+    far.enter(async { assert!(timeout(SHORT, both.write_all(&many)).await.is_err()) });
 }
 
 #[test]
