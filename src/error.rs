@@ -301,8 +301,8 @@ pub(crate) fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, Closed)
 }
 
-/// Makes the error for a socket or a file that is used on a second scheduler while a verb waits for it on the
-/// first.
+/// Makes the error for a socket or a file that is used on a second scheduler while a verb waits for
+/// it on the first.
 pub(crate) fn waits_elsewhere() -> io::Error {
     let text = "it is waited for on another scheduler of this thread, which has not ended";
     io::Error::new(io::ErrorKind::ResourceBusy, text)
