@@ -20,6 +20,7 @@ mod bulk;
 mod child;
 mod clients;
 mod coroutines;
+mod files;
 mod flight;
 mod gathered;
 mod group;

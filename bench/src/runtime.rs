@@ -8,6 +8,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{self, SocketAddr};
+use std::path::PathBuf;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,6 +42,20 @@ pub(crate) trait Runtime: Sized + 'static {
     fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static;
     /// Runs the future with a timeout.
     fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = Option<F::Output>>;
+}
+
+/// The files, processes and threads of a runtime.
+pub(crate) trait Files: Runtime {
+    /// Reads a whole file.
+    fn read(path: PathBuf) -> impl Future<Output = Vec<u8>>;
+    /// Opens a file and fills the buffer from it.
+    fn open_and_read(path: PathBuf, buffer: &mut [u8]) -> impl Future<Output = ()>;
+    /// Starts a program and waits for its end.
+    fn spawn_and_wait(program: &'static str) -> impl Future<Output = ()>;
+    /// Runs a blocking function on a thread.
+    fn run_blocking<T: Send + 'static>(
+        function: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T>;
 }
 
 /// The sockets of a runtime.

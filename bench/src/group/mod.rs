@@ -5,6 +5,7 @@ mod connections;
 mod coroutines;
 mod datagrams;
 mod echo;
+mod files;
 mod http;
 mod latency;
 pub(crate) mod memory;
@@ -59,6 +60,8 @@ pub(crate) enum Group {
     Bulk,
     /// Few active connections among many.
     Scale,
+    /// Files, processes, blocking functions.
+    Files,
     /// Bytes per idle connection and per parked coroutine.
     Memory,
     /// TLS: records, messages, handshakes, idle connections.
@@ -84,6 +87,7 @@ impl Group {
         Self::Datagrams,
         Self::Bulk,
         Self::Scale,
+        Self::Files,
         Self::Memory,
         Self::Tls,
         Self::Python,
@@ -107,6 +111,7 @@ impl Group {
             Self::Datagrams => datagrams::CASES.len(),
             Self::Bulk => bulk::CASES.len(),
             Self::Scale => scale::CASES.len(),
+            Self::Files => files::CASES.len(),
             Self::Memory => memory::CASES,
             Self::Tls => tls::CASES.len(),
             Self::Python => python::cases(),
@@ -138,6 +143,7 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
         Group::Datagrams => datagrams::run(time, report),
         Group::Bulk => bulk::run(time, report),
         Group::Scale => scale::run(time, report),
+        Group::Files => files::run(time, report),
         Group::Memory => memory::run(report),
         Group::Tls => tls::run(time, report),
         Group::Python => python::run(time, report),

@@ -2,6 +2,7 @@
 
 pub(super) mod bulk;
 mod channel;
+mod files;
 mod net;
 pub(super) mod verbs;
 

@@ -19,10 +19,11 @@ use ::asyncoro::coro::Scheduler;
 use crate::arrivals::{MakeAccepting, accepting as accept};
 use crate::bulk;
 use crate::coroutines::Coroutines;
+use crate::files::FileWork;
 use crate::flight::{MakeAnswering, plain};
 use crate::hyper::{self, Hyper};
 use crate::listening::{self, Listen};
-use crate::runtime::{Channel, Net, Runtime};
+use crate::runtime::{Channel, Files, Net, Runtime};
 use crate::served::{MakeServer, echo, echo_in_time, fatal, lean, messages, serve};
 use compio::Compio;
 use monoio::Monoio;
@@ -40,6 +41,9 @@ pub(crate) struct Subject<M> {
 
 /// Makes a runtime for coroutines.
 pub(crate) type MakeCoroutines = fn() -> io::Result<Box<dyn Coroutines>>;
+
+/// Makes a runtime for files.
+pub(crate) type MakeFileWork = fn() -> io::Result<Box<dyn FileWork>>;
 
 /// Returns the function that sets up the subject of this name.
 pub(crate) fn find<M>(subjects: Vec<Subject<M>>, name: &str) -> io::Result<M> {
@@ -164,6 +168,14 @@ pub(crate) fn coroutines() -> Vec<Subject<MakeCoroutines>> {
         subject(R::NAME, || Ok(Box::new(R::new()?)))
     }
     vec![of::<Tokio>(), of::<Smol>(), of::<Monoio>(), of::<Compio>(), of::<Scheduler>()]
+}
+
+/// Subjects that have files and processes.
+pub(crate) fn files() -> Vec<Subject<MakeFileWork>> {
+    fn of<R: Files>() -> Subject<MakeFileWork> {
+        subject(R::NAME, || Ok(Box::new(R::new()?)))
+    }
+    vec![of::<Tokio>(), of::<Smol>(), of::<Scheduler>()]
 }
 
 /// Subjects that send back what they receive, asyncoro by each of its verbs.

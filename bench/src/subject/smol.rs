@@ -1,6 +1,7 @@
 //! smol: tasks of one local executor per thread, as its documentation shows.
 
 mod channel;
+mod files;
 mod net;
 
 use std::future::Future;

@@ -3,6 +3,7 @@
 
 mod channel;
 mod echo;
+mod files;
 mod net;
 
 use std::future::Future;
