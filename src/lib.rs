@@ -146,6 +146,9 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! some futures and [`future::race()`] for the first; the page of [`future`] has a loop that waits
 //! for a message, a timer and a long operation.
 //!
+//! Coroutines talk by channels ([`sync::mailbox()`], [`sync::Channel`], ...) and share what they
+//! change with [`sync::Lock`] and its kin; [`sync::local`] has all of them without atomics.
+//!
 //! # Threads
 //!
 //! [`BlockingSocket`] is the blocking twin: the same verbs, which wait in the call instead of in an
@@ -224,9 +227,9 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! [`coro`] for coroutines and schedulers, [`future`] for several futures at once, [`copy_both`]
 //! for passing on connections, [`interop`] for libraries of other runtimes, [`time`] for sleeping
 //! and timeouts, [`addr`] for addresses, [`error`] for typed errors, [`pool`] for blocking
-//! functions, [`resolve`] for host names, [`file`] and [`process`], [`sync`] for mailboxes,
-//! [`signal`] and [`stdio`] for Ctrl-C and standard input. The repository has a
-//! tutorial in `docs/tutorial.md` and programs in `examples/`.
+//! functions, [`resolve`] for host names, [`file`] and [`process`], [`sync`] for locks and channels,
+//! [`signal`] and [`stdio`] for Ctrl-C and standard input. The repository has a tutorial in
+//! `docs/tutorial.md` and programs in `examples/`.
 pub mod addr;
 pub mod coro;
 mod driver;

@@ -18,7 +18,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use super::{engine::Engine, local};
+use super::{engine::Engine, key::Key, local};
 use crate::fork;
 
 thread_local! {
@@ -51,6 +51,18 @@ pub(crate) fn with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
 fn attached() -> Option<Rc<Engine>> {
     let attached = ATTACHED.try_with(|attached| attached.borrow().clone()).ok()?;
     attached.filter(|engine| !engine.is_inherited())
+}
+
+/// Returns the packed key of the coroutine that runs on this thread; zero if no scheduler does.
+#[inline]
+pub(crate) fn running() -> usize {
+    with(|engine| engine.run.running_key().pack()).unwrap_or(0)
+}
+
+/// Returns the log's name for the coroutine of a packed key, if it is one of this thread's
+/// scheduler.
+pub(crate) fn name_of(word: usize) -> Option<String> {
+    with(|engine| engine.run.name_of(Key::unpack(word))).flatten()
 }
 
 /// Tells whether a scheduler is entered on this thread: a turn is being made.

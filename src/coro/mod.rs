@@ -39,6 +39,7 @@ mod cell;
 mod clean_up;
 mod coros;
 pub(crate) mod current;
+mod cut;
 mod ended;
 pub(crate) mod engine;
 #[cfg(feature = "tokio")]
@@ -73,6 +74,8 @@ use std::{
 pub(crate) use self::guest::{Entry, Step};
 pub(crate) use self::{
     alarm::Alarm,
+    current::{name_of, running},
+    cut::is_cut_off,
     engine::RETRY_PAUSE,
     home::{Home, this_thread_name},
     homebound::Homebound,

@@ -10,9 +10,10 @@
 //! | `tokio-io` | the same of [`tokio::io`](https://docs.rs/tokio), without its runtime |
 //! | `hyper` | `Read`, `Write` of [`hyper::rt`](https://docs.rs/hyper) |
 //!
-//! `Buffered` has `AsyncBufRead` of the first two, and [`Coros`](crate::coro::Coros) is a `Stream`
-//! with `futures-io`. `Executor` and `Timer` are hyper's. [`ThreadBound`] makes a value of one
-//! scheduler `Send`, for code that demands it, and implements these traits where the value does.
+//! `Buffered` has `AsyncBufRead` of the first two. With `futures-io`, [`Coros`](crate::coro::Coros)
+//! and the receiving ends of the channels in [`sync`](crate::sync) are a `Stream`. `Executor` and
+//! `Timer` are hyper's. [`ThreadBound`] makes a value of one scheduler `Send`, for code that
+//! demands it, and implements these traits where the value does.
 //!
 //! The rules that all of them follow are those of
 //! [`AsyncSocket::poll_recv`](crate::AsyncSocket::poll_recv). Ending the writer (`poll_close`,

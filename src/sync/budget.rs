@@ -7,7 +7,6 @@
 
 use std::task::Waker;
 
-use super::mailbox::error::TrySendError;
 use crate::coro::current;
 
 /// The budget check of one future. It yields at most once, so that an executor inside a coroutine,
@@ -18,6 +17,11 @@ pub(super) struct Spending {
 }
 
 impl Spending {
+    /// A check that always passes.
+    pub(super) fn none() -> Self {
+        Self { has_yielded: true }
+    }
+
     /// Tells whether the future may complete now; if not, it has woken `waker`, and the future must
     /// return `Pending`.
     pub(super) fn may_complete(&mut self, waker: &Waker) -> bool {
@@ -31,13 +35,10 @@ impl Spending {
     }
 }
 
-/// After a full mailbox, spends the whole budget, so that the receiver can run before this
-/// coroutine's next verb.
+/// Spends the whole budget, so that others run before this coroutine's next verb.
 #[cold]
-pub(super) fn yield_if_full<T>(error: &TrySendError<T>) {
-    if matches!(error, TrySendError::Full(_)) {
-        current::with(|engine| engine.exhaust());
-    }
+pub(super) fn exhaust() {
+    current::with(|engine| engine.exhaust());
 }
 
 #[cfg(all(test, not(loom)))]

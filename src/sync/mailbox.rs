@@ -4,20 +4,25 @@
 //! `mailbox/state.rs` the state behind it and its rules, `mailbox/error.rs` the errors. A message
 //! takes the lock once on each side; an end that must wait takes it once more.
 
-use std::fmt;
+use std::{
+    fmt,
+    future::Future,
+    task::{Context, Poll},
+};
 
 use self::{
+    future::{Closing, poll_receive},
     shared::{Shared, wake},
     state::{State, Taken},
 };
 use super::{
     block_on::{block_on, check_thread},
-    budget,
+    budget::{self, Spending},
+    sharing::{Hint, Pointer, Sharing, StateCell, Threads},
+    wait_queue::Ticket,
+    waiting::Waiting,
 };
-use crate::{
-    foreign, fork,
-    primitives::{Arc, AtomicUsize, Mutex},
-};
+use crate::foreign;
 
 pub(super) mod error;
 mod future;
@@ -62,31 +67,40 @@ pub use self::{
 /// # Platform
 /// A child made by fork(2) can make mailboxes. One that it has inherited may be dropped there but
 /// not used: a thread of the parent may have held its lock.
+#[track_caller]
 pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    pair(capacity)
+}
+
+/// Makes both ends, which share a state.
+#[track_caller]
+pub(super) fn pair<T, S: Sharing>(capacity: usize) -> (Sender<T, S>, Receiver<T, S>) {
     assert!(capacity > 0, "a mailbox needs room for one message at least: its capacity is 0");
-    let state = Mutex::new(State::new(capacity));
-    fork::watch();
-    let (queued, process) = (AtomicUsize::new(0), fork::generation());
-    let shared = Arc::new(Shared { state, queued, capacity, process });
-    (Sender { shared: shared.clone() }, Receiver { shared })
+    let (state, queued) = (S::Cell::new(State::new(capacity)), S::Hint::new(0));
+    let shared = S::Pointer::new(Shared { state, queued, capacity });
+    let receiver = Receiver { shared: shared.clone(), ticket: None, spending: Spending::default() };
+    (Sender { shared }, receiver)
 }
 
 /// The sending end of a mailbox; clones of it send to the same receiver.
 ///
 /// After the last one is dropped, the receiver gets what is queued and then `None`.
-pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+pub struct Sender<T, S: Sharing = Threads> {
+    shared: S::Pointer<Shared<T, S>>,
 }
 
 /// The receiving end of a mailbox.
 ///
 /// When it is dropped, the mailbox is closed and what is queued is dropped. Several coroutines may
 /// receive through a shared reference; each message goes to one of them.
-pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+pub struct Receiver<T, S: Sharing = Threads> {
+    shared: S::Pointer<Shared<T, S>>,
+    /// The place of `poll_next`.
+    ticket: Option<Ticket>,
+    spending: Spending,
 }
 
-impl<T> Sender<T> {
+impl<T, S: Sharing> Sender<T, S> {
     /// Sends `value`, waiting while the mailbox is full; senders are served in the order in which
     /// they began to wait.
     ///
@@ -113,7 +127,7 @@ impl<T> Sender<T> {
     /// # Cancel
     /// Dropping it while it waits withdraws and drops the value, and the next waiting sender moves
     /// up. Once the receiver has made space the value is sent, whether or not this is polled again.
-    pub fn send(&self, value: T) -> Sending<'_, T> {
+    pub fn send(&self, value: T) -> Sending<'_, T, S> {
         Sending::new(&self.shared, value)
     }
 
@@ -143,7 +157,10 @@ impl<T> Sender<T> {
         match self.shared.locked(|state| state.push(value)) {
             Ok(receiver) => wake(receiver),
             Err(error) => {
-                budget::yield_if_full(&error);
+                if matches!(error, TrySendError::Full(_)) {
+                    // The receiver can run before this coroutine's next verb.
+                    budget::exhaust();
+                }
                 return Err(error);
             }
         }
@@ -165,6 +182,31 @@ impl<T> Sender<T> {
         self.shared.locked(|state| state.is_closed())
     }
 
+    /// Waits until the receiver is gone or has closed the mailbox.
+    ///
+    /// ```
+    /// use asyncoro::{
+    ///     future::{Winner, race},
+    ///     sync::mailbox,
+    ///     time::sleep,
+    /// };
+    ///
+    /// asyncoro::run(async {
+    ///     let (sender, receiver) = mailbox::<u8>(1);
+    ///     asyncoro::spawn(async move { drop(receiver) });
+    ///     let work = sleep(std::time::Duration::from_secs(60)); // for nobody
+    ///     assert!(matches!(race(work, sender.closed()).await, Winner::Second(())));
+    /// });
+    /// ```
+    ///
+    /// # Cancel
+    /// Nothing happens.
+    pub fn closed(&self) -> impl Future<Output = ()> + Unpin {
+        Waiting::new(Closing(&self.shared))
+    }
+}
+
+impl<T> Sender<T> {
     /// Sends `value` from a plain thread, which sleeps while the mailbox is full.
     ///
     /// # Example
@@ -201,7 +243,7 @@ impl<T> Sender<T> {
     }
 }
 
-impl<T> Receiver<T> {
+impl<T, S: Sharing> Receiver<T, S> {
     /// Takes the next message, waiting for one; `None` when no more will come.
     ///
     /// No more will come once all senders are gone or the mailbox was [closed](Self::close), and
@@ -221,8 +263,18 @@ impl<T> Receiver<T> {
     /// # Cancel
     /// Dropping it takes no message; if it had been woken for one, the next waiting receiver is
     /// woken for it.
-    pub fn receive(&self) -> Receiving<'_, T> {
+    pub fn receive(&self) -> Receiving<'_, T, S> {
         Receiving::new(&self.shared)
+    }
+
+    /// Polls for the next message, as [`receive`](Self::receive) does. For futures written by hand.
+    pub fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let Self { shared, ticket, spending } = self;
+        let received = poll_receive(shared, ticket, spending, context.waker());
+        if received.is_ready() {
+            *spending = Spending::default();
+        }
+        received
     }
 
     /// Takes the next message if there is one now.
@@ -246,29 +298,6 @@ impl<T> Receiver<T> {
         let Taken { value, accepted } = self.shared.locked(State::take)?;
         wake(accepted);
         Ok(value)
-    }
-
-    /// Takes the next message in a plain thread, which sleeps until there is one.
-    ///
-    /// # Example
-    /// ```
-    /// let (sender, receiver) = asyncoro::sync::mailbox(1);
-    /// let thread = std::thread::spawn(move || receiver.receive_blocking());
-    /// asyncoro::run(async move { sender.send("hello, thread").await.unwrap() });
-    /// assert_eq!(thread.join().unwrap(), Some("hello, thread"));
-    /// ```
-    ///
-    /// # Panics
-    /// On a thread that runs a scheduler, since it would stop all its coroutines; use `receive`
-    /// there.
-    #[track_caller]
-    pub fn receive_blocking(&self) -> Option<T> {
-        check_thread("receive_blocking", "receive().await");
-        match self.try_receive() {
-            Ok(value) => Some(value),
-            Err(TryReceiveError::Empty) => block_on(self.receive()),
-            Err(TryReceiveError::Closed) => None,
-        }
     }
 
     /// Closes the mailbox: nothing more can be sent, and what is queued can still be received.
@@ -312,22 +341,52 @@ impl<T> Receiver<T> {
     }
 }
 
-impl<T> Clone for Sender<T> {
+impl<T> Receiver<T> {
+    /// Takes the next message in a plain thread, which sleeps until there is one.
+    ///
+    /// # Example
+    /// ```
+    /// let (sender, receiver) = asyncoro::sync::mailbox(1);
+    /// let thread = std::thread::spawn(move || receiver.receive_blocking());
+    /// asyncoro::run(async move { sender.send("hello, thread").await.unwrap() });
+    /// assert_eq!(thread.join().unwrap(), Some("hello, thread"));
+    /// ```
+    ///
+    /// # Panics
+    /// On a thread that runs a scheduler, since it would stop all its coroutines; use `receive`
+    /// there.
+    #[track_caller]
+    pub fn receive_blocking(&self) -> Option<T> {
+        check_thread("receive_blocking", "receive().await");
+        match self.try_receive() {
+            Ok(value) => Some(value),
+            Err(TryReceiveError::Empty) => block_on(self.receive()),
+            Err(TryReceiveError::Closed) => None,
+        }
+    }
+}
+
+impl<T, S: Sharing> Clone for Sender<T, S> {
     fn clone(&self) -> Self {
         self.shared.locked(State::add_sender);
         Self { shared: self.shared.clone() }
     }
 }
 
-impl<T> Drop for Sender<T> {
+impl<T, S: Sharing> Drop for Sender<T, S> {
     fn drop(&mut self) {
         wake(self.shared.locked_at_end(State::remove_sender));
     }
 }
 
-impl<T> Drop for Receiver<T> {
+impl<T, S: Sharing> Drop for Receiver<T, S> {
     fn drop(&mut self) {
-        let (messages, waiting) = self.shared.locked_at_end(State::abandon);
+        let ticket = self.ticket.take();
+        let (messages, waiting, _entry) = self.shared.locked_at_end(|state| {
+            let entry = ticket.and_then(|ticket| state.stop_streaming(ticket));
+            let (messages, waiting) = state.abandon();
+            (messages, waiting, entry)
+        });
         wake(waiting);
         for message in messages {
             foreign::contain("the drop of a message", || drop(message));
@@ -335,13 +394,13 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-impl<T> fmt::Debug for Sender<T> {
+impl<T, S: Sharing> fmt::Debug for Sender<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("capacity", &self.shared.capacity).finish_non_exhaustive()
     }
 }
 
-impl<T> fmt::Debug for Receiver<T> {
+impl<T, S: Sharing> fmt::Debug for Receiver<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("capacity", &self.shared.capacity).finish_non_exhaustive()
     }

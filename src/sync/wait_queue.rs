@@ -2,19 +2,38 @@
 //!
 //! A [`WaitQueue`] is behind the lock of its owner, so it runs no foreign code: it returns wakers
 //! and values, which the caller wakes or drops once the lock is released, and takes wakers already
-//! cloned. Tickets grow by one and are never reused, so the queue is sorted by them.
+//! cloned.
+//!
+//! The entries are a list by index in one vector, so each operation takes the same time however
+//! many wait, and an entry costs no allocation of its own. A ticket has the place of its entry and
+//! a serial number, which is never reused: once the entry was taken out, the ticket finds nothing.
 
-use std::{collections::VecDeque, mem, task::Waker};
+use std::{mem, num::NonZeroU64, task::Waker};
+
+use crate::coro;
 
 /// The queue; the first to come is at the front.
 pub(crate) struct WaitQueue<V> {
-    next: u64,
-    entries: VecDeque<Entry<V>>,
+    /// The serial number of the last entry.
+    last_serial: u64,
+    slots: Vec<Slot<V>>,
+    front: u32,
+    back: u32,
+    /// The first slot without an entry; the next one is its `next`.
+    free: u32,
+    length: u32,
+}
+
+struct Slot<V> {
+    entry: Option<Entry<V>>,
+    /// That of its entry, or of the last one that it had.
+    serial: u64,
+    before: u32,
+    next: u32,
 }
 
 /// An entry of the queue.
 pub(crate) struct Entry<V> {
-    ticket: Ticket,
     /// The value that the waiting side passed to [`push`](WaitQueue::push).
     pub(crate) value: V,
     /// The waker of the waiting side.
@@ -33,37 +52,81 @@ pub(crate) enum Renewed {
 }
 
 /// Identifies an entry; a waiting future keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    serial: NonZeroU64,
+    index: u32,
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// A queue with more slots than this frees them when its last entry has left.
+const KEPT_SLOTS: usize = 1024;
 
 impl<V> Default for WaitQueue<V> {
     fn default() -> Self {
-        Self { next: 0, entries: VecDeque::new() }
+        Self { last_serial: 0, slots: Vec::new(), front: NONE, back: NONE, free: NONE, length: 0 }
     }
 }
 
 impl<V> WaitQueue<V> {
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.length == 0
+    }
+
+    /// Returns how many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.length as usize
     }
 
     /// Appends an entry.
     pub(crate) fn push(&mut self, value: V, waker: Waker) -> Ticket {
-        let ticket = Ticket(self.next);
-        self.next += 1;
-        self.entries.push_back(Entry { ticket, value, waker });
-        ticket
+        self.last_serial += 1;
+        let serial = self.last_serial;
+        let slot =
+            Slot { entry: Some(Entry { value, waker }), serial, before: self.back, next: NONE };
+        let index = self.free;
+        let index = match self.slots.get_mut(index as usize) {
+            Some(place) => {
+                self.free = place.next;
+                *place = slot;
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 wait for one thing")
+            }
+        };
+        match self.slots.get_mut(self.back as usize) {
+            Some(back) => back.next = index,
+            None => self.front = index,
+        }
+        self.back = index;
+        self.length += 1;
+        let serial = NonZeroU64::new(serial).expect("serial numbers begin with 1");
+        Ticket { serial, index }
+    }
+
+    /// Returns the value of the entry at the front.
+    pub(crate) fn front(&self) -> Option<&V> {
+        self.slots.get(self.front as usize)?.entry.as_ref().map(|entry| &entry.value)
     }
 
     /// Removes the entry at the front.
     pub(crate) fn pop(&mut self) -> Option<Entry<V>> {
-        self.entries.pop_front()
+        self.take(self.front)
     }
 
     /// Removes an entry; `None` if it was taken out already.
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Entry<V>> {
-        let index = self.index(ticket)?;
-        self.entries.remove(index)
+        if self.contains(ticket) { self.take(ticket.index) } else { None }
+    }
+
+    /// Tells whether the entry is in the queue.
+    pub(crate) fn contains(&self, ticket: Ticket) -> bool {
+        let slot = self.slots.get(ticket.index as usize);
+        slot.is_some_and(|slot| slot.serial == ticket.serial.get() && slot.entry.is_some())
     }
 
     /// Makes sure that the waker of an entry wakes what `waker` wakes.
@@ -76,28 +139,88 @@ impl<V> WaitQueue<V> {
         waker: &Waker,
         own: &mut Option<Waker>,
     ) -> Renewed {
-        let Some(index) = self.index(ticket) else { return Renewed::Removed };
-        let stored = &mut self.entries[index].waker;
-        if stored.will_wake(waker) {
+        let slot = self.slots.get_mut(ticket.index as usize);
+        let slot = slot.filter(|slot| slot.serial == ticket.serial.get());
+        let Some(entry) = slot.and_then(|slot| slot.entry.as_mut()) else {
+            return Renewed::Removed;
+        };
+        if entry.waker.will_wake(waker) {
             return Renewed::Waiting;
         }
         let Some(own) = own else { return Renewed::NeedsWaker };
-        mem::swap(stored, own);
+        mem::swap(&mut entry.waker, own);
         Renewed::Waiting
     }
 
-    /// Takes all wakers, and leaves all entries in the queue.
+    /// Takes all wakers, and leaves all entries in the queue, in their order.
     pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
-        let silent = |entry: &mut Entry<V>| mem::replace(&mut entry.waker, Waker::noop().clone());
-        self.entries.iter_mut().map(silent).collect()
+        let mut wakers = Vec::with_capacity(self.len());
+        let mut index = self.front;
+        while let Some(slot) = self.slots.get_mut(index as usize) {
+            let entry = slot.entry.as_mut();
+            wakers.extend(entry.map(|entry| mem::replace(&mut entry.waker, Waker::noop().clone())));
+            index = slot.next;
+        }
+        wakers
     }
 
-    fn index(&self, ticket: Ticket) -> Option<usize> {
-        // Nearly always it is the front entry.
-        if self.entries.front().is_some_and(|entry| entry.ticket == ticket) {
-            return Some(0);
+    /// Removes all entries, and adds their wakers to `wakes` in the order of the queue.
+    pub(crate) fn drain(&mut self, wakes: &mut Wakes) {
+        if self.length > 1 {
+            wakes.rest.reserve(self.len());
         }
-        self.entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()
+        while let Some(entry) = self.pop() {
+            wakes.add(entry.waker);
+        }
+    }
+
+    fn take(&mut self, index: u32) -> Option<Entry<V>> {
+        let slot = self.slots.get_mut(index as usize)?;
+        let entry = slot.entry.take()?;
+        let (before, next) = (slot.before, slot.next);
+        slot.next = self.free;
+        self.free = index;
+        match self.slots.get_mut(before as usize) {
+            Some(slot) => slot.next = next,
+            None => self.front = next,
+        }
+        match self.slots.get_mut(next as usize) {
+            Some(slot) => slot.before = before,
+            None => self.back = before,
+        }
+        self.length -= 1;
+        if self.length == 0 && self.slots.len() > KEPT_SLOTS {
+            // Serial numbers go on, so no ticket finds an entry of the next vector.
+            (self.slots, self.free) = (Vec::new(), NONE);
+        }
+        Some(entry)
+    }
+}
+
+/// Wakers that are to be woken once the lock is released; one alone takes no allocation.
+#[derive(Default)]
+pub(crate) struct Wakes {
+    first: Option<Waker>,
+    rest: Vec<Waker>,
+}
+
+impl Wakes {
+    #[inline]
+    pub(crate) fn add(&mut self, waker: Waker) {
+        match self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.rest.push(waker),
+        }
+    }
+
+    /// Wakes them in the order in which they were added. Called without the lock, since a waker may
+    /// be foreign code.
+    #[inline]
+    pub(crate) fn wake(self) {
+        if let Some(waker) = self.first {
+            coro::waker::wake(waker);
+            self.rest.into_iter().for_each(coro::waker::wake);
+        }
     }
 }
 
@@ -158,6 +281,57 @@ mod tests {
         assert_ne!(renew(&mut queue, tickets[3]), Renewed::Removed);
         assert_eq!(queue.pop().map(|entry| entry.value), Some(2));
         assert_eq!(queue.pop().map(|entry| entry.value), Some(4));
+    }
+
+    #[test]
+    fn an_old_ticket_finds_nothing_where_another_waits_now() {
+        let (mut queue, old) = queue_of(&[1]);
+        assert!(queue.pop().is_some());
+        let new = queue.push(2, Waker::noop().clone());
+        assert_eq!(new.index, old[0].index);
+        assert!(!queue.contains(old[0]) && queue.remove(old[0]).is_none());
+        assert_eq!((queue.front(), queue.len()), (Some(&2), 1));
+        assert!(queue.contains(new));
+    }
+
+    #[test]
+    fn any_order_of_leaving_keeps_the_order_of_those_who_stay() {
+        let mut seed = 7_u64;
+        let mut queue = WaitQueue::default();
+        let mut expected: Vec<(u64, Ticket)> = Vec::new();
+        for number in 0..20_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let random = (seed >> 33) as usize;
+            match random % 5 {
+                0 | 1 => expected.push((number, queue.push(number, Waker::noop().clone()))),
+                2 if !expected.is_empty() => {
+                    let (value, ticket) = expected.remove(random / 5 % expected.len());
+                    assert_eq!(queue.remove(ticket).map(|entry| entry.value), Some(value));
+                }
+                3 => {
+                    let first = (!expected.is_empty()).then(|| expected.remove(0).0);
+                    assert_eq!(queue.pop().map(|entry| entry.value), first);
+                }
+                _ => assert_eq!(queue.front().copied(), expected.first().map(|first| first.0)),
+            }
+            assert_eq!(queue.len(), expected.len());
+        }
+    }
+
+    #[test]
+    fn many_entries_leave_no_memory_behind() {
+        let numbers: Vec<u32> = (0..100_000).collect();
+        let (mut queue, tickets) = queue_of(&numbers);
+        for ticket in tickets.iter().rev() {
+            assert!(queue.remove(*ticket).is_some());
+        }
+        assert!(queue.is_empty() && queue.slots.capacity() == 0);
+        assert!(tickets.iter().all(|ticket| !queue.contains(*ticket)));
+        let ticket = queue.push(1, Waker::noop().clone());
+        assert!(queue.contains(ticket) && !queue.contains(tickets[0]));
+        let mut wakes = Wakes::default();
+        queue.drain(&mut wakes);
+        assert!(queue.is_empty() && wakes.first.is_some() && wakes.rest.is_empty());
     }
 
     #[test]

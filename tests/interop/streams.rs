@@ -7,7 +7,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use asyncoro::{AsyncSocket, coro::yield_now, spawn};
+use asyncoro::{
+    AsyncSocket,
+    coro::yield_now,
+    spawn,
+    sync::{self, ReceiveError, Slow, local},
+};
+use futures_util::StreamExt;
 
 use crate::pairs::{KINDS, Kind, pair, run};
 
@@ -312,4 +318,42 @@ suite! {
     verbs_and_traits_take_turns
     the_halves_are_used_by_two_coroutines
     nothing_is_asked_of_an_empty_buffer
+}
+
+#[test]
+fn channels_are_streams() {
+    run(async {
+        let (sender, receiver) = local::mailbox(4);
+        for number in 1..=3 {
+            sender.send(number).await.unwrap();
+        }
+        drop(sender);
+        assert_eq!(receiver.collect::<Vec<_>>().await, [1, 2, 3]);
+
+        let (sender, watched) = sync::watch(0);
+        let seen = spawn(watched.map(|value| *value).collect::<Vec<_>>());
+        for number in 1..=2 {
+            yield_now().await;
+            sender.send(number);
+            yield_now().await;
+        }
+        drop(sender);
+        assert_eq!(seen.await.unwrap(), [1, 2]);
+
+        let channel = local::Channel::new(2, Slow::DropOldest);
+        let late = channel.subscribe();
+        for number in 1..=4 {
+            channel.send(number).await.unwrap();
+        }
+        drop(channel);
+        let got = late.collect::<Vec<_>>().await;
+        assert_eq!(got, [Err(ReceiveError::Lost(2)), Ok(3), Ok(4)]);
+
+        let channel = sync::Channel::new(1, Slow::Disconnect);
+        let late = channel.subscribe();
+        for number in 1..=2 {
+            channel.send(number).await.unwrap();
+        }
+        assert_eq!(late.collect::<Vec<_>>().await, [Err(ReceiveError::Disconnected)]);
+    });
 }

@@ -17,6 +17,7 @@ mod web;
 
 mod batching;
 mod budget;
+mod channels;
 mod coros;
 mod coroutines;
 mod embed;
@@ -31,6 +32,7 @@ mod hosted;
 mod hostile;
 mod idle;
 mod life;
+mod locks;
 mod log;
 mod monitor;
 mod on;

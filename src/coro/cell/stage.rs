@@ -22,7 +22,7 @@ use super::{
     unseen::{self, caught, drop_caught, unname},
 };
 use crate::{
-    coro::{ended::Failure, memory::Owned, who::Who},
+    coro::{cut, ended::Failure, memory::Owned, who::Who},
     foreign,
     primitives::UnsafeCell,
 };
@@ -62,7 +62,8 @@ impl<F: Future> Runnable for Cell<F> {
             // SAFETY: the caller is the one Body, so nothing else uses the stage.
             let stage = unsafe { &mut *stage };
             if matches!(stage, Stage::Running(_)) {
-                replace(stage, Err(Failure::Terminated));
+                // A panic of a drop is caught in there.
+                cut::while_ending(|| replace(stage, Err(Failure::Terminated)));
             }
         });
     }

@@ -365,6 +365,23 @@ impl Run {
         children.into_iter().map(|index| table.key(self.local.slot, index)).collect()
     }
 
+    /// Returns the log's name for the coroutine of a key, or that of `run`'s own future; `None` if
+    /// it has ended or is another scheduler's.
+    pub(in crate::coro) fn name_of(&self, key: Key) -> Option<String> {
+        let table = self.local.table.borrow();
+        let is_main = key == self.main_key();
+        if !is_main && table.key(self.local.slot, key.index) != key {
+            return None;
+        }
+        let name = self.extras.name(key.index).map(|name| name.as_ref().to_owned());
+        let unnamed = || match table.who(key.index) {
+            Some(who) => who.to_string(),
+            None if is_main => "the future of run".to_owned(),
+            None => "a coroutine".to_owned(),
+        };
+        Some(name.unwrap_or_else(unnamed))
+    }
+
     pub(in crate::coro) fn name(&self) -> Option<Rc<str>> {
         self.extras.name(self.running_key().index)
     }

@@ -17,12 +17,17 @@ use super::{
     shared::{Shared, wake},
     state::{Offered, Received, Sent, State, Taken},
 };
-use crate::sync::{budget::Spending, wait_queue::Ticket};
+use crate::sync::{
+    budget::Spending,
+    sharing::{Sharing, Threads},
+    wait_queue::{Ticket, WaitQueue, Wakes},
+    waiting::{Place, Wish},
+};
 
 /// The future of [`Sender::send`](super::Sender::send).
 #[must_use = "a message is sent only when this is awaited"]
-pub struct Sending<'a, T> {
-    shared: &'a Shared<T>,
+pub struct Sending<'a, T, S: Sharing = Threads> {
+    shared: &'a Shared<T, S>,
     step: Step<T>,
     spending: Spending,
 }
@@ -33,16 +38,16 @@ enum Step<T> {
     Done,
 }
 
-impl<'a, T> Sending<'a, T> {
-    pub(super) fn new(shared: &'a Shared<T>, value: T) -> Self {
+impl<'a, T, S: Sharing> Sending<'a, T, S> {
+    pub(super) fn new(shared: &'a Shared<T, S>, value: T) -> Self {
         Self { shared, step: Step::New(value), spending: Spending::default() }
     }
 }
 
 // The value is only moved, never pinned.
-impl<T> Unpin for Sending<'_, T> {}
+impl<T, S: Sharing> Unpin for Sending<'_, T, S> {}
 
-impl<T> Future for Sending<'_, T> {
+impl<T, S: Sharing> Future for Sending<'_, T, S> {
     type Output = Result<(), SendError<T>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -61,7 +66,7 @@ impl<T> Future for Sending<'_, T> {
     }
 }
 
-impl<T> Drop for Sending<'_, T> {
+impl<T, S: Sharing> Drop for Sending<'_, T, S> {
     fn drop(&mut self) {
         if let Step::Waiting(ticket) = self.step {
             drop(self.shared.locked(|state| state.withdraw(ticket)));
@@ -69,7 +74,7 @@ impl<T> Drop for Sending<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for Sending<'_, T> {
+impl<T, S: Sharing> fmt::Debug for Sending<'_, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sending").finish_non_exhaustive()
     }
@@ -77,52 +82,28 @@ impl<T> fmt::Debug for Sending<'_, T> {
 
 /// The future of [`Receiver::receive`](super::Receiver::receive).
 #[must_use = "a message is received only when this is awaited"]
-pub struct Receiving<'a, T> {
-    shared: &'a Shared<T>,
+pub struct Receiving<'a, T, S: Sharing = Threads> {
+    shared: &'a Shared<T, S>,
     ticket: Option<Ticket>,
     spending: Spending,
 }
 
-impl<'a, T> Receiving<'a, T> {
-    pub(super) fn new(shared: &'a Shared<T>) -> Self {
+impl<'a, T, S: Sharing> Receiving<'a, T, S> {
+    pub(super) fn new(shared: &'a Shared<T, S>) -> Self {
         Self { shared, ticket: None, spending: Spending::default() }
     }
 }
 
-impl<T> Future for Receiving<'_, T> {
+impl<T, S: Sharing> Future for Receiving<'_, T, S> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { shared, ticket, spending } = &mut *self;
-        let waker = context.waker();
-        let empty = shared.probably_empty();
-        if !empty && ticket.is_none() && !spending.may_complete(waker) {
-            return Poll::Pending;
-        }
-        if !empty
-            && ticket.is_none()
-            && let Ok(Taken { value, accepted }) = shared.locked(State::take)
-        {
-            wake(accepted);
-            return Poll::Ready(Some(value));
-        }
-        let mut own = empty.then(|| waker.clone());
-        loop {
-            let (received, _left) = shared.locked(|state| state.receive(ticket, waker, &mut own));
-            match received {
-                Received::Message(Taken { value, accepted }) => {
-                    wake(accepted);
-                    return Poll::Ready(Some(value));
-                }
-                Received::Over => return Poll::Ready(None),
-                Received::Waiting => return Poll::Pending,
-                Received::NeedsWaker => own = Some(waker.clone()),
-            }
-        }
+        poll_receive(shared, ticket, spending, context.waker())
     }
 }
 
-impl<T> Drop for Receiving<'_, T> {
+impl<T, S: Sharing> Drop for Receiving<'_, T, S> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
         if let Err(next) = self.shared.locked(|state| state.stop_receiving(ticket)) {
@@ -131,17 +112,77 @@ impl<T> Drop for Receiving<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for Receiving<'_, T> {
+impl<T, S: Sharing> fmt::Debug for Receiving<'_, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiving").finish_non_exhaustive()
     }
+}
+
+/// Takes a message, or waits for one in the entry of `ticket`.
+pub(in crate::sync) fn poll_receive<T, S: Sharing>(
+    shared: &Shared<T, S>,
+    ticket: &mut Option<Ticket>,
+    spending: &mut Spending,
+    waker: &Waker,
+) -> Poll<Option<T>> {
+    let empty = shared.probably_empty();
+    if !empty && ticket.is_none() && !spending.may_complete(waker) {
+        return Poll::Pending;
+    }
+    if !empty
+        && ticket.is_none()
+        && let Ok(Taken { value, accepted }) = shared.locked(State::take)
+    {
+        wake(accepted);
+        return Poll::Ready(Some(value));
+    }
+    let mut own = empty.then(|| waker.clone());
+    loop {
+        let (received, _left) = shared.locked(|state| state.receive(ticket, waker, &mut own));
+        match received {
+            Received::Message(Taken { value, accepted }) => {
+                wake(accepted);
+                return Poll::Ready(Some(value));
+            }
+            Received::Over => return Poll::Ready(None),
+            Received::Waiting => return Poll::Pending,
+            Received::NeedsWaker => own = Some(waker.clone()),
+        }
+    }
+}
+
+/// Waits for the end of a mailbox.
+pub(super) struct Closing<'a, T, S: Sharing>(pub(super) &'a Shared<T, S>);
+
+impl<T, S: Sharing> Wish for Closing<'_, T, S> {
+    type State = State<T>;
+    type Cell = S::Cell<State<T>>;
+    type Value = ();
+    type Found = ();
+    type Output = ();
+
+    fn cell(&self) -> &Self::Cell {
+        &self.0.state
+    }
+
+    fn queue(state: &mut State<T>) -> &mut WaitQueue<()> {
+        &mut state.closing
+    }
+
+    fn value(&self) {}
+
+    fn look(&self, state: &mut State<T>, _: Place, _: &mut Wakes) -> Option<()> {
+        state.is_closed().then_some(())
+    }
+
+    fn finish(&mut self, (): ()) {}
 }
 
 /// The next step of a `Sending`, and what its poll returns.
 type Polled<T> = (Step<T>, Poll<Result<(), SendError<T>>>);
 
 /// Queues `value`, or waits with it.
-fn start<T>(shared: &Shared<T>, mut value: T, waker: &Waker) -> Polled<T> {
+fn start<T, S: Sharing>(shared: &Shared<T, S>, mut value: T, waker: &Waker) -> Polled<T> {
     let mut own = shared.probably_full().then(|| waker.clone());
     loop {
         match shared.locked(|state| state.offer(value, &mut own)) {
@@ -160,7 +201,7 @@ fn start<T>(shared: &Shared<T>, mut value: T, waker: &Waker) -> Polled<T> {
 }
 
 /// Polls the waiting value with `ticket`.
-fn poll_waiting<T>(shared: &Shared<T>, ticket: Ticket, waker: &Waker) -> Polled<T> {
+fn poll_waiting<T, S: Sharing>(shared: &Shared<T, S>, ticket: Ticket, waker: &Waker) -> Polled<T> {
     let mut own = None;
     loop {
         match shared.locked(|state| state.sent(ticket, waker, &mut own)) {

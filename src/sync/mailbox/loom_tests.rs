@@ -2,51 +2,10 @@
 //!
 //! Run by `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test --release --lib loom_`.
 
-use std::{
-    future::Future,
-    pin::{Pin, pin},
-    task::{Context, Poll, Wake, Waker},
-};
-
-use loom::{
-    sync::{Arc, Condvar, Mutex},
-    thread,
-};
+use loom::{sync::Arc, thread};
 
 use super::*;
-
-/// Waits for a future on loom's threads; loom reports a lost wake-up as a deadlock.
-struct Parked {
-    woken: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Wake for Parked {
-    fn wake(self: std::sync::Arc<Self>) {
-        *self.woken.lock().unwrap() = true;
-        self.changed.notify_one();
-    }
-}
-
-fn wait_for<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let parked = std::sync::Arc::new(Parked { woken: Mutex::new(false), changed: Condvar::new() });
-    let waker = Waker::from(parked.clone());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return output;
-        }
-        let mut woken = parked.woken.lock().unwrap();
-        while !*woken {
-            woken = parked.changed.wait(woken).unwrap();
-        }
-        *woken = false;
-    }
-}
-
-fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
-}
+use crate::sync::loom_tests::{poll_once, wait_for};
 
 #[test]
 fn loom_a_send_is_never_lost_with_a_waiting_receiver() {

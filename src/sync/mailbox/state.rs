@@ -14,7 +14,7 @@ use crate::sync::wait_queue::{Entry, Renewed, Ticket, WaitQueue};
 
 use super::error::{TryReceiveError, TrySendError};
 
-pub(super) struct State<T> {
+pub(in crate::sync) struct State<T> {
     pub(super) queue: VecDeque<T>,
     capacity: usize,
     closed: bool,
@@ -23,6 +23,8 @@ pub(super) struct State<T> {
     sending: WaitQueue<T>,
     /// Waiting receivers.
     receiving: WaitQueue<()>,
+    /// Senders that wait for the end of the mailbox.
+    pub(super) closing: WaitQueue<()>,
 }
 
 /// A message taken out of the mailbox.
@@ -75,6 +77,7 @@ impl<T> State<T> {
             senders: 1,
             sending: WaitQueue::default(),
             receiving: WaitQueue::default(),
+            closing: WaitQueue::default(),
         }
     }
 
@@ -173,11 +176,17 @@ impl<T> State<T> {
         }
     }
 
+    /// Removes the entry of a stream, which ends with its receiver.
+    pub(super) fn stop_streaming(&mut self, ticket: Ticket) -> Option<Entry<()>> {
+        self.receiving.remove(ticket)
+    }
+
     /// Closes the mailbox; returns the wakers of all who wait.
     pub(super) fn close(&mut self) -> Vec<Waker> {
         self.closed = true;
         let mut waiting = self.receiving.take_wakers();
         waiting.append(&mut self.sending.take_wakers());
+        waiting.append(&mut self.closing.take_wakers());
         waiting
     }
 

@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "src/coro",
         &[
-            &["batching", "ended", "homebound", "key", "memory", "statistics", "who"],
+            &["batching", "cut", "ended", "homebound", "key", "memory", "statistics", "who"],
             &["waker", "waiter", "local", "state", "cell", "inbox", "table"],
             &["engine"],
             &["current"],
@@ -113,6 +113,19 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         ],
     ),
     ("src/process", &[&["orphans"], &["child"], &["pipe"]]),
+    (
+        "src/sync",
+        &[
+            &["sharing", "wait_queue", "block_on"],
+            &["budget"],
+            &["waiting"],
+            &["permits", "mailbox"],
+            &["lock", "rw_lock", "semaphore", "event", "barrier", "once_cell"],
+            &["condition", "oneshot", "watch", "channel"],
+            &["generic", "local"],
+            &["loom_tests"],
+        ],
+    ),
     ("src/future", &[&["stage"], &["all", "join", "race", "slot"]]),
     (
         "python/src",
