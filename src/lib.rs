@@ -227,9 +227,10 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! [`coro`] for coroutines and schedulers, [`future`] for several futures at once, [`copy_both`]
 //! for passing on connections, [`interop`] for libraries of other runtimes, [`time`] for sleeping
 //! and timeouts, [`addr`] for addresses, [`error`] for typed errors, [`pool`] for blocking
-//! functions, [`resolve`] for host names, [`file`] and [`process`], [`sync`] for locks and channels,
-//! [`signal`] and [`stdio`] for Ctrl-C and standard input. The repository has a tutorial in
-//! `docs/tutorial.md` and programs in `examples/`.
+//! and timeouts, [`addr`] for addresses, [`error`] for typed errors, [`pool`] for blocking
+//! functions, [`resolve`] for host names, [`mod@file`] and [`process`], [`sync`] for locks and
+//! channels, [`signal`] and [`stdio`] for Ctrl-C and standard input. The repository has a tutorial
+//! in `docs/tutorial.md` and programs in `examples/`.
 pub mod addr;
 pub mod coro;
 mod driver;
