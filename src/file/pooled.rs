@@ -26,7 +26,6 @@ use rustix::fs::OFlags;
 
 use super::ahead::Ahead;
 use crate::{
-    coro::current,
     fork, log,
     pool::{self, Call},
 };
@@ -165,6 +164,9 @@ impl Pooled {
     #[cfg(target_os = "linux")]
     fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
         use rustix::io::{ReadWriteFlags, preadv2};
+
+        use crate::coro::current;
+
         let at = match self.place {
             Place::Own => self.position.get() + offset,
             // The descriptor's.

@@ -9,14 +9,14 @@
 use std::{
     cell::Cell,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     rc::Rc,
 };
 
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{FileType, Mode, OFlags, Stat},
+    fs::{OFlags, Stat},
     io::Errno,
 };
 
@@ -145,6 +145,10 @@ fn uninterrupted<R>(mut call: impl FnMut() -> Result<R, Errno>) -> io::Result<R>
 /// anything: /dev/ptmx, for one, makes a new terminal each time.
 #[cfg(target_os = "linux")]
 fn opened_again(fd: &OwnedFd, stat: &Stat, flags: OFlags) -> Option<OwnedFd> {
+    use std::os::fd::AsRawFd;
+
+    use rustix::fs::{FileType, Mode};
+
     let is_pipe = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
     if !(is_pipe || is_terminal(stat)) || flags.contains(OFlags::DIRECT) {
         return None;
@@ -153,7 +157,7 @@ fn opened_again(fd: &OwnedFd, stat: &Stat, flags: OFlags) -> Option<OwnedFd> {
     let mode = flags & OFlags::RWMODE;
     let how = mode | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let own = rustix::fs::open(path, how, Mode::empty()).ok()?;
-    let found = rustix::fs::fstat(own.as_fd()).ok()?;
+    let found = rustix::fs::fstat(&own).ok()?;
     let is_same =
         (found.st_dev, found.st_ino, found.st_rdev) == (stat.st_dev, stat.st_ino, stat.st_rdev);
     is_same.then_some(own)
@@ -168,6 +172,8 @@ fn opened_again(_fd: &OwnedFd, _stat: &Stat, _flags: OFlags) -> Option<OwnedFd> 
 /// 143, see the kernel's list of devices).
 #[cfg(target_os = "linux")]
 fn is_terminal(stat: &Stat) -> bool {
+    use rustix::fs::FileType;
+
     let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     let major = rustix::fs::major(stat.st_rdev);
     is_device && (major == 4 || (136..=143).contains(&major))
