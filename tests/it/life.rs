@@ -283,7 +283,7 @@ fn a_set_takes_who_has_ended_while_another_member_cleans_up() {
         let mut coros = Coros::new();
         let (sender, receiver) = asyncoro::sync::mailbox::<()>(1);
         let cleaning = async move {
-            on_end(async move { drop(receiver.receive().await) });
+            on_end(async move { assert!(receiver.receive().await.is_some()) });
             "cleaned up"
         };
         coros.spawn(cleaning).await;
