@@ -29,6 +29,7 @@ mod hyper;
 mod listening;
 mod load;
 mod machine;
+mod primitives;
 mod progress;
 mod report;
 mod rounds;

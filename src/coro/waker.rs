@@ -68,6 +68,12 @@ pub(crate) fn wake(waker: Waker) {
     }
 }
 
+/// Clones `waker` if it is a coroutine's, which runs no foreign code.
+#[inline]
+pub(crate) fn cloned_if_own(waker: &Waker) -> Option<Waker> {
+    Key::word_of_waker(waker).map(|word| Key::unpack(word).waker())
+}
+
 #[inline(never)]
 fn wake_foreign(waker: Waker) {
     foreign::contain("a waker", || waker.wake());

@@ -4,7 +4,6 @@ use std::{
     error::Error,
     fmt,
     future::Future,
-    mem,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -198,7 +197,7 @@ fn wait<T, R>(
 ) -> Poll<R> {
     let mut own: Option<Waker> = None;
     loop {
-        // What is in `own` or left afterwards is dropped without the state.
+        // What is left is dropped without the state.
         let (looked, _left) = cell.with(|state| {
             if let Some(found) = look(state) {
                 return (Some(Poll::Ready(found)), place(state).take());
@@ -207,11 +206,11 @@ fn wait<T, R>(
             if place.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
                 return (Some(Poll::Pending), None);
             }
-            let waits = own.is_some().then(|| {
-                mem::swap(place, &mut own);
-                Poll::Pending
-            });
-            (waits, None)
+            // A foreign waker must not be cloned here.
+            match own.take().or_else(|| coro::waker::cloned_if_own(waker)) {
+                Some(clone) => (Some(Poll::Pending), place.replace(clone)),
+                None => (None, None),
+            }
         });
         match looked {
             Some(polled) => return polled,

@@ -15,8 +15,9 @@ use std::{
 use super::{
     budget::Spending,
     sharing::StateCell,
-    wait_queue::{Renewed, Ticket, WaitQueue, Wakes},
+    wait_queue::{Entry, Renewed, Ticket, WaitQueue, Wakes},
 };
+use crate::coro;
 
 /// The place of a future in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +141,7 @@ fn look<W: Wish>(
     waker: &Waker,
     own: &mut Option<Waker>,
     wakes: &mut Wakes,
-) -> (Looked<W::Found>, Option<super::wait_queue::Entry<W::Value>>) {
+) -> (Looked<W::Found>, Option<Entry<W::Value>>) {
     let place = match *ticket {
         None => Place::New,
         Some(ticket) if W::queue(state).contains(ticket) => Place::Waiting,
@@ -149,6 +150,11 @@ fn look<W: Wish>(
     if let Some(found) = wish.look(state, place, wakes) {
         let left = ticket.take().and_then(|ticket| W::queue(state).remove(ticket));
         return (Looked::Found(found), left);
+    }
+    // Saves looking once more. A foreign waker must not be cloned here.
+    let cloned = own.is_none().then(|| coro::waker::cloned_if_own(waker)).flatten();
+    if cloned.is_some() {
+        *own = cloned;
     }
     let queue = W::queue(state);
     let renewed = ticket.map_or(Renewed::Removed, |ticket| queue.renew(ticket, waker, own));

@@ -648,12 +648,12 @@ mod between_threads {
 
     #[test]
     fn a_oneshot_between_threads_arrives_or_comes_back_1000_times() {
-        within(|| {
+        run_within(|| async {
             for round in 0..1_000 {
                 let (sender, mut receiver) = oneshot();
                 let sending = thread::spawn(move || sender.send(round));
                 if round % 2 == 0 {
-                    assert_eq!(asyncoro::run(receiver), Ok(round));
+                    assert_eq!(receiver.await, Ok(round));
                     assert_eq!(sending.join().unwrap(), Ok(()));
                 } else {
                     let polled = poll(&mut receiver);

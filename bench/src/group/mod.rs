@@ -14,6 +14,7 @@ mod processes;
 mod python;
 mod scale;
 mod scope;
+mod sync;
 mod timeouts;
 mod tls;
 mod verbs;
@@ -50,6 +51,8 @@ pub(crate) enum Group {
     Coroutines,
     /// A scope of 100 children.
     Scope,
+    /// Locks and channels between coroutines of one thread.
+    Sync,
     /// Timers that are dropped before they are due, and timeouts that never pass.
     Timers,
     /// Short-lived connections.
@@ -72,7 +75,7 @@ pub(crate) enum Group {
 
 impl Group {
     /// All groups, in the order of the report.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Null,
         Self::Echo,
         Self::Verbs,
@@ -82,6 +85,7 @@ impl Group {
         Self::Messages,
         Self::Coroutines,
         Self::Scope,
+        Self::Sync,
         Self::Timers,
         Self::Connections,
         Self::Datagrams,
@@ -106,6 +110,7 @@ impl Group {
             Self::Messages => messages::CASES.len(),
             Self::Coroutines => coroutines::COROUTINES.len(),
             Self::Scope => scope::CASES.len(),
+            Self::Sync => sync::CASES,
             Self::Timers => coroutines::TIMERS.len() + timeouts::CASES,
             Self::Connections => connections::CASES.len(),
             Self::Datagrams => datagrams::CASES.len(),
@@ -135,6 +140,7 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
         Group::Messages => messages::run(time, report),
         Group::Coroutines => coroutines::run("coroutines", &coroutines::COROUTINES, time, report),
         Group::Scope => scope::run(time, report),
+        Group::Sync => sync::run(time, report),
         Group::Timers => {
             coroutines::run("timers", &coroutines::TIMERS, time, report)?;
             timeouts::run(time, report)

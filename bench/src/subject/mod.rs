@@ -9,6 +9,7 @@ mod epoll;
 mod floor;
 mod framed;
 mod monoio;
+mod primitives;
 pub(crate) mod smol;
 pub(crate) mod tokio;
 
@@ -23,6 +24,7 @@ use crate::files::FileWork;
 use crate::flight::{MakeAnswering, plain};
 use crate::hyper::{self, Hyper};
 use crate::listening::{self, Listen};
+use crate::primitives::{On, Primitives, Synchronizing};
 use crate::runtime::{Channel, Files, Net, Runtime};
 use crate::served::{MakeServer, echo, echo_in_time, fatal, lean, messages, serve};
 use compio::Compio;
@@ -44,6 +46,8 @@ pub(crate) type MakeCoroutines = fn() -> io::Result<Box<dyn Coroutines>>;
 
 /// Makes a runtime for files.
 pub(crate) type MakeFileWork = fn() -> io::Result<Box<dyn FileWork>>;
+/// Makes a library of locks and channels, with its runtime.
+pub(crate) type MakePrimitives = fn() -> io::Result<Box<dyn Synchronizing>>;
 
 /// Returns the function that sets up the subject of this name.
 pub(crate) fn find<M>(subjects: Vec<Subject<M>>, name: &str) -> io::Result<M> {
@@ -176,6 +180,21 @@ pub(crate) fn files() -> Vec<Subject<MakeFileWork>> {
         subject(R::NAME, || Ok(Box::new(R::new()?)))
     }
     vec![of::<Tokio>(), of::<Smol>(), of::<Scheduler>()]
+}
+
+/// Libraries of locks and channels.
+pub(crate) fn primitives() -> Vec<Subject<MakePrimitives>> {
+    fn of<P: Primitives>() -> Subject<MakePrimitives> {
+        subject(P::NAME, || Ok(Box::new(On::<P>(P::On::new()?))))
+    }
+    use primitives::{OfLocalSync, OfOneThread, OfSmol, OfThreads, OfTokio};
+    vec![
+        of::<OfTokio>(),
+        of::<OfSmol>(),
+        of::<OfLocalSync>(),
+        of::<OfThreads>(),
+        of::<OfOneThread>(),
+    ]
 }
 
 /// Subjects that send back what they receive, asyncoro by each of its verbs.
