@@ -52,9 +52,13 @@ class _Transport(selector_events._SelectorSocketTransport):
             return
         what = 'Fatal read error on socket transport'
         try:
-            data = self._loop._receive(self._sock_fd)
-            if data is None:
-                return
+            if self._sock.fileno() == self._sock_fd:
+                data = self._loop._receive(self._sock_fd)
+                if data is None:
+                    return
+            else:
+                # Somebody else has closed it, and the number may be another's.
+                data = self._sock.recv(self.max_size)
             if data:
                 what = 'Fatal error: protocol.data_received() call failed.'
                 self._protocol.data_received(data)
@@ -77,8 +81,14 @@ class EventLoop(_engine.Loop, asyncio.SelectorEventLoop):
 
     def __init__(self):
         watched = _Watched()
-        super().__init__(watched)
         watched.loop = self
+        try:
+            super().__init__(watched)
+        except BaseException:
+            self._end_guest()
+            self._end()
+            self._closed = True
+            raise
 
     def __repr__(self):
         return '<asyncoro.EventLoop running=%s closed=%s debug=%s>' % (
@@ -94,6 +104,11 @@ class EventLoop(_engine.Loop, asyncio.SelectorEventLoop):
         self._internal_fds += 1
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None, server=None):
+        if type(sock) is not socket.socket:
+            # One whose methods may be its own.
+            return super()._make_socket_transport(
+                sock, protocol, waiter, extra=extra, server=server
+            )
         return _Transport(self, sock, protocol, waiter, extra, server)
 
     def add_signal_handler(self, sig, callback, *args):
@@ -138,7 +153,7 @@ class EventLoop(_engine.Loop, asyncio.SelectorEventLoop):
         if self.is_closed():
             return
         self._end_guest()
-        del self._asyncoro_guest
+        vars(self).pop('_asyncoro_guest', None)
         super().close()
         self._end()
 

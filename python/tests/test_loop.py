@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import errno
 import gc
 import logging
 import math
@@ -292,6 +293,53 @@ def test_a_task_that_failed_and_that_nobody_has_is_told_of_at_once(loop, debug):
     loop.run_until_complete(main())
 
 
+def test_showing_a_handle_does_not_disturb_it(loop):
+    """In its own `repr` it may be cancelled, called or shown."""
+
+    class Argument:
+        def __init__(self, act):
+            self.act = act
+
+        def __repr__(self):
+            self.act()
+            return "argument"
+
+    called = []
+    loop.set_debug(False)
+    handle = loop.call_soon(called.append, Argument(lambda: handle._run()))
+    repr(handle._args)
+    assert len(called) == 1
+    handle.cancel()
+    other = loop.call_soon(called.append, Argument(lambda: other.cancel()))
+    repr(other._args)
+    repr(other)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    assert len(called) == 1 and other.cancelled()
+
+
+def test_handles_of_timers_are_ordered_by_their_time(loop):
+    early, late = loop.call_later(1, print), loop.call_later(2, print)
+    assert early < late and late > early and early <= late and not late <= early
+    assert early == early and early != late
+    assert len({early, late}) == 2
+    with pytest.raises(TypeError):
+        early < 1  # noqa: B015
+
+
+def test_one_that_is_made_in_a_coroutine_of_the_process_is_refused():
+    program = """
+import asyncoro
+async def main():
+    try:
+        asyncoro.new_event_loop()
+    except RuntimeError as error:
+        print('refused', 'coroutine of asyncoro' in str(error))
+asyncoro.run(main())
+"""
+    assert run_program(program).stdout.split() == ["refused", "True"]
+
+
 # ---- timers
 
 
@@ -324,6 +372,42 @@ def test_no_timer_is_called_early(loop):
 def test_what_is_due_is_called_at_once(loop, delay):
     loop.call_later(delay, loop.stop)
     loop.run_forever()
+
+
+def test_what_is_due_needs_no_tick_of_the_wheel(loop):
+    def again(left):
+        if left:
+            loop.call_later(0, again, left - 1)
+        else:
+            loop.stop()
+
+    count = 0
+    once = loop._run_once
+
+    def counted():
+        nonlocal count
+        count += 1
+        once()
+
+    loop._run_once = counted
+    again(100)
+    loop.run_forever()
+    del loop._run_once
+    assert count <= 102
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_cancelled_timer_is_freed_at_once(loop, debug):
+    class Thing:
+        pass
+
+    loop.set_debug(debug)
+    handle = loop.call_later(3600, print, Thing())
+    seen = weakref.ref(handle)
+    handle.cancel()
+    del handle
+    gc.collect()
+    assert seen() is None
 
 
 def test_a_time_that_never_comes_is_waited_for(loop):
@@ -421,8 +505,10 @@ def test_what_cannot_be_watched_is_refused_as_by_asyncio(loop, tmp_path):
         loop.add_reader(-1, print)
     with pytest.raises(ValueError, match="Invalid file object"):
         loop.add_reader(object(), print)
-    with pytest.raises(OSError):
-        loop.add_reader(999_999, print)
+    for number in (999_999, 2**31 - 1):
+        with pytest.raises(OSError) as told:
+            loop.add_reader(number, print)
+        assert told.value.errno == errno.EBADF
 
 
 def test_it_shows_what_it_watches(loop, pair):
@@ -632,26 +718,113 @@ def test_a_number_that_another_socket_gets_is_watched_anew(loop):
     run(loop, main())
 
 
+def iterations(loop, seconds):
+    """Returns how often a loop goes round in a time in which nothing happens."""
+    count = 0
+    once = loop._run_once
+
+    def counted():
+        nonlocal count
+        count += 1
+        once()
+
+    loop._run_once = counted
+    loop.run_until_complete(asyncio.sleep(seconds))
+    del loop._run_once
+    return count
+
+
 def test_data_that_nobody_waits_for_does_not_keep_the_loop_busy(loop, pair):
     ours, theirs = pair
 
-    async def main():
-        waiting = asyncio.ensure_future(loop.sock_recv(theirs, 1))
+    async def receive(count):
+        waiting = asyncio.ensure_future(loop.sock_recv(theirs, count))
         await asyncio.sleep(0)
         ours.send(b"abc")
-        assert await waiting == b"a"
-        iterations = 0
+        return await waiting
 
-        def count():
-            nonlocal iterations
-            iterations += 1
+    assert run(loop, receive(1)) == b"a"
+    assert iterations(loop, 0.05) < 10
+    assert run(loop, loop.sock_recv(theirs, 2)) == b"bc"
+    assert run(loop, receive(3)) == b"abc"
 
-        original = loop._run_once
-        loop._run_once = lambda: (count(), original())
-        await asyncio.sleep(0.05)
-        del loop._run_once
-        assert iterations < 10
-        assert await loop.sock_recv(theirs, 10) == b"bc"
+
+def test_a_socket_that_lives_on_elsewhere_does_not_keep_the_loop_busy(loop, pair):
+    """Under another number, after the one that was waited for is closed: as in a child process."""
+    ours, theirs = pair
+
+    async def receive():
+        waiting = asyncio.ensure_future(loop.sock_recv(theirs, 1))
+        await asyncio.sleep(0)
+        ours.send(b"a")
+        return await waiting
+
+    assert run(loop, receive()) == b"a"
+    number = theirs.fileno()
+    with theirs.dup():
+        theirs.close()
+        ours.send(b"bc")
+        assert iterations(loop, 0.05) < 10
+        # Whoever has the number now hears nothing of that.
+        again = socket.socketpair()
+        assert number in [sock.fileno() for sock in again]
+        for sock in again:
+            sock.setblocking(False)
+            loop.add_reader(sock, pytest.fail, "told of another's data")
+        assert iterations(loop, 0.05) < 10
+        for sock in again:
+            loop.remove_reader(sock)
+            sock.close()
+
+
+def test_a_number_that_is_made_another_files_is_watched_anew(loop, pair):
+    ours, theirs = pair
+    others = socket.socketpair()
+
+    async def receive(sender):
+        waiting = asyncio.ensure_future(loop.sock_recv(theirs, 1))
+        await asyncio.sleep(0)
+        sender.send(b"x")
+        return await waiting
+
+    assert run(loop, receive(ours)) == b"x"
+    os.dup2(others[0].fileno(), theirs.fileno())
+    theirs.setblocking(False)
+    assert run(loop, receive(others[1])) == b"x"
+    for sock in others:
+        sock.close()
+
+
+def test_a_transport_reads_nothing_of_a_socket_that_got_its_number(loop, pair):
+    ours, theirs = pair
+    told = []
+
+    class Protocol(asyncio.Protocol):
+        def data_received(self, data):
+            told.append(data)
+
+        def connection_lost(self, error):
+            told.append(error)
+
+    async def main():
+        await loop.create_connection(Protocol, sock=theirs)
+        number = theirs.fileno()
+        again = []
+
+        def steal():
+            theirs.close()
+            again.extend(socket.socketpair())
+            assert number in [sock.fileno() for sock in again]
+            for sock in again:
+                sock.send(b"secret")
+
+        ours.send(b"x")
+        loop.call_soon(steal)
+        while not told:
+            await asyncio.sleep(0)
+        assert b"secret" not in told
+        for sock in again:
+            sock.close()
 
     run(loop, main())
 

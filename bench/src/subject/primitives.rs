@@ -166,8 +166,8 @@ impl Primitives for OfSmol {
     }
 }
 
-/// local-sync, made for runtimes of one thread. It runs on asyncoro, since a task of monoio that wakes
-/// itself runs before all others, which so never wait for it.
+/// local-sync, made for runtimes of one thread. It runs on asyncoro, since a task of monoio that
+/// wakes itself runs before all others, which so never wait for it.
 pub(crate) enum OfLocalSync {}
 
 impl Primitives for OfLocalSync {

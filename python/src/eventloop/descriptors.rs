@@ -9,7 +9,7 @@ use super::{
     object::Loop,
     watch::Direction,
 };
-use crate::once::interned;
+use crate::{error::raised, once::interned};
 
 #[pymethods]
 impl Loop {
@@ -71,7 +71,10 @@ impl Loop {
                 Bound::new(py, Handle::new(py, slf.as_any(), callback, args, None)?)?.into_any()
             }
         };
-        let old = inner.watches.set(py, fd, direction, handle.clone().unbind())?;
+        let old = inner
+            .watches
+            .set(py, fd, direction, handle.clone().unbind())
+            .map_err(|error| raised(py, &error))?;
         if let Some(old) = old {
             old.call_method0(py, interned!(py, "cancel"))?;
         }

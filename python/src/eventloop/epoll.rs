@@ -14,14 +14,20 @@ use std::{
 pub(super) const READ: u32 = libc::EPOLLIN as u32;
 pub(super) const WRITE: u32 = libc::EPOLLOUT as u32;
 
+/// Reports once, and then nothing until it is set again.
+pub(super) const ONCE: u32 = libc::EPOLLONESHOT as u32;
+
 /// The most events that one wait returns.
 const EVENTS: usize = 256;
 
-/// An instance, with memory for what it reports.
+/// An instance.
 pub(super) struct Epoll {
     fd: OwnedFd,
-    events: Vec<libc::epoll_event>,
 }
+
+/// What a wait has brought.
+#[derive(Default)]
+pub(super) struct Events(Vec<libc::epoll_event>);
 
 /// What is ready of a descriptor, as bits of epoll's.
 pub(super) struct Event {
@@ -39,29 +45,29 @@ impl Epoll {
             }
             OwnedFd::from_raw_fd(fd)
         };
-        Ok(Epoll { fd, events: Vec::with_capacity(EVENTS) })
+        Ok(Epoll { fd })
     }
 
     pub(super) fn fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
 
-    /// Sets for what a descriptor is watched; it is added if it is not there, and removed if that
-    /// is nothing.
-    pub(super) fn set(&self, fd: RawFd, from: u32, to: u32) -> io::Result<()> {
-        if to == 0 {
-            // It may be closed by now, which has removed it.
-            let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0);
-            return Ok(());
-        }
-        let (first, second, missing) = match from {
-            0 => (libc::EPOLL_CTL_ADD, libc::EPOLL_CTL_MOD, libc::EEXIST),
-            _ => (libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD, libc::ENOENT),
+    /// Sets for what a descriptor is watched, which is added if it is not there.
+    pub(super) fn set(&self, fd: RawFd, is_added: bool, bits: u32) -> io::Result<()> {
+        let (first, second, missing) = match is_added {
+            false => (libc::EPOLL_CTL_ADD, libc::EPOLL_CTL_MOD, libc::EEXIST),
+            true => (libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD, libc::ENOENT),
         };
-        match self.control(first, fd, to) {
-            Err(error) if error.raw_os_error() == Some(missing) => self.control(second, fd, to),
+        match self.control(first, fd, bits) {
+            Err(error) if error.raw_os_error() == Some(missing) => self.control(second, fd, bits),
             result => result,
         }
+    }
+
+    /// Watches a descriptor no more. It may be closed by now, which has removed it, unless another
+    /// number is of the same open file.
+    pub(super) fn remove(&self, fd: RawFd) {
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0);
     }
 
     fn control(&self, operation: i32, fd: RawFd, bits: u32) -> io::Result<()> {
@@ -71,38 +77,40 @@ impl Epoll {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits for events, until `limit` at most, and keeps them; a signal ends it, with none.
-    pub(super) fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        self.events.clear();
+    /// Waits for events, until `limit` at most; a signal ends it, with none.
+    pub(super) fn wait(&self, limit: Option<Duration>, events: &mut Events) -> io::Result<()> {
+        let events = &mut events.0;
+        events.clear();
+        events.reserve_exact(EVENTS);
         let count = match limit {
-            Some(limit) if limit.is_zero() => self.wait_ms(0),
-            None => self.wait_ms(-1),
-            Some(limit) => match self.wait_ns(limit) {
+            Some(limit) if limit.is_zero() => self.wait_ms(0, events),
+            None => self.wait_ms(-1, events),
+            Some(limit) => match self.wait_ns(limit, events) {
                 // The kernel lacks the call, or a sandbox forbids it.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     let ms = limit.as_nanos().div_ceil(1_000_000);
-                    self.wait_ms(i32::try_from(ms).unwrap_or(i32::MAX))
+                    self.wait_ms(i32::try_from(ms).unwrap_or(i32::MAX), events)
                 }
                 result => result,
             },
         };
         match count {
             // SAFETY: the kernel has filled that many, which is at most the capacity.
-            Ok(count) => unsafe { self.events.set_len(count) },
+            Ok(count) => unsafe { events.set_len(count) },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    fn wait_ms(&mut self, timeout: i32) -> io::Result<usize> {
+    fn wait_ms(&self, timeout: i32, events: &mut Vec<libc::epoll_event>) -> io::Result<usize> {
         // SAFETY: the memory has room for that many events, and the kernel keeps no reference to
         // it. By number, since the C library's function is a cancellation point, which costs time.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait,
                 self.fd(),
-                self.events.as_mut_ptr(),
+                events.as_mut_ptr(),
                 EVENTS as libc::c_int,
                 timeout,
                 ptr::null::<libc::sigset_t>(),
@@ -112,7 +120,7 @@ impl Epoll {
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
-    fn wait_ns(&mut self, limit: Duration) -> io::Result<usize> {
+    fn wait_ns(&self, limit: Duration, events: &mut Vec<libc::epoll_event>) -> io::Result<usize> {
         let timeout = libc::timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: limit.subsec_nanos().into(),
@@ -122,7 +130,7 @@ impl Epoll {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
                 self.fd(),
-                self.events.as_mut_ptr(),
+                events.as_mut_ptr(),
                 EVENTS as libc::c_int,
                 &raw const timeout,
                 ptr::null::<libc::sigset_t>(),
@@ -131,9 +139,10 @@ impl Epoll {
         };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
+}
 
-    /// Returns what the last wait has brought.
-    pub(super) fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        self.events.iter().map(|event| Event { fd: event.u64 as RawFd, bits: event.events })
+impl Events {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Event> + '_ {
+        self.0.iter().map(|event| Event { fd: event.u64 as RawFd, bits: event.events })
     }
 }

@@ -11,6 +11,7 @@ use pyo3::{
     exceptions::{PyKeyboardInterrupt, PySystemExit},
     ffi,
     prelude::*,
+    pyclass::CompareOp,
     types::{PyDict, PyTuple},
 };
 
@@ -35,7 +36,7 @@ impl Args {
         }
     }
 
-    fn clone_ref(&self, py: Python<'_>) -> Args {
+    pub(super) fn clone_ref(&self, py: Python<'_>) -> Args {
         match self {
             Args::None => Args::None,
             Args::One(argument) => Args::One(argument.clone_ref(py)),
@@ -79,6 +80,18 @@ pub(crate) struct TimerHandle {
     key: Gil<Cell<Option<TimerKey>>>,
 }
 
+impl Inner {
+    /// Returns what is called, so that code of Python's may run meanwhile: it may show the handle,
+    /// cancel it, or let another thread run.
+    fn callback(&self, py: Python<'_>) -> Option<Callback> {
+        let kept = self.callback.take()?;
+        let copy =
+            Callback { callback: kept.callback.clone_ref(py), args: kept.args.clone_ref(py) };
+        self.callback.set(Some(kept));
+        Some(copy)
+    }
+}
+
 impl Handle {
     /// Makes one; without a context, with a copy of the current one.
     pub(super) fn new(
@@ -109,10 +122,10 @@ impl Handle {
     /// out; the rest is for the loop's exception handler.
     pub(super) fn run(slf: &Bound<'_, Handle>) -> PyResult<()> {
         let (py, inner) = (slf.py(), slf.get().inner.get(slf.py()));
-        let Some(kept) = inner.callback.take() else { return Ok(()) };
-        // It stays callable, as asyncio's, and refers to it for as long as it runs.
-        let (callback, args) = (kept.callback.clone_ref(py), kept.args.clone_ref(py));
-        inner.callback.set(Some(kept));
+        if inner.cancelled.get() {
+            return Ok(());
+        }
+        let Some(Callback { callback, args }) = inner.callback(py) else { return Ok(()) };
         let called = in_context(py, &inner.context, || call(py, &callback, &args));
         let Err(error) = called else { return Ok(()) };
         let is_fatal = error.is_instance_of::<PySystemExit>(py)
@@ -135,14 +148,22 @@ impl Handle {
     /// Returns the text of what is called, as asyncio shows it.
     fn shown(slf: &Bound<'_, Handle>) -> PyResult<String> {
         let (py, inner) = (slf.py(), slf.get().inner.get(slf.py()));
-        let Some(kept) = inner.callback.take() else { return Ok("None".into()) };
-        let made = (|| {
-            let args = kept.args.as_tuple(py)?;
-            let helper = py.import("asyncio.format_helpers")?;
-            helper.call_method1("_format_callback_source", (&kept.callback, args))?.extract()
-        })();
-        inner.callback.set(Some(kept));
-        made
+        let Some(kept) = inner.callback(py) else { return Ok("None".into()) };
+        let args = kept.args.as_tuple(py)?;
+        let helper = py.import("asyncio.format_helpers")?;
+        helper.call_method1("_format_callback_source", (&kept.callback, args))?.extract()
+    }
+}
+
+/// Returns whether a handle, of ours or of asyncio's, was cancelled.
+pub(super) fn is_cancelled(handle: &Bound<'_, PyAny>) -> bool {
+    let py = handle.py();
+    match handle.cast::<Handle>() {
+        Ok(handle) => handle.get().is_cancelled(py),
+        Err(_) => handle
+            .getattr(interned!(py, "_cancelled"))
+            .and_then(|cancelled| cancelled.is_truthy())
+            .unwrap_or(false),
     }
 }
 
@@ -240,20 +261,12 @@ impl Handle {
 
     #[getter]
     fn _callback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let inner = self.inner.get(py);
-        let kept = inner.callback.take();
-        let callback = kept.as_ref().map(|kept| kept.callback.clone_ref(py));
-        inner.callback.set(kept);
-        callback
+        self.inner.get(py).callback(py).map(|kept| kept.callback)
     }
 
     #[getter]
     fn _args<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let inner = self.inner.get(py);
-        let kept = inner.callback.take();
-        let args = kept.as_ref().map(|kept| kept.args.as_tuple(py)).transpose();
-        inner.callback.set(kept);
-        args
+        self.inner.get(py).callback(py).map(|kept| kept.args.as_tuple(py)).transpose()
     }
 
     #[getter]
@@ -332,6 +345,27 @@ impl TimerHandle {
     #[getter]
     fn _when(&self) -> f64 {
         self.when
+    }
+
+    /// Orders timers by when they are called.
+    fn __richcmp__(
+        slf: &Bound<'_, Self>,
+        other: &Bound<'_, PyAny>,
+        op: CompareOp,
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let is = slf.is(other);
+        let result = match (op, other.cast::<TimerHandle>()) {
+            (CompareOp::Eq, _) => is,
+            (CompareOp::Ne, _) => !is,
+            (_, Ok(other)) => op.matches(slf.get().when.total_cmp(&other.get().when)),
+            (_, Err(_)) => return Ok(py.NotImplemented()),
+        };
+        Ok(result.into_pyobject(py)?.to_owned().into_any().unbind())
+    }
+
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        slf.as_ptr() as isize >> 4
     }
 
     #[getter]

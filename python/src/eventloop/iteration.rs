@@ -8,7 +8,7 @@ use super::{
     handle::{Handle, TimerHandle},
     object::{Inner, Loop},
 };
-use crate::{exiting, guest::Guest, once::interned};
+use crate::{error::raised, exiting, guest::Guest, once::interned};
 
 impl Loop {
     /// Waits for what happens next, for no time if there is something to do.
@@ -65,20 +65,19 @@ impl Inner {
     fn wait_for_descriptors(&self, py: Python<'_>, limit: Option<Duration>) -> PyResult<bool> {
         let own = *self.own.get().expect("it was begun");
         {
-            let mut epoll = self.watches.epoll().borrow_mut();
-            match limit == Some(Duration::ZERO) {
-                true => epoll.wait(limit)?,
-                false => {
-                    let epoll = &mut *epoll;
-                    exiting::detach(py, || epoll.wait(limit))?;
-                }
-            }
+            let (epoll, events) = (self.watches.epoll(), &mut *self.watches.events().borrow_mut());
+            let waited = match limit == Some(Duration::ZERO) {
+                true => epoll.wait(limit, events),
+                false => exiting::detach(py, || epoll.wait(limit, events)),
+            };
+            waited.map_err(|error| raised(py, &error))?;
         }
         let mut woken = self.woken.take();
-        let is_own = {
+        let (is_own, cancelled) = {
             let ready = &mut *self.ready.borrow_mut();
             self.watches.take_in(py, own, |handle| ready.push_back(handle), &mut woken)
         };
+        drop(cancelled);
         if !woken.is_empty() {
             self.guest(py)?.get().wake_all(py, &mut woken);
         }
@@ -93,6 +92,7 @@ impl Loop {
     fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
         let is_busy = !inner.ready.borrow().is_empty()
+            || inner.timers.has_overdue()
             || slf.getattr(interned!(py, "_stopping"))?.is_truthy()?;
         Loop::wait(slf, is_busy)?;
         let mut due = inner.due.take();

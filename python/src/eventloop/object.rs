@@ -21,6 +21,7 @@ use super::{
     watch::Watches,
 };
 use crate::{
+    error::raised,
     gil::Gil,
     guest::Guest,
     once::{Once, interned},
@@ -137,13 +138,13 @@ impl Loop {
         if inner.is_debug.get() {
             Loop::check(slf, &callback, name)?;
             let handle = Loop::made_in_debug(slf, Some(when), callback, &args, context)?;
-            inner.timers.arm(when, handle.clone().unbind());
+            inner.timers.arm_foreign(when, handle.clone().unbind());
             return Ok(handle);
         }
         let handle = Handle::new(py, slf.as_any(), callback, args, context)?;
         let timer = TimerHandle::make(py, handle, when)?;
         let key = inner.timers.arm(when, timer.clone().into_any().unbind());
-        timer.get().set_key(py, Some(key));
+        timer.get().set_key(py, key);
         Ok(timer.into_any())
     }
 }
@@ -168,7 +169,7 @@ impl Loop {
         let inner = Inner {
             ready: RefCell::default(),
             timers: Timers::new(py)?,
-            watches: Watches::new(py, Epoll::new()?),
+            watches: Watches::new(py, Epoll::new().map_err(|error| raised(py, &error))?),
             guest: RefCell::new(None),
             own: OnceCell::new(),
             is_closed: Cell::new(false),
@@ -184,7 +185,7 @@ impl Loop {
         let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
         let guest = Guest::driven_by(slf.as_any())?;
         let own = guest.get().descriptor(py)?;
-        inner.watches.epoll().borrow().set(own, 0, READ)?;
+        inner.watches.epoll().set(own, false, READ).map_err(|error| raised(py, &error))?;
         let _ = inner.own.set(own);
         inner.guest.replace(Some(guest.clone().unbind()));
         Ok(guest.unbind())
@@ -296,13 +297,16 @@ impl Loop {
         Ok(())
     }
 
-    /// Takes a cancelled timer out of the wheel. One of asyncio's, of debug mode, leaves it when it
-    /// is due.
+    /// Takes a cancelled timer out of the wheel.
     fn _timer_handle_cancelled(&self, handle: &Bound<'_, PyAny>) {
         let py = handle.py();
-        let key = handle.cast_exact::<TimerHandle>().ok().and_then(|it| it.get().take_key(py));
+        let timers = &self.inner(py).timers;
+        let key = match handle.cast_exact::<TimerHandle>() {
+            Ok(timer) => timer.get().take_key(py),
+            Err(_) => timers.take_foreign(handle),
+        };
         if let Some(key) = key {
-            self.inner(py).timers.disarm(key);
+            timers.disarm(key);
         }
     }
 

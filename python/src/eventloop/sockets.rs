@@ -74,7 +74,7 @@ async fn again(
 ) -> Outcome {
     loop {
         let fd = number(sock.bind(py()))?;
-        Ready { running: &running, sock: &sock, fd, direction, number: None }.await?;
+        Ready { running: &running, fd, direction, number: None }.await?;
         // It may have been closed, and its number be another's.
         let fd = number(sock.bind(py()))?;
         if let Some(outcome) = attempt(sock.bind(py()), fd) {
@@ -86,7 +86,6 @@ async fn again(
 /// Waits until a socket is ready.
 struct Ready<'a> {
     running: &'a Py<Loop>,
-    sock: &'a Py<PyAny>,
     fd: RawFd,
     direction: Direction,
     /// That of the wait, once it has begun.
@@ -106,14 +105,14 @@ impl Future for Ready<'_> {
             this.number = None;
             return Poll::Ready(Ok(()));
         }
-        let sock = this.sock.bind(py);
-        if watches.has_handle(this.fd) || !watches.is_known(py, this.fd, sock) {
+        if watches.may_be_a_transports(this.fd) {
             this.running
                 .bind(py)
                 .call_method1(interned!(py, "_ensure_fd_no_transport"), (this.fd,))?;
         }
         this.running.get().check_closed(py)?;
-        this.number = Some(watches.begin(this.fd, this.direction, cx.waker(), sock)?);
+        let begun = watches.begin(py, this.fd, this.direction, cx.waker());
+        this.number = Some(begun.map_err(|error| raised(py, &error))?);
         Poll::Pending
     }
 }
@@ -121,7 +120,8 @@ impl Future for Ready<'_> {
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.running.get().watches(py()).end(self.fd, self.direction, number);
+            let py = py();
+            self.running.get().watches(py).end(py, self.fd, self.direction, number);
         }
     }
 }

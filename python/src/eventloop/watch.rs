@@ -2,9 +2,9 @@
 //! and the like.
 //!
 //! The kernel is told of a reader at once, so that a descriptor may be closed after `remove_reader`
-//! and its number used anew. What was watched for a call stays watched after it, since the next one
-//! mostly follows: until it is reported to nobody. The descriptor may be closed meanwhile, and
-//! another socket have its number, so a call says for which socket it waits.
+//! and its number used anew. For a call it reports once, and is told for each: so a number may have
+//! become another socket's since the last one, by close(2) or dup2(2), and the open file of one
+//! that was closed may live on under another number, or in another process.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,12 +13,12 @@ use std::{
     task::Waker,
 };
 
-use pyo3::{
-    prelude::*,
-    types::{PyWeakrefMethods, PyWeakrefReference},
-};
+use pyo3::prelude::*;
 
-use super::epoll::{Epoll, READ, WRITE};
+use super::{
+    epoll::{Epoll, Events, ONCE, READ, WRITE},
+    handle::is_cancelled,
+};
 use crate::guest;
 
 /// What one waits for.
@@ -57,10 +57,10 @@ impl Half {
 struct Slot {
     read: Half,
     write: Half,
-    /// For what the kernel watches it, as far as is known.
+    /// For what the kernel watches it; 0 also after it has reported once.
     watched: u32,
-    /// The socket for which a call has last waited.
-    socket: Option<Py<PyWeakrefReference>>,
+    /// Whether the kernel has it, as far as is known.
+    is_added: bool,
 }
 
 impl Slot {
@@ -76,11 +76,17 @@ impl Slot {
         let write = if self.write.is_empty() { 0 } else { WRITE };
         read | write
     }
+
+    /// Returns whether it has a reader or writer, which are told again and again.
+    fn has_handle(&self) -> bool {
+        self.read.handle.is_some() || self.write.handle.is_some()
+    }
 }
 
 /// All descriptors that are waited for.
 pub(super) struct Watches {
-    epoll: RefCell<Epoll>,
+    epoll: Epoll,
+    events: RefCell<Events>,
     /// By their numbers.
     slots: RefCell<Vec<Slot>>,
     /// How many of them the kernel watches.
@@ -95,15 +101,21 @@ impl Watches {
     pub(super) fn new(py: Python<'_>, epoll: Epoll) -> Watches {
         Watches {
             generation: guest::generation(py),
-            epoll: RefCell::new(epoll),
+            epoll,
+            events: RefCell::default(),
             slots: RefCell::default(),
             count: Default::default(),
             last_call: Default::default(),
         }
     }
 
-    pub(super) fn epoll(&self) -> &RefCell<Epoll> {
+    pub(super) fn epoll(&self) -> &Epoll {
         &self.epoll
+    }
+
+    /// Returns the memory for what is reported.
+    pub(super) fn events(&self) -> &RefCell<Events> {
+        &self.events
     }
 
     /// Returns whether the kernel watches any descriptor.
@@ -118,11 +130,40 @@ impl Watches {
             return Ok(());
         }
         let before = slot.watched;
-        let result = self.epoll.borrow().set(fd, before, wanted);
+        let result = if wanted != 0 {
+            let once = if slot.has_handle() { 0 } else { ONCE };
+            self.epoll.set(fd, slot.is_added, wanted | once)
+        } else {
+            if before != 0 {
+                self.epoll.remove(fd);
+                slot.is_added = false;
+            }
+            Ok(())
+        };
         slot.watched = if result.is_ok() { wanted } else { 0 };
-        let count = self.count.get();
-        self.count.set(count - usize::from(before != 0) + usize::from(slot.watched != 0));
+        slot.is_added = slot.is_added && result.is_ok() || slot.watched != 0;
+        self.counted(before, slot.watched);
         result
+    }
+
+    fn counted(&self, before: u32, now: u32) {
+        let count = self.count.get();
+        self.count.set(count + usize::from(now != 0) - usize::from(before != 0));
+    }
+
+    /// Calls `f` with the slot of a descriptor, a new one if it has none, which stays if that is
+    /// well: any number may be tried.
+    fn with_slot<R>(&self, fd: RawFd, f: impl FnOnce(&mut Slot) -> io::Result<R>) -> io::Result<R> {
+        let place = place(fd)?;
+        let slots = &mut *self.slots.borrow_mut();
+        if let Some(slot) = slots.get_mut(place) {
+            return f(slot);
+        }
+        let mut slot = Slot::default();
+        let result = f(&mut slot)?;
+        slots.resize_with(place, Slot::default);
+        slots.push(slot);
+        Ok(result)
     }
 
     /// Sets the reader or writer of a descriptor; returns the one before.
@@ -133,18 +174,19 @@ impl Watches {
         direction: Direction,
         handle: Py<PyAny>,
     ) -> io::Result<Option<Py<PyAny>>> {
-        let place = place(fd)?;
-        let slots = &mut *self.slots.borrow_mut();
-        if slots.len() <= place {
-            slots.resize_with(place + 1, Slot::default);
-        }
-        let slot = &mut slots[place];
-        let wanted = slot.wanted() | direction.bit();
-        if let Err(error) = self.tell(py, fd, slot, wanted) {
-            slot.half(direction).handle = None;
-            return Err(error);
-        }
-        Ok(slot.half(direction).handle.replace(handle))
+        let mut gone = None;
+        let result = self.with_slot(fd, |slot| {
+            let old = slot.half(direction).handle.replace(handle);
+            let wanted = slot.wanted();
+            let told = self.tell(py, fd, slot, wanted);
+            if told.is_err() {
+                gone = slot.half(direction).handle.take();
+            }
+            told.map(|()| old)
+        });
+        // A drop may run any code.
+        drop(gone);
+        result
     }
 
     /// Removes the reader or writer of a descriptor, and returns it.
@@ -185,54 +227,30 @@ impl Watches {
         all.map(|(fd, _)| fd as RawFd).collect()
     }
 
-    /// Returns whether a call has waited for this socket last, of those with its descriptor.
-    pub(super) fn is_known(&self, py: Python<'_>, fd: RawFd, socket: &Bound<'_, PyAny>) -> bool {
-        let slots = self.slots.borrow();
-        let known = place(fd).ok().and_then(|place| slots.get(place)?.socket.as_ref());
-        known.is_some_and(|known| known.bind(py).upgrade().is_some_and(|it| it.is(socket)))
-    }
-
-    /// Returns whether a descriptor has a reader or writer, which a transport's has as a rule.
-    pub(super) fn has_handle(&self, fd: RawFd) -> bool {
+    /// Returns whether a descriptor may be a transport's: that has a reader or writer, as a rule,
+    /// and has had one before a call for it could wait.
+    pub(super) fn may_be_a_transports(&self, fd: RawFd) -> bool {
         let slots = self.slots.borrow();
         let slot = place(fd).ok().and_then(|place| slots.get(place));
-        slot.is_some_and(|slot| slot.read.handle.is_some() || slot.write.handle.is_some())
+        slot.is_none_or(|slot| slot.has_handle() || !slot.is_added)
     }
 
     /// Lets a call wait; returns its number.
     pub(super) fn begin(
         &self,
+        py: Python<'_>,
         fd: RawFd,
         direction: Direction,
         waker: &Waker,
-        socket: &Bound<'_, PyAny>,
-    ) -> PyResult<u64> {
-        let py = socket.py();
-        let is_known = self.is_known(py, fd, socket);
-        let reference = match is_known {
-            true => None,
-            false => PyWeakrefReference::new(socket).ok().map(Bound::unbind),
-        };
-        let place = place(fd)?;
+    ) -> io::Result<u64> {
         let number = self.last_call.get() + 1;
         self.last_call.set(number);
         let waker = waker.clone();
-        let slots = &mut *self.slots.borrow_mut();
-        if slots.len() <= place {
-            slots.resize_with(place + 1, Slot::default);
-        }
-        let slot = &mut slots[place];
-        let wanted = slot.wanted() | direction.bit();
-        if !is_known || wanted & !slot.watched != 0 {
-            self.tell(py, fd, slot, wanted)?;
-        }
-        let old = match is_known {
-            true => None,
-            false => mem::replace(&mut slot.socket, reference),
-        };
-        slot.half(direction).calls.push((number, waker));
-        drop(old);
-        Ok(number)
+        self.with_slot(fd, |slot| {
+            self.tell(py, fd, slot, slot.wanted() | direction.bit())?;
+            slot.half(direction).calls.push((number, waker));
+            Ok(number)
+        })
     }
 
     /// Lets a call wake another waker; `false` if it was woken.
@@ -254,66 +272,71 @@ impl Watches {
     }
 
     /// Ends the wait of a call that was not woken.
-    pub(super) fn end(&self, fd: RawFd, direction: Direction, number: u64) {
+    pub(super) fn end(&self, py: Python<'_>, fd: RawFd, direction: Direction, number: u64) {
         let gone = {
             let slots = &mut *self.slots.borrow_mut();
             let Some(slot) = place(fd).ok().and_then(|place| slots.get_mut(place)) else { return };
             let calls = &mut slot.half(direction).calls;
             let at = calls.iter().position(|(other, _)| *other == number);
-            at.map(|at| calls.swap_remove(at))
+            let gone = at.map(|at| calls.swap_remove(at));
+            let wanted = slot.wanted();
+            if gone.is_some() && wanted != slot.watched {
+                let _ = self.tell(py, fd, slot, wanted);
+            }
+            gone
         };
         drop(gone);
     }
 
     /// Takes in what the last wait has brought: wakes calls, and passes the handles of readers and
-    /// writers on. Returns whether the scheduler's descriptor is ready.
+    /// writers on. Returns whether the scheduler's descriptor is ready, and handles that were
+    /// cancelled, to be dropped with nothing borrowed.
     pub(super) fn take_in(
         &self,
         py: Python<'_>,
         own: RawFd,
         mut ready: impl FnMut(Py<PyAny>),
         woken: &mut Vec<Waker>,
-    ) -> bool {
+    ) -> (bool, Vec<Py<PyAny>>) {
         let mut is_own = false;
-        let mut idle = Vec::new();
-        {
-            let epoll = self.epoll.borrow();
-            let slots = &mut *self.slots.borrow_mut();
-            for event in epoll.events() {
-                if event.fd == own {
-                    is_own = true;
+        let mut cancelled = Vec::new();
+        let events = self.events.borrow();
+        let slots = &mut *self.slots.borrow_mut();
+        for event in events.iter() {
+            if event.fd == own {
+                is_own = true;
+                continue;
+            }
+            let Some(slot) = slots.get_mut(event.fd as usize) else { continue };
+            let has_handle = slot.has_handle();
+            // Errors and the end are for both.
+            for (half, bits) in
+                [(&mut slot.read, event.bits & !WRITE), (&mut slot.write, event.bits & !READ)]
+            {
+                if bits == 0 {
                     continue;
                 }
-                let Some(slot) = slots.get_mut(event.fd as usize) else { continue };
-                // Errors and the end are for both.
-                let mut is_told = false;
-                let mut is_needless = false;
-                for (half, own, bits) in [
-                    (&mut slot.read, READ, event.bits & !WRITE),
-                    (&mut slot.write, WRITE, event.bits & !READ),
-                ] {
-                    if bits == 0 {
-                        continue;
+                match &half.handle {
+                    Some(handle) if is_cancelled(handle.bind(py)) => {
+                        cancelled.extend(half.handle.take());
                     }
-                    is_told |= !half.is_empty();
-                    is_needless |= half.is_empty() && bits & own != 0;
-                    if let Some(handle) = &half.handle {
-                        ready(handle.clone_ref(py));
-                    }
-                    woken.extend(half.calls.drain(..).map(|(_, waker)| waker));
+                    Some(handle) => ready(handle.clone_ref(py)),
+                    None => {}
                 }
-                if is_needless || !is_told {
-                    idle.push(event.fd);
-                }
+                woken.extend(half.calls.drain(..).map(|(_, waker)| waker));
+            }
+            if !has_handle {
+                // It has reported once.
+                self.counted(slot.watched, 0);
+                slot.watched = 0;
+            }
+            let wanted = slot.wanted();
+            if wanted != slot.watched {
+                let _ = self.tell(py, event.fd, slot, wanted);
             }
         }
-        for fd in idle {
-            // It need not be watched for that.
-            let slot = &mut self.slots.borrow_mut()[fd as usize];
-            let wanted = slot.wanted();
-            let _ = self.tell(py, fd, slot, wanted);
-        }
-        is_own
+        drop(events);
+        (is_own, cancelled)
     }
 
     /// Forgets all of them.

@@ -144,12 +144,7 @@ impl Guest {
         if inner.hosted.borrow().is_none() {
             return Err(closed());
         }
-        if engine::in_scheduler() {
-            return Err(PyRuntimeError::new_err(
-                "this event loop runs in a coroutine of asyncoro, whose scheduler it blocks: call \
-                 asyncio.run() outside, where our coroutines and asyncio's tasks work together",
-            ));
-        }
+        refuse_in_scheduler()?;
         engine::stay(inner.home);
         let is_last = LAST.with_borrow(|last| match &**last {
             Some(last) => last.home == inner.home,
@@ -421,6 +416,17 @@ pub(super) fn closed() -> PyErr {
     PyRuntimeError::new_err("this event loop is closed")
 }
 
+/// Refuses a loop in a coroutine of the process's scheduler.
+fn refuse_in_scheduler() -> PyResult<()> {
+    if engine::in_scheduler() {
+        return Err(PyRuntimeError::new_err(
+            "this event loop runs in a coroutine of asyncoro, whose scheduler it blocks: call \
+             asyncio.run() outside, where our coroutines and asyncio's tasks work together",
+        ));
+    }
+    Ok(())
+}
+
 /// The time in which this thread looks at what was woken when it is over.
 pub(super) struct Looking<'a> {
     shared: &'a Shared,
@@ -477,6 +483,7 @@ fn hosted(py: Python<'_>, watch: &Arc<Watch>) -> PyResult<(Hosted, Waker)> {
 impl Guest {
     #[new]
     pub(super) fn new(py: Python<'_>, running: Py<PyAny>) -> PyResult<Guest> {
+        refuse_in_scheduler()?;
         let watch = Arc::new(Watch::new());
         let (hosted, bell) = hosted(py, &watch)?;
         let hosted = Rc::new(hosted);
