@@ -9,7 +9,6 @@ use std::{
 };
 
 use super::{
-    budget::Spending,
     mailbox::error::TryReceiveError,
     sharing::{Pointer, Sharing, StateCell, Threads},
 };
@@ -31,7 +30,7 @@ type Shared<T, S> = <S as Sharing>::Pointer<<S as Sharing>::Cell<State<T>>>;
 pub(super) fn pair<T, S: Sharing>() -> (OneshotSender<T, S>, OneshotReceiver<T, S>) {
     let state = State { value: None, is_over: false, receiver: None, sender: None };
     let shared = S::Pointer::new(S::Cell::new(state));
-    let receiver = OneshotReceiver { shared: shared.clone(), spending: Spending::default() };
+    let receiver = OneshotReceiver { shared: shared.clone(), is_done: false };
     (OneshotSender { shared, is_sent: false }, receiver)
 }
 
@@ -48,7 +47,8 @@ pub struct OneshotSender<T, S: Sharing = Threads> {
 #[must_use = "the value is received only when this is awaited"]
 pub struct OneshotReceiver<T, S: Sharing = Threads> {
     shared: Shared<T, S>,
-    spending: Spending,
+    /// It has returned what there was, and left nothing behind.
+    is_done: bool,
 }
 
 /// The sender was dropped without sending, or the value was taken already.
@@ -60,6 +60,7 @@ impl<T, S: Sharing> OneshotSender<T, S> {
     ///
     /// # Errors
     /// The value, if the receiver is gone or has closed the channel.
+    #[inline]
     pub fn send(mut self, value: T) -> Result<(), T> {
         self.is_sent = true;
         let mut value = Some(value);
@@ -141,25 +142,24 @@ impl<T, S: Sharing> Future for OneshotReceiver<T, S> {
     type Output = Result<T, OneshotError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, spending } = self.get_mut();
-        let waker = context.waker();
-        if !spending.may_complete(waker) {
-            return Poll::Pending;
-        }
-        wait(
-            &**shared,
-            waker,
-            |state| &mut state.receiver,
-            |state| match state.value.take() {
-                Some(value) => Some(Ok(value)),
-                None => state.is_over.then_some(Err(OneshotError)),
-            },
-        )
+        // It spends no budget: one value keeps nobody from running, and who gets many such channels
+        // gets them by something that does.
+        let Self { shared, is_done } = self.get_mut();
+        let look = |state: &mut State<T>| match state.value.take() {
+            Some(value) => Some(Ok(value)),
+            None => state.is_over.then_some(Err(OneshotError)),
+        };
+        let polled = wait(&**shared, context.waker(), |state| &mut state.receiver, look);
+        *is_done = polled.is_ready();
+        polled
     }
 }
 
 impl<T, S: Sharing> Drop for OneshotReceiver<T, S> {
     fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
         let (value, sender, _own) = self.shared.with_at_end(|state| {
             state.is_over = true;
             (state.value.take(), state.sender.take(), state.receiver.take())
@@ -189,6 +189,7 @@ impl<T, S: Sharing> Drop for Closed<'_, T, S> {
 }
 
 /// Looks for something in the state; if it is not there, keeps the waker in `place`.
+#[inline]
 fn wait<T, R>(
     cell: &impl StateCell<State<T>>,
     waker: &Waker,
@@ -219,6 +220,7 @@ fn wait<T, R>(
     }
 }
 
+#[inline]
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         coro::waker::wake(waker);

@@ -217,11 +217,19 @@ impl Wakes {
     /// be foreign code.
     #[inline]
     pub(crate) fn wake(self) {
-        if let Some(waker) = self.first {
+        let Self { first, rest } = self;
+        if let Some(waker) = first {
             coro::waker::wake(waker);
-            self.rest.into_iter().for_each(coro::waker::wake);
+        }
+        if !rest.is_empty() {
+            wake_all(rest);
         }
     }
+}
+
+#[inline(never)]
+fn wake_all(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(coro::waker::wake);
 }
 
 impl WaitQueue<()> {
