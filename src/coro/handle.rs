@@ -263,6 +263,7 @@ impl<T> fmt::Debug for Handle<T> {
 impl<T> Future for Coro<T> {
     type Output = Result<T, Ended>;
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.handle.joint.poll(cx)
     }

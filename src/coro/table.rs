@@ -141,7 +141,15 @@ impl Table {
         self.queue.head == END
     }
 
+    /// Adds a coroutine like [`Table::insert`], which has one caller that is fast.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn insert_rarely(&mut self, slot: u16, body: Body) -> Key {
+        self.insert(slot, body)
+    }
+
     /// Adds a coroutine and makes it ready, behind all others.
+    #[inline]
     pub(super) fn insert(&mut self, slot: u16, body: Body) -> Key {
         let index = self.free_entry();
         let entry = &mut self.entries[index as usize];

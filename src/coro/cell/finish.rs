@@ -25,7 +25,7 @@ use crate::{
 impl Body {
     /// Hands the result to the handle and wakes its waiter. Without a handle, frees the cell and
     /// returns a panic that nobody has seen.
-    #[inline]
+    #[inline(always)]
     pub(in crate::coro) fn finish(
         self,
         name: Option<&str>,
@@ -44,12 +44,20 @@ impl Body {
         }
     }
 
-    /// Finishes; a panic that nobody has seen is logged.
-    #[inline]
+    /// Finishes a coroutine that few lines end, or that has a name; a panic that nobody has seen is
+    /// logged.
+    #[cold]
+    #[inline(never)]
     pub(in crate::coro) fn finish_or_log(self, name: Option<&str>) {
-        if let Some((whose, payload)) = self.finish(name) {
-            log_panic(whose, &*payload);
-            foreign::discard(payload);
+        log_unseen(self.finish(name));
+    }
+
+    /// Finishes a coroutine without a name; a panic that nobody has seen is logged.
+    #[inline(always)]
+    pub(in crate::coro) fn finish_unnamed(self) {
+        let unseen = self.finish(None);
+        if unseen.is_some() {
+            log_unseen(unseen);
         }
     }
 
@@ -88,6 +96,15 @@ impl Body {
         // SAFETY: as above.
         drop(unsafe { Owned::from_raw(self.as_raw()) });
         unseen.map(|payload| (whose, payload))
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn log_unseen(unseen: Option<(Who<'_>, Box<dyn Any + Send>)>) {
+    if let Some((whose, payload)) = unseen {
+        log_panic(whose, &*payload);
+        foreign::discard(payload);
     }
 }
 

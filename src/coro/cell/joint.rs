@@ -78,6 +78,7 @@ impl<T> Joint<T> {
     ///
     /// # Panics
     /// If the result was taken before.
+    #[inline(always)]
     pub(in crate::coro) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Ended>> {
         if self.is_done() {
             return Poll::Ready(self.take());
@@ -88,9 +89,7 @@ impl<T> Joint<T> {
             return Poll::Pending;
         }
         if join.is_watched() {
-            let before = self.add_to_watch(|watch| watch.waiter.replace(new));
-            drop(before);
-            return if self.is_done() { Poll::Ready(self.take()) } else { Poll::Pending };
+            return self.poll_watched(new);
         }
         let new = new.into_word();
         match join.wait(new) {
@@ -105,18 +104,36 @@ impl<T> Joint<T> {
         }
     }
 
+    /// Polls while somebody watches, who have the waiter with them.
+    #[cold]
+    #[inline(never)]
+    fn poll_watched(&mut self, new: Waiter) -> Poll<Result<T, Ended>> {
+        let before = self.add_to_watch(|watch| watch.waiter.replace(new));
+        drop(before);
+        if self.is_done() { Poll::Ready(self.take()) } else { Poll::Pending }
+    }
+
+    #[inline(never)]
     fn take(&mut self) -> Result<T, Ended> {
         // SAFETY: the state said `DONE`.
         let result = unsafe { self.cell().take() };
-        let mut result = result.expect("a coroutine's value can be taken once");
-        let name = unname(&mut result);
-        result.map_err(|failure| failure.of(self.origin(name.as_deref())))
+        match result.expect("a coroutine's value can be taken once") {
+            Ok(value) => Ok(value),
+            Err(failure) => Err(self.ended(failure)),
+        }
     }
 
-    /// Returns which coroutine this is, for whom it may concern.
+    /// Adds to a failure which coroutine has it.
     #[cold]
-    fn origin(&self, name: Option<&str>) -> Origin {
-        Origin::new(name, self.head().mark.spawned())
+    #[inline(never)]
+    fn ended(&self, failure: Failure) -> Ended {
+        let mut result = Err::<(), _>(failure);
+        let name = unname(&mut result);
+        let origin = Origin::new(name.as_deref(), self.head().mark.spawned());
+        match result {
+            Err(failure) => failure.of(origin),
+            Ok(()) => unreachable!("it was a failure just now"),
+        }
     }
 
     /// Adds one who is told of the end, at once if the coroutine has ended.
@@ -215,15 +232,16 @@ impl<T, E: fmt::Display> Joint<Result<T, E>> {
 impl<T> Drop for Joint<T> {
     fn drop(&mut self) {
         // A handle that has seen `DONE` need not change the state any more.
-        if self.head().join.is_watched() {
-            if !self.detach_watched() {
-                return;
-            }
-        } else if !self.is_done() {
-            let (done, waiter) = self.detach();
-            if let Some(waiter) = waiter {
-                drop_waiter(waiter);
-            }
+        if !self.is_done() {
+            let done = if self.head().join.is_watched() {
+                self.detach_watched()
+            } else {
+                let (done, waiter) = self.detach();
+                if let Some(waiter) = waiter {
+                    drop_waiter(waiter);
+                }
+                done
+            };
             if !done {
                 return;
             }

@@ -132,25 +132,32 @@ impl Run {
     #[cold]
     fn take_in_child(&self, body: Body) {
         let parent = self.running_key();
-        if let Some(key) = self.take_in(body)
-            && parent.has_place()
-        {
-            self.local.table.borrow_mut().set_extra(key);
-            self.extras.set_parent(key.index, parent);
-        }
-    }
-
-    /// Adds a coroutine and returns its key; while the scheduler ends, the coroutine ends at
-    /// once.
-    #[inline]
-    pub(super) fn take_in(&self, mut body: Body) -> Option<Key> {
-        if self.ending.get() {
-            body.end();
-            self.finish(body, None);
-            return None;
+        if self.ending.get() || !parent.has_place() {
+            return self.take_in(body);
         }
         count(&self.spawned, 1);
-        Some(self.local.table.borrow_mut().insert(self.local.slot, body))
+        let mut table = self.local.table.borrow_mut();
+        let key = table.insert_rarely(self.local.slot, body);
+        table.set_extra(key);
+        drop(table);
+        self.extras.set_parent(key.index, parent);
+    }
+
+    /// Adds a coroutine; while the scheduler ends, the coroutine ends at once.
+    #[inline]
+    pub(super) fn take_in(&self, body: Body) {
+        if self.ending.get() {
+            return self.refuse(body);
+        }
+        count(&self.spawned, 1);
+        self.local.table.borrow_mut().insert(self.local.slot, body);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, mut body: Body) {
+        body.end();
+        body.finish_or_log(None);
     }
 
     /// Adds the coroutine that runs the hooks of one that has ended, even while the scheduler ends.
@@ -159,7 +166,7 @@ impl Run {
         let body = start(hooks, past);
         count(&self.spawned, 1);
         let mut table = self.local.table.borrow_mut();
-        let key = table.insert(self.local.slot, body);
+        let key = table.insert_rarely(self.local.slot, body);
         table.set_cleans_up(key.index);
         table.set_extra(key);
         drop(table);
@@ -195,7 +202,7 @@ impl Run {
             if let Some((mut body, generation)) = begun {
                 self.begin(Key { slot: self.local.slot, generation, index });
                 body.end();
-                self.end(index, body);
+                self.end_rarely(index, body);
             }
             from = index;
         }

@@ -162,9 +162,7 @@ impl Engine {
         for post in posts.drain(..) {
             match post {
                 Post::Wake(key) => self.run.local.table.borrow_mut().wake(key),
-                Post::Start(unstarted) => {
-                    self.run.take_in(unstarted.into_body());
-                }
+                Post::Start(unstarted) => self.run.take_in(unstarted.into_body()),
                 Post::Drop(value) => drop_caught(value),
                 Post::TellIdle(done) => self.run.when_idle(done),
                 Post::EndAll { stop, done } => {

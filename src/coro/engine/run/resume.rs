@@ -194,21 +194,29 @@ impl Run {
         }
     }
 
-    #[inline]
-    pub(super) fn end(&self, index: u32, body: Body) {
+    #[inline(always)]
+    fn end(&self, index: u32, body: Body) {
         let removed = self.local.table.borrow_mut().remove(index);
         if removed.has_extra {
             self.end_with_extra(index, body);
         } else {
-            self.finish(body, None);
+            body.finish_unnamed();
         }
     }
 
+    /// Does the same, for the end of the scheduler.
     #[cold]
+    #[inline(never)]
+    pub(super) fn end_rarely(&self, index: u32, body: Body) {
+        self.end(index, body);
+    }
+
+    #[cold]
+    #[inline(never)]
     fn end_with_extra(&self, index: u32, body: Body) {
         match self.extras.take(index) {
             Some(extra) => self.end_extra(extra, Some(body)),
-            None => self.finish(body, None),
+            None => body.finish_or_log(None),
         }
     }
 
@@ -224,13 +232,8 @@ impl Run {
         }
         match (start, body) {
             (Some(start), body) => self.clean_up(hooks, start, Past { body, name }),
-            (None, Some(body)) => self.finish(body, name.as_deref()),
+            (None, Some(body)) => body.finish_or_log(name.as_deref()),
             (None, None) => {}
         }
-    }
-
-    #[inline]
-    pub(super) fn finish(&self, body: Body, name: Option<&str>) {
-        body.finish_or_log(name);
     }
 }
