@@ -125,9 +125,8 @@ impl<E> fmt::Debug for Scope<'_, E> {
 
 /// Runs `body` with a scope, and returns its value when all children have ended, too.
 ///
-/// See [the module](self). The scope waits for children, and never drops them as long as none
-/// panics and it is not dropped itself; what is still to come out of a child is asked by its
-/// [`Child`].
+/// The scope waits for children, and never drops them as long as none panics and it is not dropped
+/// itself; what is still to come out of a child is asked by its [`Child`].
 ///
 /// # Panics
 /// With the panic of the body or the first child that has panicked, after all others were dropped.
