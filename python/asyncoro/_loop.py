@@ -44,7 +44,7 @@ class _Watched(selectors.BaseSelector):
         self.loop = None
 
 
-class _Transport(selector_events._SelectorSocketTransport):
+class _Transport(selector_events._SelectorSocketTransport):  # type: ignore[name-defined]
     """Receives by the loop, which has the memory, and not into 256 KiB of new memory each time."""
 
     def _read_ready__data_received(self):
