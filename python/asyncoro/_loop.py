@@ -112,9 +112,15 @@ class EventLoop(_engine.Loop, asyncio.SelectorEventLoop):
         return _Transport(self, sock, protocol, waiter, extra, server)
 
     def add_signal_handler(self, sig, callback, *args):
-        if not self.is_closed():
-            self._add_reader(self._ssock.fileno(), self._read_from_self)
         super().add_signal_handler(sig, callback, *args)
+        # A signal that has come meanwhile is in the pipe.
+        self._add_reader(self._ssock.fileno(), self._read_from_self)
+
+    def remove_signal_handler(self, sig):
+        removed = super().remove_signal_handler(sig)
+        if not self._signal_handlers and not self.is_closed():
+            self._remove_reader(self._ssock.fileno())
+        return removed
 
     def set_debug(self, enabled):
         self._set_debug(bool(enabled))

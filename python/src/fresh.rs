@@ -37,18 +37,21 @@ pub(crate) async fn recv(socket: &AsyncSocket, room: usize) -> io::Result<PyResu
 
 /// Fills at most `room` bytes of a new object, by a call that is given its memory and returns how
 /// many it has filled; `None` if that does.
-pub(crate) fn fill(
+///
+/// # Safety
+/// The call fills as many as it returns.
+pub(crate) unsafe fn fill(
     py: Python<'_>,
     room: usize,
-    call: impl FnOnce(*mut u8) -> Option<PyResult<usize>>,
-) -> Option<PyResult<Py<PyAny>>> {
+    call: impl FnOnce(*mut u8) -> Option<io::Result<usize>>,
+) -> Option<io::Result<PyResult<Py<PyBytes>>>> {
     let mut fresh = Fresh::new(py, room);
     if let Err(error) = &fresh.object {
-        return Some(Err(error.clone_ref(py)));
+        return Some(Ok(Err(error.clone_ref(py))));
     }
     let count = call(fresh.as_mut().as_mut_ptr().cast())?;
-    // SAFETY: it was asked to fill as many as it returns.
-    Some(count.and_then(|count| unsafe { fresh.finish(py, count) }).map(Py::into_any))
+    // SAFETY: the caller promises it.
+    Some(count.map(|count| unsafe { fresh.finish(py, count) }))
 }
 
 impl Fresh {

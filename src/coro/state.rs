@@ -134,6 +134,9 @@ impl JoinState {
 
     /// Scheduler: publishes the result in the cell. If there is a handle, it may free the cell as
     /// soon as this has moved. Those who watch are returned first, and it must be called again.
+    ///
+    /// A handle that is polled elsewhere at this moment, with another waker than before, makes one
+    /// more attempt necessary.
     #[inline]
     pub(super) fn complete(&self) -> Completed {
         let mut seen = self.0.load(Ordering::Acquire);

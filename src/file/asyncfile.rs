@@ -15,9 +15,11 @@ use super::{
     ahead::Ahead,
     pooled::{Place, Pooled},
     stream::Stream,
-    turn::{Line, Waiting},
 };
-use crate::socket::AsyncSocket;
+use crate::{
+    socket::AsyncSocket,
+    sync::local::{Lock, LockGuard},
+};
 
 /// A file, pipe, terminal, device or socket, whose verbs wait in coroutines.
 ///
@@ -60,8 +62,9 @@ use crate::socket::AsyncSocket;
 pub struct AsyncFile {
     pub(super) kind: Kind,
     pub(super) ahead: Rc<RefCell<Ahead>>,
-    reading: Line,
-    writing: Line,
+    /// Whose turn it is. One that is dropped passes it on.
+    reading: Lock<()>,
+    writing: Lock<()>,
 }
 
 pub(super) enum Kind {
@@ -122,18 +125,18 @@ impl AsyncFile {
     }
 
     pub(super) fn of(kind: Kind) -> AsyncFile {
-        AsyncFile { kind, ahead: Rc::default(), reading: Line::default(), writing: Line::default() }
+        AsyncFile { kind, ahead: Rc::default(), reading: Lock::default(), writing: Lock::default() }
     }
 
     /// Waits for its turn to read.
-    pub(super) fn reading(&self) -> Waiting<'_> {
-        self.reading.turn()
+    pub(super) fn reading(&self) -> impl Future<Output = LockGuard<'_, ()>> {
+        self.reading.lock()
     }
 
     /// Waits for its turn to write; a file with a position has one line for both.
-    pub(super) fn writing(&self) -> Waiting<'_> {
+    pub(super) fn writing(&self) -> impl Future<Output = LockGuard<'_, ()>> {
         let is_pooled = matches!(self.kind, Kind::Pooled(_));
-        if is_pooled { self.reading.turn() } else { self.writing.turn() }
+        if is_pooled { self.reading.lock() } else { self.writing.lock() }
     }
 
     /// Gives bytes back that were read last, to be read again; of a file without a position.

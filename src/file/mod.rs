@@ -28,10 +28,10 @@
 //! A write to it fails with `BrokenPipe` in Rust programs and in Python, which ignore SIGPIPE. A
 //! program in another language that has not set it to be ignored is ended by that signal.
 
-// From the bottom: `ahead.rs` has the bytes that were read and not taken, `turn.rs` says whose turn
-// it is, `watch.rs` waits for a descriptor; `stream.rs` and `pooled.rs` are the two kinds of files;
-// `asyncfile.rs` has the type, `open.rs` makes its values, `verbs.rs` and `lines.rs` have its
-// methods; `whole.rs` and `walk.rs` need none of these.
+// From the bottom: `ahead.rs` has the bytes that were read and not taken, `watch.rs` waits for a
+// descriptor; `stream.rs` and `pooled.rs` are the two kinds of files; `asyncfile.rs` has the type,
+// `open.rs` makes its values, `verbs.rs` and `lines.rs` have its methods; `whole.rs` and `walk.rs`
+// need none of these.
 
 mod ahead;
 mod asyncfile;
@@ -39,7 +39,6 @@ mod lines;
 mod open;
 mod pooled;
 mod stream;
-pub(crate) mod turn;
 mod verbs;
 mod walk;
 pub(crate) mod watch;

@@ -14,8 +14,9 @@ use rustix::process::{Pid, Signal};
 use super::orphans::{self, Orphan};
 use crate::{
     error,
-    file::{AsyncFile, turn::Line, watch::Watched},
+    file::{AsyncFile, watch::Watched},
     fork, future, log,
+    sync::local::Lock,
     sys::Direction,
     time,
 };
@@ -91,7 +92,7 @@ struct Shared {
     id: u32,
     /// The descriptor that tells of its end, where the system has one.
     end: Option<Rc<Watched>>,
-    turns: Line,
+    turns: Lock<()>,
     status: Cell<Option<ExitStatus>>,
     kills: Cell<bool>,
     /// The process that has the child.
@@ -349,7 +350,7 @@ impl Process {
             id: child.id(),
             end,
             child: RefCell::new(Some(child)),
-            turns: Line::default(),
+            turns: Lock::default(),
             status: Cell::default(),
             kills: Cell::new(false),
             parent: fork::generation(),
@@ -374,7 +375,7 @@ impl Process {
     /// Nothing is lost.
     pub async fn wait(&self) -> io::Result<ExitStatus> {
         // A descriptor has one waiter.
-        let _turn = self.0.turns.turn().await;
+        let _turn = self.0.turns.lock().await;
         if let Some(end) = &self.0.end {
             let look = || self.try_wait()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
             return end.attempt("wait", Direction::Read, look).await;

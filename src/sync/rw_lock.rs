@@ -84,7 +84,7 @@ impl<T, S: Sharing> RwLock<T, S> {
     /// Nothing is lost but the place in the queue, and what was given to this wait goes on to the
     /// next.
     pub fn read(&self) -> impl Future<Output = RwLockReadGuard<'_, T, S>> + Unpin {
-        Waiting::new(Reading(self))
+        Waiting::new(Wanting { lock: self, permits: 1, guard: RwLockReadGuard::new })
     }
 
     /// Waits until it may write: until nobody else reads or writes.
@@ -92,7 +92,7 @@ impl<T, S: Sharing> RwLock<T, S> {
     /// # Cancel
     /// As [`read`](Self::read): those who waited only because this did may go on.
     pub fn write(&self) -> impl Future<Output = RwLockWriteGuard<'_, T, S>> + Unpin {
-        Waiting::new(Writing(self))
+        Waiting::new(Wanting { lock: self, permits: ALL, guard: RwLockWriteGuard::new })
     }
 
     /// Reads if nobody writes and nobody waits.
@@ -224,56 +224,23 @@ impl<T, S: Sharing> Drop for RwLockWriteGuard<'_, T, S> {
     }
 }
 
-struct Reading<'a, T, S: Sharing>(&'a RwLock<T, S>);
-
-impl<'a, T, S: Sharing> Wish for Reading<'a, T, S> {
-    type State = Permits;
-    type Cell = S::Cell<Permits>;
-    type Value = usize;
-    type Found = ();
-    type Output = RwLockReadGuard<'a, T, S>;
-
-    #[inline]
-    fn cell(&self) -> &Self::Cell {
-        &self.0.state
-    }
-
-    #[inline]
-    fn queue(state: &mut Permits) -> &mut WaitQueue<usize> {
-        &mut state.waiting
-    }
-
-    fn value(&self) -> usize {
-        1
-    }
-
-    #[inline]
-    fn look(&self, state: &mut Permits, place: Place, _: &mut Wakes) -> Option<()> {
-        state.look(1, place).map(|_| ())
-    }
-
-    #[inline]
-    fn finish(&mut self, (): ()) -> Self::Output {
-        RwLockReadGuard::new(self.0)
-    }
-
-    fn left(&self, state: &mut Permits, place: Place, wakes: &mut Wakes) {
-        state.left(1, place, wakes);
-    }
+/// Waits for permits, and makes a guard of them.
+struct Wanting<'a, T, S: Sharing, G> {
+    lock: &'a RwLock<T, S>,
+    permits: usize,
+    guard: fn(&'a RwLock<T, S>) -> G,
 }
 
-struct Writing<'a, T, S: Sharing>(&'a RwLock<T, S>);
-
-impl<'a, T, S: Sharing> Wish for Writing<'a, T, S> {
+impl<T, S: Sharing, G> Wish for Wanting<'_, T, S, G> {
     type State = Permits;
     type Cell = S::Cell<Permits>;
     type Value = usize;
     type Found = ();
-    type Output = RwLockWriteGuard<'a, T, S>;
+    type Output = G;
 
     #[inline]
     fn cell(&self) -> &Self::Cell {
-        &self.0.state
+        &self.lock.state
     }
 
     #[inline]
@@ -282,21 +249,21 @@ impl<'a, T, S: Sharing> Wish for Writing<'a, T, S> {
     }
 
     fn value(&self) -> usize {
-        ALL
+        self.permits
     }
 
     #[inline]
     fn look(&self, state: &mut Permits, place: Place, _: &mut Wakes) -> Option<()> {
-        state.look(ALL, place).map(|_| ())
+        state.look(self.permits, place).map(|_| ())
     }
 
     #[inline]
-    fn finish(&mut self, (): ()) -> Self::Output {
-        RwLockWriteGuard::new(self.0)
+    fn finish(&mut self, (): ()) -> G {
+        (self.guard)(self.lock)
     }
 
     fn left(&self, state: &mut Permits, place: Place, wakes: &mut Wakes) {
-        state.left(ALL, place, wakes);
+        state.left(self.permits, place, wakes);
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::Future,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     thread,
@@ -11,7 +10,7 @@ use std::{
 };
 
 use asyncoro::{
-    coro::{Coros, yield_now},
+    coro::Coros,
     spawn,
     sync::{
         OneshotError, ReceiveError, SendError, Slow, TryReceiveError, TrySendError, WatchEnded,
@@ -19,7 +18,10 @@ use asyncoro::{
     time::{sleep, timeout},
 };
 
-use crate::within::{Drops, Foreign, block_on, logged, run_within, within};
+use crate::{
+    forms::{poll, poll_with, settle},
+    within::{Drops, Foreign, block_on, logged, run_within, within},
+};
 
 /// Makes each test twice.
 macro_rules! each_form {
@@ -45,23 +47,6 @@ macro_rules! each_form {
             $($tests)*
         }
     };
-}
-
-/// Polls with a waker that does nothing.
-fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Polls with a waker that counts.
-fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Arc<Foreign>) -> Poll<F::Output> {
-    Pin::new(future).poll(&mut Context::from_waker(&Waker::from(waker.clone())))
-}
-
-/// Lets all others run until they wait.
-async fn settle() {
-    for _ in 0..20 {
-        yield_now().await;
-    }
 }
 
 each_form! {

@@ -17,7 +17,10 @@ use asyncoro::{
     time::{sleep, timeout},
 };
 
-use crate::within::{Drops, Foreign, block_on, run_within, within};
+use crate::{
+    forms::{poll, poll_with, settle},
+    within::{Drops, Foreign, block_on, run_within, within},
+};
 
 /// Makes each test twice.
 macro_rules! each_form {
@@ -46,23 +49,6 @@ macro_rules! each_form {
             $($tests)*
         }
     };
-}
-
-/// Polls with a waker that does nothing.
-fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Polls with a waker that counts.
-fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Arc<Foreign>) -> Poll<F::Output> {
-    Pin::new(future).poll(&mut Context::from_waker(&Waker::from(waker.clone())))
-}
-
-/// Lets all others run until they wait.
-async fn settle() {
-    for _ in 0..20 {
-        yield_now().await;
-    }
 }
 
 each_form! {

@@ -26,6 +26,7 @@ mod fairness;
 mod file;
 mod foreign;
 mod fork;
+mod forms;
 mod future;
 mod fuzzed;
 mod hosted;

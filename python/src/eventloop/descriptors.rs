@@ -4,11 +4,7 @@ use std::os::fd::RawFd;
 
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
-use super::{
-    handle::{Args, Handle},
-    object::Loop,
-    watch::Direction,
-};
+use super::{handle::Args, object::Loop, watch::Direction};
 use crate::{error::raised, once::interned};
 
 #[pymethods]
@@ -64,13 +60,7 @@ impl Loop {
         let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
         slf.get().check_closed(py)?;
         let fd = descriptor(fd)?;
-        let args = Args::of(args);
-        let handle = match inner.is_debug.get() {
-            true => Loop::made_in_debug(slf, None, callback, &args, None)?,
-            false => {
-                Bound::new(py, Handle::new(py, slf.as_any(), callback, args, None)?)?.into_any()
-            }
-        };
+        let handle = Loop::handle(slf, callback, Args::of(args), None)?;
         let old = inner
             .watches
             .set(py, fd, direction, handle.clone().unbind())
@@ -100,15 +90,10 @@ impl Loop {
 
 /// Returns the number of a file object, as `selectors` does.
 fn descriptor(object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
-    if let Ok(fd) = object.extract::<RawFd>() {
-        if fd >= 0 {
-            return Ok(fd);
-        }
-        let text = format!("Invalid file descriptor: {fd}");
-        return Err(PyValueError::new_err(text));
-    }
     let py = object.py();
-    let number = object.call_method0(interned!(py, "fileno")).and_then(|fd| fd.extract::<RawFd>());
+    let number = object.extract::<RawFd>().or_else(|_| {
+        object.call_method0(interned!(py, "fileno")).and_then(|fd| fd.extract::<RawFd>())
+    });
     match number {
         Ok(fd) if fd >= 0 => Ok(fd),
         Ok(fd) => Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}"))),

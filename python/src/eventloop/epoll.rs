@@ -7,6 +7,7 @@ use std::{
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     ptr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -23,6 +24,8 @@ const EVENTS: usize = 256;
 /// An instance.
 pub(super) struct Epoll {
     fd: OwnedFd,
+    /// Whether the kernel lacks epoll_pwait2(2), or a sandbox forbids it.
+    only_ms: AtomicBool,
 }
 
 /// What a wait has brought.
@@ -45,7 +48,7 @@ impl Epoll {
             }
             OwnedFd::from_raw_fd(fd)
         };
-        Ok(Epoll { fd })
+        Ok(Epoll { fd, only_ms: AtomicBool::new(false) })
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -85,11 +88,11 @@ impl Epoll {
         let count = match limit {
             Some(limit) if limit.is_zero() => self.wait_ms(0, events),
             None => self.wait_ms(-1, events),
+            Some(limit) if self.only_ms.load(Relaxed) => self.wait_ms(ms(limit), events),
             Some(limit) => match self.wait_ns(limit, events) {
-                // The kernel lacks the call, or a sandbox forbids it.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-                    let ms = limit.as_nanos().div_ceil(1_000_000);
-                    self.wait_ms(i32::try_from(ms).unwrap_or(i32::MAX), events)
+                    self.only_ms.store(true, Relaxed);
+                    self.wait_ms(ms(limit), events)
                 }
                 result => result,
             },
@@ -139,6 +142,11 @@ impl Epoll {
         };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
+}
+
+/// Converts to milliseconds, rounded up: no timer is called early.
+fn ms(limit: Duration) -> i32 {
+    i32::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
 }
 
 impl Events {

@@ -36,7 +36,7 @@ impl Args {
         }
     }
 
-    pub(super) fn clone_ref(&self, py: Python<'_>) -> Args {
+    fn clone_ref(&self, py: Python<'_>) -> Args {
         match self {
             Args::None => Args::None,
             Args::One(argument) => Args::One(argument.clone_ref(py)),

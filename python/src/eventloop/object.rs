@@ -76,18 +76,28 @@ impl Loop {
         context: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let handle = match slf.get().is_debug(py) {
-            true => {
-                Loop::check(slf, &callback, "call_soon")?;
-                Loop::made_in_debug(slf, None, callback, &args, context)?
-            }
-            false => {
-                let handle = Handle::new(py, slf.as_any(), callback, args, context)?;
-                Bound::new(py, handle)?.into_any()
-            }
-        };
+        if slf.get().is_debug(py) {
+            Loop::check(slf, &callback, "call_soon")?;
+        }
+        let handle = Loop::handle(slf, callback, args, context)?;
         slf.get().inner(py).ready.borrow_mut().push_back(handle.clone().unbind());
         Ok(handle)
+    }
+
+    /// Makes a handle.
+    #[inline]
+    pub(super) fn handle<'py>(
+        slf: &Bound<'py, Loop>,
+        callback: Py<PyAny>,
+        args: Args,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if slf.get().is_debug(py) {
+            return Loop::made_in_debug(slf, None, callback, &args, context);
+        }
+        let handle = Handle::new(py, slf.as_any(), callback, args, context)?;
+        Ok(Bound::new(py, handle)?.into_any())
     }
 
     /// Checks a callback and the thread, in debug mode.
@@ -102,7 +112,7 @@ impl Loop {
 
     /// Makes a handle of asyncio's, which notes where it was made.
     #[cold]
-    pub(super) fn made_in_debug<'py>(
+    fn made_in_debug<'py>(
         slf: &Bound<'py, Loop>,
         when: Option<f64>,
         callback: Py<PyAny>,
@@ -213,16 +223,10 @@ impl Loop {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, inner) = (slf.py(), slf.get().inner(slf.py()));
         slf.get().check_closed(py)?;
-        let args = Args::of(args);
-        let handle = match inner.is_debug.get() {
-            true => {
-                Loop::check(slf, &callback, "call_soon_threadsafe")?;
-                Loop::made_in_debug(slf, None, callback, &args, context)?
-            }
-            false => {
-                Bound::new(py, Handle::new(py, slf.as_any(), callback, args, context)?)?.into_any()
-            }
-        };
+        if inner.is_debug.get() {
+            Loop::check(slf, &callback, "call_soon_threadsafe")?;
+        }
+        let handle = Loop::handle(slf, callback, Args::of(args), context)?;
         inner.ready.borrow_mut().push_back(handle.clone().unbind());
         inner.guest(py)?.get().ring(py);
         Ok(handle)

@@ -149,8 +149,9 @@ fn number(sock: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     if fd < 0 { Err(crate::error::closed()) } else { Ok(fd) }
 }
 
-/// Makes a system call, again if a signal has interrupted it; `None` if it would have to wait.
-fn now(mut call: impl FnMut() -> isize) -> Option<PyResult<usize>> {
+/// Makes a system call, again if a signal has interrupted it; `None` if it would have to wait. It
+/// runs no code of Python's: memory of Python's may be lent to the call.
+fn now(mut call: impl FnMut() -> isize) -> Option<io::Result<usize>> {
     loop {
         let error = match usize::try_from(call()) {
             Ok(count) => return Some(Ok(count)),
@@ -159,39 +160,55 @@ fn now(mut call: impl FnMut() -> isize) -> Option<PyResult<usize>> {
         match error.kind() {
             io::ErrorKind::Interrupted => {}
             io::ErrorKind::WouldBlock => return None,
-            _ => return Some(Err(raised(py(), &error))),
+            _ => return Some(Err(error)),
         }
     }
 }
 
-fn recv_raw(fd: RawFd, memory: *mut u8, room: usize) -> Option<PyResult<usize>> {
-    // SAFETY: the callers pass memory that they may write, of that many bytes.
+/// Receives into memory; returns how many bytes it has filled.
+///
+/// # Safety
+/// `memory` may be written, `room` bytes of it.
+unsafe fn recv_raw(fd: RawFd, memory: *mut u8, room: usize) -> Option<io::Result<usize>> {
+    // SAFETY: the caller promises it.
     now(|| unsafe { libc::recv(fd, memory.cast(), room, libc::MSG_DONTWAIT) })
 }
 
 fn recv(py: Python<'_>, fd: RawFd, max: usize) -> Option<Outcome> {
     static SCRATCH: Gil<RefCell<Vec<u8>>> = Gil::new(RefCell::new(Vec::new()));
-    if max > MOST_COPIED {
-        return fresh::fill(py, max, |memory| recv_raw(fd, memory, max));
-    }
-    let mut scratch = SCRATCH.get(py).borrow_mut();
-    scratch.reserve_exact(MOST_COPIED);
-    let count = recv_raw(fd, scratch.as_mut_ptr(), max)?;
-    // SAFETY: the system has filled that many of the bytes that are reserved.
-    Some(count.map(|count| unsafe {
-        let bytes = slice::from_raw_parts(scratch.as_ptr(), count);
-        PyBytes::new(py, bytes).into_any().unbind()
-    }))
+    let received = if max > MOST_COPIED {
+        // SAFETY: `fill` passes that much memory, and `recv_raw` returns how much of it is filled.
+        unsafe { fresh::fill(py, max, |memory| recv_raw(fd, memory, max)) }
+    } else {
+        let mut scratch = SCRATCH.get(py).borrow_mut();
+        scratch.reserve_exact(MOST_COPIED);
+        // SAFETY: as much was reserved; `recv_raw` returns how much of it is filled. Making `bytes`
+        // runs no code of Python's, which might come here again.
+        unsafe {
+            recv_raw(fd, scratch.as_mut_ptr(), max).map(|count| {
+                let made = |count| PyBytes::new(py, slice::from_raw_parts(scratch.as_ptr(), count));
+                count.map(|count| Ok(made(count).unbind()))
+            })
+        }
+    };
+    received.map(|received| match received {
+        Ok(bytes) => bytes.map(Py::into_any),
+        Err(error) => Err(raised(py, &error)),
+    })
 }
 
-fn recv_into(fd: RawFd, view: &View) -> Option<Outcome> {
+fn recv_into(py: Python<'_>, fd: RawFd, view: &View) -> Option<Outcome> {
     let View::Buffer(buffer) = view else { unreachable!("it is a writable one") };
-    let count = recv_raw(fd, buffer.buf.cast(), buffer.len as usize)?;
-    Some(count.and_then(|count| Ok(count.into_pyobject(py())?.into_any().unbind())))
+    // SAFETY: the view holds the buffer, which is writable and has that many bytes.
+    let received = unsafe { recv_raw(fd, buffer.buf.cast(), buffer.len as usize)? };
+    Some(match received {
+        Ok(count) => count.into_pyobject(py).map_err(PyErr::from).map(|it| it.into_any().unbind()),
+        Err(error) => Err(raised(py, &error)),
+    })
 }
 
-/// Sends what is left, as much as the system takes; an outcome once that is all.
-fn send(fd: RawFd, bytes: &[u8], sent: &mut usize) -> Option<Outcome> {
+/// Sends what is left, as much as the system takes; returns once that is all, or fails.
+fn send(fd: RawFd, bytes: &[u8], sent: &mut usize) -> Option<io::Result<()>> {
     loop {
         let left = &bytes[*sent..];
         // SAFETY: the memory is that of a slice.
@@ -208,7 +225,7 @@ fn send(fd: RawFd, bytes: &[u8], sent: &mut usize) -> Option<Outcome> {
             Ok(count) => *sent += count,
         }
         if *sent >= bytes.len() {
-            return Some(Ok(py().None()));
+            return Some(Ok(()));
         }
     }
 }
@@ -246,7 +263,7 @@ impl Loop {
     ) -> PyResult<Py<PyAny>> {
         let view = View::writable(buf)?;
         call(slf, "EventLoop.sock_recv_into", sock, Direction::Read, move |_, fd| {
-            recv_into(fd, &view)
+            recv_into(py(), fd, &view)
         })
     }
 
@@ -287,18 +304,23 @@ impl Loop {
         let mut sent = 0;
         call(slf, "EventLoop.sock_sendall", sock, Direction::Write, move |_, fd| {
             let py = py();
-            if let Some(whole) = data.take() {
-                if let Some(outcome) = whole.lend(py, |bytes| send(fd, bytes, &mut sent)) {
-                    return Some(outcome);
+            let all = match data.take() {
+                Some(whole) => {
+                    let all = whole.lend(py, |bytes| send(fd, bytes, &mut sent));
+                    if all.is_none() {
+                        match whole.hold(py) {
+                            Ok(view) => held = Some(view),
+                            Err(error) => return Some(Err(error)),
+                        }
+                    }
+                    all
                 }
-                match whole.hold(py) {
-                    Ok(view) => held = Some(view),
-                    Err(error) => return Some(Err(error)),
+                None => {
+                    let view: &View = held.as_ref().expect("the first attempt holds it");
+                    send(fd, view.bytes(), &mut sent)
                 }
-                return None;
-            }
-            let view: &View = held.as_ref().expect("the first attempt holds it");
-            send(fd, view.bytes(), &mut sent)
+            };
+            all.map(|all| all.map(|()| py.None()).map_err(|error| raised(py, &error)))
         })
     }
 

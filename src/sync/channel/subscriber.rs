@@ -27,7 +27,7 @@ pub struct Subscriber<T, S: Sharing = Threads> {
     /// The position of the message that it takes next.
     position: u64,
     /// Whether the stream has told that it was disconnected.
-    #[cfg_attr(not(feature = "futures-io"), allow(dead_code, reason = "streams use it"))]
+    #[cfg(feature = "futures-io")]
     has_ended: bool,
     /// The place of `poll_next`.
     ticket: Option<Ticket>,
@@ -51,8 +51,14 @@ impl<T, S: Sharing> Subscriber<T, S> {
         let mut wakes = Wakes::default();
         let position = shared.with(|state| state.subscribe(&mut wakes));
         wakes.wake();
-        let (shared, spending) = (shared.clone(), Spending::default());
-        Self { shared, position, has_ended: false, ticket: None, spending }
+        Self {
+            shared: shared.clone(),
+            position,
+            #[cfg(feature = "futures-io")]
+            has_ended: false,
+            ticket: None,
+            spending: Spending::default(),
+        }
     }
 
     /// Tells whether it was disconnected, being slow.

@@ -106,7 +106,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "src/file",
         &[
-            &["ahead", "turn", "watch", "walk", "whole"],
+            &["ahead", "watch", "walk", "whole"],
             &["stream", "pooled"],
             &["asyncfile"],
             &["open", "verbs", "lines"],
