@@ -9,6 +9,7 @@ without a network fails on both is none of ours, and counts as the same.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import unittest
@@ -54,6 +55,8 @@ class Result(unittest.TextTestResult):
 
 def run(module, into):
     """Runs a module in this process."""
+    # A shell has it ignored in the background, and tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ours = os.environ.get('OUR_LOOP')
     if ours:
         import our_loop
