@@ -6,12 +6,11 @@ use std::{
     future::{self, Future},
     rc::{Rc, Weak},
     sync::Arc,
-    task::{Poll, Waker},
     time::Instant,
 };
 
 use super::nest::Yard;
-use crate::coro::waker::wake;
+use crate::sync::local::Event;
 
 thread_local! {
     /// The innermost scope that is being polled on this thread.
@@ -22,11 +21,11 @@ thread_local! {
 pub(super) struct Core {
     /// The earlier of its own and those around it.
     pub(super) deadline: Option<Instant>,
-    stopping: Cell<bool>,
+    /// Set once the scope is to end.
+    stopping: Event,
     closed: Cell<bool>,
     /// Whether its children are being polled, so that nobody has to be woken.
     pub(super) is_polled: Cell<bool>,
-    waiters: RefCell<Vec<Waker>>,
     inner: RefCell<Vec<Weak<Core>>>,
     yard: Arc<Yard>,
 }
@@ -38,14 +37,16 @@ impl Core {
         let outer_deadline = outer.as_ref().and_then(|outer| outer.deadline);
         let core = Rc::new(Core {
             deadline: deadline.into_iter().chain(outer_deadline).min(),
-            stopping: Cell::new(outer.as_ref().is_some_and(|outer| outer.stopping.get())),
+            stopping: Event::new(),
             closed: Cell::new(false),
             is_polled: Cell::new(false),
-            waiters: RefCell::default(),
             inner: RefCell::default(),
             yard: Arc::clone(yard),
         });
         if let Some(outer) = outer {
+            if outer.is_stopping() {
+                core.stopping.set();
+            }
             let mut inner = outer.inner.borrow_mut();
             if inner.len() == inner.capacity() {
                 inner.retain(|inner| inner.strong_count() > 0);
@@ -57,19 +58,17 @@ impl Core {
 
     /// Begins the soft phase, here and in all scopes within.
     pub(super) fn stop(&self) {
-        if self.stopping.replace(true) {
+        if self.is_stopping() {
             return;
         }
-        // What is woken is foreign code.
-        let waiters = self.waiters.take();
-        waiters.into_iter().for_each(wake);
+        self.stopping.set();
         self.yard.wake();
         let inner = self.inner.take();
         inner.iter().filter_map(Weak::upgrade).for_each(|inner| inner.stop());
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.get()
+        self.stopping.is_set()
     }
 
     /// Notes that the scope has ended.
@@ -91,17 +90,7 @@ impl Core {
 
     pub(super) fn stopping(self: &Rc<Core>) -> impl Future<Output = ()> + use<> {
         let core = Rc::clone(self);
-        future::poll_fn(move |cx| {
-            if core.is_stopping() {
-                return Poll::Ready(());
-            }
-            let waker = cx.waker().clone();
-            let mut waiters = core.waiters.borrow_mut();
-            if !waiters.iter().any(|known| known.will_wake(&waker)) {
-                waiters.push(waker);
-            }
-            Poll::Pending
-        })
+        async move { core.stopping.wait().await }
     }
 }
 
