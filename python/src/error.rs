@@ -14,8 +14,9 @@ use asyncoro::{
     rustls,
 };
 use pyo3::{
-    exceptions::{PyEOFError, PyOSError, PyValueError},
+    exceptions::{PyBaseException, PyEOFError, PyOSError, PyTypeError, PyValueError},
     prelude::*,
+    types::{PyTuple, PyType},
 };
 
 use crate::hooks;
@@ -24,6 +25,26 @@ use crate::hooks;
 const EBADF: i32 = 9;
 const EMSGSIZE: i32 = 90;
 const EOPNOTSUPP: i32 = 95;
+
+/// Makes the exception of a `throw(error)` or `throw(type, value)`, by CPython's rules.
+pub(crate) fn thrown(
+    kind: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Py<PyBaseException>> {
+    let refused = || PyTypeError::new_err("throw takes exceptions");
+    let value = value.filter(|value| !value.is_none());
+    let error = match (kind.cast::<PyType>(), value) {
+        (Ok(_), Some(value)) if value.is_instance(kind)? => value.clone(),
+        (Ok(kind), Some(value)) => match value.cast::<PyTuple>() {
+            Ok(arguments) => kind.call1(arguments)?,
+            Err(_) => kind.call1((value,))?,
+        },
+        (Ok(kind), None) => kind.call0()?,
+        (Err(_), None) => kind.clone(),
+        (Err(_), Some(_)) => return Err(refused()),
+    };
+    error.cast_into::<PyBaseException>().map(Bound::unbind).map_err(|_| refused())
+}
 
 /// Converts the error of a verb.
 pub(crate) fn raised(py: Python<'_>, error: &io::Error) -> PyErr {

@@ -280,9 +280,12 @@ def test_a_call_has_the_methods_of_a_coroutine():
             sock.recv(10).throw(KeyError, "old way", None)
         with pytest.raises(KeyError):
             sock.recv(10).throw(KeyError)
+        with pytest.raises(OSError) as several:
+            sock.recv(10).throw(OSError, (5, "several arguments"))
+        assert several.value.errno == 5
         waiting = sock.recv(10)
         # What is no exception is refused, and does nothing.
-        for wrong in [(), (5,)]:
+        for wrong in [(), (5,), (int,), (KeyError("one"), KeyError("two"))]:
             with pytest.raises(TypeError):
                 waiting.throw(*wrong)
         assert iter(waiting) is waiting and waiting.__await__() is waiting

@@ -11,10 +11,9 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyTypeError},
+    exceptions::{PyRuntimeError, PyStopIteration, PyTypeError},
     ffi,
     prelude::*,
-    types::PyType,
 };
 
 use super::{
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::{
     engine,
+    error::thrown,
     gil::{self, Gil},
     quick::{guarded, returned},
 };
@@ -213,8 +213,8 @@ unsafe extern "C" fn throw(
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // Attached, since in any thread: what is dropped then is released at once.
-    let thrown = Python::try_attach(|py| {
-        let thrown = guarded(|| {
+    let raised = Python::try_attach(|py| {
+        let error = guarded(|| {
             // SAFETY: the interpreter passes an array of that many objects.
             let argument = |place| unsafe {
                 (place < count).then(|| Borrowed::from_ptr(py, *row.add(place as usize)))
@@ -222,31 +222,14 @@ unsafe extern "C" fn throw(
             let Some(kind) = argument(0) else {
                 return Err(PyTypeError::new_err("throw takes an exception"));
             };
-            let error = exception(kind, argument(1).filter(|value| !value.is_none()))?;
+            let error = thrown(&kind, argument(1).as_deref())?;
             // SAFETY: the interpreter passes an object of the type.
             unsafe { &*own.cast::<Object>() }.give_up_anywhere(py, own);
-            Err(error)
+            Err(PyErr::from_value(error.into_bound(py).into_any()))
         });
-        returned::<PyAny>(py, thrown)
+        returned::<PyAny>(py, error)
     });
-    thrown.unwrap_or(ptr::null_mut())
-}
-
-/// Makes the exception of `throw(error)` or `throw(type, value, traceback)`.
-fn exception<'py>(
-    kind: Borrowed<'_, 'py, PyAny>,
-    value: Option<Borrowed<'_, 'py, PyAny>>,
-) -> PyResult<PyErr> {
-    let error = match value {
-        Some(value) if value.is_instance_of::<PyBaseException>() => value.to_owned(),
-        Some(value) => kind.call1((value,))?,
-        None if kind.is_instance_of::<PyType>() => kind.call0()?,
-        None => kind.to_owned(),
-    };
-    match error.is_instance_of::<PyBaseException>() {
-        true => Ok(PyErr::from_value(error)),
-        false => Err(PyTypeError::new_err("throw takes an exception")),
-    }
+    raised.unwrap_or(ptr::null_mut())
 }
 
 unsafe extern "C" fn close(

@@ -9,9 +9,8 @@ use std::task::Context as PollContext;
 
 use pyo3::{
     PyTraverseError, PyVisit,
-    exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyTypeError},
+    exceptions::{PyBaseException, PyRuntimeError, PyStopIteration},
     prelude::*,
-    types::PyType,
 };
 
 use super::{
@@ -19,6 +18,7 @@ use super::{
     runner::{Resumed, Runner},
 };
 use crate::{
+    error::thrown,
     gil::Gil,
     guest::{self, Guest, Wait, is_cancelled, is_done},
     hooks,
@@ -199,21 +199,6 @@ fn cancelling(task: &Bound<'_, PyAny>) -> u32 {
     count.and_then(|count| count.call0().ok()?.extract().ok()).unwrap_or(0)
 }
 
-/// Makes the exception of `throw(error)` or `throw(type, value, traceback)`.
-fn exception(
-    kind: &Bound<'_, PyAny>,
-    value: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Py<PyBaseException>> {
-    let error = match value.filter(|value| !value.is_none()) {
-        Some(value) if value.is_instance_of::<PyBaseException>() => value.clone(),
-        Some(value) => kind.call1((value,))?,
-        None if kind.is_instance_of::<PyType>() => kind.call0()?,
-        None => kind.clone(),
-    };
-    let error = error.cast_into::<PyBaseException>();
-    error.map(Bound::unbind).map_err(|_| PyTypeError::new_err("throw takes an exception"))
-}
-
 #[pymethods]
 impl Driver {
     fn send(slf: &Bound<'_, Self>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -240,7 +225,7 @@ impl Driver {
         _traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let error = exception(kind, value)?;
+        let error = thrown(kind, value)?;
         if slf.get().take_cancel_back(py)? && is_cancelled(py, &error) {
             // By an order, which the coroutine obeys now.
             return Driver::resume(slf, None);

@@ -4,9 +4,9 @@
 use std::mem;
 
 use pyo3::{
-    exceptions::{PyBaseException, PyTypeError},
+    exceptions::PyBaseException,
     prelude::*,
-    types::{PyDict, PyTuple, PyType},
+    types::{PyDict, PyTuple},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     order::{Order, Swap},
     target,
 };
-use crate::{arguments::Arguments, hooks};
+use crate::{arguments::Arguments, error::thrown, hooks};
 
 impl Coro {
     #[inline]
@@ -207,7 +207,8 @@ impl Coro {
     }
 }
 
-/// Makes the exception of `throw` from its arguments: one, or its type and its value.
+/// Makes the exception of `throw` from its arguments: one, or its type and its value, or a tuple of
+/// them.
 fn exception(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
     let first = args.get_item(0)?;
     if let Ok(tuple) = first.cast::<PyTuple>()
@@ -215,17 +216,6 @@ fn exception(args: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
     {
         return exception(tuple);
     }
-    let Ok(kind) = first.cast::<PyType>() else {
-        let is_exception = first.is_instance_of::<PyBaseException>();
-        return match is_exception {
-            true => Ok(PyErr::from_value(first)),
-            false => Err(PyTypeError::new_err("throw takes exceptions")),
-        };
-    };
-    let value = args.get_item(1).ok().filter(|value| !value.is_none());
-    match value {
-        None => Ok(PyErr::from_value(kind.call0()?)),
-        Some(value) if value.is_instance(kind)? => Ok(PyErr::from_value(value)),
-        Some(value) => Ok(PyErr::from_value(kind.call1((value,))?)),
-    }
+    let error = thrown(&first, args.get_item(1).ok().as_ref())?;
+    Ok(PyErr::from_value(error.into_bound(args.py()).into_any()))
 }
