@@ -22,11 +22,17 @@ if 't' in getattr(_sys, 'abiflags', ''):
     )
 
 from . import _engine
-from ._engine import AsyncSocket, Call, Coro, current, sleep
+from ._engine import (
+    AsyncSocket, Call, Channel, Coro, Event, Lock, Queue, RLock, Semaphore, current, sleep,
+)
 from ._legacy import install_aliases
 from ._log import Logger, logger
 from ._scheduler import AsynCoro
 from ._status import HotSwapException, MailboxFull, MonitorStatus, Terminated
+from ._sync import (
+    ChannelStatistics, Condition, ConditionStatistics, EventStatistics, LockStatistics, QueueEmpty,
+    QueueFull, QueueShutDown, QueueStatistics, SemaphoreStatistics,
+)
 from ._today import (
     create_connection, create_server, first, gather, run, run_until, timeout, wait_future,
 )
@@ -36,11 +42,14 @@ from ._sockets import BlockingSocket
 __version__ = _engine.__version__
 
 __all__ = [
-    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'BlockingSocket', 'Call', 'Coro', 'EventLoop',
-    'HotSwapException', 'Logger', 'MailboxFull', 'MonitorException', 'MonitorStatus', 'Pycos',
-    'Task', 'Terminated', 'create_connection', 'create_server', 'current', 'deserialize',
-    'first', 'gather', 'install_aliases', 'logger', 'new_event_loop', 'run', 'run_until',
-    'serialize', 'signals', 'sleep', 'timeout', 'unserialize', 'wait_future',
+    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'BlockingSocket', 'Call', 'Channel',
+    'ChannelStatistics', 'Condition', 'ConditionStatistics', 'Coro', 'Event', 'EventLoop',
+    'EventStatistics', 'HotSwapException', 'Lock', 'LockStatistics', 'Logger', 'MailboxFull',
+    'MonitorException', 'MonitorStatus', 'Pycos', 'Queue', 'QueueEmpty', 'QueueFull',
+    'QueueShutDown', 'QueueStatistics', 'RLock', 'Semaphore', 'SemaphoreStatistics', 'Task',
+    'Terminated', 'create_connection', 'create_server', 'current', 'deserialize', 'first',
+    'gather', 'install_aliases', 'logger', 'new_event_loop', 'run', 'run_until', 'serialize',
+    'signals', 'sleep', 'timeout', 'unserialize', 'wait_future',
 ]
 
 # Names of pycos and of asyncoro's older programs.
@@ -53,7 +62,9 @@ unserialize = deserialize = pickle.loads
 
 # As programs name them, in texts and in pickles.
 for _public in (
-    AsynCoro, BlockingSocket, HotSwapException, Logger, MailboxFull, MonitorStatus, Terminated,
+    AsynCoro, BlockingSocket, ChannelStatistics, Condition, ConditionStatistics, EventStatistics,
+    HotSwapException, LockStatistics, Logger, MailboxFull, MonitorStatus, QueueEmpty, QueueFull,
+    QueueShutDown, QueueStatistics, SemaphoreStatistics, Terminated,
 ):
     _public.__module__ = __name__
 

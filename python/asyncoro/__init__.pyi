@@ -31,7 +31,7 @@ from os import PathLike
 from pickle import dumps as serialize, loads as deserialize, loads as unserialize
 from types import GenericAlias, TracebackType
 from typing import (
-    IO, Any, ClassVar, Generic, Literal, TextIO, Type, TypeVar, Union, final, overload,
+    IO, Any, ClassVar, Generic, Literal, NamedTuple, TextIO, Type, TypeVar, Union, final, overload,
     type_check_only,
 )
 
@@ -71,11 +71,14 @@ _Body: TypeAlias = Callable[..., Union[Generator[Any, Any, _T], Coroutine[Any, A
 __version__: str
 
 __all__ = [
-    "AsynCoro", "AsynCoroSocket", "AsyncSocket", "BlockingSocket", "Call", "Coro",
-    "HotSwapException", "Logger", "MailboxFull", "MonitorException", "MonitorStatus", "Pycos",
-    "Task", "Terminated", "create_connection", "create_server", "current", "deserialize", "first",
-    "gather", "install_aliases", "logger", "run", "run_until", "serialize", "signals", "sleep",
-    "timeout", "unserialize", "wait_future",
+    "AsynCoro", "AsynCoroSocket", "AsyncSocket", "BlockingSocket", "Call", "Channel",
+    "ChannelStatistics", "Condition", "ConditionStatistics", "Coro", "Event", "EventStatistics",
+    "HotSwapException", "Lock", "LockStatistics", "Logger", "MailboxFull", "MonitorException",
+    "MonitorStatus", "Pycos", "Queue", "QueueEmpty", "QueueFull", "QueueShutDown",
+    "QueueStatistics", "RLock", "Semaphore", "SemaphoreStatistics", "Task", "Terminated",
+    "create_connection", "create_server", "current", "deserialize", "first", "gather",
+    "install_aliases", "logger", "run", "run_until", "serialize", "signals", "sleep", "timeout",
+    "unserialize", "wait_future",
 ]
 
 @final
@@ -1070,6 +1073,434 @@ def current() -> Coro[Any] | None:
 
         me = asyncoro.current()
     """
+
+# ---- Locks, queues, channels --------------------------------------------------------------------
+
+class Lock:
+    """A lock that one coroutine at a time has, also while it waits; the others get it first come,
+    first served.
+
+    It is freed when the coroutine that has it ends, which is logged if that has returned. What does
+    not wait may be called by any thread.
+
+        async with lock:
+            await sock.send_msg(b"nobody comes between this")
+            answer = await sock.recv_msg()
+    """
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> Call[bool]:
+        """Takes the lock, and waits for it, `timeout` seconds at most (None, or below 0: for ever);
+        gives whether the coroutine has it. With `blocking=False` it does not wait.
+
+        Errors: RuntimeError if the coroutine has it already, and would wait for ever.
+
+            if (yield lock.acquire(timeout=1)):
+                lock.release()
+        """
+    def release(self) -> None:
+        """Frees the lock, which the first who waits has then.
+
+        Errors: RuntimeError if another coroutine has it, or nobody.
+
+            lock.release()
+        """
+    def locked(self) -> bool:
+        """Returns whether somebody has it.
+
+            lock.locked()
+        """
+    def statistics(self) -> LockStatistics:
+        """Tells who has it, and how many wait.
+
+            lock.statistics().holder
+        """
+    async def __aenter__(self) -> None: ...
+    async def __aexit__(
+        self, kind: Type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None, /,
+    ) -> None: ...
+
+class RLock(Lock):
+    """A lock that the coroutine that has it may take again; it is freed by as many releases.
+
+        async with rlock:
+            async with rlock:
+                pass
+    """
+
+class Condition:
+    """A lock, and a place to wait until another coroutine that had the lock says that something has
+    changed. `lock`: a Lock or an RLock, None for a new RLock.
+
+        async with condition:
+            while not items:
+                await condition.wait()
+            item = items.pop()
+    """
+
+    def __init__(self, lock: Lock | None = None) -> None: ...
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> Call[bool]:
+        """Takes its lock, as `Lock.acquire`.
+
+            yield condition.acquire()
+        """
+    def release(self) -> None:
+        """Frees its lock, as `Lock.release`.
+
+            condition.release()
+        """
+    def locked(self) -> bool:
+        """Returns whether somebody has its lock.
+
+            condition.locked()
+        """
+    def wait(self, timeout: float | None = None) -> Call[bool]:
+        """Frees the lock, waits until it is notified, `timeout` seconds at most, and takes the lock
+        again; gives whether it was notified. `yield` or `await` it.
+
+        An exception that is raised meanwhile comes out with the lock, but for the end of the
+        coroutine, which does not wait for it: if another one has the lock then, `release` does
+        nothing. A notice that comes to nothing by that goes to the next who waits.
+        Errors: RuntimeError if the coroutine has not got the lock.
+
+            yield condition.wait()
+        """
+    def wait_for(
+        self, predicate: Callable[[], _T], timeout: float | None = None
+    ) -> Call[_T]:
+        """Waits until `predicate()` is true, `timeout` seconds at most; gives its last value.
+
+            await condition.wait_for(lambda: len(items) > 3)
+        """
+    def notify(self, n: int = 1) -> None:
+        """Wakes the first `n` of those who wait; any thread may, with the lock or without.
+
+            condition.notify()
+        """
+    def notify_all(self) -> None:
+        """Wakes all who wait.
+
+            condition.notify_all()
+        """
+    notifyAll = notify_all
+    def statistics(self) -> ConditionStatistics:
+        """Tells how many wait, and what its lock tells.
+
+            condition.statistics().waiting
+        """
+    async def __aenter__(self) -> None: ...
+    async def __aexit__(
+        self, kind: Type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+class Event:
+    """A flag that coroutines wait for; any thread may set it.
+
+        event = asyncoro.Event()
+        yield event.wait()
+    """
+
+    def set(self) -> None:
+        """Sets the flag, and wakes all who wait.
+
+            event.set()
+        """
+    def clear(self) -> None:
+        """Clears the flag; those who were woken before get True.
+
+            event.clear()
+        """
+    def is_set(self) -> bool:
+        """Returns whether it is set.
+
+            event.is_set()
+        """
+    def isSet(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> Call[bool]:
+        """Waits until it is set, `timeout` seconds at most (None: for ever); gives whether it was.
+
+            if not (yield event.wait(5)):
+                print("nothing has happened")
+        """
+    def statistics(self) -> EventStatistics:
+        """Tells whether it is set, and how many wait.
+
+            event.statistics().waiting
+        """
+
+class Semaphore:
+    """A number of permits, `value` at first: at most so many coroutines at a time have one.
+
+    Errors: ValueError if `value` is below 0.
+
+        async with semaphore:
+            sock = await asyncoro.create_connection(address)
+    """
+
+    def __new__(cls, value: int = 1) -> Self: ...
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> Call[bool]:
+        """Takes a permit, and waits for one, `timeout` seconds at most (None, or below 0: for
+        ever); gives whether it has one. With `blocking=False` it does not wait.
+
+            yield semaphore.acquire()
+        """
+    def release(self, n: int = 1) -> None:
+        """Gives `n` permits back, or adds them; any thread may.
+
+        Errors: ValueError if `n` is 0.
+
+            semaphore.release()
+        """
+    def locked(self) -> bool:
+        """Returns whether no permit is left.
+
+            semaphore.locked()
+        """
+    def statistics(self) -> SemaphoreStatistics:
+        """Tells how many permits are left, and how many wait.
+
+            semaphore.statistics().value
+        """
+    async def __aenter__(self) -> None: ...
+    async def __aexit__(
+        self, kind: Type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None, /,
+    ) -> None: ...
+
+class Queue(Generic[_T]):
+    """A queue with room for `maxsize` items (0 or less: no limit); each goes to one who takes it.
+
+    `async for` goes through it until it is shut down. One who stops waiting has taken nothing, and
+    put nothing in.
+
+        async for item in queue:
+            work(item)
+    """
+
+    def __new__(cls, maxsize: int = 0) -> Self: ...
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    @property
+    def maxsize(self) -> int:
+        """How many items fit; 0 if there is no limit.
+
+            queue.maxsize
+        """
+    def qsize(self) -> int:
+        """Returns how many items are in it.
+
+            queue.qsize()
+        """
+    def empty(self) -> bool:
+        """Returns whether no item is in it.
+
+            queue.empty()
+        """
+    def full(self) -> bool:
+        """Returns whether there is no room in it.
+
+            queue.full()
+        """
+    def put(self, item: _T) -> Call[None]:
+        """Puts an item in, and waits for room.
+
+        Errors: QueueShutDown.
+
+            yield queue.put(item)
+        """
+    def put_nowait(self, item: _T) -> None:
+        """Puts an item in; any thread may.
+
+        Errors: QueueFull, QueueShutDown.
+
+            queue.put_nowait(item)
+        """
+    def get(self) -> Call[_T]:
+        """Takes the first item, and waits for one.
+
+        Errors: QueueShutDown once it was shut down and nothing is left.
+
+            item = yield queue.get()
+        """
+    def get_nowait(self) -> _T:
+        """Takes the first item that was promised to nobody who waits; any thread may.
+
+        Errors: QueueEmpty, QueueShutDown.
+
+            item = queue.get_nowait()
+        """
+    def task_done(self) -> None:
+        """Notes that an item that was taken is done.
+
+        Errors: ValueError if all are.
+
+            queue.task_done()
+        """
+    def join(self) -> Call[None]:
+        """Waits until every item that was put in is done.
+
+            yield queue.join()
+        """
+    def shutdown(self, immediate: bool = False) -> None:
+        """Lets nothing more come in, and wakes all who wait. With `immediate` what is in it is
+        dropped, and counts as done.
+
+            queue.shutdown()
+        """
+    def statistics(self) -> QueueStatistics:
+        """Tells how many items are in it, and who waits.
+
+            queue.statistics().getting
+        """
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Call[_T]: ...
+
+class Channel(Generic[_T]):
+    """Sends each message to each subscriber: coroutines, which `receive` it, queues, and other
+    channels. `transform(name, message)` gives what is sent in place of a message; None drops it.
+
+    Any thread may call what does not wait. One that subscribes and ends is dropped at once.
+
+        news = asyncoro.Channel("news")
+        yield news.subscribe(coro)
+        news.send("hello")
+    """
+
+    def __new__(
+        cls, name: str, transform: Callable[[str, _T], Any] | None = None
+    ) -> Self: ...
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    @property
+    def name(self) -> str:
+        """Its name.
+
+            channel.name
+        """
+    def set_transform(self, transform: Callable[[str, _T], Any] | None) -> int:
+        """Sets the transform, or with None removes it; 0, or -1, with a warning in the log, if it
+        does not take a name and a message.
+
+            channel.set_transform(lambda name, message: message.upper())
+        """
+    def subscribe(
+        self, subscriber: Coro[Any] | Channel[Any] | Queue[Any], timeout: float | None = None
+    ) -> Call[int]:
+        """Adds a coroutine, a channel or a queue; 0, or -1 if it has ended or is none, or if the
+        channel is closed. `timeout` is not used.
+
+            yield channel.subscribe(coro)
+        """
+    def unsubscribe(
+        self, subscriber: Coro[Any] | Channel[Any] | Queue[Any], timeout: float | None = None
+    ) -> Call[int]:
+        """Removes a subscriber; 0, or -1 if it was none. `timeout` is not used.
+
+            yield channel.unsubscribe(coro)
+        """
+    def subscription(
+        self, maxsize: int = 0, slow: Literal["disconnect", "drop"] = "disconnect"
+    ) -> Queue[_T]:
+        """Makes a queue that gets each message from now on, until the channel is closed, or nobody
+        has the queue any more.
+
+        When it is full, with `maxsize` messages (0: no limit), it is shut down, which its `get` and
+        `async for` raise after what is in it; with `slow="drop"` it loses its oldest message.
+        Errors: ValueError for another `slow`.
+
+            async for message in channel.subscription(100):
+                print(message)
+        """
+    def send(self, message: _T) -> int:
+        """Sends a message to all subscribers; 0, or -1 if the channel is closed.
+
+        Errors: MailboxFull if a coroutine has no room; all others have got the message then.
+
+            channel.send("hello")
+        """
+    def deliver(self, message: _T, timeout: float | None = None, n: int = 0) -> Call[int]:
+        """Waits until there are `n` subscribers, sends a message, and waits for those without room,
+        if `n` is not 0 only until `n` have got it; gives how many have, those of other channels
+        among them, also after `timeout` seconds. -1 if the channel is closed, or `n` below 0.
+
+            count = yield channel.deliver("hello", timeout=5, n=2)
+        """
+    def close(self) -> None:
+        """Removes all subscribers, and takes no more; queues are shut down.
+
+            channel.close()
+        """
+    def statistics(self) -> ChannelStatistics:
+        """Tells how many subscribers it has.
+
+            channel.statistics().subscribers
+        """
+
+class QueueEmpty(Exception):
+    """Raised by `get_nowait` of a queue that is empty.
+
+        except asyncoro.QueueEmpty:
+            pass
+    """
+
+class QueueFull(Exception):
+    """Raised by `put_nowait` of a queue that is full.
+
+        except asyncoro.QueueFull:
+            pass
+    """
+
+class QueueShutDown(Exception):
+    """Raised by `put` of a queue that was shut down, and by `get` when nothing is left in it.
+
+        except asyncoro.QueueShutDown:
+            return
+    """
+
+class LockStatistics(NamedTuple):
+    """What `Lock.statistics` tells; `cut_off`: how many coroutines have ended while they had it."""
+
+    is_held: bool
+    holder: Coro[Any] | None
+    waiting: int
+    cut_off: int
+
+class ConditionStatistics(NamedTuple):
+    """What `Condition.statistics` tells; `waiting`: to be notified."""
+
+    waiting: int
+    lock: LockStatistics
+
+class EventStatistics(NamedTuple):
+    """What `Event.statistics` tells."""
+
+    is_set: bool
+    waiting: int
+
+class SemaphoreStatistics(NamedTuple):
+    """What `Semaphore.statistics` tells; `value`: the permits that are left."""
+
+    value: int
+    waiting: int
+
+class QueueStatistics(NamedTuple):
+    """What `Queue.statistics` tells; `getting` and `putting`: how many wait; `unfinished`: items
+    that are not done; `lost`: messages dropped for newer ones."""
+
+    size: int
+    maxsize: int
+    getting: int
+    putting: int
+    unfinished: int
+    lost: int
+    is_shut: bool
+
+class ChannelStatistics(NamedTuple):
+    """What `Channel.statistics` tells; `delivering`: calls of `deliver` that wait for subscribers.
+    """
+
+    subscribers: int
+    delivering: int
+    is_closed: bool
 
 # ---- Today's Python -----------------------------------------------------------------------------
 

@@ -28,7 +28,11 @@ class Logger:
         self._is_level_set = level is not None
 
     def setLevel(self, level):
-        """Leaves out entries below `level`: a number, or a name as 'debug'."""
+        """Leaves out entries below `level`: a number, a name as 'debug', or the method of that
+        name, which old programs take for one.
+        """
+        if callable(level):
+            level = level.__name__
         if isinstance(level, str):
             level = getattr(self, level.upper())
         self.level = int(level)

@@ -7,7 +7,7 @@ import threading
 import types
 import _thread
 
-from . import _engine, _interrupts, _sockets, _status, _waiting
+from . import _engine, _interrupts, _sockets, _status, _sync, _waiting
 from ._engine import Coro
 from ._interrupts import Interrupts
 from ._log import logger
@@ -19,6 +19,15 @@ class _Hooks:
     HotSwapException = _status.HotSwapException
     MailboxFull = _status.MailboxFull
     MonitorStatus = _status.MonitorStatus
+    QueueEmpty = _sync.QueueEmpty
+    QueueFull = _sync.QueueFull
+    QueueShutDown = _sync.QueueShutDown
+    LockStatistics = _sync.LockStatistics
+    EventStatistics = _sync.EventStatistics
+    SemaphoreStatistics = _sync.SemaphoreStatistics
+    QueueStatistics = _sync.QueueStatistics
+    ChannelStatistics = _sync.ChannelStatistics
+    is_transform = staticmethod(_sync.is_transform)
     failure = staticmethod(_status.failure)
     timed_out = staticmethod(_sockets.timed_out)
     unresolved = staticmethod(_sockets.unresolved)

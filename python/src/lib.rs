@@ -26,6 +26,7 @@ mod quick;
 mod serve;
 mod signal;
 mod socket;
+mod sync;
 mod threads;
 mod timer;
 mod view;
@@ -79,6 +80,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(call::origin::note_origins, module)?)?;
     module.add_function(wrap_pyfunction!(engine::set_drain, module)?)?;
     module.add_function(wrap_pyfunction!(engine::get_drain, module)?)?;
+    sync::add_to(module)?;
     module.add_class::<socket::PySocket>()?;
     module.add_class::<socket::PyDatagramSocket>()?;
     socket::make_fast(module.py())?;

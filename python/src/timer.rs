@@ -22,6 +22,15 @@ pub(crate) fn limit(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Durat
     Ok(Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)))
 }
 
+/// Reads a number of seconds as `limit` does, but takes any below 0 for no limit, as `acquire` of
+/// `threading` does.
+pub(crate) fn limit_from_0(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
+    match timeout.filter(|timeout| !timeout.is_none()) {
+        Some(timeout) if timeout.extract::<f64>()? < 0.0 => Ok(None),
+        timeout => limit(timeout),
+    }
+}
+
 /// A timer, if there is a limit.
 pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
 

@@ -78,6 +78,17 @@ def certificates(tmp_path_factory):
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
+@pytest.fixture
+def log(caplog):
+    """What the log is told in a test, from INFO on, whatever level others have left it with."""
+    import asyncoro
+
+    level = asyncoro.logger.level
+    asyncoro.logger.setLevel("info")
+    yield caplog
+    asyncoro.logger.setLevel(level)
+
+
 def pytest_configure(config):
     """Lets Ctrl-C reach the programs that tests start, also where it is ignored by this run, as
     shells arrange in the background.
@@ -96,8 +107,9 @@ def pytest_configure(config):
 #: What runs in the loops of asyncio's, too. The others are about the scheduler of the process, or
 #: start programs of their own.
 LOOPED = """
-    addresses as_socket blocking calls clean_up closed_behind contexts coro defects defects_tls
-    edges errors fds hotswap iterate lines mailbox methods nesting queued recvmsg scenarios
+    addresses as_socket blocking calls channel clean_up closed_behind contexts coro defects
+    defects_tls edges errors fds hotswap iterate lines locks mailbox methods nesting queue queued
+    recvmsg scenarios
     scenarios_between scenarios_coro scenarios_tls socket today verbs watchers
 """.split()
 

@@ -36,6 +36,10 @@ asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
 """
 
 
+#: How a coroutine is made to leave where it waits; nothing can be thrown into a task of asyncio's.
+WAYS = ("terminate",) if os.environ.get("ASYNCORO_LOOP", "")[:4] == "task" else ("terminate", "throw")
+
+
 # ---- coroutines
 
 

@@ -5,6 +5,7 @@ ASYNCORO_ASYNCORO_EXAMPLES name; their ports (8010, 3456, 1234) are fixed, so on
 """
 
 import fcntl
+import math
 import os
 import re
 import socket
@@ -14,7 +15,7 @@ import time
 
 import pytest
 
-from harness import WAIT, Program, read_exactly, reset
+from harness import WAIT, Program, parallel, read_exactly, reset
 
 FOLDERS = {"pycos": "ASYNCORO_PYCOS_EXAMPLES", "asyncoro": "ASYNCORO_ASYNCORO_EXAMPLES"}
 
@@ -183,6 +184,66 @@ def test_hotswap(package):
 
 def test_clients_send_to_sock_server(port_8010):
     clients_send_to_a_server("pycos", "sock_server", "sock_client")
+
+
+@pytest.mark.parametrize("package, name", [("pycos", "channel"), ("asyncoro", "tut_channel")])
+def test_a_channel(package, name):
+    with example(package, name) as program:
+        assert program.end() == 0, program.stderr
+        numbers = [float(number) for number in re.findall(r"sent (\S+)", program.stdout)]
+        assert len(numbers) == 4
+        total = float(re.search(r"sum: (\S+)", program.stdout)[1])
+        product = float(re.search(r"prod: (\S+)", program.stdout)[1])
+        # They are printed with six digits.
+        assert abs(total - sum(numbers)) < 1e-5
+        assert abs(product - math.prod(numbers)) < 1e-3
+
+
+@pytest.mark.limit(60)
+@pytest.mark.parametrize("package, name, port", [
+    ("pycos", "chat_server", 3456), ("pycos", "chat_server2", 3456),
+    ("asyncoro", "chat_server", 1234),
+])
+def test_a_chat_server_under_load(package, name, port):
+    """Each of 4 clients sends 200 messages at once, and gets the 600 of the others."""
+    with example(package, name) as server:
+        until_listening(port)
+        clients = [socket.create_connection(("127.0.0.1", port), WAIT) for _ in range(4)]
+        # The server knows all of them when it knows the last one.
+        clients[-1].sendall(frame(b"hello"))
+        assert [len(messages(client, 1)) for client in clients[:-1]] == [1, 1, 1]
+        readers = [parallel(messages, client, 600) for client in clients]
+        load = b"".join(frame(b"message %d" % number) for number in range(200))
+        for sender in [parallel(client.sendall, load) for client in clients]:
+            sender.result()
+        for reader in readers:
+            received = reader.result(30)
+            assert len(received) == 600
+            for number in range(200):
+                text = b"message %d" % number
+                count = sum(message.rstrip(b"')\"").endswith(text) for message in received)
+                assert count == 3, (text, count)
+        for client in clients:
+            client.close()
+        server.write("quit\n")
+        assert server.end() == 0, server.stderr
+        assert "Traceback" not in server.stdout + server.stderr
+
+
+def frame(payload):
+    return len(payload).to_bytes(4, "big") + payload
+
+
+def messages(client, count):
+    """Receives messages from a plain socket, fewer if no more come."""
+    received = []
+    while len(received) < count:
+        try:
+            head = read_exactly(client, 4)
+            received.append(read_exactly(client, int.from_bytes(head, "big")))
+        except TimeoutError:
+            break
+    return received
 
 
 # The last one: after it the port is often kept for a minute.

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from turns import call, now, serve
+from turns import RECEIVERS, call, now, serve
 
 
 async def switch(times, coroutines):
@@ -67,6 +67,81 @@ async def throw(times):
     return now() - started
 
 
+async def lock(times):
+    return await hand_over(asyncio.Lock(), 2, times)
+
+
+async def semaphore(times):
+    return await hand_over(asyncio.Semaphore(2), 4, times)
+
+
+async def hand_over(lock, tasks, times):
+    async def taking():
+        async with lock:
+            await asyncio.sleep(0)  # until the others wait
+        for _ in range(times // tasks):
+            async with lock:
+                pass
+
+    started = now()
+    await asyncio.gather(*[taking() for _ in range(tasks)])
+    return now() - started
+
+
+async def event(times):
+    async def answering():
+        for _ in range(times):
+            await asked.wait()
+            asked.clear()
+            answered.set()
+
+    asked, answered = asyncio.Event(), asyncio.Event()
+    other = asyncio.get_running_loop().create_task(answering())
+    started = now()
+    for _ in range(times):
+        asked.set()
+        await answered.wait()
+        answered.clear()
+    return now() - started
+
+
+async def queue(times):
+    async def putting():
+        for value in range(times):
+            await items.put(value)
+
+    items = asyncio.Queue(1)
+    other = asyncio.get_running_loop().create_task(putting())
+    started = now()
+    for _ in range(times):
+        await items.get()
+    return now() - started
+
+
+async def broadcast(times):
+    async def receiving(queue):
+        nonlocal left
+        while await queue.get() is not None:
+            left -= 1
+
+    create_task = asyncio.get_running_loop().create_task
+    queues = [asyncio.Queue() for _ in range(RECEIVERS)]
+    tasks = [create_task(receiving(queue)) for queue in queues]
+    await asyncio.sleep(0)  # until they wait
+    started = now()
+    for value in range(times // RECEIVERS):
+        left = RECEIVERS
+        for queue in queues:
+            queue.put_nowait(value)
+        while left:
+            await asyncio.sleep(0)
+    took = now() - started
+    for queue in queues:
+        queue.put_nowait(None)
+    await asyncio.gather(*tasks)
+    return took
+
+
 async def call_soon(times):
     def called():
         nonlocal left
@@ -94,7 +169,10 @@ def main(loop):
     def run(operation, *arguments):
         return loop.run_until_complete(operation(*arguments))
 
-    serve(run, switch, spawn, call, message, throw, call_soon, timer)
+    serve(
+        run, switch, spawn, call, message, throw, lock, event, semaphore, queue, broadcast,
+        call_soon, timer,
+    )
 
 
 if __name__ == '__main__':

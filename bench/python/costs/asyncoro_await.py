@@ -1,8 +1,8 @@
 """asyncoro: `async def` and `await`."""
 
-from asyncoro import Coro, sleep
+from asyncoro import Channel, Coro, Event, Lock, Queue, Semaphore, sleep
 
-from turns import Stop, call, now, serve
+from turns import RECEIVERS, Stop, call, now, serve
 
 
 async def switch(times, coroutines, coro=None):
@@ -64,5 +64,83 @@ async def throw(times, coro=None):
     return now() - started
 
 
+async def lock(times, coro=None):
+    return await hand_over(Lock(), 2, times)
+
+
+async def semaphore(times, coro=None):
+    return await hand_over(Semaphore(2), 4, times)
+
+
+async def hand_over(lock, coroutines, times):
+    async def taking(coro=None):
+        async with lock:
+            await sleep(0)  # until the others wait
+        for _ in range(times // coroutines):
+            async with lock:
+                pass
+
+    started = now()
+    for one in [Coro(taking) for _ in range(coroutines)]:
+        await one.finish()
+    return now() - started
+
+
+async def event(times, coro=None):
+    async def answering(coro=None):
+        for _ in range(times):
+            await asked.wait()
+            asked.clear()
+            answered.set()
+
+    asked, answered = Event(), Event()
+    Coro(answering)
+    started = now()
+    for _ in range(times):
+        asked.set()
+        await answered.wait()
+        answered.clear()
+    return now() - started
+
+
+async def queue(times, coro=None):
+    async def putting(coro=None):
+        for value in range(times):
+            await items.put(value)
+
+    items = Queue(1)
+    Coro(putting)
+    started = now()
+    for _ in range(times):
+        await items.get()
+    return now() - started
+
+
+async def broadcast(times, coro=None):
+    async def receiving(coro=None):
+        nonlocal left
+        while await coro.receive() is not None:
+            left -= 1
+
+    channel, receivers = Channel('all'), [Coro(receiving) for _ in range(RECEIVERS)]
+    for one in receivers:
+        await channel.subscribe(one)
+    await sleep(0)  # until they wait
+    started = now()
+    for value in range(times // RECEIVERS):
+        left = RECEIVERS
+        channel.send(value)
+        while left:
+            await sleep(0)
+    took = now() - started
+    channel.send(None)
+    for one in receivers:
+        await one.finish()
+    return took
+
+
 if __name__ == '__main__':
-    serve(lambda *turn: Coro(*turn).value(), switch, spawn, call, message, throw)
+    serve(
+        lambda *turn: Coro(*turn).value(), switch, spawn, call, message, throw, lock, event,
+        semaphore, queue, broadcast,
+    )

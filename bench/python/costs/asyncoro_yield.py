@@ -1,8 +1,8 @@
 """asyncoro: generators and `yield`."""
 
-from asyncoro import Coro
+from asyncoro import Channel, Coro, Event, Lock, Queue, Semaphore
 
-from turns import Stop, now, serve
+from turns import RECEIVERS, Stop, now, serve
 
 
 def switch(times, coroutines, coro=None):
@@ -75,5 +75,85 @@ def throw(times, coro=None):
     return now() - started
 
 
+def lock(times, coro=None):
+    return (yield hand_over(Lock(), 2, times))
+
+
+def semaphore(times, coro=None):
+    return (yield hand_over(Semaphore(2), 4, times))
+
+
+def hand_over(lock, coroutines, times):
+    def taking(coro=None):
+        yield lock.acquire()
+        yield  # until the others wait
+        lock.release()
+        for _ in range(times // coroutines):
+            yield lock.acquire()
+            lock.release()
+
+    started = now()
+    for one in [Coro(taking) for _ in range(coroutines)]:
+        yield one.finish()
+    return now() - started
+
+
+def event(times, coro=None):
+    def answering(coro=None):
+        for _ in range(times):
+            yield asked.wait()
+            asked.clear()
+            answered.set()
+
+    asked, answered = Event(), Event()
+    Coro(answering)
+    started = now()
+    for _ in range(times):
+        asked.set()
+        yield answered.wait()
+        answered.clear()
+    return now() - started
+
+
+def queue(times, coro=None):
+    def putting(coro=None):
+        for value in range(times):
+            yield items.put(value)
+
+    items = Queue(1)
+    Coro(putting)
+    started = now()
+    for _ in range(times):
+        yield items.get()
+    return now() - started
+
+
+def broadcast(times, coro=None):
+    def receiving(coro=None):
+        nonlocal left
+        while (yield coro.receive()) is not None:
+            left -= 1
+
+    channel, receivers = Channel('all'), [Coro(receiving) for _ in range(RECEIVERS)]
+    for one in receivers:
+        yield channel.subscribe(one)
+    yield  # until they wait
+    started = now()
+    for value in range(times // RECEIVERS):
+        left = RECEIVERS
+        channel.send(value)
+        while left:
+            yield
+    took = now() - started
+    channel.send(None)
+    for one in receivers:
+        yield one.finish()
+    channel.close()
+    return took
+
+
 if __name__ == '__main__':
-    serve(lambda *turn: Coro(*turn).value(), switch, spawn, call, message, throw)
+    serve(
+        lambda *turn: Coro(*turn).value(), switch, spawn, call, message, throw, lock, event,
+        semaphore, queue, broadcast,
+    )

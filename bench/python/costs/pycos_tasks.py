@@ -1,8 +1,8 @@
 """pycos: generators and `yield`, its own scheduler."""
 
-from pycos import Task, logger
+from pycos import Channel, Event, Lock, Semaphore, Task, logger
 
-from turns import Stop, now, serve
+from turns import RECEIVERS, Stop, now, serve
 
 
 def switch(times, coroutines, task=None):
@@ -75,6 +75,73 @@ def throw(times, task=None):
     return now() - started
 
 
+def lock(times, task=None):
+    return (yield hand_over(Lock(), 2, times))
+
+
+def semaphore(times, task=None):
+    return (yield hand_over(Semaphore(2), 4, times))
+
+
+def hand_over(lock, tasks, times):
+    def taking(task=None):
+        yield lock.acquire()
+        yield  # until the others wait
+        lock.release()
+        for _ in range(times // tasks):
+            yield lock.acquire()
+            lock.release()
+
+    started = now()
+    for one in [Task(taking) for _ in range(tasks)]:
+        yield one.finish()
+    return now() - started
+
+
+def event(times, task=None):
+    def answering(task=None):
+        for _ in range(times):
+            yield asked.wait()
+            asked.clear()
+            answered.set()
+
+    asked, answered = Event(), Event()
+    Task(answering)
+    started = now()
+    for _ in range(times):
+        asked.set()
+        yield answered.wait()
+        answered.clear()
+    return now() - started
+
+
+def broadcast(times, task=None):
+    def receiving(task=None):
+        nonlocal left
+        while (yield task.receive()) is not None:
+            left -= 1
+
+    channel, receivers = Channel('all'), [Task(receiving) for _ in range(RECEIVERS)]
+    for one in receivers:
+        yield channel.subscribe(one)
+    yield  # until they wait
+    started = now()
+    for value in range(times // RECEIVERS):
+        left = RECEIVERS
+        channel.send(value)
+        while left:
+            yield
+    took = now() - started
+    channel.send(None)
+    for one in receivers:
+        yield one.finish()
+    channel.close()
+    return took
+
+
 if __name__ == '__main__':
     logger.setLevel(logger.ERROR)
-    serve(lambda *turn: Task(*turn).value(), switch, spawn, call, message, throw)
+    serve(
+        lambda *turn: Task(*turn).value(), switch, spawn, call, message, throw, lock, event,
+        semaphore, broadcast,
+    )

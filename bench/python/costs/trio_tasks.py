@@ -4,7 +4,7 @@ import trio
 import trio.testing
 from trio.lowlevel import checkpoint
 
-from turns import call, now, serve
+from turns import RECEIVERS, call, now, serve
 
 
 async def switch(times, coroutines):
@@ -73,5 +73,87 @@ async def throw(times):
         return now() - started
 
 
+async def lock(times):
+    return await hand_over(trio.Lock(), 2, times)
+
+
+async def semaphore(times):
+    return await hand_over(trio.Semaphore(2), 4, times)
+
+
+async def hand_over(lock, tasks, times):
+    async def taking():
+        async with lock:
+            await checkpoint()  # until the others wait
+        for _ in range(times // tasks):
+            async with lock:
+                pass
+
+    started = now()
+    async with trio.open_nursery() as nursery:
+        for _ in range(tasks):
+            nursery.start_soon(taking)
+    return now() - started
+
+
+async def event(times):
+    async def answering():
+        nonlocal asked
+        for _ in range(times):
+            await asked.wait()
+            asked = trio.Event()
+            answered.set()
+
+    asked, answered = trio.Event(), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answering)
+        started = now()
+        for _ in range(times):
+            asked.set()
+            await answered.wait()
+            answered = trio.Event()
+        return now() - started
+
+
+async def queue(times):
+    async def putting():
+        for value in range(times):
+            await put.send(value)
+
+    put, get = trio.open_memory_channel(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(putting)
+        started = now()
+        for _ in range(times):
+            await get.receive()
+        return now() - started
+
+
+async def broadcast(times):
+    async def receiving(channel):
+        nonlocal left
+        while await channel.receive() is not None:
+            left -= 1
+
+    channels = [trio.open_memory_channel(1) for _ in range(RECEIVERS)]
+    async with trio.open_nursery() as nursery:
+        for _, channel in channels:
+            nursery.start_soon(receiving, channel)
+        await trio.testing.wait_all_tasks_blocked()
+        started = now()
+        for value in range(times // RECEIVERS):
+            left = RECEIVERS
+            for channel, _ in channels:
+                channel.send_nowait(value)
+            while left:
+                await checkpoint()
+        took = now() - started
+        for channel, _ in channels:
+            channel.send_nowait(None)
+    return took
+
+
 if __name__ == '__main__':
-    serve(trio.run, switch, spawn, call, message, throw)
+    serve(
+        trio.run, switch, spawn, call, message, throw, lock, event, semaphore, queue, broadcast
+    )

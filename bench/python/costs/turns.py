@@ -11,8 +11,12 @@ from time import perf_counter_ns as now
 # For the slowest still a few ten milliseconds.
 TIMES = {
     'switch': 20_000, 'spawn': 1_000, 'call': 10_000, 'message': 5_000, 'throw': 5_000,
-    'call_soon': 5_000, 'timer': 5_000,
+    'call_soon': 5_000, 'timer': 5_000, 'lock': 5_000, 'event': 5_000, 'semaphore': 5_000,
+    'queue': 5_000, 'broadcast': 10_000,
 }
+
+# How many get each message of `broadcast`.
+RECEIVERS = 1_000
 
 
 class Stop(Exception):

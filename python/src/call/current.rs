@@ -186,44 +186,80 @@ pub(crate) fn forked() -> PyErr {
     )
 }
 
-thread_local! {
-    /// The frame of the coroutine that starts a call, while it does.
-    static STARTER: Cell<*const Frame> = const { Cell::new(ptr::null()) };
+/// Who starts a call.
+#[derive(Clone, Copy)]
+struct Starter {
+    /// The frame of the coroutine; null if it is nobody, or a task of asyncio's.
+    frame: *const Frame,
+    /// Whether it waits for this call alone.
+    alone: bool,
 }
 
-/// Restores the starter.
-struct Over(*const Frame);
+impl Starter {
+    const NOBODY: Starter = Starter { frame: ptr::null(), alone: false };
 
-impl Drop for Over {
-    fn drop(&mut self) {
-        STARTER.set(self.0);
+    fn coro(self, py: Python<'_>) -> Option<Py<PyAny>> {
+        // SAFETY: `starting` sets it for as long as the frame is borrowed.
+        (!self.frame.is_null()).then(|| unsafe { &*self.frame }.coro.clone_ref(py))
     }
+}
+
+thread_local! {
+    /// Who starts a call, meanwhile.
+    static STARTER: Cell<Starter> = const { Cell::new(Starter::NOBODY) };
+}
+
+/// Calls `f` with that starter, and restores the one before, also after a panic.
+#[inline]
+fn with_starter<R>(starter: Starter, f: impl FnOnce() -> R) -> R {
+    struct Over(Starter);
+    impl Drop for Over {
+        fn drop(&mut self) {
+            STARTER.set(self.0);
+        }
+    }
+    let _over = Over(STARTER.replace(starter));
+    f()
 }
 
 impl Frame {
     /// Runs `f`, which starts a call.
     #[inline]
     pub(super) fn starting<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _over = Over(STARTER.replace(ptr::from_ref(self)));
-        f()
+        with_starter(Starter { frame: ptr::from_ref(self), alone: true }, f)
     }
 }
 
-/// Calls `f`, in which the start of a call counts as nobody's: another call waits for it, and
-/// perhaps for others.
+/// Calls `f`, in which the start of a call counts as nobody's: a task of asyncio's awaits it.
 pub(super) fn for_nobody<R>(f: impl FnOnce() -> R) -> R {
-    let _over = Over(STARTER.replace(ptr::null()));
-    f()
+    with_starter(Starter::NOBODY, f)
 }
 
-/// Returns the coroutine that starts a call now.
+/// Calls `f`, in which calls are started of which the first one counts.
+pub(super) fn among_others<R>(f: impl FnOnce() -> R) -> R {
+    with_starter(Starter { alone: false, ..STARTER.get() }, f)
+}
+
+/// Returns the coroutine that starts a call now, and waits for that alone.
 pub(crate) fn starter(py: Python<'_>) -> Option<Py<PyAny>> {
-    let frame = STARTER.get();
-    // SAFETY: `starting` sets it for as long as the frame is borrowed.
-    (!frame.is_null()).then(|| unsafe { &*frame }.coro.clone_ref(py))
+    let starter = STARTER.get();
+    starter.coro(py).filter(|_| starter.alone)
+}
+
+/// Returns the coroutine that starts a call now, perhaps among others.
+#[inline]
+pub(crate) fn on_behalf(py: Python<'_>) -> Option<Py<PyAny>> {
+    STARTER.get().coro(py)
 }
 
 /// Returns the coroutine that runs in this thread.
 pub(crate) fn current_coro(py: Python<'_>) -> Option<Py<PyAny>> {
     with_current(|frame| frame.coro.clone_ref(py))
+}
+
+/// Returns the coroutine that makes a call in this thread now; `None` also if a task of asyncio's
+/// does so within its step.
+#[inline]
+pub(crate) fn maker(py: Python<'_>) -> Option<Py<PyAny>> {
+    with_current(|frame| (!frame.is_covered(py)).then(|| frame.coro.clone_ref(py))).flatten()
 }

@@ -8,7 +8,7 @@ use std::{
 
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyTuple};
 
-use super::{current::for_nobody, memory::make, outcome::Outcome, waiting::Waiting};
+use super::{current::among_others, memory::make, outcome::Outcome, waiting::Waiting};
 use crate::gil::py;
 
 /// Waits for the first of several calls that ends, and gives its place and its value. The others
@@ -42,7 +42,7 @@ impl Future for First {
         // In their order, and no further than to the first that is done: what another one has
         // received would be lost.
         for (place, call) in self.calls.iter().enumerate() {
-            if let Some(given) = for_nobody(|| call.poll(py, cx)) {
+            if let Some(given) = among_others(|| call.poll(py, cx)) {
                 let value = match given {
                     Ok(value) => value,
                     Err(error) => {

@@ -24,7 +24,10 @@ mod slots;
 mod waiting;
 
 pub(crate) use self::{
-    current::{Frame, current_coro, forked, is_current, note_fork, starter, was_told_of_fork},
+    current::{
+        Frame, current_coro, forked, is_current, maker, note_fork, on_behalf, starter,
+        was_told_of_fork,
+    },
     memory::{make, undisturbed},
     object::is_call,
     origin::quietly,

@@ -298,8 +298,12 @@ fn refused(py: Python<'_>, error: PyErr) -> Resumed {
 /// Returns the error of an await where no coroutine runs.
 #[cold]
 fn outside(name: &str) -> PyErr {
+    let in_a_thread = match name.starts_with("AsyncSocket.") {
+        true => "a thread uses AsyncSocket(sock, blocking=True)",
+        false => "a thread waits for a coroutine that does so, as by asyncoro.Coro(work).value()",
+    };
     PyRuntimeError::new_err(format!(
-        "{name}() of an asynchronous socket or coroutine is for coroutines: `yield` or `await` it \
-         in one, or in a task of asyncio, or use AsyncSocket(sock, blocking=True) in a thread"
+        "{name}() is for coroutines: `yield` or `await` it in one, or in a task of asyncio; \
+         {in_a_thread}"
     ))
 }

@@ -40,7 +40,9 @@ impl Coro {
         };
         // Together, before Python code can run, and with it another thread: whoever comes from now
         // on sees the end, and whoever came before is told.
+        let has_returned = matches!(end, End::Value(_));
         state.end.replace(Some(end));
+        let told = state.ties.take().map(|ties| ties.end(py, coro.key(), has_returned));
         let watchers = state.watchers.take();
         // Its value, or the frames of its traceback, may refer back to it.
         gc::track(own);
@@ -50,6 +52,9 @@ impl Coro {
         }
         let left = (state.waker.take(), mail, state.rare.take(), state.given.take());
         drop(left);
+        for text in told.into_iter().flatten() {
+            hooks::warn(py, &format!("{} {text}", coro.label(py)));
+        }
         if let Some(error) = unobserved {
             coro.report(py, &error);
         }

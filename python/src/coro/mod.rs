@@ -4,7 +4,8 @@
 //! resumed; so giving one is storing it in the state and waking the coroutine.
 //!
 //! - `object.rs`: the object and its state; of these `end.rs`: how it has ended, `mail.rs`: its
-//!   mailbox, `order.rs`: what others want of it; `gc.rs`: when the collector looks at it;
+//!   mailbox, `order.rs`: what others want of it, `ties.rs`: what has to hear of its end; `gc.rs`:
+//!   when the collector looks at it;
 //! - `registry.rs`: all that have not ended;
 //! - `kept.rs`, `verbs.rs`: what it waits for by itself; `mailbox.rs`: what it is sent;
 //! - `orders.rs`: what others ask of it;
@@ -38,11 +39,14 @@ mod standing;
 mod start;
 mod step;
 mod target;
+mod ties;
 mod verbs;
 
 pub(crate) use self::{
     context::{forget as forget_context, leave as leave_context},
     driver::Driver,
     made::make_fast,
-    object::Coro,
+    mailbox::Delivering,
+    object::{Coro, code},
+    ties::Tie,
 };

@@ -11,7 +11,7 @@ use pyo3::{
     types::{PyString, PyType},
 };
 
-use super::{end::End, mail::Mail, order::Rare};
+use super::{end::End, mail::Mail, order::Rare, ties::Ties};
 use crate::{
     call,
     engine::{self, Home},
@@ -35,6 +35,8 @@ pub(super) struct State {
     /// What few coroutines ever have.
     pub(super) rare: Cell<Option<Box<Rare>>>,
     pub(super) watchers: Cell<Option<Box<Watchers>>>,
+    /// The locks that it holds, and whatever else has to hear of its end.
+    pub(super) ties: Cell<Option<Box<Ties>>>,
     /// The coroutine for whose end it waits.
     pub(super) awaits: Cell<Option<Py<Coro>>>,
     pub(super) end: RefCell<Option<End>>,
@@ -157,6 +159,11 @@ impl Coro {
         within(&self.state(py).watchers, change)
     }
 
+    /// Calls `change` with its ties; it may run no foreign code.
+    pub(crate) fn tie<R>(&self, py: Python<'_>, change: impl FnOnce(&mut Ties) -> R) -> R {
+        within(&self.state(py).ties, change)
+    }
+
     /// Calls `f` with what few coroutines have; it may run no foreign code.
     pub(super) fn rarely<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Rare) -> R) -> R {
         within(&self.state(py).rare, f)
@@ -175,6 +182,7 @@ impl Coro {
             given: Cell::new(None),
             rare: Cell::new(None),
             watchers: Cell::new(None),
+            ties: Cell::new(None),
             awaits: Cell::new(None),
             end: RefCell::new(Some(End::Terminated)),
             place: Cell::new(NOWHERE),

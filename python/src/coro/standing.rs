@@ -12,12 +12,20 @@ use crate::hooks;
 impl Coro {
     /// Returns whether it stands for the task that runs in this thread.
     #[cold]
-    pub(super) fn is_current_task(slf: &Bound<'_, Coro>) -> bool {
+    pub(crate) fn is_current_task(slf: &Bound<'_, Coro>) -> bool {
         if !slf.get().state(slf.py()).stands.get() {
             return false;
         }
         let asked = hooks::hook(slf.py(), "is_current_task").and_then(|ask| ask.call1((slf,)));
         asked.and_then(|answer| answer.is_truthy()).unwrap_or(false)
+    }
+}
+
+impl Coro {
+    /// Returns whether it is the coroutine, or stands for the task, that runs in this thread.
+    #[inline]
+    pub(crate) fn runs_here(slf: &Bound<'_, Coro>) -> bool {
+        slf.get().is_current() || Coro::is_current_task(slf)
     }
 }
 

@@ -373,6 +373,12 @@ impl PySocket {
         self.number(py)
     }
 
+    /// The descriptor's number, as old programs log it; nothing is flushed.
+    #[getter]
+    fn _fileno(&self, py: Python<'_>) -> RawFd {
+        self.number(py)
+    }
+
     /// Returns whether TLS is spoken, or will be.
     fn _asks_for_tls(&self, py: Python<'_>) -> bool {
         self.speaks_tls(py)

@@ -139,6 +139,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["call"],
             &["timer", "signal"],
             &["coro", "socket", "eventloop"],
+            &["sync"],
             &["serve"],
         ],
     ),
@@ -165,7 +166,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "python/src/coro",
         &[
-            &["context", "step", "end", "mail"],
+            &["context", "step", "end", "mail", "ties"],
             &["order"],
             &["object"],
             &["gc", "registry", "kept", "target", "circle"],
@@ -174,6 +175,19 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["driver", "alarm", "standing"],
             &["start"],
             &["made", "quick"],
+        ],
+    ),
+    (
+        "python/src/sync",
+        &[
+            &["done", "fork", "line"],
+            &["stand"],
+            &["hold", "items"],
+            &["lock", "event", "semaphore", "queue"],
+            &["notices", "channel"],
+            &["broadcast"],
+            &["deliver"],
+            &["quick"],
         ],
     ),
     (

@@ -10,13 +10,18 @@ use crate::rounds::{Contestant, Cost};
 use crate::served::fatal;
 
 /// For each case its name, its metric, and its name in the programs.
-pub(super) const CASES: [(&str, &str, &str); 8] = [
+pub(super) const CASES: [(&str, &str, &str); 13] = [
     ("switch, 1 coroutine", "time per switch", "switch 1"),
     ("switch, 100 coroutines", "time per switch", "switch 100"),
     ("spawn and run, 1,000 at once", "time per coroutine", "spawn"),
     ("nested call that does not wait", "time per call", "call"),
     ("message there and back", "time per round trip", "message"),
     ("throw into one that waits", "time per exception", "throw"),
+    ("lock handed over, 2 coroutines", "time per hand-over", "lock"),
+    ("event there and back", "time per round trip", "event"),
+    ("semaphore of 2 handed over, 4 coroutines", "time per hand-over", "semaphore"),
+    ("queue with room for 1", "time per item", "queue"),
+    ("broadcast to 1,000", "time per received message", "broadcast"),
     ("callback in a loop of asyncio's", "time per callback", "call_soon"),
     ("timer in a loop of asyncio's, cancelled", "time per timer", "timer"),
 ];
