@@ -28,6 +28,7 @@ from ._engine import (
 from ._legacy import install_aliases
 from ._log import Logger, logger
 from ._scheduler import AsynCoro
+from ._scope import Scope, is_stopping, map_bounded, scope, stopping
 from ._status import HotSwapException, MailboxFull, MonitorStatus, Terminated
 from ._sync import (
     ChannelStatistics, Condition, ConditionStatistics, EventStatistics, LockStatistics, QueueEmpty,
@@ -46,10 +47,11 @@ __all__ = [
     'ChannelStatistics', 'Condition', 'ConditionStatistics', 'Coro', 'Event', 'EventLoop',
     'EventStatistics', 'HotSwapException', 'Lock', 'LockStatistics', 'Logger', 'MailboxFull',
     'MonitorException', 'MonitorStatus', 'Pycos', 'Queue', 'QueueEmpty', 'QueueFull',
-    'QueueShutDown', 'QueueStatistics', 'RLock', 'Semaphore', 'SemaphoreStatistics', 'Task',
-    'Terminated', 'create_connection', 'create_server', 'current', 'deserialize', 'first',
-    'gather', 'install_aliases', 'logger', 'new_event_loop', 'run', 'run_until', 'serialize',
-    'signals', 'sleep', 'timeout', 'unserialize', 'wait_future',
+    'QueueShutDown', 'QueueStatistics', 'RLock', 'Scope', 'Semaphore', 'SemaphoreStatistics',
+    'Task', 'Terminated', 'create_connection', 'create_server', 'current', 'deserialize',
+    'first', 'gather', 'install_aliases', 'is_stopping', 'logger', 'map_bounded',
+    'new_event_loop', 'run', 'run_until', 'scope', 'serialize', 'signals', 'sleep', 'stopping',
+    'timeout', 'unserialize', 'wait_future',
 ]
 
 # Names of pycos and of asyncoro's older programs.
@@ -64,7 +66,7 @@ unserialize = deserialize = pickle.loads
 for _public in (
     AsynCoro, BlockingSocket, ChannelStatistics, Condition, ConditionStatistics, EventStatistics,
     HotSwapException, LockStatistics, Logger, MailboxFull, MonitorStatus, QueueEmpty, QueueFull,
-    QueueShutDown, QueueStatistics, SemaphoreStatistics, Terminated,
+    QueueShutDown, QueueStatistics, Scope, SemaphoreStatistics, Terminated,
 ):
     _public.__module__ = __name__
 

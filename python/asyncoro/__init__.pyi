@@ -53,6 +53,7 @@ from . import signals as signals
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _P = ParamSpec("_P")
+_Item = TypeVar("_Item")
 
 _Address: TypeAlias = Union[tuple[Any, ...], str, Buffer]
 """An address of `socket`: `(host, port)`, `(host, port, flow, scope)`, a path."""
@@ -75,10 +76,10 @@ __all__ = [
     "ChannelStatistics", "Condition", "ConditionStatistics", "Coro", "Event", "EventStatistics",
     "HotSwapException", "Lock", "LockStatistics", "Logger", "MailboxFull", "MonitorException",
     "MonitorStatus", "Pycos", "Queue", "QueueEmpty", "QueueFull", "QueueShutDown",
-    "QueueStatistics", "RLock", "Semaphore", "SemaphoreStatistics", "Task", "Terminated",
+    "QueueStatistics", "RLock", "Scope", "Semaphore", "SemaphoreStatistics", "Task", "Terminated",
     "create_connection", "create_server", "current", "deserialize", "first", "gather",
-    "install_aliases", "logger", "run", "run_until", "serialize", "signals", "sleep", "timeout",
-    "unserialize", "wait_future",
+    "install_aliases", "is_stopping", "logger", "map_bounded", "run", "run_until", "scope",
+    "serialize", "signals", "sleep", "stopping", "timeout", "unserialize", "wait_future",
 ]
 
 @final
@@ -1602,6 +1603,99 @@ def gather(
     Errors: the first that one raises, when the others were terminated and have ended.
 
         one, two = await asyncoro.gather(work(1), work(2))
+    """
+
+@final
+class Scope:
+    """What `scope` makes: coroutines that are spawned in it have ended when its block is left."""
+
+    def __init__(self, timeout: float | None = None, grace: float = 0) -> None: ...
+    def spawn(self, target: _Body[_T], /, *args: Any, **kwargs: Any) -> Coro[_T]:
+        """Starts a coroutine as `Coro(target, ...)` does, which has ended when the block is left.
+
+        The first one that raises ends the others and the block, which raises the same. One that is
+        terminated has not failed.
+        Errors: those of `Coro`; RuntimeError outside of the block, and in another thread.
+
+            worker = s.spawn(work, 1)
+        """
+    def stop(self) -> None:
+        """Asks all in the scope, and in those within it, to end: `stopping` is over for them. After
+        the `grace`, if there is one, those that have not ended are terminated.
+
+            s.stop()
+        """
+    def is_stopping(self) -> bool:
+        """Returns whether the scope is to end: it, or one around it, was asked to stop, has failed,
+        or is near its deadline.
+
+            while not s.is_stopping(): ...
+        """
+    def stopping(self) -> Call[bool]:
+        """Waits until the scope is to end.
+
+            await s.stopping()
+        """
+    @property
+    def deadline(self) -> float | None:
+        """When it ends at the latest, by `time.monotonic()`: the earliest of its own and those of
+        the scopes around; None if there is none.
+
+            left = s.deadline - time.monotonic()
+        """
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        kind: Type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@overload
+def scope(body: None = None, *, timeout: float | None = None, grace: float = 0) -> Scope:
+    """Makes a scope: its block is left when all coroutines that were spawned in it have ended.
+
+    `timeout` (seconds) is for all of it, with the last `grace` seconds for ending by themselves.
+    With `body`, a function, `yield` or `await` calls that with the scope, and gives its value.
+    Errors: what the first child, or the block, has raised; TimeoutError; RuntimeError outside of a
+    coroutine or task; TypeError, ValueError for bad seconds.
+
+        async with asyncoro.scope() as s:
+            s.spawn(work, 1)
+        value = yield asyncoro.scope(body, timeout=5)
+    """
+
+@overload
+def scope(
+    body: Callable[[Scope], Union[Generator[Any, Any, _T], Coroutine[Any, Any, _T]]],
+    *,
+    timeout: float | None = None,
+    grace: float = 0,
+) -> Call[_T]: ...
+
+def is_stopping() -> bool:
+    """Returns whether the innermost scope around is to end; False outside of all.
+
+        while not asyncoro.is_stopping(): ...
+    """
+
+def stopping() -> Call[Any]:
+    """Waits until the innermost scope around is to end; for ever outside of all.
+
+        place, _ = await asyncoro.first(work(), asyncoro.stopping())
+    """
+
+def map_bounded(
+    function: Callable[[_Item], Any], items: Iterable[_Item], limit: int
+) -> Call[list[Any]]:
+    """Calls `function` with each item, at most `limit` of the calls at once; gives the values in
+    order. Takes an item only when it is about to be used.
+
+    Errors: the first that one raises, or `items`, when the others were terminated and have ended;
+    ValueError if `limit` is less than 1.
+
+        pages = await asyncoro.map_bounded(fetch, urls, 10)
     """
 
 class EventLoop(SelectorEventLoop):

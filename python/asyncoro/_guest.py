@@ -77,33 +77,43 @@ def in_task():
     return asyncio.current_task()
 
 
+class Cancelling:
+    """Cancels a task once, and tells that from what others do from now on."""
+
+    def __init__(self, task):
+        self._task = task
+        self._by_others = task.cancelling() if hasattr(task, 'cancelling') else 0
+        self._is_begun = False
+
+    def begin(self):
+        self._is_begun = True
+        self._task.cancel()
+
+    def end(self, error):
+        """Takes it back; returns whether `error` comes from it, and nobody else has cancelled."""
+        if not self._is_begun:
+            return False
+        is_own = True
+        if hasattr(self._task, 'uncancel'):
+            is_own = self._task.uncancel() <= self._by_others
+        return is_own and isinstance(error, asyncio.CancelledError)
+
+
 class Expiry:
     """Bounds a block in a task, in seconds: cancels it, and raises TimeoutError for that."""
 
     def __init__(self, task, seconds):
-        self._task = task
         self._seconds = seconds
-        self._has_expired = False
-        self._cancelling = task.cancelling() if hasattr(task, 'cancelling') else 0
+        self._cancelling = Cancelling(task)
         self._handle = None
         if seconds is not None:
             loop = asyncio.get_running_loop()
-            self._handle = loop.call_later(max(0, seconds), self._expire)
-
-    def _expire(self):
-        self._has_expired = True
-        self._task.cancel()
+            self._handle = loop.call_later(max(0, seconds), self._cancelling.begin)
 
     def end(self, error):
         if self._handle is not None:
             self._handle.cancel()
-        if not self._has_expired:
-            return
-        # Whoever else has cancelled the task is heard.
-        is_own = True
-        if hasattr(self._task, 'uncancel'):
-            is_own = self._task.uncancel() <= self._cancelling
-        if is_own and isinstance(error, asyncio.CancelledError):
+        if self._cancelling.end(error):
             raise TimeoutError('timed out after %s s' % self._seconds) from error
 
 

@@ -9,6 +9,7 @@ import types
 import weakref
 
 from . import _engine
+from ._delegate import delegated
 from ._engine import AsyncSocket, Call, Coro, current
 from ._scheduler import AsynCoro
 
@@ -109,11 +110,7 @@ def _expiry_in_task(seconds):
 @types.coroutine
 def _bounded(seconds, body):
     with _Bound(seconds):
-        if inspect.isgenerator(body) or inspect.iscoroutine(body) or isinstance(body, Call):
-            return (yield from body)
-        if hasattr(body, '__await__'):
-            return (yield from body.__await__())
-        return (yield body)
+        return (yield from delegated(body))
 
 
 def _started(body):

@@ -109,8 +109,8 @@ def pytest_configure(config):
 LOOPED = """
     addresses as_socket blocking calls channel clean_up closed_behind contexts coro defects
     defects_tls edges errors fds hotswap iterate lines locks mailbox methods nesting queue queued
-    recvmsg scenarios
-    scenarios_between scenarios_coro scenarios_tls socket today verbs watchers
+    recvmsg scenarios scenarios_between scenarios_coro scenarios_tls scope socket today verbs
+    watchers
 """.split()
 
 

@@ -1,5 +1,5 @@
 """Programs of `python/examples`: the chat, between its own clients and with some that do not read,
-and the protocol of lines.
+the protocol of lines, and the supervisor.
 """
 
 import pathlib
@@ -73,6 +73,15 @@ def test_the_store_answers_line_by_line(style):
         assert program.stdout.splitlines() == [
             "OK", "blue", "(nothing)", "ERROR: SET, GET or QUIT",
         ]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_supervisor_restarts_gives_up_and_stops(style):
+    with example("supervisor_" + style) as program:
+        assert program.end() == 0, program.stderr
+        assert program.stdout.splitlines()[-1].startswith("ok: ")
+        assert program.stdout.count("hopeless, failure") == 5
+        assert program.stdout.count("shaky, failure") == 2
 
 
 def until_in(client, address):

@@ -213,6 +213,11 @@ impl Coro {
         }
     }
 
+    /// Returns whether it has ended because it was terminated.
+    fn _was_terminated(&self, py: Python<'_>) -> bool {
+        matches!(&*self.state(py).end.borrow(), Some(End::Terminated))
+    }
+
     /// Asks for a MonitorStatus as a message when `observe` ends; `yield` or `await` gives 0, or
     /// -1 if it has ended.
     fn monitor(slf: &Bound<'_, Self>, observe: &Bound<'_, Coro>) -> PyResult<Py<PyAny>> {
