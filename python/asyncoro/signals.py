@@ -67,6 +67,9 @@ def _made(kind, *numbers):
 
 
 def _raises(handler):
-    """Returns whether a handler is one that raises KeyboardInterrupt, Python's or `run`'s."""
-    ours = getattr(handler, '__module__', None) == __package__ + '._interrupts'
-    return handler is signal.default_int_handler or ours
+    """Returns whether a handler is one that raises KeyboardInterrupt: Python's, `run`'s, or that of
+    `asyncio.run`, which cancels the main task first.
+    """
+    module = getattr(getattr(handler, 'func', handler), '__module__', None)
+    replaced = (__package__ + '._interrupts', 'asyncio.runners')
+    return handler is signal.default_int_handler or module in replaced

@@ -554,6 +554,23 @@ print(asyncoro.run(main()))
     assert run_program(source).stdout == "[2]\n"
 
 
+@pytest.mark.parametrize("run", ["asyncio.run(main())", "asyncoro.run(main(), asyncio=True)"])
+def test_ctrl_c_in_a_loop_of_asyncio_is_waited_for(run):
+    # asyncio.run has a handler of its own, which would cancel the main task.
+    source = """
+import asyncio
+async def main():
+    waits = asyncoro.signals.ctrl_c()
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        await waits
+    return "seen"
+print(RUN)
+"""
+    program = run_program(source.replace("RUN", run))
+    assert program.stdout == "seen\n", program.stderr
+
+
 def test_a_second_run_still_sees_signals():
     source = """
 def main():

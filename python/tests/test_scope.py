@@ -540,7 +540,8 @@ def test_misuse_is_told():
             kept[0].spawn(body)
         with pytest.raises(TypeError):
             asyncoro.scope(timeout="1")
-        for bad, error in ((-1, ValueError), (float("nan"), ValueError), (float("inf"), OverflowError)):
+        infinity, none = float("inf"), float("nan")
+        for bad, error in ((-1, ValueError), (none, ValueError), (infinity, OverflowError)):
             with pytest.raises(error):
                 asyncoro.scope(grace=bad)
             with pytest.raises(error):
