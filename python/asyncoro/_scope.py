@@ -188,6 +188,9 @@ class Scope:
         while self._children:
             child = next(iter(self._children))
             try:
+                if late is not None:
+                    # It may have been refused: a child waits for the owner, in its clean-up say.
+                    yield from _engine.sleep(0)
                 yield from child.finish()
             except GeneratorExit as error:
                 self._end()

@@ -303,6 +303,23 @@ def test_a_timeout_around_ends_a_scope():
     assert go(main) == ["child"]
 
 
+def test_children_that_wait_for_the_owner_hang_nothing():
+    async def waits(owner):
+        try:
+            await owner
+        finally:
+            await owner.finish()
+
+    async def main(coro=None):
+        with pytest.raises(RuntimeError):
+            async with asyncoro.scope() as s:
+                s.spawn(waits, coro)
+                await asyncoro.sleep(0)
+        return "on"
+
+    assert go(main) == "on"
+
+
 # ---- Soft and hard
 
 
