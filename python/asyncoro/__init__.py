@@ -12,6 +12,7 @@ A socket is converted, and what would block is written with `yield` in a generat
 >>> asyncoro.run(client())
 """
 
+import importlib as _importlib
 import pickle
 import sys as _sys
 
@@ -22,11 +23,13 @@ if 't' in getattr(_sys, 'abiflags', ''):
     )
 
 from . import _engine
+from ._categories import CategorizeMessages, Singleton
 from ._engine import (
     AsyncSocket, Call, Channel, Coro, Event, Lock, Queue, RLock, Semaphore, current, sleep,
 )
 from ._legacy import install_aliases
 from ._log import Logger, logger
+from ._pool import AsyncDBCursor, AsyncThreadPool
 from ._scheduler import AsynCoro
 from ._scope import Scope, is_stopping, map_bounded, scope, stopping
 from ._status import HotSwapException, MailboxFull, MonitorStatus, Terminated
@@ -43,15 +46,16 @@ from ._sockets import BlockingSocket
 __version__ = _engine.__version__
 
 __all__ = [
-    'AsynCoro', 'AsynCoroSocket', 'AsyncSocket', 'BlockingSocket', 'Call', 'Channel',
-    'ChannelStatistics', 'Condition', 'ConditionStatistics', 'Coro', 'Event', 'EventLoop',
-    'EventStatistics', 'HotSwapException', 'Lock', 'LockStatistics', 'Logger', 'MailboxFull',
-    'MonitorException', 'MonitorStatus', 'Pycos', 'Queue', 'QueueEmpty', 'QueueFull',
-    'QueueShutDown', 'QueueStatistics', 'RLock', 'Scope', 'Semaphore', 'SemaphoreStatistics',
-    'Task', 'Terminated', 'create_connection', 'create_server', 'current', 'deserialize',
-    'first', 'gather', 'install_aliases', 'is_stopping', 'logger', 'map_bounded',
-    'new_event_loop', 'run', 'run_until', 'scope', 'serialize', 'signals', 'sleep', 'stopping',
-    'timeout', 'unserialize', 'wait_future',
+    'AsynCoro', 'AsynCoroSocket', 'AsyncDBCursor', 'AsyncSocket', 'AsyncThreadPool',
+    'BlockingSocket', 'Call', 'CategorizeMessages', 'Channel', 'ChannelStatistics', 'Condition',
+    'ConditionStatistics', 'Coro', 'Event', 'EventLoop', 'EventStatistics', 'HotSwapException',
+    'Lock', 'LockStatistics', 'Logger', 'MailboxFull', 'MonitorException', 'MonitorStatus',
+    'Pycos', 'Queue', 'QueueEmpty', 'QueueFull', 'QueueShutDown', 'QueueStatistics', 'RLock',
+    'Scope', 'Semaphore', 'SemaphoreStatistics', 'Singleton', 'Task', 'Terminated', 'asyncfile',
+    'create_connection', 'create_server', 'current', 'deserialize', 'first', 'gather',
+    'install_aliases', 'is_stopping', 'logger', 'map_bounded', 'new_event_loop', 'run',
+    'run_until', 'scope', 'serialize', 'signals', 'sleep', 'stopping', 'timeout', 'unserialize',
+    'wait_future',
 ]
 
 # Names of pycos and of asyncoro's older programs.
@@ -64,9 +68,10 @@ unserialize = deserialize = pickle.loads
 
 # As programs name them, in texts and in pickles.
 for _public in (
-    AsynCoro, BlockingSocket, ChannelStatistics, Condition, ConditionStatistics, EventStatistics,
-    HotSwapException, LockStatistics, Logger, MailboxFull, MonitorStatus, QueueEmpty, QueueFull,
-    QueueShutDown, QueueStatistics, Scope, SemaphoreStatistics, Terminated,
+    AsynCoro, AsyncDBCursor, AsyncThreadPool, BlockingSocket, CategorizeMessages,
+    ChannelStatistics, Condition, ConditionStatistics, EventStatistics, HotSwapException,
+    LockStatistics, Logger, MailboxFull, MonitorStatus, QueueEmpty, QueueFull, QueueShutDown,
+    QueueStatistics, Scope, SemaphoreStatistics, Singleton, Terminated,
 ):
     _public.__module__ = __name__
 
@@ -77,4 +82,7 @@ def __getattr__(name):
         from . import _loop
 
         return getattr(_loop, name)
+    if name == 'asyncfile':
+        # What it needs takes its time, and few programs use files.
+        return _importlib.import_module('.asyncfile', __name__)
     raise AttributeError('module %r has no attribute %r' % (__name__, name))

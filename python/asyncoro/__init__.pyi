@@ -48,7 +48,7 @@ if sys.version_info >= (3, 12):
 else:
     from typing_extensions import Buffer
 
-from . import signals as signals
+from . import asyncfile as asyncfile, signals as signals
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -72,11 +72,12 @@ _Body: TypeAlias = Callable[..., Union[Generator[Any, Any, _T], Coroutine[Any, A
 __version__: str
 
 __all__ = [
-    "AsynCoro", "AsynCoroSocket", "AsyncSocket", "BlockingSocket", "Call", "Channel",
-    "ChannelStatistics", "Condition", "ConditionStatistics", "Coro", "Event", "EventStatistics",
-    "HotSwapException", "Lock", "LockStatistics", "Logger", "MailboxFull", "MonitorException",
-    "MonitorStatus", "Pycos", "Queue", "QueueEmpty", "QueueFull", "QueueShutDown",
-    "QueueStatistics", "RLock", "Scope", "Semaphore", "SemaphoreStatistics", "Task", "Terminated",
+    "AsynCoro", "AsynCoroSocket", "AsyncDBCursor", "AsyncSocket", "AsyncThreadPool",
+    "BlockingSocket", "Call", "CategorizeMessages", "Channel", "ChannelStatistics", "Condition",
+    "ConditionStatistics", "Coro", "Event", "EventStatistics", "HotSwapException", "Lock",
+    "LockStatistics", "Logger", "MailboxFull", "MonitorException", "MonitorStatus", "Pycos",
+    "Queue", "QueueEmpty", "QueueFull", "QueueShutDown", "QueueStatistics", "RLock", "Scope",
+    "Semaphore", "SemaphoreStatistics", "Singleton", "Task", "Terminated", "asyncfile",
     "create_connection", "create_server", "current", "deserialize", "first", "gather",
     "install_aliases", "is_stopping", "logger", "map_bounded", "run", "run_until", "scope",
     "serialize", "signals", "sleep", "stopping", "timeout", "unserialize", "wait_future",
@@ -1697,6 +1698,148 @@ def map_bounded(
 
         pages = await asyncoro.map_bounded(fetch, urls, 10)
     """
+
+class AsyncThreadPool:
+    """Runs functions that block on threads, so that coroutines can wait for them.
+
+    `num_threads`: the most threads, from 1 on. They are started when they are needed, and are
+    daemons: at the end of the program nobody waits for a function whose coroutine has ended.
+    `with` and `async with` terminate it. After a fork the child starts threads of its own.
+    Errors: TypeError, ValueError for another number.
+
+        pool = asyncoro.AsyncThreadPool(4)
+    """
+
+    def __init__(self, num_threads: int) -> None: ...
+    @overload
+    def async_task(
+        self, target: Callable[..., _T], *, args: Sequence[Any], kwargs: dict[str, Any] = ...
+    ) -> Call[_T]: ...
+    @overload
+    def async_task(self, target: Callable[..., _T], *, kwargs: dict[str, Any]) -> Call[_T]: ...
+    @overload
+    def async_task(
+        self, target: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> Call[_T]:
+        """Calls `target` on a thread, and gives what it returns, or raises what it raises.
+
+        `args` and `kwargs` by name are as in `threading.Thread`. Context variables are those of
+        this call. If it is given up, a function that was not begun never runs; one that was begun
+        goes on, and its thread takes others then. StopIteration becomes RuntimeError.
+        Errors: RuntimeError when the pool was terminated.
+
+            value = yield pool.async_task(pow, 2, 10)
+            value = yield pool.async_task(target=pow, args=(2, 10), kwargs={"mod": 7})
+        """
+    def join(self, timeout: float | None = None) -> Any:
+        """Waits until all functions have ended; gives True, or False after `timeout` seconds. In a
+        thread it waits; in a coroutine it is a verb.
+
+            yield pool.join()
+        """
+    def terminate(self) -> Any:
+        """Takes no more functions, lets those end that were given, and waits for the end of the
+        threads. In a thread it waits; in a coroutine it is a verb.
+
+            yield pool.terminate()
+        """
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *exception: object) -> None: ...
+    def __del__(self) -> None: ...
+
+class AsyncDBCursor:
+    """A cursor of a database (PEP 249) whose statements run on the threads of a pool, one after the
+    other.
+
+    What else a cursor has is its own, and does not wait: `fetchall()`, `rowcount`, `close()`. The
+    database's module must allow its use by several threads: for sqlite3, connect with
+    `check_same_thread=False`.
+
+        connection = sqlite3.connect("users.db", check_same_thread=False)
+        cursor = asyncoro.AsyncDBCursor(asyncoro.AsyncThreadPool(1), connection.cursor())
+    """
+
+    def __init__(self, thread_pool: AsyncThreadPool, cursor: Any) -> None: ...
+    def __getattr__(self, name: str) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def execute(self, query: Any, args: Any = None) -> Call[Any]:
+        """Runs a statement, and gives what the cursor's `execute` returns. With None it has no
+        arguments.
+
+        If it is given up, one that was not begun never runs; one that was begun goes on, and later
+        ones wait for it.
+        Errors: what the cursor raises.
+
+            yield cursor.execute("select name from users where id = ?", (1,))
+        """
+    def executemany(self, query: Any, args: Any) -> Call[Any]:
+        """Runs a statement for each of `args`; else as `execute`.
+
+            yield cursor.executemany("insert into users values (?)", [("one",), ("two",)])
+        """
+    def callproc(self, proc: Any, args: Sequence[Any] = ()) -> Call[Any]:
+        """Calls a stored procedure; else as `execute`.
+
+            yield cursor.callproc("clean_up", (30,))
+        """
+
+class CategorizeMessages:
+    """Sorts the messages of a coroutine into categories, to receive those of one before others.
+
+    Only `receive` of this object may receive the messages of the coroutine then.
+
+        sorted_ = asyncoro.CategorizeMessages(coro)
+        sorted_.add(lambda message: "urgent" if message.startswith("!") else None)
+        message = yield sorted_.receive("urgent")
+    """
+
+    def __init__(self, coro: Coro[Any]) -> None: ...
+    def add(self, categorize: Callable[[Any], Any]) -> None:
+        """Adds a function that is called with a message and returns its category, any value that
+        can be a key; or None: then those are asked that were added before. A message that none of
+        them knows is of the category None.
+
+        Errors: TypeError if it cannot be called.
+
+            sorted_.add(type)
+        """
+    def remove(self, categorize: Callable[[Any], Any]) -> None:
+        """Removes a function that `add` was given.
+
+            sorted_.remove(type)
+        """
+    def receive(
+        self, category: Any = None, timeout: float | None = None, alarm_value: Any = None
+    ) -> Call[Any]:
+        """Receives the earliest message of a category; `alarm_value` after `timeout` seconds (0
+        takes what is there). Other messages are kept.
+
+        What a function raises is raised here; its message is of the category None then.
+
+            message = yield sorted_.receive("urgent", timeout=1)
+        """
+    def recv(
+        self, category: Any = None, timeout: float | None = None, alarm_value: Any = None
+    ) -> Call[Any]: ...
+
+class Singleton(type):
+    """The metaclass of a class that has one object: each call of the class gives that.
+
+        class Settings(metaclass=asyncoro.Singleton):
+            pass
+
+        assert Settings() is Settings()
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any: ...
+    @staticmethod
+    def instance(cls: type) -> Any:
+        """Returns the object of a class; None if there is none yet."""
+    @staticmethod
+    def discard(cls: type) -> None:
+        """Forgets the object of a class: the next call makes another one."""
 
 class EventLoop(SelectorEventLoop):
     """An event loop of asyncio's that is a scheduler of ours (Linux).

@@ -82,6 +82,8 @@ def install_aliases():
     """
     package = sys.modules[__package__]
     sys.modules['asyncoro'] = sys.modules['pycos'] = package
+    # Else `import pycos.asyncfile` would make another one.
+    sys.modules['asyncoro.asyncfile'] = sys.modules['pycos.asyncfile'] = package.asyncfile
     if not any(isinstance(finder, _Absent) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Absent())
         spawn = sys.modules.get('multiprocessing.spawn')

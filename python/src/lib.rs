@@ -14,6 +14,7 @@ mod error;
 #[cfg(target_os = "linux")]
 mod eventloop;
 mod exiting;
+mod file;
 mod fresh;
 mod gil;
 mod guest;
@@ -22,6 +23,7 @@ mod hooks;
 mod log;
 mod mask;
 mod once;
+mod promise;
 mod quick;
 mod serve;
 mod signal;
@@ -84,6 +86,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<socket::PySocket>()?;
     module.add_class::<socket::PyDatagramSocket>()?;
     socket::make_fast(module.py())?;
+    module.add_class::<file::PyFile>()?;
+    module.add_class::<promise::Promise>()?;
+    module.add_function(wrap_pyfunction!(promise::promised, module)?)?;
     module.add_function(wrap_pyfunction!(sleep, module)?)?;
     module.add_function(wrap_pyfunction!(coro::alarm::alarm, module)?)?;
     module.add_function(wrap_pyfunction!(socket::connect, module)?)?;

@@ -107,10 +107,10 @@ def pytest_configure(config):
 #: What runs in the loops of asyncio's, too. The others are about the scheduler of the process, or
 #: start programs of their own.
 LOOPED = """
-    addresses as_socket blocking calls channel clean_up closed_behind contexts coro defects
-    defects_tls edges errors fds hotswap iterate lines locks mailbox methods nesting queue queued
-    recvmsg scenarios scenarios_between scenarios_coro scenarios_tls scope socket today verbs
-    watchers
+    addresses as_socket blocking calls categorize channel clean_up closed_behind contexts coro
+    defects defects_tls edges errors fds file hotswap iterate lines locks mailbox methods nesting
+    pipe pool queue queued recvmsg scenarios scenarios_between scenarios_coro scenarios_tls scope
+    socket today verbs watchers
 """.split()
 
 

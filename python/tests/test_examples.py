@@ -1,5 +1,5 @@
 """Programs of `python/examples`: the chat, between its own clients and with some that do not read,
-the protocol of lines, and the supervisor.
+the protocol of lines, the supervisor, and the pipeline over processes.
 """
 
 import pathlib
@@ -82,6 +82,18 @@ def test_the_supervisor_restarts_gives_up_and_stops(style):
         assert program.stdout.splitlines()[-1].startswith("ok: ")
         assert program.stdout.count("hopeless, failure") == 5
         assert program.stdout.count("shaky, failure") == 2
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_pipeline_counts_words(style, tmp_path):
+    words = ["one"] * 4000 + ["two"] * 7000 + ["three"] * 5 + ["four"] * 3
+    path = tmp_path / "words"
+    path.write_text("".join(" ".join(words[at::7]) + "\n" for at in range(7)))
+    with example("pipeline_" + style, str(path)) as program:
+        assert program.end() == 0, program.stderr
+        lines = [line.split() for line in program.stdout.splitlines()]
+        assert lines[0] == ["exit", "code:", "0"]
+        assert lines[1:] == [["1", "7000", "two"], ["2", "4000", "one"], ["3", "5", "three"]]
 
 
 def until_in(client, address):

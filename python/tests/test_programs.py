@@ -5,6 +5,7 @@ ASYNCORO_ASYNCORO_EXAMPLES name; their ports (8010, 3456, 1234) are fixed, so on
 """
 
 import fcntl
+import hashlib
 import math
 import os
 import re
@@ -180,6 +181,40 @@ def test_hotswap(package):
             program.expect("  * server_proc2/")
         program.write("quit\n")
         assert program.end() == 0, program.stderr
+
+
+@pytest.mark.parametrize("package", FOLDERS)
+def test_a_socket_as_a_file(package):
+    with example(package, "socket_afile") as program:
+        assert program.end() == 0, program.stderr
+        sums = re.findall(r"(client|server) sha1 csum: ([0-9a-f]{40})", program.stdout)
+        wanted = checksum(os.path.join(os.environ[FOLDERS[package]], "socket_afile.py"))
+        assert sorted(sums) == [("client", wanted), ("server", wanted)]
+
+
+@pytest.mark.parametrize("package", FOLDERS)
+def test_checksums_by_a_pipe(package, tmp_path):
+    path = tmp_path / "input"
+    path.write_text("".join(f"line {number}\n" for number in range(50_000)))
+    with example(package, "pipe_csum", str(path)) as program:
+        assert program.end() == 0, program.stderr
+        for way in ("communicate", "feeder"):
+            assert f"{way} sha1sum: b'{checksum(path)}  -\\n'" in program.stdout
+
+
+def test_grep_by_a_chain_of_processes(tmp_path):
+    # That of asyncoro takes no argument: it reads /var/log/syslog, which is not on every machine.
+    path = tmp_path / "log"
+    path.write_text("all is well\nan Error here\n" * 2000 + "no more\n")
+    with example("pycos", "pipe_grep", str(path)) as program:
+        assert program.end() == 0, program.stderr
+        counts = [line.split() for line in program.stdout.splitlines() if line.strip()]
+        assert ["2000", "6000", "28000"] in counts
+
+
+def checksum(path):
+    with open(path, "rb") as file:
+        return hashlib.sha1(file.read()).hexdigest()
 
 
 def test_clients_send_to_sock_server(port_8010):

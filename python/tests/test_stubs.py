@@ -45,7 +45,7 @@ def test_all_public_names_are_exported():
 
 #: Each line is followed by what mypy says of it, if it says anything.
 PROGRAM = """
-    import pathlib, socket
+    import pathlib, socket, sqlite3, subprocess
     from typing import Callable
     import asyncoro
 
@@ -107,6 +107,24 @@ PROGRAM = """
             pass
         await sock.recv_until("text")  # error
         await sock.send_fds([b"x"], ["0"])  # error
+
+    async def tools(pool: asyncoro.AsyncThreadPool, path: pathlib.Path) -> None:
+        file = await asyncoro.asyncfile.AsyncFile.open(path, "w+")
+        reveal_type(file)  # AsyncFile
+        async with file:
+            reveal_type(await file.read(5, full=True))  # bytes
+            reveal_type(await file.write(bytearray(5)))  # int
+            await file.write("text")  # error
+            async for line in file:
+                reveal_type(line)  # bytes
+        asyncoro.asyncfile.AsyncFile(path)  # error
+        pipe = asyncoro.asyncfile.AsyncPipe(subprocess.Popen(["ls"], stdout=subprocess.PIPE))
+        reveal_type(await pipe.communicate("text"))  # tuple[bytes | None, bytes | None]
+        reveal_type(await pipe.wait())  # int
+        reveal_type(await pool.async_task(divmod, 7, 3))  # tuple[int, int]
+        reveal_type(await pool.async_task(target=len, args=("text",)))  # int
+        await pool.async_task(divmod, "text")  # error
+        await asyncoro.AsyncDBCursor(pool, sqlite3.connect("").cursor()).execute("select 1")
 
     def fire() -> None:
         asyncoro.Coro(work, 1)

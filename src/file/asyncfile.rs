@@ -145,6 +145,25 @@ impl AsyncFile {
         self.ahead.borrow_mut().append(bytes);
     }
 
+    /// Tells whether bytes were read that nobody has taken: the next read gets them without waiting.
+    ///
+    /// ```
+    /// use asyncoro::file::AsyncFile;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// asyncoro::run(async {
+    ///     let file = AsyncFile::open("Cargo.toml").await?;
+    ///     assert!(!file.has_read_ahead());
+    ///     file.read_line(100).await?;
+    ///     assert!(file.has_read_ahead());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn has_read_ahead(&self) -> bool {
+        !self.ahead.borrow().is_empty()
+    }
+
     /// Gives out the descriptor, after the calls of dropped verbs have ended, and the bytes that
     /// were read and not taken.
     ///

@@ -80,6 +80,13 @@ impl Stream {
         self.watched.attempt("read", Direction::Read, attempt).await
     }
 
+    /// Waits until a read would not block.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        let attempt =
+            || if self.is_ready(PollFlags::IN)? { Ok(()) } else { Err(Errno::WOULDBLOCK.into()) };
+        self.watched.attempt("readable", Direction::Read, attempt).await
+    }
+
     /// Appends at most `room` bytes to those read ahead; returns how many, 0 at the end.
     pub(super) async fn fill(
         &self,

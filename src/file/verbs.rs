@@ -52,6 +52,42 @@ impl AsyncFile {
         Ok(count)
     }
 
+    /// Waits until a read would not wait: there are bytes, or the end, or an error. A regular file
+    /// always is as far.
+    ///
+    /// Descriptors that are no files become readable, too, as that of a process does at its end
+    /// (pidfd_open(2)).
+    ///
+    /// # Example
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// asyncoro::run(async {
+    ///     let (reader, writer) = asyncoro::file::pipe()?;
+    ///     writer.write_all(b"abc").await?;
+    ///     reader.readable().await?;
+    ///     assert_eq!(reader.read(&mut [0; 8]).await?, 3);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The system's, of asking; those of the file are left to the read.
+    ///
+    /// # Cancel
+    /// Nothing happens.
+    pub async fn readable(&self) -> io::Result<()> {
+        let _turn = self.reading().await;
+        if self.has_read_ahead() {
+            return Ok(());
+        }
+        match &self.kind {
+            Kind::Stream(stream) => stream.readable().await,
+            Kind::Pooled(_) => Ok(()),
+            Kind::Socket(socket) => socket.readable().await,
+        }
+    }
+
     /// Reads exactly as many bytes as `buffer` has.
     ///
     /// # Example

@@ -83,6 +83,66 @@ fn is_nonblocking(fd: impl AsFd) -> bool {
     fcntl_getfl(fd).unwrap().contains(OFlags::NONBLOCK)
 }
 
+#[test]
+fn readable_waits_for_bytes_or_an_end_and_takes_none() {
+    let folder = Folder::new();
+    let path = folder.file("short", b"one\ntwo\n");
+    run_within(move || async move {
+        let (reader, writer) = file::pipe().unwrap();
+        assert!(timeout(SHORT, reader.readable()).await.is_err(), "there is nothing");
+        let wait = async {
+            reader.readable().await.unwrap();
+            reader.read(&mut [0; 9]).await.unwrap()
+        };
+        let write = async {
+            yield_now().await;
+            writer.write_all(b"abc").await.unwrap();
+        };
+        assert_eq!(join(wait, write).await.0, 3);
+
+        // What was read ahead counts, though the pipe is empty.
+        writer.write_all(b"line\nrest").await.unwrap();
+        assert!(!reader.has_read_ahead());
+        assert_eq!(reader.read_line(80).await.unwrap().as_deref(), Some("line"));
+        assert!(reader.has_read_ahead());
+        assert!(poll_once(reader.readable()));
+        let mut rest = [0; 9];
+        assert_eq!(reader.read(&mut rest).await.unwrap(), 4);
+        assert!(!reader.has_read_ahead());
+        assert!(!poll_once(reader.readable()));
+        drop(writer);
+        reader.readable().await.unwrap();
+        assert_eq!(reader.read(&mut rest).await.unwrap(), 0);
+
+        let file = AsyncFile::open(&path).await.unwrap();
+        file.readable().await.unwrap();
+        assert_eq!(file.read_to_end().await.unwrap(), b"one\ntwo\n");
+        file.readable().await.unwrap();
+
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let near = AsyncFile::new(near).unwrap();
+        assert!(!poll_once(near.readable()));
+        (&far).write_all(b"x").unwrap();
+        near.readable().await.unwrap();
+        assert_eq!(near.read(&mut rest).await.unwrap(), 1);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_descriptor_of_a_process_is_readable_at_its_end() {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    run_within(|| async {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let end = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let end = AsyncFile::new(end).unwrap();
+        assert!(timeout(SHORT, end.readable()).await.is_err(), "it runs");
+        drop(child.stdin.take());
+        end.readable().await.unwrap();
+        assert!(child.try_wait().unwrap().unwrap().success());
+    });
+}
+
 // ---- the originals' faults
 
 #[test]

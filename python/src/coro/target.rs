@@ -108,13 +108,12 @@ fn call_function(
         return Ok((function.clone().unbind(), name(function)));
     }
     let Some((code, bare)) = code_of(py, function)? else {
-        let made = arguments.call(function)?.unbind();
-        if is_runnable(py, &made) {
-            return Ok((made, name(function)));
-        }
-        return Err(no_generator(&name(function).to_string()));
+        return call_other(function, arguments);
     };
     let Some(candidates) = known(py, &code)? else {
+        if bare.hasattr(interned!(py, "_gives_call"))? {
+            return call_other(function, arguments);
+        }
         return Err(no_generator(&name(&bare).to_string()));
     };
     let injected = match candidates {
@@ -133,6 +132,15 @@ fn call_function(
         }
     };
     Ok((made.unbind(), name(&bare)))
+}
+
+/// Calls a function that is no generator function, but may give what a coroutine can run.
+fn call_other(function: &Bound<'_, PyAny>, arguments: Arguments<'_, '_>) -> Called {
+    let made = arguments.call(function)?.unbind();
+    if is_runnable(function.py(), &made) {
+        return Ok((made, name(function)));
+    }
+    Err(no_generator(&name(function).to_string()))
 }
 
 /// Returns whether a coroutine can run it: a generator, the object of an `async def`, a call.

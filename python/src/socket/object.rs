@@ -206,7 +206,7 @@ impl PySocket {
     }
 
     /// Returns the asynchronous face for a verb.
-    pub(super) fn asynchronous(&self, py: Python<'_>) -> PyResult<AsyncSocket> {
+    pub(crate) fn asynchronous(&self, py: Python<'_>) -> PyResult<AsyncSocket> {
         let inner = self.inner(py);
         match &*inner.face.borrow() {
             Face::Asynchronous(socket) => {
@@ -234,6 +234,11 @@ impl PySocket {
             Face::Asynchronous(_) => Err(PyRuntimeError::new_err("the socket is asynchronous")),
             Face::Closed => Err(closed()),
         }
+    }
+
+    /// Returns whether it is a socket for threads.
+    pub(crate) fn is_blocking(&self, py: Python<'_>) -> bool {
+        self.inner(py).is_blocking()
     }
 
     /// Makes one attempt to flush the queue.

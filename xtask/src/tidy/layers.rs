@@ -137,9 +137,9 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["log", "watcher", "threads"],
             &["holding", "guest"],
             &["call"],
-            &["timer", "signal"],
+            &["timer", "signal", "promise"],
             &["coro", "socket", "eventloop"],
-            &["sync"],
+            &["file", "sync"],
             &["serve"],
         ],
     ),
@@ -213,6 +213,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             ],
             &["quick"],
         ],
+    ),
+    (
+        "python/src/file",
+        &[&["descriptor", "within", "open"], &["object"], &["make", "end", "read"], &["write"]],
     ),
 ];
 
