@@ -65,6 +65,10 @@ class Logger:
 
     fatal = critical
 
+    def exception(self, message, *args):
+        """Writes an error, with the traceback of the exception that is being handled."""
+        self._write(self.ERROR, sys.stderr, message, args, sys.exc_info()[1])
+
     def flush(self):
         """Flushes the streams of the log."""
         for stream in (self.stream or sys.stdout, sys.stderr):

@@ -193,8 +193,12 @@ class AsyncPipe:
         >>> code = await pipe.wait()
         """
         if timeout is None:
-            return (yield from _end_of(self.last))
-        return (yield from _bounded(timeout, _end_of(self.last)))
+            code = yield from _end_of(self.last)
+        else:
+            code = yield from _bounded(timeout, _end_of(self.last))
+        # Takes its status, too, if it has ended.
+        self.first.poll()
+        return code
 
     def poll(self):
         """Gives the exit code of the last process; None while it runs."""

@@ -57,9 +57,9 @@ class AsyncFile:
     ) -> Self: ...
     @staticmethod
     def open(path: Union[str, bytes, PathLike[str]], mode: str = "r") -> Call[AsyncFile]:
-        """Opens a file, on a thread. `mode`: "r", "w", "x" or "a", with "+" for both ways; it is one
-        of bytes with and without "b". A pipe with a name is opened to read without waiting for its
-        writer.
+        """Opens a file, on a thread. `mode`: "r", "w", "x" or "a", with "+" for both ways; with and
+        without "b" it is one of bytes. A pipe with a name is opened to read without waiting for
+        its writer.
 
         Errors: ValueError for another mode; OSError, with the path.
 

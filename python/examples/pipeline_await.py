@@ -39,7 +39,6 @@ async def main(path):
         # At the same time, since a pipe holds only so much.
         _, counts = await asyncoro.gather(write_words(path, pipe), read_counts(pipe))
         print("exit code:", await pipe.wait())
-    first.wait()
     # All at once: write the input, read the output, wait for the end.
     text = "".join("%d %s\n" % pair for pair in sorted(counts, reverse=True)[:3])
     async with AsyncPipe(subprocess.Popen(["cat", "-n"], stdin=PIPE, stdout=PIPE)) as pipe:

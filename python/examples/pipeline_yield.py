@@ -40,9 +40,7 @@ def main(path):
         # At the same time, since a pipe holds only so much.
         counts = yield read_counts(pipe)
         yield writer.finish()
-        code = yield pipe.wait()
-    first.wait()
-    print("exit code:", code)
+        print("exit code:", (yield pipe.wait()))
     # All at once: write the input, read the output, wait for the end.
     text = "".join("%d %s\n" % pair for pair in sorted(counts, reverse=True)[:3])
     with AsyncPipe(subprocess.Popen(["cat", "-n"], stdin=PIPE, stdout=PIPE)) as pipe:

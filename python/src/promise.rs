@@ -15,6 +15,7 @@ use pyo3::{
 
 use crate::{
     call::{self, Given, Outcome},
+    exiting,
     gil::{self, Gil},
 };
 
@@ -104,11 +105,13 @@ impl Promise {
 
     /// Sets the value; returns whether somebody waits for it.
     fn set(&self, py: Python<'_>, value: Py<PyAny>) -> bool {
+        exiting::guard();
         self.keep(py, Ok(value))
     }
 
     /// Sets the exception; returns whether somebody waits for it.
     fn fail(&self, py: Python<'_>, error: Py<PyBaseException>) -> bool {
+        exiting::guard();
         self.keep(py, Err(error))
     }
 }

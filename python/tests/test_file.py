@@ -15,6 +15,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 import tty
 
 import pytest
@@ -467,6 +468,49 @@ def test_sockets_are_files():
 
 
 @also_await
+def test_the_number_of_a_socket_is_a_file():
+    def main():
+        here, there = tcp_pair()
+        with AsyncFile(here.fileno()) as near, AsyncFile(there.fileno()) as far:
+            data = bytes(300_000)
+            writing = asyncoro.Coro(near.write, data, True)
+            assert (yield far.read(len(data), full=True)) == data
+            assert (yield writing.finish()) == len(data)
+        # They stay open, and connected.
+        with AsyncFile(here) as near, AsyncFile(there) as far:
+            yield near.write(b"again")
+            assert (yield far.read(9)) == b"again"
+
+    go(main)
+
+
+@also_await
+def test_a_file_over_a_socket_with_tls_speaks_it(certificates):
+    def main():
+        server = asyncoro.create_server(
+            ("127.0.0.1", 0), certfile=certificates.chain, keyfile=certificates.key
+        )
+
+        def serve():
+            connection, _ = yield server.accept()
+            with AsyncFile(connection) as file:
+                line = yield file.readline()
+                yield file.write(line.upper() * 10_000, full=True)
+
+        serving = asyncoro.Coro(serve)
+        sock = yield asyncoro.create_connection(
+            server.getsockname(), cafile=certificates.chain, server_name="localhost"
+        )
+        with AsyncFile(sock) as file:
+            yield file.write(b"line\n")
+            assert (yield file.read()) == b"LINE\n" * 10_000
+        yield serving.finish()
+        server.close()
+
+    go(main)
+
+
+@also_await
 def test_a_file_over_a_socket_has_what_the_socket_has_received():
     def main():
         sock, peer = async_pair()
@@ -704,6 +748,43 @@ def test_a_write_to_a_regular_file_that_is_given_up_leaves_the_position_behind_w
     go(main)
 
 
+def test_of_several_calls_the_first_that_is_done_counts():
+    def main():
+        reader, writer = pipe()
+        other, more = pipe()
+        with reader, writer, other, more:
+            calls = lambda: (reader.read(5, full=True), other.readline(), asyncoro.sleep(0.01))
+            assert (yield asyncoro.first(*calls()))[0] == 2
+            yield writer.write(b"abc")
+            yield more.write(b"line\nrest")
+            assert (yield asyncoro.first(*calls())) == (1, b"line\n")
+            yield writer.write(b"de")
+            assert (yield asyncoro.first(*calls())) == (0, b"abcde")
+            assert (yield asyncoro.gather(other.read(4), writer.write(b"x"))) == [b"rest", 1]
+
+    go(main)
+
+
+def test_opening_that_is_given_up_leaves_nothing_open(path):
+    def main():
+        for number in range(TIMES):
+            opening = asyncoro.Coro(AsyncFile.open, path)
+            for _ in range(number % 4):
+                yield asyncoro.sleep(0)
+            opening.terminate()
+            yield opening.finish()
+            opening = None
+
+    go(main)
+    before = open_descriptors()
+    go(main)
+    deadline = time.monotonic() + WAIT
+    while open_descriptors() > before and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    assert open_descriptors() <= before
+
+
 def test_closing_a_file_ends_those_who_wait():
     def main():
         reader, writer = pipe()
@@ -830,7 +911,7 @@ def test_a_file_is_dropped_in_another_thread():
 
         go(use)
         del use, reader, writer
-        gc.collect()
+    gc.collect()
     let_run()
     assert open_descriptors() <= before + 3
 

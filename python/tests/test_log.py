@@ -72,6 +72,21 @@ def test_a_program_that_configured_logging_gets_records(records, streams):
     assert record.filename == "test_log.py" and record.args == (1,)
 
 
+def test_an_exception_that_is_handled_is_written_with_its_traceback(records, streams):
+    try:
+        raise ValueError("no good")
+    except ValueError:
+        asyncoro.Logger("name").exception("it failed: %d", 5)
+        stream = io.StringIO()
+        asyncoro.Logger("other", stream).exception("it failed")
+    record, = records
+    assert record.levelno == logging.ERROR and record.getMessage() == "it failed: 5"
+    assert record.exc_info[0] is ValueError
+    assert "it failed:\n" in stream.getvalue() and "ValueError: no good" in stream.getvalue()
+    asyncoro.Logger("name").exception("nothing is handled")
+    assert not records[1].exc_info
+
+
 def test_both_levels_hold_for_records(records):
     logger = asyncoro.Logger("name")
     logging.getLogger("name").setLevel(logging.ERROR)

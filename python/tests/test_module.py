@@ -135,6 +135,31 @@ def test_multiprocessing_is_imported_only_if_the_program_does():
     assert program.stdout == "False True\n"
 
 
+@pytest.mark.parametrize("imports", [
+    "import pycos.asyncfile", "import pycos\nimport pycos.asyncfile as asyncfile",
+    "import pycos\nfrom pycos.asyncfile import *", "import asyncoro.asyncfile, pycos",
+    "from pycos import asyncfile\nimport pycos",
+    "import pycos.asyncfile\nimport asyncoro.asyncfile",
+])
+def test_the_files_of_old_programs_are_those_of_this_package(imports):
+    program = run_program("import asyncoro\nasyncoro.install_aliases()\n" + imports + """
+assert pycos.asyncfile.AsyncFile is asyncoro.asyncfile.AsyncFile
+assert pycos.asyncfile is sys.modules["asyncoro.asyncfile"] is sys.modules["pycos.asyncfile"]
+if "AsyncPipe" in globals():
+    assert AsyncPipe is asyncoro.asyncfile.AsyncPipe and AsyncFile is asyncoro.asyncfile.AsyncFile
+""")
+    assert program.process.returncode == 0
+
+
+def test_what_files_need_is_imported_when_they_are_used():
+    program = run_program("""
+        assert "subprocess" not in sys.modules and "asyncoro.asyncfile" not in sys.modules
+        asyncoro.asyncfile.AsyncPipe
+        assert "asyncoro.asyncfile" in sys.modules
+    """)
+    assert program.process.returncode == 0
+
+
 # ---- `raise StopIteration(value)`, in a program of its own: the aliases stay
 
 

@@ -392,7 +392,7 @@ def test_the_end_of_the_program_many_times():
 
         print(sum(asyncoro.run(main())))
     """
-    for _ in range(10):
+    for _ in range(4):
         program = run_program(source)
         assert program.process.returncode == 0
         assert (program.stdout, program.stderr) == ("20\n", "")
@@ -440,6 +440,8 @@ def test_pools_work_in_tasks_of_asyncio():
             assert await pool.async_task(int, "5") == 5
             gate = Gate()
             waiting = asyncio.ensure_future(pool.async_task(gate, "value"))
+            while not gate.begun.is_set():
+                await asyncio.sleep(0.001)
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(pool.join(), 0.01)
             assert await pool.join(timeout=0.01) is False
@@ -617,7 +619,7 @@ def test_many_cursors_at_once(tmp_path):
         connection.execute("create table numbers (number integer)")
 
     def insert(pool, start):
-        connection = sqlite3.connect(path, WAIT, check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         cursor = AsyncDBCursor(pool, connection.cursor())
         for number in range(start, start + 10):
             yield cursor.execute("insert into numbers values (?)", (number,))

@@ -145,7 +145,8 @@ impl AsyncFile {
         self.ahead.borrow_mut().append(bytes);
     }
 
-    /// Tells whether bytes were read that nobody has taken: the next read gets them without waiting.
+    /// Tells whether bytes were read that nobody has taken: the next read gets them, and does not
+    /// wait.
     ///
     /// ```
     /// use asyncoro::file::AsyncFile;

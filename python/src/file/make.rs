@@ -25,6 +25,7 @@ use crate::{
     call,
     engine::{self, Home},
     error::{of_file, raised},
+    exiting,
     gil::py,
     once::interned,
     socket::PySocket,
@@ -35,6 +36,7 @@ impl PyFile {
     #[new]
     #[pyo3(signature = (fd, *, closefd = None))]
     fn new(py: Python<'_>, fd: &Bound<'_, PyAny>, closefd: Option<bool>) -> PyResult<PyFile> {
+        exiting::guard();
         if fd.is_instance_of::<PyInt>() && !fd.is_instance_of::<PyBool>() {
             return over_number(py, fd.extract()?, closefd.unwrap_or(false));
         }
