@@ -37,7 +37,9 @@ asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
 
 
 #: How a coroutine is made to leave where it waits; nothing can be thrown into a task of asyncio's.
-WAYS = ("terminate",) if os.environ.get("ASYNCORO_LOOP", "")[:4] == "task" else ("terminate", "throw")
+WAYS = ["terminate", "throw"]
+if os.environ.get("ASYNCORO_LOOP", "").startswith("task"):
+    WAYS.remove("throw")
 
 
 # ---- coroutines

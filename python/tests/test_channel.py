@@ -193,9 +193,10 @@ def test_a_long_chain_of_channels():
 
 @also_await
 def test_deliver_waits_for_subscribers():
-    def late(channel, subscriber, seconds):
-        yield asyncoro.sleep(seconds)
-        yield channel.subscribe(subscriber)
+    def late(channel, *subscribers):
+        for subscriber in subscribers:
+            yield asyncoro.sleep(0)
+            yield channel.subscribe(subscriber)
 
     def main():
         channel = Channel("news")
@@ -203,9 +204,9 @@ def test_deliver_waits_for_subscribers():
         assert (yield channel.deliver("to nobody", timeout=0.01, n=1)) == 0
         assert (yield channel.deliver("wrong", n=-1)) == -1
         coros = [Coro(collect) for _ in range(3)]
-        for number, coro in enumerate(coros):
-            Coro(late, channel, coro, 0.005 * number)
+        Coro(late, channel, *coros[:2])
         assert (yield channel.deliver("to two", n=2)) == 2
+        Coro(late, channel, coros[2])
         assert (yield channel.deliver("to three", timeout=5, n=3)) == 3
         channel.send(None)
         assert (yield coros[0].finish()) == ["to two", "to three"]

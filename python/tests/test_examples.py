@@ -67,6 +67,65 @@ def test_the_chat_disconnects_clients_that_do_not_read(style):
 
 
 @pytest.mark.parametrize("style", STYLES)
+def test_the_rooms_of_a_chat(style):
+    with example("chat_rooms_" + style, "0") as server:
+        address = address_of(server)
+        one, two, three = [
+            asyncoro.AsyncSocket(socket.create_connection(address, WAIT), blocking=True)
+            for _ in range(3)
+        ]
+        for sock in (one, two, three):
+            sock.settimeout(WAIT)
+        names = [b"%d" % sock.getsockname()[1] for sock in (one, two, three)]
+        for name in names[1:]:
+            assert one.recv_msg() == name + b" has come to lobby"
+        three.send_msg(b"/join corner")
+        assert one.recv_msg() == names[2] + b" left"
+        two.send_msg(b"to the lobby")
+        three.send_msg(b"to the corner")
+        assert one.recv_msg() == names[1] + b" says: to the lobby"
+        assert three.recv_msg() == names[2] + b" says: to the corner"
+        one.send_msg(b"/join corner")
+        assert three.recv_msg() == names[0] + b" has come to corner"
+        heard = [two.recv_msg() for _ in range(4)]
+        assert heard == [
+            names[2] + b" has come to lobby", names[2] + b" left",
+            names[1] + b" says: to the lobby", names[0] + b" left",
+        ]
+        for sock in (one, two, three):
+            sock.close()
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_chat_room_disconnects_who_does_not_read(style):
+    with example("chat_rooms_" + style, "0") as server:
+        address = address_of(server)
+        healthy, deaf, talker = [
+            asyncoro.AsyncSocket(socket.create_connection(address, WAIT), blocking=True)
+            for _ in range(3)
+        ]
+        healthy.settimeout(WAIT)
+        talker.settimeout(WAIT)
+        name = b"%d left" % deaf.getsockname()[1]
+        for _ in range(2):
+            assert b"has come" in healthy.recv_msg()
+        said = 0
+        while True:
+            # In step: what the healthy one hears is never far behind.
+            talker.send_msg(bytes(8 << 10))
+            said += 8 << 10
+            assert said < 64 << 20, "all of it is kept for one that does not read"
+            message = healthy.recv_msg()
+            if message == name:
+                break
+            assert len(message) > 8 << 10
+            while readable(talker):
+                talker.recv_msg()
+        for sock in (healthy, deaf, talker):
+            sock.close()
+
+
+@pytest.mark.parametrize("style", STYLES)
 def test_the_store_answers_line_by_line(style):
     with example("lines_" + style) as program:
         assert program.end() == 0, program.stderr

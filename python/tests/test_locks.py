@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 import threading
+import time
 import weakref
 
 import pytest
@@ -610,6 +611,52 @@ def test_locks_in_tasks_of_asyncios():
             await condition.wait()
 
     asyncio.run(main())
+
+
+def test_a_thread_wakes_tasks_of_asyncios():
+    async def main():
+        event, queue, semaphore = Event(), asyncoro.Queue(), Semaphore(0)
+        waits = [event.wait(), queue.get(), semaphore.acquire()]
+
+        def wake():
+            time.sleep(0.01)  # so that the loop waits
+            event.set()
+            queue.put_nowait("put")
+            semaphore.release()
+
+        thread = parallel(wake)
+        given = [await asyncio.wait_for(waiting, WAIT) for waiting in waits]
+        assert given == [True, "put", True]
+        thread.result()
+
+    asyncio.run(main())
+
+
+def test_a_lock_of_several_loops_and_the_scheduler():
+    lock, semaphore, inside, count = Lock(), Semaphore(1), [], 0
+
+    async def work():
+        nonlocal count
+        for _ in range(20):
+            async with lock:
+                async with semaphore:
+                    inside.append(1)
+                    await asyncoro.sleep(0)
+                    assert len(inside) == 1
+                    inside.pop()
+                    count += 1
+
+    async def main():
+        await asyncio.gather(*[work() for _ in range(3)])
+
+    threads = [parallel(asyncio.run, main()) for _ in range(2)]
+    coros = [Coro(work) for _ in range(3)]
+    for coro in coros:
+        done(coro)
+    for thread in threads:
+        thread.result()
+    assert count == 9 * 20
+    assert lock.statistics() == (False, None, 0, 0) and semaphore.statistics() == (1, 0)
 
 
 def test_a_task_that_is_cancelled_passes_its_turn_on():

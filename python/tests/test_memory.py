@@ -129,3 +129,33 @@ def test_waits_for_the_end_of_a_coroutine_that_time_out_leave_nothing():
         yield lasting.finish()
 
     stays_flat(lambda times: go(main, times))
+
+
+def test_locks_queues_and_channels_leave_nothing():
+    lock, semaphore, condition = asyncoro.Lock(), asyncoro.Semaphore(1), asyncoro.Condition()
+    queue, news, event = asyncoro.Queue(1), asyncoro.Channel("news"), asyncoro.Event()
+
+    async def works(coro=None):
+        await news.subscribe(coro)
+        messages = news.subscription(1, slow="drop")
+        news.send(bytes(1000))
+        async with lock, semaphore:
+            await queue.put(messages)
+            try:
+                await asyncoro.sleep(0)
+            finally:
+                queue.get_nowait()
+        await event.wait(0)
+        async with condition:
+            await condition.wait(0)
+
+    async def main(times):
+        for count in range(times // 10):
+            working = [asyncoro.Coro(works) for _ in range(3)]
+            await asyncoro.sleep(0)
+            working[count % 3].terminate()
+            for coro in working:
+                await coro.finish()
+        assert not lock.locked() and not condition.locked() and queue.empty()
+
+    stays_flat(lambda times: go(main, times))

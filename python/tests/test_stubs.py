@@ -108,7 +108,7 @@ PROGRAM = """
         await sock.recv_until("text")  # error
         await sock.send_fds([b"x"], ["0"])  # error
 
-    async def tools(pool: asyncoro.AsyncThreadPool, path: pathlib.Path) -> None:
+    async def files(pool: asyncoro.AsyncThreadPool, path: pathlib.Path) -> None:
         file = await asyncoro.asyncfile.AsyncFile.open(path, "w+")
         reveal_type(file)  # AsyncFile
         async with file:
@@ -125,6 +125,26 @@ PROGRAM = """
         reveal_type(await pool.async_task(target=len, args=("text",)))  # int
         await pool.async_task(divmod, "text")  # error
         await asyncoro.AsyncDBCursor(pool, sqlite3.connect("").cursor()).execute("select 1")
+
+    async def tools(queue: asyncoro.Queue[int], news: asyncoro.Channel[str]) -> None:
+        lock, condition = asyncoro.RLock(), asyncoro.Condition(asyncoro.Lock())
+        reveal_type(await lock.acquire(timeout=1))  # bool
+        async with lock, asyncoro.Semaphore(2), condition:
+            reveal_type(await condition.wait(0.5))  # bool
+            reveal_type(await condition.wait_for(lambda: "yes"))  # str
+        asyncoro.Semaphore("2")  # error
+        asyncoro.Condition("lock")  # error
+        reveal_type(await asyncoro.Event().wait())  # bool
+        reveal_type(await queue.get())  # int
+        await queue.put("text")  # error
+        async for item in queue:
+            reveal_type(item)  # int
+        async for message in news.subscription(5, slow="drop"):
+            reveal_type(message)  # str
+        news.subscription(slow="wait")  # error
+        reveal_type(await news.subscribe(asyncoro.Coro(work, 1)))  # int
+        reveal_type(news.statistics().subscribers)  # int
+        news.send(5)  # error
 
     def fire() -> None:
         asyncoro.Coro(work, 1)

@@ -229,8 +229,8 @@ impl Kind for Wanting {
     }
 }
 
-/// Returns the coroutine, or what stands for the task of asyncio's, that makes a call now; `None` in
-/// a thread that runs neither.
+/// Returns the coroutine, or what stands for the task of asyncio's, that makes a call now; `None`
+/// in a thread that runs neither.
 #[inline]
 pub(super) fn maker(py: Python<'_>) -> PyResult<Option<Py<Coro>>> {
     match call::maker(py) {
