@@ -265,6 +265,27 @@ def test_a_chat_server_under_load(package, name, port):
         assert "Traceback" not in server.stdout + server.stderr
 
 
+@pytest.mark.parametrize("package, port", [("pycos", 3456), ("asyncoro", 1234)])
+def test_clients_with_a_keyboard_chat(package, port):
+    """They read the keyboard on the thread of a pool, which must not keep them from ending."""
+    with example(package, "chat_server") as server:
+        until_listening(port)
+        with example(package, "chat_client") as one, example(package, "chat_client") as two:
+            # The first words may come before the other one is known to the server.
+            deadline = time.monotonic() + WAIT
+            while "hello" not in two.stdout and time.monotonic() < deadline:
+                one.write("hello\n")
+                time.sleep(0.1)
+            two.write("how are you\n")
+            one.expect("how are you")
+            one.write("quit\n")
+            assert one.end() == 0, one.stderr
+            two.write("exit\n")
+            assert two.end() == 0, two.stderr
+        server.write("quit\n")
+        assert server.end() == 0, server.stderr
+
+
 def frame(payload):
     return len(payload).to_bytes(4, "big") + payload
 
