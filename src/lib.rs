@@ -204,11 +204,17 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! [`file::AsyncFile`] is a regular file, a pipe, a terminal or a socket, with one set of verbs; a
 //! dropped one loses no byte. [`process::Child`] and [`process::AsyncPipe`] run other programs.
 //!
+//! # Servers
+//!
+//! [`serve()`] calls a function for each connection, until Ctrl-C or SIGTERM, and then lets the
+//! connections finish. The page of [`mod@serve`] says how, and how a server hands its listener to
+//! the next process.
+//!
 //! # The end of a program
 //!
 //! [`run`] returns when its future and all coroutines have ended. It does not wait for daemons:
 //! `coro::current().set_daemon(true)`. [`run_until`] returns with its future and ends the other
-//! coroutines, which suits a server that ends at Ctrl-C. Either way futures are dropped in their
+//! coroutines, which suits a program that ends at Ctrl-C. Either way futures are dropped in their
 //! own scheduler, and queued messages get up to a second to be sent.
 //!
 //! # What asyncoro does not do, yet
@@ -247,6 +253,7 @@ mod primitives;
 pub mod process;
 pub mod resolve;
 pub mod scope;
+pub mod serve;
 pub mod signal;
 mod socket;
 pub mod stdio;
@@ -267,6 +274,7 @@ pub use coro::{AsynCoro, Coro, on, run, run_until, spawn};
 #[cfg(feature = "tokio")]
 #[doc(inline)]
 pub use interop::guest as tokio;
+pub use serve::serve;
 pub use socket::{
     AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused, copy, copy_both,
 };

@@ -399,7 +399,8 @@ impl<T> Coros<T> {
         }
     }
 
-    fn start<F>(&mut self, future: F, spawned: &'static Location<'static>)
+    /// Starts a coroutine as a member of the set, as one that was spawned at `spawned`.
+    pub(crate) fn start<F>(&mut self, future: F, spawned: &'static Location<'static>)
     where
         F: Future<Output = T> + 'static,
     {

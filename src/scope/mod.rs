@@ -57,12 +57,14 @@
 //! turn each, and an end each, there is [`Coros`](crate::coro::Coros).
 
 mod child;
+mod group;
 mod limits;
 mod list;
 mod nest;
 mod phase;
 mod run;
 
+pub(crate) use self::group::Group;
 pub use self::{
     child::Child,
     limits::Limits,

@@ -50,6 +50,9 @@ impl Core {
             let mut inner = outer.inner.borrow_mut();
             if inner.len() == inner.capacity() {
                 inner.retain(|inner| inner.strong_count() > 0);
+                // If most live, the next look is as many scopes away.
+                let living = inner.len();
+                inner.reserve(living);
             }
             inner.push(Rc::downgrade(&core));
         }

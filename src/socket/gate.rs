@@ -70,6 +70,17 @@ impl<C> Gate<C> {
         self.state().done.pop_front()
     }
 
+    /// Ends the handshakes that are under way.
+    pub(crate) fn end_all(&self) {
+        let under_way = mem::take(&mut self.state().under_way);
+        under_way.iter().for_each(|shaking| shaking.coroutine.terminate());
+    }
+
+    /// Tells whether no handshake is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.state().under_way.is_empty()
+    }
+
     /// Registers a waiter for a connection; its drop ends the registration.
     pub(crate) fn waiting(self: &Arc<Self>) -> Waiting<C> {
         let mut state = self.state();
@@ -182,8 +193,7 @@ impl<C> Drop for Waiting<C> {
 
 impl<C> Drop for Gate<C> {
     fn drop(&mut self) {
-        let under_way = mem::take(&mut self.state().under_way);
-        under_way.iter().for_each(|shaking| shaking.coroutine.terminate());
+        self.end_all();
     }
 }
 
@@ -214,8 +224,13 @@ impl<C> Drop for Leaving<C> {
             let is_own = |shaking: &Shaking| shaking.place == self.place;
             let place = state.under_way.iter().position(is_own);
             let own = place.and_then(|place| state.under_way.remove(place));
+            let is_quiet = state.under_way.is_empty();
             drop(state);
             drop(own);
+            if is_quiet {
+                // Some wait for the last one only.
+                gate.wake_all();
+            }
         }
     }
 }

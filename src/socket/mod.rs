@@ -36,6 +36,7 @@ mod side;
 #[cfg(feature = "tls")]
 mod start;
 
+pub(crate) use self::asynchronous::{listen::Queue, watched::Watched};
 pub use self::{
     asynchronous::{
         AsyncSocket,

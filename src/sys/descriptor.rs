@@ -91,6 +91,13 @@ impl Descriptor {
         Ok(())
     }
 
+    /// Sets `O_NONBLOCK` for good: others that share the descriptor count on it.
+    pub(super) fn leave_nonblocking(&self) -> rustix::io::Result<()> {
+        self.make_nonblocking()?;
+        self.set_nonblocking.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Resets `O_NONBLOCK`, if this crate has set it.
     fn reset_mode(&self) {
         if self.set_nonblocking.swap(false, Ordering::Relaxed)

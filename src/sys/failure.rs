@@ -19,10 +19,19 @@ impl Sys {
     pub(super) fn heard(&self, got: Result<usize>) -> Result<usize> {
         match got {
             Ok(0) => self.heard_nothing(),
-            Ok(count) => Ok(count),
+            Ok(count) => {
+                self.note_moved();
+                Ok(count)
+            }
             Err(Errno::AGAIN) => Err(Errno::AGAIN),
             Err(error) => Err(self.heard_error(error)),
         }
+    }
+
+    /// Notes, for [`Sys::take_moved`], that bytes were moved.
+    #[inline]
+    pub(super) fn note_moved(&self) {
+        self.moved.store(true, Ordering::Relaxed);
     }
 
     #[cold]
@@ -46,7 +55,10 @@ impl Sys {
     #[inline]
     pub(crate) fn told(&self, sent: Result<usize>) -> Result<usize> {
         match sent {
-            Ok(count) => Ok(count),
+            Ok(count) => {
+                self.note_moved();
+                Ok(count)
+            }
             Err(Errno::AGAIN) => Err(Errno::AGAIN),
             Err(error) => Err(self.note(Call::Send, error)),
         }

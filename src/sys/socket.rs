@@ -9,7 +9,7 @@ use std::{
     io,
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU16},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering},
 };
 
 use rustix::net;
@@ -36,6 +36,8 @@ pub(crate) struct Sys {
     pub(super) ahead: Ahead,
     /// How many of the next calls are not to be made ahead, since long pieces come.
     pub(super) long: AtomicU8,
+    /// Whether a call has moved bytes since somebody asked.
+    pub(super) moved: AtomicBool,
     /// Whether an attempt to connect was ended for another one.
     pub(super) dissolved: Dissolved,
     /// The longest segment that the kernel splits off.
@@ -78,6 +80,7 @@ impl Sys {
             failed: AtomicU16::new(0),
             ahead: Ahead::default(),
             long: AtomicU8::new(0),
+            moved: AtomicBool::new(false),
             dissolved: Dissolved::default(),
             #[cfg(target_os = "linux")]
             longest: Longest::default(),
@@ -108,6 +111,18 @@ impl Sys {
     /// Tells whether the descriptor is borrowed.
     pub(crate) fn is_borrowed(&self) -> bool {
         !self.fd.is_owned()
+    }
+
+    /// Makes it non-blocking for good, for all that share the descriptor.
+    pub(crate) fn leave_nonblocking(&self) -> Result<()> {
+        self.fd.leave_nonblocking()
+    }
+
+    /// Tells whether a call has received or sent bytes since this was last asked. There is one who
+    /// asks.
+    pub(crate) fn take_moved(&self) -> bool {
+        // Two atomic steps instead of one, since a call between them is seen next time at most.
+        self.moved.load(Ordering::Relaxed) && self.moved.swap(false, Ordering::Relaxed)
     }
 
     /// Returns the descriptor in its original mode; it must not be a borrowed one.

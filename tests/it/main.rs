@@ -39,6 +39,8 @@ mod monitor;
 mod on;
 mod scope;
 mod send_sync;
+mod serve;
+mod serve_processes;
 mod thread_bound;
 mod threads;
 mod timers;

@@ -65,9 +65,8 @@ impl AsyncSocket {
                     Poll::Ready(Ok((socket, from))) => {
                         accepting = None;
                         begun += 1;
-                        match begin(&socket, &tls, None) {
-                            Ok(()) => start(&gate, socket, from, &tls),
-                            Err(error) => return Poll::Ready(Err(error)),
+                        if let Err(error) = begin_secure(&tls, &gate, socket, from) {
+                            return Poll::Ready(Err(error));
                         }
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -80,6 +79,35 @@ impl AsyncSocket {
         })
         .await
     }
+}
+
+/// Begins the handshake of a connection.
+pub(super) fn begin_secure(
+    tls: &Tls,
+    gate: &Arc<Gate<Parts>>,
+    socket: AsyncSocket,
+    from: Address,
+) -> io::Result<()> {
+    begin(&socket, tls, None)?;
+    start(gate, socket, from, tls);
+    Ok(())
+}
+
+/// Returns the next connection whose handshake has begun, when it is done; `None` if all were
+/// returned.
+pub(super) async fn take_begun(gate: &Arc<Gate<Parts>>) -> Option<(AsyncSocket, Address)> {
+    let waiting = gate.waiting();
+    future::poll_fn(|cx| {
+        if let Some((parts, from)) = gate.take() {
+            return Poll::Ready(Some((AsyncSocket::from_parts(parts), from)));
+        }
+        if gate.is_quiet() {
+            return Poll::Ready(None);
+        }
+        waiting.wait(cx.waker());
+        Poll::Pending
+    })
+    .await
 }
 
 /// Most handshakes that one step of `accept` begins.

@@ -4,10 +4,16 @@ use std::io;
 
 use super::AsyncSocket;
 #[cfg(feature = "tls")]
+use super::handshakes::{begin_secure, take_begun};
+#[cfg(feature = "tls")]
 use crate::socket::records::Records;
 use crate::{
     addr::Address,
-    socket::{op::accept, parts::Parts},
+    socket::{
+        op::{Accept, accept, is_out_of_descriptors},
+        parts::Parts,
+    },
+    sys::Sys,
 };
 
 impl AsyncSocket {
@@ -37,7 +43,71 @@ impl AsyncSocket {
 
     pub(super) async fn accept_plain(&self) -> io::Result<(AsyncSocket, Address)> {
         let (sys, from) = accept(&self.core).await?;
-        let settings = self.core.settings().inherited();
-        Ok((AsyncSocket::from_parts(Parts::new(sys, settings)), from))
+        Ok((self.accepted(sys), from))
     }
+
+    /// Makes the listener non-blocking for good, for all processes that share it: if it were reset
+    /// when this one closes it, another one might wait in accept(2).
+    pub(crate) fn leave_nonblocking(&self) -> io::Result<()> {
+        self.core.with_sys(|sys| Ok(sys.leave_nonblocking()?))
+    }
+
+    fn accepted(&self, sys: Sys) -> AsyncSocket {
+        AsyncSocket::from_parts(Parts::new(sys, self.core.settings().inherited()))
+    }
+
+    /// Takes a connection that waits in the system's queue, without waiting. With TLS it begins the
+    /// handshake, and [`AsyncSocket::accept_begun`] returns the connection.
+    pub(crate) fn accept_now(&self) -> io::Result<Queue> {
+        let (sys, from) = match self.attempt(Accept) {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Queue::Empty),
+            Err(error) if is_out_of_descriptors(&error) => return Ok(Queue::Blocked),
+            Err(error) => return Err(error),
+        };
+        let socket = self.accepted(sys);
+        #[cfg(feature = "tls")]
+        if let Some(listener) = self.tls(Records::listener).flatten() {
+            let (tls, listener) = listener?;
+            begin_secure(&tls, &self.core.gate_of(listener), socket, from)?;
+            return Ok(Queue::Begun);
+        }
+        Ok(Queue::Taken(socket, from))
+    }
+
+    /// Waits for the next connection whose handshake has begun, and takes no new one from the
+    /// system; `None` if there is none. The socket may be closed already.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
+        take_begun(&self.core.gate()?).await
+    }
+
+    /// Ends the handshakes that have begun.
+    #[cfg(feature = "tls")]
+    pub(crate) fn end_begun(&self) {
+        if let Some(gate) = self.core.gate() {
+            gate.end_all();
+        }
+    }
+
+    /// Does nothing: without TLS there are no handshakes.
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn end_begun(&self) {}
+
+    /// Returns `None`: without TLS there are no handshakes.
+    #[cfg(not(feature = "tls"))]
+    pub(crate) async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
+        None
+    }
+}
+
+/// What [`AsyncSocket::accept_now`] has found in the system's queue of connections.
+pub(crate) enum Queue {
+    Taken(AsyncSocket, Address),
+    /// A connection whose handshake has begun.
+    #[cfg(feature = "tls")]
+    Begun,
+    Empty,
+    /// There may be some, and no descriptor for them.
+    Blocked,
 }

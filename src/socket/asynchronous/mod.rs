@@ -8,6 +8,7 @@
 //!   never wait, `poll.rs` those that leave waiting to their caller; `copy.rs` copies from socket
 //!   to socket;
 //! - `verb.rs` is the future that drives an operation, `lock.rs` the lock of a direction;
+//! - `watched.rs` is a socket as who serves it sees it;
 //! - `core.rs` is the state that the handles of a socket share.
 
 mod attempt;
@@ -22,7 +23,7 @@ mod face;
 mod fds;
 #[cfg(feature = "tls")]
 mod handshakes;
-mod listen;
+pub(super) mod listen;
 mod lock;
 mod message;
 mod poll;
@@ -32,6 +33,7 @@ mod tls;
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 mod unread;
 mod verb;
+pub(super) mod watched;
 
 use std::{
     fmt, io,

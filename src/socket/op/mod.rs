@@ -21,6 +21,7 @@ pub(crate) use self::handshake::{ShakeRecv, ShakeSend, shake};
 #[cfg(test)]
 pub(crate) use self::operation::Needs;
 pub(crate) use self::{
+    accept::{Accept, is_out_of_descriptors},
     composite::{Face, accept, connect, end_tls, first, patiently, settled, shut_down},
     connect::Connect,
     datagram::{RecvBatch, RecvFrom, SendBatch, SendTo},

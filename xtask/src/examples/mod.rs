@@ -50,6 +50,7 @@ const EXAMPLES: &[Example] = &[
     Example { name: "udp_echo", kind: Kind::Server(talk::datagrams) },
     Example { name: "webserver", kind: Kind::Server(http::talk) },
     Example { name: "forwarder", kind: Kind::Program(forwarder) },
+    Example { name: "graceful", kind: Kind::Program(graceful) },
     Example { name: "supervisor", kind: Kind::Program(supervisor) },
     Example { name: "pipeline", kind: Kind::Program(pipeline) },
     Example { name: "retry", kind: Kind::Program(retry) },
@@ -149,6 +150,12 @@ fn supervisor(programs: &Programs) -> Outcome {
     supervisor.line_with("panicked: it never works; given up")?;
     supervisor.line_with("ok:")?;
     supervisor.end(WHOLE_RUN)
+}
+
+fn graceful(programs: &Programs) -> Outcome {
+    let mut graceful = programs.start("graceful", &[])?;
+    graceful.line_with("ok:")?;
+    graceful.end(WHOLE_RUN)
 }
 
 fn convert(programs: &Programs) -> Outcome {

@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["resolve"],
             &["socket"],
             &["scope", "sync", "signal", "stdio"],
-            &["file"],
+            &["file", "serve"],
             &["process"],
             &["interop"],
         ],
@@ -102,7 +102,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         "src/coro/engine",
         &[&["settings", "run", "io", "timers"], &["parts"], &["ahead"], &["watch"], &["turn"]],
     ),
-    ("src/scope", &[&["nest", "child"], &["phase", "list"], &["run"], &["limits"]]),
+    ("src/scope", &[&["nest", "child"], &["phase", "list"], &["run", "group"], &["limits"]]),
     (
         "src/file",
         &[
@@ -111,6 +111,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["asyncfile"],
             &["open", "verbs", "lines"],
         ],
+    ),
+    (
+        "src/serve",
+        &[&["control", "inherited"], &["connection", "hand_over"], &["run"], &["server"]],
     ),
     ("src/process", &[&["orphans"], &["child"], &["pipe"]]),
     (

@@ -1,0 +1,347 @@
+//! A server from its beginning to its end.
+//!
+//! It accepts until it is told to stop. Then it takes the connections that are queued, closes the
+//! listeners, waits for the handlers, and terminates those that are left when the time is over.
+//! Each connection is a coroutine; the set of them belongs to the server's future, so that a server
+//! which is dropped ends them.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::{self, Future},
+    io,
+    panic::Location,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::{
+    connection::{Connections, Outcome},
+    control::{Control, Served},
+};
+use crate::{
+    addr::Address,
+    coro::{self, Coros, Ended, current, engine::Engine},
+    driver::Driver,
+    foreign,
+    future::{Winner, race3, race4, try_join_all},
+    log,
+    scope::Group,
+    signal::Signal,
+    socket::{AsyncSocket, Queue},
+    sync::local::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, sleep_until, timeout},
+};
+
+/// What a [`Server`](super::Server) was told.
+pub(super) struct Plan {
+    pub(super) listeners: Vec<AsyncSocket>,
+    pub(super) limit: Option<usize>,
+    pub(super) idle: Option<Duration>,
+    pub(super) quiet: Option<Duration>,
+    pub(super) grace: Duration,
+    pub(super) signals: Option<Signal>,
+    pub(super) until: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    pub(super) control: Arc<Control>,
+    pub(super) place: &'static Location<'static>,
+}
+
+/// Connections that are taken from the queue of a listener that is about to be closed, at most.
+const MOST_QUEUED: usize = 1 << 16;
+
+/// How many of those are taken before others come first.
+const SHARE: usize = 64;
+
+/// Pause before another try to take a queued connection, where there is no descriptor.
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(20);
+
+/// Pauses between two looks at what was dropped and is still being sent.
+const SENT_PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
+
+/// How often connections are looked at in the time that they may be silent.
+const LOOKS: u32 = 8;
+
+/// How many of the connections that were ended by force are named in the log.
+const MOST_NAMED: usize = 20;
+
+/// Serves until the end.
+pub(super) async fn run<H, F>(plan: Plan, handler: H) -> io::Result<Served>
+where
+    H: Fn(AsyncSocket, Address) -> F + 'static,
+    F: Future + 'static,
+    F::Output: Outcome,
+{
+    let Plan { listeners, signals, until, .. } = plan;
+    let serving = Serving {
+        handler: Rc::new(handler),
+        connections: Connections::new(&plan.control, plan.place),
+        coros: RefCell::new(Coros::new()),
+        slots: plan.limit.map(|limit| Rc::new(Semaphore::new(limit))),
+        group: Group::new(),
+        idle: plan.idle,
+        quiet: plan.quiet,
+        grace: plan.grace,
+        cut_off: RefCell::new(None),
+        control: plan.control,
+        place: plan.place,
+        has_stopped: Cell::new(false),
+    };
+    let mut work = pin!(serving.work(listeners, signals, until));
+    future::poll_fn(|cx| {
+        loop {
+            serving.take_ended(cx);
+            if let Poll::Ready(result) = work.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            // For those that have been started, too, and were not waited for before.
+            if !serving.take_ended(cx) {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await?;
+    Ok(serving.control.served())
+}
+
+struct Serving<H> {
+    handler: Rc<H>,
+    connections: Rc<Connections>,
+    coros: RefCell<Coros<()>>,
+    slots: Option<Rc<Semaphore>>,
+    group: Group,
+    idle: Option<Duration>,
+    quiet: Option<Duration>,
+    grace: Duration,
+    /// The names of those that were terminated, once they are.
+    cut_off: RefCell<Option<Vec<String>>>,
+    control: Arc<Control>,
+    place: &'static Location<'static>,
+    has_stopped: Cell<bool>,
+}
+
+impl<H, F> Serving<H>
+where
+    H: Fn(AsyncSocket, Address) -> F + 'static,
+    F: Future + 'static,
+    F::Output: Outcome,
+{
+    async fn work(
+        &self,
+        listeners: Vec<AsyncSocket>,
+        mut signals: Option<Signal>,
+        until: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    ) -> io::Result<()> {
+        let accepting = try_join_all(listeners.iter().map(|listener| self.accept_from(listener)));
+        let served = match race3(self.told(&mut signals, until), accepting, self.watch()).await {
+            Winner::First(told) => told,
+            Winner::Second(failed) => failed.map(drop),
+            Winner::Third(never) => match never {},
+        };
+        self.has_stopped.set(true);
+        self.group.stop();
+        self.connections.look_anew();
+        let at_once = async {
+            match next(&mut signals).await {
+                Ok(()) => {}
+                Err(_) => future::pending().await,
+            }
+        };
+        let at_once = race3(self.control.end.wait(), at_once, self.watch());
+        let ends = match Driver::now().checked_add(self.grace) {
+            Some(ends) => sleep_until(ends),
+            None => sleep(Duration::MAX),
+        };
+        match race3(at_once, self.finish(listeners), ends).await {
+            Winner::First(_) => self.force("before it was told to end at once").await,
+            Winner::Second(()) => {}
+            Winner::Third(()) => self.force(&format!("within {:?}", self.grace)).await,
+        }
+        served
+    }
+
+    /// Waits until the server is to stop.
+    async fn told(
+        &self,
+        signals: &mut Option<Signal>,
+        until: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    ) -> io::Result<()> {
+        let until = async {
+            match until {
+                Some(until) => until.await,
+                None => future::pending().await,
+            }
+        };
+        let around = self.group.stopping();
+        match race4(next(signals), self.control.stop.wait(), until, around).await {
+            Winner::First(signal) => signal,
+            _ => Ok(()),
+        }
+    }
+
+    async fn accept_from(&self, listener: &AsyncSocket) -> io::Result<Infallible> {
+        loop {
+            let slot = self.slot().await;
+            let (client, peer) = listener.accept().await?;
+            self.start(client, peer, slot);
+        }
+    }
+
+    /// Waits until there may be one more connection.
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        let slot = Semaphore::acquire_owned(self.slots.as_ref()?, 1).await;
+        Some(slot.expect("nobody closes it"))
+    }
+
+    fn start(&self, client: AsyncSocket, peer: Address, slot: Option<OwnedSemaphorePermit>) {
+        let member = self.connections.add(&client, slot);
+        let handler = Rc::clone(&self.handler);
+        let serving = async move {
+            // Dropped after the handler's future.
+            let member = member;
+            coro::current().set_name(&format!("connection of {peer}"));
+            if let Some(failure) = handler(client, peer).await.failure() {
+                member.failed(&failure);
+            }
+        };
+        let serving = self.group.within().around(serving);
+        self.coros.borrow_mut().start(serving, self.place);
+    }
+
+    /// Looks after silent connections, for ever.
+    async fn watch(&self) -> Infallible {
+        let quiet = self.quiet.filter(|_| self.has_stopped.get());
+        let Some(shortest) = self.idle.into_iter().chain(quiet).min() else {
+            return future::pending().await;
+        };
+        loop {
+            sleep((shortest / LOOKS).max(Duration::from_millis(1))).await;
+            self.connections.look(self.idle, quiet);
+        }
+    }
+
+    /// Serves what is queued, and waits for the handlers and for what they have sent.
+    async fn finish(&self, listeners: Vec<AsyncSocket>) {
+        let finishing = listeners.into_iter().map(|listener| async {
+            self.finish_queue(listener).await;
+            Ok::<_, Infallible>(())
+        });
+        let _ = try_join_all(finishing).await;
+        self.all_ended().await;
+        let [mut pause, longest] = SENT_PAUSES;
+        loop {
+            sleep(pause).await;
+            if !current::with(Engine::has_dropped_unsent).unwrap_or(false) {
+                break;
+            }
+            pause = (2 * pause).min(longest);
+        }
+    }
+
+    /// Takes the connections that wait for a listener, unless others do, and closes it. Those whose
+    /// handshake has begun are served in any case.
+    async fn finish_queue(&self, listener: AsyncSocket) {
+        if !self.control.keeps_queue.load(Ordering::Acquire) {
+            for number in 1..=MOST_QUEUED {
+                let slot = self.slot().await;
+                match listener.accept_now() {
+                    Ok(Queue::Taken(client, peer)) => self.start(client, peer, slot),
+                    Ok(Queue::Empty) | Err(_) => break,
+                    Ok(Queue::Blocked) => {
+                        drop(slot);
+                        sleep(DESCRIPTOR_PAUSE).await;
+                    }
+                    #[cfg(feature = "tls")]
+                    Ok(Queue::Begun) => {}
+                }
+                if number % SHARE == 0 {
+                    coro::yield_now().await;
+                }
+            }
+            // Closed already, if this fails.
+            let _ = listener.close().await;
+        }
+        loop {
+            let slot = self.slot().await;
+            let begun = listener.accept_begun();
+            let begun = match self.quiet {
+                Some(quiet) => timeout(quiet, begun).await.unwrap_or(None),
+                None => begun.await,
+            };
+            let Some((client, peer)) = begun else { break };
+            self.start(client, peer, slot);
+        }
+        listener.end_begun();
+    }
+
+    async fn all_ended(&self) {
+        // Polled again whenever one has ended.
+        future::poll_fn(|_| match self.coros.borrow().is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Terminates the handlers that are left.
+    async fn force(&self, when: &str) {
+        self.cut_off.replace(Some(Vec::new()));
+        self.coros.borrow_mut().terminate_all();
+        self.all_ended().await;
+        let names = self.cut_off.take().unwrap_or_default();
+        if names.is_empty() {
+            return;
+        }
+        Control::add(&self.control.forced, names.len() as u64);
+        log::warn(format_args!(
+            "the server at {} has ended {} connections that did not end {when}: {}{}",
+            self.place,
+            names.len(),
+            names[..names.len().min(MOST_NAMED)].join(", "),
+            if names.len() > MOST_NAMED { ", ..." } else { "" },
+        ));
+    }
+
+    /// Takes the results of handlers that have ended; tells whether there was one.
+    fn take_ended(&self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        loop {
+            let polled = self.coros.borrow_mut().poll_member(cx);
+            match polled {
+                Poll::Ready(Some(result)) => {
+                    any = true;
+                    self.note(result);
+                }
+                Poll::Ready(None) | Poll::Pending => return any,
+            }
+        }
+    }
+
+    fn note(&self, result: Result<(), Ended>) {
+        match result {
+            Ok(()) => {}
+            Err(Ended::Terminated(origin)) => {
+                if let Some(cut_off) = &mut *self.cut_off.borrow_mut() {
+                    cut_off.push(origin.name().unwrap_or("a connection").to_owned());
+                }
+            }
+            Err(ended @ Ended::Panicked(..)) => {
+                Control::add(&self.control.failed, 1);
+                log::error(format_args!("{ended}"));
+                if let Ended::Panicked(payload, _) = ended {
+                    foreign::discard(payload);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the next signal; for ever, if none are waited for.
+async fn next(signals: &mut Option<Signal>) -> io::Result<()> {
+    match signals {
+        Some(signals) => signals.await,
+        None => future::pending().await,
+    }
+}
