@@ -221,3 +221,14 @@ fn at_the_limit_of_files_the_old_connections_go_on_and_new_ones_wait_without_a_s
 fn restarts_under_load_fail_no_request() {
     graceful(&["restart", "5000"]);
 }
+
+/// 64 clients at once; they send 2,000 messages each where the programs are built for that.
+#[test]
+fn a_chat_with_rooms_loses_nothing_and_disconnects_who_does_not_read() {
+    let messages = if cfg!(debug_assertions) { "100" } else { "2000" };
+    within(move || {
+        let program = Program::example("chat_rooms", &["load", "64", messages]);
+        program.line_with("ok: each client has received what the others have sent");
+        program.end();
+    });
+}

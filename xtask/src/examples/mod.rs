@@ -51,6 +51,8 @@ const EXAMPLES: &[Example] = &[
     Example { name: "webserver", kind: Kind::Server(http::talk) },
     Example { name: "forwarder", kind: Kind::Program(forwarder) },
     Example { name: "graceful", kind: Kind::Program(graceful) },
+    Example { name: "chat_rooms", kind: Kind::Program(chat_rooms) },
+    Example { name: "rpc", kind: Kind::Program(rpc) },
     Example { name: "supervisor", kind: Kind::Program(supervisor) },
     Example { name: "pipeline", kind: Kind::Program(pipeline) },
     Example { name: "retry", kind: Kind::Program(retry) },
@@ -156,6 +158,31 @@ fn graceful(programs: &Programs) -> Outcome {
     let mut graceful = programs.start("graceful", &[])?;
     graceful.line_with("ok:")?;
     graceful.end(WHOLE_RUN)
+}
+
+/// Runs its server, and the clients that it brings.
+fn chat_rooms(programs: &Programs) -> Outcome {
+    let mut load = programs.start("chat_rooms", &["load", "16", "500"])?;
+    load.line_with("ok:")?;
+    load.end(WHOLE_RUN)?;
+    for signal in ["INT", "TERM"] {
+        let (mut server, address) = programs.server("chat_rooms")?;
+        let client = talk::Peer::connect(address)?;
+        server.signal(signal)?;
+        server.end(PATIENCE)?;
+        drop(client);
+    }
+    Ok(())
+}
+
+fn rpc(programs: &Programs) -> Outcome {
+    let mut rpc = programs.start("rpc", &[])?;
+    rpc.line_with("ok:")?;
+    rpc.end(WHOLE_RUN)?;
+    let mut server = programs.start("rpc", &["serve", "127.0.0.1:0"])?;
+    server.listening()?;
+    server.signal("TERM")?;
+    server.end(PATIENCE)
 }
 
 fn convert(programs: &Programs) -> Outcome {
