@@ -275,6 +275,8 @@ pub use coro::{AsynCoro, Coro, on, run, run_until, spawn};
 #[doc(inline)]
 pub use interop::guest as tokio;
 pub use serve::serve;
+#[doc(hidden)]
+pub use socket::Watched;
 pub use socket::{
     AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused, copy, copy_both,
 };

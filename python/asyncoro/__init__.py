@@ -27,11 +27,13 @@ from ._categories import CategorizeMessages, Singleton
 from ._engine import (
     AsyncSocket, Call, Channel, Coro, Event, Lock, Queue, RLock, Semaphore, current, sleep,
 )
+from ._inherit import TakenOver, hand_over, inherited, inheriting, listener, take_over
 from ._legacy import install_aliases
 from ._log import Logger, logger
 from ._pool import AsyncDBCursor, AsyncThreadPool
 from ._scheduler import AsynCoro
 from ._scope import Scope, is_stopping, map_bounded, scope, stopping
+from ._serve import Served, Server, serve
 from ._status import HotSwapException, MailboxFull, MonitorStatus, Terminated
 from ._sync import (
     ChannelStatistics, Condition, ConditionStatistics, EventStatistics, LockStatistics, QueueEmpty,
@@ -51,11 +53,12 @@ __all__ = [
     'ConditionStatistics', 'Coro', 'Event', 'EventLoop', 'EventStatistics', 'HotSwapException',
     'Lock', 'LockStatistics', 'Logger', 'MailboxFull', 'MonitorException', 'MonitorStatus',
     'Pycos', 'Queue', 'QueueEmpty', 'QueueFull', 'QueueShutDown', 'QueueStatistics', 'RLock',
-    'Scope', 'Semaphore', 'SemaphoreStatistics', 'Singleton', 'Task', 'Terminated', 'asyncfile',
-    'create_connection', 'create_server', 'current', 'deserialize', 'first', 'gather',
-    'install_aliases', 'is_stopping', 'logger', 'map_bounded', 'new_event_loop', 'run',
-    'run_until', 'scope', 'serialize', 'signals', 'sleep', 'stopping', 'timeout', 'unserialize',
-    'wait_future',
+    'Scope', 'Semaphore', 'SemaphoreStatistics', 'Served', 'Server', 'Singleton', 'TakenOver',
+    'Task', 'Terminated', 'asyncfile', 'create_connection', 'create_server', 'current',
+    'deserialize', 'first', 'gather', 'hand_over', 'inherited', 'inheriting', 'install_aliases',
+    'is_stopping', 'listener', 'logger', 'map_bounded', 'new_event_loop', 'run', 'run_until',
+    'scope', 'serialize', 'serve', 'signals', 'sleep', 'stopping', 'take_over', 'timeout',
+    'unserialize', 'wait_future',
 ]
 
 # Names of pycos and of asyncoro's older programs.
@@ -71,7 +74,8 @@ for _public in (
     AsynCoro, AsyncDBCursor, AsyncThreadPool, BlockingSocket, CategorizeMessages,
     ChannelStatistics, Condition, ConditionStatistics, EventStatistics, HotSwapException,
     LockStatistics, Logger, MailboxFull, MonitorStatus, QueueEmpty, QueueFull, QueueShutDown,
-    QueueStatistics, Scope, SemaphoreStatistics, Singleton, Terminated,
+    QueueStatistics, Scope, SemaphoreStatistics, Served, Server, Singleton, TakenOver,
+    Terminated,
 ):
     _public.__module__ = __name__
 

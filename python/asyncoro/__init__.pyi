@@ -22,10 +22,11 @@ A call that may wait (a verb) is written with `yield` in a generator, or with `a
 import concurrent.futures
 import io
 import socket
+import subprocess
 import sys
 from asyncio import AbstractEventLoop, DefaultEventLoopPolicy, SelectorEventLoop
 from collections.abc import (
-    AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence,
+    AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence,
 )
 from os import PathLike
 from pickle import dumps as serialize, loads as deserialize, loads as unserialize
@@ -77,10 +78,11 @@ __all__ = [
     "ConditionStatistics", "Coro", "Event", "EventStatistics", "HotSwapException", "Lock",
     "LockStatistics", "Logger", "MailboxFull", "MonitorException", "MonitorStatus", "Pycos",
     "Queue", "QueueEmpty", "QueueFull", "QueueShutDown", "QueueStatistics", "RLock", "Scope",
-    "Semaphore", "SemaphoreStatistics", "Singleton", "Task", "Terminated", "asyncfile",
-    "create_connection", "create_server", "current", "deserialize", "first", "gather",
-    "install_aliases", "is_stopping", "logger", "map_bounded", "run", "run_until", "scope",
-    "serialize", "signals", "sleep", "stopping", "timeout", "unserialize", "wait_future",
+    "Semaphore", "SemaphoreStatistics", "Served", "Server", "Singleton", "TakenOver", "Task",
+    "Terminated", "asyncfile", "create_connection", "create_server", "current", "deserialize",
+    "first", "gather", "hand_over", "inherited", "inheriting", "install_aliases", "is_stopping",
+    "listener", "logger", "map_bounded", "run", "run_until", "scope", "serialize", "serve",
+    "signals", "sleep", "stopping", "take_over", "timeout", "unserialize", "wait_future",
 ]
 
 @final
@@ -1874,6 +1876,179 @@ def wait_future(future: concurrent.futures.Future[_T]) -> Call[_T]:
 
         value = await asyncoro.wait_future(pool.submit(work))
     """
+
+# ---- Servers ------------------------------------------------------------------------------------
+
+class Served(NamedTuple):
+    """What a server has done."""
+
+    connections: int
+    """The connections that were accepted; over TLS, those whose handshake was done."""
+    failed: int
+    """Those whose handler has raised an exception."""
+    idle: int
+    """Those that were closed by the idle timeout."""
+    forced: int
+    """Those whose handler was terminated at the end, since it did not end by itself in time."""
+
+_Handler: TypeAlias = Callable[[AsyncSocket, _RetAddress], Any]
+"""A generator function or an `async def` that is called with each connection."""
+
+class Server:
+    """A server of listening sockets: calls a function for each connection, in a coroutine of its
+    own, until it is told to stop.
+
+    `limit`: how many connections have a handler at the same time; further ones wait in the system's
+    queue. `idle_timeout`: seconds after which a connection is closed on which no byte has moved, or
+    up to a quarter longer. `grace`: seconds that handlers may take to end after the server was told
+    to stop; those that are left are terminated, and the log names them. `quiet`: seconds after
+    which a connection that is silent then gets the end of the stream; None: when the grace is over.
+    `signals=False` leaves Ctrl-C and SIGTERM to others.
+    Errors: TypeError for what is no AsyncSocket, ValueError for a limit below 1.
+
+        server = asyncoro.Server(asyncoro.create_server("127.0.0.1:7007"), limit=1000)
+    """
+
+    def __init__(
+        self,
+        *listeners: AsyncSocket,
+        limit: int | None = None,
+        idle_timeout: float | None = None,
+        quiet: float | None = 1,
+        grace: float = 8,
+        signals: bool = True,
+    ) -> None: ...
+    def serve(self, handler: _Handler) -> Call[Served]:
+        """Serves until the first signal, `stop`, or the soft phase of a scope around it; gives
+        counts when all handlers have ended.
+
+        Then it accepts the connections that wait in the queues of its listeners and closes these;
+        tells its handlers, by `asyncoro.stopping` and `asyncoro.is_stopping`; ends silent
+        connections, and terminates what is left in the end, or at a second signal.
+        A handler that raises ends its own connection, which is closed with it.
+        Errors: those of `accept`, when the handlers have ended; RuntimeError at a second call.
+
+            served = await server.serve(handler)
+        """
+    def stop(self) -> None:
+        """Begins a graceful end, as the first signal does. Any thread may.
+
+            server.stop()
+        """
+    def release(self) -> None:
+        """Begins a graceful end, and leaves the listeners, and the connections in their queues, to
+        another process that has them (`inheriting`, `hand_over`). Any thread may.
+
+            server.release()
+        """
+    def end(self) -> None:
+        """Ends the server at once, as the second signal does: handlers are terminated. Any thread
+        may.
+
+            server.end()
+        """
+    @property
+    def connections(self) -> int:
+        """How many connections have a handler that has not ended.
+
+            print(server.connections)
+        """
+    @property
+    def served(self) -> Served:
+        """What was served until now.
+
+            print(server.served)
+        """
+
+def serve(
+    listener: AsyncSocket,
+    handler: _Handler,
+    *,
+    limit: int | None = None,
+    idle_timeout: float | None = None,
+    quiet: float | None = 1,
+    grace: float = 8,
+    signals: bool = True,
+) -> Call[Served]:
+    """Serves the connections of a listener until Ctrl-C or SIGTERM, and ends well: see `Server`.
+
+        served = await asyncoro.serve(asyncoro.create_server("127.0.0.1:7007"), handler)
+    """
+
+def inherited() -> list[tuple[str, socket.socket]]:
+    """Takes the descriptors that this process was started with, by socket activation
+    (sd_listen_fds(3)) or by `inheriting`: names and sockets. The list is empty if they are for
+    another process, and at a second call. Their variables are removed from the environment.
+
+    Errors: ValueError if the variables make no sense; OSError: EBADF if there is no such
+    descriptor, EEXIST if this process has opened it itself.
+
+        for name, sock in asyncoro.inherited(): ...
+    """
+
+def listener(
+    address: _Endpoint,
+    *,
+    family: int = ...,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+    keyfile: _Path | None = None,
+    certfile: _Path | None = None,
+    ssl_version: int | None = None,
+    cafile: _Path | None = None,
+    alpn: Sequence[str] | None = None,
+) -> AsyncSocket:
+    """Returns the listener that this process was started with, the first one, or else makes one as
+    `create_server`.
+
+    Errors: those of `inherited` and `create_server`.
+
+        server = asyncoro.listener("127.0.0.1:7007")
+    """
+
+def inheriting(
+    command: Sequence[_Path], listener: AsyncSocket, name: str = "listener", **options: Any
+) -> subprocess.Popen[Any]:
+    """Starts a program with a listener, which `listener`, `inherited` and all other programs that
+    know socket activation find there. `options` are those of `subprocess.Popen`; the standard input
+    of the program is empty. It needs /bin/sh.
+
+    Errors: those of `Popen`; ValueError for a name with a colon or a control character.
+
+        following = asyncoro.inheriting([sys.executable, *sys.argv], server)
+    """
+
+def hand_over(to: AsyncSocket, listeners: Mapping[str, AsyncSocket]) -> Call[None]:
+    """Hands listeners, by their names, to another process over a connected Unix socket, and waits
+    until that accepts (`TakenOver.ready`). Both have them then; `Server.release` ends this one.
+    With TLS it hands over the plain listener. The crate's functions of this name take part, too.
+
+    Errors: EOFError if the other process has ended before: go on serving; ValueError for no, or
+    more than 253, listeners, and for a name with a line end; those of `send_fds`.
+
+        await asyncoro.hand_over(sock, {"http": server})
+    """
+
+def take_over(origin: AsyncSocket) -> Call[TakenOver]:
+    """Takes the listeners that another process hands over, over a connected Unix socket.
+
+    Errors: EOFError, ValueError if something else has come; those of `recv_fds`.
+
+        taken = await asyncoro.take_over(sock)
+    """
+
+class TakenOver:
+    """What `take_over` gives: `listeners`, by their names."""
+
+    listeners: dict[str, AsyncSocket]
+    def __init__(self, origin: AsyncSocket, listeners: dict[str, AsyncSocket]) -> None: ...
+    def ready(self) -> Call[None]:
+        """Tells the other process that this one accepts.
+
+        Errors: those of `sendall`.
+
+            await taken.ready()
+        """
 
 # ---- Old programs -------------------------------------------------------------------------------
 

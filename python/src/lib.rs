@@ -86,6 +86,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<socket::PySocket>()?;
     module.add_class::<socket::PyDatagramSocket>()?;
     socket::make_fast(module.py())?;
+    module.py().get_type::<socket::Watched>();
     module.add_class::<file::PyFile>()?;
     module.add_class::<promise::Promise>()?;
     module.add_function(wrap_pyfunction!(promise::promised, module)?)?;

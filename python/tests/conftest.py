@@ -110,7 +110,7 @@ LOOPED = """
     addresses as_socket blocking calls categorize channel clean_up closed_behind contexts coro
     defects defects_tls edges errors fds file hotswap iterate lines locks mailbox methods nesting
     pipe pool queue queued recvmsg scenarios scenarios_between scenarios_coro scenarios_tls scope
-    socket today verbs watchers
+    serve socket today verbs watchers
 """.split()
 
 

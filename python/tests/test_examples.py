@@ -1,15 +1,17 @@
 """Programs of `python/examples`: the chat, between its own clients and with some that do not read,
-the protocol of lines, the supervisor, and the pipeline over processes.
+the protocol of lines, remote calls, the supervisor, the forwarder, and the pipeline over processes.
 """
 
 import pathlib
 import select
+import signal
 import socket
 import sys
+import time
 
 import asyncoro
 import pytest
-from harness import WAIT, Program
+from harness import WAIT, Program, parallel, read_exactly
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 STYLES = ["yield", "await"]
@@ -109,18 +111,19 @@ def test_a_chat_room_disconnects_who_does_not_read(style):
         name = b"%d left" % deaf.getsockname()[1]
         for _ in range(2):
             assert b"has come" in healthy.recv_msg()
-        said = 0
+        deadline = time.monotonic() + WAIT
         while True:
             # In step: what the healthy one hears is never far behind.
             talker.send_msg(bytes(8 << 10))
-            said += 8 << 10
-            assert said < 64 << 20, "all of it is kept for one that does not read"
+            assert time.monotonic() < deadline, "one that does not read is not disconnected"
             message = healthy.recv_msg()
             if message == name:
                 break
             assert len(message) > 8 << 10
             while readable(talker):
                 talker.recv_msg()
+        # However much was said, no more than 1,000 lines of it were kept.
+        assert peak(server.pid) < 128 << 10
         for sock in (healthy, deaf, talker):
             sock.close()
 
@@ -153,6 +156,48 @@ def test_the_pipeline_counts_words(style, tmp_path):
         lines = [line.split() for line in program.stdout.splitlines()]
         assert lines[0] == ["exit", "code:", "0"]
         assert lines[1:] == [["1", "7000", "two"], ["2", "4000", "one"], ["3", "5", "three"]]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_calls_find_their_answers_and_a_lost_connection_is_made_anew(style):
+    with example("rpc_" + style) as program:
+        assert program.end() == 0, program.stderr
+        lines = program.stdout.splitlines()
+        assert lines[:1] == ["hello world"]
+        assert "no answer in 0.1 s" in lines and "the connection was lost" in lines
+        assert lines[-1] == "again: 42"
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_forwarder_passes_on_and_ends_well(style):
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        address = "%s:%s" % target.getsockname()
+        with example("forwarder_" + style, "127.0.0.1:0", address) as program:
+            client = socket.create_connection(address_of(program), WAIT)
+            server, _ = target.accept()
+            for sock in (client, server):
+                sock.settimeout(WAIT)
+            data = bytes(range(256)) * 4096
+            sending = parallel(client.sendall, data)
+            assert read_exactly(server, len(data)) == data
+            sending.result()
+            # What has begun goes on after the signal, in both directions.
+            program.interrupt(signal.SIGTERM)
+            server.sendall(b"answer")
+            assert read_exactly(client, 6) == b"answer"
+            client.shutdown(socket.SHUT_WR)
+            assert server.recv(1) == b""
+            server.close()
+            assert client.recv(1) == b""
+            client.close()
+            assert program.end() == 0, program.stderr
+            assert "Served(connections=1, failed=0, idle=0, forced=0)" in program.stdout
+
+
+def peak(pid):
+    """Returns the most memory that a process has had, in KiB."""
+    status = pathlib.Path("/proc/%d/status" % pid).read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
 
 
 def until_in(client, address):

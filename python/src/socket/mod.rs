@@ -15,7 +15,8 @@
 //!   `messages.rs`, `datagrams.rs`, `fds.rs`, `connections.rs`, `flagged.rs` (with flags or
 //!   ancillary data), `passed.rs` (by the regular socket); `calls.rs`: how one becomes a call;
 //!   `flags.rs`: which flags are obeyed by whom; `convert.rs`: what they are given and give;
-//! - `iterate.rs`: iteration over messages and lines; `quick.rs`: quick entries of verbs.
+//! - `iterate.rs`: iteration over messages and lines; `quick.rs`: quick entries of verbs;
+//! - `watched.rs`: a connection as its server sees it.
 
 mod calls;
 mod connections;
@@ -40,10 +41,12 @@ mod send;
 mod settings;
 mod shared;
 mod tls;
+mod watched;
 
 pub(crate) use self::{
     end::{close_over, release_over},
     make::connect,
     object::{PyDatagramSocket, PySocket},
     quick::make_fast,
+    watched::Watched,
 };

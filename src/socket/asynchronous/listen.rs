@@ -48,7 +48,8 @@ impl AsyncSocket {
 
     /// Makes the listener non-blocking for good, for all processes that share it: if it were reset
     /// when this one closes it, another one might wait in accept(2).
-    pub(crate) fn leave_nonblocking(&self) -> io::Result<()> {
+    #[doc(hidden)]
+    pub fn leave_nonblocking(&self) -> io::Result<()> {
         self.core.with_sys(|sys| Ok(sys.leave_nonblocking()?))
     }
 

@@ -8,32 +8,34 @@ use std::{
 use super::{AsyncSocket, core::Core};
 
 /// A socket as long as somebody has a handle to it.
-pub(crate) struct Watched {
+#[doc(hidden)]
+pub struct Watched {
     core: Weak<Core>,
 }
 
 impl AsyncSocket {
     /// Returns the socket to look at. There is one who looks.
-    pub(crate) fn watched(&self) -> Watched {
+    #[doc(hidden)]
+    pub fn watched(&self) -> Watched {
         Watched { core: Rc::downgrade(&self.core) }
     }
 }
 
 impl Watched {
     /// Tells whether bytes were received or sent since this was last asked.
-    pub(crate) fn take_moved(&self) -> bool {
+    pub fn take_moved(&self) -> bool {
         self.with(|core| core.look(|link| link.sys().take_moved()).unwrap_or(true))
     }
 
     /// Tells whether bytes were received that belong to something which is not complete, or that
     /// nobody has asked for yet.
-    pub(crate) fn has_received(&self) -> bool {
+    pub fn has_received(&self) -> bool {
         self.with(|core| core.look(|_| ()).is_none() || core.has_received())
     }
 
     /// Ends a direction, or both, for whoever uses the socket: verbs return the end of the stream.
     /// Returns whether somebody uses it.
-    pub(crate) fn shut_down(&self, how: Shutdown) -> bool {
+    pub fn shut_down(&self, how: Shutdown) -> bool {
         self.with(|core| core.with_link(|link| Ok(link.shutdown(how)?)).is_ok())
     }
 

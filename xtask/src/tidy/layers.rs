@@ -214,6 +214,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
                 "connections",
                 "make",
                 "iterate",
+                "watched",
             ],
             &["quick"],
         ],
