@@ -281,7 +281,8 @@ def test_a_subscription_that_nobody_has_any_more_is_none():
         assert channel.statistics().subscribers == 0
 
     def sends():
-        yield asyncoro.sleep(0.01)
+        while channel.statistics().subscribers == 0:
+            yield asyncoro.sleep(0)
         channel.send("only")
 
     Coro(sends)
