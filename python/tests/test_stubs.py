@@ -119,7 +119,7 @@ PROGRAM = """
                 reveal_type(line)  # bytes
         asyncoro.asyncfile.AsyncFile(path)  # error
         pipe = asyncoro.asyncfile.AsyncPipe(subprocess.Popen(["ls"], stdout=subprocess.PIPE))
-        reveal_type(await pipe.communicate("text"))  # tuple[bytes | None, bytes | None]
+        reveal_type(await pipe.communicate("text"))  # tuple[
         reveal_type(await pipe.wait())  # int
         reveal_type(await pool.async_task(divmod, 7, 3))  # tuple[int, int]
         reveal_type(await pool.async_task(target=len, args=("text",)))  # int
