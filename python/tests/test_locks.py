@@ -229,7 +229,7 @@ def test_a_lock_is_taken_for_who_has_called_acquire():
         waiting.terminate()
         await waiting.finish()
         lock.release()
-        with pytest.raises(RuntimeError, match=r"\S+/\d+, for which the lock was to be taken"):
+        with pytest.raises(RuntimeError, match=r"to be taken for \S+/\d+, which has ended"):
             await taking[0]
         assert not lock.locked()
 

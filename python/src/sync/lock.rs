@@ -62,9 +62,7 @@ impl Future for Acquiring {
         let wanted = || Holder { coro: own.coro.clone_ref(py), depth: own.depth };
         if own.stand.is_told(cx, wanted) {
             if !own.stand.core.is_held_by(&own.coro) {
-                let label = own.coro.get().label(py);
-                let text = format!("{label}, for which the lock was to be taken, has ended");
-                return Poll::Ready(Err(PyRuntimeError::new_err(text)));
+                return Poll::Ready(Err(too_late(py, &own.coro)));
             }
             return Poll::Ready(if own.is_block { Ok(py.None()) } else { bool_of(py, true) });
         }
@@ -73,6 +71,14 @@ impl Future for Acquiring {
             false => Poll::Pending,
         }
     }
+}
+
+/// Makes the error of taking a lock for a coroutine that cannot have it any more.
+#[cold]
+fn too_late(py: Python<'_>, coro: &Py<Coro>) -> PyErr {
+    let label = coro.get().label(py);
+    let text = format!("the lock was to be taken for {label}, which has ended, or has freed it");
+    PyRuntimeError::new_err(text)
 }
 
 /// How a lock is taken.
@@ -199,6 +205,9 @@ impl Lock {
             let (py, lock) = (gil::py(), starting.of::<Lock>().get());
             if lock.hold.get(py).is_held_by(&coro) {
                 return starting.done(Ok(py.None()));
+            }
+            if coro.get().has_ended(py) {
+                return starting.done(Err(too_late(py, &coro)));
             }
             let how = How { blocking: true, timeout: None, is_block: true };
             Lock::start(starting, coro, how, depth.max(1))
