@@ -56,9 +56,11 @@ fn run(address: &str) -> io::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     asyncoro::run_until(async {
         let listener = AsyncSocket::create_server(address).await?;
-        println!("listening on {}", listener.local_addr()?);
+        let address = listener.local_addr()?;
         let rooms = Rc::new(Rooms::default());
+        // From here on a signal ends it well.
         let served = serve(listener, move |client, peer| chat(client, peer, Rc::clone(&rooms)));
+        println!("listening on {address}");
         println!("{:?}", served.await?);
         Ok(())
     })

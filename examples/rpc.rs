@@ -48,8 +48,11 @@ fn main() -> io::Result<()> {
             ["serve", ref address @ ..] => {
                 let address = *address.first().unwrap_or(&"127.0.0.1:7010");
                 let listener = AsyncSocket::create_server(address).await?;
-                println!("listening on {}", listener.local_addr()?);
-                Server::new(listener).serve(answer_all).await.map(drop)
+                let address = listener.local_addr()?;
+                // From here on a signal ends it well.
+                let serving = Server::new(listener).serve(answer_all);
+                println!("listening on {address}");
+                serving.await.map(drop)
             }
             _ => Err(io::Error::other("see the head of examples/rpc.rs")),
         }

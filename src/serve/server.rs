@@ -205,7 +205,7 @@ impl Server {
     }
 
     /// Serves until it is told to stop; returns counts when all handlers have ended and what they
-    /// have sent has left.
+    /// have sent has left. Signals count from this call on, before it is awaited.
     ///
     /// # Errors
     /// Those of `accept` that are not about one connection, after the handlers have ended as at a
