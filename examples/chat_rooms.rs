@@ -8,7 +8,8 @@
 //! The first message of a client names its room, and is answered with `welcome`. A room is as fast
 //! as its slowest client, for a while: whoever says something waits until the channel has room. But
 //! a client to which a message could not be sent for [`PATIENCE`] is disconnected, and so nobody
-//! holds up the others for longer. One that reads is never disconnected, however much is said.
+//! holds up the others for longer. One that reads what it gets within that time is never
+//! disconnected.
 
 use std::{
     cell::{Cell, RefCell},

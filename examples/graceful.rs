@@ -60,8 +60,12 @@ mod server {
         AsyncSocket,
         scope::is_stopping,
         serve::{self, Server, hand_over, take_over},
+        time::timeout,
     };
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    /// How long the next process may take until it accepts.
+    const TAKE_WITHIN: Duration = Duration::from_secs(10);
 
     /// Serves; the arguments are pairs: how many `files` may be open, from which Unix socket to
     /// `take` the listener, at which one to `give` it to the next process.
@@ -93,8 +97,16 @@ mod server {
                 let handle = server.handle();
                 let place = AsyncSocket::create_server(place.as_str()).await?;
                 asyncoro::spawn(async move {
-                    let (next, _) = place.accept().await?;
-                    hand_over(&next, &[("echo", &listener)]).await?;
+                    loop {
+                        let (next, _) = place.accept().await?;
+                        let listeners = [("echo", &listener)];
+                        match timeout(TAKE_WITHIN, hand_over(&next, &listeners)).await {
+                            Ok(Ok(())) => break,
+                            // This one goes on, and the next one may try.
+                            Ok(Err(error)) => eprintln!("not handed over: {error}"),
+                            Err(elapsed) => eprintln!("not handed over: {elapsed}"),
+                        }
+                    }
                     handle.release();
                     io::Result::Ok(())
                 })

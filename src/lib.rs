@@ -233,10 +233,9 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! [`coro`] for coroutines and schedulers, [`future`] for several futures at once, [`copy_both`]
 //! for passing on connections, [`interop`] for libraries of other runtimes, [`time`] for sleeping
 //! and timeouts, [`addr`] for addresses, [`error`] for typed errors, [`pool`] for blocking
-//! and timeouts, [`addr`] for addresses, [`error`] for typed errors, [`pool`] for blocking
 //! functions, [`resolve`] for host names, [`mod@file`] and [`process`], [`sync`] for locks and
-//! channels, [`signal`] and [`stdio`] for Ctrl-C and standard input. The repository has a tutorial
-//! in `docs/tutorial.md` and programs in `examples/`.
+//! channels, [`mod@serve`] for servers, [`signal`] and [`stdio`] for Ctrl-C and standard input. The
+//! repository has a tutorial in `docs/tutorial.md` and programs in `examples/`.
 pub mod addr;
 pub mod coro;
 mod driver;
@@ -275,11 +274,11 @@ pub use coro::{AsynCoro, Coro, on, run, run_until, spawn};
 #[doc(inline)]
 pub use interop::guest as tokio;
 pub use serve::serve;
-#[doc(hidden)]
-pub use socket::Watched;
 pub use socket::{
     AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused, copy, copy_both,
 };
+#[doc(hidden)]
+pub use socket::{Queue, Watched};
 /// The entry points of the fuzz targets in `fuzz/`; not part of the public API.
 #[cfg(all(feature = "tls", any(test, fuzzing)))]
 #[doc(hidden)]

@@ -147,8 +147,8 @@ impl Connections {
     }
 
     /// Closes those on which nothing has moved for `idle`, and ends reading on those on which
-    /// nothing has moved for `quiet` and nothing is incomplete.
-    pub(super) fn look(&self, idle: Option<Duration>, quiet: Option<Duration>) {
+    /// nothing has moved for `quiet` and, unless it `is_late`, no request may be under way.
+    pub(super) fn look(&self, idle: Option<Duration>, quiet: Option<Duration>, is_late: bool) {
         let now = Driver::now();
         let is_over =
             |silent: Duration, limit: Option<Duration>| limit.is_some_and(|limit| silent >= limit);
@@ -166,7 +166,7 @@ impl Connections {
                 ended.push((Rc::clone(connection), Cut::Both));
             } else if is_over(silent, quiet)
                 && connection.cut.get().is_none()
-                && !connection.socket.has_received()
+                && (is_late || !connection.socket.has_received())
             {
                 ended.push((Rc::clone(connection), Cut::Reading));
             }
@@ -200,7 +200,12 @@ impl Member {
         let name = name_of(running());
         let who = Origin::new(name.as_deref(), self.all.place);
         let line = format_args!("{who} ended: {}", failure.text);
-        if self.connection.cut.get().is_some() {
+        let is_of_the_end = match self.connection.cut.get() {
+            Some(Cut::Both) => true,
+            Some(Cut::Reading) => failure.fault != Fault::Own,
+            None => false,
+        };
+        if is_of_the_end {
             return log::debug(format_args!("{line}, after the server had ended the connection"));
         }
         Control::add(&self.all.control.failed, 1);

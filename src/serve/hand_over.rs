@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    net::Shutdown,
     os::fd::{AsFd, BorrowedFd},
 };
 
@@ -63,6 +64,8 @@ const READY: &str = "ready";
 /// The other process has ended, or failed, before it was ready: go on serving. `InvalidInput` if
 /// there are none or more than 253 listeners, or a name with a line end; those of
 /// [`AsyncSocket::send_fds`].
+///
+/// It waits as long as the other process takes: bound it by a [`timeout`](crate::time::timeout()).
 ///
 /// # Cancel
 /// The other process may have the listeners, and accept.
@@ -124,27 +127,46 @@ pub async fn take_over(from: &AsyncSocket) -> io::Result<TakenOver> {
     }
     let both = names.into_iter().zip(fds);
     let listeners = both.map(|(name, fd)| Inherited::new(name.to_owned(), fd)).collect();
-    Ok(TakenOver { listeners, from: from.clone() })
+    Ok(TakenOver { listeners, giver: Giver { socket: from.clone(), is_told: false } })
 }
 
 /// Listeners that were taken from another process.
 #[derive(Debug)]
+#[must_use = "the other process waits for `ready`"]
 pub struct TakenOver {
     /// The listeners, in the order in which they were handed over.
     pub listeners: Vec<Inherited>,
-    from: AsyncSocket,
+    giver: Giver,
+}
+
+/// The way to the process that waits until this one accepts.
+#[derive(Debug)]
+struct Giver {
+    socket: AsyncSocket,
+    is_told: bool,
+}
+
+impl Drop for Giver {
+    fn drop(&mut self) {
+        if !self.is_told {
+            // That one goes on.
+            self.socket.watched().shut_down(Shutdown::Both);
+        }
+    }
 }
 
 impl TakenOver {
     /// Tells the other process that this one accepts from now on. If it is dropped before, the
-    /// other one goes on.
+    /// connection to that one is shut down, and it goes on.
     ///
     /// # Errors
     /// The other process has ended.
     ///
     /// # Cancel
     /// As [`AsyncSocket::send_all`].
-    pub async fn ready(self) -> io::Result<()> {
-        self.from.send_all(format!("{READY}\n").as_bytes()).await
+    pub async fn ready(mut self) -> io::Result<()> {
+        self.giver.socket.send_all(format!("{READY}\n").as_bytes()).await?;
+        self.giver.is_told = true;
+        Ok(())
     }
 }

@@ -1,14 +1,19 @@
 //! Listeners that this process was started with (socket activation, `sd_listen_fds(3)`), and
 //! starting another one with a listener.
 //!
-//! Unsafe: turns the numbers of descriptors into their owners. They are taken once in a process,
-//! and only if the environment says that they were handed to this very process, so that nobody else
-//! owns them: a descriptor that std or this crate has opened is closed on exec, and is refused.
+//! Unsafe: numbers of descriptors that came from outside. They are moved to new numbers, once in a
+//! process, and only if the environment says that they were handed to this very process, so that
+//! nobody else owns them: a descriptor that std or this crate has opened is closed on exec, and is
+//! refused.
 #![allow(unsafe_code)]
 
 use std::{
-    env, io,
-    os::fd::{AsFd, FromRawFd, OwnedFd, RawFd},
+    env,
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    path::Path,
     process::{self, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -96,20 +101,33 @@ pub fn inherited() -> io::Result<Vec<Inherited>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     };
     let names = text("LISTEN_FDNAMES").unwrap_or_default();
-    let mut names = names.split(':').filter(|name| !name.is_empty());
+    let mut names = names.split(':');
     let numbers = FIRST..FIRST + RawFd::from(count);
     // All are looked at before one is taken.
     numbers.clone().try_for_each(check)?;
+    let null = File::open("/dev/null")?;
     numbers
         .map(|number| {
-            let name = names.next().unwrap_or("unknown").to_owned();
-            // SAFETY: the one who has started this process says that this one owns it, and nobody
-            // here does (`check`); it is taken once.
-            let fd = unsafe { OwnedFd::from_raw_fd(number) };
-            rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
-            Ok(Inherited { name, fd })
+            let name = names.next().filter(|name| !name.is_empty()).unwrap_or("unknown");
+            let fd = take(number, &null)?;
+            Ok(Inherited { name: name.to_owned(), fd })
         })
         .collect()
+}
+
+/// Moves a descriptor to a new number. The old one stays open, on `null`, and nobody's: if somebody
+/// in this process has taken it as well, it is closed once all the same.
+fn take(number: RawFd, null: &File) -> io::Result<OwnedFd> {
+    // SAFETY: it was open a moment ago (`check`), and came from outside, so that nobody here closes
+    // it; else the call fails.
+    let given = unsafe { BorrowedFd::borrow_raw(number) };
+    let fd = rustix::io::fcntl_dupfd_cloexec(given, FIRST)?;
+    // SAFETY: replaces what the number stands for, and sets a flag; nobody here owns it.
+    let moved = unsafe {
+        libc::dup2(null.as_raw_fd(), number) >= 0
+            && libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) >= 0
+    };
+    if moved { Ok(fd) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Fails if a number is no descriptor that came from outside.
@@ -143,52 +161,67 @@ pub async fn listener(address: impl ToAddress) -> io::Result<AsyncSocket> {
 }
 
 /// Makes a command that starts `program` with a listener, which [`inherited`], [`listener()`] and
-/// every other program that knows socket activation find there. Arguments, environment and folder
-/// are those of `program`; its standard input is empty, its output goes where this one's goes.
+/// every other program that knows socket activation find there. Arguments, environment, user and
+/// folder are for the caller to set; its standard input is empty.
 ///
 /// The command itself has the listener, too, as long as it lives.
 ///
 /// # Example
 /// ```no_run
-/// use std::{env, process::Command};
+/// use std::env;
 ///
 /// use asyncoro::{AsyncSocket, process::Child, serve::{ServerHandle, inheriting}};
 ///
 /// # async fn f(listener: AsyncSocket, handle: ServerHandle) -> std::io::Result<()> {
-/// // Starts the program anew, and lets it accept from now on.
-/// let mut program = Command::new(env::current_exe()?);
-/// program.args(env::args_os().skip(1));
-/// let next = Child::spawn(&mut inheriting(&program, &listener, "http")?)?;
-/// // Both accept now; wait here until the new one says that it is ready, if it takes long.
+/// // Starts the program anew, by its name: its file may have been replaced meanwhile.
+/// let mut arguments = env::args_os();
+/// let program = arguments.next().expect("a program has a name");
+/// let mut next = inheriting(program, &listener, "http")?;
+/// let next = Child::spawn(next.args(arguments))?;
+/// // Both accept now. Before this one stops, the other one should have said that it is ready, or
+/// // at least not have ended: `next`, or `hand_over`.
 /// handle.release();
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Errors
-/// The system's. `InvalidInput` for a name with a colon or a control character, which the protocol
-/// does not allow.
+/// `NotFound` if there is no such program: without a slash in its name it is looked for in `PATH`.
+/// `InvalidInput` for a name of the listener with a colon or a control character, which the
+/// protocol does not allow; the system's.
 ///
 /// # Platform
 /// It needs `/bin/sh`, which knows the number of the process that it becomes.
-pub fn inheriting(program: &Command, listener: &AsyncSocket, name: &str) -> io::Result<Command> {
+pub fn inheriting(
+    program: impl AsRef<OsStr>,
+    listener: &AsyncSocket,
+    name: &str,
+) -> io::Result<Command> {
+    let program = program.as_ref();
     if name.is_empty() || name.contains(|c: char| c == ':' || c.is_control()) {
         return Err(error::invalid_input(format!("a listener cannot be named {name:?}")));
     }
+    if !is_there(program) {
+        let text = format!("there is no program {}", program.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
     listener.leave_nonblocking()?;
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "export LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 </dev/null"]);
-    command.arg(program.get_program()).args(program.get_args());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    if let Some(folder) = program.get_current_dir() {
-        command.current_dir(folder);
-    }
-    command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
+    command.args(["-c", SCRIPT]).arg(program).arg(name);
     command.stdin(Stdio::from(listener.as_fd().try_clone_to_owned()?));
     Ok(command)
+}
+
+/// Becomes the program, with the listener as its first descriptor. In the script, so that neither a
+/// cleared environment nor what the caller sets matters.
+const SCRIPT: &str = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=$1; shift; \
+    export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES; exec \"$0\" \"$@\" 3<&0 </dev/null";
+
+/// Tells whether there is a program of that name.
+fn is_there(program: &OsStr) -> bool {
+    if Path::new(program).components().count() > 1 {
+        return Path::new(program).exists();
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).exists())
 }

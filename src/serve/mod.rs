@@ -41,13 +41,14 @@
 //! A server stops at the first signal, when [its handle](ServerHandle) is told, when a future of
 //! [`Server::stop_when`] is done, or when the soft phase of a [scope](crate::scope) around it
 //! begins. Then, in this order:
-//! 1. It accepts the connections that wait in the queues of its listeners, and closes these.
+//! 1. It accepts the connections that wait in the queues of its listeners, and closes these;
+//!    with a limit, they are served one after the other.
 //! 2. Its handlers are told: [`scope::stopping`](crate::scope::stopping) and
 //!    [`is_stopping`](crate::scope::is_stopping) are about the server there. One that serves
 //!    request after request looks after each answer, and says in its protocol that this was the
 //!    last one.
 //! 3. A connection on which nothing moves for a second ([`Server::quiet`]) is at its end, as if the
-//!    peer had ended it.
+//!    peer had ended it; one on which a request may be under way is so at the end of the grace.
 //! 4. What is left after 8 s ([`Server::grace`]), or at a second signal, is terminated. A warning
 //!    in the log names it.
 //! 5. It waits until what the handlers have queued has left, within that time; and returns how many

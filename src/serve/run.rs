@@ -7,6 +7,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     convert::Infallible,
     future::{self, Future},
     io,
@@ -15,7 +16,7 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -84,6 +85,7 @@ where
         idle: plan.idle,
         quiet: plan.quiet,
         grace: plan.grace,
+        waiting: RefCell::default(),
         cut_off: RefCell::new(None),
         control: plan.control,
         place: plan.place,
@@ -115,6 +117,9 @@ struct Serving<H> {
     idle: Option<Duration>,
     quiet: Option<Duration>,
     grace: Duration,
+    /// Connections that were accepted and wait for a slot: as many as there are listeners, and
+    /// those that were queued when the server was told to stop.
+    waiting: RefCell<VecDeque<(AsyncSocket, Address)>>,
     /// The names of those that were terminated, once they are.
     cut_off: RefCell<Option<Vec<String>>>,
     control: Arc<Control>,
@@ -135,22 +140,27 @@ where
         until: Option<Pin<Box<dyn Future<Output = ()>>>>,
     ) -> io::Result<()> {
         let accepting = try_join_all(listeners.iter().map(|listener| self.accept_from(listener)));
-        let served = match race3(self.told(&mut signals, until), accepting, self.watch()).await {
-            Winner::First(told) => told,
-            Winner::Second(failed) => failed.map(drop),
+        let told = self.told(&mut signals, until);
+        let (served, by_signal) = match race3(told, accepting, self.watch(None)).await {
+            Winner::First(Ok(by_signal)) => (Ok(()), by_signal),
+            Winner::First(Err(error)) => (Err(error), false),
+            Winner::Second(failed) => (failed.map(drop), false),
             Winner::Third(never) => match never {},
         };
         self.has_stopped.set(true);
         self.group.stop();
         self.connections.look_anew();
         let at_once = async {
-            match next(&mut signals).await {
-                Ok(()) => {}
-                Err(_) => future::pending().await,
+            // The first one asks for what has begun already.
+            for _ in usize::from(by_signal)..2 {
+                if next(&mut signals).await.is_err() {
+                    future::pending::<()>().await;
+                }
             }
         };
-        let at_once = race3(self.control.end.wait(), at_once, self.watch());
-        let ends = match Driver::now().checked_add(self.grace) {
+        let end = Driver::now().checked_add(self.grace);
+        let at_once = race3(self.control.end.wait(), at_once, self.watch(end));
+        let ends = match end {
             Some(ends) => sleep_until(ends),
             None => sleep(Duration::MAX),
         };
@@ -162,12 +172,12 @@ where
         served
     }
 
-    /// Waits until the server is to stop.
+    /// Waits until the server is to stop; tells whether a signal has said so.
     async fn told(
         &self,
         signals: &mut Option<Signal>,
         until: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let until = async {
             match until {
                 Some(until) => until.await,
@@ -176,15 +186,46 @@ where
         };
         let around = self.group.stopping();
         match race4(next(signals), self.control.stop.wait(), until, around).await {
-            Winner::First(signal) => signal,
-            _ => Ok(()),
+            Winner::First(signal) => signal.map(|()| true),
+            _ => Ok(false),
         }
     }
 
     async fn accept_from(&self, listener: &AsyncSocket) -> io::Result<Infallible> {
         loop {
+            // It has none while it waits for a client: another listener may need it.
+            drop(self.slot().await);
+            let accepted = listener.accept().await?;
+            self.waiting.borrow_mut().push_back(accepted);
+            self.start_waiting().await;
+        }
+    }
+
+    /// Starts those that wait for a slot, as there is one for them.
+    async fn start_waiting(&self) {
+        while !self.waiting.borrow().is_empty() {
             let slot = self.slot().await;
-            let (client, peer) = listener.accept().await?;
+            self.start_next(slot);
+        }
+    }
+
+    /// Starts those for which there is a slot now.
+    fn start_ready(&self) {
+        while !self.waiting.borrow().is_empty() {
+            let slot = match &self.slots {
+                Some(slots) => match Semaphore::try_acquire_owned(slots, 1) {
+                    Ok(slot) => Some(slot),
+                    Err(_) => break,
+                },
+                None => None,
+            };
+            self.start_next(slot);
+        }
+    }
+
+    fn start_next(&self, slot: Option<OwnedSemaphorePermit>) {
+        let next = self.waiting.borrow_mut().pop_front();
+        if let Some((client, peer)) = next {
             self.start(client, peer, slot);
         }
     }
@@ -210,15 +251,19 @@ where
         self.coros.borrow_mut().start(serving, self.place);
     }
 
-    /// Looks after silent connections, for ever.
-    async fn watch(&self) -> Infallible {
+    /// Looks after silent connections, for ever; the server ends at `end`, if it was told to.
+    async fn watch(&self, end: Option<Instant>) -> Infallible {
         let quiet = self.quiet.filter(|_| self.has_stopped.get());
         let Some(shortest) = self.idle.into_iter().chain(quiet).min() else {
             return future::pending().await;
         };
         loop {
             sleep((shortest / LOOKS).max(Duration::from_millis(1))).await;
-            self.connections.look(self.idle, quiet);
+            // Those on which a request may be under way have their last chance to end in order.
+            let is_late = quiet.is_some_and(|quiet| {
+                end.is_some_and(|end| end.saturating_duration_since(Driver::now()) <= quiet)
+            });
+            self.connections.look(self.idle, quiet, is_late);
         }
     }
 
@@ -244,18 +289,21 @@ where
     /// handshake has begun are served in any case.
     async fn finish_queue(&self, listener: AsyncSocket) {
         if !self.control.keeps_queue.load(Ordering::Acquire) {
+            // All at once, whatever the limit: those that come later are not this server's.
             for number in 1..=MOST_QUEUED {
-                let slot = self.slot().await;
                 match listener.accept_now() {
-                    Ok(Queue::Taken(client, peer)) => self.start(client, peer, slot),
+                    Ok(Queue::Taken(client, peer)) => {
+                        self.waiting.borrow_mut().push_back((client, peer));
+                    }
                     Ok(Queue::Empty) | Err(_) => break,
                     Ok(Queue::Blocked) => {
-                        drop(slot);
+                        self.start_ready();
                         sleep(DESCRIPTOR_PAUSE).await;
                     }
                     #[cfg(feature = "tls")]
                     Ok(Queue::Begun) => {}
                 }
+                self.start_ready();
                 if number % SHARE == 0 {
                     coro::yield_now().await;
                 }
@@ -263,15 +311,16 @@ where
             // Closed already, if this fails.
             let _ = listener.close().await;
         }
+        self.start_waiting().await;
         loop {
-            let slot = self.slot().await;
             let begun = listener.accept_begun();
             let begun = match self.quiet {
                 Some(quiet) => timeout(quiet, begun).await.unwrap_or(None),
                 None => begun.await,
             };
-            let Some((client, peer)) = begun else { break };
-            self.start(client, peer, slot);
+            let Some(begun) = begun else { break };
+            self.waiting.borrow_mut().push_back(begun);
+            self.start_waiting().await;
         }
         listener.end_begun();
     }

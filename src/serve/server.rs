@@ -131,7 +131,7 @@ impl Server {
 
     /// Sets how many connections have a handler at the same time (default: as many as the limit of
     /// open files allows, at which `accept` waits). Further ones are not refused: they wait in the
-    /// system's queue until a handler has ended.
+    /// system's queue until a handler has ended, and of each listener one may have been accepted.
     ///
     /// Over TLS, handshakes are not counted; they have a limit of their own
     /// (`ServerTls::handshakes`).
@@ -167,18 +167,20 @@ impl Server {
 
     /// Sets how long a connection may be silent after the server was told to stop (default 1 s;
     /// `None`: until the end of the [grace](Server::grace)). When no byte was received or sent for
-    /// so long, and no message or line was received in part, the handler gets the end of the
-    /// stream, as if the peer had ended it: so a handler that knows nothing of stopping ends, too,
-    /// when it has answered what was asked. Over TLS, handshakes that have begun are given up when
-    /// none was done for so long.
+    /// so long, the handler gets the end of the stream, as if the peer had ended it: so a handler
+    /// that knows nothing of stopping ends, too, when it has answered what was asked. Where the
+    /// last bytes were received and not sent, a request may be under way: that connection gets the
+    /// end of the stream only when no more than this time is left of the grace. Over TLS,
+    /// handshakes that have begun are given up when none was done for so long.
     pub fn quiet(mut self, time: Option<Duration>) -> Server {
         self.quiet = time;
         self
     }
 
-    /// Leaves Ctrl-C and SIGTERM to others. Otherwise the first signal stops the server and the
-    /// second one ends it at once, and neither ends the process by itself any more
-    /// ([`signal::shutdown`]).
+    /// Leaves Ctrl-C and SIGTERM to others. Otherwise the first signal stops the server, unless it
+    /// was told to stop before, and the second one ends it at once. Neither ends the process by
+    /// itself any more, also when the server has ended: a program that goes on then waits for
+    /// signals itself ([`signal::shutdown`]).
     pub fn without_signals(mut self) -> Server {
         self.has_signals = false;
         self

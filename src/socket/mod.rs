@@ -36,9 +36,8 @@ mod side;
 #[cfg(feature = "tls")]
 mod start;
 
-pub(crate) use self::asynchronous::listen::Queue;
 #[doc(hidden)]
-pub use self::asynchronous::watched::Watched;
+pub use self::asynchronous::{listen::Queue, watched::Watched};
 pub use self::{
     asynchronous::{
         AsyncSocket,

@@ -170,7 +170,7 @@ impl Sys {
         room: usize,
         call: impl FnOnce() -> Result<usize>,
     ) -> Result<usize> {
-        self.note_moved();
+        self.note_received();
         if count == room || !self.ahead.has_more() {
             return Ok(0);
         }

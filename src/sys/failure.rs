@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{
     errno::{Call, Meaning, Result, meaning},
-    socket::Sys,
+    socket::{MOVED, RECEIVED, Sys},
 };
 
 impl Sys {
@@ -20,7 +20,7 @@ impl Sys {
         match got {
             Ok(0) => self.heard_nothing(),
             Ok(count) => {
-                self.note_moved();
+                self.note_received();
                 Ok(count)
             }
             Err(Errno::AGAIN) => Err(Errno::AGAIN),
@@ -28,10 +28,16 @@ impl Sys {
         }
     }
 
-    /// Notes, for [`Sys::take_moved`], that bytes were moved.
+    /// Notes, for [`Sys::take_moved`], that bytes were received.
     #[inline]
-    pub(super) fn note_moved(&self) {
-        self.moved.store(true, Ordering::Relaxed);
+    pub(super) fn note_received(&self) {
+        self.moved.store(MOVED | RECEIVED, Ordering::Relaxed);
+    }
+
+    /// Notes, for [`Sys::take_moved`], that bytes were sent.
+    #[inline]
+    fn note_sent(&self) {
+        self.moved.store(MOVED, Ordering::Relaxed);
     }
 
     #[cold]
@@ -56,7 +62,7 @@ impl Sys {
     pub(crate) fn told(&self, sent: Result<usize>) -> Result<usize> {
         match sent {
             Ok(count) => {
-                self.note_moved();
+                self.note_sent();
                 Ok(count)
             }
             Err(Errno::AGAIN) => Err(Errno::AGAIN),

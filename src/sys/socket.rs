@@ -36,14 +36,19 @@ pub(crate) struct Sys {
     pub(super) ahead: Ahead,
     /// How many of the next calls are not to be made ahead, since long pieces come.
     pub(super) long: AtomicU8,
-    /// Whether a call has moved bytes since somebody asked.
-    pub(super) moved: AtomicBool,
+    /// Whether a call has moved bytes since somebody asked ([`MOVED`]), and whether the last one
+    /// has received them ([`RECEIVED`]).
+    pub(super) moved: AtomicU8,
     /// Whether an attempt to connect was ended for another one.
     pub(super) dissolved: Dissolved,
     /// The longest segment that the kernel splits off.
     #[cfg(target_os = "linux")]
     pub(super) longest: Longest,
 }
+
+/// Bits of `Sys::moved`.
+pub(super) const MOVED: u8 = 1;
+pub(super) const RECEIVED: u8 = 2;
 
 impl Sys {
     /// Takes a descriptor that must be a socket.
@@ -80,7 +85,7 @@ impl Sys {
             failed: AtomicU16::new(0),
             ahead: Ahead::default(),
             long: AtomicU8::new(0),
-            moved: AtomicBool::new(false),
+            moved: AtomicU8::new(0),
             dissolved: Dissolved::default(),
             #[cfg(target_os = "linux")]
             longest: Longest::default(),
@@ -121,8 +126,13 @@ impl Sys {
     /// Tells whether a call has received or sent bytes since this was last asked. There is one who
     /// asks.
     pub(crate) fn take_moved(&self) -> bool {
-        // Two atomic steps instead of one, since a call between them is seen next time at most.
-        self.moved.load(Ordering::Relaxed) && self.moved.swap(false, Ordering::Relaxed)
+        self.moved.load(Ordering::Relaxed) & MOVED != 0
+            && self.moved.fetch_and(!MOVED, Ordering::Relaxed) & MOVED != 0
+    }
+
+    /// Tells whether the last bytes that were moved were received.
+    pub(crate) fn has_received_last(&self) -> bool {
+        self.moved.load(Ordering::Relaxed) & RECEIVED != 0
     }
 
     /// Returns the descriptor in its original mode; it must not be a borrowed one.

@@ -197,6 +197,136 @@ fn the_queue_is_served_before_a_listener_closes_within_the_limit() {
 }
 
 #[test]
+fn a_listener_without_clients_takes_no_slot_from_another_one() {
+    run_within(|| async {
+        let (idle, used) = (listening(false).await, listening(true).await);
+        let address = used.local_addr().unwrap();
+        let server = Server::new(idle).and_listener(used).limit(1).without_signals();
+        let handle = server.handle();
+        let clients = async {
+            for _ in 0..3 {
+                ask(&connect(&address).await, "hello").await;
+            }
+            handle.stop();
+        };
+        let (served, ()) = join(server.serve(echo), clients).await;
+        assert_eq!(counts(&served.unwrap()), [3, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn with_a_limit_the_listener_is_closed_at_once_and_the_queue_is_served() {
+    run_within(|| async {
+        let (server, handle, address) = server(listening(false).await);
+        let clients = async {
+            let (first, second) = (connect(&address).await, connect(&address).await);
+            ask(&first, "hello").await;
+            handle.stop();
+            // Nobody else comes in, although the second one has to wait.
+            while AsyncSocket::create_connection(address.clone()).await.is_ok() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            drop(first);
+            ask(&second, "hello").await;
+        };
+        let (served, ()) = join(server.limit(1).serve(echo), clients).await;
+        let served = served.unwrap();
+        assert_eq!((served.failed, served.forced), (0, 0));
+    });
+}
+
+#[test]
+fn a_request_that_is_under_way_is_not_taken_for_silence() {
+    each_listener(|listener| async {
+        let (server, handle, address) = server(listener);
+        let client = async {
+            let client = connect(&address).await;
+            client.send_msg(b"question").await.unwrap();
+            until(|| handle.connections() == 1).await;
+            sleep(SHORT).await;
+            handle.stop();
+            assert_eq!(client.recv_msg().await.unwrap().unwrap(), "the answer");
+        };
+        // As a library does that watches for its peer while it works.
+        let handler = |client: AsyncSocket, _| async move {
+            client.recv_msg().await?;
+            let answer = match race(client.recv_msg(), sleep(12 * SHORT)).await {
+                Winner::First(_) => "the end",
+                Winner::Second(()) => "the answer",
+            };
+            client.send_msg(answer.as_bytes()).await
+        };
+        let serving = server.quiet(Some(SHORT)).serve(handler);
+        let (served, ()) = join(serving, client).await;
+        assert_eq!(counts(&served.unwrap()), [1, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn who_only_receives_gets_the_end_of_the_stream_before_the_grace_is_over() {
+    each_listener(|listener| async {
+        let (server, handle, address) = server(listener);
+        let client = async {
+            let client = connect(&address).await;
+            client.send_all(b"a line\n").await.unwrap();
+            until(|| handle.connections() == 1).await;
+            handle.stop();
+            assert_eq!(client.recv_msg().await.unwrap(), None);
+        };
+        let handler = |client: AsyncSocket, _| async move {
+            while client.recv_line(80).await?.is_some() {}
+            io::Result::Ok(())
+        };
+        let serving = server.quiet(Some(IDLE)).grace(3 * IDLE).serve(handler);
+        let (served, ()) = join(serving, client).await;
+        assert_eq!(counts(&served.unwrap()), [1, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn a_failure_of_its_own_counts_after_the_server_has_ended_the_connection() {
+    within(|| {
+        let log = logged(|| {
+            asyncoro::run(async {
+                let (server, handle, address) = server(listening(false).await);
+                let client = async {
+                    let client = connect(&address).await;
+                    assert_eq!(client.recv_msg().await.unwrap().unwrap(), "hello");
+                    handle.stop();
+                    assert_eq!(client.recv_msg().await.unwrap(), None);
+                };
+                let handler = |client: AsyncSocket, _| async move {
+                    client.send_msg(b"hello").await?;
+                    client.recv_msg().await?;
+                    Err::<(), _>(io::Error::other("not stored"))
+                };
+                let serving = server.quiet(Some(SHORT)).serve(handler);
+                let (served, ()) = join(serving, client).await;
+                assert_eq!(served.unwrap().failed, 1);
+            });
+        });
+        assert!(log.contains("not stored"), "{log}");
+    });
+}
+
+#[test]
+fn who_drops_what_was_handed_over_lets_the_other_one_go_on() {
+    run_within(|| async {
+        let listener = listening(false).await;
+        let (old, new) = UnixStream::pair().unwrap();
+        let (old, new) = (AsyncSocket::new(old).unwrap(), AsyncSocket::new(new).unwrap());
+        let taking = async {
+            let taken = take_over(&new).await.unwrap();
+            assert_eq!(taken.listeners.len(), 1);
+            drop(taken);
+        };
+        let (handed, ()) = join(hand_over(&old, &[("web", &listener)]), taking).await;
+        assert_eq!(handed.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        drop(new);
+    });
+}
+
+#[test]
 fn a_server_that_is_released_leaves_the_queue_to_who_has_the_listener() {
     each_listener(|listener| async {
         let (old, handle, address) = server(listener.clone());

@@ -170,10 +170,16 @@ fn a_process_finds_the_listener_that_it_was_started_with_and_its_queue() {
         let address = listener.local_addr().unwrap();
         let mut early = std::net::TcpStream::connect(address).unwrap();
         let listener = AsyncSocket::new(listener).unwrap();
-        let mut command =
-            inheriting(&playing("started with a listener"), &listener, "web").unwrap();
+        let like = playing("started with a listener");
+        let mut command = inheriting(like.get_program(), &listener, "web").unwrap();
+        // What the caller sets is set for the program, and a cleared environment loses nothing.
+        command.args(like.get_args()).env_clear().env(PART, "started with a listener");
         let mut program = command.stdout(Stdio::piped()).spawn().unwrap();
-        assert!(inheriting(&Command::new("true"), &listener, "a:b").is_err());
+        assert!(inheriting("true", &listener, "a:b").is_err());
+        for missing in ["/no/such/program", "no-such-program"] {
+            let refused = inheriting(missing, &listener, "web").unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+        }
         drop((command, listener));
         let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
         let told = format!("listening on {address}");

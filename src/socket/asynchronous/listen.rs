@@ -59,7 +59,8 @@ impl AsyncSocket {
 
     /// Takes a connection that waits in the system's queue, without waiting. With TLS it begins the
     /// handshake, and [`AsyncSocket::accept_begun`] returns the connection.
-    pub(crate) fn accept_now(&self) -> io::Result<Queue> {
+    #[doc(hidden)]
+    pub fn accept_now(&self) -> io::Result<Queue> {
         let (sys, from) = match self.attempt(Accept) {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Queue::Empty),
@@ -79,13 +80,15 @@ impl AsyncSocket {
     /// Waits for the next connection whose handshake has begun, and takes no new one from the
     /// system; `None` if there is none. The socket may be closed already.
     #[cfg(feature = "tls")]
-    pub(crate) async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
+    #[doc(hidden)]
+    pub async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
         take_begun(&self.core.gate()?).await
     }
 
     /// Ends the handshakes that have begun.
     #[cfg(feature = "tls")]
-    pub(crate) fn end_begun(&self) {
+    #[doc(hidden)]
+    pub fn end_begun(&self) {
         if let Some(gate) = self.core.gate() {
             gate.end_all();
         }
@@ -93,17 +96,22 @@ impl AsyncSocket {
 
     /// Does nothing: without TLS there are no handshakes.
     #[cfg(not(feature = "tls"))]
-    pub(crate) fn end_begun(&self) {}
+    #[doc(hidden)]
+    pub fn end_begun(&self) {}
 
     /// Returns `None`: without TLS there are no handshakes.
     #[cfg(not(feature = "tls"))]
-    pub(crate) async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
+    #[doc(hidden)]
+    pub async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
         None
     }
 }
 
 /// What [`AsyncSocket::accept_now`] has found in the system's queue of connections.
-pub(crate) enum Queue {
+#[doc(hidden)]
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Queue {
     Taken(AsyncSocket, Address),
     /// A connection whose handshake has begun.
     #[cfg(feature = "tls")]

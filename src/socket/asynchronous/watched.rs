@@ -27,10 +27,12 @@ impl Watched {
         self.with(|core| core.look(|link| link.sys().take_moved()).unwrap_or(true))
     }
 
-    /// Tells whether bytes were received that belong to something which is not complete, or that
-    /// nobody has asked for yet.
+    /// Tells whether a request may be under way: the last bytes that were moved were received, or
+    /// some belong to something which is not complete, or nobody has asked for them yet.
     pub fn has_received(&self) -> bool {
-        self.with(|core| core.look(|_| ()).is_none() || core.has_received())
+        self.with(|core| {
+            core.look(|link| link.sys().has_received_last()).unwrap_or(true) || core.has_received()
+        })
     }
 
     /// Ends a direction, or both, for whoever uses the socket: verbs return the end of the stream.
