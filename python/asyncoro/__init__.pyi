@@ -1573,7 +1573,8 @@ def first(
     """Waits for the first that ends, and gives its place among them and its value.
 
     Each is a verb's call, a function, a generator, an `async def`'s call or a Coro. The others are
-    given up: a verb has then done nothing, and a coroutine is terminated.
+    given up: a verb has then done nothing, and a coroutine is terminated; its clean-up is not
+    waited for.
     Errors: what the first one raises; ValueError without any, TypeError for anything else.
 
         place, data = await asyncoro.first(sock.recv(100), other.recv(100))

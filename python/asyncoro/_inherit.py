@@ -34,7 +34,7 @@ def inherited():
     text = os.environ.get('LISTEN_FDS', '')
     if not text.isdecimal():
         raise ValueError('LISTEN_PID is of this process, and LISTEN_FDS is no number: %r' % text)
-    names = [name for name in os.environ.get('LISTEN_FDNAMES', '').split(':') if name]
+    names = os.environ.get('LISTEN_FDNAMES', '').split(':')
     numbers = range(_FIRST, _FIRST + int(text))
     # All are looked at before one is taken.
     for number in numbers:
@@ -45,7 +45,7 @@ def inherited():
     taken = []
     for place, number in enumerate(numbers):
         os.set_inheritable(number, False)
-        name = names[place] if place < len(names) else 'unknown'
+        name = (names[place] if place < len(names) else '') or 'unknown'
         taken.append((name, socket.socket(fileno=number)))
     # They are not for the children of this process.
     for name in ('LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES'):

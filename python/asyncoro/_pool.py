@@ -183,7 +183,8 @@ class _Workers:
         self.process = os.getpid()
         self.is_ended = is_ended
         self._most = most
-        self._lock = threading.Lock()
+        # A pool that is collected while one of its threads has the lock ends them there.
+        self._lock = threading.RLock()
         self._jobs = queue.SimpleQueue()
         self._threads = set()
         #: How many threads wait for a job that no job waits for.

@@ -171,7 +171,8 @@ class Scope:
             if ending is not error:
                 raise ending
         elif failure is None:
-            if self._elapsed or is_own:
+            # An exception of the block comes out, also one of its clean-up.
+            if is_own or self._elapsed and error is None:
                 raise TimeoutError(self._late()) from None
         elif failure is not error:
             _raise(failure, is_own)
@@ -220,6 +221,7 @@ class Scope:
         except ValueError:
             # An asynchronous generator may be resumed in another context.
             pass
+        self._token = None
         if self._outer is not None:
             self._outer._inner.discard(self)
 
@@ -372,6 +374,9 @@ def _member():
 
 def _innermost(member):
     scope = _current.get()
+    while scope is not None and scope._phase == _ENDED:
+        # It was left in another context, as that of an asynchronous generator may be.
+        scope = scope._outer
     return scope if scope is not None and scope._has(member) else None
 
 

@@ -13,8 +13,9 @@ from ._today import first
 #: How long handlers may take to end, and connections may be silent, after a server was told to
 #: stop; in seconds.
 _GRACE, _QUIET = 8, 1
-#: The longest time in which the next handshake that has begun is done, when a server ends.
-_HANDSHAKE = 1
+#: Connections that are taken from the queue of a listener that is about to be closed, at most, how
+#: many of them before others come first, and the pause where there is no descriptor, in seconds.
+_MOST_QUEUED, _SHARE, _PAUSE = 1 << 16, 64, 0.02
 #: How often connections are looked at in the time that they may be silent.
 _LOOKS = 8
 #: The shortest time between two looks, in seconds.
@@ -144,6 +145,10 @@ class _Serving:
         self._handler = handler
         self._signal = signal
         self._error = None
+        #: Connections that were accepted and wait for a slot: as many as there are listeners, and
+        #: those that were queued when the server was told to stop.
+        self._waiting = collections.deque()
+        self._ends = None
 
     @types.coroutine
     def run(self):
@@ -155,7 +160,9 @@ class _Serving:
         server, self._scope = self._server, scope
         accepting = [scope.spawn(self._accept_from, each) for each in server._listeners]
         watching = scope.spawn(self._watch)
-        await first(server._stop.wait(), scope.stopping(), *self._signals())
+        place, _ = await first(server._stop.wait(), scope.stopping(), *self._signals(1))
+        # The first signal asks for what has begun already.
+        left = 1 if place == 2 else 2
         for each in accepting:
             each.terminate()
         for each in accepting:
@@ -164,31 +171,34 @@ class _Serving:
             connection.watched.take_moved()
             connection.moved = time.monotonic()
         scope.stop()
+        self._ends = time.monotonic() + server._grace
+        finishing = [scope.spawn(self._finish_queue, each) for each in server._listeners]
         place, _ = await first(
-            self._finish, server._end.wait(), sleep(server._grace), *self._signals()
+            self._all_ended(finishing), server._end.wait(), sleep(server._grace),
+            *self._signals(left),
         )
         if place:
+            for each in finishing:
+                each.terminate()
             await self._force('within %s s' % server._grace if place == 2 else 'at once')
         watching.terminate()
 
-    def _signals(self):
-        return [] if self._signal is None else [self._next_signal]
+    def _signals(self, count):
+        return [] if self._signal is None else [self._wait_for_signals(count)]
 
-    def _next_signal(self):
-        yield self._signal
+    def _wait_for_signals(self, count):
+        for _ in range(count):
+            yield self._signal
 
     def _accept_from(self, listener):
         server = self._server
         try:
             while True:
-                if server._slots is not None:
-                    yield server._slots.acquire()
-                try:
-                    client, address = yield listener.accept()
-                except BaseException:
-                    self._give_back()
-                    raise
-                self._start(client, address)
+                # It has no slot while it waits for a client: another listener may need it.
+                yield self._slot()
+                self._give_back()
+                self._waiting.append((yield listener.accept()))
+                yield self._start_waiting()
         except OSError as error:
             if self._error is None:
                 self._error = error
@@ -214,7 +224,8 @@ class _Serving:
 
     def _failed(self, connection, error):
         line = 'connection of %s ended: %s'
-        if connection.cut is not None:
+        is_peers = isinstance(error, (OSError, EOFError))
+        if connection.cut == _BOTH or connection.cut == _READING and is_peers:
             logger.debug(line + ', after the server had ended it', connection.address, error)
             return
         self._server._failed += 1
@@ -227,33 +238,77 @@ class _Serving:
 
     def _ended(self, coro):
         connection = self._server._open.pop(coro)
-        connection.client.close()
         self._give_back()
+        try:
+            connection.client.close()
+        except OSError as error:
+            # What was queued could not be sent.
+            if coro._outcome()[1] is None and connection.cut is None:
+                self._failed(connection, error)
 
-    def _finish(self):
-        """Serves what is queued, and waits for the handlers."""
-        server = self._server
-        for listener in server._listeners:
-            if not server._keeps_queue:
+    def _all_ended(self, finishing):
+        """Waits until what is queued was served, and the handlers have ended."""
+        for each in finishing:
+            yield each.finish()
+        while self._server._open:
+            yield next(iter(self._server._open)).finish()
+
+    def _finish_queue(self, listener):
+        """Takes the connections that wait for a listener, unless others do, and closes it. Those
+        whose handshake has begun are served in any case.
+        """
+        try:
+            begun = listener._begun()
+            if not self._server._keeps_queue:
                 yield self._take_queued(listener)
                 listener.close()
-        while server._open:
-            yield next(iter(server._open)).finish()
+        except OSError:
+            # Somebody has closed it.
+            return
+        yield self._start_waiting()
+        while True:
+            place, accepted = yield first(begun.next(), sleep(self._server._quiet))
+            if place or not accepted:
+                break
+            self._waiting.append(accepted)
+            yield self._start_waiting()
+        begun.end()
 
     def _take_queued(self, listener):
-        # A handshake that has begun takes a while.
-        pause = _HANDSHAKE if listener._is_secure() else 0
-        while True:
-            if self._server._slots is not None:
-                yield self._server._slots.acquire()
-            try:
-                place, accepted = yield first(listener.accept(), sleep(pause))
-            except OSError:
-                place = 1
-            if place:
+        # All at once, whatever the limit: those that come later are not this server's.
+        for number in range(1, _MOST_QUEUED + 1):
+            accepted = listener._accept_now()
+            if isinstance(accepted, tuple):
+                self._waiting.append(accepted)
+            elif accepted is False:
+                break
+            yield self._start_ready()
+            if accepted is None:
+                # There is no descriptor.
+                yield sleep(_PAUSE)
+            elif number % _SHARE == 0:
+                yield sleep(0)
+
+    def _start_waiting(self):
+        """Starts those that wait for a slot, as there is one for them."""
+        while self._waiting:
+            yield self._slot()
+            if self._waiting:
+                self._start(*self._waiting.popleft())
+            else:
                 self._give_back()
-                return
-            self._start(*accepted)
+
+    def _start_ready(self):
+        """Starts those for which there is a slot now."""
+        slots = self._server._slots
+        while self._waiting and (slots is None or (yield slots.acquire(False))):
+            self._start(*self._waiting.popleft())
+        yield
+
+    def _slot(self):
+        """Waits until there may be one more connection."""
+        if self._server._slots is not None:
+            yield self._server._slots.acquire()
 
     async def _force(self, when):
         """Terminates the handlers that are left."""
@@ -277,6 +332,8 @@ class _Serving:
             quiet = server._quiet if self._scope.is_stopping() else None
             times = [each for each in (server._idle_timeout, quiet) if each is not None]
             if not times:
+                if self._scope.is_stopping():
+                    return
                 yield self._scope.stopping()
                 continue
             yield sleep(max(min(times) / _LOOKS, _SHORTEST))
@@ -284,6 +341,8 @@ class _Serving:
 
     def _look(self, idle_timeout, quiet):
         now = time.monotonic()
+        # Those on which a request may be under way have their last chance to end in order.
+        is_late = quiet is not None and self._ends - now <= quiet
         for connection in list(self._server._open.values()):
             if connection.cut == _BOTH:
                 continue
@@ -298,6 +357,6 @@ class _Serving:
                 quiet is not None
                 and silent >= quiet
                 and connection.cut is None
-                and not connection.watched.has_received()
+                and (is_late or not connection.watched.has_received())
             ):
                 connection.end(_READING)

@@ -134,7 +134,7 @@ def _terminate(coros):
             coro.terminate()
 
 
-def _ended(coros):
+def _ended(coros, owner, is_ending=False):
     """Terminates them and waits until they have ended. What is thrown in meanwhile is raised after
     that.
     """
@@ -144,8 +144,11 @@ def _ended(coros):
         while coro.is_alive() and coro is not current():
             try:
                 yield from coro.finish()
-            except GeneratorExit:
-                raise
+            except GeneratorExit as error:
+                # Its time for that is over, or it is closed, and cannot wait.
+                if is_ending or _engine.running() is not owner:
+                    raise
+                is_ending, late = True, error
             except BaseException as error:
                 late = error
     if late is not None:
@@ -162,17 +165,21 @@ def gather(*bodies):
     >>> one, two = await asyncoro.gather(work(1), work(2))
     """
     coros = []
+    owner = _engine.running()
     try:
         for body in bodies:
             coros.append(_started(body))
         coros.append(Coro(_collect, coros[:]))
         return (yield from coros[-1].__await__())
     except GeneratorExit:
-        # A generator that is closed cannot wait.
-        _terminate(coros)
+        # A coroutine that is terminated can wait; a generator that is closed cannot.
+        if owner is None or _engine.running() is not owner:
+            _terminate(coros)
+            raise
+        yield from _ended(coros, owner, True)
         raise
     except BaseException:
-        yield from _ended(coros)
+        yield from _ended(coros, owner)
         raise
 
 

@@ -87,6 +87,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<socket::PyDatagramSocket>()?;
     socket::make_fast(module.py())?;
     module.py().get_type::<socket::Watched>();
+    module.py().get_type::<socket::Begun>();
     module.add_class::<file::PyFile>()?;
     module.add_class::<promise::Promise>()?;
     module.add_function(wrap_pyfunction!(promise::promised, module)?)?;

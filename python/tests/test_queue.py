@@ -320,3 +320,31 @@ def test_races_of_queues(seed):
     # Terminated between its put and its note, or its get and its note, nobody is: what a call has
     # given comes before the order.
     assert sorted(put) == sorted(got)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_whose_loop_was_closed_gets_nothing():
+    queue, semaphore, event = asyncoro.Queue(), asyncoro.Semaphore(1), asyncoro.Event()
+
+    async def wait():
+        await semaphore.acquire()
+        waits = (semaphore.acquire, queue.get, event.wait)
+        await asyncio.wait([asyncio.ensure_future(one()) for one in waits])
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(wait())
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+    del task
+    gc.collect()
+
+    def main(coro=None):
+        queue.put_nowait("item")
+        semaphore.release()
+        event.set()
+        assert queue.qsize() == 1
+        got = yield queue.get()
+        acquired = yield semaphore.acquire(timeout=5)
+        return got, acquired
+
+    assert go(main) == ("item", True)

@@ -758,6 +758,99 @@ def test_a_task_of_asyncio_inside_is_no_child():
     assert run_task(main) is False
 
 
+# ---- What comes out
+
+
+@also_await
+def test_an_exception_of_the_blocks_clean_up_is_not_hidden_by_its_timeout():
+    def body(s):
+        try:
+            yield asyncoro.sleep(None)
+        finally:
+            raise ValueError("not stored")
+
+    def main(coro=None):
+        with pytest.raises(ValueError, match="not stored"):
+            yield asyncoro.scope(body, timeout=0.02)
+
+    go(main)
+
+
+@also_await
+def test_gather_that_is_terminated_waits_for_its_coroutines():
+    notes = []
+
+    def slow():
+        try:
+            yield asyncoro.sleep(None)
+        finally:
+            yield asyncoro.sleep(0.02)
+            notes.append("cleaned up")
+
+    def gathers():
+        try:
+            yield asyncoro.gather(slow(), slow())
+        finally:
+            notes.append("gather")
+
+    def body(s):
+        child = s.spawn(gathers)
+        yield asyncoro.sleep(0.01)
+        child.terminate()
+
+    def main(coro=None):
+        yield asyncoro.scope(body)
+        return list(notes)
+
+    assert go(main) == ["cleaned up", "cleaned up", "gather"]
+
+
+def test_a_generator_that_ends_elsewhere_leaves_the_scope_around():
+    async def numbers():
+        async with asyncoro.scope():
+            yield 1
+
+    async def consumes():
+        generator = numbers()
+        async for _ in generator:
+            break
+        del generator
+        gc.collect()
+        await asyncoro.sleep(0.02)
+        await asyncoro.stopping()
+        return asyncoro.is_stopping()
+
+    async def main():
+        async with asyncoro.scope() as s:
+            child = s.spawn(consumes)
+            await asyncio.sleep(0.05)
+            s.stop()
+            return await child
+
+    assert run_task(main)
+
+
+def test_scopes_that_follow_one_another_are_not_kept():
+    seen = []
+
+    async def generation(left):
+        async with asyncoro.scope() as s:
+            seen.append(weakref.ref(s))
+            if left:
+                Coro(generation, left - 1)
+            s.spawn(asyncoro.sleep(0))
+
+    async def main(coro=None):
+        await Coro(generation, 50)
+        while len(seen) < 51:
+            await asyncoro.sleep(0.001)
+        await asyncoro.sleep(0.02)
+        gc.collect()
+        return sum(s() is not None for s in seen)
+
+    assert go(main) <= 2
+
+
 # ---- Abandoned
 
 

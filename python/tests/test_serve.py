@@ -11,7 +11,7 @@ import pytest
 import asyncoro
 from asyncoro import Coro
 
-from harness import Program, done, go
+from harness import Program, done, go, reset
 
 WAIT = 20
 
@@ -452,3 +452,163 @@ asyncoro.run_until(main())
         program.interrupt(signal.SIGTERM)
         assert program.end() == 0
         assert "Served(connections=60, failed=" in program.stdout, program.stdout
+
+
+# ---- What strangers do
+
+
+def test_clients_that_reset_leave_their_slots():
+    listener = listening()
+    server = asyncoro.Server(listener, limit=3, signals=False)
+
+    def handler(client, address):
+        data = yield client.recv(100)
+        yield asyncoro.sleep(0.05)
+        yield client.sendall(data)
+
+    serving = started(server, handler)
+    for _ in range(4):
+        socks = [client_of(listener) for _ in range(3)]
+        for sock in socks:
+            sock.sendall(b"bye")
+        eventually(lambda: server.connections == 3)
+        for sock in socks:
+            reset(sock)
+        eventually(lambda: server.connections == 0)
+    with client_of(listener) as sock:
+        talk(sock)
+    server.stop()
+    assert done(serving).connections == 13
+
+
+def test_a_queue_that_nobody_has_looked_at_is_served():
+    listener = listening(backlog=100)
+    server = asyncoro.Server(listener, signals=False)
+
+    async def main(coro=None):
+        serving = Coro(server.serve, echo)
+        await asyncoro.sleep(0.05)
+        # They connect while nothing else can run.
+        socks = [client_of(listener) for _ in range(50)]
+        server.stop()
+        return serving, socks
+
+    serving, socks = go(main)
+    for sock in socks:
+        talk(sock)
+        sock.close()
+    assert done(serving) == (50, 0, 0, 0)
+
+
+def test_with_a_limit_those_that_come_after_the_stop_are_not_served():
+    listener = listening(backlog=100)
+    address = listener.getsockname()
+    server = asyncoro.Server(listener, limit=1, signals=False)
+    serving = started(server, echo)
+    first, second = client_of(listener), client_of(listener)
+    talk(first)
+    server.stop()
+
+    def refused():
+        try:
+            socket.create_connection(address, WAIT).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    # The listener is closed although the one that was queued waits.
+    eventually(refused)
+    first.close()
+    talk(second)
+    second.close()
+    assert done(serving).forced == 0
+
+
+def test_a_listener_without_clients_takes_no_slot():
+    idle, used = listening(), listening()
+    server = asyncoro.Server(idle, used, limit=1, signals=False)
+    serving = started(server, echo)
+    for _ in range(3):
+        with client_of(used) as sock:
+            talk(sock)
+    server.stop()
+    assert done(serving).connections == 3
+
+
+def test_a_request_that_is_under_way_is_not_taken_for_silence():
+    listener = listening()
+    server = asyncoro.Server(listener, quiet=0.05, signals=False)
+
+    async def handler(client, address):
+        await client.recv(100)
+        # As a library does that watches for its peer while it works.
+        place, _ = await asyncoro.first(client.recv(1), asyncoro.sleep(0.5))
+        await client.sendall(b"the end" if place == 0 else b"the answer")
+
+    serving = started(server, handler)
+    with client_of(listener) as sock:
+        sock.sendall(b"question")
+        eventually(lambda: server.connections == 1)
+        time.sleep(0.05)
+        server.stop()
+        assert sock.recv(100) == b"the answer"
+    assert done(serving) == (1, 0, 0, 0)
+
+
+def test_a_failure_after_the_end_of_a_connection_is_told(caplog):
+    listener = listening()
+    server = asyncoro.Server(listener, quiet=0.05, signals=False)
+
+    async def handler(client, address):
+        await client.sendall(b"hello")
+        assert await client.recv(100) == b""
+        raise KeyError("not stored")
+
+    serving = started(server, handler)
+    with client_of(listener) as sock:
+        assert sock.recv(5) == b"hello"
+        server.stop()
+        assert done(serving).failed == 1
+    assert "not stored" in caplog.text
+
+
+def test_after_another_stop_the_first_signal_cuts_nothing():
+    source = """
+import asyncoro, signal, os
+
+async def handler(client, address):
+    await client.recv(100)
+    server.stop()
+    await asyncoro.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncoro.sleep(0.2)
+    await client.sendall(b"answer")
+
+async def main():
+    global server
+    listener = asyncoro.create_server("127.0.0.1:0")
+    print(listener.getsockname()[1], flush=True)
+    server = asyncoro.Server(listener)
+    print(await server.serve(handler), flush=True)
+
+asyncoro.run_until(main())
+"""
+    with Program(source) as program:
+        with socket.create_connection(("127.0.0.1", port_of(program)), WAIT) as sock:
+            sock.sendall(b"request")
+            assert sock.recv(100) == b"answer"
+        assert program.end() == 0
+        assert "forced=0" in program.stdout
+
+
+def test_without_quiet_the_end_does_not_spin():
+    listener = listening()
+    server = asyncoro.Server(listener, quiet=None, signals=False)
+    serving = started(server, echo)
+    with client_of(listener) as sock:
+        talk(sock)
+        server.stop()
+        before = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - before < 0.3
+    assert done(serving) == (1, 0, 0, 0)

@@ -229,7 +229,7 @@ unsafe extern "C" fn throw(
         });
         returned::<PyAny>(py, error)
     });
-    raised.unwrap_or(ptr::null_mut())
+    raised.unwrap_or_else(ending)
 }
 
 unsafe extern "C" fn close(
@@ -244,7 +244,8 @@ unsafe extern "C" fn close(
         });
         returned(py, closed)
     });
-    closed.unwrap_or(ptr::null_mut())
+    // SAFETY: the interpreter calls it with the GIL held, also while it ends.
+    closed.unwrap_or_else(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
 }
 
 unsafe extern "C" fn repr(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -252,7 +253,16 @@ unsafe extern "C" fn repr(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
         // SAFETY: the interpreter passes an object of the type.
         returned(py, guarded(|| unsafe { &*own.cast::<Object>() }.shown(py)))
     });
-    shown.unwrap_or(ptr::null_mut())
+    shown.unwrap_or_else(ending)
+}
+
+/// Raises what is raised while the interpreter ends.
+#[cold]
+fn ending() -> *mut ffi::PyObject {
+    let text = c"the interpreter is ending";
+    // SAFETY: only slots of the type call this, which the interpreter calls with the GIL held.
+    unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, text.as_ptr()) };
+    ptr::null_mut()
 }
 
 impl Object {

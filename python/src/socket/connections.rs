@@ -229,7 +229,7 @@ async fn accept(socket: AsyncSocket, listener: Py<PySocket>) -> Outcome {
 }
 
 /// Makes the result of an accepted connection.
-fn accepted(py: Python<'_>, face: Face, listener: &PySocket, from: &Address) -> Outcome {
+pub(super) fn accepted(py: Python<'_>, face: Face, listener: &PySocket, from: &Address) -> Outcome {
     let listener = listener.inner(py);
     let connection = PySocket::accepted(py, face, listener, listener.secure.get())?;
     Ok((connection, address::show(py, from)?).into_pyobject(py)?.into_any().unbind())

@@ -48,5 +48,5 @@ pub(crate) use self::{
     make::connect,
     object::{PyDatagramSocket, PySocket},
     quick::make_fast,
-    watched::Watched,
+    watched::{Begun, Watched},
 };

@@ -1,12 +1,20 @@
-//! A connection as its server sees it: what the package's servers (`asyncoro/_serve.py`) know of it
-//! without its handler.
+//! What the package's servers (`asyncoro/_serve.py`) have to do with sockets: a connection as its
+//! server sees it, without its handler; the queue of a listener, when a server ends.
 
 use std::net::Shutdown;
 
+use asyncoro::{AsyncSocket, Queue};
 use pyo3::prelude::*;
 
-use super::object::PySocket;
-use crate::{error::raised, gil::Gil};
+use super::{
+    connections::accepted,
+    object::{Face, PySocket},
+};
+use crate::{
+    call::{self, Outcome},
+    error::raised,
+    gil::{self, Gil},
+};
 
 /// A socket that is looked at, and not kept.
 #[pyclass(frozen, module = "asyncoro")]
@@ -38,13 +46,68 @@ impl PySocket {
         Ok(Watched(Gil::new(self.asynchronous(py)?.watched())))
     }
 
-    /// Returns whether its connections speak TLS.
-    fn _is_secure(&self, py: Python<'_>) -> bool {
-        self.inner(py).is_secure()
+    /// Takes a connection that waits in the queue of the system, without waiting: the connection
+    /// and its address; True if its handshake has begun; False if there is none; None if there is
+    /// no descriptor for one.
+    fn _accept_now(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let socket = self.asynchronous(py)?;
+        match socket.accept_now().map_err(|error| raised(py, &error))? {
+            Queue::Taken(connection, from) => {
+                accepted(py, Face::Asynchronous(connection), self, &from)
+            }
+            Queue::Empty => answer(py, false),
+            Queue::Blocked => Ok(py.None()),
+            _ => answer(py, true),
+        }
+    }
+
+    /// Returns the handshakes that have begun; they outlive the close of the listener.
+    fn _begun(slf: &Bound<'_, Self>) -> PyResult<Begun> {
+        let socket = slf.get().asynchronous(slf.py())?;
+        Ok(Begun { listener: slf.clone().unbind(), socket: Gil::new(socket) })
     }
 
     /// Leaves it non-blocking when it is closed, for other processes that have it.
     fn _leave_nonblocking(&self, py: Python<'_>) -> PyResult<()> {
         self.asynchronous(py)?.leave_nonblocking().map_err(|error| raised(py, &error))
     }
+}
+
+/// The handshakes of a listener that have begun.
+#[pyclass(frozen, module = "asyncoro")]
+pub(crate) struct Begun {
+    listener: Py<PySocket>,
+    socket: Gil<AsyncSocket>,
+}
+
+#[pymethods]
+impl Begun {
+    /// Waits for the next one that is done: the connection and its address; False if there is none.
+    fn next(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        call::make(slf.py(), "AsyncSocket.accept", Some(slf.as_any()), |starting| {
+            let (py, own) = (gil::py(), starting.of::<Begun>().get());
+            let socket = own.socket.get(py).clone();
+            starting.poll(next_begun(socket, own.listener.clone_ref(py)))
+        })
+    }
+
+    /// Ends them.
+    fn end(&self, py: Python<'_>) {
+        self.socket.get(py).end_begun();
+    }
+}
+
+async fn next_begun(socket: AsyncSocket, listener: Py<PySocket>) -> Outcome {
+    let begun = socket.accept_begun().await;
+    let py = gil::py();
+    match begun {
+        Some((connection, from)) => {
+            accepted(py, Face::Asynchronous(connection), listener.get(), &from)
+        }
+        None => answer(py, false),
+    }
+}
+
+fn answer(py: Python<'_>, yes: bool) -> PyResult<Py<PyAny>> {
+    Ok(yes.into_pyobject(py)?.to_owned().into_any().unbind())
 }

@@ -6,6 +6,11 @@
 
 use std::{mem, task::Waker};
 
+use crate::{
+    engine::{self, Home},
+    gil,
+};
+
 /// A line; each who stands in it has left a `T`.
 pub(super) struct Line<T = ()> {
     places: Vec<Place<T>>,
@@ -18,7 +23,7 @@ pub(super) struct Line<T = ()> {
 
 enum Place<T> {
     Free { next: usize },
-    Waits { before: usize, next: usize, waker: Waker, left: T },
+    Waits { before: usize, next: usize, waker: Waker, left: T, home: Home },
     Told,
 }
 
@@ -53,7 +58,8 @@ impl<T> Line<T> {
 
     /// Adds somebody at the end, and returns the place.
     pub(super) fn join(&mut self, waker: &Waker, left: T) -> usize {
-        let new = Place::Waits { before: self.last, next: NONE, waker: waker.clone(), left };
+        let (before, waker, home) = (self.last, waker.clone(), engine::here());
+        let new = Place::Waits { before, next: NONE, waker, left, home };
         let place = match self.places.get(self.free) {
             Some(Place::Free { next }) => {
                 let place = mem::replace(&mut self.free, *next);
@@ -74,14 +80,22 @@ impl<T> Line<T> {
         place
     }
 
-    /// Tells the first who waits: its place, the waker to wake, and what it has left.
+    /// Tells the first who waits: its place, the waker to wake, and what it has left. Those whose
+    /// scheduler has gone, as a loop of asyncio's that was closed, are passed over.
     pub(super) fn tell_first(&mut self) -> Option<(usize, Waker, T)> {
-        let place = self.first;
-        let Place::Waits { waker, left, .. } = self.unlink(place, Place::Told)? else {
-            unreachable!("it waits")
-        };
-        self.told += 1;
-        Some((place, waker, left))
+        loop {
+            let place = self.first;
+            let Place::Waits { waker, left, home, .. } = self.unlink(place, Place::Told)? else {
+                unreachable!("it waits")
+            };
+            if home.exists(gil::py()) {
+                self.told += 1;
+                return Some((place, waker, left));
+            }
+            // Nobody comes back for the place. It would be foreign code that drops these.
+            mem::forget((waker, left));
+            self.places[place] = Place::Free { next: NONE };
+        }
     }
 
     /// Returns whether the one at `place` was told; then the place is free again. Else `waker` is
