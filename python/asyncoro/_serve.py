@@ -122,7 +122,7 @@ _READING, _BOTH = 1, 2
 class _Connection:
     """A connection as its server sees it."""
 
-    __slots__ = ('address', 'client', 'cut', 'moved', 'watched')
+    __slots__ = ('address', 'client', 'cut', 'has_failed', 'moved', 'watched')
 
     def __init__(self, client, address):
         self.client, self.address = client, address
@@ -130,6 +130,7 @@ class _Connection:
         self.moved = time.monotonic()
         #: Whether the server has ended it: None, _READING or _BOTH.
         self.cut = None
+        self.has_failed = False
 
     def end(self, cut):
         """Ends a direction, or both, for the handler."""
@@ -228,6 +229,9 @@ class _Serving:
         if connection.cut == _BOTH or connection.cut == _READING and is_peers:
             logger.debug(line + ', after the server had ended it', connection.address, error)
             return
+        if connection.has_failed:
+            return
+        connection.has_failed = True
         self._server._failed += 1
         if isinstance(error, (ConnectionResetError, BrokenPipeError)):
             logger.debug(line, connection.address, error)
@@ -243,8 +247,7 @@ class _Serving:
             connection.client.close()
         except OSError as error:
             # What was queued could not be sent.
-            if coro._outcome()[1] is None and connection.cut is None:
-                self._failed(connection, error)
+            self._failed(connection, error)
 
     def _all_ended(self, finishing):
         """Waits until what is queued was served, and the handlers have ended."""

@@ -478,7 +478,9 @@ def test_clients_that_reset_leave_their_slots():
     with client_of(listener) as sock:
         talk(sock)
     server.stop()
-    assert done(serving).connections == 13
+    served = done(serving)
+    # Each of those that have reset counts once at most.
+    assert served.connections == 13 and served.failed <= 12
 
 
 def test_a_queue_that_nobody_has_looked_at_is_served():
