@@ -107,8 +107,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a server of a listening socket: TCP or Unix, with TLS ([`AsyncSocket::with_tls`]) or
-    /// not.
+    /// Makes a server of a listening socket: TCP or Unix, with TLS (`AsyncSocket::with_tls`) or
+    /// without.
     pub fn new(listener: AsyncSocket) -> Server {
         Server {
             listeners: vec![listener],
