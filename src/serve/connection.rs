@@ -199,7 +199,7 @@ impl Member {
     pub(super) fn failed(&self, failure: &Failure) {
         let name = name_of(running());
         let who = Origin::new(name.as_deref(), self.all.place);
-        let line = format_args!("{who} ended: {}", failure.text);
+        let line = format!("{who} ended: {}", failure.text);
         let is_of_the_end = match self.connection.cut.get() {
             Some(Cut::Both) => true,
             Some(Cut::Reading) => failure.fault != Fault::Own,
@@ -210,9 +210,9 @@ impl Member {
         }
         Control::add(&self.all.control.failed, 1);
         match failure.fault {
-            Fault::Own => log::error(line),
-            Fault::Peers => log::info(line),
-            Fault::Nobodys => log::debug(line),
+            Fault::Own => log::error(format_args!("{line}")),
+            Fault::Peers => log::info(format_args!("{line}")),
+            Fault::Nobodys => log::debug(format_args!("{line}")),
         }
     }
 }
