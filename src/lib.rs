@@ -237,6 +237,8 @@ This documentation was built without the feature `tls` and leaves out what that 
 //! channels, [`mod@serve`] for servers, [`signal`] and [`stdio`] for Ctrl-C and standard input. The
 //! repository has a tutorial in `docs/tutorial.md` and programs in `examples/`.
 pub mod addr;
+#[doc(hidden)]
+pub mod bindings;
 pub mod coro;
 mod driver;
 pub mod error;
@@ -277,8 +279,6 @@ pub use serve::serve;
 pub use socket::{
     AsyncSocket, BlockingRefused, BlockingSocket, Datagram, DatagramBatch, Refused, copy, copy_both,
 };
-#[doc(hidden)]
-pub use socket::{Queue, Watched};
 /// The entry points of the fuzz targets in `fuzz/`; not part of the public API.
 #[cfg(all(feature = "tls", any(test, fuzzing)))]
 #[doc(hidden)]

@@ -3,7 +3,10 @@
 
 use std::net::Shutdown;
 
-use asyncoro::{AsyncSocket, Queue};
+use asyncoro::{
+    AsyncSocket,
+    bindings::{self, Queue},
+};
 use pyo3::prelude::*;
 
 use super::{
@@ -18,7 +21,7 @@ use crate::{
 
 /// A socket that is looked at, and not kept.
 #[pyclass(frozen, module = "asyncoro")]
-pub(crate) struct Watched(Gil<asyncoro::Watched>);
+pub(crate) struct Watched(Gil<bindings::Watched>);
 
 #[pymethods]
 impl Watched {
@@ -43,7 +46,7 @@ impl Watched {
 impl PySocket {
     /// Returns the connection to look at; there is one who looks.
     fn _watched(&self, py: Python<'_>) -> PyResult<Watched> {
-        Ok(Watched(Gil::new(self.asynchronous(py)?.watched())))
+        Ok(Watched(Gil::new(bindings::watched(&self.asynchronous(py)?))))
     }
 
     /// Takes a connection that waits in the queue of the system, without waiting: the connection
@@ -51,7 +54,7 @@ impl PySocket {
     /// no descriptor for one.
     fn _accept_now(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let socket = self.asynchronous(py)?;
-        match socket.accept_now().map_err(|error| raised(py, &error))? {
+        match bindings::accept_now(&socket).map_err(|error| raised(py, &error))? {
             Queue::Taken(connection, from) => {
                 accepted(py, Face::Asynchronous(connection), self, &from)
             }
@@ -69,7 +72,7 @@ impl PySocket {
 
     /// Leaves it non-blocking when it is closed, for other processes that have it.
     fn _leave_nonblocking(&self, py: Python<'_>) -> PyResult<()> {
-        self.asynchronous(py)?.leave_nonblocking().map_err(|error| raised(py, &error))
+        bindings::leave_nonblocking(&self.asynchronous(py)?).map_err(|error| raised(py, &error))
     }
 }
 
@@ -93,12 +96,12 @@ impl Begun {
 
     /// Ends them.
     fn end(&self, py: Python<'_>) {
-        self.socket.get(py).end_begun();
+        bindings::end_begun(self.socket.get(py));
     }
 }
 
 async fn next_begun(socket: AsyncSocket, listener: Py<PySocket>) -> Outcome {
-    let begun = socket.accept_begun().await;
+    let begun = bindings::accept_begun(&socket).await;
     let py = gil::py();
     match begun {
         Some((connection, from)) => {

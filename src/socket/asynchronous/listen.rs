@@ -48,8 +48,7 @@ impl AsyncSocket {
 
     /// Makes the listener non-blocking for good, for all processes that share it: if it were reset
     /// when this one closes it, another one might wait in accept(2).
-    #[doc(hidden)]
-    pub fn leave_nonblocking(&self) -> io::Result<()> {
+    pub(crate) fn leave_nonblocking(&self) -> io::Result<()> {
         self.core.with_sys(|sys| Ok(sys.leave_nonblocking()?))
     }
 
@@ -59,8 +58,7 @@ impl AsyncSocket {
 
     /// Takes a connection that waits in the system's queue, without waiting. With TLS it begins the
     /// handshake, and [`AsyncSocket::accept_begun`] returns the connection.
-    #[doc(hidden)]
-    pub fn accept_now(&self) -> io::Result<Queue> {
+    pub(crate) fn accept_now(&self) -> io::Result<Queue> {
         let (sys, from) = match self.attempt(Accept) {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Queue::Empty),
@@ -80,15 +78,13 @@ impl AsyncSocket {
     /// Waits for the next connection whose handshake has begun, and takes no new one from the
     /// system; `None` if there is none. The socket may be closed already.
     #[cfg(feature = "tls")]
-    #[doc(hidden)]
-    pub async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
+    pub(crate) async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
         take_begun(&self.core.gate()?).await
     }
 
     /// Ends the handshakes that have begun.
     #[cfg(feature = "tls")]
-    #[doc(hidden)]
-    pub fn end_begun(&self) {
+    pub(crate) fn end_begun(&self) {
         if let Some(gate) = self.core.gate() {
             gate.end_all();
         }
@@ -96,13 +92,11 @@ impl AsyncSocket {
 
     /// Does nothing: without TLS there are no handshakes.
     #[cfg(not(feature = "tls"))]
-    #[doc(hidden)]
-    pub fn end_begun(&self) {}
+    pub(crate) fn end_begun(&self) {}
 
     /// Returns `None`: without TLS there are no handshakes.
     #[cfg(not(feature = "tls"))]
-    #[doc(hidden)]
-    pub async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
+    pub(crate) async fn accept_begun(&self) -> Option<(AsyncSocket, Address)> {
         None
     }
 }

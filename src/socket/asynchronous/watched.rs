@@ -15,8 +15,7 @@ pub struct Watched {
 
 impl AsyncSocket {
     /// Returns the socket to look at. There is one who looks.
-    #[doc(hidden)]
-    pub fn watched(&self) -> Watched {
+    pub(crate) fn watched(&self) -> Watched {
         Watched { core: Rc::downgrade(&self.core) }
     }
 }

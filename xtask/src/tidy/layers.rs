@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["resolve"],
             &["socket"],
             &["scope", "sync", "signal", "stdio"],
-            &["file", "serve"],
+            &["bindings", "file", "serve"],
             &["process"],
             &["interop"],
         ],
