@@ -245,7 +245,7 @@ unsafe extern "C" fn close(
         returned(py, closed)
     });
     // SAFETY: the interpreter calls it with the GIL held, also while it ends.
-    closed.unwrap_or_else(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
+    closed.unwrap_or_else(|| unsafe { itself(ffi::Py_None()) })
 }
 
 unsafe extern "C" fn repr(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
