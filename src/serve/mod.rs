@@ -15,7 +15,7 @@
 //! asyncoro::spawn(async move {
 //!     let client = AsyncSocket::create_connection(address).await?;
 //!     client.send_msg(b"there and back").await?;
-//!     assert_eq!(client.recv_msg().await?.unwrap(), "there and back");
+//!     assert_eq!(client.recv_msg().await?.expect("an echo"), "there and back");
 //!     handle.stop();
 //!     assert_eq!(client.recv_msg().await?, None);
 //!     std::io::Result::Ok(())

@@ -6,7 +6,7 @@
 //! which is dropped ends them.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::VecDeque,
     convert::Infallible,
     future::{self, Future},
@@ -28,7 +28,7 @@ use crate::{
     coro::{self, Coros, Ended, current, engine::Engine},
     driver::Driver,
     foreign,
-    future::{Winner, race3, race4, try_join_all},
+    future::{Winner, join_all, race3, race4, try_join_all},
     log,
     scope::Group,
     signal::Signal,
@@ -89,7 +89,6 @@ where
         cut_off: RefCell::new(None),
         control: plan.control,
         place: plan.place,
-        has_stopped: Cell::new(false),
     };
     let mut work = pin!(serving.work(listeners, signals, until));
     future::poll_fn(|cx| {
@@ -124,7 +123,6 @@ struct Serving<H> {
     cut_off: RefCell<Option<Vec<String>>>,
     control: Arc<Control>,
     place: &'static Location<'static>,
-    has_stopped: Cell<bool>,
 }
 
 impl<H, F> Serving<H>
@@ -141,13 +139,12 @@ where
     ) -> io::Result<()> {
         let accepting = try_join_all(listeners.iter().map(|listener| self.accept_from(listener)));
         let told = self.told(&mut signals, until);
-        let (served, by_signal) = match race3(told, accepting, self.watch(None)).await {
+        let (served, by_signal) = match race3(told, accepting, self.watch(None, None)).await {
             Winner::First(Ok(by_signal)) => (Ok(()), by_signal),
             Winner::First(Err(error)) => (Err(error), false),
             Winner::Second(failed) => (failed.map(drop), false),
             Winner::Third(never) => match never {},
         };
-        self.has_stopped.set(true);
         self.group.stop();
         self.connections.look_anew();
         let at_once = async {
@@ -159,7 +156,7 @@ where
             }
         };
         let end = Driver::now().checked_add(self.grace);
-        let at_once = race3(self.control.end.wait(), at_once, self.watch(end));
+        let at_once = race3(self.control.end.wait(), at_once, self.watch(self.quiet, end));
         let ends = match end {
             Some(ends) => sleep_until(ends),
             None => sleep(Duration::MAX),
@@ -251,9 +248,9 @@ where
         self.coros.borrow_mut().start(serving, self.place);
     }
 
-    /// Looks after silent connections, for ever; the server ends at `end`, if it was told to.
-    async fn watch(&self, end: Option<Instant>) -> Infallible {
-        let quiet = self.quiet.filter(|_| self.has_stopped.get());
+    /// Looks after silent connections, for ever. A server that was told to stop ends those that are
+    /// silent for `quiet`, and itself at `end`.
+    async fn watch(&self, quiet: Option<Duration>, end: Option<Instant>) -> Infallible {
         let Some(shortest) = self.idle.into_iter().chain(quiet).min() else {
             return future::pending().await;
         };
@@ -269,11 +266,7 @@ where
 
     /// Serves what is queued, and waits for the handlers and for what they have sent.
     async fn finish(&self, listeners: Vec<AsyncSocket>) {
-        let finishing = listeners.into_iter().map(|listener| async {
-            self.finish_queue(listener).await;
-            Ok::<_, Infallible>(())
-        });
-        let _ = try_join_all(finishing).await;
+        join_all(listeners.into_iter().map(|listener| self.finish_queue(listener))).await;
         self.all_ended().await;
         let [mut pause, longest] = SENT_PAUSES;
         loop {
@@ -296,10 +289,7 @@ where
                         self.waiting.borrow_mut().push_back((client, peer));
                     }
                     Ok(Queue::Empty) | Err(_) => break,
-                    Ok(Queue::Blocked) => {
-                        self.start_ready();
-                        sleep(DESCRIPTOR_PAUSE).await;
-                    }
+                    Ok(Queue::Blocked) => sleep(DESCRIPTOR_PAUSE).await,
                     #[cfg(feature = "tls")]
                     Ok(Queue::Begun) => {}
                 }

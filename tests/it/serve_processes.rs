@@ -16,8 +16,10 @@ use asyncoro::{
     future::join,
     scope::stopping,
     serve::{self, Server, inherited, inheriting, serve},
+    signal,
+    time::sleep,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use crate::{programs::Program, within::within};
 
@@ -27,6 +29,8 @@ const PART: &str = "ASYNCORO_TEST_SERVES";
 const PARTS: &[(&str, fn())] = &[
     ("two servers", two_servers),
     ("started with a listener", started_with_a_listener),
+    ("stopped before a signal", stopped_before_a_signal),
+    ("two names and none", two_names_and_none),
     ("missing descriptor", missing_descriptor),
     ("own descriptor", own_descriptor),
     ("no number", no_number),
@@ -115,6 +119,37 @@ fn started_with_a_listener() {
     });
 }
 
+/// A server that is told to stop by its handler, and then by the first signal.
+fn stopped_before_a_signal() {
+    asyncoro::run_until(async {
+        let listener = AsyncSocket::create_server("127.0.0.1:0").await.unwrap();
+        println!("listening on {}", listener.local_addr().unwrap());
+        let server = Server::new(listener).grace(Duration::from_secs(60));
+        let handle = server.handle();
+        let serving = server.serve(move |client, _| {
+            let handle = handle.clone();
+            async move {
+                client.recv_msg().await?;
+                handle.stop();
+                stopping().await;
+                let mut terminated = signal::terminate();
+                kill_process(getpid(), Signal::TERM)?;
+                (&mut terminated).await?;
+                // The server has had its turn since, and has cut nothing.
+                sleep(Duration::from_millis(50)).await;
+                client.send_msg(b"answer").await
+            }
+        });
+        let served = serving.await.unwrap();
+        assert_eq!((served.connections, served.failed, served.forced), (1, 0, 0));
+    });
+}
+
+fn two_names_and_none() {
+    let names: Vec<_> = inherited().unwrap().iter().map(|one| one.name().to_owned()).collect();
+    assert_eq!(names, ["a", "unknown", "c"]);
+}
+
 fn missing_descriptor() {
     assert_eq!(os_code(&inherited().unwrap_err()), Some(libc::EBADF));
 }
@@ -191,6 +226,27 @@ fn a_process_finds_the_listener_that_it_was_started_with_and_its_queue() {
         assert!(lines.any(|line| line.unwrap() == "the part was played"));
         assert!(program.wait().unwrap().success());
     });
+}
+
+#[test]
+fn the_first_signal_after_another_stop_cuts_nothing() {
+    within(|| {
+        let program = Program::start(&mut playing("stopped before a signal"));
+        let address = program.line_with("listening on ").split_off("listening on ".len());
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        ask(&mut client, "answer");
+        program.line_with("the part was played");
+        program.end();
+    });
+}
+
+#[test]
+fn a_descriptor_without_a_name_takes_no_name_of_another_one() {
+    plays_with_descriptors(
+        "two names and none",
+        "export LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES=a::c; \
+         exec 3</dev/null 4</dev/null 5</dev/null",
+    );
 }
 
 #[test]
