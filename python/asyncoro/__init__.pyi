@@ -1905,7 +1905,8 @@ class Server:
     to stop; those that are left are terminated, and the log names them. `quiet`: seconds after
     which a connection that is silent then gets the end of the stream; None: when the grace is over.
     `signals=False` leaves Ctrl-C and SIGTERM to others.
-    Errors: TypeError for what is no AsyncSocket, ValueError for a limit below 1.
+    Errors: TypeError for what is no AsyncSocket, and no number of seconds; ValueError for a limit
+    below 1, and negative seconds.
 
         server = asyncoro.Server(asyncoro.create_server("127.0.0.1:7007"), limit=1000)
     """

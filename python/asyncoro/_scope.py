@@ -33,18 +33,18 @@ class Scope:
 
     __slots__ = (
         '__weakref__', '_children', '_deadline', '_elapsed', '_error', '_event', '_grace',
-        '_inner', '_interrupt', '_is_leaving', '_is_limited', '_keeper', '_outer', '_owner',
+        '_inner', '_interrupt', '_is_leaving', '_keeper', '_outer', '_owner',
         '_phase', '_thread', '_timeout', '_token',
     )
 
     def __init__(self, timeout=None, grace=0):
-        self._timeout = _seconds(timeout)
-        self._grace = _seconds(grace) or 0
+        self._timeout = seconds(timeout)
+        self._grace = seconds(grace) or 0
         self._phase = _NEW
         self._children = {}
         self._inner = weakref.WeakSet()
         self._event = self._error = self._interrupt = self._keeper = self._owner = None
-        self._elapsed = self._is_leaving = self._is_limited = False
+        self._elapsed = self._is_leaving = False
         self._deadline = None
 
     # ---- For the program
@@ -132,7 +132,6 @@ class Scope:
         self._owner, self._thread = owner, threading.get_ident()
         self._interrupt = _interrupt_of(owner)
         if self._timeout is not None:
-            self._is_limited = True
             self._deadline = time.monotonic() + self._timeout
         if outer is not None:
             outer._inner.add(self)
@@ -165,17 +164,21 @@ class Scope:
         finally:
             self._close()
         failure, self._error = self._error, None
-        if ending is not None:
-            if failure is not None and failure is not error:
-                logger._report('a scope that was ended', failure)
-            if ending is not error:
-                raise ending
-        elif failure is None:
-            # An exception of the block comes out, also one of its clean-up.
-            if is_own or self._elapsed and error is None:
-                raise TimeoutError(self._late()) from None
-        elif failure is not error:
-            _raise(failure, is_own)
+        try:
+            if ending is not None:
+                if failure is not None and failure is not error:
+                    logger._report('a scope that was ended', failure)
+                if ending is not error:
+                    raise ending
+            elif failure is None:
+                # An exception of the block comes out, also one of its clean-up.
+                if is_own or self._elapsed and error is None:
+                    raise TimeoutError(self._late()) from None
+            elif failure is not error:
+                _raise(failure, is_own)
+        finally:
+            # Their tracebacks refer to this frame.
+            del failure, ending, error
 
     def _late(self):
         if self._elapsed:
@@ -253,7 +256,7 @@ class Scope:
             self._keeper = None
         now = time.monotonic()
         times = []
-        if self._is_limited:
+        if self._timeout is not None:
             times.append(self._deadline - (self._grace if self._phase == _OPEN else 0))
         if self._phase == _SOFT and self._grace:
             times.append(now + self._grace)
@@ -271,8 +274,8 @@ class Scope:
         """Ends what has not stopped by itself."""
         if self._phase in (_HARD, _ENDED):
             return
-        if self._is_limited and time.monotonic() >= self._deadline and self._error is None:
-            self._elapsed = True
+        if self._timeout is not None and self._error is None:
+            self._elapsed = time.monotonic() >= self._deadline
         if self._grace and self._children:
             logger.warning(
                 'a scope has ended %d coroutines that did not stop within %s s: %s',
@@ -302,7 +305,8 @@ _NOBODY = object()
 _NEW, _OPEN, _SOFT, _HARD, _ENDED = range(5)
 
 
-def _seconds(value):
+def seconds(value):
+    """Checks a number of seconds; None is none."""
     if value is None:
         return None
     if math.isinf(value):

@@ -7,7 +7,7 @@ import types
 from . import signals as _signals
 from ._engine import AsyncSocket, Event, Semaphore, sleep
 from ._log import logger
-from ._scope import scope
+from ._scope import scope, seconds
 from ._today import first
 
 #: How long handlers may take to end, and connections may be silent, after a server was told to
@@ -46,7 +46,8 @@ class Server:
             raise ValueError('a server with a limit of %s connections serves nobody' % limit)
         self._listeners = listeners
         self._slots = None if limit is None else Semaphore(limit)
-        self._idle_timeout, self._quiet, self._grace = idle_timeout, quiet, grace
+        self._idle_timeout, self._quiet = seconds(idle_timeout), seconds(quiet)
+        self._grace = seconds(grace) or 0
         self._has_signals = signals
         self._stop, self._end = Event(), Event()
         self._keeps_queue = self._has_begun = False
@@ -306,7 +307,6 @@ class _Serving:
         slots = self._server._slots
         while self._waiting and (slots is None or (yield slots.acquire(False))):
             self._start(*self._waiting.popleft())
-        yield
 
     def _slot(self):
         """Waits until there may be one more connection."""

@@ -505,3 +505,22 @@ for start in (lambda: asyncoro.Coro(main), lambda: asyncoro.run(main())):
 """
     program = run_program(source)
     assert program.stdout.count("gevent has replaced them") == 2, program.stderr
+
+
+def test_a_task_that_still_waits_for_a_call_at_the_end_is_no_error():
+    source = """
+import asyncio
+queue = asyncoro.Queue()
+async def wait():
+    await queue.get()
+async def begin():
+    global task
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0.01)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(begin())
+"""
+    for _ in range(ROUNDS):
+        program = run_program(source)
+        assert program.process.returncode == 0
+        assert "SystemError" not in program.stderr, program.stderr

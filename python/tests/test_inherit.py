@@ -165,8 +165,9 @@ print(asyncoro.inherited(), [name for name in os.environ if name.startswith("LIS
 """
     result, port = in_child(source, tmp_path, LISTEN_FDNAMES="http")
     assert result.stdout == "http %d False\n[] []\n" % port, result.stderr
-    result, port = in_child(source, tmp_path)
-    assert result.stdout.startswith("unknown %d False" % port), result.stderr
+    for names in ({}, {"LISTEN_FDNAMES": ":http"}):
+        result, port = in_child(source, tmp_path, **names)
+        assert result.stdout.startswith("unknown %d False" % port), result.stderr
 
 
 def test_what_is_for_another_process_is_left_alone(tmp_path):

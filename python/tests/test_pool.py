@@ -1,6 +1,7 @@
 """AsyncThreadPool and AsyncDBCursor: values, failures, ends, and coroutines that no longer wait."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import os
@@ -12,7 +13,7 @@ import weakref
 import pytest
 
 import asyncoro
-from asyncoro import AsyncDBCursor, AsyncThreadPool
+from asyncoro import AsyncDBCursor, AsyncThreadPool, Coro
 from harness import WAIT, also_await, done, go, let_run, parallel, run_program
 
 #: How often the races are run.
@@ -637,3 +638,47 @@ def test_many_cursors_at_once(tmp_path):
         rows = connection.execute("select number from numbers order by number").fetchall()
     assert [number for number, in rows] == list(range(50))
     assert os.path.exists(path)
+
+
+@pytest.mark.limit(30)
+def test_a_pool_that_is_collected_in_its_own_thread_ends():
+    """From Python 3.12 on a collection may begin wherever a thread has the lock of its pool."""
+    collected = []
+
+    class Collecting:
+        """A lock that collects garbage once the thread of a pool has it."""
+
+        def __init__(self, lock):
+            self.lock = lock
+
+        def __enter__(self):
+            self.lock.acquire()
+            if threading.current_thread().name.startswith("asyncoro-pool") and not collected:
+                collected.append(gc.collect())
+
+        def __exit__(self, *exception):
+            self.lock.release()
+
+    async def give_up(pool, work):
+        with contextlib.suppress(TimeoutError):
+            await asyncoro.timeout(0.02, pool.async_task(work))
+
+    def abandoned():
+        pool, goes_on = AsyncThreadPool(1), threading.Event()
+        pool.circle = [pool]
+        workers = pool._workers
+        workers._lock = Collecting(workers._lock)
+        done(Coro(give_up, pool, goes_on.wait))
+        return workers, goes_on
+
+    gc.disable()
+    try:
+        workers, goes_on = abandoned()
+        threads = list(workers._threads)
+        goes_on.set()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+    finally:
+        gc.enable()
+    assert collected and workers.is_ended

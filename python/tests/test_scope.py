@@ -303,6 +303,7 @@ def test_a_timeout_around_ends_a_scope():
     assert go(main) == ["child"]
 
 
+@pytest.mark.no_task("a circle of waits is not seen through a task")
 def test_children_that_wait_for_the_owner_hang_nothing():
     async def waits(owner):
         try:
@@ -603,6 +604,32 @@ def test_nothing_is_kept_when_a_scope_has_ended():
         return [one() for one in seen]
 
     assert go(main) == [None, None]
+
+
+def test_a_scope_that_has_failed_leaves_no_circle():
+    class Kept:
+        pass
+
+    async def fails_with(kept):
+        raise KeyError
+
+    async def main(coro=None):
+        kept = Kept()
+        seen = weakref.ref(kept)
+        gc.disable()
+        try:
+            try:
+                async with asyncoro.scope() as s:
+                    s.spawn(fails_with, kept)
+            except KeyError:
+                pass
+            del kept, s
+            await asyncoro.sleep(0.02)
+            return seen()
+        finally:
+            gc.enable()
+
+    assert go(main) is None
 
 
 def test_many_children():

@@ -187,6 +187,11 @@ def test_misuse_is_told():
     listener = listening()
     with pytest.raises(ValueError):
         asyncoro.Server(listener, limit=0)
+    for name in ("idle_timeout", "quiet", "grace"):
+        with pytest.raises(ValueError):
+            asyncoro.Server(listener, **{name: -1})
+        with pytest.raises(TypeError):
+            asyncoro.Server(listener, **{name: "1"})
     server = asyncoro.Server(listener)
     server.stop()
     assert go(server.serve, echo) == (0, 0, 0, 0)

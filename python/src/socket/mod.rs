@@ -16,7 +16,7 @@
 //!   ancillary data), `passed.rs` (by the regular socket); `calls.rs`: how one becomes a call;
 //!   `flags.rs`: which flags are obeyed by whom; `convert.rs`: what they are given and give;
 //! - `iterate.rs`: iteration over messages and lines; `quick.rs`: quick entries of verbs;
-//! - `watched.rs`: a connection as its server sees it.
+//! - `served.rs`: what the package's servers know of connections, and of the queue of a listener.
 
 mod calls;
 mod connections;
@@ -38,15 +38,15 @@ mod quick;
 mod receive;
 mod regular;
 mod send;
+mod served;
 mod settings;
 mod shared;
 mod tls;
-mod watched;
 
 pub(crate) use self::{
     end::{close_over, release_over},
     make::connect,
     object::{PyDatagramSocket, PySocket},
     quick::make_fast,
-    watched::{Begun, Watched},
+    served::{Begun, Watched},
 };

@@ -214,7 +214,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
                 "connections",
                 "make",
                 "iterate",
-                "watched",
+                "served",
             ],
             &["quick"],
         ],
