@@ -31,12 +31,6 @@ impl Group {
         Group { core: Core::new(None, nobody.yard()) }
     }
 
-    /// Makes one within this one.
-    pub(crate) fn within(&self) -> Group {
-        let _entered = phase::enter(&self.core);
-        Group::new()
-    }
-
     /// Begins the soft phase, here and in all within.
     pub(crate) fn stop(&self) {
         self.core.stop();

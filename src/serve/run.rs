@@ -244,7 +244,7 @@ where
                 member.failed(&failure);
             }
         };
-        let serving = self.group.within().around(serving);
+        let serving = self.group.around(serving);
         self.coros.borrow_mut().start(serving, self.place);
     }
 
