@@ -108,9 +108,9 @@ def pytest_configure(config):
 #: start programs of their own.
 LOOPED = """
     addresses as_socket blocking calls categorize channel clean_up closed_behind contexts coro
-    defects defects_tls edges errors fds file hotswap iterate lines locks mailbox methods nesting
-    pipe pool queue queued recvmsg scenarios scenarios_between scenarios_coro scenarios_tls scope
-    serve socket today verbs watchers
+    defects defects_tls edges errors fds file file_ends hotswap iterate lines locks mailbox
+    methods nesting pipe pool queue queued recvmsg scenarios scenarios_between scenarios_coro
+    scenarios_tls scope scope_phases serve socket today verbs watchers
 """.split()
 
 
