@@ -89,6 +89,8 @@ pub(super) struct Connections {
     control: Arc<Control>,
     open: RefCell<BTreeMap<u64, Rc<Connection>>>,
     last: Cell<u64>,
+    /// Those whose handlers have ended, and that still send.
+    sending: RefCell<Vec<Rc<Connection>>>,
     /// Where `serve` was called.
     place: &'static Location<'static>,
 }
@@ -114,8 +116,13 @@ impl Connections {
         control: &Arc<Control>,
         place: &'static Location<'static>,
     ) -> Rc<Connections> {
-        let (control, open, last) = (Arc::clone(control), RefCell::default(), Cell::new(0));
-        Rc::new(Connections { control, open, last, place })
+        Rc::new(Connections {
+            control: Arc::clone(control),
+            open: RefCell::default(),
+            last: Cell::new(0),
+            sending: RefCell::default(),
+            place,
+        })
     }
 
     /// Adds a connection.
@@ -135,6 +142,13 @@ impl Connections {
         Control::add(&self.control.accepted, 1);
         Control::add(&self.control.open, 1);
         Member { all: Rc::clone(self), number, connection, _slot: slot }
+    }
+
+    /// Tells whether there is one whose handler has ended, and which still sends.
+    pub(super) fn are_sending(&self) -> bool {
+        let mut sending = self.sending.borrow_mut();
+        sending.retain(|connection| connection.socket.is_left());
+        !sending.is_empty()
     }
 
     /// Forgets what has moved until now.
@@ -220,6 +234,13 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.all.control.open.fetch_sub(1, Ordering::Relaxed);
+        if self.connection.socket.is_left() {
+            let mut sending = self.all.sending.borrow_mut();
+            if sending.len() == sending.capacity() {
+                sending.retain(|connection| connection.socket.is_left());
+            }
+            sending.push(Rc::clone(&self.connection));
+        }
         let removed = self.all.open.borrow_mut().remove(&self.number);
         drop(removed);
     }

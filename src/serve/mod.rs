@@ -51,9 +51,8 @@
 //!    peer had ended it; one on which a request may be under way is so at the end of the grace.
 //! 4. What is left after 8 s ([`Server::grace`]), or at a second signal, is terminated. A warning
 //!    in the log names it.
-//! 5. It waits until what the handlers have queued has left, and what other dropped sockets of the
-//!    scheduler still send, within that time; and returns how many connections it has served, and
-//!    how they have ended.
+//! 5. It waits until what the handlers have queued has left, within that time; and returns how many
+//!    connections it has served, and how they have ended.
 //!
 //! A handler that gives up as soon as it is told to stop, by a race of its next receive with
 //! `stopping()`, closes connections on which a request may be on its way; look at `is_stopping()`

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     addr::Address,
-    coro::{self, Coros, Ended, current, engine::Engine},
+    coro::{self, Coros, Ended},
     driver::Driver,
     foreign,
     future::{Winner, join_all, race3, race4, try_join_all},
@@ -270,8 +270,9 @@ where
         self.all_ended().await;
         let [mut pause, longest] = SENT_PAUSES;
         loop {
+            // Handshakes that were ended leave their sockets meanwhile, too.
             sleep(pause).await;
-            if !current::with(Engine::has_dropped_unsent).unwrap_or(false) {
+            if !self.connections.are_sending() {
                 break;
             }
             pause = (2 * pause).min(longest);

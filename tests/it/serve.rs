@@ -733,6 +733,26 @@ fn what_handlers_have_queued_has_left_when_it_returns() {
 }
 
 #[test]
+fn what_others_still_send_does_not_hold_up_its_end() {
+    run_within(|| async {
+        let (stranger, peer) = UnixStream::pair().unwrap();
+        let (stranger, peer) =
+            (AsyncSocket::new(stranger).unwrap(), AsyncSocket::new(peer).unwrap());
+        let long = vec![7; 8 << 20];
+        // It has begun to leave; the rest stays in the queue, and the scheduler sends it.
+        let begun = race(stranger.send_msg(&long), yield_now()).await;
+        assert!(matches!(begun, Winner::Second(())));
+        drop(stranger);
+
+        let (server, handle, _) = server(listening(false).await);
+        handle.stop();
+        server.serve(echo).await.unwrap();
+        // In less than its linger time, after which it would be given up.
+        assert_eq!(peer.recv_msg().await.unwrap().unwrap(), long);
+    });
+}
+
+#[test]
 fn a_coroutine_that_a_handler_spawns_is_no_part_of_the_connection() {
     run_within(|| async {
         let (server, handle, address) = server(listening(false).await);

@@ -287,12 +287,6 @@ impl Engine {
         }
     }
 
-    /// Tells whether dropped sockets still send, or wait for it to arrive. It knows those that were
-    /// dropped before the end of the last turn.
-    pub(crate) fn has_dropped_unsent(&self) -> bool {
-        !self.io.lingering.borrow().is_empty() || self.is_settling()
-    }
-
     /// Tells whether dropped sockets wait for what they have sent to arrive.
     pub(super) fn is_settling(&self) -> bool {
         self.io.settling.borrow().next().is_some()

@@ -40,6 +40,11 @@ impl Watched {
         self.with(|core| core.with_link(|link| Ok(link.shutdown(how)?)).is_ok())
     }
 
+    /// Tells whether all have dropped it, and it still sends, or waits for that to arrive.
+    pub(crate) fn is_left(&self) -> bool {
+        self.core.upgrade().is_some_and(|core| core.handles.get() == 0)
+    }
+
     fn with(&self, f: impl FnOnce(&Core) -> bool) -> bool {
         match self.core.upgrade() {
             Some(core) if core.handles.get() > 0 => f(&core),
