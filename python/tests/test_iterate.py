@@ -8,7 +8,7 @@ import pytest
 
 import asyncoro
 from asyncoro import AsyncSocket, Coro
-from harness import WAIT, async_pair, blocking_pair, done, go, parallel, udp_socket
+from harness import WAIT, async_both, async_pair, blocking_pair, done, go, parallel, udp_socket
 
 #: Three messages, of which one is empty.
 MESSAGES = b"\0\0\0\3one" + b"\0\0\0\0" + b"\0\0\0\5three"
@@ -199,7 +199,7 @@ def test_a_timeout_in_a_loop_loses_nothing():
 
 @pytest.mark.parametrize("kind", ["messages", "lines"])
 def test_readers_that_are_ended_again_and_again_lose_nothing(kind):
-    sock, peer = async_pair()
+    sock, far = async_both()
     count, got = 500, []
     pieces = [b"%d:" % number + b"x" * (number % 50) for number in range(count)]
     wire = b"".join(
@@ -211,14 +211,16 @@ def test_readers_that_are_ended_again_and_again_lose_nothing(kind):
         async for piece in getattr(sock, kind)():
             got.append(bytes(piece))
 
-    def send():
-        # Cut anywhere.
-        for start in range(0, len(wire), 37):
-            peer.sendall(wire[start:start + 37])
-        peer.close()
+    async def send(coro=None):
+        # Cut anywhere, and after any number of turns: a thread would wait for the GIL each time.
+        for number, start in enumerate(range(0, len(wire), 37)):
+            await far.sendall(wire[start:start + 37])
+            for _ in range(number % 5):
+                await coro.sleep(0)
+        await far.close()
 
     async def main(coro=None):
-        sending = parallel(send)
+        sending = Coro(send)
         while True:
             reader = Coro(read)
             for _ in range(3):
@@ -227,7 +229,7 @@ def test_readers_that_are_ended_again_and_again_lose_nothing(kind):
                 break
             reader.terminate()
             await reader.finish()
-        sending.result()
+        await sending.finish()
 
     go(main)
     assert got == pieces
