@@ -26,7 +26,7 @@ def stays_flat(work):
     work(TIMES // 5)
     before, descriptors = resident(), len(os.listdir("/proc/self/fd"))
     work(TIMES)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
     assert resident() - before < SLACK
 
 

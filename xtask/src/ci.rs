@@ -3,7 +3,10 @@
 //! Each step prints the commands it runs, so that a failure can be repeated by hand. The first
 //! failure ends the run. The summary lists what was left out, and why.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     Outcome,
@@ -144,10 +147,10 @@ fn for_python(job: Job) -> Job {
 /// The configuration file of pyo3-build-config.
 const PYO3_CONFIG: &str = "xtask/pyo3.txt";
 
-/// Runs the tests on the driver of other Unix systems, with calls made together as often as that is
-/// possible, and by io_uring.
+/// Runs the library's tests on the driver of other Unix systems, with calls made together as often
+/// as that is possible, and by io_uring. The same packages make it the same build.
 fn test_poll() -> Outcome {
-    test("test --package asyncoro --tests")
+    for_python(test(&format!("test {MINE} --lib --test it")))
         .variable("ASYNCORO_DRIVER", "poll")
         .variable("ASYNCORO_BATCHING", "ring:2")
         .run_tests()
@@ -158,8 +161,13 @@ fn doctest() -> Outcome {
     test("test --package asyncoro --doc --features futures-io,hyper,tokio").run()
 }
 
+/// Prepares tests: twice as many at once as there are processors, since most of them wait.
 fn test(words: &str) -> Job {
-    Job::cargo(words).variable("RUST_BACKTRACE", "1").deadline(minutes(20))
+    let threads = 2 * thread::available_parallelism().map_or(1, usize::from);
+    Job::cargo(words)
+        .variable("RUST_BACKTRACE", "1")
+        .variable("RUST_TEST_THREADS", &threads.to_string())
+        .deadline(minutes(20))
 }
 
 /// Runs the loom models, the unit tests `loom_*` of the library, in a build of their own.

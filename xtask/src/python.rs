@@ -17,7 +17,7 @@ use crate::{
     wheels::{self, Outside},
 };
 
-/// Tests on the oldest and the newest, at the same time: the tests mostly wait.
+/// Tests on the oldest and the newest, at the same time.
 pub(crate) fn ends() -> Outcome {
     let mut pythons = pythons::found();
     match (pythons.pop(), pythons.into_iter().next()) {
@@ -67,14 +67,23 @@ fn test(found: &Python) -> Outcome {
     test_with(&built(found)?)
 }
 
-/// Runs the tests outside of the tree, where there is only the package that was installed.
+/// Runs the tests outside of the tree, where there is only the package that was installed: in two
+/// processes beside each other, since most tests wait, and those that measure memory alone.
 fn test_with(python: &str) -> Outcome {
     let outside = Outside::new(&format!("tests-{}", python.replace('/', "-")))?;
-    Job::program(python, &format!("-m pytest {OPTIONS}"))
-        .argument(&root().join("python/tests").to_string_lossy())
-        .folder(outside.path())
-        .deadline(minutes(15))
-        .run_tests()
+    let (tests, memory) = ("python/tests", "python/tests/test_memory.py");
+    let run = |words: &str, paths: &[&str]| {
+        paths
+            .iter()
+            .fold(Job::program(python, &format!("-m pytest {OPTIONS} {words}")), |job, path| {
+                job.argument(&root().join(path).to_string_lossy())
+            })
+            .folder(outside.path())
+            .deadline(minutes(15))
+            .run_tests()
+    };
+    run("-n 2 --ignore", &[memory, tests])?;
+    run("", &[memory])
 }
 
 /// What pytest is told.
@@ -182,7 +191,7 @@ fn needs_variables() -> Outcome {
 
 /// What builds the package, and what its tests need.
 const BUILDER: &str = "maturin>=1.9.2,<2";
-const TESTERS: &str = "mypy pytest";
+const TESTERS: &str = "mypy pytest pytest-xdist";
 /// Libraries for asyncio, and another loop for it, that the package is tested with.
 const LIBRARIES: &str = "aiohttp asyncpg fastapi httpx uvicorn uvloop websockets";
 
