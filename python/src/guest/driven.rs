@@ -8,7 +8,11 @@ use std::{
 
 use pyo3::prelude::*;
 
-use super::host::{Guest, Looking, closed, generation};
+use super::{
+    known::generation,
+    object::{Guest, closed},
+    turns::Looking,
+};
 use crate::{engine, log};
 
 impl Guest {

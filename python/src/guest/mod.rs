@@ -6,7 +6,10 @@
 //! our futures for them, with a waker of its own for each, and watches sockets and timers:
 //!
 //! - `wakes.rs`: wakers, which any thread may wake, and what each of them ends;
-//! - `host.rs`: the guest of a loop: its turns, its deadline, its end;
+//! - `object.rs`: the guest of a loop, the waits of its tasks, our coroutines that they run;
+//! - `known.rs`: all guests, and the one of this thread;
+//! - `turns.rs`: its turns, its deadline;
+//! - `life.rs`: its beginning and its end;
 //! - `driven.rs`: the same for loops of ours;
 //! - `tasks.rs`: the loop and the task that run in this thread.
 //!
@@ -17,12 +20,16 @@
 //! socket has become ready has received nothing.
 
 mod driven;
-mod host;
+mod known;
+mod life;
+mod object;
 mod tasks;
+mod turns;
 mod wakes;
 
 pub(crate) use self::{
-    host::{Guest, forget, generation},
+    known::{forget, generation},
+    object::Guest,
     tasks::{current_task, here, is_asyncio_future, is_cancelled, running_loop},
     wakes::{Wait, is_done},
 };

@@ -2,7 +2,7 @@
 
 use pyo3::{exceptions::PyBaseException, prelude::*};
 
-use super::host::Guest;
+use super::object::Guest;
 use crate::{
     hooks,
     once::{Once, interned},
