@@ -120,9 +120,11 @@ fn doc() -> Outcome {
 
 /// Runs the tests on the driver of Linux, with those of `bench` and xtask, which need no driver.
 fn test_epoll() -> Outcome {
+    mine().variable("ASYNCORO_DRIVER", "epoll").run_tests()
+}
+
+fn mine() -> Job {
     for_python(test(&format!("test {MINE} --tests")))
-        .variable("ASYNCORO_DRIVER", "epoll")
-        .run_tests()
 }
 
 /// What is tested in one build. The libraries of others have one of their own, that of the examples
@@ -147,13 +149,10 @@ fn for_python(job: Job) -> Job {
 /// The configuration file of pyo3-build-config.
 const PYO3_CONFIG: &str = "xtask/pyo3.txt";
 
-/// Runs the library's tests on the driver of other Unix systems, with calls made together as often
-/// as that is possible, and by io_uring. The same packages make it the same build.
+/// Runs the tests on the driver of other Unix systems, with calls made together as often
+/// as that is possible, and by io_uring, in the same build.
 fn test_poll() -> Outcome {
-    for_python(test(&format!("test {MINE} --lib --test it")))
-        .variable("ASYNCORO_DRIVER", "poll")
-        .variable("ASYNCORO_BATCHING", "ring:2")
-        .run_tests()
+    mine().variable("ASYNCORO_DRIVER", "poll").variable("ASYNCORO_BATCHING", "ring:2").run_tests()
 }
 
 /// Runs the examples in the documentation, on one driver, with all features.
