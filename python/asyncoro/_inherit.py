@@ -121,10 +121,14 @@ def hand_over(to, listeners):
 
 
 class TakenOver:
-    """What `take_over` gives: `listeners`, a dict of AsyncSockets by their names."""
+    """What `take_over` gives: `listeners`, a dict of AsyncSockets by their names. If it goes without
+    a call of `ready`, the stream to the other process ends, so that this one does not wait for ever.
+    """
 
     def __init__(self, origin, listeners):
         self._origin = origin
+        #: The way to the process that waits, until it was told.
+        self._giver = origin._watched()
         self.listeners = listeners
 
     @types.coroutine
@@ -135,6 +139,11 @@ class TakenOver:
         """
         yield from self._origin.sendall(_READY + b'\n')
         yield from self._origin.flush()
+        self._giver = None
+
+    def __del__(self):
+        if self._giver is not None:
+            self._giver.end(False)
 
 
 @types.coroutine

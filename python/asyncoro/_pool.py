@@ -69,21 +69,23 @@ class AsyncThreadPool:
     @verb
     def join(self, timeout=None):
         """Waits until all functions have ended; False after `timeout` seconds. In a coroutine it is
-        a verb.
+        a verb. A function of the pool that calls it would wait for itself: RuntimeError.
 
         >>> await pool.join()
         """
         workers = self._here()
+        workers.refuse_own()
         return self._wait('AsyncThreadPool.join', workers.when_done, timeout)
 
     @verb
     def terminate(self):
         """Lets the functions that were given end, takes no more, and waits for the end of the
-        threads. In a coroutine it is a verb.
+        threads. In a coroutine it is a verb. A function of the pool gets RuntimeError.
 
         >>> await pool.terminate()
         """
         workers = self._here()
+        workers.refuse_own()
         workers.end()
         return self._wait('AsyncThreadPool.terminate', workers.when_ended, None)
 
@@ -260,6 +262,11 @@ class _Workers:
         if self.is_ended and not self._threads:
             told, self._when_ended = self._when_ended, told
         return told
+
+    def refuse_own(self):
+        """Refuses a thread of the pool, which would wait for itself."""
+        if threading.current_thread() in self._threads:
+            raise RuntimeError('a function of a pool cannot wait for the end of that pool')
 
     def when_done(self, tell):
         """Calls `tell` when no function is left."""

@@ -1,6 +1,7 @@
 """Servers that end well: accept, serve, stop."""
 
 import collections
+import sys
 import time
 import types
 
@@ -120,6 +121,11 @@ def serve(listener, handler, **options):
 _READING, _BOTH = 1, 2
 
 
+def _is_cancelled(error):
+    asyncio = sys.modules.get('asyncio')
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+
+
 class _Connection:
     """A connection as its server sees it."""
 
@@ -223,6 +229,11 @@ class _Serving:
             yield self._handler(connection.client, connection.address)
         except Exception as error:
             self._failed(connection, error)
+        except BaseException as error:
+            # A future or a task that it has waited for was cancelled: its failure, like others.
+            if not _is_cancelled(error):
+                raise
+            self._failed(connection, error)
 
     def _failed(self, connection, error):
         line = 'connection of %s ended: %s'
@@ -314,7 +325,14 @@ class _Serving:
             yield self._server._slots.acquire()
 
     async def _force(self, when):
-        """Terminates the handlers that are left."""
+        """Terminates the handlers that are left, and closes what waits for a slot."""
+        if self._waiting:
+            logger.warning(
+                'a server has closed %d connections that nobody had served %s: the limit was '
+                'reached', len(self._waiting), when,
+            )
+        while self._waiting:
+            self._waiting.popleft()[0].close()
         left = list(self._server._open.items())
         for coro, _ in left:
             coro.terminate()

@@ -213,7 +213,7 @@ def test_eager_tasks():
 
 def test_run_brings_a_loop():
     async def helper():
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(helper_takes)
         log.append("helper")
 
     async def daemon(coro=None):
@@ -235,9 +235,12 @@ def test_run_brings_a_loop():
         await asyncio.sleep(0)
         raise KeyError("raised")
 
-    log = []
+    log, helper_takes = [], 0.02
     assert asyncoro.run(main(), asyncio=True) == "value" and log == ["helper"]
+    # Which does not wait for others.
+    helper_takes = WAIT
     assert asyncoro.run_until(main(), asyncio=True) == "value" and log == ["helper"]
+    helper_takes = 0.02
     assert asyncoro.run(generator(), asyncio=True) == "generated"
     for factory in LOOPS:
         assert asyncoro.run(main(), asyncio=factory) == "value"

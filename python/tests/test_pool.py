@@ -293,6 +293,16 @@ def test_join_waits_in_threads_and_in_coroutines(pool):
     done(waiting)
 
 
+@pytest.mark.parametrize("name", ["join", "terminate"])
+def test_a_function_of_a_pool_does_not_wait_for_its_own_end(pool, name):
+    async def main():
+        with pytest.raises(RuntimeError, match="end of that pool"):
+            await pool.async_task(getattr(pool, name))
+        return await pool.async_task(len, "abc")
+
+    assert go(main) == 3
+
+
 def test_terminate_lets_what_was_given_end_and_takes_no_more():
     pool = AsyncThreadPool(2)
     gate, done_ = Gate(), []

@@ -116,6 +116,32 @@ def test_a_handler_that_fails_ends_its_connection_only(caplog):
     assert "bad request" in caplog.text and "Traceback" in caplog.text
 
 
+def test_a_handler_whose_future_is_cancelled_ends_its_connection_only(caplog):
+    async def main():
+        listener = listening()
+        server = asyncoro.Server(listener, signals=False)
+        waited = asyncio.get_running_loop().create_future()
+
+        async def handler(client, address):
+            if await client.recv(100) == b"wait":
+                await waited
+            await client.sendall(b"here")
+
+        serving = asyncio.ensure_future(server.serve(handler))
+        bad = await asyncoro.create_connection(listener.getsockname())
+        good = await asyncoro.create_connection(listener.getsockname())
+        await bad.sendall(b"wait")
+        waited.cancel()
+        assert await bad.recv(100) == b""
+        await good.sendall(b"hello")
+        assert await good.recv(100) == b"here"
+        server.stop()
+        return await serving
+
+    assert asyncio.run(asyncio.wait_for(main(), WAIT)) == (2, 1, 0, 0)
+    assert "CancelledError" in caplog.text
+
+
 def test_a_peer_that_goes_is_no_error_of_the_program(caplog):
     caplog.set_level(logging.INFO)
     listener = listening()
@@ -260,6 +286,20 @@ def test_what_does_not_end_is_terminated_and_named(caplog):
         assert done(serving) == (1, 0, 0, 1)
         assert cleaned == [sock.getsockname()]
         assert str(sock.getsockname()) in caplog.text
+
+
+def test_a_forced_end_tells_how_many_waited_for_the_limit(caplog):
+    listener = listening()
+    server = asyncoro.Server(listener, limit=1, grace=0.05)
+    serving = started(server, lambda client, address: (yield asyncoro.sleep(WAIT * 10)))
+    clients = [client_of(listener) for _ in range(3)]
+    eventually(lambda: server.connections == 1)
+    server.stop()
+    assert done(serving) == (1, 0, 0, 1)
+    assert "has closed 2 connections that nobody had served within" in caplog.text
+    for each in clients:
+        assert each.recv(1) == b""
+        each.close()
 
 
 def test_end_ends_at_once():

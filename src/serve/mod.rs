@@ -50,7 +50,7 @@
 //! 3. A connection on which nothing moves for a second ([`Server::quiet`]) is at its end, as if the
 //!    peer had ended it; one on which a request may be under way is so at the end of the grace.
 //! 4. What is left after 8 s ([`Server::grace`]), or at a second signal, is terminated. A warning
-//!    in the log names it.
+//!    in the log names it, and another one says how many connections had waited for the limit.
 //! 5. It waits until what the handlers have queued has left, within that time; and returns how many
 //!    connections it has served, and how they have ended.
 //!

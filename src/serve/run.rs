@@ -325,8 +325,18 @@ where
         .await;
     }
 
-    /// Terminates the handlers that are left.
+    /// Terminates the handlers that are left, and closes what waits for a slot.
     async fn force(&self, when: &str) {
+        let waiting = self.waiting.take();
+        if !waiting.is_empty() {
+            log::warn(format_args!(
+                "the server at {} has closed {} connections that nobody had served {when}: the \
+                 limit was reached",
+                self.place,
+                waiting.len(),
+            ));
+        }
+        drop(waiting);
         self.cut_off.replace(Some(Vec::new()));
         self.coros.borrow_mut().terminate_all();
         self.all_ended().await;

@@ -597,6 +597,33 @@ fn a_handler_that_ignores_the_end_is_terminated_after_the_grace_and_named() {
 }
 
 #[test]
+fn a_forced_end_names_how_many_waited_for_the_limit() {
+    within(|| {
+        let log = logged(|| {
+            asyncoro::run(async {
+                let (server, handle, address) = server(listening(false).await);
+                let dropped = Rc::default();
+                let clients = async {
+                    let client = connect(&address).await;
+                    assert_eq!(client.recv_msg().await.unwrap().unwrap(), "here");
+                    let waiting = [connect(&address).await, connect(&address).await];
+                    handle.stop();
+                    for client in waiting {
+                        assert!(matches!(client.recv_msg().await, Ok(None) | Err(_)));
+                    }
+                };
+                let serving = server.limit(1).grace(SHORT).serve(endless(&dropped));
+                let (served, ()) = join(serving, clients).await;
+                assert_eq!(counts(&served.unwrap()), [1, 0, 0, 1]);
+            });
+        });
+        let line = log.lines().find(|line| line.contains("that nobody had served")).unwrap();
+        assert!(line.contains("WARN") && line.contains("has closed 2 connections"), "{line}");
+        assert!(log.contains("has ended 1 connections that did not end within"), "{log}");
+    });
+}
+
+#[test]
 fn a_second_order_ends_it_at_once() {
     for first in [ServerHandle::stop, ServerHandle::release, ServerHandle::end] {
         within(move || {
