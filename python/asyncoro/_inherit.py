@@ -121,8 +121,8 @@ def hand_over(to, listeners):
 
 
 class TakenOver:
-    """What `take_over` gives: `listeners`, a dict of AsyncSockets by their names. If it goes without
-    a call of `ready`, the stream to the other process ends, so that this one does not wait for ever.
+    """What `take_over` gives: `listeners`, a dict of AsyncSockets by their names. If it is dropped
+    without a call of `ready`, the stream to the other process ends, which does not wait for ever.
     """
 
     def __init__(self, origin, listeners):

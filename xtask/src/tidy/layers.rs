@@ -147,7 +147,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["serve"],
         ],
     ),
-    ("python/src/guest", &[&["wakes"], &["host"], &["driven", "tasks"]]),
+    (
+        "python/src/guest",
+        &[&["wakes"], &["object"], &["known"], &["turns", "tasks"], &["life"], &["driven"]],
+    ),
     (
         "python/src/eventloop",
         &[
