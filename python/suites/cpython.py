@@ -14,6 +14,8 @@ import subprocess
 import sys
 import unittest
 
+from compare import Comparison
+
 #: What is about the loops of another system.
 OTHERS = ('proactor', 'windows')
 #: Seconds that a module may take.
@@ -95,29 +97,18 @@ def modules():
 def main(names):
     import tempfile
 
-    differences = []
-    passed, made = 0, 0
-    skipped = {}
+    comparison = Comparison()
+    made = 0
     with tempfile.TemporaryDirectory() as folder:
         for module in names or modules():
             theirs, _ = ends(module, False, folder)
             ours, count = ends(module, True, folder)
             made += count
-            for test in sorted({**theirs, **ours}):
-                end = ours.get(test, 'not there')
-                if end == theirs.get(test, 'not there'):
-                    passed += end == 'passed'
-                    if end.startswith('skipped'):
-                        skipped.setdefault(end, []).append(test)
-                else:
-                    differences.append('%s: %s, on asyncio %s' % (test, end, theirs.get(test)))
+            comparison.add(theirs, ours)
             print('%s: %d tests' % (module, len(ours)), flush=True)
-    for reason, tests in skipped.items():
-        print('%d %s' % (len(tests), reason))
-    for difference in differences:
-        print('DIFFERS', difference)
-    print('%d passed on both, %d loops of ours' % (passed, made))
-    return 1 if differences or not made else 0
+    comparison.show()
+    print('%d passed on both, %d loops of ours' % (comparison.passed, made))
+    return 1 if comparison.differences or not made else 0
 
 
 if __name__ == '__main__':

@@ -104,7 +104,7 @@ const LOOPS: [&str; 6] =
 const ENDINGS: &str = "200";
 
 /// Runs the tests in all ways on each CPython, then CPython's own of asyncio on our loop, endings,
-/// and random programs for the given time in all.
+/// and random programs for the given time in all; on one of them the tests of libraries, too.
 pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
     let pythons = pythons::found();
     let each = (seconds / pythons.len().max(1) as u64).max(1);
@@ -133,11 +133,19 @@ pub(crate) fn nightly(seconds: u64) -> Outcome<String> {
             .deadline(Duration::from_secs(2 * each) + minutes(5))
             .run()?;
     }
+    // The libraries that are tested may not be built for the newest.
+    if let Some(found) = pythons.iter().rfind(|python| python.version <= LIBRARIES_NEWEST) {
+        let suites = Job::program(&built(found)?, "python/suites/libraries.py");
+        suites.deadline(minutes(90)).run()?;
+    }
     let shown: Vec<String> = pythons.iter().map(shown).collect();
     let (ways, loops) = (WAYS.len(), LOOPS.len());
     let shown = shown.join(", ");
     Ok(format!("{shown}: {ways} ways, {loops} loops, {ENDINGS} endings, {seconds} s"))
 }
+
+/// The newest CPython that the libraries of `python/suites/libraries.py` are run on.
+const LIBRARIES_NEWEST: (u32, u32) = (3, 13);
 
 /// Installs what the package is tested with in an event loop of asyncio's.
 fn install_libraries(python: &str) -> Outcome {
