@@ -56,11 +56,12 @@ use crate::{driver::Driver, foreign, log};
 /// ```
 ///
 /// # Panics
-/// Outside a running scheduler.
+/// Outside a running scheduler, and where none of its coroutines runs: in a task of tokio's, whose
+/// guest it is, and in [`Hosted::within`](super::Hosted::within).
 #[track_caller]
 pub fn on_end(future: impl Future<Output = ()> + 'static) {
     let hook: Hook = Box::pin(future);
-    current::expect("coro::on_end", |engine| engine.run.add_hook(hook, start));
+    current::expect_coroutine("coro::on_end", |engine| engine.run.add_hook(hook, start));
 }
 
 fn start(hooks: Vec<Hook>, past: Past) -> cell::body::Body {

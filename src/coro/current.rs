@@ -87,6 +87,39 @@ pub(crate) fn expect<R>(call: &'static str, f: impl FnOnce(&Engine) -> R) -> R {
     f(unsafe { &*engine })
 }
 
+/// Calls `f` with this thread's scheduler if a coroutine runs, or `run`'s own future.
+///
+/// # Panics
+/// If there is no scheduler; if what runs is a host's, or the task of another executor, whose guest
+/// the scheduler is: they have none of what a coroutine has.
+#[track_caller]
+pub(crate) fn expect_coroutine<R>(call: &'static str, f: impl FnOnce(&Engine) -> R) -> R {
+    expect(call, |engine| {
+        if !is_in_coroutine(engine) {
+            beside(call);
+        }
+        f(engine)
+    })
+}
+
+/// Calls `f` with this thread's scheduler if a coroutine runs, or `run`'s own future.
+pub(crate) fn with_coroutine<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
+    with(|engine| is_in_coroutine(engine).then(|| f(engine))).flatten()
+}
+
+fn is_in_coroutine(engine: &Engine) -> bool {
+    is_entered() && !engine.run.is_beside()
+}
+
+#[track_caller]
+#[cold]
+fn beside(call: &'static str) -> ! {
+    panic!(
+        "{call} is about the coroutine that runs, and here runs none: in the task of another \
+         executor, or in `Hosted::within`, `asyncoro::spawn` one"
+    )
+}
+
 #[track_caller]
 #[cold]
 fn outside(call: &'static str) -> ! {

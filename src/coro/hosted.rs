@@ -155,13 +155,15 @@ impl Hosted {
 
     /// Calls `f` with the scheduler running on this thread, as in a coroutine, so that `f` may call
     /// what needs one: [`spawn`](crate::spawn), or the poll of a verb, by an executor of the
-    /// host's.
+    /// host's. It is no coroutine: [`Local`](super::Local), [`on_end`](super::on_end) and
+    /// [`current`](super::current) are not for `f`.
     ///
     /// # Panics
     /// With `f`'s panic, and in the child of a fork.
     #[track_caller]
     pub fn within<R>(&self, f: impl FnOnce() -> R) -> R {
         self.refuse_in_child();
+        let _beside = Beside::begin(&self.scheduler.engine);
         self.entered(f)
     }
 
@@ -193,6 +195,7 @@ impl Hosted {
         let engine = &self.scheduler.engine;
         let telling = Telling { engine, within: engine.begin_telling() };
         let value = {
+            let _beside = Beside::begin(engine);
             let _entered = current::enter(engine);
             f()
         };
@@ -292,6 +295,24 @@ impl Drop for Told<'_> {
         if self.0.has_work() {
             self.0.note_work();
         }
+    }
+}
+
+/// A guard: what runs is none of the coroutines.
+struct Beside<'a> {
+    engine: &'a Engine,
+    before: bool,
+}
+
+impl Beside<'_> {
+    fn begin(engine: &Engine) -> Beside<'_> {
+        Beside { engine, before: engine.run.set_beside(true) }
+    }
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        self.engine.run.set_beside(self.before);
     }
 }
 

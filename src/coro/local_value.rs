@@ -58,16 +58,17 @@ impl<T: 'static> Local<T> {
     /// Sets the value of the running coroutine. One that was set before is dropped.
     ///
     /// # Panics
-    /// Outside a running scheduler.
+    /// Outside a running scheduler, and where none of its coroutines runs: in a task of tokio's,
+    /// whose guest it is, and in [`Hosted::within`](super::Hosted::within).
     #[track_caller]
     pub fn set(&self, value: T) {
         drop(self.replace(Some(Rc::new(value))));
     }
 
-    /// Calls `f` with the value of the running coroutine; `None` if it has none, also outside a
-    /// running scheduler.
+    /// Calls `f` with the value of the running coroutine; `None` if it has none, also where no
+    /// coroutine runs.
     pub fn try_with<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
-        let value = current::with(|engine| engine.run.local_value(self.number()))??;
+        let value = current::with_coroutine(|engine| engine.run.local_value(self.number()))??;
         value.downcast_ref().map(f)
     }
 
@@ -88,7 +89,8 @@ impl<T: 'static> Local<T> {
     /// Drops the value of the running coroutine; tells whether there was one.
     ///
     /// # Panics
-    /// Outside a running scheduler.
+    /// Outside a running scheduler, and where none of its coroutines runs: in a task of tokio's,
+    /// whose guest it is, and in [`Hosted::within`](super::Hosted::within).
     #[track_caller]
     pub fn clear(&self) -> bool {
         self.replace(None).is_some()
@@ -97,7 +99,7 @@ impl<T: 'static> Local<T> {
     #[track_caller]
     fn replace(&self, value: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
         let number = self.number();
-        current::expect("coro::Local", |engine| engine.run.set_local_value(number, value))
+        current::expect_coroutine("coro::Local", |engine| engine.run.set_local_value(number, value))
     }
 
     /// Returns the number of this local in the process: a `static` of no size has no address of its

@@ -160,10 +160,11 @@ pub fn yield_now() -> impl Future<Output = ()> {
 /// ```
 ///
 /// # Panics
-/// Outside a running scheduler.
+/// Outside a running scheduler, and where none of its coroutines runs: in a task of tokio's, whose
+/// guest it is, and in [`Hosted::within`].
 #[track_caller]
 pub fn current() -> Current {
-    current::expect("coro::current", |engine| Current {
+    current::expect_coroutine("coro::current", |engine| Current {
         id: engine.run.running_key().pack() as u64,
     })
 }
@@ -229,7 +230,7 @@ impl Current {
     }
 
     fn on_own<R>(self, f: impl FnOnce(&Engine) -> R) -> Option<R> {
-        current::with(|engine| {
+        current::with_coroutine(|engine| {
             (engine.run.running_key().pack() as u64 == self.id).then(|| f(engine))
         })
         .flatten()

@@ -34,8 +34,10 @@
 //! # What works where
 //! - In a coroutine all of tokio works, for its runtime is entered.
 //! - In a task of tokio's on the same thread ([`spawn_local`](::tokio::task::spawn_local), and
-//!   `spawn` where the runtime has one thread) all of asyncoro works: verbs, timers,
-//!   [`spawn`](crate::spawn), handles of coroutines.
+//!   `spawn` where the runtime has one thread) verbs, timers, [`spawn`](crate::spawn) and
+//!   handles of coroutines work. A task is no coroutine: what is about the one that runs
+//!   ([`Local`](crate::coro::Local), [`on_end`](crate::coro::on_end),
+//!   [`current`](crate::coro::current)) panics there; `spawn` one for that.
 //! - A panic stays in the coroutine or the task that it happens in.
 //! - A turn of ours makes 61 resumes at most, and ends earlier if the coroutines have used up the
 //!   budget that tokio gives to each poll of a task; then tokio's tasks and its driver have their
@@ -89,7 +91,7 @@ pub fn run<F: Future>(main: F) -> F::Output {
 /// coroutines other than daemons have ended.
 ///
 /// It makes a scheduler and attaches it to this thread until it is done: `future`, what it
-/// [`spawn`](crate::spawn)s, and the tasks of this thread may use all of asyncoro. It is not
+/// [`spawn`](crate::spawn)s, and the tasks of this thread may use asyncoro. It is not
 /// `Send`, so it runs where such futures run: in `block_on`, in a `LocalSet`, or in a
 /// `LocalRuntime`. The runtime must have I/O and time enabled.
 ///
@@ -117,7 +119,13 @@ pub fn run<F: Future>(main: F) -> F::Output {
 /// # Cancel
 /// Dropping it, as tokio does when a runtime ends, drops `future` and ends all coroutines: whoever
 /// awaits them gets [`Ended::Terminated`](crate::coro::Ended::Terminated). What they have queued is
-/// sent for at most a second, in which the thread waits.
+/// sent for at most a second, in which the thread waits: a peer in a task of the same thread does
+/// not read meanwhile, and a clean-up ([`on_end`](crate::coro::on_end)) that waits for a timer or a
+/// socket of tokio's is cut off. End the coroutines, and await them, before that.
+///
+/// # fork(2)
+/// A child must not go on with it, nor with any runtime of tokio's, but exec or `_exit`: they share
+/// the parent's epoll(7) instance, and what a child drops, the parent does not hear of any more.
 pub async fn attach<F: Future>(future: F) -> F::Output {
     let mut guest = Guest::new(Box::pin(future));
     let result = future::poll_fn(|cx| guest.poll_step(cx)).await;

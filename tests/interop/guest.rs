@@ -16,7 +16,7 @@ use std::{
 
 use asyncoro::{
     AsynCoro, AsyncSocket, Coro,
-    coro::{Coros, Ended, Hosted, Scheduler, on_end, yield_now},
+    coro::{self, Coros, Ended, Hosted, Scheduler, on_end, yield_now},
     sync::mailbox,
     time as ours,
     tokio::{attach, run},
@@ -259,6 +259,32 @@ fn what_is_ours_works_in_tokios_tasks() {
             })
         }
         assert_eq!(chain(20).await, 20);
+    });
+}
+
+#[test]
+fn a_task_of_tokios_is_no_coroutine() {
+    static LOCAL: coro::Local<&str> = coro::Local::new();
+    run_within(|| async {
+        LOCAL.set("run's own");
+        spawn_local(async {
+            assert_eq!(LOCAL.try_with(|value| *value), None);
+            for text in [
+                panic_of(|| LOCAL.set("a task's")),
+                panic_of(|| coro::on_end(async {})),
+                panic_of(|| coro::current().set_name("a task")),
+            ] {
+                assert!(text.contains("is about the coroutine that runs"), "{text}");
+            }
+            let spawned = asyncoro::spawn(async {
+                LOCAL.set("a coroutine's");
+                LOCAL.expect()
+            });
+            assert_eq!(spawned.await.unwrap(), "a coroutine's");
+        })
+        .await
+        .unwrap();
+        assert_eq!(LOCAL.expect(), "run's own");
     });
 }
 

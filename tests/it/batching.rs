@@ -7,7 +7,7 @@
 
 use std::{
     cell::RefCell,
-    future::Future,
+    future::{Future, poll_fn},
     io::{self, IoSliceMut, Read, Write},
     mem,
     os::fd::{AsFd, AsRawFd},
@@ -51,6 +51,31 @@ fn each_way<F: Future>(kinds: &'static [Kind], test: impl Fn(Kind) -> F + Send +
                 assert!(run.is_ok(), "{kind:?}, {how:?}: the test hangs");
             }
         }
+    });
+}
+
+#[test]
+fn nothing_is_received_for_a_poll_method_of_a_unix_socket_that_was_given_up() {
+    each_way(&[Kind::Unix], |kind| async move {
+        let (near, far) = pairs(kind);
+        let (first, others) = near.split_first().unwrap();
+        let given_up = poll_fn(|cx| first.poll_recv(cx, &mut [0; 64]));
+        assert!(poll_once(pin!(given_up)).is_pending());
+        let mut waiting = Vec::new();
+        for near in others.iter().cloned() {
+            waiting.push(started(async move { near.recv(&mut [0; 64]).await }).await);
+        }
+        let (_, sent) = io::pipe().unwrap();
+        let before = statistics();
+        for far in &far {
+            far.send_fds(b"x", &[sent.as_fd()]).await.unwrap();
+        }
+        batch_after(before).await;
+        for each in waiting {
+            assert_eq!(each.await.unwrap().unwrap(), 1);
+        }
+        let (count, fds) = first.recv_fds(&mut [0; 9], 1).await.unwrap();
+        assert_eq!((count, fds.len()), (1, 1));
     });
 }
 

@@ -16,7 +16,7 @@ use std::{
 use asyncoro::{
     AsynCoro, AsyncSocket, Coro,
     bytes::Bytes,
-    coro::{Ended, Hosted, Scheduler, yield_now},
+    coro::{self, Ended, Hosted, Local, Scheduler, on_end, yield_now},
     spawn,
     sync::mailbox,
     time::{sleep, sleep_until, timeout},
@@ -86,6 +86,26 @@ fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (client, listener.accept().unwrap().0)
+}
+
+#[test]
+fn a_call_within_is_no_coroutine() {
+    static LOCAL: Local<u8> = Local::new();
+    within(|| {
+        let hosted = hosted();
+        let text = panic_of(|| hosted.within(|| LOCAL.set(7)));
+        assert!(text.starts_with("coro::Local is about the coroutine that runs"), "{text}");
+        let text = panic_of(|| drop(hosted.within_told(|| on_end(async {}))));
+        assert!(text.starts_with("coro::on_end is about the coroutine that runs"), "{text}");
+        assert_eq!(hosted.within(|| LOCAL.try_with(|value| *value)), None);
+        assert!(panic_of(|| drop(hosted.within(coro::current))).starts_with("coro::current"));
+        let coroutine = hosted.spawn(async {
+            LOCAL.set(7);
+            LOCAL.expect()
+        });
+        turns(&hosted);
+        assert_eq!(coroutine.value().unwrap(), 7);
+    });
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub(in crate::coro) struct Run {
     slow_resume: Option<Duration>,
     /// Tells after a resume whether the turn may go on; of a scheduler that is a guest.
     may_go_on: Cell<Option<fn() -> bool>>,
+    /// Whether what runs is none of its coroutines, but a call of its host's.
+    is_beside: Cell<bool>,
     /// With a bound for slow resumes: when the turn began, and the time that coroutines took in it.
     turn_began: Cell<Option<Instant>>,
     others_took: Cell<Duration>,
@@ -84,6 +86,7 @@ impl Run {
             ending: Cell::new(false),
             slow_resume: settings.slow_resume,
             may_go_on: Cell::new(None),
+            is_beside: Cell::new(false),
             turn_began: Cell::new(None),
             others_took: Cell::new(Duration::ZERO),
             fork_generation: fork::generation(),
@@ -314,6 +317,16 @@ impl Run {
     }
 
     // ---- the coroutine that runs
+
+    /// Tells whether what runs is none of its coroutines, but a call of its host's.
+    pub(in crate::coro) fn is_beside(&self) -> bool {
+        self.is_beside.get() && self.local.running.get() == 0
+    }
+
+    /// Sets whether that is so; returns what was set.
+    pub(in crate::coro) fn set_beside(&self, is_beside: bool) -> bool {
+        self.is_beside.replace(is_beside)
+    }
 
     pub(in crate::coro) fn running_key(&self) -> Key {
         let word = self.local.running.get();

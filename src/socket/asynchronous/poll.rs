@@ -56,7 +56,8 @@ impl AsyncSocket {
     /// ```
     ///
     /// # Errors
-    /// The system's; [`error::Closed`]; over TLS `UnexpectedEof` ([`error::Incomplete`]) at an end
+    /// The system's; [`error::Closed`]; `ResourceBusy` beside a verb that waits in another scheduler:
+    /// both directions belong to one; over TLS `UnexpectedEof` ([`error::Incomplete`]) at an end
     /// without a close_notify, which others take for the end: an attacker may have cut the stream.
     ///
     /// # Panics
@@ -176,7 +177,8 @@ impl AsyncSocket {
     /// close_notify. Receiving goes on.
     ///
     /// Where there is no connection (any more), there is nothing to end, and that is no error: the
-    /// callers of the traits shut down last of all, when the peer may have left already.
+    /// callers of the traits shut down last of all, when the peer may have left already. Over TLS
+    /// a close_notify that cannot be sent is one.
     ///
     /// # Errors
     /// As [`AsyncSocket::shutdown`], but never `ENOTCONN`.

@@ -225,6 +225,8 @@ impl Source for Core {
         if let Some(link) = &state.link
             && awaits > 0
             && read.lock.has_waiter()
+            // A poll method that was given up still has its waker here. Descriptors would be lost.
+            && (read.lock.is_taken() || self.kind.is_tcp())
             && self.kind.is_stream()
             && !self.is_closing()
         {
