@@ -164,7 +164,7 @@ impl Watch {
             let (polled, _left) = self.hub.locked(|state| {
                 let counted = state.counted(kinds);
                 if counted == self.seen {
-                    let waits = state.waiting.wait(&mut self.ticket, waker, &mut own);
+                    let waits = state.waiting.wait((), &mut self.ticket, waker, &mut own);
                     return (waits.then_some(Poll::Pending), None);
                 }
                 self.seen = counted;

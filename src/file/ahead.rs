@@ -61,22 +61,29 @@ impl Ahead {
     }
 
     pub(super) fn extend(&mut self, more: &[u8]) {
+        self.make_room();
         self.bytes.extend_from_slice(more);
     }
 
     /// Takes bytes of another owner.
     pub(super) fn append(&mut self, more: Vec<u8>) {
+        self.make_room();
         if self.bytes.is_empty() { self.bytes = more } else { self.bytes.extend_from_slice(&more) }
     }
 
-    /// Calls `read` with the buffer, to append at most `room` bytes to it. What was taken makes
-    /// room first, and the buffer grows with what has come, so that each byte is moved a bounded
-    /// number of times.
-    pub(super) fn fill<R>(&mut self, room: usize, read: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    /// Gives what was taken up, if that is as much as what is left: each byte is moved a bounded
+    /// number of times, and a buffer that is never empty does not grow for ever.
+    fn make_room(&mut self) {
         if self.taken > 0 && self.taken >= self.bytes.len() / 2 {
             self.bytes.drain(..self.taken);
             self.taken = 0;
         }
+    }
+
+    /// Calls `read` with the buffer, to append at most `room` bytes to it. What was taken makes
+    /// room first, and the buffer grows with what has come.
+    pub(super) fn fill<R>(&mut self, room: usize, read: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        self.make_room();
         self.bytes.reserve(room);
         let result = read(&mut self.bytes);
         if self.is_empty() {
@@ -102,6 +109,15 @@ mod tests {
         assert_eq!((ahead.len(), ahead.bytes()), (6, &b"fghijk"[..]));
         assert_eq!(ahead.take_all(), b"fghijk");
         assert!(ahead.is_empty() && ahead.bytes.capacity() == 0);
+        // Something is left at all times.
+        for _ in 0..1000 {
+            ahead.extend(&[0; 128]);
+            ahead.append(vec![0; 128]);
+            ahead.consume(255);
+            ahead.consume(ahead.len() - 1);
+            assert!(ahead.bytes.capacity() < 4096);
+        }
+        ahead.clear();
         ahead.fill(10, |_| ());
         assert_eq!(ahead.bytes.capacity(), 0, "a read in vain leaves no memory");
     }

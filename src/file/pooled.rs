@@ -232,13 +232,14 @@ impl Pooled {
         let unread = self.ahead.borrow().len() as i64;
         let to = match (self.place, to) {
             (Place::Own, SeekFrom::Start(position)) => {
+                let position = within_files(position)?;
                 self.ahead.borrow_mut().clear();
                 self.position.set(position);
                 return Ok(position);
             }
             (Place::Own, SeekFrom::Current(by)) => {
                 let position = self.position.get().checked_add_signed(by);
-                let position = position.ok_or(io::ErrorKind::InvalidInput)?;
+                let position = within_files(position.ok_or(io::ErrorKind::InvalidInput)?)?;
                 if by != 0 {
                     self.ahead.borrow_mut().clear();
                 }
@@ -370,17 +371,28 @@ fn read_at(file: &File, place: Place, at: u64, count: usize) -> io::Result<Vec<u
     }
 }
 
+/// Refuses a position that no file has.
+fn within_files(position: u64) -> io::Result<u64> {
+    if position <= i64::MAX as u64 { Ok(position) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+/// The least that a read to the end asks for.
+const SOME: usize = 8192;
+
 fn read_rest(mut file: &File, place: Place, at: u64) -> io::Result<Vec<u8>> {
     if place == Place::Shared {
         let mut bytes = Vec::new();
         return file.read_to_end(&mut bytes).map(|_| bytes);
     }
     let left = file.metadata()?.len().saturating_sub(at);
-    // One more byte, so that the end is found without another allocation.
-    let mut bytes = Vec::with_capacity(usize::try_from(left).unwrap_or(0).saturating_add(1));
+    let mut bytes = Vec::new();
+    // One more byte, so that the end is found without another allocation. Files of procfs have no
+    // length, and some give all at once or not at all.
+    let room = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1);
+    bytes.try_reserve_exact(room.max(SOME))?;
     loop {
         if bytes.len() == bytes.capacity() {
-            bytes.reserve(bytes.len().max(8192));
+            bytes.try_reserve(bytes.len().max(SOME))?;
         }
         let from = at + bytes.len() as u64;
         match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), from) {

@@ -92,7 +92,7 @@ struct Shared {
     id: u32,
     /// The descriptor that tells of its end, where the system has one.
     end: Option<Rc<Watched>>,
-    turns: Lock<()>,
+    turn: Lock<()>,
     status: Cell<Option<ExitStatus>>,
     kills: Cell<bool>,
     /// The process that has the child.
@@ -350,7 +350,7 @@ impl Process {
             id: child.id(),
             end,
             child: RefCell::new(Some(child)),
-            turns: Lock::default(),
+            turn: Lock::default(),
             status: Cell::default(),
             kills: Cell::new(false),
             parent: fork::generation(),
@@ -374,9 +374,15 @@ impl Process {
     /// # Cancel
     /// Nothing is lost.
     pub async fn wait(&self) -> io::Result<ExitStatus> {
-        // A descriptor has one waiter.
-        let _turn = self.0.turns.lock().await;
-        if let Some(end) = &self.0.end {
+        // A descriptor has one waiter: others have a duplicate, since the first may be kept for
+        // long without being polled.
+        let turn = self.0.turn.try_lock();
+        let own = match (&self.0.end, &turn) {
+            (Some(end), Some(_)) => Some(Rc::clone(end)),
+            (Some(end), None) => end.fd().try_clone_to_owned().ok().map(Watched::new),
+            (None, _) => None,
+        };
+        if let Some(end) = own {
             let look = || self.try_wait()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
             return end.attempt("wait", Direction::Read, look).await;
         }

@@ -133,7 +133,8 @@ impl<F: Future + ?Sized> Nest<F> {
     pub(super) fn poll_next(&mut self) -> Option<(usize, F::Output)> {
         while let Some(index) = self.round.pop() {
             let place = &mut self.places[index];
-            place.bell.is_rung.store(false, Ordering::Release);
+            // A swap: who rings from now on is heard, and what came before a ring is seen.
+            place.bell.is_rung.swap(false, Ordering::AcqRel);
             let Some(future) = &mut place.future else { continue };
             if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&place.waker))
             {

@@ -379,7 +379,7 @@ impl<R, E: fmt::Debug, B: Future<Output = Result<R, E>>> Run<'_, R, E, B> {
             if until.is_none()
                 && let Some(deadline) = deadline
             {
-                let soft = deadline.checked_sub(self.grace).unwrap_or(deadline);
+                let soft = deadline.checked_sub(self.grace).unwrap_or_else(Driver::now);
                 *until = Some(sleep_until(soft));
             }
             if until.as_mut().is_some_and(|until| Pin::new(until).poll(cx).is_ready()) {

@@ -13,7 +13,7 @@ use std::{
 use self::{
     future::{Closing, poll_receive},
     shared::{Shared, wake},
-    state::{State, Taken},
+    state::{State, Taken, Waits},
 };
 use super::{
     block_on::{block_on, check_thread},
@@ -270,7 +270,7 @@ impl<T, S: Sharing> Receiver<T, S> {
     /// Polls for the next message, as [`receive`](Self::receive) does. For futures written by hand.
     pub fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         let Self { shared, ticket, spending } = self;
-        let received = poll_receive(shared, ticket, spending, context.waker());
+        let received = poll_receive(shared, Waits::AsStream, ticket, spending, context.waker());
         if received.is_ready() {
             *spending = Spending::default();
         }

@@ -232,11 +232,12 @@ fn wake_all(wakers: Vec<Waker>) {
     wakers.into_iter().for_each(coro::waker::wake);
 }
 
-impl WaitQueue<()> {
-    /// Renews the waker of the entry that `ticket` names, or appends one; `own` as for
+impl<V> WaitQueue<V> {
+    /// Renews the waker of the entry that `ticket` names, or appends one with `value`; `own` as for
     /// [`renew`](WaitQueue::renew). `false` means that it needs a clone of `waker` in `own`.
     pub(crate) fn wait(
         &mut self,
+        value: V,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
         own: &mut Option<Waker>,
@@ -247,7 +248,7 @@ impl WaitQueue<()> {
             Renewed::NeedsWaker => false,
             Renewed::Removed => {
                 let Some(own) = own.take() else { return false };
-                *ticket = Some(self.push((), own));
+                *ticket = Some(self.push(value, own));
                 true
             }
         }

@@ -212,6 +212,51 @@ fn a_regular_file_which_epoll_refuses_is_read_and_written() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_has_no_length_is_read_to_its_end() {
+    run(async {
+        for path in ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/ostype", "/proc/version"] {
+            let whole = fs::read(path).unwrap();
+            assert!(whole.len() > 1, "{path}");
+            assert_eq!(AsyncFile::open(path).await.unwrap().read_to_end().await.unwrap(), whole);
+            assert_eq!(asyncoro::file::read(path).await.unwrap(), whole);
+        }
+    });
+}
+
+#[test]
+fn a_file_that_no_memory_can_hold_is_an_error() {
+    let folder = Folder::new();
+    let path = folder.file("sparse", b"");
+    if fs::File::options().write(true).open(&path).unwrap().set_len(i64::MAX as u64).is_err() {
+        // The file system has none so long.
+        return;
+    }
+    run(async {
+        let file = AsyncFile::open(&path).await.unwrap();
+        let failed = file.read_to_end().await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::OutOfMemory);
+    });
+}
+
+#[test]
+fn a_position_that_no_file_has_is_refused() {
+    let folder = Folder::new();
+    let path = folder.file("some", b"abcd");
+    run(async {
+        let file = AsyncFile::open(&path).await.unwrap();
+        for to in [SeekFrom::Start(u64::MAX), SeekFrom::Start(1 << 63)] {
+            assert_eq!(file.seek(to).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        assert_eq!(file.seek(SeekFrom::Start(i64::MAX as u64)).await.unwrap(), i64::MAX as u64);
+        let beyond = file.seek(SeekFrom::Current(1)).await;
+        assert_eq!(beyond.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(file.seek(SeekFrom::Start(1)).await.unwrap(), 1);
+        assert_eq!(file.read_to_end().await.unwrap(), b"bcd");
+    });
+}
+
+#[test]
 fn any_descriptor_becomes_a_file() {
     run(async {
         let fd: OwnedFd = fs::File::open("/dev/null").unwrap().into();

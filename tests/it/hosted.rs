@@ -95,10 +95,11 @@ fn a_call_within_is_no_coroutine() {
         let hosted = hosted();
         let text = panic_of(|| hosted.within(|| LOCAL.set(7)));
         assert!(text.starts_with("coro::Local is about the coroutine that runs"), "{text}");
-        let text = panic_of(|| drop(hosted.within_told(|| on_end(async {}))));
+        let text = panic_of(|| _ = hosted.within_told(|| on_end(async {})));
         assert!(text.starts_with("coro::on_end is about the coroutine that runs"), "{text}");
         assert_eq!(hosted.within(|| LOCAL.try_with(|value| *value)), None);
-        assert!(panic_of(|| drop(hosted.within(coro::current))).starts_with("coro::current"));
+        let text = panic_of(|| _ = hosted.within(coro::current));
+        assert!(text.starts_with("coro::current"), "{text}");
         let coroutine = hosted.spawn(async {
             LOCAL.set(7);
             LOCAL.expect()

@@ -3,6 +3,8 @@
 use std::{
     fs,
     io::ErrorKind,
+    os::unix::process::ExitStatusExt,
+    pin::pin,
     process::{Command, Stdio},
     rc::Rc,
     time::{Duration, Instant},
@@ -10,7 +12,7 @@ use std::{
 
 use asyncoro::{
     coro::yield_now,
-    future::join,
+    future::{Winner, join, race},
     process::{AsyncPipe, Child},
     run, spawn,
     time::{sleep, timeout},
@@ -132,6 +134,19 @@ fn all_who_wait_learn_how_it_ended_and_dropped_waits_lose_nothing() {
             assert_eq!(child.try_wait().unwrap().unwrap().code(), Some(7));
             assert!(!is_there(child.id()));
         }
+    });
+}
+
+#[test]
+fn a_wait_that_is_kept_and_not_polled_holds_up_no_other() {
+    run_within(|| async {
+        let child = Child::spawn(&mut shell("exec sleep 1000")).unwrap();
+        let process = child.process();
+        let mut kept = pin!(process.wait());
+        assert!(matches!(race(&mut kept, yield_now()).await, Winner::Second(())));
+        process.kill().unwrap();
+        assert_eq!(child.process().wait().await.unwrap().signal(), Some(9));
+        assert_eq!(kept.await.unwrap().signal(), Some(9));
     });
 }
 

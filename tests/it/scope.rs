@@ -496,6 +496,11 @@ fn a_deadline_has_a_soft_phase_before_it() {
         });
         let stopped = stopped.await.unwrap();
         assert!(stopped >= Duration::from_millis(20), "{stopped:?}");
+        // A grace that is longer than the time begins at once.
+        let began = Instant::now();
+        let limits = Limits::new().timeout(LONG).grace(Duration::MAX);
+        limits.scope(async |s| s.stopping().await).await.unwrap();
+        assert!(began.elapsed() < LONG);
         let limits = Limits::new().timeout(Duration::from_millis(5));
         let failed: io::Result<()> = limits.try_scope(async |_| pending().await).await;
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::TimedOut);

@@ -15,7 +15,7 @@ use std::{
 use super::{
     error::SendError,
     shared::{Shared, wake},
-    state::{Offered, Received, Sent, State, Taken},
+    state::{Offered, Received, Sent, State, Taken, Waits},
 };
 use crate::sync::{
     budget::Spending,
@@ -69,7 +69,7 @@ impl<T, S: Sharing> Future for Sending<'_, T, S> {
 impl<T, S: Sharing> Drop for Sending<'_, T, S> {
     fn drop(&mut self) {
         if let Step::Waiting(ticket) = self.step {
-            drop(self.shared.locked(|state| state.withdraw(ticket)));
+            drop(self.shared.locked_at_end(|state| state.withdraw(ticket)));
         }
     }
 }
@@ -99,14 +99,15 @@ impl<T, S: Sharing> Future for Receiving<'_, T, S> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { shared, ticket, spending } = &mut *self;
-        poll_receive(shared, ticket, spending, context.waker())
+        poll_receive(shared, Waits::AsFuture, ticket, spending, context.waker())
     }
 }
 
 impl<T, S: Sharing> Drop for Receiving<'_, T, S> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        if let Err(next) = self.shared.locked(|state| state.stop_receiving(ticket)) {
+        let stop = |state: &mut State<T>| Some(state.stop_receiving(ticket));
+        if let Some(Err(next)) = self.shared.locked_at_end(stop) {
             wake(next);
         }
     }
@@ -119,8 +120,9 @@ impl<T, S: Sharing> fmt::Debug for Receiving<'_, T, S> {
 }
 
 /// Takes a message, or waits for one in the entry of `ticket`.
-pub(in crate::sync) fn poll_receive<T, S: Sharing>(
+pub(super) fn poll_receive<T, S: Sharing>(
     shared: &Shared<T, S>,
+    waits: Waits,
     ticket: &mut Option<Ticket>,
     spending: &mut Spending,
     waker: &Waker,
@@ -138,7 +140,8 @@ pub(in crate::sync) fn poll_receive<T, S: Sharing>(
     }
     let mut own = empty.then(|| waker.clone());
     loop {
-        let (received, _left) = shared.locked(|state| state.receive(ticket, waker, &mut own));
+        let (received, _left) =
+            shared.locked(|state| state.receive(waits, ticket, waker, &mut own));
         match received {
             Received::Message(Taken { value, accepted }) => {
                 wake(accepted);

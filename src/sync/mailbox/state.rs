@@ -8,9 +8,17 @@
 //! - while receivers wait, at least as many others were woken and have not run yet as messages are
 //!   queued: each message wakes one receiver, and one that is dropped after that wakes the next.
 
-use std::{collections::VecDeque, mem, task::Waker};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    task::{Wake, Waker},
+};
 
-use crate::sync::wait_queue::{Entry, Renewed, Ticket, WaitQueue};
+use crate::{
+    coro,
+    sync::wait_queue::{Entry, Renewed, Ticket, WaitQueue},
+};
 
 use super::error::{TryReceiveError, TrySendError};
 
@@ -22,9 +30,28 @@ pub(in crate::sync) struct State<T> {
     /// Waiting senders, each with its message.
     sending: WaitQueue<T>,
     /// Waiting receivers.
-    receiving: WaitQueue<()>,
+    receiving: WaitQueue<Waits>,
     /// Senders that wait for the end of the mailbox.
     pub(super) closing: WaitQueue<()>,
+}
+
+/// How a receiver waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// In a future, whose drop ends it.
+    AsFuture,
+    /// In a method to be polled: its entry stays when it is polled no more.
+    AsStream,
+}
+
+/// Wakes two.
+struct Both(Waker, Waker);
+
+impl Wake for Both {
+    fn wake(self: Arc<Self>) {
+        coro::waker::wake(self.0.clone());
+        coro::waker::wake(self.1.clone());
+    }
 }
 
 /// A message taken out of the mailbox.
@@ -151,15 +178,16 @@ impl<T> State<T> {
     /// `sent`. Also returns that entry, to be dropped, if it was removed.
     pub(super) fn receive(
         &mut self,
+        waits: Waits,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
         own: &mut Option<Waker>,
-    ) -> (Received<T>, Option<Entry<()>>) {
+    ) -> (Received<T>, Option<Entry<Waits>>) {
         let received = match self.take() {
             Ok(taken) => Received::Message(taken),
             Err(TryReceiveError::Closed) => Received::Over,
             Err(TryReceiveError::Empty) => {
-                let waits = self.receiving.wait(ticket, waker, own);
+                let waits = self.receiving.wait(waits, ticket, waker, own);
                 return (if waits { Received::Waiting } else { Received::NeedsWaker }, None);
             }
         };
@@ -177,7 +205,7 @@ impl<T> State<T> {
     }
 
     /// Removes the entry of a stream, which ends with its receiver.
-    pub(super) fn stop_streaming(&mut self, ticket: Ticket) -> Option<Entry<()>> {
+    pub(super) fn stop_streaming(&mut self, ticket: Ticket) -> Option<Entry<Waits>> {
         self.receiving.remove(ticket)
     }
 
@@ -205,7 +233,17 @@ impl<T> State<T> {
         if self.senders == 0 { self.receiving.take_wakers() } else { Vec::new() }
     }
 
+    /// Returns the waker of the first receiver: with that of a stream, which perhaps nobody polls
+    /// any more, also the next one's.
     fn pop_receiver(&mut self) -> Option<Waker> {
-        self.receiving.pop().map(|entry| entry.waker)
+        let Entry { value, mut waker } = self.receiving.pop()?;
+        let mut waits = value;
+        while waits == Waits::AsStream
+            && let Some(next) = self.receiving.pop()
+        {
+            waits = next.value;
+            waker = Arc::new(Both(waker, next.waker)).into();
+        }
+        Some(waker)
     }
 }

@@ -47,6 +47,23 @@ fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 }
 
 #[test]
+fn a_stream_that_is_polled_no_more_keeps_no_message_from_others() {
+    let (sender, mut receiver) = mailbox(3);
+    let (count, waker) = Count::new();
+    assert!(receiver.poll_receive(&mut Context::from_waker(&waker)).is_pending());
+    // It was given up, by a timeout say.
+    let (mut one, mut two) = (receiver.receive(), receiver.receive());
+    let ((first, own), (second, other)) = (Count::new(), Count::new());
+    assert!(poll(&mut one, &own).is_pending() && poll(&mut two, &other).is_pending());
+    sender.try_send(1).unwrap();
+    assert_eq!((count.wakes(), first.wakes(), second.wakes()), (1, 1, 0));
+    sender.try_send(2).unwrap();
+    assert_eq!((first.wakes(), second.wakes()), (1, 1));
+    assert_eq!(poll(&mut one, &own), Poll::Ready(Some(1)));
+    assert_eq!(poll(&mut two, &other), Poll::Ready(Some(2)));
+}
+
+#[test]
 fn messages_come_in_the_order_they_were_sent() {
     let (sender, receiver) = mailbox(3);
     for number in 0..3 {
