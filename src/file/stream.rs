@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use super::{ahead::Ahead, watch::Watched};
-use crate::sys::Direction;
+use crate::{coro::current, sys::Direction};
 
 /// How much a pipe takes without blocking when poll(2) says that there is room (`PIPE_BUF`).
 const PIPE_ROOM: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
@@ -77,7 +77,7 @@ impl Stream {
     /// Reads into `buffer`; 0 at the end.
     pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let attempt = || self.try_read(|fd| rustix::io::read(fd, &mut *buffer));
-        self.watched.attempt("read", Direction::Read, attempt).await
+        charged(self.watched.attempt("read", Direction::Read, attempt).await)
     }
 
     /// Waits until a read would not block.
@@ -95,11 +95,11 @@ impl Stream {
     ) -> io::Result<usize> {
         let attempt = || {
             self.try_read(|fd| {
-                let into = |bytes: &mut Vec<u8>| rustix::io::read(fd, spare_capacity(bytes));
+                let into = |bytes: &mut Vec<u8>| read_about(fd, bytes, room);
                 ahead.borrow_mut().fill(room, into)
             })
         };
-        self.watched.attempt("read", Direction::Read, attempt).await
+        charged(self.watched.attempt("read", Direction::Read, attempt).await)
     }
 
     /// Writes what there is room for.
@@ -114,7 +114,7 @@ impl Stream {
             let part = &bytes[..bytes.len().min(PIPE_ROOM)];
             uninterrupted(|| rustix::io::write(self.fd(), part))
         };
-        self.watched.attempt("write", Direction::Write, attempt).await
+        charged(self.watched.attempt("write", Direction::Write, attempt).await)
     }
 
     fn try_read(
@@ -136,6 +136,27 @@ impl Stream {
         uninterrupted(|| poll(&mut fds, Some(&now)))?;
         Ok(!fds[0].revents().is_empty())
     }
+}
+
+/// Appends at most twice as many bytes as `room`, which is reserved.
+fn read_about(fd: BorrowedFd<'_>, bytes: &mut Vec<u8>, room: usize) -> Result<usize, Errno> {
+    let len = bytes.len();
+    if bytes.capacity() - len <= 2 * room {
+        return rustix::io::read(fd, spare_capacity(bytes));
+    }
+    // A buffer that has grown has room for more than others may be kept waiting for.
+    bytes.resize(len + room, 0);
+    let read = rustix::io::read(fd, &mut bytes[len..]);
+    bytes.truncate(len + read.unwrap_or(0));
+    read
+}
+
+/// Charges the coroutine for the bytes that it has moved.
+fn charged(moved: io::Result<usize>) -> io::Result<usize> {
+    if let Ok(count) = moved {
+        current::with(|engine| engine.charge(count));
+    }
+    moved
 }
 
 /// Makes a call again that a signal has interrupted.

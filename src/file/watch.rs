@@ -8,7 +8,7 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io,
+    io, mem,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::{Rc, Weak},
     task::{Context, Poll},
@@ -73,11 +73,19 @@ impl Watched {
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
         let _leaves = Leaves(self, direction);
-        poll_fn(|cx| match attempt() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                current::expect(verb, |engine| self.wait(engine, direction, cx))
+        let mut is_first = true;
+        poll_fn(|cx| {
+            // What is always ready lets others run, too.
+            if mem::take(&mut is_first) && !current::with(|engine| engine.spend()).unwrap_or(true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            result => Poll::Ready(result),
+            match attempt() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    current::expect(verb, |engine| self.wait(engine, direction, cx))
+                }
+                result => Poll::Ready(result),
+            }
         })
         .await
     }

@@ -257,6 +257,40 @@ fn a_position_that_no_file_has_is_refused() {
 }
 
 #[test]
+fn a_device_that_is_always_ready_lets_others_run() {
+    run(async {
+        let zero = AsyncFile::open("/dev/zero").await.unwrap();
+        let turns = Rc::new(Cell::new(0));
+        let counting = spawn({
+            let turns = turns.clone();
+            async move {
+                loop {
+                    turns.set(turns.get() + 1);
+                    yield_now().await;
+                }
+            }
+        });
+        let mut buffer = vec![0; 64 << 20];
+        let before = turns.get();
+        zero.read_exact(&mut buffer).await.unwrap();
+        assert!(turns.get() - before >= 16, "read_exact: {}", turns.get() - before);
+        let before = turns.get();
+        assert!(zero.read_until(b'\n', 16 << 20).await.is_err());
+        assert!(turns.get() - before >= 4, "read_until: {}", turns.get() - before);
+        let before = turns.get();
+        for _ in 0..64 {
+            assert!(zero.read(&mut buffer[..1 << 20]).await.unwrap() > 0);
+        }
+        assert!(turns.get() - before >= 16, "read: {}", turns.get() - before);
+        let before = turns.get();
+        let null = AsyncFile::new(fs::File::options().write(true).open("/dev/null").unwrap());
+        null.unwrap().write_all(&buffer).await.unwrap();
+        assert!(turns.get() - before >= 1, "write_all: {}", turns.get() - before);
+        counting.terminate();
+    });
+}
+
+#[test]
 fn any_descriptor_becomes_a_file() {
     run(async {
         let fd: OwnedFd = fs::File::open("/dev/null").unwrap().into();
