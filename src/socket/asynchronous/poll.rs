@@ -56,9 +56,10 @@ impl AsyncSocket {
     /// ```
     ///
     /// # Errors
-    /// The system's; [`error::Closed`]; `ResourceBusy` beside a verb that waits in another scheduler:
-    /// both directions belong to one; over TLS `UnexpectedEof` ([`error::Incomplete`]) at an end
-    /// without a close_notify, which others take for the end: an attacker may have cut the stream.
+    /// The system's; [`error::Closed`]; `ResourceBusy` beside a verb that waits in another
+    /// scheduler, since both directions belong to one; over TLS `UnexpectedEof`
+    /// ([`error::Incomplete`]) at an end without a close_notify, which others take for the end: an
+    /// attacker may have cut the stream.
     ///
     /// # Panics
     /// Outside a running scheduler.
