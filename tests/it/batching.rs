@@ -62,7 +62,8 @@ fn nothing_is_received_for_a_poll_method_of_a_unix_socket_that_was_given_up() {
         let given_up = poll_fn(|cx| first.poll_recv(cx, &mut [0; 64]));
         assert!(poll_once(pin!(given_up)).is_pending());
         let mut waiting = Vec::new();
-        for near in others.iter().cloned() {
+        for near in others {
+            let near = near.clone();
             waiting.push(started(async move { near.recv(&mut [0; 64]).await }).await);
         }
         let (_, sent) = io::pipe().unwrap();
