@@ -2040,10 +2040,14 @@ def take_over(origin: AsyncSocket) -> Call[TakenOver]:
     """
 
 class TakenOver:
-    """What `take_over` gives: `listeners`, by their names."""
+    """What `take_over` gives: `listeners`, by their names.
+
+    If it is dropped without a call of `ready`, the stream to the other process ends.
+    """
 
     listeners: dict[str, AsyncSocket]
     def __init__(self, origin: AsyncSocket, listeners: dict[str, AsyncSocket]) -> None: ...
+    def __del__(self) -> None: ...
     def ready(self) -> Call[None]:
         """Tells the other process that this one accepts.
 
