@@ -235,7 +235,7 @@ class Scope:
         if coro._was_terminated():
             return
         error = coro._outcome()[1]
-        if error is not None and not _is_cancelled(error):
+        if error is not None and not is_cancelled(error):
             self._fail(error, coro)
 
     def _fail(self, error, coro=None):
@@ -316,7 +316,8 @@ def seconds(value):
     return float(value)
 
 
-def _is_cancelled(error):
+def is_cancelled(error):
+    """Tells whether an exception is the one that cancels asyncio's tasks and futures."""
     asyncio = sys.modules.get('asyncio')
     return asyncio is not None and isinstance(error, asyncio.CancelledError)
 

@@ -1,14 +1,13 @@
 """Servers that end well: accept, serve, stop."""
 
 import collections
-import sys
 import time
 import types
 
 from . import signals as _signals
 from ._engine import AsyncSocket, Event, Semaphore, sleep
 from ._log import logger
-from ._scope import scope, seconds
+from ._scope import is_cancelled, scope, seconds
 from ._today import first
 
 #: How long handlers may take to end, and connections may be silent, after a server was told to
@@ -121,11 +120,6 @@ def serve(listener, handler, **options):
 _READING, _BOTH = 1, 2
 
 
-def _is_cancelled(error):
-    asyncio = sys.modules.get('asyncio')
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
-
-
 class _Connection:
     """A connection as its server sees it."""
 
@@ -231,7 +225,7 @@ class _Serving:
             self._failed(connection, error)
         except BaseException as error:
             # A future or a task that it has waited for was cancelled: its failure, like others.
-            if not _is_cancelled(error):
+            if not is_cancelled(error):
                 raise
             self._failed(connection, error)
 

@@ -4,9 +4,7 @@ As a plugin of pytest, `-p our_loop`, if the variable OUR_LOOP is set.
 """
 
 import asyncio
-import contextlib
 import os
-import socket
 import warnings
 from asyncio import unix_events
 
@@ -35,13 +33,6 @@ def install():
     if hasattr(asyncio, 'EventLoop'):
         asyncio.EventLoop = OurLoop
     unix_events._UnixDefaultEventLoopPolicy._loop_factory = OurLoop
-    # The engine looks up what tells the running loop once; tests of older CPythons replace it, to
-    # show that asyncio's own loop does without.
-    with contextlib.closing(OurLoop()) as loop, socket.socket() as sock:
-        sock.setblocking(False)
-        with contextlib.suppress(OSError):
-            loop.run_until_complete(loop.sock_recv(sock, 1))
-    OurLoop.count = 0
 
 
 if os.environ.get('OUR_LOOP'):

@@ -71,6 +71,25 @@ def test_asyncio_is_not_imported_without_it():
     assert run_program(program).stdout.split() == ["False"]
 
 
+def test_who_replaces_the_look_up_of_asyncio_events_changes_nothing():
+    # As tests of CPython 3.9 do.
+    program = """
+import asyncio, socket
+import asyncoro
+asyncio.events._get_running_loop = lambda: None
+
+async def main():
+    one, two = map(asyncoro.AsyncSocket, socket.socketpair())
+    await one.send_msg(b"hello")
+    print(bytes(await two.recv_msg()).decode())
+
+loop = asyncoro.new_event_loop()
+loop.run_until_complete(main())
+loop.close()
+"""
+    assert run_program(program).stdout.split() == ["hello"]
+
+
 # ---- callbacks
 
 

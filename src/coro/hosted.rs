@@ -153,10 +153,10 @@ impl Hosted {
         Coro::new(joint)
     }
 
-    /// Calls `f` with the scheduler running on this thread, as in a coroutine, so that `f` may call
-    /// what needs one: [`spawn`](crate::spawn), or the poll of a verb, by an executor of the
-    /// host's. It is no coroutine: [`Local`](super::Local), [`on_end`](super::on_end) and
-    /// [`current`](super::current) are not for `f`.
+    /// Calls `f` with the scheduler running on this thread, so that `f` may call what needs one:
+    /// [`spawn`](crate::spawn), or the poll of a verb, by an executor of the host's. But `f` is no
+    /// coroutine: [`Local`](super::Local), [`on_end`](super::on_end) and
+    /// [`current`](super::current) panic in it.
     ///
     /// # Panics
     /// With `f`'s panic, and in the child of a fork.

@@ -376,8 +376,8 @@ fn within_files(position: u64) -> io::Result<u64> {
     if position <= i64::MAX as u64 { Ok(position) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-/// The least that a read to the end asks for.
-const SOME: usize = 8192;
+/// How much is asked for where a length says nothing.
+const LEAST: usize = 8192;
 
 fn read_rest(mut file: &File, place: Place, at: u64) -> io::Result<Vec<u8>> {
     if place == Place::Shared {
@@ -386,13 +386,15 @@ fn read_rest(mut file: &File, place: Place, at: u64) -> io::Result<Vec<u8>> {
     }
     let left = file.metadata()?.len().saturating_sub(at);
     let mut bytes = Vec::new();
-    // One more byte, so that the end is found without another allocation. Files of procfs have no
-    // length, and some give all at once or not at all.
-    let room = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1);
-    bytes.try_reserve_exact(room.max(SOME))?;
+    bytes.try_reserve_exact(match usize::try_from(left) {
+        // Files of procfs have no length, and some give all at once or not at all.
+        Ok(0) => LEAST,
+        // One more byte, so that the end is found without another allocation.
+        left => left.unwrap_or(usize::MAX).saturating_add(1),
+    })?;
     loop {
         if bytes.len() == bytes.capacity() {
-            bytes.try_reserve(bytes.len().max(SOME))?;
+            bytes.try_reserve(bytes.len().max(LEAST))?;
         }
         let from = at + bytes.len() as u64;
         match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), from) {

@@ -92,6 +92,7 @@ struct Shared {
     id: u32,
     /// The descriptor that tells of its end, where the system has one.
     end: Option<Rc<Watched>>,
+    /// Held by the one that waits for that.
     turn: Lock<()>,
     status: Cell<Option<ExitStatus>>,
     kills: Cell<bool>,

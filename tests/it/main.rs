@@ -71,6 +71,7 @@ mod polled;
 mod pycos;
 mod race;
 mod read_ahead;
+mod regular_file;
 mod scenarios;
 mod socket;
 mod states;

@@ -123,6 +123,7 @@ fn test_epoll() -> Outcome {
     mine().variable("ASYNCORO_DRIVER", "epoll").run_tests()
 }
 
+/// Prepares the tests of one build, for either driver.
 fn mine() -> Job {
     for_python(test(&format!("test {MINE} --tests")))
 }
@@ -149,8 +150,8 @@ fn for_python(job: Job) -> Job {
 /// The configuration file of pyo3-build-config.
 const PYO3_CONFIG: &str = "xtask/pyo3.txt";
 
-/// Runs the tests on the driver of other Unix systems, with calls made together as often
-/// as that is possible, and by io_uring, in the same build.
+/// Runs the same tests on the driver of other Unix systems, with calls made together as often as
+/// that is possible, and by io_uring.
 fn test_poll() -> Outcome {
     mine().variable("ASYNCORO_DRIVER", "poll").variable("ASYNCORO_BATCHING", "ring:2").run_tests()
 }

@@ -87,7 +87,7 @@ pub(super) fn remove(py: Python<'_>, home: Home) {
 }
 
 /// Lets this thread forget one that has ended.
-pub(super) fn leave(home: Home) {
+pub(super) fn forget_one(home: Home) {
     let last = LAST.with_borrow_mut(|last| match &**last {
         Some(kept) if kept.home == home => last.take(),
         _ => None,
@@ -104,7 +104,7 @@ pub(super) fn last(py: Python<'_>) -> Option<Bound<'_, Guest>> {
 }
 
 /// Returns the scheduler of this thread, if its guest is being collected.
-pub(super) fn left(py: Python<'_>) -> Option<Rc<Hosted>> {
+pub(super) fn collected(py: Python<'_>) -> Option<Rc<Hosted>> {
     ALL.get(py).borrow().get(&engine::here())?.hosted.upgrade()
 }
 

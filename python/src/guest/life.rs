@@ -84,7 +84,7 @@ impl Guest {
         }
         log::pass_on_left(py);
         drop((inner.running.take(), inner.turn.take()));
-        known::leave(inner.home);
+        known::forget_one(inner.home);
     }
 }
 

@@ -137,7 +137,7 @@ impl Guest {
     /// else is garbage may end first, and still need it.
     #[cold]
     fn entered_as_garbage<R>(py: Python<'_>, f: impl FnOnce() -> R) -> Option<R> {
-        let hosted = known::left(py)?;
+        let hosted = known::collected(py)?;
         Some(engine::entered(|| hosted.within(f)))
     }
 

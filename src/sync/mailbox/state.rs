@@ -40,7 +40,7 @@ pub(in crate::sync) struct State<T> {
 pub(super) enum Waits {
     /// In a future, whose drop ends it.
     AsFuture,
-    /// In a method to be polled: its entry stays when it is polled no more.
+    /// In a method to be polled: its entry stays when it is polled no more. There is one at most.
     AsStream,
 }
 
@@ -236,13 +236,11 @@ impl<T> State<T> {
     /// Returns the waker of the first receiver: with that of a stream, which perhaps nobody polls
     /// any more, also the next one's.
     fn pop_receiver(&mut self) -> Option<Waker> {
-        let Entry { value, mut waker } = self.receiving.pop()?;
-        let mut waits = value;
-        while waits == Waits::AsStream
+        let Entry { value: waits, waker } = self.receiving.pop()?;
+        if waits == Waits::AsStream
             && let Some(next) = self.receiving.pop()
         {
-            waits = next.value;
-            waker = Arc::new(Both(waker, next.waker)).into();
+            return Some(Arc::new(Both(waker, next.waker)).into());
         }
         Some(waker)
     }
