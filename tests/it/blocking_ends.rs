@@ -1,6 +1,7 @@
 //! How a `BlockingSocket` ends: closed by another thread, closed with something queued, dropped.
 
 use std::{
+    hint,
     io::{self, ErrorKind},
     os::{
         fd::{AsFd, AsRawFd},
@@ -12,6 +13,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use asyncoro::{BlockingSocket, error::TimedOut};
@@ -281,6 +283,53 @@ fn a_close_tells_what_was_queued_though_it_meets_a_thread_in_the_middle_of_queue
             match closed {
                 Ok(()) => assert!(came >= said, "{kind:?}: {came} of {said} bytes came"),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{kind:?}: {error}"),
+            }
+        });
+    }
+}
+
+/// The same if the close comes when the time of a thread's verb is up, whose bytes are queued then.
+#[test]
+fn a_close_tells_what_a_verb_has_left_whose_time_is_up_just_then() {
+    const SIZE: usize = 16_000;
+    for kind in KINDS.repeat(8) {
+        within(move || {
+            let (near, far) = narrow(kind);
+            let (near, far) = (blocking(near), blocking(far));
+            near.set_timeout(Some(SHORT));
+            let (sender, begun, begins) = (near.clone(), Arc::default(), Instant::now());
+            let sending = thread::spawn({
+                let begun = Arc::<AtomicUsize>::clone(&begun);
+                move || {
+                    let mut said = 0;
+                    loop {
+                        begun.store(begins.elapsed().as_micros() as usize, Ordering::Release);
+                        match sender.send_queued(&[0; SIZE]) {
+                            Ok(()) => said += SIZE,
+                            Err(error) => return (said, error),
+                        }
+                    }
+                }
+            });
+            let time_is_up = || {
+                let last = Duration::from_micros(begun.load(Ordering::Acquire) as u64);
+                begins.elapsed() >= last + SHORT
+            };
+            while !time_is_up() {
+                hint::spin_loop();
+            }
+            let closing = thread::spawn(move || near.close());
+            let (mut said, error) = sending.join().unwrap();
+            if !asyncoro::error::is_closed(&error) && inner::<TimedOut>(&error).rest_queued {
+                said += SIZE;
+            }
+            let mut came = 0;
+            while let Ok(count @ 1..) = far.recv(&mut [0; 4096]) {
+                came += count;
+            }
+            match closing.join().unwrap() {
+                Ok(()) => assert!(came >= said, "{kind:?}: {came} of {said} bytes came: {error}"),
+                Err(told) => assert!(came < said, "{kind:?}: {came} of {said}: {told}, {error}"),
             }
         });
     }

@@ -160,9 +160,7 @@ impl Twin {
         self.check::<O>()?;
         let settings = self.stepping();
         let mut side = self.lock::<O>(settings)?;
-        if O::Side::DIRECTION == Direction::Write {
-            self.link.promise();
-        }
+        self.promise::<O>();
         let from_now = || {
             let timeout = settings.timeout().map(|timeout| Driver::now() + timeout);
             timeout.into_iter().chain(until).min()
@@ -193,6 +191,7 @@ impl Twin {
                         continue;
                     }
                     let queued = op.give_up(&mut side);
+                    self.promise::<O>();
                     return Err(waited.err().unwrap_or_else(|| error::timed_out(moved.0, queued)));
                 }
             };
@@ -230,10 +229,19 @@ impl Twin {
                 break;
             }
             if !self.wait::<O>(deadline, is_paused)? {
+                self.promise::<O>();
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Notes that a close which loses pending records must say so: a verb that sends has told, or
+    /// is about to tell, that they are sent.
+    fn promise<O: Op>(&self) {
+        if O::Side::DIRECTION == Direction::Write {
+            self.link.promise();
+        }
     }
 
     /// Runs an operation that calls the caller's code to its end. The lock is lent to that code,
@@ -325,9 +333,7 @@ impl Twin {
         let mut side = O::Side::pick(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
         side.refill();
         let progress = op.step(&self.link, self.stepping(), &mut side);
-        if O::Side::DIRECTION == Direction::Write {
-            self.link.promise();
-        }
+        self.promise::<O>();
         match progress {
             Progress::Done(result) => self.unless_closed(&op, result),
             Progress::Wait | Progress::Again => Err(io::ErrorKind::WouldBlock.into()),
