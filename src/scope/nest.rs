@@ -8,17 +8,14 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
 
 use crate::{
     coro::waker,
     foreign,
-    primitives::{Mutex, lock},
+    primitives::{AtomicBool, Mutex, Ordering, lock},
 };
 
 /// Futures by place.
@@ -175,5 +172,50 @@ impl<F: ?Sized> Nest<F> {
                 foreign::contain("the drop of a child", || drop(future));
             }
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use std::future::poll_fn;
+
+    use loom::{sync::atomic::AtomicUsize, thread};
+
+    use super::*;
+    use crate::sync::loom_tests::wait_for;
+
+    /// A future that looks before the ring is polled again; one that looks after it sees all that
+    /// its waker has seen. The number itself orders nothing.
+    #[test]
+    fn loom_what_comes_before_a_ring_is_seen_or_polled_for() {
+        loom::model(|| {
+            let number = loom::sync::Arc::new(AtomicUsize::new(0));
+            let mut nest = Nest::new();
+            nest.push({
+                let number = loom::sync::Arc::clone(&number);
+                Box::pin(poll_fn(move |_| match number.load(Ordering::Relaxed) {
+                    0 => Poll::Pending,
+                    seen => Poll::Ready(seen),
+                }))
+            });
+            let waker = nest.places[0].waker.clone();
+            let ringing = thread::spawn(move || {
+                number.store(7, Ordering::Relaxed);
+                waker.wake();
+            });
+            let ended = wait_for(poll_fn(|cx| {
+                loop {
+                    nest.begin_round(cx);
+                    if let Some(ended) = nest.poll_next() {
+                        return Poll::Ready(ended);
+                    }
+                    if !nest.has_rung() {
+                        return Poll::Pending;
+                    }
+                }
+            }));
+            assert_eq!(ended, (0, 7));
+            ringing.join().unwrap();
+        });
     }
 }

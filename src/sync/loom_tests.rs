@@ -33,7 +33,7 @@ impl Wake for Parked {
     }
 }
 
-pub(super) fn wait_for<F: Future>(future: F) -> F::Output {
+pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let parked = std::sync::Arc::new(Parked { woken: Mutex::new(false), changed: Condvar::new() });
     let waker = Waker::from(parked.clone());

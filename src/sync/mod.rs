@@ -47,7 +47,7 @@ pub mod generic;
 pub mod local;
 mod lock;
 #[cfg(all(test, loom))]
-mod loom_tests;
+pub(crate) mod loom_tests;
 mod mailbox;
 mod once_cell;
 mod oneshot;
