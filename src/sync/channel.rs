@@ -141,7 +141,8 @@ impl<T, S: Sharing> Channel<T, S> {
 
     /// Waits until there are at least `least` subscribers, sends `value` to all of them, and waits
     /// until each has received it or is gone; returns how many have received it, 0 if the channel
-    /// is closed first.
+    /// is closed first. If a full channel with [`Slow::Disconnect`] has too few left, it waits for
+    /// others.
     ///
     /// ```
     /// use asyncoro::sync::{Slow, local::Channel};
@@ -240,7 +241,9 @@ impl<T, S: Sharing> Channel<T, S> {
         let mut message = S::Pointer::new(value);
         while self.subscribed(least).await {
             match self.sending(message, least, true).await {
-                Ok(sent) => return Some(Watched { cell: &self.shared, sent }),
+                Ok(sent) => {
+                    return Some(Watched { cell: &self.shared, number: sent.delivery });
+                }
                 Err((Unsent::Closed, _)) => return None,
                 // Some have left since, while it waited for room, say.
                 Err((_, back)) => message = back,

@@ -16,6 +16,7 @@ mod try_verbs;
 mod web;
 
 mod batching;
+mod broadcast;
 mod budget;
 mod channels;
 mod coros;

@@ -1,15 +1,20 @@
 //! Sending to a channel: with room, with enough subscribers, and until they have taken it.
 
-use std::{cell::Cell, fmt, future::Future, mem};
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    mem,
+    task::Poll,
+};
 
 use super::{
-    state::{After, Delivery, Sent, Unsent},
+    state::{After, Sent, Unsent},
     subscriber::{CellOf, StateOf},
 };
 use crate::sync::{
     sharing::{Sharing, StateCell},
     wait_queue::{WaitQueue, Wakes},
-    waiting::{Place, Waiting, Wish},
+    waiting::{Place, Wish},
 };
 
 /// Sends a message, and waits for room first.
@@ -144,61 +149,32 @@ impl<T, S: Sharing> Wish for Closing<'_, T, S> {
 /// The delivery of a message that was sent.
 pub(super) struct Watched<'a, T, S: Sharing> {
     pub(super) cell: &'a CellOf<T, S>,
-    pub(super) sent: Sent,
+    /// Its number; none if it was for nobody.
+    pub(super) number: Option<u64>,
 }
 
 impl<T, S: Sharing> Watched<'_, T, S> {
     /// Waits until each subscriber has taken the message or is gone; returns how many have.
     pub(super) fn over(&self) -> impl Future<Output = usize> + Unpin {
-        Waiting::new(Over::<T, S> { cell: self.cell, sent: self.sent })
+        poll_fn(|cx| {
+            let Some(number) = self.number else { return Poll::Ready(0) };
+            // Clones and drops of wakers are foreign code.
+            let mut waker = Some(cx.waker().clone());
+            let taken = self.cell.with(|state| state.end_of_delivery(number, &mut waker));
+            taken.map_or(Poll::Pending, Poll::Ready)
+        })
     }
 
     /// Returns how many have taken the message.
     pub(super) fn taken(&self) -> usize {
-        self.cell.with(|state| state.delivery(self.sent.position)).taken
+        self.number.map_or(0, |number| self.cell.with(|state| state.taken(number)))
     }
 }
 
 impl<T, S: Sharing> Drop for Watched<'_, T, S> {
     fn drop(&mut self) {
-        self.cell.with_at_end(|state| state.forget_delivery(self.sent.position));
-    }
-}
-
-impl<T, S: Sharing> fmt::Debug for Watched<'_, T, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("sent", &self.sent).finish_non_exhaustive()
-    }
-}
-
-struct Over<'a, T, S: Sharing> {
-    cell: &'a CellOf<T, S>,
-    sent: Sent,
-}
-
-impl<T, S: Sharing> Wish for Over<'_, T, S> {
-    type State = StateOf<T, S>;
-    type Cell = CellOf<T, S>;
-    type Value = ();
-    type Found = usize;
-    type Output = usize;
-
-    fn cell(&self) -> &Self::Cell {
-        self.cell
-    }
-
-    fn queue(state: &mut Self::State) -> &mut WaitQueue<()> {
-        &mut state.delivering
-    }
-
-    fn value(&self) {}
-
-    fn look(&self, state: &mut Self::State, _: Place, _: &mut Wakes) -> Option<usize> {
-        let Delivery { taken, is_over } = state.delivery(self.sent.position);
-        is_over.then_some(taken)
-    }
-
-    fn finish(&mut self, taken: usize) -> usize {
-        taken
+        let _waker = self
+            .number
+            .and_then(|number| self.cell.with_at_end(|state| state.forget_delivery(number)));
     }
 }

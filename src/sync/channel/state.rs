@@ -3,14 +3,18 @@
 //!
 //! A message is there once, in a counted pointer, however many take it. Each subscriber has the
 //! position of the message that it takes next. Invariants after every method:
-//! - a message has the number of subscribers that have not taken it, and is gone at zero; they take
-//!   in order, so that is always the first message;
+//! - a message has the number of subscribers that take it next, so that who goes is taken off one
+//!   message, however many there are; the first message has one at least;
 //! - there are at most `capacity` messages, counting the room that was given to waiting senders;
 //! - senders wait only while there is no room, and are given it first come, first served.
 //!
 //! No method runs foreign code: what is to be woken or dropped comes back in an [`After`].
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    task::Waker,
+};
 
 use super::slow::Slow;
 use crate::{
@@ -25,6 +29,8 @@ pub(super) struct State<P> {
     messages: VecDeque<Message<P>>,
     /// The position of the first message, counted from the channel's beginning.
     first: u64,
+    /// How many subscribers have taken all messages.
+    at_end: usize,
     capacity: usize,
     slow: Slow,
     pub(super) is_closed: bool,
@@ -34,32 +40,34 @@ pub(super) struct State<P> {
     given: usize,
     lost: u64,
     disconnected: u64,
-    /// The deliveries that somebody waits for, by position.
+    /// The deliveries that somebody waits for, by their number.
     deliveries: HashMap<u64, Delivery>,
+    last_delivery: u64,
     /// Subscribers that wait for a message.
     pub(super) receiving: WaitQueue<()>,
     /// Senders that wait for room.
     pub(super) sending: WaitQueue<()>,
     /// Those that wait for more subscribers.
     pub(super) gathering: WaitQueue<()>,
-    /// Those that wait for the end of a delivery.
-    pub(super) delivering: WaitQueue<()>,
     /// Those that wait for the end of the channel.
     pub(super) closing: WaitQueue<()>,
 }
 
 struct Message<P> {
     value: P,
-    /// How many subscribers have not taken it.
-    left: usize,
-    is_watched: bool,
+    /// How many subscribers take it next. Those of a message that was dropped take the next one.
+    next_for: usize,
+    /// The number of its delivery, if that is watched.
+    delivery: Option<u64>,
 }
 
 /// How far a message has come.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Delivery {
-    pub(super) taken: usize,
-    pub(super) is_over: bool,
+#[derive(Default)]
+struct Delivery {
+    taken: usize,
+    is_over: bool,
+    /// Who waits for the end.
+    waker: Option<Waker>,
 }
 
 /// What is to be done without the lock.
@@ -99,9 +107,10 @@ impl<P> After<P> {
 /// A message that was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
-    pub(super) position: u64,
     /// To how many.
     pub(super) subscribers: usize,
+    /// The number of its delivery, if that is watched and not over.
+    pub(super) delivery: Option<u64>,
 }
 
 /// Why a message was not sent.
@@ -136,6 +145,7 @@ impl<P: Clone> State<P> {
         Self {
             messages: VecDeque::new(),
             first: 0,
+            at_end: 0,
             capacity,
             slow,
             is_closed: false,
@@ -145,10 +155,10 @@ impl<P: Clone> State<P> {
             lost: 0,
             disconnected: 0,
             deliveries: HashMap::new(),
+            last_delivery: 0,
             receiving: WaitQueue::default(),
             sending: WaitQueue::default(),
             gathering: WaitQueue::default(),
-            delivering: WaitQueue::default(),
             closing: WaitQueue::default(),
         }
     }
@@ -203,39 +213,51 @@ impl<P: Clone> State<P> {
             match self.slow {
                 Slow::Wait => return Err(Unsent::Full),
                 Slow::DropOldest => self.drop_oldest(after),
-                Slow::Disconnect => self.disconnect_slowest(after),
+                Slow::Disconnect => {
+                    self.disconnect_slowest(after);
+                    if self.subscribers < least {
+                        return Err(Unsent::TooFew);
+                    }
+                }
             }
         } else if !had_room && !self.sending.is_empty() {
             return Err(Unsent::Full);
         }
-        let sent = Sent { position: self.end(), subscribers: self.subscribers };
         let Some(value) = value.take() else { unreachable!("a sender has its message") };
         if self.subscribers == 0 {
             after.drop_later(value);
-            return Ok(sent);
+            return Ok(Sent { subscribers: 0, delivery: None });
         }
-        if is_watched {
-            self.deliveries.insert(sent.position, Delivery::default());
-        }
-        self.messages.push_back(Message { value, left: self.subscribers, is_watched });
+        let delivery = is_watched.then(|| {
+            self.last_delivery += 1;
+            self.deliveries.insert(self.last_delivery, Delivery::default());
+            self.last_delivery
+        });
+        self.messages.push_back(Message { value, next_for: mem::take(&mut self.at_end), delivery });
         self.receiving.drain(&mut after.wakes);
-        Ok(sent)
+        Ok(Sent { subscribers: self.subscribers, delivery })
     }
 
     fn drop_oldest(&mut self, after: &mut After<P>) {
-        let oldest = self.messages.front().map_or(0, |message| message.left);
-        self.lost += oldest as u64;
+        let missed = self.messages.front().map_or(0, |message| message.next_for);
+        self.lost += missed as u64;
         self.remove_first(after);
+        *self.next_for_at(0) += missed;
     }
 
     /// Disconnects those who have not taken the first message, and so none of the others.
     fn disconnect_slowest(&mut self, after: &mut After<P>) {
-        let slow = self.messages.front().map_or(0, |message| message.left);
+        let slow = self.messages.front().map_or(0, |message| message.next_for);
         self.disconnected += slow as u64;
         self.subscribers -= slow;
         self.remove_first(after);
-        self.messages.iter_mut().for_each(|message| message.left -= slow);
         self.remove_taken(after);
+    }
+
+    /// Returns the number of subscribers for which the message at `index` is next, or whose next
+    /// message was not sent yet.
+    fn next_for_at(&mut self, index: usize) -> &mut usize {
+        self.messages.get_mut(index).map_or(&mut self.at_end, |message| &mut message.next_for)
     }
 
     /// Takes the next message for a subscriber at `position`.
@@ -252,17 +274,16 @@ impl<P: Clone> State<P> {
         let Some(message) = self.messages.get_mut(index) else {
             return self.is_closed.then_some(Next::Closed);
         };
-        message.left -= 1;
-        if message.is_watched
-            && let Some(delivery) = self.deliveries.get_mut(position)
-        {
-            delivery.taken += 1;
-        }
+        message.next_for -= 1;
+        let is_last = index == 0 && message.next_for == 0;
+        let value = (!is_last).then(|| message.value.clone());
+        let delivery = message.delivery.and_then(|number| self.deliveries.get_mut(&number));
+        delivery.into_iter().for_each(|delivery| delivery.taken += 1);
+        *self.next_for_at(index + 1) += 1;
         *position += 1;
-        if message.left > 0 {
-            return Some(Next::Message(message.value.clone()));
+        if let Some(value) = value {
+            return Some(Next::Message(value));
         }
-        debug_assert_eq!(index, 0, "who takes a message has taken all before it");
         let value = self.pop_first(&mut after.wakes)?;
         self.give_room(after);
         Some(Next::Message(value))
@@ -271,6 +292,7 @@ impl<P: Clone> State<P> {
     /// Adds a subscriber; returns its position.
     pub(super) fn subscribe(&mut self, wakes: &mut Wakes) -> u64 {
         self.subscribers += 1;
+        self.at_end += 1;
         self.gathering.drain(wakes);
         self.end()
     }
@@ -294,8 +316,7 @@ impl<P: Clone> State<P> {
             return;
         }
         self.subscribers -= 1;
-        let taken = (position.max(self.first) - self.first) as usize;
-        self.messages.iter_mut().skip(taken).for_each(|message| message.left -= 1);
+        *self.next_for_at((position.max(self.first) - self.first) as usize) -= 1;
         self.remove_taken(after);
         self.give_room(after);
     }
@@ -318,15 +339,28 @@ impl<P: Clone> State<P> {
         }
     }
 
-    /// Returns how far the message at `position` has come.
-    pub(super) fn delivery(&self, position: u64) -> Delivery {
-        let over = Delivery { taken: 0, is_over: true };
-        self.deliveries.get(&position).copied().unwrap_or(over)
+    /// Returns how many have taken the message of a delivery if it is over; if not, swaps `waker`
+    /// with the one that waits for its end.
+    pub(super) fn end_of_delivery(
+        &mut self,
+        number: u64,
+        waker: &mut Option<Waker>,
+    ) -> Option<usize> {
+        let delivery = self.deliveries.get_mut(&number)?;
+        if !delivery.is_over {
+            mem::swap(&mut delivery.waker, waker);
+        }
+        delivery.is_over.then_some(delivery.taken)
     }
 
-    /// Nobody waits for this delivery any more.
-    pub(super) fn forget_delivery(&mut self, position: u64) {
-        self.deliveries.remove(&position);
+    /// Returns how many have taken the message of a delivery so far.
+    pub(super) fn taken(&self, number: u64) -> usize {
+        self.deliveries.get(&number).map_or(0, |delivery| delivery.taken)
+    }
+
+    /// Nobody waits for this delivery any more; returns its waker, to be dropped.
+    pub(super) fn forget_delivery(&mut self, number: u64) -> Option<Waker> {
+        self.deliveries.remove(&number)?.waker
     }
 
     fn give_room(&mut self, after: &mut After<P>) {
@@ -340,7 +374,7 @@ impl<P: Clone> State<P> {
     }
 
     fn remove_taken(&mut self, after: &mut After<P>) {
-        while self.messages.front().is_some_and(|message| message.left == 0) {
+        while self.messages.front().is_some_and(|message| message.next_for == 0) {
             self.remove_first(after);
         }
     }
@@ -352,10 +386,10 @@ impl<P: Clone> State<P> {
     }
 
     fn pop_first(&mut self, wakes: &mut Wakes) -> Option<P> {
-        let Message { value, is_watched, .. } = self.messages.pop_front()?;
-        if is_watched && let Some(delivery) = self.deliveries.get_mut(&self.first) {
+        let Message { value, delivery, .. } = self.messages.pop_front()?;
+        if let Some(delivery) = delivery.and_then(|number| self.deliveries.get_mut(&number)) {
             delivery.is_over = true;
-            self.delivering.drain(wakes);
+            delivery.waker.take().into_iter().for_each(|waker| wakes.add(waker));
         }
         self.first += 1;
         Some(value)
