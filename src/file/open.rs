@@ -1,7 +1,7 @@
 //! Opening files, making pipes, and the standard streams.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, FileType, OpenOptions},
     io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -39,10 +39,9 @@ impl AsyncFile {
     /// # Cancel
     /// A file that was opened already is closed.
     pub async fn open(path: impl AsRef<Path>) -> io::Result<AsyncFile> {
-        let mut options = OpenOptions::new();
-        // Neither a pipe without a writer nor a device is waited for.
-        options.read(true).custom_flags(libc::O_NONBLOCK);
-        open(path.as_ref(), options, Reads::Only).await
+        let path = path.as_ref().to_owned();
+        let (file, kind) = pool::run(move || open_to_read(&path)).await?;
+        AsyncFile::opened_to_read(file, kind)
     }
 
     /// Creates a file, or empties the one that there is, to read and write it, on the pool.
@@ -69,7 +68,7 @@ impl AsyncFile {
     pub async fn create(path: impl AsRef<Path>) -> io::Result<AsyncFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        open(path.as_ref(), options, Reads::Too).await
+        AsyncFile::open_with(path, options).await
     }
 
     /// Opens a file as `options` say, on the pool.
@@ -98,33 +97,43 @@ impl AsyncFile {
     /// As [`AsyncFile::create`]. A pipe with a name that waits for its other end keeps a thread of
     /// the pool until that comes, unless the options have `O_NONBLOCK`.
     pub async fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> io::Result<AsyncFile> {
-        open(path.as_ref(), options, Reads::Too).await
+        let path = path.as_ref().to_owned();
+        let (file, kind) = pool::run(move || of_kind(options.open(path)?)).await?;
+        if kind.is_fifo() || kind.is_char_device() {
+            // Nobody else has this description.
+            return AsyncFile::own(file);
+        }
+        AsyncFile::new(file)
+    }
+
+    /// Takes what [`open_to_read`] has opened.
+    pub(super) fn opened_to_read(file: File, kind: FileType) -> io::Result<AsyncFile> {
+        if kind.is_fifo() {
+            return Ok(AsyncFile::of(Kind::Stream(Stream::named_pipe(file.into())?)));
+        }
+        if kind.is_char_device() { AsyncFile::own(file) } else { AsyncFile::new(file) }
     }
 }
 
-/// Whether a file is opened to read only, without waiting.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reads {
-    Only,
-    Too,
+/// Opens a file to read, on the pool; neither a pipe without a writer nor a device is waited for.
+pub(super) fn open_to_read(path: &Path) -> io::Result<(File, FileType)> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    of_kind(open_at_once(path, &options)?)
 }
 
-async fn open(path: &Path, options: OpenOptions, reads: Reads) -> io::Result<AsyncFile> {
-    let path = path.to_owned();
-    let opened = pool::run(move || {
-        let file = options.open(path)?;
-        let kind = file.metadata()?.file_type();
-        io::Result::Ok((file, kind))
-    });
-    let (file, kind) = opened.await?;
-    if kind.is_fifo() && reads == Reads::Only {
-        return Ok(AsyncFile::of(Kind::Stream(Stream::named_pipe(file.into())?)));
+/// Opens a file on the pool, and does not wait for the other end of a pipe with a name.
+pub(super) fn open_at_once(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    match options.clone().custom_flags(libc::O_NONBLOCK).open(path) {
+        // A regular file that somebody has a lease on, which this breaks (fcntl(2)).
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => options.open(path),
+        opened => opened,
     }
-    if kind.is_fifo() || kind.is_char_device() {
-        // Nobody else has this description.
-        return AsyncFile::own(file);
-    }
-    AsyncFile::new(file)
+}
+
+pub(super) fn of_kind(file: File) -> io::Result<(File, FileType)> {
+    let kind = file.metadata()?.file_type();
+    Ok((file, kind))
 }
 
 /// Makes a pipe: what is written to the second file is read from the first.

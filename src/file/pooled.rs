@@ -249,7 +249,13 @@ impl Pooled {
             (Place::Shared, SeekFrom::Current(by)) => SeekFrom::Current(by - unread),
             (_, to) => to,
         };
-        let seek = move |mut file: &File| Outcome::Sought(file.seek(to));
+        let place = self.place;
+        let seek = move |mut file: &File| {
+            Outcome::Sought(match (place, to) {
+                (Place::Own, SeekFrom::End(by)) => from_end(file, by),
+                _ => file.seek(to),
+            })
+        };
         if self.place == Place::Shared {
             // Where a dropped seek has moved it to, these are not.
             self.ahead.borrow_mut().clear();
@@ -408,6 +414,16 @@ fn read_rest(mut file: &File, place: Place, at: u64) -> io::Result<Vec<u8>> {
 
 fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<Wrote> {
     all_of(bytes, |rest, done| file.write_at(rest, at + done as u64))
+}
+
+/// Returns the position that is `by` bytes from the end; leaves that of the descriptor alone, which
+/// others may share.
+fn from_end(mut file: &File, by: i64) -> io::Result<u64> {
+    let facts = file.metadata()?;
+    if !facts.is_file() {
+        return file.seek(SeekFrom::End(by));
+    }
+    within_files(facts.len().checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?)
 }
 
 fn append(mut file: &File, bytes: &[u8]) -> io::Result<Wrote> {

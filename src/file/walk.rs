@@ -20,9 +20,9 @@ const PIECE: usize = 128;
 
 /// Walks through a folder and all below it, parents before what is in them.
 ///
-/// Links are shown and not followed, so no loop is entered; `path` itself may be one. What is in a
-/// folder comes in the system's order. At most 128 entries are read ahead, and one descriptor is
-/// open for each level.
+/// Links are shown and not followed, so no loop is entered; `path` itself may be one. (One that
+/// replaces a folder while the walk runs may be followed.) What is in a folder comes in the
+/// system's order. At most 128 entries are read ahead, and one descriptor is open for each level.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {

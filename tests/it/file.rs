@@ -408,12 +408,17 @@ fn where_a_pipe_cannot_be_opened_again_no_call_blocks_either() {
     });
 }
 
+fn named_pipe(folder: &Folder, name: &str) -> PathBuf {
+    let path = folder.0.join(name);
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, Mode::RWXU, 0).unwrap();
+    path
+}
+
 #[test]
 fn a_pipe_with_a_name_waits_for_its_writer_and_then_ends_with_it() {
     let folder = Folder::new();
-    let path = folder.0.join("fifo");
-    let made = rustix::fs::CWD;
-    rustix::fs::mknodat(made, &path, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let path = named_pipe(&folder, "fifo");
     run_within(move || async move {
         for _ in 0..100 {
             let reader = AsyncFile::open(&path).await.unwrap();
@@ -427,6 +432,37 @@ fn a_pipe_with_a_name_waits_for_its_writer_and_then_ends_with_it() {
             let (line, ()) = join(reader.read_line(80), write).await;
             assert_eq!(line.unwrap().as_deref(), Some("named"));
             assert_eq!(reader.read_line(80).await.unwrap(), None);
+        }
+    });
+}
+
+#[test]
+fn whole_pipes_with_a_name_keep_no_thread_of_the_pool() {
+    let folder = Folder::new();
+    let path = named_pipe(&folder, "fifo");
+    run_within(move || async move {
+        // More than the pool has threads.
+        for _ in 0..100 {
+            let mut read = pin!(file::read(&path));
+            let mut write = pin!(file::write("/dev/null", "here"));
+            join(async { assert!(timeout(SHORT, &mut read).await.is_err()) }, async {
+                write.as_mut().await.unwrap();
+            })
+            .await;
+        }
+        for _ in 0..100 {
+            assert!(timeout(SHORT, file::write(&path, "nobody reads it")).await.is_err());
+        }
+        let many = pattern(300_000);
+        for reads_first in [false, true] {
+            let write = async {
+                if reads_first {
+                    yield_now().await;
+                }
+                file::write(&path, many.clone()).await.unwrap();
+            };
+            let (read, ()) = join(file::read(&path), write).await;
+            assert!(read.unwrap() == many);
         }
     });
 }
@@ -450,9 +486,7 @@ fn a_file_moves_to_another_scheduler_when_its_own_has_ended() {
 fn a_file_that_is_waited_for_on_one_scheduler_is_refused_on_another_until_that_is_dropped() {
     let (near, far) = (AsynCoro::builder().build().unwrap(), AsynCoro::builder().build().unwrap());
     let folder = Folder::new();
-    let path = folder.0.join("both");
-    let fifo = rustix::fs::FileType::Fifo;
-    rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, Mode::RWXU, 0).unwrap();
+    let path = named_pipe(&folder, "both");
     let mut options = fs::OpenOptions::new();
     options.read(true).write(true);
     let both = near.enter(AsyncFile::open_with(&path, options)).unwrap();

@@ -11,7 +11,9 @@ use std::{
 };
 
 use asyncoro::{
+    coro::yield_now,
     file::{self, AsyncFile},
+    future::join,
     pool, run, spawn,
     time::timeout,
 };
@@ -201,6 +203,56 @@ fn a_file_without_a_turn_of_the_pool_waits_and_goes_on() {
             assert!(call.await.is_err());
         }
         assert_eq!(file.position().await.unwrap(), 3);
+    });
+}
+
+#[test]
+fn a_seek_to_the_end_leaves_the_position_of_who_shares_the_descriptor() {
+    let folder = Folder::new();
+    let path = folder.file("shared", b"0123456789");
+    run_within(move || async move {
+        let mut other = fs::File::open(&path).unwrap();
+        other.seek(SeekFrom::Start(3)).unwrap();
+        let file = AsyncFile::new(other.try_clone().unwrap()).unwrap();
+        assert_eq!(file.seek(SeekFrom::End(-1)).await.unwrap(), 9);
+        assert_eq!(file.read_to_end().await.unwrap(), b"9");
+        assert_eq!(other.stream_position().unwrap(), 3);
+        assert_eq!(file.seek(SeekFrom::End(5)).await.unwrap(), 15);
+        let error = file.seek(SeekFrom::End(-11)).await.unwrap_err();
+        assert_eq!((error.kind(), file.position().await.unwrap()), (ErrorKind::InvalidInput, 15));
+    });
+}
+
+/// An opening breaks a lease, and waits until the holder has given it up.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no safe function sets a lease")]
+#[test]
+fn a_file_with_a_lease_is_opened_when_that_is_given_up() {
+    /// fcntl.h
+    const F_SETSIG: i32 = 10;
+    let folder = Folder::new();
+    let path = folder.file("leased", b"contents");
+    run_within(move || async move {
+        let holder = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        // SAFETY: these calls take numbers. The signal that tells of the break is ignored.
+        let control =
+            |what: i32, argument: i32| unsafe { libc::fcntl(holder.as_raw_fd(), what, argument) };
+        for writes in [false, true] {
+            assert_eq!(control(F_SETSIG, libc::SIGURG), 0);
+            assert_eq!(control(libc::F_SETLEASE, libc::F_WRLCK), 0);
+            let give_up = async {
+                while control(libc::F_GETLEASE, 0) == libc::F_WRLCK {
+                    yield_now().await;
+                }
+                assert_eq!(control(libc::F_SETLEASE, libc::F_UNLCK), 0);
+            };
+            if writes {
+                join(async { file::write(&path, "contents").await.unwrap() }, give_up).await;
+            } else {
+                let (opened, ()) = join(AsyncFile::open(&path), give_up).await;
+                assert_eq!(opened.unwrap().read_to_end().await.unwrap(), b"contents");
+            }
+        }
     });
 }
 

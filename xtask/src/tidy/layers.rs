@@ -106,10 +106,11 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "src/file",
         &[
-            &["ahead", "watch", "walk", "whole"],
+            &["ahead", "watch", "walk"],
             &["stream", "pooled"],
             &["asyncfile"],
             &["open", "verbs", "lines"],
+            &["whole"],
         ],
     ),
     (
