@@ -114,6 +114,7 @@ impl<V> WaitQueue<V> {
     }
 
     /// Removes the entry at the front.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Entry<V>> {
         self.take(self.front)
     }
@@ -174,12 +175,28 @@ impl<V> WaitQueue<V> {
         }
     }
 
+    #[inline]
     fn take(&mut self, index: u32) -> Option<Entry<V>> {
         let slot = self.slots.get_mut(index as usize)?;
         let entry = slot.entry.take()?;
         let (before, next) = (slot.before, slot.next);
         slot.next = self.free;
         self.free = index;
+        self.length -= 1;
+        if self.length > 0 {
+            self.link(before, next);
+        } else {
+            (self.front, self.back) = (NONE, NONE);
+            if self.slots.len() > KEPT_SLOTS {
+                // Serial numbers go on, so no ticket finds an entry of the next vector.
+                (self.slots, self.free) = (Vec::new(), NONE);
+            }
+        }
+        Some(entry)
+    }
+
+    /// Makes two entries neighbours; either may be none.
+    fn link(&mut self, before: u32, next: u32) {
         match self.slots.get_mut(before as usize) {
             Some(slot) => slot.next = next,
             None => self.front = next,
@@ -188,12 +205,6 @@ impl<V> WaitQueue<V> {
             Some(slot) => slot.before = before,
             None => self.back = before,
         }
-        self.length -= 1;
-        if self.length == 0 && self.slots.len() > KEPT_SLOTS {
-            // Serial numbers go on, so no ticket finds an entry of the next vector.
-            (self.slots, self.free) = (Vec::new(), NONE);
-        }
-        Some(entry)
     }
 }
 

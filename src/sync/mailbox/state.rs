@@ -161,6 +161,7 @@ impl<T> State<T> {
     }
 
     /// Takes the first message, and queues the first waiting one in its place.
+    #[inline(always)]
     pub(super) fn take(&mut self) -> Result<Taken<T>, TryReceiveError> {
         let Some(value) = self.queue.pop_front() else {
             let over = self.closed || self.senders == 0;
@@ -235,13 +236,17 @@ impl<T> State<T> {
 
     /// Returns the waker of the first receiver: with that of a stream, which perhaps nobody polls
     /// any more, also the next one's.
+    #[inline(always)]
     fn pop_receiver(&mut self) -> Option<Waker> {
         let Entry { value: waits, waker } = self.receiving.pop()?;
-        if waits == Waits::AsStream
-            && let Some(next) = self.receiving.pop()
-        {
-            return Some(Arc::new(Both(waker, next.waker)).into());
+        if waits == Waits::AsStream { self.pop_next_too(waker) } else { Some(waker) }
+    }
+
+    #[cold]
+    fn pop_next_too(&mut self, waker: Waker) -> Option<Waker> {
+        match self.receiving.pop() {
+            Some(next) => Some(Arc::new(Both(waker, next.waker)).into()),
+            None => Some(waker),
         }
-        Some(waker)
     }
 }
