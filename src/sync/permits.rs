@@ -76,11 +76,20 @@ impl<E> Permits<E> {
         self.release(back, wakes);
     }
 
-    /// Adds permits, and gives them to those who wait.
+    /// Adds permits, as [`release`](Self::release) gives them back.
+    ///
+    /// # Panics
+    /// If there are more than `usize::MAX` then.
+    pub(super) fn add(&mut self, permits: usize, wakes: &mut Wakes) {
+        assert!(self.available.checked_add(permits).is_some(), "too many permits");
+        self.release(permits, wakes);
+    }
+
+    /// Takes permits back, and gives them to those who wait. Of more than `usize::MAX`, which those
+    /// that were added meanwhile can make, the rest is lost.
     #[inline]
     pub(super) fn release(&mut self, permits: usize, wakes: &mut Wakes) {
-        let sum = self.available.checked_add(permits);
-        self.available = sum.expect("there are at most usize::MAX permits");
+        self.available = self.available.saturating_add(permits);
         while !self.closed
             && self.waiting.front().is_some_and(|&wanted| wanted <= self.available)
             && let Some(entry) = self.waiting.pop()

@@ -146,10 +146,10 @@ impl<S: Sharing> Semaphore<S> {
     /// Adds permits, for those who wait first.
     ///
     /// # Panics
-    /// If there would be more than `usize::MAX`.
+    /// If there would be more than `usize::MAX` to take.
     pub fn add_permits(&self, permits: usize) {
         let mut wakes = Wakes::default();
-        self.state.with(|state| state.release(permits, &mut wakes));
+        self.state.with(|state| state.add(permits, &mut wakes));
         wakes.wake();
     }
 

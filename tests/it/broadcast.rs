@@ -20,35 +20,9 @@ use asyncoro::{
 };
 
 use crate::{
-    forms::{poll, poll_with, settle},
+    forms::{each_form, poll, poll_with, settle},
     within::{Drops, Foreign, logged, run_within, within},
 };
-
-/// Makes each test twice.
-macro_rules! each_form {
-    ($($tests:tt)*) => {
-        mod one_thread {
-            use std::rc::Rc as Pointer;
-
-            use asyncoro::sync::local::Channel;
-
-            use super::*;
-
-            $($tests)*
-        }
-
-        #[allow(clippy::arc_with_non_send_sync, reason = "the tests are those of one thread")]
-        mod threads {
-            use std::sync::Arc as Pointer;
-
-            use asyncoro::sync::Channel;
-
-            use super::*;
-
-            $($tests)*
-        }
-    };
-}
 
 /// A generator of numbers, xorshift: the same ones in each run.
 struct Random(u64);
@@ -63,6 +37,8 @@ impl Random {
 }
 
 each_form! {
+    { Channel }
+
     #[test]
     fn each_subscriber_gets_each_message_from_then_on_in_order() {
         run_within(|| async {

@@ -16,37 +16,13 @@ use asyncoro::{
 };
 
 use crate::{
-    forms::{poll, poll_with, settle},
+    forms::{each_form, poll, poll_with, settle},
     within::{Drops, Foreign, block_on, run_within, within},
 };
 
-/// Makes each test twice.
-macro_rules! each_form {
-    ($($tests:tt)*) => {
-        mod one_thread {
-            use std::rc::Rc as Pointer;
-
-            use asyncoro::sync::local::{Channel, mailbox, oneshot, watch};
-
-            use super::*;
-
-            $($tests)*
-        }
-
-        #[allow(clippy::arc_with_non_send_sync, reason = "the tests are those of one thread")]
-        mod threads {
-            use std::sync::Arc as Pointer;
-
-            use asyncoro::sync::{Channel, mailbox, oneshot, watch};
-
-            use super::*;
-
-            $($tests)*
-        }
-    };
-}
-
 each_form! {
+    { Channel, mailbox, oneshot, watch }
+
     // ---- oneshot
 
     #[test]

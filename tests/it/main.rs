@@ -64,6 +64,7 @@ mod heavy_load;
 mod host_names;
 mod limits;
 mod line;
+mod meetings;
 mod message;
 mod misused_verbs;
 mod model;
