@@ -161,7 +161,7 @@ impl WriteSide {
     }
 
     /// Queues copies of a header and a payload.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append(&mut self, header: &[u8], payload: &[u8]) {
         self.queue.get_or_insert_with(SendQueue::take).append(header, payload);
     }

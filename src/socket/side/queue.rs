@@ -156,7 +156,7 @@ impl SendQueue {
     }
 
     /// Queues copies of a header and a payload.
-    #[inline]
+    #[inline(always)]
     pub(super) fn append(&mut self, header: &[u8], payload: &[u8]) {
         let len = header.len() + payload.len();
         debug_assert!(len > 0, "a queue with nothing in it is none");
@@ -167,8 +167,13 @@ impl SendQueue {
                 chunk.extend_from_slice(header);
                 chunk.extend_from_slice(payload);
             }
-            _ => self.chunks.push_back(Chunk::Copied([header, payload].concat())),
+            _ => self.append_chunk(header, payload),
         }
+    }
+
+    #[cold]
+    fn append_chunk(&mut self, header: &[u8], payload: &[u8]) {
+        self.chunks.push_back(Chunk::Copied([header, payload].concat()));
     }
 
     /// Returns the unsent bytes of the only chunk, if there is exactly one.
