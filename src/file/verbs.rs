@@ -274,14 +274,14 @@ impl AsyncFile {
             file.read_rest().await?;
         } else {
             let mut room = CHUNK;
-            while self.fill(room).await? != 0 {
+            loop {
                 if self.ahead.borrow().len() > max {
                     return Err(io::ErrorKind::FileTooLarge.into());
                 }
+                if self.fill(room).await? == 0 {
+                    break;
+                }
                 room = self.ahead.borrow().len().clamp(CHUNK, SHARE);
-            }
-            if self.ahead.borrow().len() > max {
-                return Err(io::ErrorKind::FileTooLarge.into());
             }
         }
         let bytes = self.ahead.borrow_mut().take_all();

@@ -437,6 +437,20 @@ fn a_pipe_with_a_name_waits_for_its_writer_and_then_ends_with_it() {
 }
 
 #[test]
+fn what_is_more_than_was_asked_for_is_refused_again_without_waiting() {
+    run_within(|| async {
+        let (reader, writer) = file::pipe().unwrap();
+        writer.write_all(b"0123456789x").await.unwrap();
+        for _ in 0..3 {
+            let error = reader.read_to_end_within(10).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+        }
+        drop(writer);
+        assert_eq!(reader.read_to_end_within(11).await.unwrap(), b"0123456789x");
+    });
+}
+
+#[test]
 fn whole_pipes_with_a_name_keep_no_thread_of_the_pool() {
     let folder = Folder::new();
     let path = named_pipe(&folder, "fifo");
