@@ -26,10 +26,12 @@
 //!
 //! - The futures keep the `std` waker that they were polled with, so they work in a coroutine, in
 //!   `select`, and on any other executor.
-//! - First come, first served; nobody is overtaken by one who comes later.
+//! - First come, first served: in the order in which they begin to wait, nobody is overtaken. (A
+//!   coroutine that has used up its turn without waiting begins when it runs again.)
 //! - Dropping a wait is safe: one that was given its turn passes it on. `docs/cancel.md` in the
 //!   repository has the list.
-//! - Each has a form that does not wait (`try_`), and `statistics()`.
+//! - What is taken or sent also has a form that does not wait (`try_`); what others wait for, but
+//!   for a mailbox and a oneshot, has `statistics()`.
 //! - However many wait, joining and leaving the queue takes the same time.
 //! - A child made by fork(2) can make its own; what it has inherited may be dropped there but not
 //!   used.
