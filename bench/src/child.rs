@@ -33,8 +33,13 @@ pub(crate) struct Child {
 impl Child {
     /// Starts the part that [`crate::group::child`] finds by these words.
     pub(crate) fn start(part: &[&str]) -> io::Result<Self> {
+        Self::start_with(part, &[])
+    }
+
+    /// Starts it with variables of the environment.
+    pub(crate) fn start_with(part: &[&str], variables: &[(&str, &str)]) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--child").args(part);
+        command.arg("--child").args(part).envs(variables.iter().copied());
         Self::of(command)
     }
 

@@ -67,6 +67,24 @@ impl Clients {
     /// Keeps the requests in flight for a time, then waits for the last answers. Returns how many
     /// were answered.
     pub(crate) fn load(&mut self, time: Duration) -> io::Result<usize> {
+        self.load_and_note(time, |_| ())
+    }
+
+    /// Does the same, with one request in flight on each connection; returns how long each answer
+    /// took, but for the first ones, whose requests are sent one after the other.
+    pub(crate) fn time_answers(&mut self, time: Duration) -> io::Result<Vec<Duration>> {
+        let mut sent = vec![None; self.connections.len()];
+        let mut times = Vec::with_capacity(100_000);
+        self.load_and_note(time, |connection| {
+            let now = Instant::now();
+            times.extend(sent[connection].replace(now).map(|sent| now - sent));
+        })?;
+        Ok(times)
+    }
+
+    /// `note` is called with the number of the connection when an answer has come, before the next
+    /// request is sent.
+    fn load_and_note(&mut self, time: Duration, mut note: impl FnMut(usize)) -> io::Result<usize> {
         let until = Instant::now() + time;
         for connection in &mut self.connections {
             connection.send(&self.requests[..self.in_flight * self.size])?;
@@ -77,7 +95,8 @@ impl Clients {
             self.wait()?;
             let goes_on = Instant::now() < until;
             for event in &self.events {
-                let connection = &mut self.connections[event.data.u64() as usize];
+                let number = event.data.u64() as usize;
+                let connection = &mut self.connections[number];
                 let answers = match self.answer {
                     Answer::Same => {
                         connection.receive(&mut self.room, self.size, |at, bytes| {
@@ -91,6 +110,9 @@ impl Clients {
                     }
                 };
                 answered += answers;
+                if answers > 0 {
+                    note(number);
+                }
                 if goes_on {
                     connection.send(&self.requests[..answers * self.size])?;
                 } else {

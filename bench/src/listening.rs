@@ -46,7 +46,12 @@ pub(crate) fn run(serve: impl FnOnce(TcpListener) -> io::Result<()>) -> io::Resu
 
 /// In the parent: starts a child that listens; returns its port.
 pub(crate) fn start(part: &[&str]) -> io::Result<(Child, u16)> {
-    let mut child = Child::start(part)?;
+    start_with(part, &[])
+}
+
+/// Does the same with variables of the environment.
+pub(crate) fn start_with(part: &[&str], variables: &[(&str, &str)]) -> io::Result<(Child, u16)> {
+    let mut child = Child::start_with(part, variables)?;
     let [port] = child.numbers()?;
     Ok((child, u16::try_from(port).map_err(io::Error::other)?))
 }

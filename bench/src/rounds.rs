@@ -48,7 +48,7 @@ pub(crate) fn compete(
 /// Lets `count` subjects take turns for `time` (and at least [`LEAST`] rounds, [`FEWEST`] of slow
 /// ones). Returns the results of each round; `tick` is called after each round with the time it
 /// took.
-pub(crate) fn take_turns<T: Copy + Default>(
+pub(crate) fn take_turns<T: Copy>(
     count: usize,
     mut turn: impl FnMut(usize) -> T,
     time: Duration,
@@ -62,11 +62,11 @@ pub(crate) fn take_turns<T: Copy + Default>(
     let started = Instant::now();
     loop {
         let round_started = Instant::now();
-        let mut turns = vec![T::default(); count];
+        let mut turns = vec![None; count];
         for index in order(rounds.len(), count) {
-            turns[index] = turn(index);
+            turns[index] = Some(turn(index));
         }
-        rounds.push(turns);
+        rounds.push(turns.into_iter().flatten().collect());
         tick(round_started.elapsed());
         let enough = if started.elapsed() >= PATIENCE * time { FEWEST } else { LEAST };
         if rounds.len() >= enough && started.elapsed() >= time {

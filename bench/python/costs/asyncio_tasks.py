@@ -1,8 +1,10 @@
-"""asyncio: tasks, queues, cancellation, callbacks."""
+"""asyncio: tasks, queues, cancellation, threads, processes, callbacks."""
 
 import asyncio
+import subprocess
+from pathlib import Path
 
-from turns import RECEIVERS, call, now, serve
+from turns import CHILDREN, PROGRAM, RECEIVERS, answer, call, large_file, now, serve
 
 
 async def switch(times, coroutines):
@@ -142,6 +144,41 @@ async def broadcast(times):
     return took
 
 
+async def scope(times):
+    async def child():
+        await asyncio.sleep(0)
+
+    started = now()
+    for _ in range(times // CHILDREN):
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CHILDREN):
+                group.create_task(child())
+    return now() - started
+
+
+async def thread(times):
+    started = now()
+    for _ in range(times):
+        assert await asyncio.to_thread(answer) == 42
+    return now() - started
+
+
+async def file(times):
+    with large_file() as name:
+        started = now()
+        for _ in range(times):
+            assert len(await asyncio.to_thread(Path(name).read_bytes)) == 1 << 20
+        return now() - started
+
+
+async def process(times):
+    started = now()
+    for _ in range(times):
+        child = await asyncio.create_subprocess_exec(*PROGRAM, stdout=subprocess.PIPE)
+        assert await child.communicate() == (b'', None)
+    return now() - started
+
+
 async def call_soon(times):
     def called():
         nonlocal left
@@ -171,7 +208,7 @@ def main(loop):
 
     serve(
         run, switch, spawn, call, message, throw, lock, event, semaphore, queue, broadcast,
-        call_soon, timer,
+        scope, thread, file, process, call_soon, timer,
     )
 
 

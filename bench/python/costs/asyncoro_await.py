@@ -1,8 +1,13 @@
 """asyncoro: `async def` and `await`."""
 
-from asyncoro import Channel, Coro, Event, Lock, Queue, Semaphore, sleep
+import subprocess
 
-from turns import RECEIVERS, Stop, call, now, serve
+from asyncoro import (
+    AsyncThreadPool, Channel, Coro, Event, Lock, Queue, Semaphore, scope as open_scope, sleep,
+)
+from asyncoro.asyncfile import AsyncFile, AsyncPipe
+
+from turns import CHILDREN, PROGRAM, RECEIVERS, Stop, answer, call, large_file, now, serve
 
 
 async def switch(times, coroutines, coro=None):
@@ -139,8 +144,45 @@ async def broadcast(times, coro=None):
     return took
 
 
+async def scope(times, coro=None):
+    async def child(coro=None):
+        await sleep(0)
+
+    started = now()
+    for _ in range(times // CHILDREN):
+        async with open_scope() as children:
+            for _ in range(CHILDREN):
+                children.spawn(child)
+    return now() - started
+
+
+async def thread(times, coro=None):
+    async with AsyncThreadPool(8) as pool:
+        started = now()
+        for _ in range(times):
+            assert await pool.async_task(answer) == 42
+        return now() - started
+
+
+async def file(times, coro=None):
+    with large_file() as name:
+        started = now()
+        for _ in range(times):
+            async with await AsyncFile.open(name) as opened:
+                assert len(await opened.read()) == 1 << 20
+        return now() - started
+
+
+async def process(times, coro=None):
+    started = now()
+    for _ in range(times):
+        child = AsyncPipe(subprocess.Popen(PROGRAM, stdout=subprocess.PIPE))
+        assert await child.communicate() == (b'', None)
+    return now() - started
+
+
 if __name__ == '__main__':
     serve(
         lambda *turn: Coro(*turn).value(), switch, spawn, call, message, throw, lock, event,
-        semaphore, queue, broadcast,
+        semaphore, queue, broadcast, scope, thread, file, process,
     )

@@ -1,8 +1,13 @@
 """asyncoro: generators and `yield`."""
 
-from asyncoro import Channel, Coro, Event, Lock, Queue, Semaphore
+import subprocess
 
-from turns import RECEIVERS, Stop, now, serve
+from asyncoro import (
+    AsyncThreadPool, Channel, Coro, Event, Lock, Queue, Semaphore, scope as open_scope,
+)
+from asyncoro.asyncfile import AsyncFile, AsyncPipe
+
+from turns import CHILDREN, PROGRAM, RECEIVERS, Stop, answer, large_file, now, serve
 
 
 def switch(times, coroutines, coro=None):
@@ -152,8 +157,48 @@ def broadcast(times, coro=None):
     return took
 
 
+def scope(times, coro=None):
+    def child(coro=None):
+        yield
+
+    def body(children):
+        for _ in range(CHILDREN):
+            children.spawn(child)
+        yield
+
+    started = now()
+    for _ in range(times // CHILDREN):
+        yield open_scope(body)
+    return now() - started
+
+
+def thread(times, coro=None):
+    with AsyncThreadPool(8) as pool:
+        started = now()
+        for _ in range(times):
+            assert (yield pool.async_task(answer)) == 42
+        return now() - started
+
+
+def file(times, coro=None):
+    with large_file() as name:
+        started = now()
+        for _ in range(times):
+            with (yield AsyncFile.open(name)) as opened:
+                assert len((yield opened.read())) == 1 << 20
+        return now() - started
+
+
+def process(times, coro=None):
+    started = now()
+    for _ in range(times):
+        child = AsyncPipe(subprocess.Popen(PROGRAM, stdout=subprocess.PIPE))
+        assert (yield child.communicate()) == (b'', None)
+    return now() - started
+
+
 if __name__ == '__main__':
     serve(
         lambda *turn: Coro(*turn).value(), switch, spawn, call, message, throw, lock, event,
-        semaphore, queue, broadcast,
+        semaphore, queue, broadcast, scope, thread, file, process,
     )

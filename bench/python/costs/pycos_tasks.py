@@ -1,8 +1,8 @@
 """pycos: generators and `yield`, its own scheduler."""
 
-from pycos import Channel, Event, Lock, Semaphore, Task, logger
+from pycos import AsyncThreadPool, Channel, Event, Lock, Semaphore, Task, logger
 
-from turns import RECEIVERS, Stop, now, serve
+from turns import RECEIVERS, Stop, answer, now, serve
 
 
 def switch(times, coroutines, task=None):
@@ -139,9 +139,19 @@ def broadcast(times, task=None):
     return took
 
 
+def thread(times, task=None):
+    pool = AsyncThreadPool(8)
+    started = now()
+    for _ in range(times):
+        assert (yield pool.async_task(answer)) == 42
+    took = now() - started
+    pool.terminate()
+    return took
+
+
 if __name__ == '__main__':
     logger.setLevel(logger.ERROR)
     serve(
         lambda *turn: Task(*turn).value(), switch, spawn, call, message, throw, lock, event,
-        semaphore, broadcast,
+        semaphore, broadcast, thread,
     )

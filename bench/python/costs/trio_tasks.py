@@ -1,10 +1,10 @@
-"""trio: nurseries, memory channels, cancel scopes."""
+"""trio: nurseries, memory channels, cancel scopes, threads, processes."""
 
 import trio
 import trio.testing
 from trio.lowlevel import checkpoint
 
-from turns import RECEIVERS, call, now, serve
+from turns import CHILDREN, PROGRAM, RECEIVERS, answer, call, large_file, now, serve
 
 
 async def switch(times, coroutines):
@@ -153,7 +153,43 @@ async def broadcast(times):
     return took
 
 
+async def scope(times):
+    async def child():
+        await checkpoint()
+
+    started = now()
+    for _ in range(times // CHILDREN):
+        async with trio.open_nursery() as nursery:
+            for _ in range(CHILDREN):
+                nursery.start_soon(child)
+    return now() - started
+
+
+async def thread(times):
+    started = now()
+    for _ in range(times):
+        assert await trio.to_thread.run_sync(answer) == 42
+    return now() - started
+
+
+async def file(times):
+    with large_file() as name:
+        started = now()
+        for _ in range(times):
+            assert len(await trio.Path(name).read_bytes()) == 1 << 20
+        return now() - started
+
+
+async def process(times):
+    started = now()
+    for _ in range(times):
+        ended = await trio.run_process(PROGRAM, capture_stdout=True)
+        assert ended.stdout == b''
+    return now() - started
+
+
 if __name__ == '__main__':
     serve(
-        trio.run, switch, spawn, call, message, throw, lock, event, semaphore, queue, broadcast
+        trio.run, switch, spawn, call, message, throw, lock, event, semaphore, queue, broadcast,
+        scope, thread, file, process,
     )

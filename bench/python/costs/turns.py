@@ -6,17 +6,41 @@ a turn for each line that it reads, and prints the nanoseconds of the turn.
 
 import os
 import sys
+import tempfile
+from contextlib import contextmanager
 from time import perf_counter_ns as now
 
 # For the slowest still a few ten milliseconds.
 TIMES = {
     'switch': 20_000, 'spawn': 1_000, 'call': 10_000, 'message': 5_000, 'throw': 5_000,
     'call_soon': 5_000, 'timer': 5_000, 'lock': 5_000, 'event': 5_000, 'semaphore': 5_000,
-    'queue': 5_000, 'broadcast': 10_000,
+    'queue': 5_000, 'broadcast': 10_000, 'scope': 2_000, 'thread': 1_000, 'file': 50,
+    'process': 20,
 }
 
 # How many get each message of `broadcast`.
 RECEIVERS = 1_000
+
+
+# The children of a `scope`.
+CHILDREN = 100
+
+# What `process` starts, whose output it reads.
+PROGRAM = ['true']
+
+
+@contextmanager
+def large_file():
+    """The path of a file of 1 MiB, which is in the system's cache."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(bytes(1 << 20))
+        file.flush()
+        yield file.name
+
+
+def answer():
+    """What `thread` calls."""
+    return 42
 
 
 class Stop(Exception):

@@ -7,7 +7,7 @@ use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::{Pairs, run_pairs};
+use super::{Turns, run_metrics};
 use crate::bulk::{self, Bulk, Serve};
 use crate::child::{CLIENTS, Pinned};
 use crate::listening::{self, connect};
@@ -57,11 +57,11 @@ impl Way {
 pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     let total = if time < ENOUGH_FOR_ALL { ALL / 8 } else { ALL };
     for (way, piece, written) in CASES {
-        let mut pairs = Pairs::new();
+        let mut turns = Turns::new();
         for Subject { name, .. } in way.subjects() {
             if report.wants(&name) {
                 let turn = contestant(way, Bulk { total, piece }, &name)?;
-                pairs.push((name, turn));
+                turns.push((name, turn));
             }
         }
         let name = format!("{}, writes of {written}", way.name());
@@ -70,12 +70,12 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
             |metric| Case { group: "bulk", name: name.clone(), metric, unit, bases, x: None };
         let metrics = [case("CPU time per MiB"), case("time per MiB")];
         let _pinned = Pinned::to(CLIENTS)?;
-        run_pairs(metrics, pairs, time, report);
+        run_metrics(metrics, turns, time, report);
     }
     Ok(())
 }
 
-fn contestant(way: Way, bulk: Bulk, subject: &str) -> io::Result<super::PairTurn> {
+fn contestant(way: Way, bulk: Bulk, subject: &str) -> io::Result<super::Turn<2>> {
     let (total, piece) = (bulk.total.to_string(), bulk.piece.to_string());
     let (child, port) = listening::start(&["bulk", way.name(), &total, &piece, subject])?;
     Ok(Box::new(move || {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::{Pairs, run_pairs};
+use super::{Turns, run_metrics};
 use crate::child::{CLIENTS, Child, Pinned};
 use crate::listening;
 use crate::report::{Base, Case, Report};
@@ -27,13 +27,13 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
     let mut subjects = subject::listening();
     subjects.retain(|subject| report.wants(&subject.name));
     for (name, receive) in CASES {
-        let mut pairs = Pairs::new();
+        let mut turns = Turns::new();
         for subject in &subjects {
             let length = super::SMALLEST_BUFFER.to_string();
             let (child, port) = listening::start(&["processes", &length, &subject.name])?;
             let mut stream = listening::connect(port)?;
             let turn = move || turn(&child, &mut stream, receive).unwrap_or_else(fatal);
-            pairs.push((subject.name.clone(), Box::new(turn)));
+            turns.push((subject.name.clone(), Box::new(turn)));
         }
         let (name, bases) = (name.to_owned(), &[Base::Subject("tokio"), Base::Subject("epoll")]);
         let unit = "us";
@@ -41,7 +41,7 @@ pub(super) fn run(time: Duration, report: &mut Report) -> io::Result<()> {
             |metric| Case { group: "latency", name: name.clone(), metric, unit, bases, x: None };
         let metrics = [case("median time of a request"), case("server's CPU time per request")];
         let _pinned = Pinned::to(CLIENTS)?;
-        run_pairs(metrics, pairs, time, report);
+        run_metrics(metrics, turns, time, report);
     }
     Ok(())
 }

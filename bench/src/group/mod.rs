@@ -8,6 +8,7 @@ mod echo;
 mod files;
 mod http;
 mod latency;
+mod loaded;
 pub(crate) mod memory;
 mod messages;
 mod processes;
@@ -45,6 +46,8 @@ pub(crate) enum Group {
     Http,
     /// One connection: how long an answer takes, and its cost.
     Latency,
+    /// Many connections at once: how long an answer takes, batching on and off.
+    Loaded,
     /// Messages on 64 connections, some in flight.
     Messages,
     /// Spawn, yield, wake from another thread, channels.
@@ -75,13 +78,14 @@ pub(crate) enum Group {
 
 impl Group {
     /// All groups, in the order of the report.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Null,
         Self::Echo,
         Self::Verbs,
         Self::Processes,
         Self::Http,
         Self::Latency,
+        Self::Loaded,
         Self::Messages,
         Self::Coroutines,
         Self::Scope,
@@ -107,6 +111,7 @@ impl Group {
             Self::Processes => processes::CASES.len(),
             Self::Http => http::CASES.len(),
             Self::Latency => latency::CASES.len(),
+            Self::Loaded => loaded::CASES.len(),
             Self::Messages => messages::CASES.len(),
             Self::Coroutines => coroutines::COROUTINES.len(),
             Self::Scope => scope::CASES.len(),
@@ -137,6 +142,7 @@ pub(crate) fn run(group: Group, time: Duration, report: &mut Report) -> io::Resu
         Group::Processes => processes::run(time, report),
         Group::Http => http::run(time, report),
         Group::Latency => latency::run(time, report),
+        Group::Loaded => loaded::run(time, report),
         Group::Messages => messages::run(time, report),
         Group::Coroutines => coroutines::run("coroutines", &coroutines::COROUTINES, time, report),
         Group::Scope => scope::run(time, report),
@@ -188,19 +194,24 @@ fn run_case(case: &Case, mut contestants: Vec<Contestant>, time: Duration, repor
     report.add(case, &names.zip(costs).collect::<Vec<_>>());
 }
 
-/// A turn that returns two figures.
-type PairTurn = Box<dyn FnMut() -> [f64; 2]>;
-/// The subjects of a case with two metrics.
-type Pairs = Vec<(String, PairTurn)>;
+/// A turn that returns several figures.
+type Turn<const N: usize> = Box<dyn FnMut() -> [f64; N]>;
+/// The subjects of a case with as many metrics.
+type Turns<const N: usize> = Vec<(String, Turn<N>)>;
 
 /// Lets the subjects take turns and reports each metric.
-fn run_pairs(metrics: [Case; 2], mut pairs: Pairs, time: Duration, report: &mut Report) {
+fn run_metrics<const N: usize>(
+    metrics: [Case; N],
+    mut subjects: Turns<N>,
+    time: Duration,
+    report: &mut Report,
+) {
     report.begin(&metrics[0]);
-    let (count, turn) = (pairs.len(), |index: usize| (pairs[index].1)());
+    let (count, turn) = (subjects.len(), |index: usize| (subjects[index].1)());
     let rounds = take_turns(count, turn, time, |round| report.tick(round));
     for (place, case) in metrics.iter().enumerate() {
-        let figures = rounds.iter().map(|turns| turns.iter().map(|pair| pair[place]).collect());
-        let names = pairs.iter().map(|(name, _)| name.clone());
+        let figures = rounds.iter().map(|turns| turns.iter().map(|turn| turn[place]).collect());
+        let names = subjects.iter().map(|(name, _)| name.clone());
         report.add(case, &names.zip(by_contestant(figures)).collect::<Vec<_>>());
     }
 }

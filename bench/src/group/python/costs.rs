@@ -10,7 +10,7 @@ use crate::rounds::{Contestant, Cost};
 use crate::served::fatal;
 
 /// For each case its name, its metric, and its name in the programs.
-pub(super) const CASES: [(&str, &str, &str); 13] = [
+pub(super) const CASES: [(&str, &str, &str); 17] = [
     ("switch, 1 coroutine", "time per switch", "switch 1"),
     ("switch, 100 coroutines", "time per switch", "switch 100"),
     ("spawn and run, 1,000 at once", "time per coroutine", "spawn"),
@@ -22,6 +22,10 @@ pub(super) const CASES: [(&str, &str, &str); 13] = [
     ("semaphore of 2 handed over, 4 coroutines", "time per hand-over", "semaphore"),
     ("queue with room for 1", "time per item", "queue"),
     ("broadcast to 1,000", "time per received message", "broadcast"),
+    ("scope of 100 children", "time per child", "scope"),
+    ("function on a thread", "time per call", "thread"),
+    ("file of 1 MiB, read whole", "time per file", "file"),
+    ("process, started and waited for", "time per process", "process"),
     ("callback in a loop of asyncio's", "time per callback", "call_soon"),
     ("timer in a loop of asyncio's, cancelled", "time per timer", "timer"),
 ];
