@@ -258,7 +258,10 @@ fn a_close_tells_what_was_queued_though_it_meets_a_thread_in_the_middle_of_queue
                         match sender.try_send_msg(&message) {
                             Ok(()) => said += 1000,
                             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                            Err(_) => return said,
+                            Err(error) => {
+                                assert_closed::<()>(Err(error));
+                                return said;
+                            }
                         }
                     }
                 }

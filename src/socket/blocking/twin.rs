@@ -331,6 +331,10 @@ impl Twin {
         #[cfg(feature = "tls")]
         self.try_shake_first()?;
         let mut side = O::Side::pick(self).try_take().ok_or(io::ErrorKind::WouldBlock)?;
+        if self.is_closed() && !O::CLOSES {
+            // By another thread, which has had the lock.
+            return Err(error::closed());
+        }
         side.refill();
         let progress = op.step(&self.link, self.stepping(), &mut side);
         self.promise::<O>();

@@ -28,7 +28,7 @@ use crate::{
             first, patiently, shut_down, try_queue,
         },
         parts::Parts,
-        side::Progress,
+        side::{Progress, WriteSide},
     },
 };
 
@@ -314,8 +314,19 @@ impl BlockingSocket {
         }
         tried.check(self.twin.link.kind())?;
         let mut side = self.twin.write.try_take().ok_or(io::ErrorKind::WouldBlock)?;
+        if self.twin.is_closed() {
+            // By another thread, which has had the lock.
+            return Err(error::closed());
+        }
         side.refill();
-        if !try_queue(&self.twin.link, self.twin.settings(), &mut side, tried)? {
+        match self.queue_and_flush(&mut side, tried) {
+            Err(_) if self.twin.is_closed() => Err(error::closed()),
+            queued => queued,
+        }
+    }
+
+    fn queue_and_flush(&self, side: &mut WriteSide, tried: Tried<'_>) -> io::Result<()> {
+        if !try_queue(&self.twin.link, self.twin.settings(), side, tried)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let flushed = side.flush_all(&self.twin.link);
