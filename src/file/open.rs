@@ -10,6 +10,8 @@ use std::{
     path::Path,
 };
 
+use rustix::fs::OFlags;
+
 use super::{
     asyncfile::{AsyncFile, Kind},
     pooled::Place,
@@ -119,19 +121,26 @@ impl AsyncFile {
 pub(super) fn open_to_read(path: &Path) -> io::Result<(File, FileType)> {
     let mut options = OpenOptions::new();
     options.read(true);
-    of_kind(open_at_once(path, &options)?)
+    open_at_once(path, &options)
 }
 
 /// Opens a file on the pool, and does not wait for the other end of a pipe with a name.
-pub(super) fn open_at_once(path: &Path, options: &OpenOptions) -> io::Result<File> {
+pub(super) fn open_at_once(path: &Path, options: &OpenOptions) -> io::Result<(File, FileType)> {
     match options.clone().custom_flags(libc::O_NONBLOCK).open(path) {
         // A regular file that somebody has a lease on, which this breaks (fcntl(2)).
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => options.open(path),
-        opened => opened,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => of_kind(options.open(path)?),
+        opened => {
+            let (file, kind) = of_kind(opened?)?;
+            if kind.is_file() {
+                // Some files of procfs and the like heed it.
+                rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+            }
+            Ok((file, kind))
+        }
     }
 }
 
-pub(super) fn of_kind(file: File) -> io::Result<(File, FileType)> {
+fn of_kind(file: File) -> io::Result<(File, FileType)> {
     let kind = file.metadata()?.file_type();
     Ok((file, kind))
 }

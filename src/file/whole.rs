@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     asyncfile::AsyncFile,
-    open::{of_kind, open_at_once, open_to_read},
+    open::{open_at_once, open_to_read},
 };
 use crate::{pool, time::sleep};
 
@@ -127,7 +127,7 @@ fn write_at_once(path: &Path, contents: &[u8]) -> io::Result<Target> {
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) && is_pipe(path)? => {
             return Ok(Target::NoReader);
         }
-        opened => of_kind(opened?)?,
+        opened => opened?,
     };
     if kind.is_fifo() || kind.is_char_device() {
         return Ok(Target::Stream(file));

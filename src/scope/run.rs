@@ -236,7 +236,11 @@ where
     let (value, failure) = (run.value.take(), run.failure.take());
     drop(run);
     match (failure, value) {
-        (Some(Cause::Panicked(payload)), _) => panic::resume_unwind(payload),
+        (Some(Cause::Panicked(payload)), value) => {
+            // Its drop may panic, too, and one panic at a time comes out.
+            foreign::contain("the drop of a scope's value", || drop(value));
+            panic::resume_unwind(payload)
+        }
         (Some(Cause::Failed(error)), _) => Err(Failure::Failed(error)),
         (None, Some(value)) => Ok(value),
         (Some(Cause::Elapsed) | None, _) => Err(Failure::Elapsed),

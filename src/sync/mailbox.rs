@@ -295,8 +295,9 @@ impl<T, S: Sharing> Receiver<T, S> {
     /// [`TryReceiveError::Empty`] when nothing is queued, [`TryReceiveError::Closed`] when nothing
     /// is queued and no more will come.
     pub fn try_receive(&self) -> Result<T, TryReceiveError> {
-        let Taken { value, accepted } = self.shared.locked(State::take)?;
+        let Taken { value, accepted, receiver } = self.shared.locked(State::take)?;
         wake(accepted);
+        wake(receiver);
         Ok(value)
     }
 

@@ -21,6 +21,7 @@ use std::{
 use asyncoro::{
     AsyncSocket, BlockingSocket, DatagramBatch,
     addr::{Target, ToAddress},
+    error::TimedOut,
     spawn,
     time::timeout,
 };
@@ -28,7 +29,10 @@ use bytes::Bytes;
 use socket2::{Domain, Socket, Type};
 
 use crate::{
-    pairs::{Kind, bounded, poll_once, run, server, settle, started},
+    pairs::{
+        KINDS, Kind, assert_closed, blocking_pair, bounded, inner, poll_once, run, server, settle,
+        started,
+    },
     verbs::{
         ACCEPT, End, Face, READERS, Verb, WRITERS, datagram_pairs, datagram_readers, drained, full,
         unit,
@@ -420,6 +424,46 @@ fn whoever_is_asked_at_a_signal_may_use_the_socket_and_never_waits_for_itself() 
         far.send_all(b"goes on").unwrap();
         assert_eq!(reading.join().unwrap().unwrap(), "goes on");
     });
+}
+
+/// Of the queue that the interrupted verb waits behind nothing more is sent.
+#[test]
+fn a_close_in_the_middle_of_an_own_verb_tells_that_the_queue_is_lost() {
+    for kind in KINDS.iter().copied() {
+        bounded(move || {
+            let handler = nothing as extern "C" fn(libc::c_int);
+            // SAFETY: the handler does nothing.
+            unsafe { libc::signal(libc::SIGURG, handler as libc::sighandler_t) };
+            let (near, far) = blocking_pair(kind);
+            near.set_timeout(Some(Duration::from_millis(20)));
+            let error = near.send_queued(&vec![7; 32 << 20]).unwrap_err();
+            assert!(inner::<TimedOut>(&error).unwrap().rest_queued);
+            near.set_timeout(None);
+            let (said, hear) = mpsc::channel();
+            let closes = near.clone();
+            let sending = thread::spawn(move || {
+                BlockingSocket::on_interrupt(move || {
+                    said.send(closes.close()).unwrap();
+                    Ok(())
+                });
+                near.send_all(&[1; 100])
+            });
+            let mut told = loop {
+                // SAFETY: the thread runs until it is joined.
+                unsafe { libc::pthread_kill(sending.as_pthread_t(), libc::SIGURG) };
+                // Signals that come while it closes make it close once more, which is in vain.
+                if let Ok(closed) = hear.recv_timeout(Duration::from_millis(20)) {
+                    break vec![closed];
+                }
+            };
+            // A close over TLS waits until the peer has what the system had.
+            let reading = thread::spawn(move || while let Ok(1..) = far.recv(&mut [0; 65536]) {});
+            assert_closed(sending.join().unwrap());
+            reading.join().unwrap();
+            told.extend(hear);
+            assert_eq!(told.iter().filter(|closed| closed.is_err()).count(), 1, "{kind:?}");
+        });
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ use asyncoro::{
     time::timeout,
 };
 
+use rustix::fs::{OFlags, fcntl_getfl};
+
 use crate::{
     file::{Folder, SHORT, pattern, poll_once},
     within::run_within,
@@ -220,6 +222,16 @@ fn a_seek_to_the_end_leaves_the_position_of_who_shares_the_descriptor() {
         assert_eq!(file.seek(SeekFrom::End(5)).await.unwrap(), 15);
         let error = file.seek(SeekFrom::End(-11)).await.unwrap_err();
         assert_eq!((error.kind(), file.position().await.unwrap()), (ErrorKind::InvalidInput, 15));
+    });
+}
+
+#[test]
+fn a_regular_file_is_not_left_in_non_blocking_mode() {
+    let folder = Folder::new();
+    let path = folder.file("mode", b"");
+    run_within(move || async move {
+        let file = AsyncFile::open(&path).await.unwrap();
+        assert!(!fcntl_getfl(&file).unwrap().contains(OFlags::NONBLOCK));
     });
 }
 

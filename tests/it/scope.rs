@@ -255,6 +255,34 @@ fn later_failures_within_the_grace_are_logged() {
 }
 
 #[test]
+fn a_value_whose_drop_panics_after_a_child_has_panicked_ends_nothing_more() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the drop of the value");
+        }
+    }
+    within(|| {
+        let log = logged(|| {
+            let text = panic_of(|| {
+                asyncoro::run(async {
+                    let scoped = scope(async |scope| {
+                        drop(scope.spawn(async {
+                            yield_now().await;
+                            panic!("the child");
+                        }));
+                        Bomb
+                    });
+                    drop(scoped.await);
+                })
+            });
+            assert_eq!(text, "the child");
+        });
+        assert!(log.contains("the drop of the value"), "{log}");
+    });
+}
+
+#[test]
 fn a_panic_in_a_drop_stays_in_bounds() {
     struct Bomb;
     impl Drop for Bomb {

@@ -58,7 +58,7 @@ impl AsyncSocket {
     /// Sends what was queued outside a verb, as far as the system accepts it. A scheduler sends the
     /// rest; without one the next verb does, and returns a failure.
     pub(super) fn flush_now(&self) {
-        let _ = self.attempt(Flush);
+        let _ = self.attempt(Flush::default());
         current::with(|engine| self.core.mark_dirty(engine));
     }
 }

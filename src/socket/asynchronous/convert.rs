@@ -55,7 +55,7 @@ impl AsyncSocket {
         if onward == Onward::Plain && self.core.is_borrowed() {
             return Err(Refused { socket: self, error: is_borrowed() });
         }
-        if let Err(error) = Verb::new(&self.core, Flush).await {
+        if let Err(error) = Verb::new(&self.core, Flush::default()).await {
             return Err(Refused { socket: self, error });
         }
         if onward == Onward::Plain {

@@ -170,7 +170,7 @@ impl AsyncSocket {
     /// # Panics
     /// Outside a running scheduler.
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll("poll_flush", Flush, cx)
+        self.poll("poll_flush", Flush::default(), cx)
     }
 
     /// Ends sending like `shutdown(Shutdown::Write)`, as a method to be polled
@@ -187,7 +187,7 @@ impl AsyncSocket {
     /// # Panics
     /// Outside a running scheduler.
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ended = ready!(self.poll("poll_shutdown", ShutDown(Shutdown::Write), cx));
+        let ended = ready!(self.poll("poll_shutdown", ShutDown::new(Shutdown::Write), cx));
         Poll::Ready(match ended {
             Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => Ok(()),
             ended => ended,

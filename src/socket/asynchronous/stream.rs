@@ -342,7 +342,7 @@ impl AsyncSocket {
     /// # Cancel
     /// The queue is still sent.
     pub fn flush(&self) -> impl Future<Output = io::Result<()>> + '_ {
-        Verb::new(&self.core, Flush)
+        Verb::new(&self.core, Flush::default())
     }
 
     /// Shuts one direction or both down, like shutdown(2), after the queue was sent; shutting

@@ -111,7 +111,7 @@ impl AsyncSocket {
     /// The socket is no longer usable: the peer may be in the middle of the handshake.
     pub async fn start_tls(&self, tls: impl Into<Tls>) -> io::Result<()> {
         let tls = tls.into();
-        Verb::new(&self.core, Flush).await?;
+        Verb::new(&self.core, Flush::default()).await?;
         self.core.with_link(may_begin)?;
         refuse_leftover(self.has_received())?;
         begin(self, &tls, None)?;

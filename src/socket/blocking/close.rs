@@ -17,14 +17,16 @@ use crate::{
 
 impl BlockingSocket {
     /// Closes the socket for all its handles, see [`AsyncSocket::close`]. Threads that wait on it
-    /// are woken and get `NotConnected`, readers before the queue is sent.
+    /// are woken and get `NotConnected`, readers before the queue is sent. (Over TLS on TCP, if the
+    /// close meets a thread that waits to send, readers wake when the peer has what was sent.)
     ///
     /// Closing shuts the connection down, to wake them. So the connection also ends for each
     /// duplicate of the descriptor (dup(2), `try_clone`, a child of fork(2)).
     ///
     /// # Errors
-    /// As [`AsyncSocket::close`]. `BrokenPipe` if another thread waits to send behind the
-    /// queue: its wait ends, and the queue is lost.
+    /// As [`AsyncSocket::close`]. `BrokenPipe` if another thread, or a verb that a signal has
+    /// interrupted, waits to send behind the queue: its wait ends, and the queue is lost. A second
+    /// close returns at once, also while the first one sends.
     pub fn close(&self) -> io::Result<()> {
         if self.twin.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -56,21 +58,27 @@ impl Twin {
     /// What verbs have taken before must still arrive.
     fn end_under_a_sender(&self) -> io::Result<()> {
         let until = Driver::now() + LONGEST;
-        let how = if self.link.is_secure() { Shutdown::Write } else { Shutdown::Both };
+        // Over TLS and TCP the direction of reading stays, see `settled`, so readers wake when that
+        // is over. Elsewhere only the end of both wakes who waits for room.
+        let settles = self.link.is_secure() && self.link.kind().is_tcp();
+        let how = if settles { Shutdown::Write } else { Shutdown::Both };
         let _ = self.link.sys().shutdown(how);
-        let arrived = if self.link.is_secure() { at_once(settled(self, until)) } else { Ok(()) };
+        let arrived = if settles { at_once(settled(self, until)) } else { Ok(()) };
         if interrupt::refuse_below(&self.write).is_err() {
             // The lock belongs to a verb of this thread, which a signal has interrupted.
-            return arrived;
+            arrived?;
+            let is_lost = self.queue_waits.load(Ordering::Acquire) || self.link.breaks_promise();
+            return if is_lost { Err(lost()) } else { Ok(()) };
         }
         let side = self.write.take(Some(until), None)?;
-        let is_lost = |side: &WriteSide| side.loses() || self.link.breaks_promise();
         arrived?;
-        if side.is_some_and(|side| is_lost(&side)) {
-            let text = "another thread was sending when the socket was closed, and what was queued \
-                        before is lost";
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
-        }
-        Ok(())
+        let is_lost = |side: &WriteSide| side.loses() || self.link.breaks_promise();
+        // Who still has it, after so long, has perhaps sent nothing of the queue.
+        if side.is_none_or(|side| is_lost(&side)) { Err(lost()) } else { Ok(()) }
     }
+}
+
+fn lost() -> io::Error {
+    let text = "the socket was closed while a verb was sending, and what was queued before is lost";
+    io::Error::new(io::ErrorKind::BrokenPipe, text)
 }

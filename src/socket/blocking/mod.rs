@@ -129,6 +129,7 @@ impl BlockingSocket {
             read: Exclusive::new(parts.read),
             write: Exclusive::new(parts.write),
             closed: AtomicBool::new(false),
+            queue_waits: AtomicBool::new(false),
             #[cfg(feature = "tls")]
             shaking: Mutex::new(()),
             #[cfg(feature = "tls")]

@@ -39,6 +39,8 @@ pub(super) struct Twin {
     pub(super) read: Exclusive<ReadSide>,
     pub(super) write: Exclusive<WriteSide>,
     pub(super) closed: AtomicBool,
+    /// Something was queued when the verb that sends, and has the lock, began to wait.
+    pub(super) queue_waits: AtomicBool,
     /// Held by the thread whose verb performs the handshake.
     #[cfg(feature = "tls")]
     pub(super) shaking: Mutex<()>,
@@ -183,6 +185,7 @@ impl Twin {
                         moved = progress_now;
                         deadline = from_now();
                     }
+                    self.note_queue(&*side);
                     let waited = match progress {
                         Progress::Again => self.may_go_on::<O>(deadline),
                         _ => self.wait::<O>(deadline, side.is_paused()),
@@ -234,6 +237,13 @@ impl Twin {
             }
         }
         Ok(())
+    }
+
+    /// Notes whether something is queued, before the function of on_interrupt may be called.
+    fn note_queue<S: Side>(&self, side: &S) {
+        if S::DIRECTION == Direction::Write {
+            self.queue_waits.store(side.loses(), Ordering::Release);
+        }
     }
 
     /// Notes that a close which loses pending records must say so: a verb that sends has told, or

@@ -215,7 +215,7 @@ impl BlockingSocket {
     /// # Errors
     /// As [`AsyncSocket::flush`].
     pub fn flush(&self) -> io::Result<()> {
-        self.twin.drive(Flush)
+        self.twin.drive(Flush::default())
     }
 
     /// Shuts one direction or both down, see [`AsyncSocket::shutdown`].
@@ -313,6 +313,8 @@ impl BlockingSocket {
             return Err(error::closed());
         }
         tried.check(self.twin.link.kind())?;
+        #[cfg(feature = "tls")]
+        self.twin.try_shake_first()?;
         let mut side = self.twin.write.try_take().ok_or(io::ErrorKind::WouldBlock)?;
         if self.twin.is_closed() {
             // By another thread, which has had the lock.

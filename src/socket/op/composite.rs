@@ -133,7 +133,7 @@ pub(crate) async fn shut_down(face: &impl Face, how: Shutdown) -> io::Result<()>
         // No sender has to be waited for, and receivers must wake.
         return face.with_link(|link| Ok(link.shutdown(how)?));
     }
-    face.run(ShutDown(how)).await?;
+    face.run(ShutDown::new(how)).await?;
     if how == Shutdown::Both && face.is_secure() {
         // Over TLS, sending ends only after all that was sent has arrived.
         let settled = settled(face, Driver::now() + LONGEST).await;

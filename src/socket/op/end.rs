@@ -10,7 +10,11 @@ use crate::socket::{
 };
 
 /// `flush`: sends until nothing is queued.
-pub(crate) struct Flush;
+#[derive(Default)]
+pub(crate) struct Flush {
+    /// Records were left.
+    pending: bool,
+}
 
 impl Op for Flush {
     type Side = WriteSide;
@@ -19,11 +23,13 @@ impl Op for Flush {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        side.flush(link)
+        let flushed = side.flush(link);
+        self.pending = link.has_pending();
+        flushed
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
-        side.queued() > 0
+        side.queued() > 0 || self.pending
     }
 }
 
@@ -69,7 +75,17 @@ fn send_close_notify(link: &Link, side: &mut WriteSide) -> Progress<()> {
 }
 
 /// `shutdown` of sending, or of both directions: sends the queue first.
-pub(crate) struct ShutDown(pub(crate) Shutdown);
+pub(crate) struct ShutDown {
+    how: Shutdown,
+    /// Records were left.
+    pending: bool,
+}
+
+impl ShutDown {
+    pub(crate) fn new(how: Shutdown) -> Self {
+        Self { how, pending: false }
+    }
+}
 
 impl Op for ShutDown {
     type Side = WriteSide;
@@ -78,14 +94,16 @@ impl Op for ShutDown {
     const NEEDS: Needs = Needs::Any;
 
     fn step(&mut self, link: &Link, _: Settings, side: &mut WriteSide) -> Progress<()> {
-        match send_close_notify(link, side) {
+        let sent = send_close_notify(link, side);
+        self.pending = link.has_pending();
+        match sent {
             Progress::Done(Ok(())) => {}
             progress => return progress,
         }
         // Over TLS, sending ends later, when what was sent has arrived: after a shutdown of both
         // directions the system would answer arriving bytes with a reset.
         let how =
-            if self.0 == Shutdown::Both && link.is_secure() { Shutdown::Read } else { self.0 };
+            if self.how == Shutdown::Both && link.is_secure() { Shutdown::Read } else { self.how };
         let ended = link.shutdown(how).map_err(io::Error::from);
         if ended.is_ok() {
             side.end();
@@ -94,6 +112,6 @@ impl Op for ShutDown {
     }
 
     fn give_up(&mut self, side: &mut WriteSide) -> bool {
-        side.queued() > 0
+        side.queued() > 0 || self.pending
     }
 }

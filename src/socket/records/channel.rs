@@ -290,6 +290,7 @@ impl Channel {
         if self.has_ended() {
             return Ok(Came::End);
         }
+        let owed = self.has_pending();
         let mut buffer = Hot::of(&RECORDS);
         let before = self.unfinished.len();
         // As many records as the caller takes, and at least one.
@@ -331,7 +332,7 @@ impl Channel {
         }
         if !self.records.is_empty() {
             // An answer to the peer, or an alert. If there is no room, the next send sends it.
-            let _ = self.push(sys);
+            self.push_beside(sys, owed);
         }
         match used {
             Ok(used) => self.keep(&came[used..]),
@@ -458,15 +459,29 @@ impl Channel {
         if let Some(error) = self.broken {
             return Err(self.break_off(error));
         }
+        self.push_all(sys).map_err(
+            |error| {
+                if may_go_later(error) { error } else { self.break_off(error) }
+            },
+        )
+    }
+
+    /// Does the same for a reader, which is not told of a failure. If records of verbs that send
+    /// are `owed`, they stay pending then, so that the next one is told.
+    fn push_beside(&mut self, sys: &Sys, owed: bool) {
+        match self.broken.map_or_else(|| self.push_all(sys), Err) {
+            Err(error) if may_go_later(error) => {}
+            Err(error) if owed => _ = self.broken.get_or_insert(error),
+            Err(error) => _ = self.break_off(error),
+            Ok(()) => {}
+        }
+    }
+
+    fn push_all(&mut self, sys: &Sys) -> Result<(), Errno> {
         while self.has_pending() {
-            match sys.send(&self.records[self.sent..]) {
-                Ok(sent) => {
-                    self.pushed = self.pushed.wrapping_add(sent as u32);
-                    self.sent += sent;
-                }
-                Err(error) if may_go_later(error) => return Err(error),
-                Err(error) => return Err(self.break_off(error)),
-            }
+            let sent = sys.send(&self.records[self.sent..])?;
+            self.pushed = self.pushed.wrapping_add(sent as u32);
+            self.sent += sent;
             if self.sent == self.records.len() {
                 self.records = Vec::new();
                 self.sent = 0;

@@ -12,6 +12,8 @@ pub(crate) trait Side: Default + 'static {
     fn is_paused(&self) -> bool;
     /// Returns a number that changes when queued bytes leave, whichever verb sends them.
     fn moved(&self) -> u32;
+    /// Tells whether bytes are queued, or were lost.
+    fn loses(&self) -> bool;
     /// Returns the half of a pair that belongs to this side.
     fn pick<P: Pair>(pair: P) -> P::Of<Self>;
     /// Tells whether something is queued that the end of the turn must flush and that was not
@@ -26,6 +28,9 @@ impl Side for ReadSide {
     }
     fn is_paused(&self) -> bool {
         ReadSide::is_paused(self)
+    }
+    fn loses(&self) -> bool {
+        false
     }
     fn moved(&self) -> u32 {
         0
@@ -46,6 +51,9 @@ impl Side for WriteSide {
     }
     fn is_paused(&self) -> bool {
         WriteSide::is_paused(self)
+    }
+    fn loses(&self) -> bool {
+        WriteSide::loses(self)
     }
     fn moved(&self) -> u32 {
         WriteSide::moved(self)

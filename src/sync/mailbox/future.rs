@@ -133,9 +133,10 @@ pub(super) fn poll_receive<T, S: Sharing>(
     }
     if !empty
         && ticket.is_none()
-        && let Ok(Taken { value, accepted }) = shared.locked(State::take)
+        && let Ok(Taken { value, accepted, receiver }) = shared.locked(State::take)
     {
         wake(accepted);
+        wake(receiver);
         return Poll::Ready(Some(value));
     }
     let mut own = empty.then(|| waker.clone());
@@ -143,8 +144,9 @@ pub(super) fn poll_receive<T, S: Sharing>(
         let (received, _left) =
             shared.locked(|state| state.receive(waits, ticket, waker, &mut own));
         match received {
-            Received::Message(Taken { value, accepted }) => {
+            Received::Message(Taken { value, accepted, receiver }) => {
                 wake(accepted);
+                wake(receiver);
                 return Poll::Ready(Some(value));
             }
             Received::Over => return Poll::Ready(None),

@@ -59,6 +59,8 @@ pub(super) struct Taken<T> {
     pub(super) value: T,
     /// The waker of the sender whose message took its space in the queue.
     pub(super) accepted: Option<Waker>,
+    /// The waker of a receiver for that message.
+    pub(super) receiver: Option<Waker>,
 }
 
 /// The result of [`State::offer`].
@@ -160,7 +162,8 @@ impl<T> State<T> {
         self.sending.remove(ticket)
     }
 
-    /// Takes the first message, and queues the first waiting one in its place.
+    /// Takes the first message, and queues the first waiting one in its place. Who waits to receive
+    /// leaves the queue before: it must not be chosen for that one.
     #[inline(always)]
     pub(super) fn take(&mut self) -> Result<Taken<T>, TryReceiveError> {
         let Some(value) = self.queue.pop_front() else {
@@ -168,11 +171,11 @@ impl<T> State<T> {
             return Err(if over { TryReceiveError::Closed } else { TryReceiveError::Empty });
         };
         let next = if self.closed { None } else { self.sending.pop() };
-        let accepted = next.map(|entry| {
-            self.queue.push_back(entry.value);
-            entry.waker
-        });
-        Ok(Taken { value, accepted })
+        let Some(entry) = next else {
+            return Ok(Taken { value, accepted: None, receiver: None });
+        };
+        self.queue.push_back(entry.value);
+        Ok(Taken { value, accepted: Some(entry.waker), receiver: self.pop_receiver() })
     }
 
     /// Takes the first message, or waits for one in the entry that `ticket` names; `own` as in
@@ -184,15 +187,12 @@ impl<T> State<T> {
         waker: &Waker,
         own: &mut Option<Waker>,
     ) -> (Received<T>, Option<Entry<Waits>>) {
-        let received = match self.take() {
-            Ok(taken) => Received::Message(taken),
-            Err(TryReceiveError::Closed) => Received::Over,
-            Err(TryReceiveError::Empty) => {
-                let waits = self.receiving.wait(waits, ticket, waker, own);
-                return (if waits { Received::Waiting } else { Received::NeedsWaker }, None);
-            }
-        };
-        (received, ticket.take().and_then(|ticket| self.receiving.remove(ticket)))
+        if self.queue.is_empty() && !self.closed && self.senders > 0 {
+            let waits = self.receiving.wait(waits, ticket, waker, own);
+            return (if waits { Received::Waiting } else { Received::NeedsWaker }, None);
+        }
+        let left = ticket.take().and_then(|ticket| self.receiving.remove(ticket));
+        (self.take().map_or(Received::Over, Received::Message), left)
     }
 
     /// Removes the entry of a dropped receiver. Returns its waker, to be dropped, or the next

@@ -64,6 +64,28 @@ fn a_stream_that_is_polled_no_more_keeps_no_message_from_others() {
 }
 
 #[test]
+fn a_message_that_waited_for_room_wakes_a_receiver_of_its_own() {
+    for takes_as_future in [true, false] {
+        let (sender, receiver) = mailbox(1);
+        let (mut one, mut two) = (receiver.receive(), receiver.receive());
+        let ((first, own), (second, other)) = (Count::new(), Count::new());
+        assert!(poll(&mut one, &own).is_pending() && poll(&mut two, &other).is_pending());
+        sender.try_send(1).unwrap();
+        let mut waiting = sender.send(2);
+        assert!(poll_once(&mut waiting).is_pending());
+        assert_eq!((first.wakes(), second.wakes()), (1, 0));
+        if takes_as_future {
+            assert_eq!(poll(&mut one, &own), Poll::Ready(Some(1)));
+        } else {
+            assert_eq!(receiver.try_receive(), Ok(1));
+        }
+        assert_eq!(poll_once(&mut waiting), Poll::Ready(Ok(())));
+        assert_eq!((first.wakes(), second.wakes()), (1, 1), "nobody is woken for the second");
+        assert_eq!(poll(&mut two, &other), Poll::Ready(Some(2)));
+    }
+}
+
+#[test]
 fn messages_come_in_the_order_they_were_sent() {
     let (sender, receiver) = mailbox(3);
     for number in 0..3 {
