@@ -64,7 +64,9 @@ fn a_dropped_write_is_carried_out_before_the_next_verb() {
         let mut expected = Vec::new();
         for round in 0..500_usize {
             let part = pattern(round * 97 % 5000 + 1);
-            // The first poll begins it; a second write then waits for it, and has not begun.
+            // With the budget of a new turn the first poll begins it; a second write then waits for
+            // it, and has not begun.
+            yield_now().await;
             poll_once(file.write(&part));
             let begun = poll_once(file.write(b"second"));
             expected.extend_from_slice(&part);
