@@ -115,15 +115,19 @@ def test_the_close_of_a_loop_ends_what_is_left_and_says_so(caplog):
 
 def test_the_close_of_a_loop_says_what_could_not_be_sent(caplog):
     async def main():
-        while True:
-            with asyncoro.timeout(0.05):
-                await sock.sendall(bytes(1000))
+        in_vain = 0
+        while in_vain < 3:  # A busy machine may let one time pass with room at hand.
+            try:
+                with asyncoro.timeout(0.05):
+                    await sock.sendall(bytes(1000))
+                in_vain = 0
+            except TimeoutError:
+                in_vain += 1
 
     asyncoro.logger.setLevel(asyncoro.Logger.WARNING)
     sock, peer = async_pair()
     loop = asyncio.new_event_loop()
-    with pytest.raises(TimeoutError):
-        loop.run_until_complete(main())
+    loop.run_until_complete(main())
     sock.close()
     loop.close()
     assert "unsent" in caplog.text
