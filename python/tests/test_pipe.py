@@ -158,7 +158,8 @@ def test_a_communicate_that_is_given_up_goes_on():
                 gives_up += 1
                 assert gives_up < 1000
                 if gives_up == 1:
-                    with pytest.raises(ValueError, match="given up"):
+                    # On a fast machine it may have written all, and closed it.
+                    with pytest.raises(ValueError, match="given up|is closed"):
                         yield pipe.communicate(b"more")
         assert err == b"begun\n"
         assert out == b"x" * 500_000 + b"y" * 300_000
