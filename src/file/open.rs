@@ -101,11 +101,7 @@ impl AsyncFile {
     pub async fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> io::Result<AsyncFile> {
         let path = path.as_ref().to_owned();
         let (file, kind) = pool::run(move || of_kind(options.open(path)?)).await?;
-        if kind.is_fifo() || kind.is_char_device() {
-            // Nobody else has this description.
-            return AsyncFile::own(file);
-        }
-        AsyncFile::new(file)
+        AsyncFile::opened(file, kind)
     }
 
     /// Takes what [`open_to_read`] has opened.
@@ -113,8 +109,19 @@ impl AsyncFile {
         if kind.is_fifo() {
             return Ok(AsyncFile::of(Kind::Stream(Stream::named_pipe(file.into())?)));
         }
-        if kind.is_char_device() { AsyncFile::own(file) } else { AsyncFile::new(file) }
+        AsyncFile::opened(file, kind)
     }
+
+    fn opened(file: File, kind: FileType) -> io::Result<AsyncFile> {
+        // Nobody else has this description.
+        if is_waited_for(kind) { AsyncFile::own(file) } else { AsyncFile::new(file) }
+    }
+}
+
+/// Tells whether readiness is waited for, as of a pipe with a name and a device: a call on the pool
+/// might keep its thread for ever.
+pub(super) fn is_waited_for(kind: FileType) -> bool {
+    kind.is_fifo() || kind.is_char_device()
 }
 
 /// Opens a file to read, on the pool; neither a pipe without a writer nor a device is waited for.

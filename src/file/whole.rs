@@ -12,14 +12,14 @@ use std::{
 
 use super::{
     asyncfile::AsyncFile,
-    open::{open_at_once, open_to_read},
+    open::{is_waited_for, open_at_once, open_to_read},
 };
 use crate::{pool, time::sleep};
 
 /// How long a pipe without a reader is left alone until the next look: no event tells of one.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Reads a whole file, or a pipe with a name or a device to its end, which waits for no thread.
+/// Reads a whole file, or a pipe with a name or a device to its end, which keeps no thread.
 ///
 /// # Example
 /// ```
@@ -41,7 +41,7 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let path = path.as_ref().to_owned();
     let come = pool::run(move || {
         let (mut file, kind) = open_to_read(&path)?;
-        if kind.is_fifo() || kind.is_char_device() {
+        if is_waited_for(kind) {
             return Ok(Err((file, kind)));
         }
         let mut bytes = Vec::new();
@@ -129,7 +129,7 @@ fn write_at_once(path: &Path, contents: &[u8]) -> io::Result<Target> {
         }
         opened => opened?,
     };
-    if kind.is_fifo() || kind.is_char_device() {
+    if is_waited_for(kind) {
         return Ok(Target::Stream(file));
     }
     file.write_all(contents)?;

@@ -295,10 +295,7 @@ impl<T, S: Sharing> Receiver<T, S> {
     /// [`TryReceiveError::Empty`] when nothing is queued, [`TryReceiveError::Closed`] when nothing
     /// is queued and no more will come.
     pub fn try_receive(&self) -> Result<T, TryReceiveError> {
-        let Taken { value, accepted, receiver } = self.shared.locked(State::take)?;
-        wake(accepted);
-        wake(receiver);
-        Ok(value)
+        self.shared.locked(State::take).map(Taken::finish)
     }
 
     /// Closes the mailbox: nothing more can be sent, and what is queued can still be received.

@@ -21,20 +21,9 @@ use asyncoro::{
 
 use crate::{
     forms::{each_form, poll, poll_with, settle},
+    model::Rng,
     within::{Drops, Foreign, logged, run_within, within},
 };
-
-/// A generator of numbers, xorshift: the same ones in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
-}
 
 each_form! {
     { Channel }
@@ -369,7 +358,7 @@ each_form! {
     fn whatever_subscribers_do_each_gets_what_its_own_queue_would_have() {
         const CAPACITY: usize = 5;
         for slow in [Slow::Wait, Slow::DropOldest, Slow::Disconnect] {
-            let mut random = Random(0x5EED ^ slow as u64);
+            let mut random = Rng::new(0x5EED ^ slow as u64);
             let channel = Channel::new(CAPACITY, slow);
             // Each with the messages that it has not taken, and how many it has lost.
             let mut subscribers = Vec::new();

@@ -459,11 +459,10 @@ impl Channel {
         if let Some(error) = self.broken {
             return Err(self.break_off(error));
         }
-        self.push_all(sys).map_err(
-            |error| {
-                if may_go_later(error) { error } else { self.break_off(error) }
-            },
-        )
+        match self.push_all(sys) {
+            Err(error) if !may_go_later(error) => Err(self.break_off(error)),
+            pushed => pushed,
+        }
     }
 
     /// Does the same for a reader, which is not told of a failure. If records of verbs that send

@@ -15,7 +15,7 @@ use std::{
 use super::{
     error::SendError,
     shared::{Shared, wake},
-    state::{Offered, Received, Sent, State, Taken, Waits},
+    state::{Offered, Received, Sent, State, Waits},
 };
 use crate::sync::{
     budget::Spending,
@@ -133,22 +133,16 @@ pub(super) fn poll_receive<T, S: Sharing>(
     }
     if !empty
         && ticket.is_none()
-        && let Ok(Taken { value, accepted, receiver }) = shared.locked(State::take)
+        && let Ok(taken) = shared.locked(State::take)
     {
-        wake(accepted);
-        wake(receiver);
-        return Poll::Ready(Some(value));
+        return Poll::Ready(Some(taken.finish()));
     }
     let mut own = empty.then(|| waker.clone());
     loop {
         let (received, _left) =
             shared.locked(|state| state.receive(waits, ticket, waker, &mut own));
         match received {
-            Received::Message(Taken { value, accepted, receiver }) => {
-                wake(accepted);
-                wake(receiver);
-                return Poll::Ready(Some(value));
-            }
+            Received::Message(taken) => return Poll::Ready(Some(taken.finish())),
             Received::Over => return Poll::Ready(None),
             Received::Waiting => return Poll::Pending,
             Received::NeedsWaker => own = Some(waker.clone()),

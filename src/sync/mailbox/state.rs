@@ -1,7 +1,7 @@
 //! The state behind a mailbox's lock: queued messages, waiting senders and waiting receivers.
 //!
-//! No method runs foreign code: each returns what to wake and what to drop, and takes wakers
-//! already cloned. Invariants after every method:
+//! No method of the state runs foreign code: each returns what to wake and what to drop, and takes
+//! wakers already cloned. Invariants after every method:
 //! - the queue is never longer than the capacity;
 //! - senders wait only while the queue is full, because `take` refills it with the first of them
 //!   (or after the mailbox was closed, until they have taken their messages back);
@@ -56,11 +56,25 @@ impl Wake for Both {
 
 /// A message taken out of the mailbox.
 pub(super) struct Taken<T> {
-    pub(super) value: T,
+    value: T,
     /// The waker of the sender whose message took its space in the queue.
-    pub(super) accepted: Option<Waker>,
+    accepted: Option<Waker>,
     /// The waker of a receiver for that message.
-    pub(super) receiver: Option<Waker>,
+    receiver: Option<Waker>,
+}
+
+impl<T> Taken<T> {
+    /// Wakes both, without the lock, and returns the message.
+    #[inline]
+    pub(super) fn finish(self) -> T {
+        if let Some(accepted) = self.accepted {
+            coro::waker::wake(accepted);
+        }
+        if let Some(receiver) = self.receiver {
+            coro::waker::wake(receiver);
+        }
+        self.value
+    }
 }
 
 /// The result of [`State::offer`].

@@ -47,10 +47,11 @@ use std::{
 
 use asyncoro::{AsyncSocket, spawn, time::sleep};
 
+pub(crate) use self::plan::Rng;
 use self::{
     ends::{End, Socket},
     liveness::{Beat, Seen},
-    plan::{Ending, Last, Plan, Rng, Security, VERSIONS, Wire},
+    plan::{Ending, Last, Plan, Security, VERSIONS, Wire},
     reference::Stream,
 };
 use crate::pairs::{self, Kind};

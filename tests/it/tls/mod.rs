@@ -14,6 +14,7 @@ mod scenarios;
 mod sockets;
 mod start_tls;
 mod unfinished_handshakes;
+mod unsent;
 
 use std::{
     future::Future,

@@ -301,3 +301,23 @@ fn a_client_that_is_dropped_in_its_handshake_closes_its_connection() {
         see_the_end(vec![accepting.join().unwrap()]).await;
     });
 }
+
+#[test]
+fn a_message_that_is_tried_as_the_first_verb_continues_the_handshake() {
+    each_version(|version| {
+        let (server, client) = localhost_by(version);
+        let (listener, port) = listening_blocking(&server);
+        let connecting = thread::spawn(move || {
+            let to = ("localhost", port);
+            let socket = BlockingSocket::create_tls_connection(to, &client)?;
+            socket.recv_msg()
+        });
+        let (socket, _) = listener.accept().unwrap();
+        let message = bytes::Bytes::from_static(b"the first");
+        while let Err(error) = socket.try_send_msg(&message) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+            thread::yield_now();
+        }
+        assert_eq!(connecting.join().unwrap().unwrap().unwrap(), "the first");
+    });
+}
